@@ -1,0 +1,81 @@
+"""Shared-memory pytree batches between the processes of one Linux host.
+
+The public names load on first use, so ``import shm_echo`` costs almost nothing: neither optree
+nor NumPy nor the C core is imported until something needs them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from shm_echo.errors import (
+        BatchesHeldError,
+        ConnectionClosedError,
+        ProducerDiedError,
+        RingFullError,
+        SendTimeoutError,
+        ShmEchoError,
+        ShmTooSmallError,
+        SpecMismatchError,
+    )
+    from shm_echo.metrics import HistSnapshot, SampleInfo
+    from shm_echo.server import Sample, Server
+    from shm_echo.trajectory import TrajectoryAccumulator
+    from shm_echo.transports.base import Transport
+    from shm_echo.transports.shm import ShmClient, ShmTransport
+
+_HOMES = {
+    "BatchesHeldError": "shm_echo.errors",
+    "ConnectionClosedError": "shm_echo.errors",
+    "HistSnapshot": "shm_echo.metrics",
+    "ProducerDiedError": "shm_echo.errors",
+    "RingFullError": "shm_echo.errors",
+    "Sample": "shm_echo.server",
+    "SampleInfo": "shm_echo.metrics",
+    "SendTimeoutError": "shm_echo.errors",
+    "Server": "shm_echo.server",
+    "ShmClient": "shm_echo.transports.shm",
+    "ShmEchoError": "shm_echo.errors",
+    "ShmTooSmallError": "shm_echo.errors",
+    "ShmTransport": "shm_echo.transports.shm",
+    "SpecMismatchError": "shm_echo.errors",
+    "TrajectoryAccumulator": "shm_echo.trajectory",
+    "Transport": "shm_echo.transports.base",
+}
+
+__all__ = [
+    "BatchesHeldError",
+    "ConnectionClosedError",
+    "HistSnapshot",
+    "ProducerDiedError",
+    "RingFullError",
+    "Sample",
+    "SampleInfo",
+    "SendTimeoutError",
+    "Server",
+    "ShmClient",
+    "ShmEchoError",
+    "ShmTooSmallError",
+    "ShmTransport",
+    "SpecMismatchError",
+    "TrajectoryAccumulator",
+    "Transport",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'shm_echo' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,271 @@
+"""Every exception that shm-echo raises on purpose, with its wording in one place.
+
+Each class carries the facts of its message as attributes, so a program can decide without
+parsing text, and each survives pickling with them (an actor's error often crosses a process
+boundary before anyone reads it). All of them derive from :class:`ShmEchoError` and from the
+built-in exception that describes the same kind of failure, so ``except ConnectionError`` and
+``except TimeoutError`` keep working.
+"""
+
+from __future__ import annotations
+
+import signal as _signal
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = [
+    "AddressInUseError",
+    "BatchesHeldError",
+    "ConnectionClosedError",
+    "ForkedHandleError",
+    "HandshakeError",
+    "PeerRefusedError",
+    "ProducerDiedError",
+    "ProtocolError",
+    "ProtocolVersionError",
+    "RingFullError",
+    "SendTimeoutError",
+    "ServerNotFoundError",
+    "ServiceUnavailableError",
+    "ShmEchoError",
+    "ShmTooSmallError",
+    "SpecMismatchError",
+]
+
+
+class ShmEchoError(Exception):
+    """Base class of every error that shm-echo raises on purpose."""
+
+    _fields: tuple[str, ...] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, {k: getattr(self, k) for k in self._fields})
+
+
+def _rebuild(cls: type[ShmEchoError], args: tuple[Any, ...], fields: dict[str, Any]) -> Any:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    for key, value in fields.items():
+        setattr(error, key, value)
+    return error
+
+
+# ---------------------------------------------------------------- samples and their structure
+
+
+class SpecMismatchError(ShmEchoError, ValueError):
+    """A tree differs from the example in structure, shape or dtype.
+
+    Attributes:
+        path: where it differs, as Python indexing on the tree (``"['obs']['pos']"``).
+    """
+
+    _fields = ("path",)
+
+    def __init__(self, path: str, detail: str) -> None:
+        super().__init__(f"{path or 'the sample'}: {detail}")
+        self.path = path
+
+
+class SendTimeoutError(ShmEchoError, TimeoutError):
+    """A send did not find room in the ring in time.
+
+    Attributes:
+        sent: how many samples of this call were sent: exactly the first ``sent`` ones.
+    """
+
+    _fields = ("sent",)
+
+    def __init__(self, timeout: float, sent: int = 0) -> None:
+        super().__init__(
+            f"the ring stayed full for {timeout:g} s ({sent} samples of this call were sent): "
+            "the learner takes batches more slowly than they arrive, or has stopped"
+        )
+        self.sent = sent
+
+
+class RingFullError(ShmEchoError, TimeoutError):
+    """``Server.submit`` met a full ring that nobody will empty.
+
+    Attributes:
+        capacity: slots in the ring (``batch_size * num_buffers``).
+    """
+
+    _fields = ("capacity",)
+
+    def __init__(self, capacity: int, why: str) -> None:
+        super().__init__(
+            f"the ring is full ({capacity} samples) and {why}: take a batch with sample() first, "
+            "or sample in another thread"
+        )
+        self.capacity = capacity
+
+
+class BatchesHeldError(ShmEchoError, RuntimeError):
+    """Every batch buffer is still referred to by arrays of earlier leased batches.
+
+    Attributes:
+        held: how many batches are held.
+    """
+
+    _fields = ("held",)
+
+    def __init__(self, held: int, timeout: float) -> None:
+        super().__init__(
+            f"all {held} batch buffers are held by arrays of earlier batches, and none was let go "
+            f"within {timeout:g} s: drop or copy them, or raise num_buffers above {held}"
+        )
+        self.held = held
+
+
+class ProducerDiedError(ShmEchoError, RuntimeError):
+    """A producer process ended without closing its client.
+
+    Attributes:
+        pid: the process.
+        signal: the signal that ended it, or None where the kernel does not tell.
+    """
+
+    _fields = ("pid", "signal")
+
+    def __init__(self, pid: int, signal: int | None) -> None:
+        super().__init__(f"producer {describe_death(pid, signal)} without closing its client")
+        self.pid = pid
+        self.signal = signal
+
+
+def describe_death(pid: int, signal: int | None) -> str:
+    """``"12 was ended by SIGKILL"``: the words for a process that went away."""
+    if signal is None:
+        return f"pid {pid} ended"
+    try:
+        name = _signal.Signals(signal).name
+    except ValueError:
+        name = f"signal {signal}"
+    return f"pid {pid} was ended by {name}"
+
+
+class ShmTooSmallError(ShmEchoError, OSError):
+    """The ring does not fit into the memory that it should live in.
+
+    Attributes:
+        need: bytes that the ring needs.
+        have: bytes that are available there.
+        path: the file system or memory group that is too small.
+    """
+
+    _fields = ("need", "have", "path")
+
+    def __init__(self, need: int, have: int, path: str, fix: str) -> None:
+        super().__init__(
+            f"the ring needs {need:,} bytes ({_mib(need)}) but {path} has {have:,} ({_mib(have)}): "
+            f"{fix}"
+        )
+        self.need = need
+        self.have = have
+        self.path = path
+
+
+def _mib(n: int) -> str:
+    return f"{n / 2**20:.1f} MiB"
+
+
+# ---------------------------------------------------------------- connections
+
+
+class ConnectionClosedError(ShmEchoError, ConnectionError):
+    """The client was closed, or its server has gone.
+
+    Attributes:
+        sent: how many samples of the interrupted call were sent (0 outside ``send_batch``).
+    """
+
+    _fields = ("sent",)
+
+    def __init__(self, message: str, sent: int = 0) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+class HandshakeError(ShmEchoError, ConnectionError):
+    """Attaching failed. The subclasses say how."""
+
+
+class ServerNotFoundError(HandshakeError):
+    """Nobody serves at this address.
+
+    Attributes:
+        address: the socket path or address that was tried.
+    """
+
+    _fields = ("address",)
+
+    def __init__(self, address: str, detail: str) -> None:
+        super().__init__(f"no server at {address}: {detail}")
+        self.address = address
+
+
+class ProtocolError(HandshakeError):
+    """What answers at this address does not speak our protocol, or broke it."""
+
+
+class ProtocolVersionError(HandshakeError):
+    """Both sides are shm-echo, with control protocols that do not match.
+
+    Attributes:
+        ours, theirs: protocol versions.
+    """
+
+    _fields = ("ours", "theirs")
+
+    def __init__(self, address: str, ours: int, theirs: int, their_package: str) -> None:
+        super().__init__(
+            f"{address} speaks control protocol {theirs} (shm-echo {their_package}), this process "
+            f"speaks {ours}: install the same shm-echo on both sides"
+        )
+        self.ours = ours
+        self.theirs = theirs
+
+
+class ServiceUnavailableError(HandshakeError):
+    """The server does not offer the wanted service at this address.
+
+    Attributes:
+        wanted: the service that was asked for.
+        offered: the services that the server offers here.
+    """
+
+    _fields = ("wanted", "offered")
+
+    def __init__(self, address: str, wanted: str, offered: Sequence[str]) -> None:
+        names = ", ".join(repr(name) for name in offered) or "none"
+        super().__init__(f"{address} offers no service {wanted!r} (it offers {names})")
+        self.wanted = wanted
+        self.offered = tuple(offered)
+
+
+class PeerRefusedError(HandshakeError):
+    """The process at the other end may not talk to this one (other user, other pid namespace)."""
+
+
+class AddressInUseError(ShmEchoError, OSError):
+    """Another live process serves at this address.
+
+    Attributes:
+        address: the socket path.
+        pid: the process that serves there, or None where it cannot be told.
+    """
+
+    _fields = ("address", "pid")
+
+    def __init__(self, address: str, pid: int | None) -> None:
+        who = "another process" if pid is None else f"pid {pid}"
+        super().__init__(
+            f"{address} is already served by {who}: close that server or choose another name"
+        )
+        self.address = address
+        self.pid = pid
+
+
+class ForkedHandleError(ShmEchoError, RuntimeError):
+    """A handle was used in a child process that inherited it by fork and may not use it."""
