@@ -10,19 +10,24 @@ built-in exception that describes the same kind of failure, so ``except Connecti
 from __future__ import annotations
 
 import signal as _signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = [
+    "AddressError",
     "AddressInUseError",
     "BatchesHeldError",
     "ConnectionClosedError",
+    "DescriptorLimitError",
     "ForkedHandleError",
     "HandshakeError",
     "PeerRefusedError",
     "ProducerDiedError",
     "ProtocolError",
     "ProtocolVersionError",
+    "RefusedError",
+    "RequestError",
+    "RequestTimeoutError",
     "RingFullError",
     "SendTimeoutError",
     "ServerNotFoundError",
@@ -173,6 +178,20 @@ def _mib(n: int) -> str:
 # ---------------------------------------------------------------- connections
 
 
+class AddressError(ShmEchoError, ValueError):
+    """This address cannot be used: its text is wrong, or its folder is not safe.
+
+    Attributes:
+        address: the address as it was given.
+    """
+
+    _fields = ("address",)
+
+    def __init__(self, address: str, detail: str) -> None:
+        super().__init__(f"address {address!r}: {detail}")
+        self.address = address
+
+
 class ConnectionClosedError(ShmEchoError, ConnectionError):
     """The client was closed, or its server has gone.
 
@@ -180,11 +199,63 @@ class ConnectionClosedError(ShmEchoError, ConnectionError):
         sent: how many samples of the interrupted call were sent (0 outside ``send_batch``).
     """
 
-    _fields = ("sent",)
+    _fields: tuple[str, ...] = ("sent",)
 
     def __init__(self, message: str, sent: int = 0) -> None:
         super().__init__(message)
         self.sent = sent
+
+
+class RequestTimeoutError(ConnectionClosedError, TimeoutError):
+    """The server did not answer a request in time, and the connection was closed for it.
+
+    An answer that came later would be taken for the answer to the next request, so a connection
+    is never used again after this.
+
+    Attributes:
+        op: what was asked for.
+    """
+
+    _fields = ("sent", "op")
+
+    def __init__(self, address: str, op: str, timeout: float) -> None:
+        super().__init__(
+            f"{address} did not answer {op!r} within {timeout:g} s: the connection is closed"
+        )
+        self.op = op
+
+
+class RequestError(ShmEchoError, RuntimeError):
+    """The server answered a request with an error. The connection stays usable.
+
+    Attributes:
+        code: what went wrong, as a word for programs.
+        fields: the facts of the message.
+    """
+
+    _fields = ("code", "fields")
+
+    def __init__(self, code: str, message: str, fields: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.code = code
+        self.fields = dict(fields)
+
+
+class DescriptorLimitError(ShmEchoError, OSError):
+    """This process may not open another file descriptor.
+
+    Attributes:
+        limit: the number of descriptors that it may have open (RLIMIT_NOFILE).
+    """
+
+    _fields = ("limit",)
+
+    def __init__(self, what: str, limit: int) -> None:
+        super().__init__(
+            f"no file descriptor left for {what}: this process may have {limit} open "
+            "(RLIMIT_NOFILE, see 'ulimit -n')"
+        )
+        self.limit = limit
 
 
 class HandshakeError(ShmEchoError, ConnectionError):
@@ -242,6 +313,22 @@ class ServiceUnavailableError(HandshakeError):
         super().__init__(f"{address} offers no service {wanted!r} (it offers {names})")
         self.wanted = wanted
         self.offered = tuple(offered)
+
+
+class RefusedError(HandshakeError):
+    """The server answers, and refuses this client for a reason of its own.
+
+    Attributes:
+        code: the reason, as a word for programs.
+        fields: the facts of the message.
+    """
+
+    _fields = ("code", "fields")
+
+    def __init__(self, address: str, code: str, message: str, fields: Mapping[str, Any]) -> None:
+        super().__init__(f"{address} refused this client: {message}")
+        self.code = code
+        self.fields = dict(fields)
 
 
 class PeerRefusedError(HandshakeError):

@@ -1,0 +1,46 @@
+/* Event counts over futexes: see event_count.h for the contract and the argument. */
+#define _GNU_SOURCE
+#include "shm_echo/event_count.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Not FUTEX_PRIVATE: the sleepers are in other processes. */
+static long futex(she_atomic32 *word, int op, uint32_t value, const struct timespec *timeout) {
+    return syscall(SYS_futex, (uint32_t *)word, op, value, timeout, NULL, 0);
+}
+
+int she_ec_wait(she_event_count *ec, uint32_t ticket, int64_t timeout_ns) {
+    uint32_t asleep = ticket | 1u;
+    if (!(ticket & 1u)) {
+        uint32_t seen = ticket;
+        /* SYNC ec-sleep: one total order with she_ec_signal's CAS on the same word: either that one
+         * comes later and finds the bit, or this one fails and we look again. */
+        if (!she_cas32_seq(&ec->word, &seen, asleep) && seen != asleep)
+            return SHE_WAIT_WOKEN;
+    }
+    struct timespec timeout = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
+    if (futex(&ec->word, FUTEX_WAIT, asleep, &timeout) == 0)
+        return SHE_WAIT_WOKEN;
+    switch (errno) {
+    case ETIMEDOUT:
+        return SHE_WAIT_TIMEOUT;
+    case EINTR:
+        return SHE_WAIT_INTERRUPTED;
+    default: /* EAGAIN: the word changed before we slept */
+        return SHE_WAIT_WOKEN;
+    }
+}
+
+void she_ec_signal(she_event_count *ec) {
+    uint32_t seen = she_load32_relaxed(&ec->word);
+    /* SYNC ec-signal: releases what made the condition true to whoever reads a later ticket. */
+    while (!she_cas32_seq(&ec->word, &seen, (seen & ~1u) + 2u)) {
+    }
+    if (seen & 1u)
+        futex(&ec->word, FUTEX_WAKE, INT_MAX, NULL);
+}

@@ -1,0 +1,43 @@
+/* The hot calls as a table, so that a second extension module can use the one copy of this code that
+ * the cffi module holds. `version` changes with every change of the table or of a handle's layout. */
+#ifndef SHM_ECHO_API_H
+#define SHM_ECHO_API_H
+
+#include "shm_echo/ring.h"
+
+#define SHE_API_VERSION 1u
+
+typedef struct {
+    uint32_t version;
+    uint32_t bytes; /* of this table */
+    int (*producer_open)(she_ring *, uint32_t, she_producer **);
+    void (*producer_free)(she_producer *);
+    void (*producer_stop)(she_producer *);
+    int (*claim)(she_producer *, uint64_t *);
+    int (*claim_wait)(she_producer *, uint32_t, int64_t);
+    uint64_t (*blocked)(she_producer *);
+    void (*unblocked)(she_producer *, uint64_t);
+    int (*commit)(she_producer *, uint64_t);
+    int (*abort)(she_producer *, uint64_t);
+    int (*drained)(const she_producer *);
+    int (*drain_wait)(she_producer *, int64_t);
+    void (*seen)(she_producer *, uint64_t);
+    void (*copied)(she_producer *, uint64_t);
+    void (*copy)(void *restrict, const void *restrict, uint64_t);
+    int (*consumer_open)(she_ring *, she_consumer **);
+    void (*consumer_free)(she_consumer *);
+    int (*ready)(she_consumer *);
+    int (*ready_wait)(she_consumer *, int64_t);
+    void (*take)(she_consumer *, uint64_t *, uint64_t *);
+    void (*release)(she_ring *, uint64_t);
+    void (*poison)(she_ring *, uint64_t);
+    void (*stats)(const she_consumer *, she_ring_stats *);
+    void (*ring_free)(she_ring *);
+    uint64_t (*now_ns)(void);
+    uint64_t (*now_coarse_ns)(void);
+    bool (*process_gone)(int);
+} she_api;
+
+const she_api *she_api_table(void);
+
+#endif

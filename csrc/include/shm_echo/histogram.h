@@ -1,0 +1,38 @@
+/* A log-linear histogram of durations, written by many threads, read by anybody.
+ *
+ * Buckets are exact below 32 ns and 1/32 of their value wide above (3 %), up to 2^37 ns (137 s);
+ * longer durations count in the last bucket. Counts only ever grow: a reader that wants "since the
+ * reset" subtracts an earlier copy, so a reset needs nothing from the writers.
+ */
+#ifndef SHM_ECHO_HISTOGRAM_H
+#define SHM_ECHO_HISTOGRAM_H
+
+#include "shm_echo/atomics.h"
+
+#define SHE_HIST_SUB_BITS 5
+#define SHE_HIST_MAX_BITS 37
+#define SHE_HIST_BUCKETS ((SHE_HIST_MAX_BITS - SHE_HIST_SUB_BITS + 1) << SHE_HIST_SUB_BITS)
+
+typedef struct {
+    she_atomic64 sum_ns;
+    she_atomic64 bucket[SHE_HIST_BUCKETS];
+} she_histogram;
+
+/* A private copy, summed over any number of histograms. */
+typedef struct {
+    uint64_t sum_ns;
+    uint64_t bucket[SHE_HIST_BUCKETS];
+} she_hist_totals;
+
+typedef struct {
+    uint64_t count, min_ns, max_ns, p50_ns, p90_ns, p99_ns;
+    double mean_ns;
+} she_hist_summary;
+
+void she_hist_record(she_histogram *hist, uint64_t ns);
+void she_hist_add(she_hist_totals *totals, const she_histogram *hist);
+/* Summarise totals - baseline. Percentiles are the upper bound of the bucket they fall into. */
+void she_hist_summarise(const she_hist_totals *totals, const she_hist_totals *baseline,
+                        she_hist_summary *out);
+
+#endif

@@ -1,0 +1,122 @@
+/* What lies in the shared mapping, byte for byte. No pointers: each process maps it elsewhere.
+ *
+ *     0      +--------------------------------------------------+
+ *            | she_header: identity | cursors | event counts    |  one 128-byte line each
+ *            +--------------------------------------------------+
+ *            | she_record[max_producers]                        |  one 128-byte line each
+ *            +--------------------------------------------------+
+ *            | state words, batch by batch (see she_word_index) |
+ *            +--------------------------------------------------+
+ *            | commit times, one u64 a slot    (detailed only)  |
+ *            | memcpy histograms, one a record (detailed only)  |
+ *            +--------------------------------------------------+
+ *            | leaf 0: capacity rows, no gaps                   |  64-byte aligned; a leaf whose rows
+ *            | leaf 1: ...                                      |  fill pages is page aligned
+ *     total  +--------------------------------------------------+
+ *
+ * All-zero memory is a valid ring at lap 0, so a fresh segment needs only its identity written.
+ * Sizes and offsets are computed by both sides from the agreed configuration (she_layout_compute);
+ * nothing read from this memory is ever used as an address or a length.
+ */
+#ifndef SHM_ECHO_LAYOUT_H
+#define SHM_ECHO_LAYOUT_H
+
+#include <stddef.h>
+
+#include "shm_echo/atomics.h"
+#include "shm_echo/event_count.h"
+#include "shm_echo/histogram.h"
+
+#define SHE_MAGIC UINT64_C(0x004f484345484d53) /* "SMHECHO" */
+#define SHE_LAYOUT_VERSION 1u
+#define SHE_LINE 128 /* two cache lines: x86 prefetches them in pairs, arm64 may have 128-byte ones */
+#define SHE_WORDS_PER_CACHE_LINE 8u
+#define SHE_MAX_CAPACITY (UINT32_C(1) << 31)
+#define SHE_MAX_PRODUCERS 65534u
+
+/* ---- state words: lap << 24 | owner << 8 | state -------------------------------------------- */
+
+enum she_state { SHE_FREE = 0, SHE_CLAIMED = 1, SHE_COMMITTED = 2, SHE_HOLE = 3, SHE_SKIP = 4 };
+
+#define SHE_LAP_MASK ((UINT64_C(1) << 40) - 1)
+
+static inline uint64_t she_word(uint64_t lap, uint32_t owner, enum she_state state) {
+    return (lap & SHE_LAP_MASK) << 24 | (uint64_t)owner << 8 | (uint64_t)state;
+}
+static inline uint64_t she_word_lap(uint64_t word) { return word >> 24; }
+static inline uint32_t she_word_owner(uint64_t word) { return (uint32_t)(word >> 8) & 0xffffu; }
+static inline uint32_t she_word_state(uint64_t word) { return (uint32_t)word & 0xffu; }
+/* The word with the owner cleared: compares lap and state at once. */
+static inline uint64_t she_word_anon(uint64_t word) { return word & ~UINT64_C(0xffff00); }
+
+/* ---- the mapping ------------------------------------------------------------------------------ */
+
+typedef struct {
+    /* Identity: written once by the creator, `magic` last. */
+    _Alignas(SHE_LINE) she_atomic64 magic;
+    uint32_t layout_version;
+    uint32_t num_leaves;
+    uint64_t total_bytes;
+    uint64_t batch_size;
+    uint64_t num_buffers;
+    uint32_t max_producers;
+    uint32_t detailed;
+    uint64_t creator_pid;
+    uint8_t digest[32]; /* of the tree spec */
+
+    _Alignas(SHE_LINE) she_atomic64 write_cursor;
+
+    /* Read at every claim, written hardly ever. */
+    _Alignas(SHE_LINE) she_atomic64 hole_gen;
+    she_atomic32 closed;
+
+    _Alignas(SHE_LINE) she_event_count space;
+
+    /* Written by a consumer that goes to sleep, read at every commit. */
+    _Alignas(SHE_LINE) she_atomic64 awaited;
+    she_event_count data;
+
+    _Alignas(SHE_LINE) she_atomic64 taken_cursor;
+    she_event_count taken;
+} she_header;
+
+/* One producer's line. The counters are for people: nothing is decided by them. They never go back,
+ * whoever owns the id, so a reader that wants one client's share subtracts what it saw at attach. */
+typedef struct {
+    _Alignas(SHE_LINE) she_atomic32 revoked; /* set by the server: make no new claim */
+    she_atomic64 blocked_count;              /* waits on a full ring */
+    she_atomic64 blocked_ns;                 /* time spent in them */
+    she_atomic64 blocked_since_ns;           /* start of the present one, 0: not blocked */
+    she_atomic64 last_seen_ns;               /* CLOCK_MONOTONIC, coarse */
+    she_atomic64 cas_success;                /* claims (detailed only, as the next two) */
+    she_atomic64 cas_failure;                /* state words lost to another producer */
+    she_atomic64 retries;                    /* rounds of the claim loop that claimed nothing */
+} she_record;
+
+_Static_assert(sizeof(she_header) == 6 * SHE_LINE, "header: six lines");
+_Static_assert(sizeof(she_record) == SHE_LINE, "record: one line");
+_Static_assert(offsetof(she_header, write_cursor) == 1 * SHE_LINE, "layout");
+_Static_assert(offsetof(she_header, hole_gen) == 2 * SHE_LINE, "layout");
+_Static_assert(offsetof(she_header, space) == 3 * SHE_LINE, "layout");
+_Static_assert(offsetof(she_header, awaited) == 4 * SHE_LINE, "layout");
+_Static_assert(offsetof(she_header, taken_cursor) == 5 * SHE_LINE, "layout");
+
+/* ---- what both sides agree on, and what follows from it -------------------------------------- */
+
+typedef struct {
+    uint64_t batch_size;
+    uint64_t num_buffers;
+    uint32_t num_leaves;
+    uint32_t max_producers;
+    uint32_t detailed;
+    const uint64_t *row_bytes; /* one per leaf */
+    const uint8_t *digest;     /* 32 bytes */
+} she_config;
+
+typedef struct {
+    uint64_t records, words, stamps, histograms; /* offsets; 0 where absent */
+    uint64_t total_bytes;
+    uint64_t word_lines; /* cache lines of state words per batch */
+} she_layout;
+
+#endif

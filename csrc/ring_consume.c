@@ -1,0 +1,169 @@
+/* Taking complete batches and giving them back: PROTOCOL.md, with its steps in this order. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "shm_echo/ring.h"
+
+int she_consumer_open(she_ring *ring, she_consumer **out) {
+    she_consumer *c = calloc(1, sizeof *c);
+    if (!c)
+        return SHE_E_MEMORY;
+    c->ring = ring;
+    c->taken_by = calloc(ring->max_producers + 1u, sizeof *c->taken_by);
+    if (!c->taken_by) {
+        free(c);
+        return SHE_E_MEMORY;
+    }
+    *out = c;
+    return SHE_OK;
+}
+
+void she_consumer_free(she_consumer *c) {
+    if (c)
+        free(c->taken_by);
+    free(c);
+}
+
+static uint64_t lap_of(const she_ring *ring, uint64_t batch) { return batch / ring->num_buffers; }
+
+/* Words of a batch lie in one piece: walk it in memory order where the order does not matter. */
+static she_atomic64 *batch_words(const she_ring *ring, uint64_t batch) {
+    return &ring->words[batch % ring->num_buffers * ring->word_lines * SHE_WORDS_PER_CACHE_LINE];
+}
+
+static bool is(uint64_t word, uint64_t lap, enum she_state state) {
+    return she_word_anon(word) == she_word(lap, 0, state);
+}
+
+static bool finished(uint64_t word, uint64_t lap) {
+    return is(word, lap, SHE_COMMITTED) || is(word, lap, SHE_SKIP);
+}
+
+/* A finished word stays finished until this consumer releases it, so the look goes on where the last
+ * one stopped. */
+int she_ready(she_consumer *c) {
+    she_ring *ring = c->ring;
+    uint64_t lap = lap_of(ring, c->next_batch), first = c->next_batch * ring->batch_size;
+    /* SYNC slot-commit: acquires the bytes of each sample that is found committed. */
+    while (c->looked < ring->batch_size &&
+           finished(she_load_seq(she_state_word(ring, first + c->looked)), lap))
+        c->looked++;
+    return c->looked == ring->batch_size ? SHE_OK : SHE_FULL;
+}
+
+int she_ready_wait(she_consumer *c, int64_t timeout_ns) {
+    she_header *h = c->ring->header;
+    uint32_t ticket;
+    uint64_t before;
+    do {
+        ticket = she_ec_ticket(&h->data);
+        if (she_ready(c) == SHE_OK)
+            return SHE_OK;
+        if (she_load32_acquire(&h->closed)) /* SYNC closed */
+            return SHE_CLOSED;
+        /* SYNC awaited: say what we wait for, then look once more; its committer writes the state
+         * word, then reads this. In one total order at least one of us sees the other. */
+        before = c->looked;
+        she_store_seq(&h->awaited, c->next_batch * c->ring->batch_size + before + 1);
+        (void)she_ready(c);
+    } while (c->looked != before); /* it came meanwhile: now we wait for another one, or for none */
+    int woken = she_ec_wait(&h->data, ticket, timeout_ns);
+    /* Relaxed: a committer that reads the old value only looks, and signals, in vain. */
+    she_store_relaxed(&h->awaited, 0);
+    if (she_ready(c) == SHE_OK)
+        return SHE_OK;
+    if (woken == SHE_WAIT_TIMEOUT)
+        return SHE_TIMEOUT;
+    return woken == SHE_WAIT_INTERRUPTED ? SHE_INTERRUPTED : SHE_WOKEN;
+}
+
+/* A sealed batch may have gaps where a claim was given up: close them, in order, row by row. Nobody
+ * else touches these rows: a skipped slot is claimed by nobody, a committed one is ours. */
+static uint64_t compact(she_ring *ring, uint64_t batch) {
+    uint64_t lap = lap_of(ring, batch), first = batch * ring->batch_size, kept = 0;
+    for (uint64_t i = 0; i < ring->batch_size; i++) {
+        if (!is(she_load_relaxed(she_state_word(ring, first + i)), lap, SHE_COMMITTED))
+            continue;
+        if (kept != i)
+            for (uint32_t leaf = 0; leaf < ring->num_leaves; leaf++)
+                memcpy(she_row(ring, leaf, first + kept), she_row(ring, leaf, first + i),
+                       ring->leaves[leaf].row_bytes);
+        kept++;
+    }
+    return kept;
+}
+
+void she_take(she_consumer *c, uint64_t *batch, uint64_t *samples) {
+    she_ring *ring = c->ring;
+    uint64_t b = c->next_batch, first = b * ring->batch_size, lap = lap_of(ring, b);
+    uint64_t now = ring->stamps ? she_now_ns() : 0;
+    uint64_t committed = 0;
+    for (uint64_t i = 0; i < ring->batch_size; i++) {
+        /* Relaxed: she_ready acquired these words, and nobody else changes them now. */
+        uint64_t word = she_load_relaxed(she_state_word(ring, first + i));
+        if (!is(word, lap, SHE_COMMITTED))
+            continue;
+        uint32_t owner = she_word_owner(word);
+        if (owner <= ring->max_producers) /* a word is never trusted as an index */
+            c->taken_by[owner]++;
+        if (ring->stamps) {
+            uint64_t then = she_load_relaxed(&ring->stamps[(first + i) % ring->capacity]);
+            she_hist_record(&c->dwell, now > then ? now - then : 0);
+        }
+        committed++;
+    }
+    if (committed == ring->batch_size)
+        c->full_batches++;
+    else
+        compact(ring, b);
+    c->taken_total += committed;
+    c->next_batch++;
+    c->looked = 0;
+    /* SYNC taken: read by producers that wait until their samples were handed out. */
+    she_store_seq(&ring->header->taken_cursor, first + ring->batch_size);
+    she_ec_signal(&ring->header->taken);
+    *batch = b;
+    *samples = committed;
+}
+
+void she_release(she_ring *ring, uint64_t batch) {
+    she_atomic64 *words = batch_words(ring, batch);
+    uint64_t fresh = she_word(lap_of(ring, batch) + 1, 0, SHE_FREE);
+    /* SYNC slot-free: releases the learner's last read of these rows to the next claimer. */
+    for (uint64_t i = 0; i < ring->word_lines * SHE_WORDS_PER_CACHE_LINE; i++)
+        she_store_release(&words[i], fresh);
+    she_ec_signal(&ring->header->space);
+}
+
+void she_poison(she_ring *ring, uint64_t batch) {
+    for (uint32_t leaf = 0; leaf < ring->num_leaves; leaf++)
+        memset(she_row(ring, leaf, batch * ring->batch_size), 0xff,
+               ring->leaves[leaf].row_bytes * ring->batch_size);
+}
+
+uint64_t she_seal(she_consumer *c) {
+    she_ring *ring = c->ring;
+    uint64_t lap = lap_of(ring, c->next_batch), first = c->next_batch * ring->batch_size, kept = 0;
+    for (uint64_t i = 0; i < ring->batch_size; i++) {
+        she_atomic64 *word = she_state_word(ring, first + i);
+        uint64_t seen = she_load_seq(word);
+        /* A producer may claim, abort or (recovery) lose it while we look: look again. */
+        while ((is(seen, lap, SHE_FREE) || is(seen, lap, SHE_HOLE)) &&
+               !she_cas_seq(word, seen, she_word(lap, 0, SHE_SKIP)))
+            seen = she_load_seq(word);
+        if (is(seen, lap, SHE_CLAIMED) || is(seen, lap, SHE_COMMITTED))
+            kept++;
+    }
+    return kept;
+}
+
+void she_unseal(she_consumer *c) {
+    she_ring *ring = c->ring;
+    uint64_t lap = lap_of(ring, c->next_batch), first = c->next_batch * ring->batch_size;
+    for (uint64_t i = 0; i < ring->batch_size; i++)
+        she_cas_seq(she_state_word(ring, first + i), she_word(lap, 0, SHE_SKIP),
+                    she_word(lap, 0, SHE_HOLE));
+    c->looked = 0; /* skipped words are not finished any more */
+    she_add_seq(&ring->header->hole_gen, 1); /* SYNC hole-gen */
+    she_ec_signal(&ring->header->space);
+}

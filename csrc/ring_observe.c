@@ -1,0 +1,97 @@
+/* Looking at a ring without changing it. Whatever is read here may be stale when it is returned, and
+ * nothing is decided by it: it is for people, metrics and warnings. All loads are relaxed, for the
+ * same reason. */
+#include "shm_echo/ring.h"
+
+static uint64_t lap_of(const she_ring *ring, uint64_t batch) { return batch / ring->num_buffers; }
+
+static const she_atomic64 *batch_words(const she_ring *ring, uint64_t batch) {
+    return &ring->words[batch % ring->num_buffers * ring->word_lines * SHE_WORDS_PER_CACHE_LINE];
+}
+
+/* Committed words are found batch by batch, up to the write cursor: none lies beyond it but the one
+ * whose claimer has not moved it yet, in the batch that it points into. */
+void she_stats(const she_consumer *c, she_ring_stats *out) {
+    const she_ring *ring = c->ring;
+    *out = (she_ring_stats){.full_batches = c->full_batches};
+    uint64_t written = she_load_acquire(&ring->header->write_cursor);
+    for (uint64_t n = 0; n < ring->num_buffers; n++) {
+        uint64_t batch = c->next_batch + n;
+        if (batch * ring->batch_size > written)
+            break;
+        const she_atomic64 *words = batch_words(ring, batch);
+        uint64_t want = she_word(lap_of(ring, batch), 0, SHE_COMMITTED), committed = 0;
+        for (uint64_t i = 0; i < ring->word_lines * SHE_WORDS_PER_CACHE_LINE; i++)
+            committed += she_word_anon(she_load_relaxed(&words[i])) == want;
+        out->stored += committed;
+        out->full_batches += committed == ring->batch_size;
+    }
+    for (uint32_t owner = 0; owner <= c->last_owner; owner++) {
+        const she_record *record = &ring->records[owner];
+        out->blocked_count += she_load_relaxed(&record->blocked_count);
+        out->cas_success += she_load_relaxed(&record->cas_success);
+        out->cas_failure += she_load_relaxed(&record->cas_failure);
+        out->retries += she_load_relaxed(&record->retries);
+    }
+}
+
+uint64_t she_stored_by(const she_consumer *c, uint32_t owner) {
+    const she_ring *ring = c->ring;
+    uint64_t found = 0;
+    for (uint64_t n = 0; n < ring->num_buffers; n++) {
+        uint64_t batch = c->next_batch + n;
+        const she_atomic64 *words = batch_words(ring, batch);
+        uint64_t want = she_word(lap_of(ring, batch), owner, SHE_COMMITTED);
+        for (uint64_t i = 0; i < ring->word_lines * SHE_WORDS_PER_CACHE_LINE; i++)
+            found += she_load_relaxed(&words[i]) == want;
+    }
+    return found;
+}
+
+uint64_t she_pending(const she_consumer *c) {
+    const she_ring *ring = c->ring;
+    const she_atomic64 *words = batch_words(ring, c->next_batch);
+    uint64_t lap = lap_of(ring, c->next_batch), found = 0;
+    for (uint64_t i = 0; i < ring->word_lines * SHE_WORDS_PER_CACHE_LINE; i++) {
+        uint64_t word = she_word_anon(she_load_relaxed(&words[i]));
+        found += word == she_word(lap, 0, SHE_COMMITTED) || word == she_word(lap, 0, SHE_CLAIMED);
+    }
+    return found;
+}
+
+bool she_straggler(const she_consumer *c, uint32_t *owner, uint64_t *position) {
+    const she_ring *ring = c->ring;
+    uint64_t lap = lap_of(ring, c->next_batch), first = c->next_batch * ring->batch_size;
+    for (uint64_t i = 0; i < ring->batch_size; i++) {
+        uint64_t word = she_load_relaxed(she_state_word(ring, first + i));
+        if (she_word_anon(word) == she_word(lap, 0, SHE_CLAIMED)) {
+            *owner = she_word_owner(word);
+            *position = first + i;
+            return true;
+        }
+    }
+    return false;
+}
+
+uint64_t she_held(const she_ring *ring, uint32_t owner) {
+    uint64_t held = 0;
+    for (uint64_t slot = 0; slot < ring->capacity; slot++) {
+        uint64_t word = she_load_relaxed(&ring->words[she_word_index(ring, slot)]);
+        held += she_word_state(word) == SHE_CLAIMED && she_word_owner(word) == owner;
+    }
+    return held;
+}
+
+void she_look(const she_ring *ring, uint32_t owner, she_producer_view *out) {
+    const she_record *record = &ring->records[owner];
+    uint64_t since = she_load_relaxed(&record->blocked_since_ns), now = she_now_ns();
+    out->blocked_count = she_load_relaxed(&record->blocked_count);
+    out->blocked_ns = she_load_relaxed(&record->blocked_ns) + (since && now > since ? now - since : 0);
+    out->last_seen_ns = she_load_relaxed(&record->last_seen_ns);
+    out->held = she_held(ring, owner);
+}
+
+void she_memcpy_times(const she_ring *ring, uint32_t last_owner, she_hist_totals *totals) {
+    for (uint32_t owner = 0; ring->histograms && owner <= last_owner; owner++)
+        she_hist_add(totals, &ring->histograms[owner]);
+}

@@ -1,0 +1,249 @@
+/* Claiming slots, committing and aborting them: PROTOCOL.md, with its steps in this order. */
+#include <stdlib.h>
+
+#include "shm_echo/ring.h"
+
+#ifdef SHE_FAULTS
+void (*she_fault_hook)(int step);
+#endif
+
+int she_producer_open(she_ring *ring, uint32_t owner, she_producer **out) {
+    if (owner > ring->max_producers)
+        return SHE_E_CONFIG;
+    she_producer *p = calloc(1, sizeof *p);
+    if (!p)
+        return SHE_E_MEMORY;
+    p->ring = ring;
+    p->owner = owner;
+    p->record = &ring->records[owner];
+    *out = p;
+    return SHE_OK;
+}
+
+void she_producer_free(she_producer *p) { free(p); }
+
+void she_producer_stop(she_producer *p) {
+    she_store32_release(&p->stop, 1);
+    /* The event count is shared with other producers: they look again and go back to sleep. */
+    she_ec_signal(&p->ring->header->space);
+    she_ec_signal(&p->ring->header->taken);
+}
+
+/* Why this producer may not go on, or SHE_OK. */
+static int barred(const she_producer *p) {
+    if (she_load32_acquire(&p->stop))
+        return SHE_STOPPED;
+    /* SYNC closed */
+    if (she_load32_acquire(&p->ring->header->closed))
+        return SHE_CLOSED;
+    if (she_load32_relaxed(&p->record->revoked)) /* relaxed: it only has to be seen soon */
+        return SHE_REVOKED;
+    return SHE_OK;
+}
+
+static bool detailed(const she_producer *p) { return p->ring->stamps != NULL; }
+
+/* Take any hole. Holes are rare: the scan runs once after each hole_gen. */
+static bool claim_hole(she_producer *p, uint64_t *position) {
+    she_ring *ring = p->ring;
+    for (uint64_t slot = 0; slot < ring->capacity; slot++) {
+        she_atomic64 *word = &ring->words[she_word_index(ring, slot)];
+        uint64_t seen = she_load_acquire(word);
+        if (she_word_state(seen) != SHE_HOLE)
+            continue;
+        SHE_FAULT(SHE_STEP_CLAIM_SCAN);
+        uint64_t lap = she_word_lap(seen);
+        /* SYNC slot-free: acquires the releasing consumer's (or aborting producer's) last access. */
+        if (she_cas_seq(word, seen, she_word(lap, p->owner, SHE_CLAIMED))) {
+            SHE_FAULT(SHE_STEP_CLAIM_HOLE);
+            *position = lap * ring->capacity + slot;
+            return true;
+        }
+    }
+    return false;
+}
+
+int she_claim(she_producer *p, uint64_t *position) {
+    she_ring *ring = p->ring;
+    she_header *h = ring->header;
+    int rc = barred(p);
+    if (rc != SHE_OK)
+        return rc;
+    SHE_FAULT(SHE_STEP_CLAIM_START);
+    for (;;) {
+        /* SYNC hole-gen: bumped after the holes were made, so a scan that follows finds them. */
+        uint64_t gen = she_load_seq(&h->hole_gen);
+        if (gen != she_load_relaxed(&p->seen_gen)) {
+            if (claim_hole(p, position))
+                return SHE_OK;
+            she_store_relaxed(&p->seen_gen, gen); /* threads may overwrite it: one more scan */
+        }
+        /* SYNC write-cursor: a hint; the state word decides. */
+        uint64_t w = she_load_acquire(&h->write_cursor);
+        uint64_t lap = (w / ring->capacity) & SHE_LAP_MASK;
+        she_atomic64 *word = she_state_word(ring, w);
+        uint64_t seen = she_load_acquire(word); /* SYNC slot-free */
+        SHE_FAULT(SHE_STEP_CLAIM_LOOKED);
+        uint64_t ahead = (she_word_lap(seen) - lap) & SHE_LAP_MASK;
+        if (ahead > SHE_LAP_MASK / 2)
+            return SHE_FULL; /* still of an earlier lap */
+        if (ahead == 0) {
+            uint32_t state = she_word_state(seen);
+            if (state == SHE_FREE || state == SHE_HOLE) {
+                /* SYNC slot-free: acquires the consumer's release of this slot. */
+                if (she_cas_seq(word, seen, she_word(lap, p->owner, SHE_CLAIMED))) {
+                    SHE_FAULT(SHE_STEP_CLAIM_TAKEN);
+                    she_cas_seq(&h->write_cursor, w, w + 1);
+                    SHE_FAULT(SHE_STEP_CLAIM_MOVED);
+                    if (detailed(p))
+                        she_add_relaxed(&p->record->cas_success, 1);
+                    *position = w;
+                    return SHE_OK;
+                }
+                if (detailed(p)) {
+                    she_add_relaxed(&p->record->cas_failure, 1);
+                    she_add_relaxed(&p->record->retries, 1);
+                }
+                continue;
+            }
+        }
+        /* Taken, skipped, or even released again (a sealed batch is, without anybody having moved
+         * the cursor over it): in each case nothing is left to claim at w. */
+        she_cas_seq(&h->write_cursor, w, w + 1);
+        if (detailed(p))
+            she_add_relaxed(&p->record->retries, 1);
+    }
+}
+
+int she_claim_wait(she_producer *p, uint32_t ticket, int64_t timeout_ns) {
+    int rc = barred(p);
+    if (rc != SHE_OK)
+        return rc;
+    switch (she_ec_wait(&p->ring->header->space, ticket, timeout_ns)) {
+    case SHE_WAIT_TIMEOUT:
+        return SHE_TIMEOUT;
+    case SHE_WAIT_INTERRUPTED:
+        return SHE_INTERRUPTED;
+    default:
+        return SHE_WOKEN;
+    }
+}
+
+uint64_t she_blocked(she_producer *p) {
+    uint64_t now = she_now_ns();
+    she_add_relaxed(&p->record->blocked_count, 1);
+    she_store_relaxed(&p->record->blocked_since_ns, now);
+    return now;
+}
+
+void she_unblocked(she_producer *p, uint64_t since_ns) {
+    she_store_relaxed(&p->record->blocked_since_ns, 0);
+    she_add_relaxed(&p->record->blocked_ns, she_now_ns() - since_ns);
+}
+
+static bool finished(uint64_t word, uint64_t lap) {
+    uint64_t anon = she_word_anon(word);
+    return anon == she_word(lap, 0, SHE_COMMITTED) || anon == she_word(lap, 0, SHE_SKIP);
+}
+
+/* The consumer sleeps on `position`, which is now committed: find what it has to wait for next. */
+static void pass_baton(she_ring *ring, uint64_t position) {
+    she_header *h = ring->header;
+    uint64_t lap = position / ring->capacity;
+    uint64_t end = position - position % ring->batch_size + ring->batch_size;
+    SHE_FAULT(SHE_STEP_COMMIT_BATON);
+    for (;;) {
+        uint64_t next = position + 1;
+        while (next < end && finished(she_load_seq(she_state_word(ring, next)), lap))
+            next++;
+        if (next == end) {
+            SHE_FAULT(SHE_STEP_COMMIT_SIGNAL);
+            she_ec_signal(&h->data);
+            return;
+        }
+        /* SYNC awaited: written, then the state word read; the committer of `next` writes its state
+         * word, then reads this. In one total order at least one of us sees the other. */
+        if (!she_cas_seq(&h->awaited, position + 1, next + 1))
+            return; /* the consumer woke and looks for itself, or somebody else passed it on */
+        SHE_FAULT(SHE_STEP_COMMIT_PASSED);
+        uint64_t seen = she_load_seq(she_state_word(ring, next));
+        if (she_word_state(seen) == SHE_HOLE) {
+            /* Perhaps nobody will ever fill it: a consumer that ends its batch early skips it. */
+            she_ec_signal(&h->data);
+            return;
+        }
+        if (!finished(seen, lap))
+            return;
+        position = next;
+    }
+}
+
+int she_commit(she_producer *p, uint64_t position) {
+    she_ring *ring = p->ring;
+    uint64_t lap = position / ring->capacity;
+    if (detailed(p))
+        she_store_relaxed(&ring->stamps[position % ring->capacity], she_now_ns());
+    SHE_FAULT(SHE_STEP_COMMIT_START);
+    /* SYNC slot-commit: releases the sample's bytes to the consumer. */
+    if (!she_cas_seq(she_state_word(ring, position), she_word(lap, p->owner, SHE_CLAIMED),
+                     she_word(lap, p->owner, SHE_COMMITTED)))
+        return SHE_GIVEN_UP;
+    SHE_FAULT(SHE_STEP_COMMITTED);
+    she_max_relaxed(&p->sent_end, position + 1);
+    /* SYNC awaited: our state word is written, now read what the consumer waits for. */
+    if (she_load_seq(&ring->header->awaited) == position + 1)
+        pass_baton(ring, position);
+    return SHE_OK;
+}
+
+int she_abort(she_producer *p, uint64_t position) {
+    she_ring *ring = p->ring;
+    uint64_t lap = position / ring->capacity;
+    SHE_FAULT(SHE_STEP_ABORT_START);
+    /* SYNC slot-free: whoever takes the hole acquires our last access to its row. */
+    if (!she_cas_seq(she_state_word(ring, position), she_word(lap, p->owner, SHE_CLAIMED),
+                     she_word(lap, 0, SHE_HOLE)))
+        return SHE_GIVEN_UP;
+    SHE_FAULT(SHE_STEP_ABORT_HOLE);
+    she_add_seq(&ring->header->hole_gen, 1); /* SYNC hole-gen */
+    SHE_FAULT(SHE_STEP_ABORT_BUMPED);
+    she_ec_signal(&ring->header->space);
+    /* SYNC awaited: the consumer waits for this very sample, and may be ending its batch early. */
+    if (she_load_seq(&ring->header->awaited) == position + 1)
+        she_ec_signal(&ring->header->data);
+    return SHE_OK;
+}
+
+int she_drained(const she_producer *p) {
+    /* SYNC taken: acquires nothing that we read; the cursor alone is the answer. */
+    return she_load_acquire(&p->ring->header->taken_cursor) >= she_load_relaxed(&p->sent_end)
+               ? SHE_OK
+               : SHE_FULL;
+}
+
+int she_drain_wait(she_producer *p, int64_t timeout_ns) {
+    she_event_count *taken = &p->ring->header->taken;
+    uint32_t ticket = she_ec_ticket(taken);
+    if (she_drained(p) == SHE_OK)
+        return SHE_OK;
+    int rc = barred(p);
+    if (rc != SHE_OK)
+        return rc;
+    switch (she_ec_wait(taken, ticket, timeout_ns)) {
+    case SHE_WAIT_TIMEOUT:
+        return SHE_TIMEOUT;
+    case SHE_WAIT_INTERRUPTED:
+        return SHE_INTERRUPTED;
+    default:
+        return SHE_WOKEN;
+    }
+}
+
+void she_seen(she_producer *p, uint64_t now_ns) {
+    she_store_relaxed(&p->record->last_seen_ns, now_ns);
+}
+
+void she_copied(she_producer *p, uint64_t ns) {
+    if (detailed(p))
+        she_hist_record(&p->ring->histograms[p->owner], ns);
+}

@@ -1,0 +1,160 @@
+"""Addresses: the text that a user writes, turned into the path of a Unix socket.
+
+A bare name lives in a folder that only this user can enter; ``ipc://`` names a path outright.
+Parsing reads the environment and nothing else; ``prepare`` makes and checks the folder. Whether
+anybody serves at an address is for ``connection`` and ``socketfile`` to find out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+
+from shm_echo.errors import AddressError
+
+__all__ = ["MAX_PATH_BYTES", "Address", "parse_address"]
+
+# sockaddr_un.sun_path has 108 bytes, the last one for a NUL.
+MAX_PATH_BYTES = 107
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_FORMS = "use a bare name (letters, digits, '.', '_', '-'; at most 64) or ipc:///absolute/path.sock"
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server listens.
+
+    Attributes:
+        text: the address as the user wrote it.
+        path: the socket's absolute path.
+        private: the socket lies in this user's runtime folder, which ``prepare`` makes.
+    """
+
+    text: str
+    path: str
+    private: bool
+
+    def __str__(self) -> str:
+        return self.path
+
+    @property
+    def folder(self) -> str:
+        return os.path.dirname(self.path)
+
+    def prepare(self) -> None:
+        """Make the private folder, or see that the folder of an ``ipc://`` path exists.
+
+        Raises:
+            AddressError: the folder is missing, or not ours alone.
+        """
+        if self.private:
+            try:
+                os.mkdir(self.folder, 0o700)
+            except FileExistsError:
+                pass
+            except OSError as error:
+                raise AddressError(
+                    self.text, f"cannot make the folder {self.folder}: {error.strerror}"
+                ) from None
+            self.check_folder()
+        elif not os.path.isdir(self.folder):
+            raise AddressError(self.text, f"the folder {self.folder} does not exist")
+
+    def check_folder(self) -> None:
+        """See that nobody else can put a socket into the private folder.
+
+        A missing folder is fine here: then there is no server either.
+
+        Raises:
+            AddressError: the folder is a symbolic link, someone else's, or open to others.
+        """
+        if not self.private:
+            return
+        try:
+            found = os.lstat(self.folder)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise AddressError(
+                self.text, f"cannot look at {self.folder}: {error.strerror}"
+            ) from None
+        if stat.S_ISLNK(found.st_mode):
+            problem = "is a symbolic link"
+        elif not stat.S_ISDIR(found.st_mode):
+            problem = "is not a folder"
+        elif found.st_uid != os.geteuid():
+            problem = f"belongs to user {found.st_uid}, not to user {os.geteuid()}"
+        elif found.st_mode & 0o077:
+            problem = f"is open to other users (mode {stat.S_IMODE(found.st_mode):04o}, not 0700)"
+        else:
+            return
+        raise AddressError(self.text, f"the folder {self.folder} {problem}: remove it or repair it")
+
+
+def parse_address(text: str) -> Address:
+    """Turn ``"name"`` or ``"ipc:///path.sock"`` into an :class:`Address`.
+
+    Raises:
+        AddressError: the text is not an address, or names a transport that is not offered here.
+    """
+    if not isinstance(text, str):
+        raise AddressError(str(text), f"expected text, got {type(text).__name__}")
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        if not _NAME.fullmatch(text):
+            raise AddressError(text, f"not a name: {_FORMS}")
+        return _checked(Address(text, os.path.join(_runtime_folder(), f"{text}.sock"), True))
+    if scheme == "ipc":
+        return _checked(Address(text, _ipc_path(text, rest), False))
+    if scheme in ("tcp", "fd"):
+        raise AddressError(
+            text,
+            f"{scheme}:// is not supported for this service, which passes file descriptors over "
+            f"a Unix socket of this host: {_FORMS}",
+        )
+    raise AddressError(text, f"unknown scheme {scheme!r}: {_FORMS}")
+
+
+def _ipc_path(text: str, path: str) -> str:
+    if not path.startswith("/"):
+        raise AddressError(text, "an ipc:// path must be absolute: ipc:///run/user/1000/x.sock")
+    if "\0" in path:
+        raise AddressError(text, "a path cannot contain a NUL character")
+    if not os.path.basename(path):
+        raise AddressError(text, "the path names a folder, not a socket")
+    return path
+
+
+def _checked(address: Address) -> Address:
+    try:
+        length = len(os.fsencode(address.path))
+    except UnicodeEncodeError:
+        raise AddressError(address.text, "the path cannot be encoded as a file name") from None
+    if length > MAX_PATH_BYTES:
+        raise AddressError(
+            address.text,
+            f"the socket path {address.path} has {length} bytes, and the kernel takes at most "
+            f"{MAX_PATH_BYTES}: choose a shorter one",
+        )
+    return address
+
+
+def _runtime_folder() -> str:
+    """The folder of this user's sockets. It may not exist yet."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if os.path.isabs(runtime):
+        try:
+            found = os.stat(runtime)
+        except (OSError, ValueError):
+            pass
+        else:
+            # After su or sudo the variable can still name the folder of the user before.
+            if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():
+                return os.path.join(runtime, "shm-echo")
+    # Imported here because it loads a dozen modules that a client does not need otherwise.
+    import tempfile
+
+    return os.path.join(tempfile.gettempdir(), f"shm-echo-{os.geteuid()}")

@@ -1,0 +1,88 @@
+"""Who may say what when: one table for both ends of a connection.
+
+    START --hello--> GREETED --welcome--> READY --request--> BUSY --reply or error--> READY
+                        |                   |                  |
+                     refused             goodbye              bye
+                        v                   v                  v
+                     CLOSED <----bye---- LEAVING            CLOSED
+
+All transitions live in ``TRANSITIONS``; nothing here knows which end this process is. The server
+may refuse before it has read the hello (it is full) and may say bye whenever it shuts down, so a
+client must expect both. Whatever is not in the table is an error, and ERROR is for ever.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from shm_echo.errors import ProtocolError
+
+__all__ = ["TRANSITIONS", "Conversation", "Role", "State"]
+
+
+class Role(Enum):
+    CLIENT = "client"
+    SERVER = "server"
+
+
+class State(Enum):
+    START = "START"
+    GREETED = "GREETED"
+    READY = "READY"
+    BUSY = "BUSY"
+    LEAVING = "LEAVING"
+    CLOSED = "CLOSED"
+    ERROR = "ERROR"
+
+
+_C, _S = Role.CLIENT, Role.SERVER
+
+TRANSITIONS: dict[State, dict[tuple[Role, str], State]] = {
+    State.START: {
+        (_C, "hello"): State.GREETED,
+        (_S, "refused"): State.CLOSED,
+    },
+    State.GREETED: {
+        (_S, "welcome"): State.READY,
+        (_S, "refused"): State.CLOSED,
+    },
+    State.READY: {
+        (_C, "request"): State.BUSY,
+        (_C, "goodbye"): State.LEAVING,
+        (_S, "bye"): State.CLOSED,
+    },
+    State.BUSY: {
+        (_S, "reply"): State.READY,
+        (_S, "error"): State.READY,
+        (_S, "bye"): State.CLOSED,
+    },
+    State.LEAVING: {
+        (_S, "bye"): State.CLOSED,
+    },
+    State.CLOSED: {},
+    State.ERROR: {},
+}
+
+
+class Conversation:
+    """One connection's place in the table."""
+
+    def __init__(self) -> None:
+        self.state = State.START
+
+    def move(self, speaker: Role, kind: str) -> None:
+        """``speaker`` says a message of this kind.
+
+        Raises:
+            ProtocolError: it may not, now. The state is ERROR from then on.
+        """
+        target = TRANSITIONS[self.state].get((speaker, kind))
+        if target is None:
+            before = self.state
+            self.fail()
+            raise ProtocolError(f"the {speaker.value} may not say {kind!r} in state {before.value}")
+        self.state = target
+
+    def fail(self) -> None:
+        """Something else broke the conversation, such as bytes that are no message."""
+        self.state = State.ERROR

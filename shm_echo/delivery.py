@@ -1,0 +1,277 @@
+"""Taking batches out of the ring: the waiting, and everything that can end it.
+
+One object between the server's public face and the C consumer. It waits in slices, and between two
+slices it looks at what a learner should know: a dead producer, a stream that has ended, buffers that
+are all held, nobody attached, a producer that has stopped in the middle of a sample.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from shm_echo.errors import BatchesHeldError, ProducerDiedError
+from shm_echo.metrics import NO_TIMES, Histograms, SampleInfo
+from shm_echo.ring import _fast
+from shm_echo.ring.core import Result, ffi, lib
+from shm_echo.ring.producers import Producers
+from shm_echo.ring.ring import Ring
+
+__all__ = ["Delivery"]
+
+_log = logging.getLogger("shm_echo")
+
+_SLICE = 0.1  # seconds
+_LONELY_AFTER, _LONELY_AGAIN = 5.0, 60.0
+_STUCK_AFTER = 5.0
+
+Taken = "tuple[list[Any], SampleInfo]"
+
+
+class Delivery:
+    """The learner's end of one ring.
+
+    Args:
+        ring: to take batches from.
+        receiver: its consumer.
+        on_death: "warn", "raise" or "raise_if_last".
+        lease_timeout: seconds to wait for held batches.
+        expects_producers: whether to warn when nobody is attached.
+    """
+
+    def __init__(
+        self,
+        ring: Ring,
+        receiver: _fast.Receiver,
+        *,
+        on_death: str,
+        lease_timeout: float,
+        expects_producers: bool,
+    ) -> None:
+        self._ring = ring
+        self._receiver = receiver
+        self._consumer = ffi.cast("she_consumer *", receiver.address())
+        self.producers = Producers(ring, self._consumer)
+        self._on_death = on_death
+        self._lease_timeout = lease_timeout
+        self._expects_producers = expects_producers
+        self._histograms = (
+            Histograms(ring, self._consumer) if ring.config.detailed else None
+        )
+        self._turn = threading.Lock()
+        self._closed = False
+        self._submits = False
+        self._sampler: threading.Thread | None = None
+        self._stuck: tuple[int, int, float] | None = None  # owner, position, since
+        self._stuck_told: tuple[int, int] | None = None
+
+    # ---------------------------------------------------------------- taking
+
+    def take(
+        self,
+        timeout: float | None,
+        *,
+        partial: bool = False,
+        until_closed_by: int | None = None,
+    ) -> tuple[list[Any], SampleInfo] | None:
+        """The arrays of the next batch and the metrics, or None at the end.
+
+        Args:
+            timeout: seconds, None for ever.
+            partial: end the batch now.
+            until_closed_by: end after so many producers have attached and all have left.
+        """
+        if timeout is not None and not timeout >= 0:
+            raise ValueError(f"timeout must be None or a number >= 0, not {timeout!r}")
+        receiver = self._receiver
+        if not self._turn.acquire(timeout=-1 if timeout is None else timeout):
+            raise TimeoutError(f"another thread was sampling for {timeout:g} s")
+        try:
+            if self._closed:
+                return None
+            self._sampler = threading.current_thread()
+            if self._on_death == "raise":
+                self._raise_death()
+            receiver.release()
+            if not receiver.ready():
+                deadline = None if timeout is None else time.monotonic() + timeout
+                if partial:
+                    ready = self._end_batch(deadline, timeout)
+                else:
+                    ended = self._stream_end(until_closed_by)
+                    ready = self._wait(deadline, timeout, ended)
+                    if not ready and not self._closed:  # the stream has ended: what is left?
+                        ready = self._pending() and self._end_batch(None, None)
+                if not ready:
+                    return self._nothing() if partial and not self._closed else None
+            arrays = receiver.take()
+            if not partial and len(arrays[0]) == 0:
+                return None
+            return arrays, self.info()
+        finally:
+            self._turn.release()
+
+    def give_back(self) -> None:
+        """The caller has copied the last batch: its memory may be reused."""
+        with self._turn:
+            self._receiver.release()
+
+    def _stream_end(self, producers: int | None) -> Callable[[], bool] | None:
+        if producers is None:
+            return None
+        registry = self.producers
+        return lambda: registry.attached_total >= producers and registry.active == 0
+
+    def _wait(
+        self,
+        deadline: float | None,
+        timeout: float | None,
+        ended: Callable[[], bool] | None = None,
+        again: Callable[[], None] | None = None,
+    ) -> bool:
+        """True when the batch is complete; False when the ring was closed or the stream ended.
+
+        ``again`` is called before each look.
+        """
+        receiver = self._receiver
+        began = time.monotonic()
+        lonely_at = began + _LONELY_AFTER
+        while True:
+            # Before the wait: whoever leaves after this look wakes us, and we look again.
+            over = ended is not None and ended()
+            if again is not None:
+                again()
+            slice_ = 0.0 if over else _SLICE
+            if deadline is not None:
+                slice_ = min(slice_, max(0.0, deadline - time.monotonic()))
+            result = receiver.wait(int(slice_ * 1e9))
+            if result == Result.OK:
+                return True
+            if result == Result.CLOSED or self._closed or over:
+                return False
+            now = time.monotonic()
+            self._raise_death_while_waiting()
+            if deadline is not None and now >= deadline:
+                raise TimeoutError(
+                    f"no batch of {self._ring.config.batch_size} samples within {timeout:g} s "
+                    f"({self.info().store_size} samples are there, "
+                    f"{self.producers.active} producers attached)"
+                )
+            self._check_held(now - began)
+            self._look_for_stuck(now)
+            if self._expects_producers and now >= lonely_at:
+                lonely_at = self._warn_lonely(now, now - began)
+
+    def _end_batch(self, deadline: float | None, timeout: float | None) -> bool:
+        """Seal the batch and wait for what is still being written into it."""
+        if not self._pending():
+            return False
+        consumer = self._consumer
+        try:
+            # Sealed again before each look: a claim may have been given up meanwhile.
+            return self._wait(deadline, timeout, again=lambda: lib.she_seal(consumer))
+        except BaseException:
+            lib.she_unseal(consumer)
+            raise
+
+    def _pending(self) -> bool:
+        return bool(lib.she_pending(self._consumer))
+
+    def _nothing(self) -> tuple[list[Any], SampleInfo]:
+        import numpy as np
+
+        return [np.empty((0, *shape), dtype) for dtype, shape in self._ring.leaves], self.info()
+
+    # ---------------------------------------------------------------- what ends or colours a wait
+
+    def _raise_death(self) -> None:
+        death = self.producers.next_death()
+        if death is not None:
+            raise ProducerDiedError(*death)
+
+    def _raise_death_while_waiting(self) -> None:
+        if self._on_death == "raise" or (
+            self._on_death == "raise_if_last" and self.producers.active == 0
+        ):
+            self._raise_death()
+
+    def _check_held(self, waited: float) -> None:
+        held, buffers = self._receiver.held, self._ring.config.num_buffers
+        if held >= buffers and waited >= self._lease_timeout:
+            raise BatchesHeldError(held, self._lease_timeout)
+
+    def _warn_lonely(self, now: float, waited: float) -> float:
+        if self.producers.active == 0:
+            _log.warning("sample() has waited for %.0f s and no producer is attached", waited)
+        return now + _LONELY_AGAIN
+
+    def _look_for_stuck(self, now: float) -> None:
+        """A producer that has claimed a slot of the awaited batch and does not finish it."""
+        owner, position = ffi.new("uint32_t *"), ffi.new("uint64_t *")
+        if not lib.she_straggler(self._consumer, owner, position):
+            self._stuck = None
+            return
+        claim = int(owner[0]), int(position[0])
+        if self._stuck is None or self._stuck[:2] != claim:
+            self._stuck = (*claim, now)
+        elif now - self._stuck[2] >= _STUCK_AFTER and self._stuck_told != claim:
+            self._stuck_told = claim
+            _log.warning(
+                "the batch waits for one sample that pid %s began %.0f s ago and has not finished: "
+                "it is stopped, or slow inside reserve()",
+                self.producers.pid_of(claim[0]) or "of this process",
+                now - self._stuck[2],
+            )
+
+    def nobody_samples(self) -> str | None:
+        """Why a full ring will not be emptied while this thread waits, or None if it may be."""
+        sampler = self._sampler
+        if sampler is None:
+            return "nobody has sampled yet"
+        if sampler is threading.current_thread():
+            return "this very thread is the one that samples"
+        if not sampler.is_alive():
+            return "the thread that sampled has ended"
+        return None
+
+    # ---------------------------------------------------------------- metrics
+
+    def count_submits(self) -> None:
+        """From now on samples of this process are among those in the ring."""
+        self._submits = True
+
+    def info(self) -> SampleInfo:
+        """The metrics of this moment."""
+        stored, taken, full, blocked, cas, lost, retries = self._receiver.stats()
+        inserted = stored + taken
+        if self._submits:
+            consumer = self._consumer
+            inserted -= int(consumer.taken_by[0] + lib.she_stored_by(consumer, 0))
+        times = self._histograms
+        return SampleInfo(
+            stored,
+            self.producers.active,
+            0,
+            0,
+            blocked,
+            inserted,
+            full,
+            cas,
+            lost,
+            retries,
+            NO_TIMES,
+            NO_TIMES if times is None else times.snapshot("memcpy"),
+            NO_TIMES if times is None else times.snapshot("dwell"),
+        )
+
+    def reset_histograms(self) -> None:
+        """Count durations from now on."""
+        if self._histograms is not None:
+            self._histograms.reset()
+
+    def close(self) -> None:
+        """The next look of a waiting learner ends its wait."""
+        self._closed = True

@@ -1,0 +1,50 @@
+"""Kills actors at random while the demo runs.
+
+What it is: a thread that SIGKILLs a random actor at random moments. A thread, so that the moment
+has nothing to do with where the learner is in its loop.
+
+What it leaves to others: noticing and restarting (``fleet``), judging the damage (``continuity``).
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from types import TracebackType
+
+from shm_echo.demo.fleet import Fleet
+
+__all__ = ["Killer"]
+
+
+class Killer:
+    """Runs from entering the context until ``stop`` or its end."""
+
+    def __init__(self, fleet: Fleet, *, mean_interval: float, seed: int) -> None:
+        self._fleet = fleet
+        self._rate = 1 / mean_interval
+        self._rng = random.Random(seed)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="demo-killer", daemon=True)
+
+    def __enter__(self) -> Killer:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """No kill happens after this has returned."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        # Exponential intervals make every instant equally likely.
+        while not self._stop.wait(self._rng.expovariate(self._rate)):
+            self._fleet.kill_one(self._rng)

@@ -1,0 +1,98 @@
+"""What travels through the ring: a rollout fragment, its stamp and its checksum.
+
+What it is: the example tree of the demo's ring. One sample is ``STEPS`` consecutive transitions
+of one environment under ``steps`` (a *buffered* time scale of a TrajectoryAccumulator) and one
+``stamp`` (a *single-item* time scale) that says who sent it, as which of that sender's samples,
+acting on which policy version.
+
+What it guarantees: ``checksum`` covers every byte of the sample except the checksum itself, so a
+sample that mixes the bytes of two cannot pass.
+
+What it leaves to others: the order of samples is judged by ``continuity``.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["STEPS", "Stamp", "checksum", "example", "unpack"]
+
+STEPS = 32
+_OBSERVATION = 4
+
+
+def example() -> dict[str, Any]:
+    """An empty fragment: structure, shapes and dtypes of every sample in the ring."""
+    return {
+        "steps": {
+            "obs": np.zeros((STEPS, _OBSERVATION), np.float32),
+            "action": np.zeros(STEPS, np.int32),
+            "log_prob": np.zeros(STEPS, np.float32),
+            "reward": np.zeros(STEPS, np.float32),
+            "next_obs": np.zeros((STEPS, _OBSERVATION), np.float32),
+            "terminated": np.zeros(STEPS, np.bool_),
+            "truncated": np.zeros(STEPS, np.bool_),
+            # The return of the episode that ends with this step, NaN where none does.
+            "episode_return": np.zeros(STEPS, np.float32),
+        },
+        "stamp": {
+            "actor": np.zeros((), np.int64),
+            "incarnation": np.zeros((), np.int64),
+            "sequence": np.zeros((), np.int64),
+            "version": np.zeros((), np.int64),
+            "checksum": np.zeros((), np.uint32),
+        },
+    }
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """Who sent a fragment, as which one of its samples, and on which policy version it acted.
+
+    An *incarnation* is one process of an actor: a restarted actor counts its samples from 0
+    under the next incarnation number.
+    """
+
+    actor: int
+    incarnation: int
+    sequence: int
+    version: int
+
+    def leaves(self, checksum: int) -> dict[str, Any]:
+        """The ``stamp`` part of the tree."""
+        return {
+            "actor": np.int64(self.actor),
+            "incarnation": np.int64(self.incarnation),
+            "sequence": np.int64(self.sequence),
+            "version": np.int64(self.version),
+            "checksum": np.uint32(checksum),
+        }
+
+
+def checksum(steps: dict[str, Any], stamp: Stamp) -> int:
+    """The CRC-32 of a fragment: all leaves in the order of their names, then the stamp."""
+    value = 0
+    for name in sorted(steps):
+        value = zlib.crc32(np.ascontiguousarray(steps[name]).data, value)
+    numbers = np.array([stamp.actor, stamp.incarnation, stamp.sequence, stamp.version], np.int64)
+    return zlib.crc32(numbers.data, value)
+
+
+def unpack(batch: dict[str, Any]) -> list[tuple[Stamp, bool]]:
+    """The stamp of each sample of a batch, and whether its checksum fits its bytes."""
+    steps, stamps = batch["steps"], batch["stamp"]
+    unpacked = []
+    for row in range(len(stamps["actor"])):
+        stamp = Stamp(
+            actor=int(stamps["actor"][row]),
+            incarnation=int(stamps["incarnation"][row]),
+            sequence=int(stamps["sequence"][row]),
+            version=int(stamps["version"][row]),
+        )
+        expected = checksum({name: leaf[row] for name, leaf in steps.items()}, stamp)
+        unpacked.append((stamp, int(stamps["checksum"][row]) == expected))
+    return unpacked

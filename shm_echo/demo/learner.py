@@ -1,0 +1,157 @@
+"""The demo's learner: owns the ring, trains on what arrives, publishes what it has learnt.
+
+What it is: the loop that an application of shm-echo has, in full: sample a batch, use its views,
+publish new parameters, look after the actors, and at the end drain the ring.
+
+What it guarantees: ``train`` returns only after every sample that was sent has been received or
+found missing; it leaves no process and no shared memory behind, whatever happens.
+
+What it leaves to others: the algorithm (``ppo``), the processes (``fleet``), what the user sees
+(``view``, ``plot``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from shm_echo import Sample, Server, ShmTransport
+from shm_echo.demo.chaos import Killer
+from shm_echo.demo.continuity import ContinuityChecker
+from shm_echo.demo.fleet import Fleet
+from shm_echo.demo.fragment import example, unpack
+from shm_echo.demo.history import History
+from shm_echo.demo.news import News
+from shm_echo.demo.outcome import Options, Outcome, Progress
+from shm_echo.demo.ppo import PPO, Hyperparameters
+
+__all__ = ["train"]
+
+OBSERVATION, ACTIONS = 4, 2
+BATCH_SIZE = 128
+NUM_BUFFERS = 3
+ENVIRONMENTS = 8
+KILL_INTERVAL = 0.5
+TICK = 0.1
+DRAIN_TIMEOUT = 10.0
+
+
+def train(options: Options, show: Callable[[Progress], None]) -> Outcome:
+    """Run the demo to its end; ``show`` is called several times a second meanwhile."""
+    hyperparameters = Hyperparameters()
+    ppo = PPO(OBSERVATION, ACTIONS, np.random.default_rng(options.seed), hyperparameters)
+    address = f"shm-echo-demo-{os.getpid()}"
+    server = Server(
+        example(),
+        batch_size=BATCH_SIZE,
+        num_buffers=NUM_BUFFERS,
+        transport=ShmTransport(address),
+        publishes=ppo.policy.tree(),
+    )
+    with News() as news, server:
+        fleet = Fleet(
+            address,
+            actors=options.actors,
+            environments=ENVIRONMENTS,
+            layers=ppo.policy.sizes,
+            seed=options.seed,
+        )
+        with fleet:
+            return _Learner(server, fleet, ppo, news, show).run(options)
+
+
+class _Learner:
+    def __init__(
+        self,
+        server: Server,
+        fleet: Fleet,
+        ppo: PPO,
+        news: News,
+        show: Callable[[Progress], None],
+    ) -> None:
+        self._server = server
+        self._fleet = fleet
+        self._ppo = ppo
+        self._news = news
+        self._show = show
+        self._history = History()
+        self._checker = ContinuityChecker()
+        self._version = server.publish(ppo.policy.tree())
+        self._lag = 0.0
+
+    def run(self, options: Options) -> Outcome:
+        with contextlib.ExitStack() as stack:
+            if options.kill_actors:
+                killer = Killer(self._fleet, mean_interval=KILL_INTERVAL, seed=options.seed)
+                stack.enter_context(killer)
+            self._learn(options)
+        self._drain()
+        self._history.note_deaths(len(self._fleet.deaths))
+        return Outcome(
+            history=self._history,
+            continuity=self._checker.verdict(self._fleet.sends),
+            versions=self._version,
+            deaths=self._fleet.deaths,
+        )
+
+    def _learn(self, options: Options) -> None:
+        while self._history.elapsed < options.seconds and not self._done(options):
+            with contextlib.suppress(TimeoutError):
+                sample = self._server.sample(timeout=TICK)
+                if sample is None:
+                    break
+                self._account(sample)
+                self._ppo.update(sample.batch["steps"])
+                self._version = self._server.publish(self._ppo.policy.tree())
+            self._fleet.tick()
+            self._history.note_deaths(len(self._fleet.deaths))
+            self._history.tick()
+            self._show(self._progress())
+
+    def _done(self, options: Options) -> bool:
+        if options.kill_actors and len(self._fleet.deaths) < options.kills:
+            return False
+        last = self._history.last_mean
+        return last is not None and last >= options.target
+
+    def _drain(self) -> None:
+        """Let the actors end, and take everything that is still in the ring."""
+        self._fleet.stop()
+        while not self._fleet.ended:
+            with contextlib.suppress(TimeoutError):
+                self._account(self._server.sample(timeout=TICK))
+            self._fleet.tick()
+        while self._account(self._server.flush(timeout=DRAIN_TIMEOUT)):
+            pass
+
+    def _account(self, sample: Sample | None) -> dict[str, Any] | None:
+        """Check every sample of a batch and take down its returns; None if there was none."""
+        batch: dict[str, Any] | None = sample and sample.batch
+        if sample is None or batch is None or not len(batch["stamp"]["actor"]):
+            return None
+        for stamp, whole in unpack(batch):
+            self._checker.arrived(stamp, whole=whole)
+        returns = batch["steps"]["episode_return"]
+        self._history.add_batch(
+            returns=returns[~np.isnan(returns)].tolist(),
+            samples=len(returns),
+            transitions=returns.size,
+        )
+        self._lag = self._version - float(batch["stamp"]["version"].mean())
+        return batch
+
+    def _progress(self) -> Progress:
+        info = self._server.info()
+        return Progress(
+            history=self._history,
+            producers=info.active_connections,
+            ring_fill=info.store_size / (BATCH_SIZE * NUM_BUFFERS),
+            version=self._version,
+            lag=self._lag,
+            deaths=len(self._fleet.deaths),
+            news=self._news.latest,
+        )

@@ -1,0 +1,128 @@
+"""What a learner can know about its ring: SampleInfo, HistSnapshot, ProducerInfo.
+
+Every field has the meaning that `echo` documents for it; docs/metrics.md says what each one is for the
+shared-memory transport. The values are plain tuples of numbers, made when a batch is handed out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from shm_echo.ring.ring import Ring
+
+__all__ = ["NO_TIMES", "HistSnapshot", "Histograms", "ProducerInfo", "SampleInfo"]
+
+
+class HistSnapshot(NamedTuple):
+    """A summary of a distribution of durations, in nanoseconds.
+
+    Minimum, maximum and percentiles are bounds of the bucket that they fall into, which is exact
+    below 32 ns and at most 1/32 (3 %) wide above. The mean is exact.
+    """
+
+    count: int = 0
+    min_ns: int = 0
+    max_ns: int = 0
+    mean_ns: float = 0.0
+    p50_ns: int = 0
+    p90_ns: int = 0
+    p99_ns: int = 0
+
+
+NO_TIMES = HistSnapshot()
+
+
+class SampleInfo(NamedTuple):
+    """The state of the ring at the moment in which a batch was handed out.
+
+    Attributes:
+        store_size: samples committed and not yet handed out.
+        active_connections: producers attached.
+        queue_depth_sum: samples waiting in per-connection queues; 0 where there are none.
+        queue_depth_max: the longest such queue; 0 where there are none.
+        push_blocked_count: times a producer had to wait for room, since the start.
+        samples_inserted_total: samples that producers committed, since the start; those of
+            ``Server.submit`` are not counted.
+        notify_count: batches completed, since the start.
+        cas_success_total: slots claimed at the write cursor (``detailed_metrics`` only, as below).
+        cas_failure_total: claims lost to another producer at the same slot.
+        reservation_retries_total: rounds of the claim loop that claimed nothing.
+        drain_round: rounds of the drainer threads; empty where there are none.
+        memcpy: time to copy the samples of one reservation.
+        queue_dwell: per sample, from its commit to its hand-out.
+    """
+
+    store_size: int
+    active_connections: int
+    queue_depth_sum: int
+    queue_depth_max: int
+    push_blocked_count: int
+    samples_inserted_total: int
+    notify_count: int
+    cas_success_total: int
+    cas_failure_total: int
+    reservation_retries_total: int
+    drain_round: HistSnapshot
+    memcpy: HistSnapshot
+    queue_dwell: HistSnapshot
+
+
+class ProducerInfo(NamedTuple):
+    """One attached producer, as ``Server.producers()`` lists it.
+
+    Attributes:
+        id: its owner id in the ring.
+        pid: its process, or None where the transport does not know one.
+        samples: samples committed since it attached.
+        bytes: their size.
+        blocked_seconds: time spent waiting for room, the present wait included.
+        held: slots that it has claimed and not yet committed.
+        last_seen: seconds since it was last heard of; about 0.1 s coarse.
+        state: "attached", or "hung up" when its connection broke while the process lives.
+    """
+
+    id: int
+    pid: int | None
+    samples: int
+    bytes: int
+    blocked_seconds: float
+    held: int
+    last_seen: float
+    state: str
+
+
+class Histograms:
+    """The duration histograms of one ring, and since when they count.
+
+    Their buckets only ever grow, so a reset remembers the present totals and needs nothing from the
+    producers.
+    """
+
+    def __init__(self, ring: Ring, consumer: Any) -> None:
+        from shm_echo.ring.core import ffi, lib
+
+        self._ffi, self._lib = ffi, lib
+        self._ring, self._consumer = ring, consumer
+        self._since = {name: ffi.new("she_hist_totals *") for name in ("memcpy", "dwell")}
+        self._summary = ffi.new("she_hist_summary *")
+
+    def _totals(self, name: str) -> Any:
+        totals = self._ffi.new("she_hist_totals *")
+        if name == "memcpy":
+            self._lib.she_memcpy_times(self._ring.pointer, self._consumer.last_owner, totals)
+        else:
+            self._lib.she_hist_add(totals, self._ffi.addressof(self._consumer, "dwell"))
+        return totals
+
+    def snapshot(self, name: str) -> HistSnapshot:
+        """The summary of ``"memcpy"`` or ``"dwell"`` since the last reset."""
+        out = self._summary
+        self._lib.she_hist_summarise(self._totals(name), self._since[name], out)
+        return HistSnapshot(
+            out.count, out.min_ns, out.max_ns, out.mean_ns, out.p50_ns, out.p90_ns, out.p99_ns
+        )
+
+    def reset(self) -> None:
+        """Count from now on."""
+        self._since = {name: self._totals(name) for name in self._since}

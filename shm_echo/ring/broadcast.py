@@ -1,0 +1,170 @@
+"""The newest value of a server, for its clients: a broadcast segment, written or read.
+
+One writer, any number of readers, no queue: a reader gets the newest whole version, as private
+arrays. The C side (csrc/broadcast.c) guarantees that a copy is whole; this file lays the leaves out
+in it, each at a multiple of 8 bytes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shm_echo.errors import ConnectionClosedError
+from shm_echo.ring.core import Result, checked, ffi, lib
+from shm_echo.ring.segment import Backing, Segment
+
+if TYPE_CHECKING:
+    from shm_echo.spec import TreeSpec
+
+__all__ = ["Publisher", "Subscriber"]
+
+_SLICE = 0.1  # seconds: a blocked reader looks this often for a dead server
+
+
+class _Cast:
+    """What both sides share: the segment, its C handle and the leaf offsets."""
+
+    def __init__(self, spec: TreeSpec, segment: Segment, create: bool) -> None:
+        self.spec = spec
+        self.segment = segment
+        self.offsets, self.nbytes = _offsets(spec)
+        out = ffi.new("she_bcast **")
+        make = lib.she_bcast_create if create else lib.she_bcast_attach
+        memory = ffi.from_buffer(segment.mapping)
+        digest = ffi.new("uint8_t[32]", spec.digest())
+        checked(
+            make(memory, segment.size, self.nbytes, digest, out),
+            "the broadcast segment could not be opened",
+        )
+        # The handle points into the mapping, which the segment keeps.
+        self.pointer = ffi.gc(out[0], lib.she_bcast_free)
+
+
+def _offsets(spec: TreeSpec) -> tuple[list[int], int]:
+    offsets, end = [], 0
+    for leaf in spec.leaves:
+        offsets.append(end)
+        end += (leaf.nbytes + 7) & ~7
+    return offsets, end
+
+
+class Publisher:
+    """The writing side. Threads may share it.
+
+    Raises:
+        ShmTooSmallError: no room for three copies of the value.
+    """
+
+    def __init__(self, spec: TreeSpec, backing: Backing) -> None:
+        _, nbytes = _offsets(spec)
+        size = lib.she_bcast_bytes(nbytes)
+        if size == 0:
+            raise ValueError("the published example is too large")
+        self._cast = _Cast(spec, Segment.allocate(size, backing), create=True)
+        self._lock = threading.Lock()
+        self.segment = self._cast.segment
+        self.spec = spec
+
+    @property
+    def version(self) -> int:
+        """The newest version; 0 before the first."""
+        return int(lib.she_bcast_latest(self._cast.pointer))
+
+    def publish(self, value: Any) -> int:
+        """Make ``value`` the newest version, and return its number.
+
+        Raises:
+            SpecMismatchError: it differs from the example; nothing was published.
+        """
+        cast = self._cast
+        arrays = [np.ascontiguousarray(leaf) for leaf in cast.spec.check(value)]
+        with self._lock:
+            version = lib.she_bcast_begin(cast.pointer)
+            for offset, array in zip(cast.offsets, arrays, strict=True):
+                source = ffi.cast("void *", array.ctypes.data)
+                lib.she_bcast_write(cast.pointer, version, offset, source, array.nbytes)
+            lib.she_bcast_end(cast.pointer, version)
+        return int(version)
+
+    def close(self) -> None:
+        """Wake the readers that wait for a version which will not come."""
+        lib.she_bcast_close(self._cast.pointer)
+        self.segment.close()
+
+
+class Subscriber:
+    """The reading side. Threads may share it."""
+
+    def __init__(self, spec: TreeSpec, fd: int, server: int, address: str) -> None:
+        _, nbytes = _offsets(spec)
+        self._cast = _Cast(spec, Segment.from_fd(fd, lib.she_bcast_bytes(nbytes)), create=False)
+        self._server = server
+        self._address = address
+        self._last: tuple[int, Any] | None = None
+        self._closed = False
+
+    def latest(self, timeout: float) -> tuple[int, Any] | None:
+        """The newest version and its value, or None before the first.
+
+        Raises:
+            TimeoutError: the writer overtook every copy within ``timeout`` seconds.
+        """
+        cast, last = self._cast, self._last
+        if last is not None and lib.she_bcast_latest(cast.pointer) == last[0]:
+            return last
+        arrays = [np.empty(leaf.shape, leaf.dtype) for leaf in cast.spec.leaves]
+        # One read for all leaves, so that they are of one version; then each to its own array.
+        whole = np.empty(max(1, cast.nbytes), np.uint8)
+        target = ffi.cast("void *", whole.ctypes.data)
+        overtaken = ffi.new("int *")
+        deadline: float | None = None
+        while True:
+            version = int(lib.she_bcast_read(cast.pointer, target, cast.nbytes, overtaken))
+            if version:
+                break
+            if not overtaken[0]:
+                return None
+            now = time.monotonic()
+            deadline = now + timeout if deadline is None else deadline
+            if now >= deadline:
+                raise TimeoutError(
+                    f"the server published faster than this process could copy for {timeout:g} s"
+                )
+        for offset, leaf, array in zip(cast.offsets, cast.spec.leaves, arrays, strict=True):
+            array.reshape(-1).view(np.uint8)[:] = whole[offset : offset + leaf.nbytes]
+        self._last = version, cast.spec.unflatten(arrays)
+        return self._last
+
+    def wait_for(self, version: int, timeout: float | None) -> int:
+        """Block until the newest version is at least ``version``; return the newest.
+
+        Raises:
+            TimeoutError: it did not come in time.
+            ConnectionClosedError: this side was closed, or the server has gone.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pointer = self._cast.pointer
+        while True:
+            left = _SLICE if deadline is None else min(_SLICE, deadline - time.monotonic())
+            result = lib.she_bcast_wait(pointer, version, max(0, int(left * 1e9)))
+            newest = int(lib.she_bcast_latest(pointer))
+            if newest >= version:
+                return newest
+            if self._closed:
+                raise ConnectionClosedError(f"the client of {self._address} is closed")
+            if result == Result.CLOSED or lib.she_process_gone(self._server):
+                raise ConnectionClosedError(
+                    f"the server of {self._address} has gone; its newest version is {newest}"
+                )
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError(
+                    f"version {version} did not come within {timeout:g} s (newest: {newest})"
+                )
+
+    def close(self) -> None:
+        """Waiters in other threads are told within a tenth of a second."""
+        self._closed = True

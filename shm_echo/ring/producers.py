@@ -1,0 +1,173 @@
+"""Who may write into the ring: owner ids, from attach to recovery.
+
+A transport tells this registry what it sees of its producers (attached, said goodbye, hung up, died);
+the registry gives out owner ids, takes back what the dead held, and keeps what the server has to say
+about it. An id is given out again only after its owner is gone and recovered.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from shm_echo.errors import describe_death
+from shm_echo.metrics import ProducerInfo
+from shm_echo.ring.core import ffi, lib
+from shm_echo.ring.ring import Ring
+
+__all__ = ["OwnersExhausted", "Producers"]
+
+_log = logging.getLogger("shm_echo")
+
+
+class OwnersExhausted(RuntimeError):  # never leaves this process
+    """All owner ids are given out."""
+
+
+@dataclass
+class _Producer:
+    owner: int
+    pid: int | None
+    attached_ns: int
+    samples_before: int
+    blocked_before_ns: int
+    revoked: bool = False
+
+
+class Producers:
+    """The producers of one ring. Every method may be called from any thread.
+
+    Args:
+        ring: whose owner ids are given out.
+        consumer: its ``she_consumer``, which counts the samples that were handed out.
+        log_deaths: whether a death is logged as a warning.
+    """
+
+    def __init__(self, ring: Ring, consumer: Any, *, log_deaths: bool = True) -> None:
+        self._ring = ring
+        self._consumer = consumer
+        self._log_deaths = log_deaths
+        self._lock = threading.Lock()
+        self._active: dict[int, _Producer] = {}
+        # Oldest first, so that an id rests as long as possible before it is used again.
+        self._free: deque[int] = deque(range(1, ring.config.max_producers + 1))
+        self._deaths: deque[tuple[int, int | None]] = deque()
+        self.attached_total = 0
+
+    @property
+    def active(self) -> int:
+        """How many producers are attached."""
+        return len(self._active)
+
+    def attach(self, pid: int | None) -> int:
+        """A new producer: its owner id.
+
+        Raises:
+            OwnersExhausted: the ring has as many producers as it was made for.
+        """
+        with self._lock:
+            if not self._free:
+                raise OwnersExhausted(
+                    f"the ring already has {len(self._active)} producers, the most that it was "
+                    "made for: raise max_producers of its transport"
+                )
+            owner = self._free.popleft()
+            self._consumer.last_owner = max(self._consumer.last_owner, owner)
+            view = self._view(owner)
+            self._active[owner] = _Producer(
+                owner, pid, lib.she_now_ns(), self._samples(owner), view.blocked_ns
+            )
+            lib.she_reinstate(self._ring.pointer, owner)
+            self.attached_total += 1
+            return owner
+
+    def close(self, owner: int) -> None:
+        """The producer said goodbye: it writes no more."""
+        self._end(owner)
+
+    def hang_up(self, owner: int) -> None:
+        """Its connection broke while its process lives: no new claims, and nothing is taken back,
+        because it might still be writing."""
+        with self._lock:
+            producer = self._active.get(owner)
+            if producer is None or producer.revoked:
+                return
+            producer.revoked = True
+            lib.she_revoke(self._ring.pointer, owner)
+
+    def died(self, owner: int, signal: int | None) -> None:
+        """Its process is known to have gone without a goodbye."""
+        producer = self._end(owner, death=(signal,))
+        if producer is None or producer.pid is None or not self._log_deaths:
+            return
+        _log.warning("producer %s without closing", describe_death(producer.pid, signal))
+
+    def _end(self, owner: int, death: tuple[int | None] | None = None) -> _Producer | None:
+        with self._lock:
+            producer = self._active.get(owner)
+            if producer is None:
+                return None
+            lib.she_revoke(self._ring.pointer, owner)
+            if death is not None:
+                self._deaths.append((producer.pid or 0, death[0]))
+            del self._active[owner]
+            # Also wakes the learner, which looks at the deaths and at who is left.
+            lib.she_recover(self._ring.pointer, owner)
+            self._free.append(owner)
+            return producer
+
+    def next_death(self) -> tuple[int, int | None] | None:
+        """The oldest death that nobody asked for yet, as (pid, signal)."""
+        try:
+            return self._deaths.popleft()
+        except IndexError:
+            return None
+
+    def pid_of(self, owner: int) -> int | None:
+        """The process behind an owner id."""
+        producer = self._active.get(owner)
+        return producer.pid if producer else None
+
+    def snapshot(self) -> list[ProducerInfo]:
+        """All attached producers, in the order in which they attached."""
+        nbytes = self._ring.spec.nbytes
+        with self._lock:
+            now = lib.she_now_ns()
+            return [
+                self._info(producer, now, nbytes) for producer in list(self._active.values())
+            ]
+
+    def _info(self, producer: _Producer, now: int, nbytes: int) -> ProducerInfo:
+        view = self._view(producer.owner)
+        samples = self._samples(producer.owner) - producer.samples_before
+        seen = max(view.last_seen_ns, producer.attached_ns)
+        return ProducerInfo(
+            id=producer.owner,
+            pid=producer.pid,
+            samples=samples,
+            bytes=samples * nbytes,
+            blocked_seconds=max(0, view.blocked_ns - producer.blocked_before_ns) / 1e9,
+            held=view.held,
+            last_seen=max(0, now - seen) / 1e9,
+            state="hung up" if producer.revoked else "attached",
+        )
+
+    def _samples(self, owner: int) -> int:
+        """Samples ever committed under this id: handed out, and still in the ring."""
+        consumer = self._consumer
+        for _ in range(100):
+            taken = consumer.taken_total
+            samples = int(consumer.taken_by[owner] + lib.she_stored_by(consumer, owner))
+            if consumer.taken_total == taken:
+                break
+            time.sleep(0)  # the learner took a batch meanwhile, which moved samples: look again
+        return samples
+
+    def _view(self, owner: int) -> Any:
+        view = ffi.new("she_producer_view *")
+        lib.she_look(self._ring.pointer, owner, view)
+        return view

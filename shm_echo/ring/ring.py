@@ -1,0 +1,127 @@
+"""One ring in one segment: made by its owner, or opened by a producer.
+
+Both sides compute the same layout from the same configuration. Nothing read from the shared memory
+is used as an address or a length.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shm_echo.ring import _fast
+from shm_echo.ring.core import checked, ffi, layout_bytes, lib, make_config
+from shm_echo.ring.segment import Backing, Segment
+
+if TYPE_CHECKING:
+    from shm_echo.spec import TreeSpec
+
+__all__ = ["Ring", "RingConfig"]
+
+Refuse = Callable[[int, int, "float | None"], None]
+
+
+@dataclass(frozen=True)
+class RingConfig:
+    """The sizes of a ring, beside its tree spec.
+
+    Attributes:
+        batch_size: samples per batch.
+        num_buffers: batches in the ring.
+        max_producers: how many producers may be attached at once.
+        detailed: whether commit times and histograms are kept.
+    """
+
+    batch_size: int
+    num_buffers: int
+    max_producers: int
+    detailed: bool
+
+    @property
+    def capacity(self) -> int:
+        """Slots in the ring."""
+        return self.batch_size * self.num_buffers
+
+
+class Ring:
+    """A mapped ring: its C handle, and what makes producers and the consumer over it."""
+
+    def __init__(self, spec: TreeSpec, config: RingConfig, segment: Segment, pointer: Any) -> None:
+        self.spec = spec
+        self.config = config
+        self.segment = segment
+        self.pointer = pointer
+        self.leaves = tuple((leaf.dtype, leaf.shape) for leaf in spec.leaves)
+        self._handle = _fast.Handle(int(ffi.cast("uintptr_t", pointer)), segment.mapping)
+
+    @classmethod
+    def create(cls, spec: TreeSpec, config: RingConfig, backing: Backing) -> Ring:
+        """Allocate and format a ring.
+
+        Raises:
+            ShmTooSmallError: there is no room for it.
+            ValueError: the sizes make no ring.
+        """
+        c_config, keep = _c_config(spec, config)
+        segment = Segment.allocate(layout_bytes(c_config), backing)
+        out = ffi.new("she_ring **")
+        memory = ffi.from_buffer(segment.mapping)
+        checked(
+            lib.she_ring_create(memory, segment.size, c_config, os.getpid(), out),
+            "the ring could not be made",
+        )
+        del keep
+        return cls(spec, config, segment, out[0])
+
+    @classmethod
+    def attach(cls, spec: TreeSpec, config: RingConfig, fd: int) -> Ring:
+        """Open the ring behind a descriptor, which is taken over.
+
+        Raises:
+            ProtocolError: it is not the ring of this spec and configuration.
+        """
+        c_config, keep = _c_config(spec, config)
+        segment = Segment.from_fd(fd, layout_bytes(c_config))
+        out = ffi.new("she_ring **")
+        memory = ffi.from_buffer(segment.mapping)
+        checked(
+            lib.she_ring_attach(memory, segment.size, c_config, out), "the ring could not be opened"
+        )
+        del keep
+        return cls(spec, config, segment, out[0])
+
+    def sender(self, owner: int, refuse: Refuse, server: int = -1) -> _fast.Sender:
+        """A producer over this ring. ``server`` is the pidfd of the owning process, or -1."""
+        return _fast.Sender(
+            self._handle,
+            owner,
+            self.leaves,
+            self.spec.fast_flatten,
+            self._check,
+            refuse,
+            server,
+        )
+
+    def receiver(self, *, leased: bool, writable: bool, poisoned: bool) -> _fast.Receiver:
+        """The consumer of this ring; there may be one."""
+        return _fast.Receiver(self._handle, self.leaves, leased, writable, poisoned)
+
+    def _check(self, tree: Any, stacked: bool) -> list[Any]:
+        return self.spec.check_stacked(tree)[1] if stacked else self.spec.check(tree)
+
+    def close(self) -> None:
+        """No new claims; everybody who sleeps on the ring wakes and is told."""
+        lib.she_ring_close(self.pointer)
+
+
+def _c_config(spec: TreeSpec, config: RingConfig) -> tuple[Any, list[Any]]:
+    return make_config(
+        [leaf.nbytes for leaf in spec.leaves],
+        spec.digest(),
+        batch_size=config.batch_size,
+        num_buffers=config.num_buffers,
+        max_producers=config.max_producers,
+        detailed=config.detailed,
+    )

@@ -1,0 +1,435 @@
+"""Server: owns the ring and hands its batches to the learner.
+
+The ring's mechanics are in :mod:`shm_echo.ring`, the way in for producers is a transport. Here is
+what a learner calls, and what it is told when a batch does not come: a time-out, a death, nobody
+attached, every buffer held.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from shm_echo.delivery import Delivery
+from shm_echo.errors import (
+    ConnectionClosedError,
+    ForkedHandleError,
+    RingFullError,
+    SendTimeoutError,
+    SpecMismatchError,
+)
+from shm_echo.metrics import ProducerInfo, SampleInfo
+from shm_echo.ring.broadcast import Publisher
+from shm_echo.ring.core import Result
+from shm_echo.ring.producers import Producers
+from shm_echo.ring.ring import Ring, RingConfig
+from shm_echo.ring.segment import Backing, sweep
+from shm_echo.spec import TreeSpec
+from shm_echo.transports.base import Ingress, Transport
+
+__all__ = ["Sample", "Server"]
+
+OnProducerDeath = Literal["warn", "raise", "raise_if_last"]
+_DEATH_POLICIES = ("warn", "raise", "raise_if_last")
+_NOBODY_SAMPLED_YET = 5.0  # seconds that submit() grants a learner which has not begun
+
+
+class Sample(NamedTuple):
+    """A batch and the state of the ring when it was handed out.
+
+    Attributes:
+        batch: a tree like the example, each leaf with a leading axis of ``batch_size`` (fewer in a
+            partial batch).
+        info: see :class:`shm_echo.SampleInfo`.
+    """
+
+    batch: Any
+    info: SampleInfo
+
+
+class Server:
+    """Owns a ring of ``num_buffers`` batches and hands them out, oldest first, without copying.
+
+    The arrays of a batch are views of the ring. They are valid until the next ``sample()``, unless
+    ``lease=True``; after that they show other samples, but never crash, not even after ``close()``.
+    With SHM_ECHO_DEBUG=1 in the environment a batch that is given back is filled with 0xff bytes
+    first (NaN in floats), so that a stale read shows.
+
+    Args:
+        example: a sample: a pytree whose leaves are NumPy arrays or scalars, of any dtype without
+            Python objects. It fixes structure, shapes and dtypes.
+        batch_size: samples per batch.
+        transport: how producers reach this server, such as ShmTransport("name"); None for samples of
+            this process only, through :meth:`submit`.
+        num_buffers: batches in the ring, at least 2 (3 with ``lease=True``).
+        num_drainers: used by transports that have drainer threads; ShmTransport has none.
+        producer_queue_size: used by transports that have per-connection queues; ShmTransport has
+            none.
+        detailed_metrics: also measure claims, copies and waiting times of samples.
+        lease: reuse the memory of a batch only when nothing refers to it any more.
+        writable: hand out writable arrays; otherwise writing into them is an error.
+        publishes: an example of what :meth:`publish` will send back to the producers.
+        on_producer_death: what a producer that dies without closing does to the learner: "warn"
+            logs it, "raise" makes the next ``sample()`` raise ProducerDiedError, "raise_if_last"
+            does so when nobody else is attached and no complete batch is left.
+        lease_timeout: seconds that ``sample()`` waits for a held batch before BatchesHeldError.
+
+    Raises:
+        TypeError: a leaf of the example is not a NumPy value, or holds Python objects.
+        ValueError: an argument that cannot be.
+    """
+
+    def __init__(
+        self,
+        example: Any,
+        batch_size: int,
+        transport: Transport | None = None,
+        num_buffers: int = 3,
+        num_drainers: int = 8,
+        producer_queue_size: int = 8,
+        *,
+        detailed_metrics: bool = False,
+        lease: bool = False,
+        writable: bool = False,
+        publishes: Any = None,
+        on_producer_death: OnProducerDeath = "warn",
+        lease_timeout: float = 5.0,
+    ) -> None:
+        self._spec = TreeSpec.from_example(example)
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("num_buffers", num_buffers, 3 if lease else 2),
+            ("num_drainers", num_drainers, 1),
+            ("producer_queue_size", producer_queue_size, 1),
+        ):
+            _check_size(name, value, least, " with lease=True" if lease else "")
+        if on_producer_death not in _DEATH_POLICIES:
+            raise ValueError(
+                f"on_producer_death must be one of {', '.join(map(repr, _DEATH_POLICIES))}, "
+                f"not {on_producer_death!r}"
+            )
+        if transport is not None and not isinstance(transport, Transport):
+            raise TypeError(f"transport must be a Transport or None, not {transport!r}")
+        self._publishes = None if publishes is None else TreeSpec.from_example(publishes)
+        self.batch_size = batch_size
+        self.num_buffers = num_buffers
+        self.num_drainers = num_drainers
+        self.producer_queue_size = producer_queue_size
+        self._transport = transport
+        self._config = RingConfig(
+            batch_size,
+            num_buffers,
+            int(getattr(transport, "max_producers", 256)),
+            bool(detailed_metrics),
+        )
+        self._lease, self._writable = bool(lease), bool(writable)
+        self._on_death, self._lease_timeout = on_producer_death, lease_timeout
+        self._lock = threading.Lock()  # start, close
+        self._state: Literal["new", "running", "closed", "inherited"] = "new"
+        self._submitted = False
+        self._started_at = 0.0
+        _servers.add(self)
+
+    # ---------------------------------------------------------------- life
+
+    def start(self) -> Server:
+        """Allocate the ring, all of it, and let producers in.
+
+        Raises:
+            ShmTooSmallError: there is no room for the ring.
+            AddressInUseError: another live process serves at the transport's address.
+            RuntimeError: it was started before.
+        """
+        with self._lock:
+            if self._state != "new":
+                raise RuntimeError(f"this server {_STATES[self._state]}: make a new one")
+            sweep()
+            backing: Backing = "private" if self._transport is None else self._transport.backing
+            self._ring = Ring.create(self._spec, self._config, backing)
+            try:
+                self._open(backing)
+            except BaseException:
+                self._ring.segment.close()
+                raise
+            self._started_at = time.monotonic()
+            self._state = "running"
+        return self
+
+    def _open(self, backing: Backing) -> None:
+        receiver = self._ring.receiver(
+            leased=self._lease,
+            writable=self._writable,
+            poisoned=os.environ.get("SHM_ECHO_DEBUG") == "1",
+        )
+        self._delivery = Delivery(
+            self._ring,
+            receiver,
+            on_death=self._on_death,
+            lease_timeout=self._lease_timeout,
+            expects_producers=self._transport is not None,
+        )
+        self._producers: Producers = self._delivery.producers
+        self._own = self._ring.sender(0, self._refuse)
+        self._publisher = None
+        if self._publishes is not None:
+            self._publisher = Publisher(self._publishes, backing)
+        if self._transport is not None:
+            self._transport.start(Ingress(self._ring, self._producers, self._publisher))
+
+    def close(self) -> None:
+        """Let everybody go: ``sample()`` returns None, producers get ConnectionClosedError.
+
+        Arrays that were handed out stay readable. May be called more than once, from any thread.
+        """
+        with self._lock:
+            if self._state != "running":
+                if self._state == "new":
+                    self._state = "closed"
+                return
+            self._state = "closed"
+            self._delivery.close()
+            self._ring.close()
+            if self._publisher is not None:
+                self._publisher.close()
+            if self._transport is not None:
+                self._transport.close()
+            self._ring.segment.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether :meth:`close` was called."""
+        return self._state == "closed"
+
+    def __enter__(self) -> Server:
+        if self._state == "new":
+            self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_state", None) == "running":
+            self.close()
+
+    def _running(self) -> bool:
+        """False when it was closed. In-process servers start by themselves.
+
+        Raises:
+            RuntimeError: it was not started, or was inherited through a fork.
+        """
+        state = self._state
+        if state == "running":
+            return True
+        if state == "inherited":
+            raise ForkedHandleError(
+                "this server belongs to the parent process: make a ShmClient in the child instead"
+            )
+        if state == "new":
+            if self._transport is not None:
+                raise RuntimeError("call start() first, or use the server in a with statement")
+            self.start()
+            return True
+        return False
+
+    # ---------------------------------------------------------------- taking batches
+
+    def sample(self, timeout: float | None = None, *, partial: bool = False) -> Sample | None:
+        """The next batch, waiting for it; None after ``close()``.
+
+        Gives the previous batch back first (unless leased). Only one thread samples at a time;
+        others wait for their turn.
+
+        Args:
+            timeout: seconds to wait; None waits for ever, 0 does not wait.
+            partial: if the batch is not complete, end it here: what was committed so far comes with
+                a short leading axis (0 when there is nothing). Samples that are being written at
+                that moment are waited for, within ``timeout``.
+
+        Raises:
+            TimeoutError: no batch in time; nothing was lost.
+            ProducerDiedError: see ``on_producer_death``.
+            BatchesHeldError: every batch buffer is held by arrays of leased batches.
+            RuntimeError: the server was not started.
+        """
+        if not self._running():
+            return None
+        taken = self._delivery.take(timeout, partial=partial)
+        return None if taken is None else Sample(self._spec.unflatten(taken[0]), taken[1])
+
+    def flush(self, timeout: float | None = None) -> Sample | None:
+        """``sample(timeout, partial=True)``: what there is, now."""
+        return self.sample(timeout, partial=True)
+
+    def dataset_iter(
+        self,
+        *,
+        copy: bool = False,
+        until: Literal["producers_closed"] | None = None,
+        min_producers: int = 1,
+    ) -> Iterator[Sample]:
+        """Batches, one after the other, until the server is closed.
+
+        Args:
+            copy: yield private, writable copies, and free the ring's memory at once.
+            until: "producers_closed" also ends after every producer has closed (or died), the last
+                batch being partial if the samples do not fill it.
+            min_producers: how many must have attached in all before the stream can end so; set it
+                to the number of workers, or one that is quick may end the stream for the others.
+
+        Raises:
+            ValueError: unknown ``until``.
+            As :meth:`sample`.
+        """
+        if until not in (None, "producers_closed"):
+            raise ValueError(f"until must be None or 'producers_closed', not {until!r}")
+        _check_size("min_producers", min_producers, 1)
+        return self._iterate(copy, None if until is None else min_producers)
+
+    def _iterate(self, copy: bool, min_producers: int | None) -> Iterator[Sample]:
+        while self._running():
+            taken = self._delivery.take(None, until_closed_by=min_producers)
+            if taken is None:
+                return
+            arrays, info = taken
+            if copy:
+                arrays = [np.array(array, order="C") for array in arrays]
+                self._delivery.give_back()
+            del taken  # or this frame would hold a leased batch while it is suspended
+            sample = Sample(self._spec.unflatten(arrays), info)
+            del arrays
+            yield sample
+            del sample
+
+    # ---------------------------------------------------------------- this process as a producer
+
+    def submit(self, data: Any, timeout: float | None = None) -> None:
+        """Copy one sample of this process into the ring, waiting for room.
+
+        Any thread may submit. When the ring is full and nobody else will empty it, waiting would be
+        for ever: that is an error at once.
+
+        Args:
+            data: a tree like the example.
+            timeout: seconds to wait for room; None waits as long as another thread samples.
+
+        Raises:
+            SpecMismatchError: the sample differs from the example; nothing was stored.
+            RingFullError: the ring is full and nobody samples, or stayed full for ``timeout``.
+            ConnectionClosedError: the server is closed.
+        """
+        if not self._running():
+            raise ConnectionClosedError("this server is closed")
+        self._submitted = True
+        self._delivery.count_submits()
+        try:
+            self._own.send(data, 0.0)
+            return
+        except SendTimeoutError:
+            pass
+        began = time.monotonic()
+        while True:
+            waited = time.monotonic() - began
+            if timeout is not None and waited >= timeout:
+                raise RingFullError(self._config.capacity, f"stayed so for {timeout:g} s")
+            why = self._delivery.nobody_samples()
+            if why is not None and time.monotonic() - self._started_at > (
+                _NOBODY_SAMPLED_YET if why == "nobody has sampled yet" else 0.0
+            ):
+                raise RingFullError(self._config.capacity, why)
+            try:
+                self._own.send(data, 0.1 if timeout is None else min(0.1, timeout - waited))
+                return
+            except SendTimeoutError:
+                continue
+
+    def _refuse(self, result: int, sent: int, timeout: float | None) -> None:
+        if result == Result.TIMEOUT:
+            raise SendTimeoutError(timeout or 0.0, sent)
+        raise ConnectionClosedError("this server is closed", sent)
+
+    # ---------------------------------------------------------------- the way back, and looking
+
+    def publish(self, value: Any) -> int:
+        """Make ``value`` what clients get from ``latest()``; returns its version, counted from 1.
+
+        Args:
+            value: a tree like the ``publishes`` example.
+
+        Raises:
+            SpecMismatchError: it differs from that example; nothing was published.
+            RuntimeError: the server was made without ``publishes``, or is not running.
+        """
+        if not self._running():
+            raise ConnectionClosedError("this server is closed")
+        if self._publisher is None:
+            raise RuntimeError("give the Server publishes=example to publish")
+        return self._publisher.publish(value)
+
+    @property
+    def published_version(self) -> int:
+        """The newest published version; 0 before the first."""
+        if self._state != "running" or self._publisher is None:
+            return 0
+        return self._publisher.version
+
+    def producers(self) -> list[ProducerInfo]:
+        """The producers that are attached now, in the order in which they attached."""
+        return self._producers.snapshot() if self._running() else []
+
+    def info(self) -> SampleInfo:
+        """The metrics now, without taking a batch.
+
+        Raises:
+            RuntimeError: the server is not running.
+        """
+        if not self._running():
+            raise ConnectionClosedError("this server is closed")
+        return self._delivery.info()
+
+    def reset_histograms(self) -> None:
+        """Let the histograms of later SampleInfos count from now on. Counters go on."""
+        if self._running():
+            self._delivery.reset_histograms()
+
+    def __repr__(self) -> str:
+        return f"<Server of {self._transport!r}, batch_size={self.batch_size}, {self._state}>"
+
+    def _forked(self) -> None:
+        if self._state == "running":
+            self._state = "inherited"
+
+
+_STATES = {
+    "running": "is running already",
+    "closed": "was closed",
+    "inherited": "belongs to the parent process",
+}
+_servers: weakref.WeakSet[Server] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for server in list(_servers):
+        server._forked()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def _check_size(name: str, value: Any, least: int, when: str = "") -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}{when}, not {value}")

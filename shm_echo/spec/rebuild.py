@@ -1,0 +1,48 @@
+"""An example tree from another process's wire form, where plain containers suffice.
+
+A client that only reads what a server publishes need not hold an example of its own: dicts with
+string or integer keys, lists, tuples and None can be made from the wire form alone. Named tuples,
+custom nodes and other key types need their Python types, which are never looked up by name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from shm_echo.spec.wire import WireNode, from_wire
+
+__all__ = ["example_from_wire"]
+
+
+def example_from_wire(wire: object) -> Any:
+    """A tree of zeros with the structure, shapes and dtypes of a wire form.
+
+    Raises:
+        ProtocolError: the form is malformed.
+        ValueError: it needs a type that plain containers cannot stand for.
+    """
+    return _build(from_wire(wire))
+
+
+def _build(node: WireNode) -> Any:
+    children = node.children
+    if node.kind == "leaf":
+        return np.broadcast_to(np.zeros((), _dtype(node.dtype)), node.shape)
+    if node.kind == "none":
+        return None
+    if node.kind == "list":
+        return [_build(child) for child in children]
+    if node.kind == "tuple":
+        return tuple(_build(child) for child in children)
+    if node.kind == "dict" and all(isinstance(token, (str, int)) for token in node.tokens):
+        return {token: _build(child) for token, child in zip(node.tokens, children, strict=True)}
+    raise ValueError(f"{node.words} cannot be made from its description")
+
+
+def _dtype(text: str) -> np.dtype[Any]:
+    try:
+        return np.dtype(text)
+    except (TypeError, ValueError):
+        raise ValueError(f"dtype {text!r} cannot be made from its description") from None

@@ -1,0 +1,301 @@
+"""The nodes above the leaves: what an example fixes about them, and trees taken apart by it.
+
+Guarantees that the leaves of an example, and those of every tree that fits it, come out in one
+canonical order, which depends on the key sets of mappings and never on insertion order; and that a
+tree that does not fit is refused with the path of the first node that differs.
+
+What fits: a mapping of any type with the same keys; a list for a list, a plain tuple for a tuple,
+a deque for a deque, of the same length; a namedtuple (or struct sequence) with the same name and
+fields, whatever module its class was made in; None for None; a custom node of the same registered
+type with equal metadata. This is the slow and exact way: optree's ``flatten_up_to`` accepts a part
+of it much faster, in the same order.
+
+Leaves to others: what is stored at a leaf (``leaf``) and comparing with another process (``wire``).
+"""
+
+from __future__ import annotations
+
+import itertools
+import reprlib
+from collections import deque
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import optree
+
+from shm_echo.errors import SpecMismatchError
+from shm_echo.spec.keys import Token, index_step, key_token, metadata_text, token_order
+from shm_echo.spec.leaf import LeafSpec, describe, leaf_from_example, name_some
+
+Kind: TypeAlias = Literal[
+    "leaf", "none", "dict", "list", "tuple", "deque", "namedtuple", "structseq", "custom"
+]
+
+# Bounds for trees of ours and of peers alike. No real sample comes near them; a cycle, or a peer
+# that plays tricks, does.
+MAX_DEPTH = 64
+MAX_NODES = 65536
+
+_KINDS: dict[Any, Kind] = {
+    optree.PyTreeKind.CUSTOM: "custom",
+    optree.PyTreeKind.LEAF: "leaf",
+    optree.PyTreeKind.NONE: "none",
+    optree.PyTreeKind.TUPLE: "tuple",
+    optree.PyTreeKind.LIST: "list",
+    optree.PyTreeKind.DICT: "dict",
+    optree.PyTreeKind.NAMEDTUPLE: "namedtuple",
+    optree.PyTreeKind.ORDEREDDICT: "dict",
+    optree.PyTreeKind.DEFAULTDICT: "dict",
+    optree.PyTreeKind.DEQUE: "deque",
+    optree.PyTreeKind.STRUCTSEQUENCE: "structseq",
+}
+if hasattr(optree.PyTreeKind, "FROZENDICT"):
+    _KINDS[optree.PyTreeKind.FROZENDICT] = "dict"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node of an example, with its children in canonical order.
+
+    Attributes:
+        name: of the type, for namedtuples, struct sequences and custom nodes.
+        tokens: keys of a dict, field names, or entries of a custom node; else empty.
+        steps: what the path to each child adds (``"['obs']"``, ``"[0]"``, ``".x"``).
+        keys: the keys of a dict themselves.
+        type: of a custom node.
+        metadata: of a custom node.
+        leaf: of a leaf.
+    """
+
+    kind: Kind
+    children: tuple[Node, ...] = ()
+    name: str = ""
+    tokens: tuple[Token, ...] = ()
+    steps: tuple[str, ...] = ()
+    keys: tuple[Hashable, ...] = ()
+    type: type[Any] | None = None
+    metadata: Any = None
+    leaf: LeafSpec | None = None
+
+    @property
+    def words(self) -> str:
+        """What stands here, in the words of an error message."""
+        return node_words(self.kind, self.name, self.tokens, len(self.children), str(self.leaf))
+
+
+def node_words(kind: str, name: str, tokens: Sequence[Token], arity: int, leaf: str) -> str:
+    """What a node is, in the words of an error message."""
+    if kind == "leaf":
+        return leaf
+    if kind == "none":
+        return "None"
+    if kind == "dict":
+        return f"a dict with keys {name_some(index_step(token)[1:-1] for token in tokens)}"
+    if kind in ("namedtuple", "structseq"):
+        return f"a {name}({', '.join(map(str, tokens))}) {kind}"
+    if kind == "custom":
+        return f"a {name} node of {arity}"
+    return f"a {kind} of {arity}"
+
+
+# ---------------------------------------------------------------- from an example
+
+
+class Builder:
+    """Walks an example and its treedef side by side.
+
+    Afterwards ``leaves`` is the leaf table in canonical order, and ``order`` tells for each of its
+    rows which leaf of the treedef it is.
+    """
+
+    def __init__(self, path: str = "") -> None:
+        self.path = path
+        self.leaves: list[LeafSpec] = []
+        self.order: list[int] = []
+        self._nodes = 0
+
+    def build(
+        self, treedef: Any, tree: Any, path: str = "", first_leaf: int = 0, depth: int = 0
+    ) -> Node:
+        """The node of ``tree``, whose leaves are the treedef's from ``first_leaf`` on."""
+        self._nodes += 1
+        if depth > MAX_DEPTH or self._nodes > MAX_NODES:
+            raise ValueError(
+                f"the example is nested deeper than {MAX_DEPTH} levels or has more than "
+                f"{MAX_NODES} nodes"
+            )
+        kind = _KINDS[treedef.kind]
+        if kind == "none":
+            return Node(kind)
+        if kind == "leaf":
+            _refuse_unregistered(path, tree)
+            leaf = leaf_from_example(path, tree)
+            self.leaves.append(leaf)
+            self.order.append(first_leaf)
+            return Node(kind, leaf=leaf)
+        return self._build_inner(kind, treedef, tree, path, first_leaf, depth)
+
+    def _build_inner(
+        self, kind: Kind, treedef: Any, tree: Any, path: str, first_leaf: int, depth: int
+    ) -> Node:
+        definitions = treedef.children()
+        firsts = [first_leaf]
+        for definition in definitions:
+            firsts.append(firsts[-1] + definition.num_leaves)
+        keys: tuple[Hashable, ...] = ()
+        name, metadata = "", None
+        del firsts[-1]
+        tokens: tuple[Token, ...] = ()
+        if kind == "dict":
+            keys, tokens, index_list = _ordered_keys(treedef.entries(), path)
+            steps = [index_step(token) for token in tokens]
+            definitions = [definitions[i] for i in index_list]
+            firsts = [firsts[i] for i in index_list]
+            values = [tree[key] for key in keys]
+        elif kind == "custom":
+            name = treedef.type.__qualname__
+            values, metadata, entries, *_ = optree.tree_flatten_one_level(tree)
+            steps = [_custom_step(tree, entry) for entry in entries]
+            tokens = tuple(steps)
+        elif kind in ("namedtuple", "structseq"):
+            name = treedef.type.__name__
+            tokens = _field_names(treedef.type)
+            steps = [f".{field}" for field in tokens]
+            values = list(tree)
+        else:
+            steps = [f"[{i}]" for i in range(len(definitions))]
+            values = list(tree)
+        children = tuple(
+            self.build(definition, value, path + step, first, depth + 1)
+            for definition, value, step, first in zip(
+                definitions, values, steps, firsts, strict=True
+            )
+        )
+        return Node(kind, children, name, tokens, tuple(steps), keys, treedef.type, metadata)
+
+
+def _refuse_unregistered(path: str, value: object) -> None:
+    """Types that look like nodes but that optree could not build a batch of."""
+    if isinstance(value, (Mapping, list, tuple, deque)):
+        plain = next(
+            kind.__name__
+            for base, kind in ((Mapping, dict), (list, list), (tuple, tuple), (deque, deque))
+            if isinstance(value, base)
+        )
+        raise TypeError(
+            f"{path or 'the example'}: {describe(value)} is not a type that optree knows as a "
+            f"node, so no batch could be built of it: convert it with {plain}(...) in the example"
+        )
+
+
+def _ordered_keys(
+    keys: Sequence[Hashable], path: str
+) -> tuple[tuple[Hashable, ...], tuple[Token, ...], list[int]]:
+    """The keys and their tokens in canonical order, and where each was in ``keys``."""
+    try:
+        tokens = [key_token(key) for key in keys]
+    except TypeError as error:
+        raise TypeError(f"{path or 'the example'}: {error}") from None
+    order = sorted(range(len(keys)), key=lambda i: token_order(tokens[i]))
+    for i, j in itertools.pairwise(order):
+        if token_order(tokens[i]) == token_order(tokens[j]):
+            raise ValueError(
+                f"{path or 'the example'}: two different keys both read {index_step(tokens[i])}, "
+                "so another process could not tell them apart"
+            )
+    return tuple(keys[i] for i in order), tuple(tokens[i] for i in order), order
+
+
+def _custom_step(node: object, entry: object) -> str:
+    if isinstance(entry, str) and entry.isidentifier() and hasattr(node, entry):
+        return f".{entry}"
+    return f"[{metadata_text(entry)}]"
+
+
+def _field_names(kind: type[Any]) -> tuple[str, ...]:
+    if hasattr(kind, "_fields"):
+        return tuple(kind._fields)
+    return tuple(optree.structseq_fields(kind))
+
+
+# ---------------------------------------------------------------- taking other trees apart
+
+
+def flatten(node: Node, tree: Any, path: str, out: list[Any]) -> None:
+    """Append the leaves of ``tree`` in canonical order, or raise SpecMismatchError."""
+    kind = node.kind
+    if kind == "leaf":
+        if not optree.tree_is_leaf(tree) or isinstance(tree, (Mapping, list, tuple, deque)):
+            raise _mismatch(node, tree, path)
+        out.append(tree)
+    elif kind == "none":
+        if tree is not None:
+            raise _mismatch(node, tree, path)
+    else:
+        values = _dict_values(node, tree, path) if kind == "dict" else _values(node, tree, path)
+        for child, value, step in zip(node.children, values, node.steps, strict=True):
+            flatten(child, value, path + step, out)
+
+
+def _mismatch(node: Node, found: object, path: str) -> SpecMismatchError:
+    return SpecMismatchError(path, f"expected {node.words}, got {describe(found)}")
+
+
+def _dict_values(node: Node, tree: Any, path: str) -> list[Any]:
+    if not isinstance(tree, Mapping):
+        raise _mismatch(node, tree, path)
+    for key, child, step in zip(node.keys, node.children, node.steps, strict=True):
+        if key not in tree:
+            raise SpecMismatchError(
+                path + step, f"expected {child.words}, but the key is missing in {describe(tree)}"
+            )
+    if len(tree) > len(node.keys):
+        known = set(node.keys)
+        extra = next(key for key in tree if key not in known)
+        raise SpecMismatchError(
+            f"{path}[{extra!r}]", f"this key is not in the example, which is {node.words}"
+        )
+    return [tree[key] for key in node.keys]
+
+
+def _values(node: Node, tree: Any, path: str) -> Sequence[Any]:
+    """The children of anything but a dict."""
+    if node.kind == "custom":
+        if type(tree) is not node.type:
+            raise _mismatch(node, tree, path)
+        values, metadata, *_ = optree.tree_flatten_one_level(tree)
+        if not _equal(metadata, node.metadata):
+            raise SpecMismatchError(
+                path,
+                f"expected a {node.name} with metadata {reprlib.repr(node.metadata)}, "
+                f"got {reprlib.repr(metadata)}",
+            )
+    else:
+        if not _same_sequence_type(node, tree):
+            raise _mismatch(node, tree, path)
+        values = tree
+    if len(values) != len(node.children):
+        raise _mismatch(node, tree, path)
+    return list(values)
+
+
+def _same_sequence_type(node: Node, tree: Any) -> bool:
+    kind = type(tree)
+    if node.kind == "list":
+        return isinstance(tree, list)
+    if node.kind == "deque":
+        return isinstance(tree, deque)
+    if not isinstance(tree, tuple):
+        return False
+    named = hasattr(kind, "_fields") or optree.is_structseq_class(kind)
+    if node.kind == "tuple":
+        return not named
+    return named and kind.__name__ == node.name and _field_names(kind) == node.tokens
+
+
+def _equal(left: Any, right: Any) -> bool:
+    try:
+        return bool(left == right)
+    except Exception:  # a user's metadata may refuse to be compared (arrays do)
+        return False

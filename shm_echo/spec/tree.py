@@ -1,0 +1,216 @@
+"""TreeSpec: what one example fixes for every sample that follows it.
+
+Guarantees that leaves come in one canonical order in every process that holds an equal example,
+that nothing of another structure, shape or dtype passes :meth:`TreeSpec.check`, and that each
+refusal names the leaf by its path.
+
+Leaves to others: copying leaves anywhere, and sending the wire form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import Any
+
+import optree
+
+from shm_echo.errors import SpecMismatchError
+from shm_echo.spec import structure, wire
+from shm_echo.spec.leaf import Array, LeafSpec, as_array, as_stacked_array, stacked_text
+
+
+class TreeSpec:
+    """A pytree's leaf table, its checks, and its error messages by leaf path.
+
+    Attributes:
+        leaves: one row per leaf, in canonical order (dict keys sorted).
+        nbytes: of all leaves of one sample.
+        treedef: of the example, with its own container types. Its leaf order is the canonical one
+            unless an OrderedDict was filled in another order: use :attr:`fast_flatten` and
+            :attr:`unflatten`, which always keep to the canonical order, instead of its methods.
+        fast_flatten: ``fast_flatten(tree)`` gives the leaves of a tree at the speed of optree. It
+            is for the hot path alone: it accepts a list, a dict or None in the place of a leaf,
+            and refuses some trees that fit. On any exception, or anything but an array of the
+            right dtype and shape among the leaves, call :meth:`check`, which decides.
+        unflatten: ``unflatten(leaves)`` builds a tree of the example's container types.
+    """
+
+    __slots__ = (
+        "_exact_first",
+        "_path",
+        "_root",
+        "_wire",
+        "fast_flatten",
+        "leaves",
+        "nbytes",
+        "treedef",
+        "unflatten",
+    )
+
+    leaves: tuple[LeafSpec, ...]
+    nbytes: int
+    treedef: Any
+    fast_flatten: Callable[[Any], list[Any]]
+    unflatten: Callable[[Sequence[Any]], Any]
+
+    def __init__(self, root: structure.Node, built: structure.Builder, treedef: Any) -> None:
+        leaves, order = built.leaves, built.order
+        self._root = root
+        self._path = built.path
+        self._exact_first = False
+        self._wire: dict[str, Any] | None = None
+        self.leaves = tuple(leaves)
+        self.nbytes = sum(leaf.nbytes for leaf in leaves)
+        self.treedef = treedef
+        if list(order) == list(range(len(leaves))):
+            self.fast_flatten = treedef.flatten_up_to
+            self.unflatten = treedef.unflatten
+        else:
+            self.fast_flatten = _permuted_flatten(treedef, order)
+            self.unflatten = _permuted_unflatten(treedef, order)
+
+    @classmethod
+    def from_example(cls, example: Any, *, root: str = "") -> TreeSpec:
+        """The spec that an example fixes.
+
+        Args:
+            example: a pytree whose leaves are NumPy arrays or scalars of any dtype without Python
+                objects.
+            root: the path of the example in something larger, which all its paths begin with.
+
+        Raises:
+            TypeError: a leaf is not a NumPy value, or its dtype holds objects.
+            ValueError: there are no leaves, or the tree is cyclic or nested too deeply.
+        """
+        try:
+            treedef = optree.tree_structure(example)
+        except RecursionError:
+            raise ValueError(
+                f"the example is cyclic or nested deeper than {structure.MAX_DEPTH} levels"
+            ) from None
+        builder = structure.Builder(root)
+        node = builder.build(treedef, example, root)
+        if not builder.leaves:
+            raise ValueError(f"{root or 'the example'} has no array leaves: nothing could be sent")
+        return cls(node, builder, treedef)
+
+    def __repr__(self) -> str:
+        return f"<TreeSpec: {len(self.leaves)} leaves, {self.nbytes} bytes, {self.treedef}>"
+
+    # ------------------------------------------------------------ trees of this process
+
+    def flatten(self, tree: Any) -> list[Any]:
+        """The leaves of ``tree`` in canonical order, whatever is stored at them.
+
+        Accepts every tree that fits (see ``structure``), and raises SpecMismatchError at the first
+        node that does not.
+        """
+        out: list[Any] = []
+        structure.flatten(self._root, tree, self._path, out)
+        return out
+
+    def check(self, tree: Any, stacked: int | None = None) -> list[Array]:
+        """The leaves of ``tree`` as arrays of exactly the right dtype and shape.
+
+        A NumPy scalar, or a Python number that casts without loss of kind or overflow, becomes a
+        0-d array; arrays come back as they are, strided ones too.
+
+        Args:
+            tree: one sample, or a stack of samples.
+            stacked: how many samples ``tree`` is a stack of, each leaf having them along a leading
+                axis; None for a single sample.
+
+        Raises:
+            SpecMismatchError: the first leaf or node that differs.
+        """
+        if stacked is not None:
+            count, arrays = self.check_stacked(tree)
+            if count != stacked:
+                leaf = self.leaves[0]
+                raise SpecMismatchError(
+                    leaf.path,
+                    f"expected {stacked_text(leaf, stacked)}, got {stacked_text(leaf, count)}",
+                )
+            return arrays
+        pairs = zip(self.leaves, self._split(tree), strict=True)
+        return [as_array(leaf, value) for leaf, value in pairs]
+
+    def check_stacked(self, tree: Any) -> tuple[int, list[Array]]:
+        """How many samples ``tree`` is a stack of, and its leaves as in :meth:`check`.
+
+        Every leaf has shape ``(N, *leaf.shape)`` with the same N, 0 included.
+        """
+        pairs = zip(self.leaves, self._split(tree), strict=True)
+        arrays = [as_stacked_array(leaf, value) for leaf, value in pairs]
+        first = self.leaves[0]
+        count = len(arrays[0])
+        for leaf, array in zip(self.leaves, arrays, strict=True):
+            if len(array) != count:
+                raise SpecMismatchError(
+                    leaf.path,
+                    f"expected {count} samples along the leading axis, as "
+                    f"{first.path or 'the first leaf'} has, got {len(array)}",
+                )
+        return count, arrays
+
+    def _split(self, tree: Any) -> list[Any]:
+        if self._exact_first:
+            return self.flatten(tree)
+        try:
+            return self.fast_flatten(tree)
+        except Exception:  # optree's refusal, or a custom node's own: the exact way tells
+            leaves = self.flatten(tree)
+            # A sender of trees that only the exact way takes goes on sending them, and optree's
+            # refusal is slow: its message prints every array.
+            self._exact_first = True
+            return leaves
+
+    # ------------------------------------------------------------ the other process
+
+    def to_wire(self) -> dict[str, Any]:
+        """The structure, dtypes and shapes as plain maps, lists, strings and integers.
+
+        The same object each time: don't change it.
+        """
+        if self._wire is None:
+            self._wire = wire.to_wire(self._root)
+        return self._wire
+
+    def digest(self) -> bytes:
+        """32 bytes that are equal in any two processes exactly when their specs are."""
+        return wire.digest(self.to_wire())
+
+    @staticmethod
+    def compare(server: object, client: object) -> None:
+        """Raise SpecMismatchError where a client's wire form differs from the server's.
+
+        Either may come from an untrusted peer; ProtocolError when one is malformed.
+        """
+        wire.compare(wire.from_wire(server), wire.from_wire(client))
+
+    def require_equal(self, other: object, whose: str = "server") -> None:
+        """Compare with the wire form of the peer, which is the ``"server"`` or the ``"client"``."""
+        if whose == "server":
+            self.compare(other, self.to_wire())
+        else:
+            self.compare(self.to_wire(), other)
+
+
+def _permuted_flatten(treedef: Any, order: Sequence[int]) -> Callable[[Any], list[Any]]:
+    flatten_up_to = treedef.flatten_up_to
+    pick = itemgetter(*order)  # at least two leaves, or there would be nothing to reorder
+
+    def fast_flatten(tree: Any) -> list[Any]:
+        return list(pick(flatten_up_to(tree)))
+
+    return fast_flatten
+
+
+def _permuted_unflatten(treedef: Any, order: Sequence[int]) -> Callable[[Sequence[Any]], Any]:
+    rank = sorted(range(len(order)), key=order.__getitem__)
+
+    def unflatten(leaves: Sequence[Any]) -> Any:
+        return treedef.unflatten([leaves[i] for i in rank])
+
+    return unflatten

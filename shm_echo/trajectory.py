@@ -1,0 +1,296 @@
+"""TrajectoryAccumulator: collects steps into one sample with a row per step.
+
+Guarantees that an ``add()`` that raises has stored nothing, that a built tree holds the added rows
+followed by zeros (never rows of an earlier trajectory, nor what a ring slot held before), and that
+errors name the time scale and the leaf.
+
+Leaves to others: sending the result, and locking (one accumulator belongs to one thread).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from shm_echo.errors import SpecMismatchError
+from shm_echo.spec import LeafSpec, TreeSpec
+from shm_echo.spec.leaf import Array, as_array, describe
+
+_NUMERIC = "biufc"
+
+
+class TrajectoryAccumulator:
+    """Fills a sample of fixed size step by step, on several time scales at once.
+
+    The example is a dict of time scales. Each value is a pytree of arrays, which says how many
+    ``add()`` calls its time scale takes before it is full:
+
+    - **buffered**: all leaves share a leading dimension N > 1, and each ``add()`` fills the next
+      of N rows;
+    - **single-item**: some leaf is 0-d, or all leading dimensions are 1. It holds one piece of
+      context (a bootstrap observation, an episode return), and one ``add()`` replaces every leaf.
+
+    ::
+
+        acc = TrajectoryAccumulator({
+            "steps": {"obs": np.zeros((128, 4), np.float32), "reward": np.zeros(128, np.float32)},
+            "last": {"obs": np.zeros((1, 4), np.float32)},
+        })
+        acc.add("steps", {"obs": obs, "reward": 1.0})
+        acc.add("last", {"obs": obs})
+        client.send(acc.build())
+
+    What is added has the structure of the time scale, with per-item leaves: the leaf's shape
+    without the leading dimension. Leading axes of length 1 may be present or not. An array or a
+    NumPy scalar is cast where NumPy's ``same_kind`` rule allows it (float64 to float32, int64 to
+    int32, int to float; not float to int); strings, dates and structures only where the cast is
+    ``safe``. Python numbers are taken as in ``ShmClient.send``. Lists are not arrays.
+
+    **Without a copy.** After ``attach(slot)`` the rows are written straight into a reserved slot
+    of the ring::
+
+        with client.reserve() as slot:
+            acc.attach(slot)
+            for _ in range(128):
+                ...
+                acc.add("steps", {"obs": obs, "reward": reward})
+            acc.add("last", {"obs": obs})
+            acc.build()
+
+    The slot is claimed for the whole rollout, and the batch that it belongs to can't be delivered
+    before it is done. Rather build in the accumulator's own buffers and ``send()``, which is one
+    copy, when a rollout takes long beside the time the learner needs for a batch, when actors are
+    uneven, or when a step may block. Attach when samples are so large that the copy itself shows.
+
+    When the ``with`` block is left by an exception the slot goes back to the ring, and the
+    accumulator must not write there any more: call :meth:`reset` before the next ``add()``
+    (``attach()`` of a new slot does as well).
+
+    Raises:
+        TypeError: the example is not a dict, or a leaf is not a NumPy value that can be shared.
+        ValueError: a time scale has no leaves, or leading dimensions that differ or are 0.
+    """
+
+    def __init__(self, example: dict[str, Any]) -> None:
+        if not isinstance(example, dict):
+            raise TypeError(
+                "the example must be a dict with the time scales as its keys, "
+                f"got {describe(example)}"
+            )
+        if not example:
+            raise ValueError("the example has no time scales")
+        self._scales = {name: _TimeScale(name, tree) for name, tree in example.items()}
+        self._attached: Any = None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many rows were added to each time scale since the last build, reset or attach."""
+        return {name: scale.count for name, scale in self._scales.items()}
+
+    def add(self, name: str, data: Any) -> None:
+        """Store one item in the next row of the time scale ``name``.
+
+        Raises:
+            KeyError: there is no such time scale.
+            IndexError: it is full.
+            SpecMismatchError: ``data`` has another structure, shape or kind of dtype. Nothing was
+                stored.
+            RuntimeError: the attached slot was committed or aborted before.
+        """
+        try:
+            scale = self._scales[name]
+        except KeyError:
+            raise KeyError(f"unknown time scale {name!r}; known are {list(self._scales)}") from None
+        at = scale.count
+        if at >= scale.capacity:
+            raise IndexError(
+                f"time scale {name!r} is full: its capacity is {scale.capacity}, and this is the "
+                f"item with index {at}; call build() or reset() first"
+            )
+        leaves = scale.split(data)
+        key = ... if scale.single else at
+        try:
+            for stored, leaf in zip(scale.stored, leaves, strict=True):
+                stored[key] = leaf
+        except ValueError:
+            self._require_open_slot()
+            raise
+        scale.count = at + 1
+
+    def build(self) -> dict[str, Any]:
+        """The tree of everything added, and start again.
+
+        Rows that were not added read as zeros (see :attr:`counts`). The leaves are the
+        accumulator's own buffers: finish with the tree, by sending or copying it, before the next
+        ``add()``. While a slot is attached, this is the slot's tree, and the accumulator is
+        detached: the next rollout needs a new ``attach()``.
+
+        Raises:
+            RuntimeError: the attached slot was committed or aborted before.
+        """
+        self._require_open_slot()
+        for scale in self._scales.values():
+            scale.zero_the_rest()
+        tree = self._attached
+        if tree is None:
+            tree = {
+                name: scale.spec.unflatten(scale.stored) for name, scale in self._scales.items()
+            }
+        self.reset()
+        return tree  # type: ignore[no-any-return]
+
+    def reset(self) -> None:
+        """Forget what was added, and detach from a slot. To be called after an aborted rollout."""
+        self._attached = None
+        for scale in self._scales.values():
+            scale.store_in(scale.own)
+
+    def attach(self, slot: Any) -> None:
+        """Write into a reserved slot from now on, until :meth:`build`, :meth:`detach` or a reset.
+
+        What was added before and not built is forgotten. A slot that was attached before is left
+        as it is.
+
+        Args:
+            slot: what ``ShmClient.reserve()`` yields, or any object whose ``tree`` is like the
+                example with writable arrays, or such a tree itself.
+
+        Raises:
+            SpecMismatchError: its structure, a shape or a dtype differs from the example's, or an
+                array is read-only. Nothing has changed then.
+        """
+        tree = slot if isinstance(slot, Mapping) else getattr(slot, "tree", slot)
+        if not isinstance(tree, Mapping) or set(tree) != set(self._scales):
+            raise SpecMismatchError(
+                "",
+                f"expected a slot with the time scales {list(self._scales)}, got {describe(tree)}",
+            )
+        stores = [scale.check_store(tree[name]) for name, scale in self._scales.items()]
+        for scale, store in zip(self._scales.values(), stores, strict=True):
+            scale.store_in(store)
+        self._attached = tree
+
+    def detach(self) -> None:
+        """Go back to the accumulator's own buffers, empty. The same as :meth:`reset`."""
+        self.reset()
+
+    def _require_open_slot(self) -> None:
+        """A slot's arrays become read-only when it is committed or aborted."""
+        stores = [array for scale in self._scales.values() for array in scale.stored]
+        if self._attached is not None and not all(array.flags.writeable for array in stores):
+            raise RuntimeError(
+                "the attached slot is not writable any more: it was committed or aborted; call "
+                "reset() to go back to the accumulator's own buffers, or attach() a new slot"
+            )
+
+
+class _TimeScale:
+    """One time scale: its rows, how many are filled, and what may be added."""
+
+    def __init__(self, name: object, example: Any) -> None:
+        self.spec = TreeSpec.from_example(example, root=f"[{name!r}]")
+        leading = [leaf.shape[0] if leaf.shape else None for leaf in self.spec.leaves]
+        if None in leading:
+            self.capacity, self.single, skipped = 1, True, 0
+        elif all(n == 1 for n in leading):
+            self.capacity, self.single, skipped = 1, True, 1
+        else:
+            self.capacity, self.single, skipped = _common(name, leading), False, 1
+        self._rows = [_Row(leaf, skipped) for leaf in self.spec.leaves]
+        self.own = [np.zeros(leaf.shape, leaf.dtype) for leaf in self.spec.leaves]
+        self._zeros = [np.zeros((), leaf.dtype) for leaf in self.spec.leaves]
+        self._checks = [(row.item.shape, row.item.dtype) for row in self._rows]
+        self._fast_flatten = self.spec.fast_flatten
+        self.store_in(self.own)
+
+    def store_in(self, arrays: list[Array]) -> None:
+        self.stored = arrays
+        self.count = 0
+
+    def split(self, data: Any) -> list[Any]:
+        """The leaves of one item, each known to fit into a row."""
+        try:
+            leaves = self._fast_flatten(data)
+        except Exception:  # optree's refusal, or a custom node's own: the exact way tells
+            leaves = self.spec.flatten(data)
+        for leaf, (shape, dtype) in zip(leaves, self._checks, strict=True):
+            if type(leaf) is not np.ndarray or leaf.shape != shape or leaf.dtype != dtype:
+                return [row.fit(value) for row, value in zip(self._rows, leaves, strict=True)]
+        return leaves
+
+    def zero_the_rest(self) -> None:
+        if self.count < self.capacity:
+            key: Any = ... if self.single else slice(self.count, None)
+            for stored, zero in zip(self.stored, self._zeros, strict=True):
+                stored[key] = zero
+
+    def check_store(self, tree: Any) -> list[Array]:
+        arrays = self.spec.flatten(tree)
+        for leaf, array in zip(self.spec.leaves, arrays, strict=True):
+            if not isinstance(array, np.ndarray):
+                raise SpecMismatchError(leaf.path, f"expected {leaf}, got {describe(array)}")
+            as_array(leaf, array)
+            if not array.flags.writeable:
+                raise SpecMismatchError(
+                    leaf.path, f"expected a writable {leaf}, got a read-only one"
+                )
+        return arrays
+
+
+def _common(name: object, leading: list[int | None]) -> int:
+    first = leading[0]
+    if any(n != first for n in leading):
+        raise ValueError(
+            f"all leaves of the buffered time scale {name!r} must share one leading dimension, got "
+            f"{leading}; make a leaf 0-d, or all of shape (1, ...), to mark it single-item instead"
+        )
+    if not first:
+        raise ValueError(f"the leaves of time scale {name!r} have a leading dimension of 0")
+    return first
+
+
+class _Row:
+    """What one leaf takes per item."""
+
+    __slots__ = ("item", "scalar", "significant")
+
+    def __init__(self, leaf: LeafSpec, skipped: int) -> None:
+        self.item = replace(leaf, shape=leaf.shape[skipped:])
+        self.significant = _significant(self.item.shape)
+        # A row of one element takes a Python number as a 0-d leaf does.
+        self.scalar = self.item if self.significant else replace(leaf, shape=())
+
+    def fit(self, value: Any) -> Array:
+        """``value`` as an array that can be assigned to a row, or SpecMismatchError."""
+        item = self.item
+        if not isinstance(value, (np.ndarray, np.generic)):
+            return as_array(self.scalar, value)
+        if isinstance(value, np.ma.MaskedArray):
+            return as_array(item, value)  # which refuses it
+        array = np.asarray(value)
+        if array.shape != item.shape:
+            if _significant(array.shape) != self.significant:
+                raise SpecMismatchError(item.path, f"expected {item}, got {describe(value)}")
+            array = array.reshape(item.shape)
+        if array.dtype == item.dtype:
+            return array
+        both_numeric = array.dtype.kind in _NUMERIC and item.dtype.kind in _NUMERIC
+        rule: Any = "same_kind" if both_numeric else "safe"
+        if not np.can_cast(array.dtype, item.dtype, rule):
+            raise SpecMismatchError(
+                item.path,
+                f"expected {item}, got {describe(value)}, which NumPy does not cast to it "
+                f"by its {rule!r} rule",
+            )
+        return array.astype(item.dtype)
+
+
+def _significant(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape without its leading axes of length 1, which assignment ignores."""
+    for axis, length in enumerate(shape):
+        if length != 1:
+            return shape[axis:]
+    return ()

@@ -1,0 +1,147 @@
+"""The shared-memory transport, server side: producers map the ring and write into it themselves.
+
+A producer comes through the control socket: it is told the spec and the sizes, asks to attach, and
+gets its owner id with the descriptors of the ring and of the broadcast. After that the socket says
+one thing only: that both sides are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from shm_echo.control.listener import ControlServer
+from shm_echo.control.service import Refusal, Service, Session
+from shm_echo.ring.producers import OwnersExhausted
+from shm_echo.ring.segment import Backing
+from shm_echo.transports.base import Ingress
+
+if TYPE_CHECKING:
+    from shm_echo.transports.shm_client import ShmClient
+
+__all__ = ["RingService", "ShmClient", "ShmTransport"]
+
+DEFAULT_MAX_PRODUCERS = 256
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ShmClient":
+        from shm_echo.transports.shm_client import ShmClient
+
+        return ShmClient
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class ShmTransport:
+    """Producers of this host write straight into the server's ring.
+
+    Args:
+        address: where producers find the server: a bare name (a socket in a folder that only this
+            user can enter), or ``ipc:///path/to.sock``.
+        backing: the memory of the ring: "posix" (/dev/shm), "memfd", or "auto": a memfd where
+            /dev/shm is too small.
+        max_producers: how many may be attached at once, at most 65534.
+
+    Raises:
+        ValueError: an argument that cannot be.
+    """
+
+    def __init__(
+        self, address: str, backing: Backing = "auto", max_producers: int = DEFAULT_MAX_PRODUCERS
+    ) -> None:
+        from shm_echo.control.address import parse_address
+
+        if backing not in ("auto", "posix", "memfd"):
+            raise ValueError(f"backing must be 'auto', 'posix' or 'memfd', not {backing!r}")
+        if not 1 <= max_producers <= 65534:
+            raise ValueError(f"max_producers must be 1 to 65534, not {max_producers}")
+        parse_address(address)
+        self.address = address
+        self.max_producers = max_producers
+        self._backing: Backing = backing
+        self._control: ControlServer | None = None
+
+    @property
+    def backing(self) -> Backing:
+        """The memory of the ring."""
+        return self._backing
+
+    def start(self, ingress: Ingress) -> None:
+        """Serve the ring at the address.
+
+        Raises:
+            AddressInUseError: another live process serves there.
+            AddressError: the socket's folder cannot be used.
+        """
+        services: Mapping[str, Service] = {"ring": RingService(ingress)}
+        control = ControlServer(self.address, services)
+        control.start()
+        self._control = control
+
+    def close(self) -> None:
+        """Let all producers go, and remove the socket."""
+        control, self._control = self._control, None
+        if control is not None:
+            control.close()
+
+    def __repr__(self) -> str:
+        return f"ShmTransport({self.address!r}, backing={self._backing!r})"
+
+
+class RingService:
+    """The ``ring`` service of a control server: hands the ring out and watches who has it."""
+
+    name = "ring"
+
+    def __init__(self, ingress: Ingress) -> None:
+        self._ingress = ingress
+
+    def open(self, session: Session) -> dict[str, Any]:
+        ingress = self._ingress
+        config = ingress.ring.config
+        publisher = ingress.publisher
+        session.watch = False  # it holds nothing until it attaches
+        return {
+            "spec": ingress.spec.to_wire(),
+            "config": {
+                "batch_size": config.batch_size,
+                "num_buffers": config.num_buffers,
+                "max_producers": config.max_producers,
+                "detailed": config.detailed,
+            },
+            "publishes": publisher.spec.to_wire() if publisher else None,
+        }
+
+    def request(
+        self, session: Session, op: str, args: dict[str, Any]
+    ) -> tuple[dict[str, Any], Sequence[int]]:
+        if op != "attach":
+            raise Refusal("unknown_op", f"the ring service has no request {op[:64]!r}")
+        if session.data is not None:
+            raise Refusal("attached", "this connection has attached already")
+        try:
+            owner = self._ingress.producers.attach(session.peer.pid)
+        except OwnersExhausted as error:
+            raise Refusal("too_many_producers", str(error)) from None
+        session.data = owner
+        session.watch = True
+        publisher = self._ingress.publisher
+        descriptors = [self._ingress.ring.segment.fileno()]
+        if publisher is not None:
+            descriptors.append(publisher.segment.fileno())
+        return {"owner": owner}, descriptors
+
+    def goodbye(self, session: Session) -> None:
+        if session.data is not None:
+            self._ingress.producers.close(session.data)
+
+    def hangup(self, session: Session) -> None:
+        if session.data is not None:
+            self._ingress.producers.hang_up(session.data)
+
+    def died(self, session: Session, pid: int, signal: int | None) -> None:
+        if session.data is not None:
+            self._ingress.producers.died(session.data, signal)
+
+    def tick(self, now: float) -> None:
+        """Nothing here depends on the clock."""

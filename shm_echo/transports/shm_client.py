@@ -1,0 +1,367 @@
+"""The shared-memory transport, producer side.
+
+A client checks its example against the server's before it gets the ring, and every sample against
+the example before it claims a slot. What a send needs is in :mod:`shm_echo.ring`; here are the
+connection, the words for what goes wrong, and what happens across a fork.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import warnings
+import weakref
+from types import TracebackType
+from typing import Any
+
+from shm_echo.control.connection import Connection, connect
+from shm_echo.errors import (
+    ConnectionClosedError,
+    ForkedHandleError,
+    ProtocolError,
+    SendTimeoutError,
+)
+from shm_echo.ring.broadcast import Subscriber
+from shm_echo.ring.core import Result
+from shm_echo.ring.ring import Ring, RingConfig
+from shm_echo.spec import TreeSpec
+from shm_echo.spec.rebuild import example_from_wire
+from shm_echo.transports.slot import Slot
+
+__all__ = ["ShmClient"]
+
+_log = logging.getLogger("shm_echo")
+
+
+class ShmClient:
+    """A producer: sends samples into the ring of a server on this host.
+
+    ``send``, ``send_batch``, ``reserve``, ``wait``, ``latest``, ``wait_for`` and ``close`` may be
+    called from several threads at once. A client that is inherited by a fork attaches anew in the
+    child, on first use there.
+
+    Args:
+        address: the server's name or ``ipc:///path.sock``, as given to its ShmTransport.
+        example: a sample; its structure, shapes and dtypes must be those of the server's example.
+        connect_timeout: seconds to wait for a server that is not up yet; 0 fails at once.
+        publishes: an example of what the server publishes, to check it against; None takes
+            whatever the server publishes.
+
+    Raises:
+        SpecMismatchError: the example is not the server's; the message names the leaf.
+        ServerNotFoundError, ProtocolError, ProtocolVersionError, ServiceUnavailableError,
+        PeerRefusedError, RefusedError: the server cannot be attached to.
+        TypeError: the example has a leaf that is not an array.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        example: Any,
+        connect_timeout: float = 0.0,
+        *,
+        publishes: Any = None,
+    ) -> None:
+        self._closed = True  # until it is open: __del__ runs after a failed __init__ too
+        self.address = address
+        self._spec = TreeSpec.from_example(example)
+        self._publishes = None if publishes is None else TreeSpec.from_example(publishes)
+        self._lock = threading.Lock()
+        self._slots: weakref.WeakSet[Slot] = weakref.WeakSet()
+        self._attach(connect_timeout)
+        self._closed = False
+        _clients.add(self)
+
+    def _attach(self, connect_timeout: float) -> None:
+        connection = connect(self.address, "ring", timeout=connect_timeout)
+        try:
+            config, published = self._agree(connection.info)
+            reply, descriptors = connection.request("attach", {})
+            fds = list(descriptors)
+            try:
+                owner = reply.get("owner")
+                if not isinstance(owner, int) or len(fds) != (1 if published is None else 2):
+                    raise ProtocolError(f"{self.address} sent no ring")
+                ring = Ring.attach(self._spec, config, fds.pop(0))
+                subscriber = None
+                if published is not None:
+                    fd = fds.pop(0)
+                    subscriber = Subscriber(published, fd, connection.pidfd, self.address)
+            finally:
+                for fd in fds:
+                    os.close(fd)
+            self._sender = ring.sender(owner, self._refuse, connection.pidfd)
+        except BaseException:
+            connection.close()
+            raise
+        self._ring = ring
+        self._owner = owner
+        self._subscriber = subscriber
+        self._connection: Connection = connection
+        self.server_pid = connection.peer.pid
+
+    def _agree(self, info: Any) -> tuple[RingConfig, TreeSpec | None]:
+        """The ring's configuration, once both examples are known to agree."""
+        try:
+            sizes = info["config"]
+            config = RingConfig(
+                *(sizes[k] for k in ("batch_size", "num_buffers", "max_producers", "detailed"))
+            )
+            spec, publishes = info["spec"], info["publishes"]
+        except (KeyError, TypeError):
+            raise ProtocolError(f"{self.address} described no ring") from None
+        if not all(type(n) is int and n > 0 for n in (config.batch_size, config.num_buffers)):
+            raise ProtocolError(f"{self.address} described a ring of no size")
+        self._spec.require_equal(spec)
+        if publishes is None:
+            if self._publishes is not None:
+                raise ValueError(f"the server at {self.address} publishes nothing")
+            return config, None
+        if self._publishes is None:
+            # A spec of its own at each attach: whatever the server publishes is taken.
+            try:
+                return config, TreeSpec.from_example(example_from_wire(publishes))
+            except ValueError as error:
+                raise ValueError(
+                    f"{error}: give the client publishes=example to read what {self.address} "
+                    "publishes"
+                ) from None
+        self._publishes.require_equal(publishes)
+        return config, self._publishes
+
+    # ---------------------------------------------------------------- sending
+
+    def send(self, data: Any, timeout: float | None = None) -> None:
+        """Copy one sample into the ring, waiting for room.
+
+        Args:
+            data: a tree like the example. A 0-d leaf may also be a Python number.
+            timeout: seconds to wait for room; None waits as long as the server lives.
+
+        Raises:
+            SpecMismatchError: the sample differs from the example; nothing was sent.
+            SendTimeoutError: the ring stayed full.
+            ConnectionClosedError: this client is closed, or the server has gone.
+        """
+        try:
+            self._sender.send(data, timeout)
+        except _Inherited:
+            self._reattach()
+            self._sender.send(data, timeout)
+
+    def send_batch(self, data: Any, timeout: float | None = None) -> int:
+        """Copy N samples into the ring, in order, waiting for room; returns N.
+
+        They are not one unit: samples of other producers may come between them. On an exception
+        its attribute ``sent`` says how many were sent: exactly the first ones.
+
+        Args:
+            data: a tree like the example, each leaf with one more leading axis of length N.
+            timeout: seconds for the whole call; None waits as long as the server lives.
+
+        Raises:
+            SpecMismatchError: a leaf differs from the example, or from the first leaf in its N;
+                nothing was sent.
+            SendTimeoutError, ConnectionClosedError: as for :meth:`send`.
+        """
+        try:
+            return self._sender.send_batch(data, timeout)
+        except _Inherited:
+            self._reattach()
+            return self._sender.send_batch(data, timeout)
+
+    def reserve(self, timeout: float | None = None) -> Slot:
+        """Claim a slot to write a sample in place, without any copy.
+
+        Use it in a ``with`` statement: its end commits the sample, an exception gives the slot back.
+        Until then the slot holds up the batch that it belongs to. The arrays hold whatever was in the
+        memory before: write every element.
+
+        Raises:
+            SendTimeoutError, ConnectionClosedError: as for :meth:`send`.
+        """
+        try:
+            sender = self._sender
+            position, views = sender.reserve(timeout)
+        except _Inherited:
+            self._reattach()
+            sender = self._sender
+            position, views = sender.reserve(timeout)
+        slot = Slot(sender, position, views, self._spec.unflatten(views), self._slot_over)
+        self._slots.add(slot)
+        return slot
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait until every sample that was sent has been handed to the learner.
+
+        A sample in a batch that never fills is handed out when the learner asks for a partial one.
+
+        Raises:
+            TimeoutError: not within ``timeout`` seconds.
+            ConnectionClosedError: this client is closed, or the server has gone.
+        """
+        try:
+            self._sender.wait(timeout)
+        except SendTimeoutError:
+            raise TimeoutError(
+                f"not every sample was handed to the learner within {timeout:g} s"
+            ) from None
+        except _Inherited:
+            self._reattach()  # a new producer, which has sent nothing yet
+
+    # ---------------------------------------------------------------- receiving
+
+    def latest(self, timeout: float = 5.0) -> tuple[int, Any] | None:
+        """What the server published last: (version, value), or None before the first.
+
+        The arrays are private copies, whole and of one version. While the version stays the same the
+        same objects are returned again, at the cost of one atomic load. What was published last stays
+        readable when the server has gone.
+
+        Args:
+            timeout: seconds after which to give up when the server publishes faster than this process
+                can copy.
+
+        Raises:
+            TimeoutError: see ``timeout``.
+            ConnectionClosedError: this client is closed.
+            RuntimeError: the server publishes nothing.
+        """
+        return self._reader().latest(timeout)
+
+    def wait_for(self, version: int, timeout: float | None = None) -> int:
+        """Block until the server has published ``version`` or a newer one; returns the newest.
+
+        Raises:
+            TimeoutError: it did not within ``timeout`` seconds.
+            ConnectionClosedError: this client is closed, or the server has gone.
+            RuntimeError: the server publishes nothing.
+        """
+        return self._reader().wait_for(version, timeout)
+
+    def _reader(self) -> Subscriber:
+        if self._sender.retired:
+            self._reattach()
+        if self._closed:
+            raise ConnectionClosedError(f"the client of {self.address} is closed")
+        if self._subscriber is None:
+            raise RuntimeError(
+                f"the server at {self.address} publishes nothing: give its Server publishes=example"
+            )
+        return self._subscriber
+
+    # ---------------------------------------------------------------- the end
+
+    @property
+    def closed(self) -> bool:
+        """Whether :meth:`close` was called."""
+        return self._closed
+
+    def close(self) -> None:
+        """Leave the ring. What was sent stays sent; whoever is blocked in this client is told.
+
+        Slots that are still reserved may yet be committed; until the last one has ended, the server
+        counts this client as attached. May be called more than once.
+        """
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        if self._sender.retired:
+            return
+        if self._subscriber is not None:
+            self._subscriber.close()
+        self._sender.stop()
+        while self._sender.busy:  # other threads are on their way out, or finishing a copy
+            time.sleep(0.0002)
+        self._say_goodbye()
+
+    def _slot_over(self) -> None:
+        if self._closed and not self._sender.retired:
+            self._say_goodbye()
+
+    def _say_goodbye(self) -> None:
+        with self._lock:
+            if any(slot.is_open for slot in self._slots):
+                return
+            self._connection.goodbye(timeout=1.0)
+            self._connection.close()
+
+    def __enter__(self) -> ShmClient:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not self._closed and not self._sender.retired:
+            warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self)
+            self.close()
+
+    def __repr__(self) -> str:
+        return f"<ShmClient of {self.address}{', closed' if self._closed else ''}>"
+
+    # ---------------------------------------------------------------- what goes wrong
+
+    def _refuse(self, result: int, sent: int, timeout: float | None) -> None:
+        if result == Result.TIMEOUT:
+            raise SendTimeoutError(timeout or 0.0, sent)
+        if result == Result.STOPPED and self._sender.retired and not self._closed:
+            raise _Inherited
+        if result == Result.STOPPED:
+            raise ConnectionClosedError(f"the client of {self.address} is closed", sent)
+        if result == Result.CLOSED:
+            raise ConnectionClosedError(f"the server of {self.address} has closed the ring", sent)
+        if result == Result.GONE:
+            raise ConnectionClosedError(
+                f"the server of {self.address} (pid {self.server_pid}) has gone", sent
+            )
+        raise ConnectionClosedError(
+            f"the server of {self.address} has given this client up: its connection broke", sent
+        )
+
+    def _reattach(self) -> None:
+        """In the child of a fork: the claims and the connection are the parent's, get our own."""
+        with self._lock:
+            if self._closed:
+                raise ConnectionClosedError(f"the client of {self.address} is closed")
+            if not self._sender.retired:
+                return  # another thread was quicker
+            try:
+                self._attach(0.0)
+            except Exception as error:
+                raise ForkedHandleError(
+                    f"this client of {self.address} was made before the fork, and attaching anew "
+                    f"failed: {error}"
+                ) from error
+
+    def _forked(self) -> None:
+        self._lock = threading.Lock()
+        if not self._closed:
+            self._sender.retire()
+            for slot in self._slots:
+                slot.disown()
+            self._slots = weakref.WeakSet()
+            self._connection.abandon()
+
+
+class _Inherited(Exception):  # a signal from _refuse to the method that called
+    """This client's claim identity belongs to the parent process."""
+
+
+_clients: weakref.WeakSet[ShmClient] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for client in list(_clients):
+        client._forked()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
