@@ -1,4 +1,5 @@
 /* Claiming slots, committing and aborting them: PROTOCOL.md, with its steps in this order. */
+#include <sched.h>
 #include <stdlib.h>
 
 #include "shm_echo/ring.h"
@@ -115,11 +116,37 @@ int she_claim(she_producer *p, uint64_t *position) {
     }
 }
 
+/* As the consumer does (ring_consume.c): where recent waits were short, look for a moment before going
+ * to sleep. It spares the learner the system call that wakes us. */
+static bool spin(const she_producer *p, uint32_t ticket, uint64_t began) {
+    if (she_load_relaxed(&p->recent_wait_ns) > SHE_SPIN_NS)
+        return false;
+    for (unsigned round = 0;; round++) {
+        for (int i = 0; i < 8; i++)
+            she_pause();
+        if (she_claim_ticket(p) != ticket)
+            return true;
+        if (round % 4 == 3) {
+            if (she_now_ns() - began > SHE_SPIN_NS)
+                return false;
+            if (round > 32)
+                sched_yield();
+        }
+    }
+}
+
 int she_claim_wait(she_producer *p, uint32_t ticket, int64_t timeout_ns) {
     int rc = barred(p);
     if (rc != SHE_OK)
         return rc;
-    switch (she_ec_wait(&p->ring->header->space, ticket, timeout_ns)) {
+    uint64_t began = she_now_ns();
+    int woken = SHE_WAIT_WOKEN;
+    if (timeout_ns <= (int64_t)SHE_SPIN_NS || !spin(p, ticket, began))
+        woken = she_ec_wait(&p->ring->header->space, ticket, timeout_ns);
+    /* A moving average; threads that share a producer may lose one another's updates. */
+    uint64_t recent = she_load_relaxed(&p->recent_wait_ns);
+    she_store_relaxed(&p->recent_wait_ns, (3 * recent + (she_now_ns() - began)) / 4);
+    switch (woken) {
     case SHE_WAIT_TIMEOUT:
         return SHE_TIMEOUT;
     case SHE_WAIT_INTERRUPTED:

@@ -11,6 +11,11 @@
 
 #include "shm_echo/layout.h"
 
+/* A wait spins for so long at most before it sleeps, and only where recent waits were shorter. */
+#ifndef SHE_SPIN_NS
+#define SHE_SPIN_NS UINT64_C(50000)
+#endif
+
 enum she_result {
     SHE_OK = 0,
     SHE_FULL = 1,        /* claim: no free slot; take: no complete batch */
@@ -51,6 +56,7 @@ typedef struct she_producer {
     uint32_t owner;
     she_atomic32 stop;      /* this process closes the producer */
     she_atomic64 seen_gen;  /* hole_gen at which a scan found no hole */
+    she_atomic64 recent_wait_ns; /* how long the last waits for space took, on average */
     she_atomic64 sent_end;  /* 1 + the highest position committed */
 } she_producer;
 
@@ -60,6 +66,7 @@ typedef struct she_consumer {
     uint64_t looked;       /* samples of it that are known to be finished */
     uint64_t taken_total;  /* samples handed out */
     uint64_t full_batches; /* batches handed out in full */
+    uint64_t recent_wait_ns; /* how long the last waits took, on average */
     uint32_t last_owner;   /* the highest owner id given out so far */
     uint64_t *taken_by;    /* samples handed out, per owner id */
     she_histogram dwell;   /* commit to hand-out, per sample (detailed only) */
