@@ -1,8 +1,8 @@
 """Taking batches out of the ring: the waiting, and everything that can end it.
 
 One object between the server's public face and the C consumer. It waits in slices, and between two
-slices it looks at what a learner should know: a dead producer, a stream that has ended, buffers that
-are all held, nobody attached, a producer that has stopped in the middle of a sample.
+slices it looks at what a learner should know: a dead producer, a stream that has ended, buffers
+that are all held, nobody attached, a producer that has stopped in the middle of a sample.
 """
 
 from __future__ import annotations
@@ -27,8 +27,6 @@ _log = logging.getLogger("shm_echo")
 _SLICE = 0.1  # seconds
 _LONELY_AFTER, _LONELY_AGAIN = 5.0, 60.0
 _STUCK_AFTER = 5.0
-
-Taken = "tuple[list[Any], SampleInfo]"
 
 
 class Delivery:
@@ -58,13 +56,11 @@ class Delivery:
         self._on_death = on_death
         self._lease_timeout = lease_timeout
         self._expects_producers = expects_producers
-        self._histograms = (
-            Histograms(ring, self._consumer) if ring.config.detailed else None
-        )
+        self._histograms = Histograms(ring, self._consumer) if ring.config.detailed else None
         self._turn = threading.Lock()
         self._closed = False
         self._submits = False
-        self._sampler: threading.Thread | None = None
+        self.sampler: threading.Thread | None = None  # who sampled last
         self._stuck: tuple[int, int, float] | None = None  # owner, position, since
         self._stuck_told: tuple[int, int] | None = None
 
@@ -92,7 +88,7 @@ class Delivery:
         try:
             if self._closed:
                 return None
-            self._sampler = threading.current_thread()
+            self.sampler = threading.current_thread()
             if self._on_death == "raise":
                 self._raise_death()
             receiver.release()
@@ -228,7 +224,7 @@ class Delivery:
 
     def nobody_samples(self) -> str | None:
         """Why a full ring will not be emptied while this thread waits, or None if it may be."""
-        sampler = self._sampler
+        sampler = self.sampler
         if sampler is None:
             return "nobody has sampled yet"
         if sampler is threading.current_thread():

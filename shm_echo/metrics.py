@@ -1,11 +1,13 @@
 """What a learner can know about its ring: SampleInfo, HistSnapshot, ProducerInfo.
 
-Every field has the meaning that `echo` documents for it; docs/metrics.md says what each one is for the
-shared-memory transport. The values are plain tuples of numbers, made when a batch is handed out.
+Every field has the meaning that `echo` documents for it; docs/metrics.md says what each one is for
+the shared-memory transport. The values are plain tuples of numbers, made when a batch is handed
+out.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -14,7 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["NO_TIMES", "HistSnapshot", "Histograms", "ProducerInfo", "SampleInfo"]
 
 
-class HistSnapshot(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class HistSnapshot:
     """A summary of a distribution of durations, in nanoseconds.
 
     Minimum, maximum and percentiles are bounds of the bucket that they fall into, which is exact

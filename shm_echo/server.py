@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 import weakref
 from collections.abc import Iterator
 from types import TracebackType
@@ -18,27 +17,20 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from shm_echo.delivery import Delivery
-from shm_echo.errors import (
-    ConnectionClosedError,
-    ForkedHandleError,
-    RingFullError,
-    SendTimeoutError,
-    SpecMismatchError,
-)
+from shm_echo.errors import ConnectionClosedError, ForkedHandleError
 from shm_echo.metrics import ProducerInfo, SampleInfo
 from shm_echo.ring.broadcast import Publisher
-from shm_echo.ring.core import Result
 from shm_echo.ring.producers import Producers
 from shm_echo.ring.ring import Ring, RingConfig
 from shm_echo.ring.segment import Backing, sweep
 from shm_echo.spec import TreeSpec
+from shm_echo.submit import Submitter
 from shm_echo.transports.base import Ingress, Transport
 
 __all__ = ["Sample", "Server"]
 
 OnProducerDeath = Literal["warn", "raise", "raise_if_last"]
 _DEATH_POLICIES = ("warn", "raise", "raise_if_last")
-_NOBODY_SAMPLED_YET = 5.0  # seconds that submit() grants a learner which has not begun
 
 
 class Sample(NamedTuple):
@@ -66,8 +58,8 @@ class Server:
         example: a sample: a pytree whose leaves are NumPy arrays or scalars, of any dtype without
             Python objects. It fixes structure, shapes and dtypes.
         batch_size: samples per batch.
-        transport: how producers reach this server, such as ShmTransport("name"); None for samples of
-            this process only, through :meth:`submit`.
+        transport: how producers reach this server, such as ShmTransport("name"); None for samples
+            of this process only, through :meth:`submit`.
         num_buffers: batches in the ring, at least 2 (3 with ``lease=True``).
         num_drainers: used by transports that have drainer threads; ShmTransport has none.
         producer_queue_size: used by transports that have per-connection queues; ShmTransport has
@@ -133,8 +125,6 @@ class Server:
         self._on_death, self._lease_timeout = on_producer_death, lease_timeout
         self._lock = threading.Lock()  # start, close
         self._state: Literal["new", "running", "closed", "inherited"] = "new"
-        self._submitted = False
-        self._started_at = 0.0
         _servers.add(self)
 
     # ---------------------------------------------------------------- life
@@ -158,7 +148,6 @@ class Server:
             except BaseException:
                 self._ring.segment.close()
                 raise
-            self._started_at = time.monotonic()
             self._state = "running"
         return self
 
@@ -176,7 +165,7 @@ class Server:
             expects_producers=self._transport is not None,
         )
         self._producers: Producers = self._delivery.producers
-        self._own = self._ring.sender(0, self._refuse)
+        self._submitter = Submitter(self._ring, self._delivery)
         self._publisher = None
         if self._publishes is not None:
             self._publisher = Publisher(self._publishes, backing)
@@ -332,33 +321,7 @@ class Server:
         """
         if not self._running():
             raise ConnectionClosedError("this server is closed")
-        self._submitted = True
-        self._delivery.count_submits()
-        try:
-            self._own.send(data, 0.0)
-            return
-        except SendTimeoutError:
-            pass
-        began = time.monotonic()
-        while True:
-            waited = time.monotonic() - began
-            if timeout is not None and waited >= timeout:
-                raise RingFullError(self._config.capacity, f"stayed so for {timeout:g} s")
-            why = self._delivery.nobody_samples()
-            if why is not None and time.monotonic() - self._started_at > (
-                _NOBODY_SAMPLED_YET if why == "nobody has sampled yet" else 0.0
-            ):
-                raise RingFullError(self._config.capacity, why)
-            try:
-                self._own.send(data, 0.1 if timeout is None else min(0.1, timeout - waited))
-                return
-            except SendTimeoutError:
-                continue
-
-    def _refuse(self, result: int, sent: int, timeout: float | None) -> None:
-        if result == Result.TIMEOUT:
-            raise SendTimeoutError(timeout or 0.0, sent)
-        raise ConnectionClosedError("this server is closed", sent)
+        self._submitter.submit(data, timeout)
 
     # ---------------------------------------------------------------- the way back, and looking
 

@@ -111,7 +111,7 @@ class TrajectoryAccumulator:
                 f"item with index {at}; call build() or reset() first"
             )
         leaves = scale.split(data)
-        key = ... if scale.single else at
+        key = ... if scale.whole else at
         try:
             for stored, leaf in zip(scale.stored, leaves, strict=True):
                 stored[key] = leaf
@@ -193,12 +193,11 @@ class _TimeScale:
     def __init__(self, name: object, example: Any) -> None:
         self.spec = TreeSpec.from_example(example, root=f"[{name!r}]")
         leading = [leaf.shape[0] if leaf.shape else None for leaf in self.spec.leaves]
-        if None in leading:
-            self.capacity, self.single, skipped = 1, True, 0
-        elif all(n == 1 for n in leading):
-            self.capacity, self.single, skipped = 1, True, 1
-        else:
-            self.capacity, self.single, skipped = _common(name, leading), False, 1
+        # With a 0-d leaf there is no leading axis to count along: leaves are replaced as a whole.
+        # All leading dimensions being 1 is single-item too, and the same as a buffer of one row.
+        self.whole = None in leading
+        self.capacity = 1 if self.whole else _common(name, leading)
+        skipped = 0 if self.whole else 1
         self._rows = [_Row(leaf, skipped) for leaf in self.spec.leaves]
         self.own = [np.zeros(leaf.shape, leaf.dtype) for leaf in self.spec.leaves]
         self._zeros = [np.zeros((), leaf.dtype) for leaf in self.spec.leaves]
@@ -223,7 +222,7 @@ class _TimeScale:
 
     def zero_the_rest(self) -> None:
         if self.count < self.capacity:
-            key: Any = ... if self.single else slice(self.count, None)
+            key: Any = ... if self.whole else slice(self.count, None)
             for stored, zero in zip(self.stored, self._zeros, strict=True):
                 stored[key] = zero
 

@@ -1,4 +1,5 @@
-"""Builds the two extension modules: `_core` (csrc through cffi, API mode) and `_fast` (see _fast.c).
+"""Builds the two extension modules: `_core` (csrc through cffi, API mode) and `_fast` (see
+_fast.c).
 
 pyproject.toml names them and this module's command; nothing else needs to be run. The environment
 variable SHM_ECHO_WERROR=1 turns compiler warnings into errors, as the project's own checks do.

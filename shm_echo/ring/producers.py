@@ -1,8 +1,8 @@
 """Who may write into the ring: owner ids, from attach to recovery.
 
-A transport tells this registry what it sees of its producers (attached, said goodbye, hung up, died);
-the registry gives out owner ids, takes back what the dead held, and keeps what the server has to say
-about it. An id is given out again only after its owner is gone and recovered.
+A transport tells this registry what it sees of its producers (attached, said goodbye, hung up,
+died); the registry gives out owner ids, takes back what the dead held, and keeps what the server
+has to say about it. An id is given out again only after its owner is gone and recovered.
 """
 
 from __future__ import annotations
@@ -137,9 +137,7 @@ class Producers:
         nbytes = self._ring.spec.nbytes
         with self._lock:
             now = lib.she_now_ns()
-            return [
-                self._info(producer, now, nbytes) for producer in list(self._active.values())
-            ]
+            return [self._info(producer, now, nbytes) for producer in list(self._active.values())]
 
     def _info(self, producer: _Producer, now: int, nbytes: int) -> ProducerInfo:
         view = self._view(producer.owner)

@@ -175,9 +175,9 @@ class ShmClient:
     def reserve(self, timeout: float | None = None) -> Slot:
         """Claim a slot to write a sample in place, without any copy.
 
-        Use it in a ``with`` statement: its end commits the sample, an exception gives the slot back.
-        Until then the slot holds up the batch that it belongs to. The arrays hold whatever was in the
-        memory before: write every element.
+        Use it in a ``with`` statement: its end commits the sample, an exception gives the slot
+        back. Until then the slot holds up the batch that it belongs to. The arrays hold whatever
+        was in the memory before: write every element.
 
         Raises:
             SendTimeoutError, ConnectionClosedError: as for :meth:`send`.
@@ -216,13 +216,13 @@ class ShmClient:
     def latest(self, timeout: float = 5.0) -> tuple[int, Any] | None:
         """What the server published last: (version, value), or None before the first.
 
-        The arrays are private copies, whole and of one version. While the version stays the same the
-        same objects are returned again, at the cost of one atomic load. What was published last stays
-        readable when the server has gone.
+        The arrays are private copies, whole and of one version. While the version stays the same
+        the same objects are returned again, at the cost of one atomic load. What was published last
+        stays readable when the server has gone.
 
         Args:
-            timeout: seconds after which to give up when the server publishes faster than this process
-                can copy.
+            timeout: seconds after which to give up when the server publishes faster than this
+                process can copy.
 
         Raises:
             TimeoutError: see ``timeout``.
@@ -302,7 +302,7 @@ class ShmClient:
 
     def __del__(self) -> None:
         if not self._closed and not self._sender.retired:
-            warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self)
+            warnings.warn(f"{self!r} was not closed", ResourceWarning, stacklevel=2, source=self)
             self.close()
 
     def __repr__(self) -> str:

@@ -1,0 +1,30 @@
+"""The ``shm-echo`` command: one sub-command a file, which loads what it needs when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from shm_echo import __version__
+from shm_echo.cli import demo
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="shm-echo",
+        description="Shared-memory pytree batches between the processes of one Linux host.",
+    )
+    parser.add_argument("--version", action="version", version=f"shm-echo {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    demo.add_parser(commands)
+    args = parser.parse_args(argv)
+    status: int = args.run(args)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""Each example runs as a user would run it, ends well, and says what it promises."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+def run(script: str, *args: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLES / script), *args],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_the_in_process_learner_finds_the_weights() -> None:
+    out = run("in_process.py")
+    assert float(out.rsplit("largest error of a weight: ", 1)[1]) < 0.1
+
+
+def test_the_actors_follow_the_learner_to_the_best_arm() -> None:
+    out = run("rl_actors.py", "--steps", "200")
+    assert len(re.findall(r"^actor \d+: \d+ samples$", out, re.MULTILINE)) == 2
+    assert "best arm 9 of 9" in out
+
+
+def test_the_loader_brings_every_image_once_with_a_short_last_batch() -> None:
+    pytest.importorskip("PIL", reason="the example decodes images with Pillow")
+    out = run("data_loader.py", "--images", "100", "--batch", "32", "--epochs", "2")
+    lines = re.findall(
+        r"^epoch \d+: 100 images once each, in 4 batches \(the last has 4\)", out, re.MULTILINE
+    )
+    assert len(lines) == 2
+
+
+def test_every_example_is_run_by_a_test() -> None:
+    source = Path(__file__).read_text()
+    missing = [path.name for path in EXAMPLES.glob("*.py") if f'"{path.name}"' not in source]
+    assert missing == []
