@@ -1,8 +1,8 @@
 """A data loader: worker processes decode image files straight into the batches of the trainer.
 
 The trainer publishes the number of the epoch; each worker then decodes its share of that epoch's
-shuffle, every image once, directly into the shared memory of the batch. The last batch of an epoch is
-as short as the number of files makes it.
+shuffle, every image once, directly into the shared memory of the batch. The last batch of an epoch
+is as short as the number of files makes it.
 
     python examples/data_loader.py                       # makes 500 small PNG files first
     python examples/data_loader.py --folder photos/ --size 224 --workers 4 --epochs 3

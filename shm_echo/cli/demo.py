@@ -61,7 +61,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--kill-actors",
         action="store_true",
-        help="SIGKILL actors at random meanwhile, restart them, and show that nothing was lost",
+        help=(
+            "SIGKILL actors at random meanwhile (they then write slowly, so that many are hit "
+            "half-way through a sample), restart them, and show that nothing was lost or torn"
+        ),
     )
     parser.add_argument(
         "--seed",
@@ -85,13 +88,14 @@ def run(args: argparse.Namespace) -> int:
         print(f"shm-echo demo: {problem}", file=sys.stderr)
         return 2
     # Before NumPy is loaded: the matrices are tiny, and BLAS threads would take the actors' cores.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
     try:
         return _run(args)
     except KeyboardInterrupt:
         print("shm-echo demo: interrupted; all actors have been ended", file=sys.stderr)
         return 130
-    except ShmEchoError as error:
+    except (ShmEchoError, OSError) as error:
         print(f"shm-echo demo: {error}", file=sys.stderr)
         return 1
 
@@ -99,7 +103,6 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     from shm_echo.demo.learner import train
     from shm_echo.demo.outcome import Options
-    from shm_echo.demo.plot import write_plot
     from shm_echo.demo.summary import summarise
     from shm_echo.demo.view import progress_view
 
@@ -113,7 +116,9 @@ def _run(args: argparse.Namespace) -> int:
     print(_heading(options), flush=True)
     with progress_view(sys.stdout) as show:
         outcome = train(options, show)
-    print(summarise(outcome, options))
+    print(summarise(outcome, options), flush=True)
+    from shm_echo.demo.plot import write_plot  # takes a while to load: not before the run
+
     write_plot(outcome.history, args.plot)
     print(f"plot: {args.plot}")
     return 0 if outcome.succeeded else 1

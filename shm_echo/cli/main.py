@@ -11,6 +11,8 @@ from shm_echo.cli import demo
 
 __all__ = ["main"]
 
+_COMMANDS = {"demo": demo}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
@@ -19,11 +21,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Shared-memory pytree batches between the processes of one Linux host.",
     )
     parser.add_argument("--version", action="version", version=f"shm-echo {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    demo.add_parser(commands)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
+    for command in _COMMANDS.values():
+        command.add_parser(commands)
     args = parser.parse_args(argv)
-    status: int = args.run(args)
-    return status
+    return _COMMANDS[args.command].run(args)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ class Sender:
         handle: Handle,
         owner: int,
         leaves: _Leaves,
+        plan: tuple[Any, ...] | None,
         flatten: Callable[[Any], list[Any]],
         check: Callable[[Any, bool], list[np.ndarray[Any, Any]]],
         refuse: Callable[[int, int, float | None], None],

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shm_echo.arguments import check_count, seconds
 from shm_echo.errors import ConnectionClosedError
 from shm_echo.ring.core import Result, checked, ffi, lib
 from shm_echo.ring.segment import Backing, Segment
@@ -113,6 +114,7 @@ class Subscriber:
         Raises:
             TimeoutError: the writer overtook every copy within ``timeout`` seconds.
         """
+        limit = seconds("timeout", timeout)
         cast, last = self._cast, self._last
         if last is not None and lib.she_bcast_latest(cast.pointer) == last[0]:
             return last
@@ -129,7 +131,9 @@ class Subscriber:
             if not overtaken[0]:
                 return None
             now = time.monotonic()
-            deadline = now + timeout if deadline is None else deadline
+            if limit is None:
+                continue
+            deadline = now + limit if deadline is None else deadline
             if now >= deadline:
                 raise TimeoutError(
                     f"the server published faster than this process could copy for {timeout:g} s"
@@ -146,6 +150,8 @@ class Subscriber:
             TimeoutError: it did not come in time.
             ConnectionClosedError: this side was closed, or the server has gone.
         """
+        check_count("version", version, 0)
+        timeout = seconds("timeout", timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         pointer = self._cast.pointer
         while True:

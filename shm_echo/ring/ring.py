@@ -98,6 +98,7 @@ class Ring:
             self._handle,
             owner,
             self.leaves,
+            self.spec.plan,
             self.spec.fast_flatten,
             self._check,
             refuse,

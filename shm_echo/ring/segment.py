@@ -199,7 +199,8 @@ def sweep() -> int:
         parts = path.name.removeprefix(_PREFIX).split("-")
         if len(parts) != 3 or not parts[0].isdigit() or _start_time(int(parts[0])) == parts[1]:
             continue
-        with contextlib.suppress(posix_ipc.ExistentialError, PermissionError):
+        # Gone meanwhile, or another user's.
+        with contextlib.suppress(posix_ipc.ExistentialError, posix_ipc.PermissionsError):
             posix_ipc.unlink_shared_memory(f"/{path.name}")
             removed += 1
     return removed

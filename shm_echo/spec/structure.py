@@ -299,3 +299,21 @@ def _equal(left: Any, right: Any) -> bool:
         return bool(left == right)
     except Exception:  # a user's metadata may refuse to be compared (arrays do)
         return False
+
+
+# ---------------------------------------------------------------- for the hot path
+
+
+def plain_plan(node: Node) -> tuple[Any, ...] | None:
+    """How to walk trees of this structure without optree, or None where it takes more than that.
+
+    Plain are nodes that are dicts, lists and tuples. A leaf is ``()``, any other node
+    ``(container type, keys or None, plans of the children)``.
+    """
+    if node.kind == "leaf":
+        return ()
+    container = {"dict": dict, "list": list, "tuple": tuple}.get(node.kind)
+    children = tuple(plain_plan(child) for child in node.children)
+    if container is None or None in children:
+        return None
+    return container, node.keys if container is dict else None, children

@@ -33,6 +33,8 @@ class TreeSpec:
             is for the hot path alone: it accepts a list, a dict or None in the place of a leaf,
             and refuses some trees that fit. On any exception, or anything but an array of the
             right dtype and shape among the leaves, call :meth:`check`, which decides.
+        plan: how C may walk trees of plain dicts, lists and tuples; None where the example has
+            other nodes (see ``structure.plain_plan``).
         unflatten: ``unflatten(leaves)`` builds a tree of the example's container types.
     """
 
@@ -44,6 +46,7 @@ class TreeSpec:
         "fast_flatten",
         "leaves",
         "nbytes",
+        "plan",
         "treedef",
         "unflatten",
     )
@@ -52,6 +55,7 @@ class TreeSpec:
     nbytes: int
     treedef: Any
     fast_flatten: Callable[[Any], list[Any]]
+    plan: tuple[Any, ...] | None
     unflatten: Callable[[Sequence[Any]], Any]
 
     def __init__(self, root: structure.Node, built: structure.Builder, treedef: Any) -> None:
@@ -63,6 +67,7 @@ class TreeSpec:
         self.leaves = tuple(leaves)
         self.nbytes = sum(leaf.nbytes for leaf in leaves)
         self.treedef = treedef
+        self.plan = structure.plain_plan(root)
         if list(order) == list(range(len(leaves))):
             self.fast_flatten = treedef.flatten_up_to
             self.unflatten = treedef.unflatten
