@@ -25,7 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for command in _COMMANDS.values():
         command.add_parser(commands)
     args = parser.parse_args(argv)
-    return _COMMANDS[args.command].run(args)
+    status: int = _COMMANDS[args.command].run(args)
+    return status
 
 
 if __name__ == "__main__":

@@ -43,6 +43,9 @@ def _build(node: WireNode) -> Any:
 
 def _dtype(text: str) -> np.dtype[Any]:
     try:
-        return np.dtype(text)
-    except (TypeError, ValueError):
-        raise ValueError(f"dtype {text!r} cannot be made from its description") from None
+        dtype = np.dtype(text)
+    except (TypeError, ValueError, SyntaxError):
+        dtype = None
+    if dtype is None or dtype.hasobject or dtype.names is not None:
+        raise ValueError(f"dtype {text!r} cannot be made from its description")
+    return dtype

@@ -1,0 +1,452 @@
+"""TrajectoryAccumulator: rows, time scales, refusals, and writing straight into a slot."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from types import MappingProxyType, SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+import optree
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shm_echo.errors import SpecMismatchError
+from shm_echo.trajectory import TrajectoryAccumulator
+
+F4 = np.float32
+
+
+class Step(NamedTuple):
+    obs: Any
+    info: Any
+
+
+def array(*shape: int, dtype: Any = F4) -> np.ndarray[Any, Any]:
+    return np.zeros(shape, dtype)
+
+
+def example() -> dict[str, Any]:
+    return {
+        "steps": Step(
+            obs=array(3, 2), info={"reward": array(3), "action": array(3, 1, dtype="i4")}
+        ),
+        "last": {"obs": array(1, 2)},
+        "episode": {"return": np.float64(0), "counts": array(4, dtype="i8")},
+    }
+
+
+def step(i: float) -> Step:
+    return Step(np.full(2, i, F4), {"reward": np.full((), i, F4), "action": np.full(1, i, "i4")})
+
+
+def assert_same(tree: Any, expected: Any) -> None:
+    assert optree.tree_structure(tree) == optree.tree_structure(expected)
+    for got, want in zip(optree.tree_leaves(tree), optree.tree_leaves(expected), strict=True):
+        assert got.dtype == want.dtype
+        np.testing.assert_array_equal(got, want, strict=True)
+
+
+# ---------------------------------------------------------------- rows
+
+
+def test_buffered_adds_fill_row_after_row_and_single_items_replace_the_leaf() -> None:
+    acc = TrajectoryAccumulator(example())
+    for i in (1, 2, 3):
+        acc.add("steps", step(i))
+    acc.add("last", {"obs": np.array([8, 9], F4)})
+    acc.add("episode", {"return": np.float64(6), "counts": np.arange(4)})
+    assert acc.counts == {"steps": 3, "last": 1, "episode": 1}
+    assert_same(
+        acc.build(),
+        {
+            "steps": Step(
+                np.array([[1, 1], [2, 2], [3, 3]], F4),
+                {"reward": np.array([1, 2, 3], F4), "action": np.array([[1], [2], [3]], "i4")},
+            ),
+            "last": {"obs": np.array([[8, 9]], F4)},
+            "episode": {"return": np.array(6.0), "counts": np.arange(4)},
+        },
+    )
+    assert acc.counts == {"steps": 0, "last": 0, "episode": 0}
+
+
+def test_a_built_tree_aliases_the_buffers_and_the_example_stays_as_it_was() -> None:
+    given_example = example()
+    acc = TrajectoryAccumulator(given_example)
+    acc.add("steps", step(1))
+    first = acc.build()
+    acc.add("steps", step(5))
+    second = acc.build()
+    assert np.shares_memory(first["steps"].obs, second["steps"].obs)
+    assert first["steps"].obs[0, 0] == 5
+    assert not given_example["steps"].obs.any()
+    first["last"] = None  # containers are the caller's own
+    assert acc.build()["last"] is not None
+
+
+def test_rows_that_were_not_added_read_as_zeros_not_as_an_earlier_trajectory() -> None:
+    acc = TrajectoryAccumulator(
+        {"s": {"a": array(3), "t": array(3, dtype="U4"), "r": array(3, dtype=[("x", "S2")])},
+         "one": [array(dtype="i4"), array(2, dtype="M8[s]")]}
+    )  # fmt: skip
+    item = {"a": 1.0, "t": np.str_("full"), "r": np.array(("ab",), [("x", "S2")])}
+    for _ in range(3):
+        acc.add("s", item)
+    acc.add("one", [7, np.array([1, 2], "M8[s]")])
+    acc.build()
+    acc.add("s", item)
+    tree = acc.build()
+    assert tree["s"]["a"].tolist() == [1, 0, 0]
+    assert tree["s"]["t"].tolist() == ["full", "", ""]
+    assert tree["s"]["r"]["x"].tolist() == [b"ab", b"", b""]
+    assert tree["one"][0].tolist() == 0
+    assert tree["one"][1].tolist() == array(2, dtype="M8[s]").tolist()
+
+
+def test_reset_forgets_what_was_added() -> None:
+    acc = TrajectoryAccumulator(example())
+    acc.add("steps", step(1))
+    acc.reset()
+    assert acc.counts["steps"] == 0
+    assert not acc.build()["steps"].obs.any()
+
+
+def test_a_row_takes_leading_axes_of_length_one_as_slice_assignment_does() -> None:
+    acc = TrajectoryAccumulator({"s": {"a": array(2, 3), "b": array(2, 1, 3), "c": array(2)}})
+    acc.add("s", {"a": np.ones((1, 3), F4), "b": np.ones(3, F4), "c": np.ones((1,), F4)})
+    acc.add("s", {"a": np.ones(3, F4), "b": np.ones((1, 1, 3), F4), "c": np.ones((), F4)})
+    assert all(leaf.all() for leaf in acc.build()["s"].values())
+    one = TrajectoryAccumulator(
+        {"a": {"x": array(1), "y": array(1, 3)}, "b": [array(), array(1, 3)]}
+    )
+    column = TrajectoryAccumulator({"s": array(2, 1, 1)})
+    column.add("s", 1.0)
+    column.add("s", np.float32(1))
+    assert column.build()["s"].all()
+    one.add("a", {"x": 2.0, "y": np.ones((1, 3), F4)})
+    one.add("b", [np.ones((1,), F4), np.ones(3, F4)])
+    assert all(leaf.all() for leaf in optree.tree_leaves(one.build()))
+
+
+def test_values_are_cast_where_numpy_says_same_kind() -> None:
+    acc = TrajectoryAccumulator(
+        {"s": {"f": array(4), "i": array(4, dtype="i4"), "b": array(4, dtype="?")}}
+    )
+    acc.add("s", {"f": np.float64(0.5), "i": np.int64(7), "b": np.bool_(True)})
+    acc.add("s", {"f": np.int32(2), "i": np.uint8(8), "b": True})
+    acc.add("s", {"f": 1, "i": 9, "b": np.array(True)})
+    acc.add("s", {"f": 0.25, "i": True, "b": np.array([True])})
+    tree = acc.build()["s"]
+    assert tree["f"].tolist() == [0.5, 2, 1, 0.25]
+    assert tree["i"].tolist() == [7, 8, 9, 1]
+    assert tree["b"].all()
+
+
+def test_mappings_fit_by_their_keys() -> None:
+    acc = TrajectoryAccumulator({"s": OrderedDict(b=array(2), a=array(2, 2))})
+    acc.add("s", {"a": np.ones(2, F4), "b": np.float32(3)})
+    acc.add("s", MappingProxyType({"a": np.ones(2, F4), "b": 4}))
+    tree = acc.build()["s"]
+    assert tree["b"].tolist() == [3, 4]
+    assert list(tree) == ["b", "a"]
+
+
+# ---------------------------------------------------------------- refusals
+
+
+def test_an_unknown_time_scale_is_a_key_error_that_lists_the_known_ones() -> None:
+    with pytest.raises(KeyError, match=r"unknown time scale 'stesp'; known are .*steps.*last"):
+        TrajectoryAccumulator(example()).add("stesp", step(1))
+
+
+def test_adding_past_the_capacity_is_an_index_error_with_name_capacity_and_index() -> None:
+    acc = TrajectoryAccumulator(example())
+    for i in range(3):
+        acc.add("steps", step(i))
+    with pytest.raises(IndexError, match=r"'steps' is full: its capacity is 3, .* index 3"):
+        acc.add("steps", step(9))
+    acc.add("last", {"obs": np.ones(2, F4)})
+    with pytest.raises(IndexError, match=r"'last' is full: its capacity is 1, .* index 1"):
+        acc.add("last", {"obs": np.ones(2, F4)})
+    assert acc.build()["steps"].obs[:, 0].tolist() == [0, 1, 2]
+    acc.add("steps", step(9))
+
+
+@pytest.mark.parametrize("wrong", [[array(2)], None, array(2), (array(2),)])
+def test_an_example_that_is_no_dict_is_a_type_error(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="must be a dict with the time scales"):
+        TrajectoryAccumulator(wrong)
+
+
+@pytest.mark.parametrize(
+    ("tree", "words"),
+    [
+        ({"s": [array(3), array(2, 2)]}, r"'s' must share one leading dimension, got \[3, 2\]"),
+        ({"s": [array(3), array(1, 2)]}, r"share one leading dimension, got \[3, 1\]"),
+        ({"s": [array(0, 2), array(0)]}, "'s' have a leading dimension of 0"),
+        ({"s": []}, r"^\['s'\] has no array leaves"),
+        ({"a": array(1), "s": {"x": None}}, r"^\['s'\] has no array leaves"),
+        ({}, "no time scales"),
+    ],
+)
+def test_an_example_without_rows_is_a_value_error(tree: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        TrajectoryAccumulator(tree)
+
+
+def test_an_example_leaf_that_is_no_array_is_a_type_error_with_its_path() -> None:
+    with pytest.raises(TypeError, match=r"^\['s'\]\['reward'\]: .* got a Python float"):
+        TrajectoryAccumulator({"s": {"reward": 0.0}})
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "words"),
+    [
+        ({"b": array(3)}, "['s']['b']", "expected float32 (2,), got float32 (3,)"),
+        ({"b": array(2, 1)}, "['s']['b']", "expected float32 (2,), got float32 (2, 1)"),
+        ({"b": array()}, "['s']['b']", "expected float32 (2,), got float32 ()"),
+        ({"b": 1.0}, "['s']['b']", "expected float32 (2,), got a Python float"),
+        ({"b": [1.0, 2.0]}, "['s']['b']", "expected float32 (2,), got a list of 2"),
+        ({"b": None}, "['s']['b']", "expected float32 (2,), got None"),
+        ({"b": np.ma.zeros(2, F4)}, "['s']['b']", "its mask would be lost"),
+        ({"b": array(2, dtype="F")}, "['s']['b']", "does not cast to it by its 'same_kind' rule"),
+        ({"b": array(2, dtype="O")}, "['s']['b']", "does not cast to it by its 'safe' rule"),
+        ({"c": array()}, "['s']['c']", "expected int16 (), got float32 ()"),
+        ({"c": 0.5}, "['s']['c']", "does not cast to it safely"),
+        ({"c": 2**15}, "['s']['c']", "not between -32768 and 32767"),
+        ({"d": np.str_("too long")}, "['s']['d']", "does not cast to it by its 'safe' rule"),
+        ({"e": 1}, "['s']['e']", "this key is not in the example"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_refused_item_names_its_leaf_and_stores_nothing(
+    change: dict[str, Any], path: str, words: str
+) -> None:
+    acc = TrajectoryAccumulator(
+        {
+            "s": {
+                "a": array(3),
+                "b": array(3, 2),
+                "c": array(3, dtype="i2"),
+                "d": array(3, dtype="U3"),
+            }
+        }
+    )
+    good = {"a": np.ones((), F4), "b": np.ones(2, F4), "c": np.ones((), "i2"), "d": np.array("abc")}
+    acc.add("s", good)
+    stored = acc.build()["s"]
+    acc.add("s", good)
+    for leaf in stored.values():
+        leaf[1:] = leaf[0]  # a mark that a partial write would overwrite
+    with pytest.raises(SpecMismatchError) as caught:
+        acc.add("s", {**good, "a": np.full((), 5, F4), **change})
+    assert (caught.value.path, words in str(caught.value)) == (path, True), str(caught.value)
+    assert acc.counts == {"s": 1}
+    for leaf in stored.values():
+        assert (leaf == leaf[0]).all()
+
+
+def test_another_structure_is_refused_with_its_path() -> None:
+    acc = TrajectoryAccumulator(example())
+    for wrong, path in (
+        ((array(2), {}), "['steps']"),
+        (step(1)._replace(info={"reward": array()}), "['steps'].info['action']"),
+        (step(1)._replace(info=[array(), array(1)]), "['steps'].info"),
+    ):
+        with pytest.raises(SpecMismatchError) as caught:
+            acc.add("steps", wrong)
+        assert caught.value.path == path
+
+
+# ---------------------------------------------------------------- slots
+
+
+def slot_like(tree: Any, fill: float = 77) -> SimpleNamespace:
+    """What ``reserve()`` yields, as far as the accumulator looks at it, full of an old sample."""
+    return SimpleNamespace(
+        tree=optree.tree_map(lambda leaf: np.full(leaf.shape, fill, leaf.dtype), tree)
+    )
+
+
+def test_adds_go_straight_into_an_attached_slot_and_build_detaches() -> None:
+    acc = TrajectoryAccumulator(example())
+    own = acc.build()
+    slot = slot_like(example())
+    acc.attach(slot)
+    acc.add("steps", step(1))
+    assert slot.tree["steps"].obs[0].tolist() == [1, 1]
+    acc.add("steps", step(2))
+    acc.add("last", {"obs": np.array([8, 9], F4)})
+    assert acc.counts == {"steps": 2, "last": 1, "episode": 0}
+    built = acc.build()
+    assert built is slot.tree
+    assert_same(
+        built,
+        {
+            "steps": Step(
+                np.array([[1, 1], [2, 2], [0, 0]], F4),
+                {"reward": np.array([1, 2, 0], F4), "action": np.array([[1], [2], [0]], "i4")},
+            ),
+            "last": {"obs": np.array([[8, 9]], F4)},
+            "episode": {"return": np.array(0.0), "counts": np.zeros(4, "i8")},
+        },
+    )
+    assert not any(leaf.any() for leaf in optree.tree_leaves(own))
+    acc.add("steps", step(5))
+    assert slot.tree["steps"].obs[0].tolist() == [1, 1]
+    assert own["steps"].obs[0].tolist() == [5, 5]
+
+
+def test_a_plain_tree_can_be_attached() -> None:
+    acc = TrajectoryAccumulator({"s": array(2)})
+    target = {"s": np.full(2, 77, F4)}
+    acc.attach(target)
+    acc.add("s", 1.0)
+    assert acc.build() is target
+    assert target["s"].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("leave", ["reset", "detach"])
+def test_after_reset_or_detach_nothing_is_written_into_the_slot(leave: str) -> None:
+    acc = TrajectoryAccumulator({"s": array(2), "one": array(1)})
+    slot = slot_like({"s": array(2), "one": array(1)})
+    acc.attach(slot)
+    acc.add("s", 1.0)
+    getattr(acc, leave)()
+    assert acc.counts == {"s": 0, "one": 0}
+    acc.add("s", 2.0)
+    acc.add("one", 3.0)
+    tree = acc.build()
+    assert slot.tree["s"].tolist() == [1, 77]
+    assert slot.tree["one"].tolist() == [77]
+    assert (tree["s"].tolist(), tree["one"].tolist()) == ([2, 0], [3])
+
+
+def test_attaching_forgets_what_was_added_before_and_leaves_an_earlier_slot_alone() -> None:
+    acc = TrajectoryAccumulator({"s": array(2)})
+    acc.add("s", 9.0)
+    first, second = slot_like({"s": array(2)}), slot_like({"s": array(2)})
+    acc.attach(first)
+    acc.attach(second)
+    assert acc.counts == {"s": 0}
+    acc.add("s", 1.0)
+    assert acc.build() is second.tree
+    assert first.tree["s"].tolist() == [77, 77]
+    assert second.tree["s"].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "words"),
+    [
+        ({"s": array(2), "t": array(1)}, "", "expected a slot with the time scales ['s']"),
+        ({}, "", "got a dict with keys []"),
+        ([array(2)], "", "got a list of 1"),
+        (None, "", "got None"),
+        ({"s": array(2)}, "['s']", "expected a dict with keys ['a'], got float32 (2,)"),
+        ({"s": {"a": array(3)}}, "['s']['a']", "expected float32 (2,), got float32 (3,)"),
+        (
+            {"s": {"a": array(2, dtype="f8")}},
+            "['s']['a']",
+            "expected float32 (2,), got float64 (2,)",
+        ),
+        ({"s": {"a": [0.0, 0.0]}}, "['s']['a']", "expected float32 (2,), got a list of 2"),
+        ({"s": {"a": 1.0}}, "['s']['a']", "expected float32 (2,), got a Python float"),
+        ({"s": {"a": F4(1)}}, "['s']['a']", "expected float32 (2,), got float32 ()"),
+        ({"s": {"a": np.broadcast_to(F4(1), 2)}}, "['s']['a']", "expected a writable float32 (2,)"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_slot_that_is_not_like_the_example_is_refused_and_changes_nothing(
+    target: Any, path: str, words: str
+) -> None:
+    acc = TrajectoryAccumulator({"s": {"a": array(2)}})
+    acc.add("s", {"a": 4.0})
+    with pytest.raises(SpecMismatchError) as caught:
+        acc.attach(target)
+    assert (caught.value.path, words in str(caught.value)) == (path, True), str(caught.value)
+    assert acc.build()["s"]["a"].tolist() == [4, 0]
+
+
+def test_a_slot_that_became_read_only_is_not_written_and_the_error_says_what_to_do() -> None:
+    acc = TrajectoryAccumulator({"s": array(2), "one": array()})
+    slot = slot_like({"s": array(2), "one": array()})
+    acc.attach(slot)
+    acc.add("s", 1.0)
+    for leaf in slot.tree.values():
+        leaf.flags.writeable = False
+    for name in ("s", "one"):
+        with pytest.raises(RuntimeError, match=r"committed or aborted; call reset\(\)"):
+            acc.add(name, 2.0)
+    with pytest.raises(RuntimeError, match=r"committed or aborted; call reset\(\)"):
+        acc.build()
+    acc.reset()
+    acc.add("s", 3.0)
+    assert acc.build()["s"].tolist() == [3, 0]
+
+
+# ---------------------------------------------------------------- against a naive model
+
+
+class Model:
+    """What an accumulator is meant to be: a list of items per time scale."""
+
+    def __init__(self, capacities: dict[str, int]) -> None:
+        self.capacities = capacities
+        self.items: dict[str, list[float]] = {name: [] for name in capacities}
+
+    def rows(self, name: str) -> list[float]:
+        return self.items[name] + [0.0] * (self.capacities[name] - len(self.items[name]))
+
+    def clear(self) -> None:
+        self.items = {name: [] for name in self.capacities}
+
+
+operation = st.one_of(
+    st.tuples(
+        st.just("add"), st.sampled_from(["long", "short", "one", "flat"]), st.integers(1, 99)
+    ),
+    st.sampled_from([("build",), ("build",), ("reset",), ("attach",), ("detach",), ("bad",)]),
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(operation, max_size=40))
+def test_any_sequence_of_calls_agrees_with_a_list_per_time_scale(operations: list[Any]) -> None:
+    shape = {
+        "long": {"x": array(4, 3), "y": array(4, dtype="i8")},
+        "short": {"x": array(2, 3), "y": array(2, dtype="i8")},
+        "one": {"x": array(1, 3), "y": array(1, dtype="i8")},
+        "flat": {"x": array(3), "y": np.int64(0)},
+    }
+    acc = TrajectoryAccumulator(shape)
+    model = Model({"long": 4, "short": 2, "one": 1, "flat": 1})
+    slot = None
+    for what, *arguments in operations:
+        if what == "add":
+            name, value = arguments
+            item = {"x": np.full(3, value, F4), "y": value}
+            if len(model.items[name]) == model.capacities[name]:
+                with pytest.raises(IndexError):
+                    acc.add(name, item)
+            else:
+                acc.add(name, item)
+                model.items[name].append(value)
+        elif what == "bad":
+            with pytest.raises((SpecMismatchError, IndexError)):
+                acc.add("long", {"x": np.full(3, 1, F4), "y": 0.5})
+        elif what == "build":
+            tree = acc.build()
+            assert slot is None or tree is slot.tree
+            for name in shape:
+                rows = model.rows(name)
+                assert np.atleast_1d(tree[name]["y"]).tolist() == rows
+                assert tree[name]["x"].reshape(-1, 3).tolist() == [[row] * 3 for row in rows]
+            model.clear()
+            slot = None
+        else:
+            slot = slot_like(shape) if what == "attach" else None
+            acc.attach(slot) if slot else getattr(acc, what)()
+            model.clear()
+        assert acc.counts == {name: len(items) for name, items in model.items.items()}
