@@ -172,6 +172,24 @@ void she_release(she_ring *ring, uint64_t batch) {
     she_ec_signal(&ring->header->space);
 }
 
+uint64_t she_skip(she_consumer *c) {
+    she_ring *ring = c->ring;
+    uint64_t batch = c->next_batch, lap = lap_of(ring, batch);
+    she_atomic64 *words = batch_words(ring, batch);
+    /* Straight from the old lap's COMMITTED to this lap's SKIP: never free in between, so no producer
+     * touches the rows. SYNC slot-free is not needed: nobody acquires anything by a skipped word. */
+    for (uint64_t i = 0; i < ring->word_lines * SHE_WORDS_PER_CACHE_LINE; i++)
+        she_store_release(&words[i], she_word(lap, 0, SHE_SKIP));
+    c->next_batch++;
+    c->looked = 0;
+    she_store_seq(&ring->header->taken_cursor, c->next_batch * ring->batch_size); /* SYNC taken */
+    she_ec_signal(&ring->header->taken);
+    she_ec_signal(&ring->header->space);
+    return batch;
+}
+
+void she_nudge(she_ring *ring) { she_ec_signal(&ring->header->data); }
+
 void she_poison(she_ring *ring, uint64_t batch) {
     for (uint32_t leaf = 0; leaf < ring->num_leaves; leaf++)
         memset(she_row(ring, leaf, batch * ring->batch_size), 0xff,

@@ -44,6 +44,14 @@ static int barred(const she_producer *p) {
 
 static bool detailed(const she_producer *p) { return p->ring->stamps != NULL; }
 
+/* The position of a slot whose word shows `lap`: the write cursor is near and has the bits above. */
+static uint64_t position_in(const she_ring *ring, uint64_t lap, uint64_t slot) {
+    uint64_t near = she_load_relaxed(&ring->header->write_cursor) / ring->capacity;
+    uint64_t ahead = (lap - near) & SHE_LAP_MASK;
+    uint64_t full = near + ahead - (ahead > SHE_LAP_MASK / 2 ? SHE_LAP_MASK + 1 : 0);
+    return full * ring->capacity + slot;
+}
+
 /* Take any hole. Holes are rare: the scan runs once after each hole_gen. */
 static bool claim_hole(she_producer *p, uint64_t *position) {
     she_ring *ring = p->ring;
@@ -57,7 +65,9 @@ static bool claim_hole(she_producer *p, uint64_t *position) {
         /* SYNC slot-free: acquires the releasing consumer's (or aborting producer's) last access. */
         if (she_cas_seq(word, seen, she_word(lap, p->owner, SHE_CLAIMED))) {
             SHE_FAULT(SHE_STEP_CLAIM_HOLE);
-            *position = lap * ring->capacity + slot;
+            if (detailed(p))
+                she_add_relaxed(&p->record->cas_success, 1);
+            *position = position_in(ring, lap, slot);
             return true;
         }
     }

@@ -13,6 +13,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from shm_echo.arguments import seconds
 from shm_echo.errors import BatchesHeldError, ProducerDiedError
 from shm_echo.metrics import NO_TIMES, Histograms, SampleInfo
 from shm_echo.ring import _fast
@@ -36,7 +39,7 @@ class Delivery:
         ring: to take batches from.
         receiver: its consumer.
         on_death: "warn", "raise" or "raise_if_last".
-        lease_timeout: seconds to wait for held batches.
+        lease_timeout: seconds to wait for held batches; None for ever.
         expects_producers: whether to warn when nobody is attached.
     """
 
@@ -46,7 +49,7 @@ class Delivery:
         receiver: _fast.Receiver,
         *,
         on_death: str,
-        lease_timeout: float,
+        lease_timeout: float | None,
         expects_producers: bool,
     ) -> None:
         self._ring = ring
@@ -72,6 +75,7 @@ class Delivery:
         *,
         partial: bool = False,
         until_closed_by: int | None = None,
+        copy: bool = False,
     ) -> tuple[list[Any], SampleInfo] | None:
         """The arrays of the next batch and the metrics, or None at the end.
 
@@ -79,9 +83,9 @@ class Delivery:
             timeout: seconds, None for ever.
             partial: end the batch now.
             until_closed_by: end after so many producers have attached and all have left.
+            copy: give private arrays, and free the ring's memory at once.
         """
-        if timeout is not None and not timeout >= 0:
-            raise ValueError(f"timeout must be None or a number >= 0, not {timeout!r}")
+        timeout = seconds("timeout", timeout)
         receiver = self._receiver
         if not self._turn.acquire(timeout=-1 if timeout is None else timeout):
             raise TimeoutError(f"another thread was sampling for {timeout:g} s")
@@ -106,14 +110,12 @@ class Delivery:
             arrays = receiver.take()
             if not partial and len(arrays[0]) == 0:
                 return None
+            if copy:  # here, so that no other thread's turn gives the batch back meanwhile
+                arrays = [np.array(array) for array in arrays]
+                receiver.release()
             return arrays, self.info()
         finally:
             self._turn.release()
-
-    def give_back(self) -> None:
-        """The caller has copied the last batch: its memory may be reused."""
-        with self._turn:
-            self._receiver.release()
 
     def _stream_end(self, producers: int | None) -> Callable[[], bool] | None:
         if producers is None:
@@ -177,8 +179,6 @@ class Delivery:
         return bool(lib.she_pending(self._consumer))
 
     def _nothing(self) -> tuple[list[Any], SampleInfo]:
-        import numpy as np
-
         return [np.empty((0, *shape), dtype) for dtype, shape in self._ring.leaves], self.info()
 
     # ---------------------------------------------------------------- what ends or colours a wait
@@ -196,8 +196,9 @@ class Delivery:
 
     def _check_held(self, waited: float) -> None:
         held, buffers = self._receiver.held, self._ring.config.num_buffers
-        if held >= buffers and waited >= self._lease_timeout:
-            raise BatchesHeldError(held, self._lease_timeout)
+        limit = self._lease_timeout
+        if limit is not None and held >= buffers and waited >= limit:
+            raise BatchesHeldError(held, limit)
 
     def _warn_lonely(self, now: float, waited: float) -> float:
         if self.producers.active == 0:
@@ -267,6 +268,10 @@ class Delivery:
         """Count durations from now on."""
         if self._histograms is not None:
             self._histograms.reset()
+
+    def retire(self) -> None:
+        """In the child of a fork: what dies here gives nothing back."""
+        self._receiver.retire()
 
     def close(self) -> None:
         """The next look of a waiting learner ends its wait."""

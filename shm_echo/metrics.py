@@ -108,7 +108,6 @@ class Histograms:
         self._ffi, self._lib = ffi, lib
         self._ring, self._consumer = ring, consumer
         self._since = {name: ffi.new("she_hist_totals *") for name in ("memcpy", "dwell")}
-        self._summary = ffi.new("she_hist_summary *")
 
     def _totals(self, name: str) -> Any:
         totals = self._ffi.new("she_hist_totals *")
@@ -120,7 +119,7 @@ class Histograms:
 
     def snapshot(self, name: str) -> HistSnapshot:
         """The summary of ``"memcpy"`` or ``"dwell"`` since the last reset."""
-        out = self._summary
+        out = self._ffi.new("she_hist_summary *")
         self._lib.she_hist_summarise(self._totals(name), self._since[name], out)
         return HistSnapshot(
             out.count, out.min_ns, out.max_ns, out.mean_ns, out.p50_ns, out.p90_ns, out.p99_ns

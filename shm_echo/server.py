@@ -11,11 +11,11 @@ import os
 import threading
 import weakref
 from collections.abc import Iterator
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
-
+from shm_echo.arguments import check_count, seconds
 from shm_echo.delivery import Delivery
 from shm_echo.errors import ConnectionClosedError, ForkedHandleError
 from shm_echo.metrics import ProducerInfo, SampleInfo
@@ -71,7 +71,8 @@ class Server:
         on_producer_death: what a producer that dies without closing does to the learner: "warn"
             logs it, "raise" makes the next ``sample()`` raise ProducerDiedError, "raise_if_last"
             does so when nobody else is attached and no complete batch is left.
-        lease_timeout: seconds that ``sample()`` waits for a held batch before BatchesHeldError.
+        lease_timeout: seconds that ``sample()`` waits for a held batch before BatchesHeldError;
+            None waits for ever.
 
     Raises:
         TypeError: a leaf of the example is not a NumPy value, or holds Python objects.
@@ -92,7 +93,7 @@ class Server:
         writable: bool = False,
         publishes: Any = None,
         on_producer_death: OnProducerDeath = "warn",
-        lease_timeout: float = 5.0,
+        lease_timeout: float | None = 5.0,
     ) -> None:
         self._spec = TreeSpec.from_example(example)
         for name, value, least in (
@@ -101,7 +102,7 @@ class Server:
             ("num_drainers", num_drainers, 1),
             ("producer_queue_size", producer_queue_size, 1),
         ):
-            _check_size(name, value, least, " with lease=True" if lease else "")
+            check_count(name, value, least, " with lease=True" if lease else "")
         if on_producer_death not in _DEATH_POLICIES:
             raise ValueError(
                 f"on_producer_death must be one of {', '.join(map(repr, _DEATH_POLICIES))}, "
@@ -122,7 +123,8 @@ class Server:
             bool(detailed_metrics),
         )
         self._lease, self._writable = bool(lease), bool(writable)
-        self._on_death, self._lease_timeout = on_producer_death, lease_timeout
+        self._on_death = on_producer_death
+        self._lease_timeout = seconds("lease_timeout", lease_timeout)
         self._lock = threading.Lock()  # start, close
         self._state: Literal["new", "running", "closed", "inherited"] = "new"
         _servers.add(self)
@@ -140,16 +142,22 @@ class Server:
         with self._lock:
             if self._state != "new":
                 raise RuntimeError(f"this server {_STATES[self._state]}: make a new one")
-            sweep()
-            backing: Backing = "private" if self._transport is None else self._transport.backing
-            self._ring = Ring.create(self._spec, self._config, backing)
-            try:
-                self._open(backing)
-            except BaseException:
-                self._ring.segment.close()
-                raise
-            self._state = "running"
+            self._start()
         return self
+
+    def _start(self) -> None:
+        sweep()
+        backing: Backing = "private" if self._transport is None else self._transport.backing
+        self._ring = Ring.create(self._spec, self._config, backing)
+        self._publisher: Publisher | None = None
+        try:
+            self._open(backing)
+        except BaseException:
+            if self._publisher is not None:
+                self._publisher.close()
+            self._ring.segment.close()
+            raise
+        self._state = "running"
 
     def _open(self, backing: Backing) -> None:
         receiver = self._ring.receiver(
@@ -166,7 +174,6 @@ class Server:
         )
         self._producers: Producers = self._delivery.producers
         self._submitter = Submitter(self._ring, self._delivery)
-        self._publisher = None
         if self._publishes is not None:
             self._publisher = Publisher(self._publishes, backing)
         if self._transport is not None:
@@ -197,7 +204,7 @@ class Server:
         return self._state == "closed"
 
     def __enter__(self) -> Server:
-        if self._state == "new":
+        if self._state != "running":
             self.start()
         return self
 
@@ -229,8 +236,10 @@ class Server:
         if state == "new":
             if self._transport is not None:
                 raise RuntimeError("call start() first, or use the server in a with statement")
-            self.start()
-            return True
+            with self._lock:  # several threads may come here at once: one of them starts it
+                if self._state == "new":
+                    self._start()
+            return not self.closed
         return False
 
     # ---------------------------------------------------------------- taking batches
@@ -284,23 +293,16 @@ class Server:
         """
         if until not in (None, "producers_closed"):
             raise ValueError(f"until must be None or 'producers_closed', not {until!r}")
-        _check_size("min_producers", min_producers, 1)
-        return self._iterate(copy, None if until is None else min_producers)
+        check_count("min_producers", min_producers, 1)
+        ending = None if until is None else min_producers
+        # Not a generator: its frame would hold a leased batch while the caller works.
+        return iter(partial(self._next, copy, ending), None)
 
-    def _iterate(self, copy: bool, min_producers: int | None) -> Iterator[Sample]:
-        while self._running():
-            taken = self._delivery.take(None, until_closed_by=min_producers)
-            if taken is None:
-                return
-            arrays, info = taken
-            if copy:
-                arrays = [np.array(array, order="C") for array in arrays]
-                self._delivery.give_back()
-            del taken  # or this frame would hold a leased batch while it is suspended
-            sample = Sample(self._spec.unflatten(arrays), info)
-            del arrays
-            yield sample
-            del sample
+    def _next(self, copy: bool, ending: int | None) -> Sample | None:
+        if not self._running():
+            return None
+        taken = self._delivery.take(None, until_closed_by=ending, copy=copy)
+        return None if taken is None else Sample(self._spec.unflatten(taken[0]), taken[1])
 
     # ---------------------------------------------------------------- this process as a producer
 
@@ -373,6 +375,7 @@ class Server:
     def _forked(self) -> None:
         if self._state == "running":
             self._state = "inherited"
+            self._delivery.retire()
 
 
 _STATES = {
@@ -389,10 +392,3 @@ def _after_fork_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
-
-
-def _check_size(name: str, value: Any, least: int, when: str = "") -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}{when}, not {value}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from shm_echo.arguments import seconds
 from shm_echo.delivery import Delivery
 from shm_echo.errors import ConnectionClosedError, RingFullError, SendTimeoutError
 from shm_echo.ring.core import Result
@@ -28,11 +29,12 @@ class Submitter:
     def __init__(self, ring: Ring, delivery: Delivery) -> None:
         self._capacity = ring.config.capacity
         self._delivery = delivery
-        self._sender = ring.sender(SERVER_OWNER, self._refuse)
+        self._sender = ring.sender(SERVER_OWNER, _refuse)
         self._began = time.monotonic()
 
     def submit(self, data: Any, timeout: float | None) -> None:
         """As ``Server.submit``."""
+        timeout = seconds("timeout", timeout)
         self._delivery.count_submits()
         try:
             self._sender.send(data, 0.0)
@@ -60,7 +62,10 @@ class Submitter:
             return
         raise RingFullError(self._capacity, why)
 
-    def _refuse(self, result: int, sent: int, timeout: float | None) -> None:
-        if result == Result.TIMEOUT:
-            raise SendTimeoutError(timeout or 0.0, sent)
-        raise ConnectionClosedError("this server is closed", sent)
+
+def _refuse(result: int, sent: int, timeout: float | None) -> None:
+    # Not a method: the sender would refer back to its owner, and the ring's memory would be freed
+    # by the garbage collector only.
+    if result == Result.TIMEOUT:
+        raise SendTimeoutError(timeout or 0.0, sent)
+    raise ConnectionClosedError("this server is closed", sent)

@@ -767,7 +767,10 @@ typedef struct {
     PyObject *anchor;    /* the root of unleased arrays */
     uint64_t batch;      /* handed out and not given back (unleased) */
     Py_ssize_t held;     /* leased batches that live */
+    uint64_t *lease;     /* per buffer: 0, or 1 + the batch number to release it with */
     char has_batch, leased, writable, poisoned;
+    char waiting;        /* in ready_wait, without the interpreter lock */
+    char inherited;      /* by a fork: the batches are the parent's to give back */
 } Receiver;
 
 /* The root of a batch's base chains. It has no buffer interface, so NumPy refuses to make an array
@@ -777,22 +780,43 @@ typedef struct {
     PyObject_HEAD
     Handle *handle;
     Receiver *receiver; /* NULL for the anchor of unleased arrays */
-    uint64_t batch;
+    uint64_t buffer;
 } Lease;
 
 static PyTypeObject Receiver_Type;
 
 static void give_back(Receiver *self, uint64_t batch) {
+    if (self->inherited)
+        return;
     if (self->poisoned)
         api->poison(self->handle->ring, batch);
     api->release(self->handle->ring, batch);
 }
 
+/* Pass over memory that earlier leases still hold, as long as there is other memory. */
+static void skip_held(Receiver *self) {
+    uint64_t buffers = self->handle->ring->num_buffers;
+    while (self->held && (uint64_t)self->held < buffers) {
+        uint64_t *lease = &self->lease[self->consumer->next_batch % buffers];
+        if (!*lease)
+            return;
+        *lease = api->skip(self->consumer) + 1;
+    }
+}
+
 static void Lease_dealloc(Lease *self) {
-    if (self->receiver) {
-        give_back(self->receiver, self->batch);
-        self->receiver->held--;
-        Py_DECREF(self->receiver);
+    Receiver *receiver = self->receiver;
+    if (receiver) {
+        uint64_t batch = receiver->lease[self->buffer] - 1;
+        receiver->lease[self->buffer] = 0;
+        receiver->held--;
+        give_back(receiver, batch);
+        /* Whoever waits without the interpreter lock uses the consumer: let it do the skipping. */
+        if (receiver->waiting)
+            api->nudge(receiver->handle->ring);
+        else if (!receiver->inherited)
+            skip_held(receiver);
+        Py_DECREF(receiver);
     }
     Py_XDECREF(self->handle);
     Py_TYPE(self)->tp_free((PyObject *)self);
@@ -812,9 +836,11 @@ static Lease *lease_new(Handle *handle, Receiver *receiver, uint64_t batch) {
         return NULL;
     lease->handle = (Handle *)Py_NewRef(handle);
     lease->receiver = (Receiver *)Py_XNewRef((PyObject *)receiver);
-    lease->batch = batch;
-    if (receiver)
+    lease->buffer = batch % handle->ring->num_buffers;
+    if (receiver) {
+        receiver->lease[lease->buffer] = batch + 1;
         receiver->held++;
+    }
     return lease;
 }
 
@@ -822,6 +848,7 @@ static void Receiver_dealloc(Receiver *self) {
     leaves_free(self->leaves, self->num_leaves);
     if (self->consumer)
         api->consumer_free(self->consumer);
+    PyMem_Free(self->lease);
     Py_XDECREF(self->anchor);
     Py_XDECREF(self->handle);
     Py_TYPE(self)->tp_free((PyObject *)self);
@@ -843,7 +870,8 @@ static PyObject *Receiver_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     self->poisoned = (char)poisoned;
     self->leaves = leaves_parse(table, &self->num_leaves);
     self->anchor = (PyObject *)lease_new(self->handle, NULL, 0);
-    if (!self->leaves || !self->anchor || self->num_leaves != (Py_ssize_t)self->handle->ring->num_leaves ||
+    self->lease = PyMem_Calloc(self->handle->ring->num_buffers, sizeof *self->lease);
+    if (!self->leaves || !self->anchor || !self->lease || self->num_leaves != (Py_ssize_t)self->handle->ring->num_leaves ||
         api->consumer_open(self->handle->ring, &self->consumer) != SHE_OK) {
         if (!PyErr_Occurred())
             PyErr_SetString(PyExc_ValueError, "another number of leaves, or no memory");
@@ -854,6 +882,7 @@ static PyObject *Receiver_new(PyTypeObject *type, PyObject *args, PyObject *kwar
 }
 
 static PyObject *Receiver_ready(Receiver *self, PyObject *Py_UNUSED(ignored)) {
+    skip_held(self);
     return PyBool_FromLong(api->ready(self->consumer) == SHE_OK);
 }
 
@@ -865,9 +894,12 @@ static PyObject *Receiver_wait(Receiver *self, PyObject *arg) {
     if (ns < 0 || ns > SLICE_NS)
         ns = SLICE_NS;
     int rc;
+    skip_held(self);
+    self->waiting = 1;
     Py_BEGIN_ALLOW_THREADS
     rc = api->ready_wait(self->consumer, ns);
     Py_END_ALLOW_THREADS
+    self->waiting = 0;
     if (PyErr_CheckSignals() < 0)
         return NULL;
     return PyLong_FromLong(rc);
@@ -902,6 +934,7 @@ static PyObject *Receiver_take(Receiver *self, PyObject *Py_UNUSED(ignored)) {
         else
             Py_CLEAR(root);
     }
+    skip_held(self); /* at once, so that producers need not wait for the learner's next call */
     if (!root) {
         Py_DECREF(list);
         return NULL;
@@ -931,6 +964,13 @@ static PyObject *Receiver_stats(Receiver *self, PyObject *Py_UNUSED(ignored)) {
                          (unsigned long long)stats.cas_failure, (unsigned long long)stats.retries);
 }
 
+/* In the child of a fork. */
+static PyObject *Receiver_retire(Receiver *self, PyObject *Py_UNUSED(ignored)) {
+    self->inherited = 1;
+    self->waiting = 0;
+    Py_RETURN_NONE;
+}
+
 static PyObject *Receiver_address(Receiver *self, PyObject *Py_UNUSED(ignored)) {
     return PyLong_FromVoidPtr(self->consumer);
 }
@@ -941,6 +981,7 @@ static PyMethodDef Receiver_methods[] = {
     {"take", (PyCFunction)Receiver_take, METH_NOARGS, NULL},
     {"release", (PyCFunction)Receiver_release, METH_NOARGS, NULL},
     {"stats", (PyCFunction)Receiver_stats, METH_NOARGS, NULL},
+    {"retire", (PyCFunction)Receiver_retire, METH_NOARGS, NULL},
     {"address", (PyCFunction)Receiver_address, METH_NOARGS, NULL},
     {0},
 };

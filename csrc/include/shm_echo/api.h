@@ -30,6 +30,8 @@ typedef struct {
     int (*ready_wait)(she_consumer *, int64_t);
     void (*take)(she_consumer *, uint64_t *, uint64_t *);
     void (*release)(she_ring *, uint64_t);
+    uint64_t (*skip)(she_consumer *);
+    void (*nudge)(she_ring *);
     void (*poison)(she_ring *, uint64_t);
     void (*stats)(const she_consumer *, she_ring_stats *);
     void (*ring_free)(she_ring *);

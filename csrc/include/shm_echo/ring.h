@@ -140,6 +140,11 @@ int she_ready_wait(she_consumer *consumer, int64_t timeout_ns);
  * (fewer than batch_size only after she_seal). */
 void she_take(she_consumer *consumer, uint64_t *batch, uint64_t *samples);
 void she_release(she_ring *ring, uint64_t batch);
+/* Pass over the next batch because its memory still holds an earlier one that is leased: it holds no
+ * sample of this lap. Returns its number, with which the memory is to be released in the end. */
+uint64_t she_skip(she_consumer *consumer);
+/* Wake the consumer, so that it looks again. */
+void she_nudge(she_ring *ring);
 /* Fill the rows of a batch with 0xff bytes: NaN in floats, -1 in integers. */
 void she_poison(she_ring *ring, uint64_t batch);
 
