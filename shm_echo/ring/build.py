@@ -1,5 +1,4 @@
-"""Builds the two extension modules: `_core` (csrc through cffi, API mode) and `_fast` (see
-_fast.c).
+"""Builds the extension modules `_core` (csrc through cffi, API mode) and `_fast` (binding/).
 
 pyproject.toml names them and this module's command; nothing else needs to be run. The environment
 variable SHM_ECHO_WERROR=1 turns compiler warnings into errors, as the project's own checks do.
@@ -19,6 +18,7 @@ from setuptools.errors import PlatformError
 
 ROOT = Path(__file__).resolve().parents[2]
 CSRC = ROOT / "csrc"
+BINDING = Path(__file__).parent / "binding"
 SOURCES = (
     "api.c",
     "broadcast.c",
@@ -83,7 +83,8 @@ class BuildExt(build_ext):
             ext.extra_compile_args = [*flags, "-Wno-unused-parameter", "-Wno-cast-function-type"]
             ext.sources = [str(generated), *(str(CSRC / name) for name in SOURCES)]
         else:
-            ext.include_dirs.append(numpy.get_include())
+            ext.sources = [str(path) for path in sorted(BINDING.glob("*.c"))]
+            ext.include_dirs += [str(BINDING), numpy.get_include()]
             # Python's and NumPy's macros leave out fields and parameters on purpose.
             ext.extra_compile_args = [
                 *flags,
@@ -93,6 +94,7 @@ class BuildExt(build_ext):
             ]
         ext.depends = [
             str(Path(__file__).parent / "core.cdef"),
+            *(str(path) for path in sorted(BINDING.glob("*.h"))),
             *(str(path) for path in sorted((CSRC / "include" / "shm_echo").glob("*.h"))),
         ]
         super().build_extension(ext)

@@ -1,0 +1,47 @@
+/* The hot calls between Python and the ring, in one crossing each.
+ *
+ * This folder is the one place that needs Python.h and NumPy's C API. A small sample costs about as
+ * much as one call through cffi, so `send` (look at the leaves, claim, copy, commit) and `take` (an
+ * array per leaf) are one call each; and a lease must end in the very moment in which the last array
+ * over it dies, which takes a C destructor. Everything that happens less than once per batch goes
+ * through cffi. The ring's code is not linked in again: `bind` gets the table of csrc/api.c.
+ */
+#define SHM_ECHO_FAST_MAIN
+#include "fast.h"
+
+const she_api *api;
+
+static PyObject *bind(PyObject *Py_UNUSED(module), PyObject *address) {
+    const she_api *table = PyLong_AsVoidPtr(address);
+    if (!table && PyErr_Occurred())
+        return NULL;
+    if (!table || table->version != SHE_API_VERSION || table->bytes != sizeof(she_api)) {
+        PyErr_SetString(PyExc_ImportError,
+                        "shm_echo.ring._core and _fast come from different builds: reinstall shm-echo");
+        return NULL;
+    }
+    api = table;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef module_methods[] = {
+    {"bind", bind, METH_O, NULL},
+    {0},
+};
+
+static struct PyModuleDef module = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "shm_echo.ring._fast",
+    .m_size = -1,
+    .m_methods = module_methods,
+};
+
+PyMODINIT_FUNC PyInit__fast(void) {
+    import_array();
+    PyTypeObject *types[] = {&Handle_Type, &Sender_Type, &Receiver_Type, &Lease_Type};
+    PyObject *self = PyModule_Create(&module);
+    for (size_t i = 0; self && i < sizeof types / sizeof *types; i++)
+        if (PyModule_AddType(self, types[i]) < 0)
+            Py_CLEAR(self);
+    return self;
+}
