@@ -67,10 +67,10 @@ uint64_t she_bcast_begin(she_bcast *b) {
 
 void she_bcast_write(she_bcast *b, uint64_t version, uint64_t offset, const void *from,
                      uint64_t bytes) {
-    she_atomic64 *to = b->buffer[version % 3] + offset / 8;
     const uint8_t *source = from;
-    if (offset % 8 != 0 || offset / 8 + (bytes + 7) / 8 > b->words)
+    if (offset % 8 != 0 || bytes > b->words * 8 || offset / 8 > b->words - (bytes + 7) / 8)
         return; /* the caller's offsets come from its own table; a wrong one writes nothing */
+    she_atomic64 *to = b->buffer[version % 3] + offset / 8;
     for (; bytes >= 8; bytes -= 8, source += 8, to++) {
         uint64_t word;
         memcpy(&word, source, 8);
@@ -99,7 +99,7 @@ uint64_t she_bcast_read(const she_bcast *b, void *to, uint64_t payload_bytes, in
     uint8_t *target = to;
     *overtaken = 0;
     uint64_t version = she_bcast_latest(b);
-    if (version == 0 || (payload_bytes + 7) / 8 > b->words)
+    if (version == 0 || payload_bytes > b->words * 8)
         return 0;
     const she_atomic64 *sequence = &b->header->sequence[version % 3];
     const she_atomic64 *from = b->buffer[version % 3];

@@ -36,11 +36,21 @@ int she_ec_wait(she_event_count *ec, uint32_t ticket, int64_t timeout_ns) {
     }
 }
 
-void she_ec_signal(she_event_count *ec) {
+/* Counts on, and tells whether somebody slept. */
+static bool count_on(she_event_count *ec) {
     uint32_t seen = she_load32_relaxed(&ec->word);
     /* SYNC ec-signal: releases what made the condition true to whoever reads a later ticket. */
     while (!she_cas32_seq(&ec->word, &seen, (seen & ~1u) + 2u)) {
     }
-    if (seen & 1u)
+    return seen & 1u;
+}
+
+void she_ec_signal(she_event_count *ec) {
+    if (count_on(ec))
         futex(&ec->word, FUTEX_WAKE, INT_MAX, NULL);
+}
+
+void she_ec_signal_for_dead(she_event_count *ec) {
+    (void)count_on(ec);
+    futex(&ec->word, FUTEX_WAKE, INT_MAX, NULL);
 }

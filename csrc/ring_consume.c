@@ -82,6 +82,8 @@ static int sleep_until_ready(she_consumer *c, int64_t timeout_ns) {
     uint64_t before;
     do {
         ticket = she_ec_ticket(&h->data);
+        if (c->sealed)
+            (void)she_seal(c); /* after the ticket: whatever is given up later signals data */
         if (she_ready(c) == SHE_OK)
             return SHE_OK;
         if (she_load32_acquire(&h->closed)) /* SYNC closed */
@@ -156,6 +158,7 @@ void she_take(she_consumer *c, uint64_t *batch, uint64_t *samples) {
     c->taken_total += committed;
     c->next_batch++;
     c->looked = 0;
+    c->sealed = false;
     /* SYNC taken: read by producers that wait until their samples were handed out. */
     she_store_seq(&ring->header->taken_cursor, first + ring->batch_size);
     she_ec_signal(&ring->header->taken);
@@ -182,6 +185,7 @@ uint64_t she_skip(she_consumer *c) {
         she_store_release(&words[i], she_word(lap, 0, SHE_SKIP));
     c->next_batch++;
     c->looked = 0;
+    c->sealed = false;
     she_store_seq(&ring->header->taken_cursor, c->next_batch * ring->batch_size); /* SYNC taken */
     she_ec_signal(&ring->header->taken);
     she_ec_signal(&ring->header->space);
@@ -199,6 +203,7 @@ void she_poison(she_ring *ring, uint64_t batch) {
 uint64_t she_seal(she_consumer *c) {
     she_ring *ring = c->ring;
     uint64_t lap = lap_of(ring, c->next_batch), first = c->next_batch * ring->batch_size, kept = 0;
+    c->sealed = true;
     for (uint64_t i = 0; i < ring->batch_size; i++) {
         she_atomic64 *word = she_state_word(ring, first + i);
         uint64_t seen = she_load_seq(word);
@@ -218,6 +223,7 @@ void she_unseal(she_consumer *c) {
     for (uint64_t i = 0; i < ring->batch_size; i++)
         she_cas_seq(she_state_word(ring, first + i), she_word(lap, 0, SHE_SKIP),
                     she_word(lap, 0, SHE_HOLE));
+    c->sealed = false;
     c->looked = 0; /* skipped words are not finished any more */
     she_add_seq(&ring->header->hole_gen, 1); /* SYNC hole-gen */
     she_ec_signal(&ring->header->space);

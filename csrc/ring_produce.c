@@ -134,7 +134,7 @@ static bool spin(const she_producer *p, uint32_t ticket, uint64_t began) {
     for (unsigned round = 0;; round++) {
         for (int i = 0; i < 8; i++)
             she_pause();
-        if (she_claim_ticket(p) != ticket)
+        if ((she_claim_ticket(p) | 1u) != (ticket | 1u)) /* more than another sleeper's bit */
             return true;
         if (round % 4 == 3) {
             if (she_now_ns() - began > SHE_SPIN_NS)
@@ -245,9 +245,9 @@ int she_abort(she_producer *p, uint64_t position) {
     she_add_seq(&ring->header->hole_gen, 1); /* SYNC hole-gen */
     SHE_FAULT(SHE_STEP_ABORT_BUMPED);
     she_ec_signal(&ring->header->space);
-    /* SYNC awaited: the consumer waits for this very sample, and may be ending its batch early. */
-    if (she_load_seq(&ring->header->awaited) == position + 1)
-        she_ec_signal(&ring->header->data);
+    /* Whatever the consumer awaits: one that is ending its batch early may have seen our claim, and not
+     * yet have said that it waits for it. */
+    she_ec_signal(&ring->header->data);
     return SHE_OK;
 }
 

@@ -16,8 +16,9 @@ uint64_t she_recover(she_ring *ring, uint32_t owner) {
     /* Unconditionally: the dead may have made a hole, or committed the last sample of a batch, and
      * not lived to tell (SYNC hole-gen, SYNC ec-signal). */
     she_add_seq(&ring->header->hole_gen, 1);
-    she_ec_signal(&ring->header->space);
-    she_ec_signal(&ring->header->data);
+    she_ec_signal_for_dead(&ring->header->space);
+    she_ec_signal_for_dead(&ring->header->data);
+    she_ec_signal_for_dead(&ring->header->taken); /* she_producer_stop signals it */
     return holes;
 }
 

@@ -2,7 +2,7 @@
 
 What it is: the program that ``fleet`` starts, once per actor. It attaches to the learner's ring,
 follows the published policy, steps a few environments with it, and sends every ``STEPS``
-transitions of an environment as one sample.
+transitions of each environment as one sample.
 
 What it guarantees: SIGTERM lets the send under way return and closes the client, so that nothing
 is lost; when the learner goes away the process ends by itself.
@@ -21,7 +21,7 @@ import numpy as np
 
 from shm_echo import ConnectionClosedError, ShmClient, TrajectoryAccumulator
 from shm_echo.demo.actor_config import ActorConfig
-from shm_echo.demo.fragment import STEPS, Stamp, checksum, example
+from shm_echo.demo.fragment import STEPS, Stamp, example, pack
 from shm_echo.demo.ledger import LedgerRow
 from shm_echo.demo.policy import MLP, Array, sample_actions
 
@@ -70,10 +70,14 @@ class _Actor:
             gymnasium.make("CartPole-v1", disable_env_checker=True)
             for _ in range(config.environments)
         ]
+        # A row of the accumulator is one step of all environments.
+        n = len(self._envs)
         steps = example()["steps"]
-        self._fragments = [TrajectoryAccumulator({"steps": steps}) for _ in self._envs]
-        self._returns = [0.0] * len(self._envs)
-        self._obs: Array = np.zeros((len(self._envs), config.layers[0]), np.float32)
+        self._rollout = TrajectoryAccumulator(
+            {"steps": {name: np.stack([leaf] * n, axis=1) for name, leaf in steps.items()}}
+        )
+        self._returns: Array = np.zeros(n, np.float32)
+        self._obs: Array = np.zeros((n, config.layers[0]), np.float32)
         for i, env in enumerate(self._envs):
             self._obs[i], _ = env.reset(seed=int(self._rng.integers(2**31)))
 
@@ -83,10 +87,9 @@ class _Actor:
             self._follow_policy()
             for _ in range(STEPS):
                 self._step()
-            for fragment in self._fragments:
-                if stopping:
-                    break
-                self._send(fragment.build()["steps"])
+            rollout = self._rollout.build()["steps"]
+            # From (steps, environments, ...) to one fragment per environment.
+            self._send({name: leaf.swapaxes(0, 1) for name, leaf in rollout.items()})
 
     def _follow_policy(self) -> None:
         latest = self._client.latest()
@@ -97,34 +100,57 @@ class _Actor:
     def _step(self) -> None:
         """One step of every environment."""
         actions, log_probs = sample_actions(self._policy(self._obs), self._rng)
+        n = len(self._envs)
+        next_obs = np.empty_like(self._obs)
+        reward: Array = np.empty(n, np.float32)
+        terminated, truncated = np.empty((2, n), np.bool_)
         for i, env in enumerate(self._envs):
-            next_obs, reward, terminated, truncated, _ = env.step(int(actions[i]))
-            self._returns[i] += float(reward)
-            ended = terminated or truncated
-            self._fragments[i].add(
-                "steps",
-                {
-                    "obs": self._obs[i],
-                    "action": actions[i],
-                    "log_prob": log_probs[i],
-                    "reward": reward,
-                    "next_obs": next_obs,
-                    "terminated": terminated,
-                    "truncated": truncated,
-                    "episode_return": self._returns[i] if ended else np.nan,
-                },
-            )
-            if ended:
-                self._returns[i] = 0.0
-                next_obs, _ = env.reset()
-            self._obs[i] = next_obs
-
-    def _send(self, steps: dict[str, Any]) -> None:
-        stamp = Stamp(
-            actor=self._config.actor,
-            incarnation=self._config.incarnation,
-            sequence=self._ledger.begin(),
-            version=self._version,
+            next_obs[i], reward[i], terminated[i], truncated[i], _ = env.step(int(actions[i]))
+        self._returns += reward
+        ended = terminated | truncated
+        self._rollout.add(
+            "steps",
+            {
+                "obs": self._obs,
+                "action": actions,
+                "log_prob": log_probs,
+                "reward": reward,
+                "next_obs": next_obs,
+                "terminated": terminated,
+                "truncated": truncated,
+                "episode_return": np.where(ended, self._returns, np.float32(np.nan)),
+            },
         )
-        self._client.send({"steps": steps, "stamp": stamp.leaves(checksum(steps, stamp))})
-        self._ledger.end()
+        self._obs = next_obs
+        for i in np.flatnonzero(ended).tolist():
+            self._returns[i] = 0
+            self._obs[i], _ = self._envs[i].reset()
+
+    def _send(self, fragments: dict[str, Any]) -> None:
+        if not self._config.dawdle:
+            first = self._ledger.begin(len(self._envs))
+            self._client.send_batch(pack(fragments, self._stamps(first, len(self._envs))))
+            self._ledger.end()
+            return
+        for i in range(len(self._envs)):
+            first = self._ledger.begin(1)
+            fragment = {name: leaf[i : i + 1] for name, leaf in fragments.items()}
+            self._write_row_by_row(pack(fragment, self._stamps(first, 1)))
+            self._ledger.end()
+
+    def _stamps(self, first: int, count: int) -> list[Stamp]:
+        config = self._config
+        return [
+            Stamp(config.actor, config.incarnation, sequence, self._version)
+            for sequence in range(first, first + count)
+        ]
+
+    def _write_row_by_row(self, batch: dict[str, Any]) -> None:
+        """Send a batch of one in the way that is the likeliest to be killed half-way."""
+        with self._client.reserve() as slot:
+            for name, leaf in batch["stamp"].items():
+                slot["stamp"][name][...] = leaf[0]
+            for name, leaf in batch["steps"].items():
+                rows = slot["steps"][name]
+                for i in range(STEPS):
+                    rows[i] = leaf[0, i]

@@ -14,15 +14,27 @@ __all__ = ["ActorConfig"]
 
 @dataclass(frozen=True)
 class ActorConfig:
-    """What an actor process is told when it is started, as JSON in its argument."""
+    """What an actor process is told when it is started, as JSON in its argument.
+
+    Attributes:
+        address: the ring's.
+        environments: how many environments it steps.
+        layers: the sizes of the policy network.
+        seed: of the whole run.
+        dawdle: write samples slowly, in reserved slots.
+        actor: which of the actors this is, counted from 0.
+        incarnation: how many processes this actor has had before.
+        ledger_fd: the inherited descriptor of the ledger.
+    """
 
     address: str
-    actor: int
-    incarnation: int
     environments: int
     layers: tuple[int, ...]
     seed: int
-    ledger_fd: int
+    dawdle: bool
+    actor: int = 0
+    incarnation: int = 0
+    ledger_fd: int = -1
 
     def to_json(self) -> str:
         """The form that travels in the argument list."""

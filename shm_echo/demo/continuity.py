@@ -1,11 +1,12 @@
 """Judges whether everything that was sent arrived once and whole.
 
 What it is: a checker that is shown the stamp of every sample that the learner received and, at
-the end, how many sends each actor process began and how many returned (see ``ledger``).
+the end, how many samples each actor process began to send and how many it knew to be sent (see
+``ledger``).
 
 What it guarantees: ``verdict().intact`` is true only if each process's samples were exactly
-0, 1, ... n-1, each whole and once, for an n between the sends that returned and the sends that
-began. A SIGKILL inside a send leaves just that one open: it was committed or it was not.
+0, 1, ... n-1, each whole and once, for an n between those two numbers. A SIGKILL inside a send
+leaves open how much of that send was committed, and nothing else.
 
 What it leaves to others: draining the ring before the verdict. Samples of one process may
 overtake each other where one of them refilled the hole that a dead producer left, so a gap is

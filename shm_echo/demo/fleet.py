@@ -74,28 +74,18 @@ class _Running:
 class Fleet:
     """The actors of one learner. ``kill_one`` may be called from any thread, the rest from one."""
 
-    def __init__(
-        self, address: str, *, actors: int, environments: int, layers: tuple[int, ...], seed: int
-    ) -> None:
+    def __init__(self, template: ActorConfig, actors: int) -> None:
+        """So many actors, each with its own number and ledger row in a copy of the template."""
         self._ledger = Ledger(actors)
+        self._first = [
+            replace(template, actor=actor, ledger_fd=self._ledger.fd) for actor in range(actors)
+        ]
         self._sends: dict[tuple[int, int], Sends] = {}
         self._lock = threading.Lock()  # guards _running against kill_one
         self._running: dict[int, _Running] = {}
         self._stopping = False
         self._kill_at = math.inf
         self.deaths: list[Death] = []
-        self._first = [
-            ActorConfig(
-                address=address,
-                actor=actor,
-                incarnation=0,
-                environments=environments,
-                layers=layers,
-                seed=seed,
-                ledger_fd=self._ledger.fd,
-            )
-            for actor in range(actors)
-        ]
 
     def __enter__(self) -> Fleet:
         try:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["STEPS", "Stamp", "checksum", "example", "unpack"]
+__all__ = ["STEPS", "Stamp", "checksum", "example", "pack", "unpack"]
 
 STEPS = 32
 _OBSERVATION = 4
@@ -62,16 +62,6 @@ class Stamp:
     sequence: int
     version: int
 
-    def leaves(self, checksum: int) -> dict[str, Any]:
-        """The ``stamp`` part of the tree."""
-        return {
-            "actor": np.int64(self.actor),
-            "incarnation": np.int64(self.incarnation),
-            "sequence": np.int64(self.sequence),
-            "version": np.int64(self.version),
-            "checksum": np.uint32(checksum),
-        }
-
 
 def checksum(steps: dict[str, Any], stamp: Stamp) -> int:
     """The CRC-32 of a fragment: all leaves in the order of their names, then the stamp."""
@@ -80,6 +70,19 @@ def checksum(steps: dict[str, Any], stamp: Stamp) -> int:
         value = zlib.crc32(np.ascontiguousarray(steps[name]).data, value)
     numbers = np.array([stamp.actor, stamp.incarnation, stamp.sequence, stamp.version], np.int64)
     return zlib.crc32(numbers.data, value)
+
+
+def pack(steps: dict[str, Any], stamps: list[Stamp]) -> dict[str, Any]:
+    """A batch of samples, with a leading axis on every leaf, from their steps and stamps."""
+    checksums = [
+        checksum({name: leaf[row] for name, leaf in steps.items()}, stamp)
+        for row, stamp in enumerate(stamps)
+    ]
+    fields = {
+        name: np.array([getattr(stamp, name) for stamp in stamps], np.int64)
+        for name in ("actor", "incarnation", "sequence", "version")
+    }
+    return {"steps": steps, "stamp": {**fields, "checksum": np.array(checksums, np.uint32)}}
 
 
 def unpack(batch: dict[str, Any]) -> list[tuple[Stamp, bool]]:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from shm_echo import Sample, Server, ShmTransport
+from shm_echo.demo.actor_config import ActorConfig
 from shm_echo.demo.chaos import Killer
 from shm_echo.demo.continuity import ContinuityChecker
 from shm_echo.demo.fleet import Fleet
@@ -35,7 +36,6 @@ OBSERVATION, ACTIONS = 4, 2
 BATCH_SIZE = 128
 NUM_BUFFERS = 3
 ENVIRONMENTS = 8
-KILL_INTERVAL = 0.5
 TICK = 0.1
 DRAIN_TIMEOUT = 10.0
 
@@ -49,18 +49,19 @@ def train(options: Options, show: Callable[[Progress], None]) -> Outcome:
         example(),
         batch_size=BATCH_SIZE,
         num_buffers=NUM_BUFFERS,
-        transport=ShmTransport(address),
+        # An actor may be back before the server has recovered its dead predecessor.
+        transport=ShmTransport(address, max_producers=2 * options.actors + 16),
         publishes=ppo.policy.tree(),
     )
     with News() as news, server:
-        fleet = Fleet(
-            address,
-            actors=options.actors,
+        template = ActorConfig(
+            address=address,
             environments=ENVIRONMENTS,
             layers=ppo.policy.sizes,
             seed=options.seed,
+            dawdle=options.kill_actors,
         )
-        with fleet:
+        with Fleet(template, options.actors) as fleet:
             return _Learner(server, fleet, ppo, news, show).run(options)
 
 
@@ -86,7 +87,7 @@ class _Learner:
     def run(self, options: Options) -> Outcome:
         with contextlib.ExitStack() as stack:
             if options.kill_actors:
-                killer = Killer(self._fleet, mean_interval=KILL_INTERVAL, seed=options.seed)
+                killer = Killer(self._fleet, mean_interval=options.kill_interval, seed=options.seed)
                 stack.enter_context(killer)
             self._learn(options)
         self._drain()

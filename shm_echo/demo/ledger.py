@@ -1,11 +1,12 @@
-"""Counts the sends of each actor where a SIGKILL cannot reach them.
+"""Counts what each actor sends where a SIGKILL cannot reach them.
 
 What it is: a few bytes of anonymous memory shared with the actor processes, one row per actor:
-how many sends its present process has begun, and how many have returned. The learner reads it
-to know what must have arrived; it has nothing to do with the ring that it is there to check.
+how many samples its present process has begun to send, and for how many the send has returned.
+The learner reads it to know what must have arrived; it has nothing to do with the ring that it is
+there to check.
 
 What it guarantees: one process writes a row, in order (begun before the send, returned after
-it), so at any instant ``returned <= sent <= begun <= returned + 1``.
+it), so at any instant ``returned <= sent <= begun``.
 
 What it leaves to others: a row is read for good once its process has ended (``fleet``).
 """
@@ -26,7 +27,7 @@ _BYTES_PER_ROW = 16  # two int64
 
 @dataclass(frozen=True)
 class Sends:
-    """How many sends a process began, and how many of them returned."""
+    """How many samples a process began to send, and for how many the send returned."""
 
     begun: int
     returned: int
@@ -43,15 +44,15 @@ class LedgerRow:
     def __init__(self, fd: int, actor: int) -> None:
         self._row = _map(fd, os.fstat(fd).st_size)[actor]
 
-    def begin(self) -> int:
-        """A send is about to start; returns its sequence number."""
-        sequence = int(self._row[0])
-        self._row[0] = sequence + 1
-        return sequence
+    def begin(self, samples: int) -> int:
+        """So many samples are about to be sent; returns the sequence number of the first."""
+        first = int(self._row[0])
+        self._row[0] = first + samples
+        return first
 
     def end(self) -> None:
-        """The send has returned."""
-        self._row[1] += 1
+        """The send has returned: all samples that were begun are sent."""
+        self._row[1] = self._row[0]
 
 
 class Ledger:

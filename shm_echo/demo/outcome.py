@@ -23,7 +23,7 @@ class Options:
     """What the user asked for.
 
     Training ends when the last 50 episodes reach ``target`` (and, with ``kill_actors``, at least
-    ``kills`` actors have been killed), or after ``seconds``.
+    ``kills`` actors have been killed, one per ``kill_interval`` in the mean), or after ``seconds``.
     """
 
     actors: int = 2
@@ -32,6 +32,7 @@ class Options:
     seed: int = 0
     target: float = SOLVED
     kills: int = 10
+    kill_interval: float = 0.8
 
 
 @dataclass(frozen=True)

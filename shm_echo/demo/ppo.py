@@ -33,7 +33,7 @@ class Hyperparameters:
     lam: float = 0.95
     clip: float = 0.2
     entropy: float = 0.005
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-4
     epochs: int = 4
     minibatch: int = 256
     max_norm: float = 0.5

@@ -1,4 +1,4 @@
-"""How much memory the control group of this process still allows.
+"""How much memory this process may still take: what its control group allows, and what there is.
 
 Memory that is allocated past the limit of a container gets its process killed without a word, so a
 ring that cannot fit is refused beforehand, by name. Control groups version 2 and 1 are understood;
@@ -10,9 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["free_under_limit"]
+__all__ = ["free_memory", "free_under_limit"]
 
 _UNLIMITED = 1 << 60  # version 1 says "no limit" with a number near 2**63
+
+
+def free_memory(meminfo: Path = Path("/proc/meminfo")) -> int | None:
+    """Bytes that this machine can still give without taking them from anybody, swap included.
+
+    Shared memory beyond that ends in the kernel killing processes, not in an error. None where the
+    kernel does not tell.
+    """
+    try:
+        lines = [line.split() for line in meminfo.read_text().splitlines()]
+        kilobytes = {line[0]: int(line[1]) for line in lines if len(line) >= 2}
+        return (kilobytes["MemAvailable:"] + kilobytes.get("SwapFree:", 0)) * 1024
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def free_under_limit(

@@ -21,7 +21,7 @@ from typing import Literal
 import posix_ipc
 
 from shm_echo.errors import ShmTooSmallError
-from shm_echo.ring.memory_limit import free_under_limit
+from shm_echo.ring.memory_limit import free_memory, free_under_limit
 
 __all__ = ["Backing", "Segment", "sweep"]
 
@@ -69,6 +69,11 @@ class Segment:
         if free is not None and size > free:
             raise ShmTooSmallError(
                 size, free, limit, "use a smaller batch_size or num_buffers, or raise the limit"
+            )
+        available = free_memory()
+        if available is not None and size > available:
+            raise ShmTooSmallError(
+                size, available, "this machine's memory", "use a smaller batch_size or num_buffers"
             )
         if backing == "private":
             return cls(mmap.mmap(-1, size, mmap.MAP_SHARED | mmap.MAP_ANONYMOUS), -1, "private")

@@ -36,5 +36,8 @@ static inline uint32_t she_ec_ticket(const she_event_count *ec) {
 
 int she_ec_wait(she_event_count *ec, uint32_t ticket, int64_t timeout_ns);
 void she_ec_signal(she_event_count *ec);
+/* Wakes whatever the sleeper bit says: a signaller that died between clearing it and its system call
+ * has left sleepers whom no other signal would find. */
+void she_ec_signal_for_dead(she_event_count *ec);
 
 #endif

@@ -64,6 +64,7 @@ typedef struct she_consumer {
     she_ring *ring;
     uint64_t next_batch;   /* absolute; the next one to hand out */
     uint64_t looked;       /* samples of it that are known to be finished */
+    bool sealed;           /* it ends early: a wait seals again what is given up meanwhile */
     uint64_t taken_total;  /* samples handed out */
     uint64_t full_batches; /* batches handed out in full */
     uint64_t recent_wait_ns; /* how long the last waits took, on average */
@@ -148,7 +149,8 @@ void she_nudge(she_ring *ring);
 /* Fill the rows of a batch with 0xff bytes: NaN in floats, -1 in integers. */
 void she_poison(she_ring *ring, uint64_t batch);
 
-/* End the next batch early. Returns how many samples of it are committed or being written. */
+/* End the next batch early. Returns how many samples of it are committed or being written; until it is
+ * taken, a claim that is given up is left out too when she_ready_wait sees it. */
 uint64_t she_seal(she_consumer *consumer);
 void she_unseal(she_consumer *consumer);
 
