@@ -1,4 +1,6 @@
 /* send and send_batch: look at the leaves, claim, copy and commit, in one call from Python. */
+#include <math.h>
+
 #include "sender.h"
 
 #define UNLOCK_BYTES 65536       /* copies from this size on let other threads run */
@@ -32,6 +34,56 @@ static bool fits(const Leaf *leaf, PyObject *object, int stacked) {
                   (size_t)leaf->ndim * sizeof(npy_intp)) == 0;
 }
 
+/* A Python number as a 0-d leaf of the usual types, without loss; NULL (and no exception) leaves it to
+ * the check, which knows the other types and says what is wrong. */
+static PyObject *from_number(const Leaf *leaf, PyObject *object) {
+    union {
+        npy_bool b;
+        npy_float f;
+        npy_double d;
+        npy_int32 i;
+        npy_int64 l;
+    } value;
+    int type = leaf->descr->type_num, overflow;
+    if (leaf->ndim != 0 || PyDataType_ISBYTESWAPPED(leaf->descr))
+        return NULL;
+    if (PyFloat_CheckExact(object) && (type == NPY_DOUBLE || type == NPY_FLOAT)) {
+        double d = PyFloat_AS_DOUBLE(object);
+        if (type == NPY_DOUBLE)
+            value.d = d;
+        else if (isinf(value.f = (npy_float)d) && !isinf(d))
+            return NULL;
+    } else if (PyLong_CheckExact(object) && (type == NPY_LONG || type == NPY_INT)) {
+        long l = PyLong_AsLongAndOverflow(object, &overflow);
+        if (overflow || (type == NPY_INT && (l > NPY_MAX_INT || l < NPY_MIN_INT)))
+            return NULL;
+        if (type == NPY_LONG)
+            value.l = l;
+        else
+            value.i = (npy_int32)l;
+    } else if (PyBool_Check(object) && type == NPY_BOOL) {
+        value.b = object == Py_True;
+    } else {
+        return NULL;
+    }
+    Py_INCREF(leaf->descr);
+    PyObject *array = PyArray_NewFromDescr(&PyArray_Type, leaf->descr, 0, NULL, NULL, NULL, 0, NULL);
+    if (array)
+        memcpy(PyArray_DATA((PyArrayObject *)array), &value, leaf->row_bytes);
+    else
+        PyErr_Clear();
+    return array;
+}
+
+/* Whether item i of the list fits, after making an array of it if it is a plain number. */
+static bool accept(const Leaf *leaf, PyObject *list, Py_ssize_t i, int stacked) {
+    PyObject *object = PyList_GET_ITEM(list, i);
+    if (fits(leaf, object, stacked))
+        return true;
+    PyObject *array = stacked ? NULL : from_number(leaf, object);
+    return array && PyList_SetItem(list, i, array) == 0;
+}
+
 /* The leaves of `tree` as a list of arrays that fit, or NULL with the exception for the user. */
 static PyObject *leaves_of(Sender *self, PyObject *tree, int stacked) {
     PyObject *list;
@@ -51,7 +103,7 @@ static PyObject *leaves_of(Sender *self, PyObject *tree, int stacked) {
         PyErr_Clear();
     } else if (list && PyList_CheckExact(list) && PyList_GET_SIZE(list) == self->num_leaves) {
         Py_ssize_t i = 0;
-        while (i < self->num_leaves && fits(&self->leaves[i], PyList_GET_ITEM(list, i), stacked))
+        while (i < self->num_leaves && accept(&self->leaves[i], list, i, stacked))
             i++;
         if (i == self->num_leaves)
             return list;
