@@ -17,21 +17,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import PlatformError
 
 ROOT = Path(__file__).resolve().parents[2]
-CSRC = ROOT / "csrc"
-BINDING = Path(__file__).parent / "binding"
-SOURCES = (
-    "api.c",
-    "broadcast.c",
-    "clock.c",
-    "copy.c",
-    "event_count.c",
-    "histogram.c",
-    "ring_consume.c",
-    "ring_create.c",
-    "ring_observe.c",
-    "ring_produce.c",
-    "ring_reclaim.c",
-)
+RING = Path(__file__).resolve().parent
 PREAMBLE = """
 #include "shm_echo/api.h"
 #include "shm_echo/broadcast.h"
@@ -41,7 +27,7 @@ PREAMBLE = """
 def make_ffi() -> FFI:
     """The cffi description of the C core."""
     ffi = FFI()
-    ffi.cdef((Path(__file__).parent / "core.cdef").read_text())
+    ffi.cdef((RING / "core.cdef").read_text())
     ffi.set_source("shm_echo.ring._core", PREAMBLE)
     return ffi
 
@@ -60,12 +46,25 @@ def check_platform() -> None:
         )
 
 
+def _paths(folder: Path, pattern: str) -> list[str]:
+    """Relative to the project, as setuptools wants them."""
+    return sorted(str(path.relative_to(ROOT)) for path in folder.glob(pattern))
+
+
 class BuildExt(build_ext):
     """Completes the extensions that pyproject.toml names, then builds them."""
 
     def finalize_options(self) -> None:
         check_platform()
         super().finalize_options()
+        headers = _paths(ROOT / "csrc" / "include", "shm_echo/*.h")
+        for ext in self.extensions:
+            if ext.name.endswith("._core"):
+                ext.sources = _paths(ROOT / "csrc", "*.c")
+                ext.depends = [*headers, *_paths(RING, "core.cdef")]
+            else:
+                ext.sources = _paths(RING / "binding", "*.c")
+                ext.depends = [*headers, *_paths(RING / "binding", "*.h")]
 
     def build_extension(self, ext: Extension) -> None:
         import numpy
@@ -73,28 +72,21 @@ class BuildExt(build_ext):
         flags = ["-std=c11", "-O3", "-fvisibility=hidden", "-Wall", "-Wextra"]
         if os.environ.get("SHM_ECHO_WERROR") == "1":
             flags.append("-Werror")
-        ext.extra_compile_args = flags
-        ext.include_dirs = [str(CSRC / "include")]
+        ext.include_dirs = [str(ROOT / "csrc" / "include")]
         if ext.name.endswith("._core"):
             generated = Path(self.build_temp) / "_core.c"
             generated.parent.mkdir(parents=True, exist_ok=True)
             make_ffi().emit_c_code(str(generated))
+            ext.sources = [str(generated), *ext.sources]
             # cffi's own code casts between function types, and leaves parameters unused.
-            ext.extra_compile_args = [*flags, "-Wno-unused-parameter", "-Wno-cast-function-type"]
-            ext.sources = [str(generated), *(str(CSRC / name) for name in SOURCES)]
+            flags += ["-Wno-unused-parameter", "-Wno-cast-function-type"]
         else:
-            ext.sources = [str(path) for path in sorted(BINDING.glob("*.c"))]
-            ext.include_dirs += [str(BINDING), numpy.get_include()]
+            ext.include_dirs += [str(RING / "binding"), numpy.get_include()]
             # Python's and NumPy's macros leave out fields and parameters on purpose.
-            ext.extra_compile_args = [
-                *flags,
+            flags += [
                 "-Wno-missing-field-initializers",
                 "-Wno-cast-function-type",
                 "-Wno-unused-parameter",
             ]
-        ext.depends = [
-            str(Path(__file__).parent / "core.cdef"),
-            *(str(path) for path in sorted(BINDING.glob("*.h"))),
-            *(str(path) for path in sorted((CSRC / "include" / "shm_echo").glob("*.h"))),
-        ]
+        ext.extra_compile_args = flags
         super().build_extension(ext)
