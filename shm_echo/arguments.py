@@ -32,6 +32,7 @@ def seconds(name: str, value: Any) -> float | None:
         return None
     if not isinstance(value, Real):
         raise TypeError(f"{name} must be None or a number of seconds, not {value!r}")
-    if not value >= 0:
+    number: Any = value  # Real has too few operators for the type checker
+    if not number >= 0:
         raise ValueError(f"{name} must be None or a number >= 0, not {value!r}")
-    return float(value) if value < _FOR_EVER else None
+    return float(number) if number < _FOR_EVER else None

@@ -148,36 +148,37 @@ class Server:
     def _start(self) -> None:
         sweep()
         backing: Backing = "private" if self._transport is None else self._transport.backing
-        self._ring = Ring.create(self._spec, self._config, backing)
-        self._publisher: Publisher | None = None
+        ring = Ring.create(self._spec, self._config, backing)
+        publisher = None
         try:
-            self._open(backing)
+            if self._publishes is not None:
+                publisher = Publisher(self._publishes, backing)
+            delivery = self._deliver(ring)
+            if self._transport is not None:
+                self._transport.start(Ingress(ring, delivery.producers, publisher))
         except BaseException:
-            if self._publisher is not None:
-                self._publisher.close()
-            self._ring.segment.close()
+            if publisher is not None:
+                publisher.close()
+            ring.segment.close()
             raise
+        self._ring, self._publisher, self._delivery = ring, publisher, delivery
+        self._producers: Producers = delivery.producers
+        self._submitter = Submitter(ring, delivery)
         self._state = "running"
 
-    def _open(self, backing: Backing) -> None:
-        receiver = self._ring.receiver(
+    def _deliver(self, ring: Ring) -> Delivery:
+        receiver = ring.receiver(
             leased=self._lease,
             writable=self._writable,
             poisoned=os.environ.get("SHM_ECHO_DEBUG") == "1",
         )
-        self._delivery = Delivery(
-            self._ring,
+        return Delivery(
+            ring,
             receiver,
             on_death=self._on_death,
             lease_timeout=self._lease_timeout,
             expects_producers=self._transport is not None,
         )
-        self._producers: Producers = self._delivery.producers
-        self._submitter = Submitter(self._ring, self._delivery)
-        if self._publishes is not None:
-            self._publisher = Publisher(self._publishes, backing)
-        if self._transport is not None:
-            self._transport.start(Ingress(self._ring, self._producers, self._publisher))
 
     def close(self) -> None:
         """Let everybody go: ``sample()`` returns None, producers get ConnectionClosedError.

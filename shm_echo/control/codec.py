@@ -41,13 +41,18 @@ class Limits:
 class Extension:
     """One type that travels as a msgpack extension.
 
-    ``unpack`` gets bytes from outside and raises ValueError for those that it does not accept.
+    ``code`` is from 0 to 127. ``unpack`` gets bytes from outside and raises ValueError for those
+    that it does not accept.
     """
 
     code: int
     type: type
     pack: Callable[[Any], bytes]
     unpack: Callable[[bytes], Any]
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.code <= 127:
+            raise ValueError(f"an extension code is from 0 to 127, got {self.code}")
 
 
 class _BadBytes(ValueError):
@@ -221,7 +226,8 @@ def scan(data: bytes, limits: Limits, ext_codes: Mapping[int, object]) -> None:
         elif kind == _EXT:
             if size > limits.max_ext:
                 raise _BadBytes(f"an extension of {size:,} bytes (allowed: {limits.max_ext:,})")
-            if pos < end and (data[pos] - 256 if data[pos] > 127 else data[pos]) not in ext_codes:
+            # Codes above 127 are msgpack's own, such as its timestamps; none can be registered.
+            if pos < end and data[pos] not in ext_codes:
                 raise _BadBytes("it has an extension type that is not known here")
             pos += 1 + size
         elif kind == _INVALID:

@@ -282,9 +282,9 @@ class Connection:
         line = getattr(self, "_line", None)
         if line is None:
             return
+        line.close()
         if self._why_closed is None and os.getpid() == self._pid:
             warnings.warn(f"unclosed connection to {self.address}", ResourceWarning, 2)
-        line.close()
 
     # ------------------------------------------------------------ inside
 

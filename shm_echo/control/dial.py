@@ -13,7 +13,8 @@ import stat
 import time
 
 from shm_echo.control.address import Address
-from shm_echo.control.line import Line, descriptor_limit
+from shm_echo.control.descriptors import descriptor_limit
+from shm_echo.control.line import Line
 from shm_echo.control.peer import check_peer, open_pidfd, peer_of
 from shm_echo.errors import (
     HandshakeError,

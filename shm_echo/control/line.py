@@ -10,20 +10,17 @@ from __future__ import annotations
 import array
 import contextlib
 import os
-import resource
 import select
 import socket
 import time
 
+from shm_echo.control.descriptors import MAX_FDS, descriptor_limit
 from shm_echo.control.peer import Peer
-from shm_echo.errors import DescriptorLimitError
 
-__all__ = ["Line", "LineClosedError", "LineTimeoutError", "descriptor_limit"]
+__all__ = ["Line", "LineClosedError", "LineTimeoutError"]
 
 _READ_SIZE = 1 << 16
-# The kernel passes at most this many descriptors with one message (SCM_MAX_FD).
-_MAX_FDS = 253
-_ANCILLARY_SIZE = socket.CMSG_SPACE(_MAX_FDS * array.array("i").itemsize)
+_ANCILLARY_SIZE = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
 _LONGEST_POLL_MS = 60_000
 
 
@@ -33,11 +30,6 @@ class LineClosedError(Exception):
 
 class LineTimeoutError(Exception):
     """The deadline has passed."""
-
-
-def descriptor_limit(what: str) -> DescriptorLimitError:
-    """The error for a descriptor that this process may not open."""
-    return DescriptorLimitError(what, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 class Line:

@@ -21,10 +21,7 @@ from shm_echo.control.peer import Peer
 if TYPE_CHECKING:
     from shm_echo.control.processes import Process
 
-__all__ = ["Link", "LinkBrokenError", "ServerLimits", "duplicates"]
-
-# SCM_MAX_FD of the kernel: more do not fit into one message.
-_MAX_FDS = 253
+__all__ = ["Link", "LinkBrokenError", "ServerLimits"]
 
 _READ_SIZE = 1 << 16
 
@@ -50,7 +47,7 @@ class ServerLimits:
 
 
 class LinkBrokenError(Exception):
-    """The connection has ended, or must. The text is for the log."""
+    """The connection must end. The text is for the log."""
 
 
 @dataclass
@@ -61,26 +58,6 @@ class _Pending:
     fds: list[int]
 
 
-def duplicates(fds: Sequence[int]) -> list[int]:
-    """Copies of descriptors, so that their owner may close its own while ours wait to be sent.
-
-    Raises:
-        ValueError: too many for one message.
-        OSError: one of them is not open, or this process may open no more.
-    """
-    if len(fds) > _MAX_FDS:
-        raise ValueError(f"{len(fds)} descriptors for one message, which takes {_MAX_FDS}")
-    copies: list[int] = []
-    try:
-        for fd in fds:
-            copies.append(os.dup(fd))
-    except BaseException:
-        for copy in copies:
-            os.close(copy)
-        raise
-    return copies
-
-
 class Link:
     """A connection that the server has accepted.
 
@@ -88,7 +65,7 @@ class Link:
         handshake: speaks until the welcome; its endpoint speaks afterwards.
         greeted: the client has been welcomed.
         closing: the last words have been said; the connection closes when they are taken.
-        ended: the client has closed its end.
+        ended: the client has closed its end; nothing more will come.
         closed: this end is closed; the object is of no more use.
     """
 
@@ -122,18 +99,19 @@ class Link:
         """Read once.
 
         Returns:
-            Whether bytes came. At the end of the stream ``ended`` is set.
+            Whether bytes came. At the end of the stream ``ended`` is set; messages that came
+            before can still be waiting.
 
         Raises:
-            LinkBrokenError: the connection broke, or the client sent file descriptors.
+            LinkBrokenError: the client sent file descriptors.
         """
         try:
             # No room for ancillary data: the kernel drops descriptors that a client sends.
             data, _, flags, _ = self.sock.recvmsg(_READ_SIZE)
         except (BlockingIOError, InterruptedError):
             return False
-        except OSError as error:
-            raise LinkBrokenError(f"reading failed: {error.strerror}") from None
+        except OSError:
+            data, flags = b"", 0  # reset: the client closed without reading our last answers
         if flags & socket.MSG_CTRUNC:
             raise LinkBrokenError("the client sent file descriptors, which are never accepted")
         if not data:
@@ -170,9 +148,6 @@ class Link:
         """Send now what the socket takes, and keep the rest for ``flush``.
 
         Descriptors go with the first byte, and are closed here whatever happens.
-
-        Raises:
-            LinkBrokenError: the client has gone.
         """
         if self._pending is not None:
             # Only last words come while an answer waits, and they bring no descriptors.
@@ -186,11 +161,7 @@ class Link:
             self.flush(now)
 
     def flush(self, now: float) -> None:
-        """Send what the socket takes of what is waiting.
-
-        Raises:
-            LinkBrokenError: the client has gone.
-        """
+        """Send what the socket takes of what is waiting."""
         while self._pending is not None:
             pending = self._pending
             rights = array.array("i", pending.fds)
@@ -199,8 +170,9 @@ class Link:
                 sent = self.sock.sendmsg([pending.data], ancillary, socket.MSG_NOSIGNAL)
             except (BlockingIOError, InterruptedError):
                 return
-            except OSError as error:
-                raise LinkBrokenError(f"writing failed: {error.strerror}") from None
+            except OSError:
+                self.mute()
+                return
             self._drop_copies()
             pending.data = pending.data[sent:]
             if not pending.data:
@@ -210,7 +182,7 @@ class Link:
                     self._frame_since = now  # nothing was read while the answer waited
 
     def mute(self) -> None:
-        """The process has ended: its last messages count, answers to them do not."""
+        """The client hears nothing any more. What it has said still counts, up to the last word."""
         self._mute = True
         self._drop_copies()
         self._pending = None

@@ -66,21 +66,23 @@ class ControlServer:
         Raises:
             AddressInUseError: another process serves there.
             AddressError: the address cannot be used.
+            DescriptorLimitError: this process may open no more descriptors.
             RuntimeError: it was started before, or belongs to another process.
         """
         self._check_process()
         if self._thread is not None or self._closed:
             raise RuntimeError("a control server can be started once")
-        listening = listen_at(self.address)
+        loop = Loop(listen_at(self.address), Sessions(self._services, self._limits), self._limits)
+        thread = threading.Thread(target=loop.run, name="shm-echo-control", daemon=True)
         try:
-            loop = Loop(listening, Sessions(self._services, self._limits), self._limits)
+            thread.start()
         except BaseException:
-            listening.close()
+            loop.stop()
+            loop.run()
             raise
         self._loop = loop
-        self._thread = threading.Thread(target=loop.run, name="shm-echo-control", daemon=True)
-        self._finalizer = weakref.finalize(self, _stop, loop, self._thread, self._pid)
-        self._thread.start()
+        self._thread = thread
+        self._finalizer = weakref.finalize(self, _stop, loop, thread, self._pid)
         _log.info("serving %s at %s", ", ".join(self._services), self.address)
 
     def close(self) -> None:
@@ -95,7 +97,7 @@ class ControlServer:
         if self._finalizer is not None:
             self._finalizer()
 
-    def call_soon(self, function: Callable[[], None]) -> None:
+    def call_soon(self, function: Callable[[], object]) -> None:
         """Have a function called once, soon, on the server's thread. Any thread may ask.
 
         Raises:

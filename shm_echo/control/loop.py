@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from shm_echo.control.descriptors import descriptor_limit
 from shm_echo.control.door import Door
 from shm_echo.control.forking import FORK_LOCK, at_fork
 from shm_echo.control.link import Link, LinkBrokenError, ServerLimits
@@ -39,8 +40,9 @@ _LAST_READS = 64
 class Loop:
     """The sockets of one server, and the main function of its thread.
 
-    Takes the listening socket over. ``run`` returns after ``stop``, with everything closed.
-    ``call_soon`` and ``stop`` are for other threads, everything else is for the loop's own.
+    Takes the listening socket over, even if the constructor raises. ``run`` returns after
+    ``stop``, with everything closed. ``call_soon`` and ``stop`` are for other threads, everything
+    else is for the loop's own.
     """
 
     def __init__(
@@ -51,22 +53,28 @@ class Loop:
         self._processes = ProcessTable()
         # Clients that may have more complete messages than their last turn had room for.
         self._turns: deque[Link] = deque()
-        self._calls: deque[Callable[[], None]] = deque()
+        self._calls: deque[Callable[[], object]] = deque()
         # Guards _open and _wake against closing while another thread is about to wake the loop.
         self._gate = threading.Lock()
         self._open = True
         self._stopping = False
-        with FORK_LOCK:
-            self._selector = selectors.DefaultSelector()
-            self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        with FORK_LOCK, contextlib.ExitStack() as undo:
             self._door = Door(listening, sessions.offered, limits)
+            undo.callback(self._door.shut)
+            try:
+                self._selector = selectors.DefaultSelector()
+                undo.callback(self._selector.close)
+                self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            except OSError:
+                raise descriptor_limit("a control server") from None
             self._selector.register(self._wake, selectors.EVENT_READ, self._wake)
             self._selector.register(self._door.sock, selectors.EVENT_READ, self._door)
             at_fork(self)
+            undo.pop_all()
 
     # ------------------------------------------------------------ for other threads
 
-    def call_soon(self, function: Callable[[], None]) -> bool:
+    def call_soon(self, function: Callable[[], object]) -> bool:
         """Have a function called once on the loop's thread; False if the loop has ended."""
         with self._gate:
             if not self._open:
@@ -212,18 +220,24 @@ class Loop:
             return
         for link in list(process.links):
             link.mute()
-            if not link.greeted:
-                continue
-            with contextlib.suppress(LinkBrokenError, ProtocolError):
-                for _ in range(_LAST_READS):
-                    while self._converse(link, now, _MESSAGES_PER_TURN):
-                        pass
-                    if not link.fill(now):
-                        break
+            if link.greeted:
+                self._hear_out(link, now)
         self._sessions.exited(process)
         for link in list(process.links):
             self._drop(link, now, "its process has ended")
         self._release(process)
+
+    def _hear_out(self, link: Link, now: float) -> None:
+        try:
+            for _ in range(_LAST_READS):
+                while self._converse(link, now, _MESSAGES_PER_TURN):
+                    pass
+                if not link.fill(now):
+                    return
+        except (LinkBrokenError, ProtocolError):
+            pass  # it is about to be dropped anyway
+        except Exception:
+            _log.exception("internal error in the last words of pid %d", link.peer.pid)
 
     def _drop(self, link: Link, now: float, why: str) -> None:
         if link.closed:
@@ -251,7 +265,7 @@ class Loop:
             self._door.shut()
         for link in self._links:
             if link.greeted and not link.closing:
-                with contextlib.suppress(LinkBrokenError, ProtocolError):
+                with contextlib.suppress(ProtocolError):
                     link.send(link.handshake.endpoint.send(Bye()), time.monotonic())
         self._close_all()
 

@@ -209,7 +209,7 @@ class OtherProtocol(Message):
     greeting: str
 
 
-_KINDS: dict[str, type[Message]] = {
+KINDS: dict[str, type[Message]] = {
     cls.kind: cls for cls in (Hello, Welcome, Refused, Request, Reply, ErrorReply, Goodbye, Bye)
 }
 
@@ -222,9 +222,9 @@ def parse(raw: Mapping[str, Any]) -> Message:
             and never shows what was in it.
     """
     kind = raw.get("type")
-    cls = _KINDS.get(kind) if isinstance(kind, str) else None
+    cls = KINDS.get(kind) if isinstance(kind, str) else None
     if cls is None:
-        raise ProtocolError(f"a message has no known type (known: {', '.join(sorted(_KINDS))})")
+        raise ProtocolError(f"a message has no known type (known: {', '.join(sorted(KINDS))})")
     if cls in (Hello, Welcome):
         protocol: Any = raw.get("protocol")
         if _PROTOCOL_NUMBER(protocol) is None and protocol != PROTOCOL:

@@ -13,9 +13,10 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from shm_echo.control.descriptors import duplicates
 from shm_echo.control.frames import MAX_FRAME
 from shm_echo.control.handshake import FULL, INTERNAL
-from shm_echo.control.link import Link, ServerLimits, duplicates
+from shm_echo.control.link import Link, ServerLimits
 from shm_echo.control.messages import (
     Bye,
     ErrorReply,
@@ -71,11 +72,7 @@ class Sessions:
     # ------------------------------------------------------------ messages
 
     def handle(self, link: Link, message: Message, now: float) -> None:
-        """Act on one message, answer included.
-
-        Raises:
-            LinkBrokenError: the client has gone.
-        """
+        """Act on one message, answer included."""
         if isinstance(message, Hello):
             self._open(link, message, now)
         elif isinstance(message, Refused):

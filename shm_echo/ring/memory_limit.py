@@ -62,8 +62,9 @@ def _folders(groups: Path, root: Path) -> Iterator[tuple[Path, str, str]]:
             base, names = root / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes")
         else:
             continue
-        # Inside a container the path may be the host's; the limit is then the mount's own.
-        folder = base / path.lstrip("/")
+        # Inside a container the path may be the host's; the limit is then the mount's own. Outside
+        # of the container's groups it begins with "..", and leads nowhere that is mounted.
+        folder = base if ".." in path.split("/") else base / path.lstrip("/")
         for group in (folder, *folder.parents):
             if not group.is_relative_to(base):
                 break

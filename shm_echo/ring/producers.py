@@ -72,16 +72,17 @@ class Producers:
         with self._lock:
             if not self._free:
                 raise OwnersExhausted(
-                    f"the ring already has {len(self._active)} producers, the most that it was "
-                    "made for: raise max_producers of its transport"
+                    f"it has as many producers as its ring was made for ({len(self._active)}): "
+                    "raise max_producers of its transport"
                 )
             owner = self._free.popleft()
             self._consumer.last_owner = max(self._consumer.last_owner, owner)
+            # First, or the view counts a last owner that died blocked as blocked until now.
+            lib.she_reinstate(self._ring.pointer, owner)
             view = self._view(owner)
             self._active[owner] = _Producer(
                 owner, pid, lib.she_now_ns(), self._samples(owner), view.blocked_ns
             )
-            lib.she_reinstate(self._ring.pointer, owner)
             self.attached_total += 1
             return owner
 

@@ -75,7 +75,7 @@ class Inlet:
         self._producers = ingress.producers
         self._owner = owner
         self._pid = pid
-        self._sender = ingress.ring.sender(owner, self._refuse)
+        self._sender = ingress.ring.sender(owner, _refuse)
         self._open = True
 
     def send(self, tree: Any, timeout: float | None = None) -> None:
@@ -124,13 +124,6 @@ class Inlet:
             self._sender.stop()
         return was_open
 
-    def _refuse(self, result: int, sent: int, timeout: float | None) -> None:
-        if result == Result.TIMEOUT:
-            raise SendTimeoutError(timeout or 0.0, sent)
-        if result == Result.CLOSED:
-            raise ConnectionClosedError("the server has closed the ring", sent)
-        raise ConnectionClosedError("this inlet is closed", sent)
-
     def __enter__(self) -> Inlet:
         return self
 
@@ -141,3 +134,12 @@ class Inlet:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _refuse(result: int, sent: int, timeout: float | None) -> None:
+    # Not a method, or the inlet and its sender would form a cycle that keeps the ring mapped.
+    if result == Result.TIMEOUT:
+        raise SendTimeoutError(timeout or 0.0, sent)
+    if result == Result.CLOSED:
+        raise ConnectionClosedError("the server has closed the ring", sent)
+    raise ConnectionClosedError("this inlet is closed", sent)

@@ -21,6 +21,8 @@ from shm_echo.errors import (
     ConnectionClosedError,
     ForkedHandleError,
     ProtocolError,
+    RefusedError,
+    RequestError,
     SendTimeoutError,
 )
 from shm_echo.ring.broadcast import Subscriber
@@ -78,7 +80,10 @@ class ShmClient:
         connection = connect(self.address, "ring", timeout=connect_timeout)
         try:
             config, published = self._agree(connection.info)
-            reply, descriptors = connection.request("attach", {})
+            try:
+                reply, descriptors = connection.request("attach", {})
+            except RequestError as error:
+                raise RefusedError(self.address, error.code, str(error), error.fields) from None
             fds = list(descriptors)
             try:
                 owner = reply.get("owner")

@@ -1,0 +1,147 @@
+"""Addresses: what is accepted, where it leads, and which folders are safe."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from shm_echo.control.address import MAX_PATH_BYTES, parse_address
+from shm_echo.errors import AddressError
+
+
+@pytest.fixture(autouse=True)
+def runtime(folder: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+    return folder
+
+
+def test_a_name_is_a_socket_in_the_runtime_folder(runtime: str) -> None:
+    address = parse_address("cart-pole_1.x")
+    assert address.path == f"{runtime}/shm-echo/cart-pole_1.x.sock"
+    assert str(address) == address.path
+
+
+@pytest.mark.parametrize("runtime_dir", [None, "", "relative/path", "/no/such/folder", "/\0"])
+def test_without_a_usable_runtime_folder_names_go_to_the_temporary_one(
+    runtime_dir: str | None, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", folder)
+    if runtime_dir is None:
+        monkeypatch.delenv("XDG_RUNTIME_DIR")
+    elif "\0" not in runtime_dir:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", runtime_dir)
+    else:
+        monkeypatch.setattr(os, "environ", {"XDG_RUNTIME_DIR": runtime_dir})
+    assert parse_address("x").path == f"{folder}/shm-echo-{os.geteuid()}/x.sock"
+
+
+def test_a_runtime_folder_of_another_user_is_not_taken(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uid = os.geteuid()
+    monkeypatch.setattr("tempfile.tempdir", folder)
+    monkeypatch.setattr(os, "geteuid", lambda: uid + 1)
+    assert parse_address("x").path == f"{folder}/shm-echo-{uid + 1}/x.sock"
+
+
+def test_an_ipc_path_is_taken_as_it_is() -> None:
+    assert parse_address("ipc:///a/b c?d.sock").path == "/a/b c?d.sock"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "not a name"),
+        ("a/b", "not a name"),
+        ("a b", "not a name"),
+        ("ä", "not a name"),
+        ("x" * 65, "not a name"),
+        ("x\n", "not a name"),
+        ("ipc://x.sock", "must be absolute"),
+        ("ipc://", "must be absolute"),
+        ("ipc:///a/", "names a folder"),
+        ("ipc:///a\0b", "NUL"),
+        ("ipc:///\ud800", "cannot be encoded"),
+        ("tcp://localhost:1", "tcp:// is not supported for this service"),
+        ("fd://3", "fd:// is not supported for this service"),
+        ("http://x", "unknown scheme 'http'"),
+        (17, "expected text, got int"),
+    ],
+)
+def test_what_is_not_an_address_is_refused_with_the_reason(text: str, problem: str) -> None:
+    with pytest.raises(AddressError, match=problem) as caught:
+        parse_address(text)
+    assert caught.value.address == str(text)
+
+
+def test_a_path_of_107_bytes_is_the_longest() -> None:
+    longest = "/" + "ä" * ((MAX_PATH_BYTES - 1) // 2)
+    assert parse_address(f"ipc://{longest}").path == longest
+    with pytest.raises(AddressError, match="has 108 bytes, and the kernel takes at most 107"):
+        parse_address(f"ipc://{longest}x")
+
+
+def test_the_length_of_a_name_counts_with_its_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = parse_address("y" * 64)
+    assert len(address.path) < MAX_PATH_BYTES
+    monkeypatch.setattr("tempfile.tempdir", "/" + "d" * 60)
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    with pytest.raises(AddressError, match="choose a shorter one"):
+        parse_address("y" * 64)
+
+
+def test_prepare_makes_a_folder_for_this_user_alone(runtime: str) -> None:
+    before = os.umask(0)
+    try:
+        parse_address("x").prepare()
+    finally:
+        os.umask(before)
+    assert os.stat(f"{runtime}/shm-echo").st_mode & 0o7777 == 0o700
+    parse_address("x").prepare()
+
+
+def test_an_ipc_folder_must_exist(folder: str) -> None:
+    with pytest.raises(AddressError, match=f"folder {folder}/none does not exist"):
+        parse_address(f"ipc://{folder}/none/x").prepare()
+
+
+def test_a_private_folder_that_others_can_enter_is_refused(runtime: str) -> None:
+    os.mkdir(f"{runtime}/shm-echo")
+    os.chmod(f"{runtime}/shm-echo", 0o755)
+    with pytest.raises(AddressError, match="open to other users \\(mode 0755"):
+        parse_address("x").prepare()
+    with pytest.raises(AddressError, match="open to other users"):
+        parse_address("x").check_folder()
+
+
+def test_a_private_folder_that_is_a_symbolic_link_is_refused(runtime: str) -> None:
+    os.mkdir(f"{runtime}/elsewhere", 0o700)
+    os.symlink("elsewhere", f"{runtime}/shm-echo")
+    with pytest.raises(AddressError, match="is a symbolic link"):
+        parse_address("x").prepare()
+
+
+def test_a_private_folder_that_is_a_file_is_refused(runtime: str) -> None:
+    with open(f"{runtime}/shm-echo", "w"):
+        pass
+    with pytest.raises(AddressError, match="is not a folder"):
+        parse_address("x").prepare()
+
+
+def test_a_private_folder_of_another_user_is_refused(
+    runtime: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = parse_address("x")
+    address.prepare()
+    uid = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: uid + 1)
+    with pytest.raises(AddressError, match=f"belongs to user {uid}, not to user {uid + 1}"):
+        address.check_folder()
+
+
+def test_a_private_folder_that_cannot_be_made_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    monkeypatch.setattr("tempfile.tempdir", "/proc/self")
+    with pytest.raises(AddressError, match="cannot make the folder /proc/self/shm-echo"):
+        parse_address("x").prepare()

@@ -1,0 +1,430 @@
+"""Clients that misbehave: each is answered or dropped, and the others notice nothing.
+
+The deadlines are short here, so that nothing has to be waited for long; that they pass at all is
+what is tested, never how fast.
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import random
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from shm_echo.control.connection import Connection, connect
+from shm_echo.control.frames import MAX_FRAME
+from shm_echo.control.listener import ControlServer, ServerLimits
+from shm_echo.errors import RefusedError
+from tests.control.harness import (
+    SERVER,
+    WATCHDOG,
+    Program,
+    RawClient,
+    Recorder,
+    eventually,
+    frame,
+    open_fds,
+)
+
+
+@pytest.fixture
+def limits() -> ServerLimits:
+    return ServerLimits()
+
+
+@pytest.fixture
+def server(address: str, service: Recorder, limits: ServerLimits) -> Iterator[ControlServer]:
+    service.watch = False
+    with ControlServer(address, {"test": service}, limits) as running:
+        yield running
+
+
+def with_limits(**values: float) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("limits", [ServerLimits(**values)], ids=[""])  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def bystander(server: ControlServer, address: str) -> Iterator[Connection]:
+    """A client that must be served before, while and after others misbehave."""
+    # With time to try again, where the limits of a test are tight for a busy machine.
+    with connect(address, "test", 20.0) as connection:
+        connection.request("echo", {})
+        yield connection
+        connection.request("echo", {})
+
+
+@with_limits(hello_timeout=0.3)
+def test_a_client_that_never_says_hello_is_dropped(bystander: Connection, path: str) -> None:
+    with RawClient(path) as client:
+        assert client.hear() is None
+
+
+@with_limits(hello_timeout=0.3)
+def test_half_a_hello_is_not_a_hello(bystander: Connection, path: str) -> None:
+    with RawClient(path) as client:
+        client.send(frame(type="hello", protocol=1, package="0", service="test")[:-1])
+        assert client.hear() is None
+
+
+@with_limits(frame_timeout=0.3)
+@pytest.mark.parametrize("part", [b"\x10", b"\x10\x00\x00\x00", b"\x10\x00\x00\x00\x81"])
+def test_half_a_message_is_waited_for_only_so_long(
+    bystander: Connection, service: Recorder, path: str, part: bytes
+) -> None:
+    with RawClient(path) as client:
+        client.hello()
+        client.send(part)
+        assert client.hear() is None
+        service.wait_for("hangup")
+
+
+@with_limits(frame_timeout=0.3)
+def test_the_time_of_a_message_starts_with_its_first_byte_even_behind_another(
+    bystander: Connection, path: str
+) -> None:
+    with RawClient(path) as client:
+        hello = frame(type="hello", protocol=1, package="0", service="test")
+        client.send(hello + frame(type="request", id=1, op="echo", args={}) + b"\x10\x00")
+        answers = list(iter(client.hear, None))
+    assert [answer["type"] for answer in answers] == ["welcome", "reply"]
+
+
+@with_limits(frame_timeout=0.3)
+def test_trickling_bytes_do_not_buy_time(bystander: Connection, path: str) -> None:
+    stop = threading.Event()
+
+    def trickle(client: RawClient) -> None:
+        while not stop.wait(0.02):
+            try:
+                client.send(b"\x00")
+            except OSError:
+                return
+
+    with RawClient(path) as client:
+        client.hello()
+        client.send(struct.pack("<I", MAX_FRAME))
+        thread = threading.Thread(target=trickle, args=[client])
+        thread.start()
+        assert client.hear() is None
+        stop.set()
+        thread.join()
+
+
+@with_limits(frame_timeout=0.3, write_timeout=0.3)
+def test_a_client_that_is_silent_between_messages_stays(
+    bystander: Connection, service: Recorder, path: str
+) -> None:
+    with RawClient(path) as client:
+        client.hello()
+        client.say(type="request", id=1, op="echo", args={})
+        assert client.hear() is not None
+        # Several times as long as every deadline, counted by the server itself.
+        service.wait_for("tick", len(service.told("tick")) + 4)
+        client.say(type="request", id=2, op="echo", args={})
+        assert client.hear() is not None
+
+
+@with_limits(write_timeout=0.3)
+def test_a_client_that_takes_no_answers_is_dropped(
+    bystander: Connection, service: Recorder, path: str
+) -> None:
+    with RawClient(path) as client:
+        client.hello()
+        client.say(type="request", id=1, op="big", args={"size": MAX_FRAME - 100})
+        service.wait_for("hangup")
+
+
+def test_answers_are_not_piled_up_for_a_client_that_does_not_read(
+    address: str, path: str, service: Recorder
+) -> None:
+    with ControlServer(address, {"test": service}), RawClient(path) as client:
+        client.hello()
+        for number in range(5):
+            client.say(type="request", id=number, op="big", args={"size": MAX_FRAME - 100})
+        # The second request waits until the first answer has been taken.
+        service.wait_for("tick", len(service.told("tick")) + 2)
+        assert len(service.told("request")) == 1
+        for number in range(5):
+            answer = client.hear()
+            assert answer is not None
+            assert (answer["id"], len(answer["result"]["data"])) == (number, MAX_FRAME - 100)
+
+
+def test_requests_that_come_all_at_once_are_answered_one_after_the_other(
+    bystander: Connection, path: str
+) -> None:
+    with RawClient(path) as client:
+        client.send(
+            frame(type="hello", protocol=1, package="0", service="test")
+            + b"".join(frame(type="request", id=n, op="echo", args={}) for n in range(300))
+            + frame(type="goodbye")
+        )
+        answers = list(iter(client.hear, None))
+    assert [answer["type"] for answer in answers] == ["welcome"] + ["reply"] * 300 + ["bye"]
+    assert [answer["id"] for answer in answers[1:-1]] == list(range(300))
+
+
+BAD_BYTES = {
+    "http": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "an enormous length": b"\xff\xff\xff\xff",
+    "600 MiB": struct.pack("<I", 600 << 20),
+    "an empty frame": b"\x00\x00\x00\x00",
+    "no msgpack": struct.pack("<I", 3) + b"\xc1\xc1\xc1",
+    "no message": frame(type="nonsense"),
+    "a message of the server": frame(type="bye"),
+    "a request of the wrong shape": frame(type="request", id="1", op="x", args={}),
+    "deep nesting": struct.pack("<I", 100_003) + b"\x81\xa1a" + b"\x91" * 100_000,
+}
+
+
+@pytest.mark.parametrize("greeted", [False, True], ids=["instead of hello", "after hello"])
+@pytest.mark.parametrize("name", BAD_BYTES)
+def test_a_client_that_breaks_the_protocol_is_dropped(
+    bystander: Connection, path: str, name: str, greeted: bool
+) -> None:
+    with RawClient(path) as client:
+        if greeted:
+            client.hello()
+        client.send(BAD_BYTES[name])
+        assert client.hear() is None
+
+
+def test_a_second_hello_is_out_of_turn(bystander: Connection, path: str) -> None:
+    with RawClient(path) as client:
+        client.hello()
+        client.say(type="hello", protocol=1, package="0", service="test")
+        assert client.hear() is None
+
+
+def test_another_protocol_is_answered_with_ours(bystander: Connection, path: str) -> None:
+    with RawClient(path) as client:
+        client.say(type="hello", protocol=2, wants="something new")
+        answer = client.hear()
+        assert answer is not None
+        assert (answer["type"], answer["code"]) == ("refused", "version")
+        assert answer["fields"]["protocol"] == 1
+        assert client.hear() is None
+
+
+def test_random_bytes_never_hurt_anybody_else(bystander: Connection, path: str) -> None:
+    generator = random.Random(7)
+    for _ in range(100):
+        with RawClient(path) as client:
+            if generator.random() < 0.5:
+                client.hello()
+            noise = generator.randbytes(generator.randrange(1, 200))
+            client.send(struct.pack("<I", len(noise)) * generator.randrange(2) + noise)
+    bystander.request("echo", {})
+
+
+def test_descriptors_from_a_client_are_never_taken(bystander: Connection, path: str) -> None:
+    fds = array.array("i", [0] * 200)
+    before = open_fds()
+    for _ in range(50):
+        with RawClient(path) as client:
+            client.sock.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+            assert client.hear() is None
+    bystander.request("echo", {})
+    eventually(lambda: open_fds() == before)
+
+
+def test_more_clients_than_allowed_are_refused_and_room_comes_back(address: str) -> None:
+    with ControlServer(address, {"test": Recorder()}, ServerLimits(max_clients=3)):
+        first = [connect(address, "test") for _ in range(3)]
+        with pytest.raises(RefusedError, match="as many clients as it takes") as caught:
+            connect(address, "test")
+        assert caught.value.code == "full"
+        for connection in first:
+            connection.goodbye()
+        connect(address, "test").goodbye()
+
+
+def test_sessions_that_wait_for_a_process_to_end_count(address: str, path: str) -> None:
+    service = Recorder()
+    with ControlServer(address, {"test": service}, ServerLimits(max_sessions=2)):
+        for _ in range(2):
+            with RawClient(path) as client:
+                client.hello()
+        service.wait_for("hangup", 2)
+        with pytest.raises(RefusedError, match="no room for another session"):
+            connect(address, "test")
+
+
+def test_many_connections_leave_nothing_behind(
+    server: ControlServer, bystander: Connection, path: str, service: Recorder
+) -> None:
+    before = open_fds()
+    for number in range(300):
+        with RawClient(path) as client:
+            if number % 3 == 0:
+                client.hello()
+            elif number % 3 == 1:
+                client.send(b"\x10\x00")
+    service.wait_for("hangup", 100)
+    bystander.request("echo", {})
+    eventually(lambda: open_fds() == before)
+
+
+@with_limits(hello_timeout=0.5)
+def test_a_hundred_half_messages_hold_nobody_up(bystander: Connection, path: str) -> None:
+    clients = [RawClient(path) for _ in range(100)]
+    for client in clients:
+        client.send(b"\x10\x00\x00\x00\x81")
+    for _ in range(20):
+        bystander.request("echo", {})
+    for client in clients:
+        assert client.hear() is None
+        client.close()
+
+
+SHORT_OF_DESCRIPTORS = (
+    """
+import logging, os, resource, sys
+from shm_echo.control.door import Door
+logging.basicConfig(level="WARNING", format="%(message)s", stream=sys.stdout)
+def limit(number):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (number, 4096))
+def descriptors():
+    return len(os.listdir("/proc/self/fd")) - 1
+def pidfds():
+    held = [fd for fd in range(100) if os.path.lexists(f"/proc/self/fd/{fd}")]
+    return sum("pidfd" in os.readlink(f"/proc/self/fd/{fd}") for fd in held)
+attempts = []
+admit = Door.admit
+Door.admit = lambda *args: attempts.append(0) or admit(*args)
+"""
+    + SERVER
+    + """
+for line in sys.stdin:
+    print(eval(line), flush=True)
+"""
+)
+
+
+def ask(program: Program, question: str) -> str:
+    program.say(question)
+    return program.hear()
+
+
+def test_a_server_without_descriptors_says_so_and_recovers(address: str) -> None:
+    with Program(SHORT_OF_DESCRIPTORS, address) as program:
+        program.expect("serving")
+        before = ask(program, "descriptors()")
+        ask(program, "limit(24)")
+        good: list[Connection] = []
+
+        def fill_up() -> None:
+            while True:
+                good.append(connect(address, "test"))
+
+        with pytest.raises(RefusedError, match="no file descriptor left") as caught:
+            fill_up()
+        assert caught.value.code == "full"
+        assert "RLIMIT_NOFILE is 24" in program.hear()
+        assert len(good) > 5
+        # One was left for the connection, but not for a pidfd. Now none is left at all.
+        ask(program, "os.dup(0)")
+        for _ in range(3):
+            with pytest.raises(RefusedError, match="no file descriptor left"):
+                connect(address, "test")
+        # The ones that are in are still served.
+        for connection in good:
+            connection.request("echo", {})
+            connection.goodbye()
+        connect(address, "test").goodbye()
+        eventually(lambda: ask(program, "descriptors() - 1") == before)
+
+
+def test_a_server_that_cannot_even_refuse_waits_without_spinning(address: str) -> None:
+    with Program(SHORT_OF_DESCRIPTORS, address) as program:
+        program.expect("serving")
+        ask(program, "limit(3)")
+        connections: list[Connection] = []
+        thread = threading.Thread(
+            target=lambda: connections.append(connect(address, "test", handshake_timeout=WATCHDOG))
+        )
+        thread.start()
+        assert "RLIMIT_NOFILE is 3" in program.hear()
+        ticks = int(ask(program, "len(service.told('tick'))"))
+        eventually(lambda: int(ask(program, "len(service.told('tick'))")) >= ticks + 4)
+        assert ask(program, "len(attempts)") == "1"
+        ask(program, "limit(1024)")
+        thread.join(WATCHDOG)
+        (connection,) = connections
+        connection.request("echo", {})
+        connection.goodbye()
+
+
+def test_a_process_costs_one_pidfd_whatever_the_number_of_its_connections(address: str) -> None:
+    with Program(SHORT_OF_DESCRIPTORS, address) as program:
+        program.expect("serving")
+        connections = [connect(address, "test") for _ in range(5)]
+        assert ask(program, "pidfds()") == "1"
+        for connection in connections:
+            connection.goodbye()
+        eventually(lambda: ask(program, "pidfds()") == "0")
+
+
+def test_a_client_without_descriptors_is_told_which_limit(
+    server: ControlServer, service: Recorder, address: str
+) -> None:
+    script = """
+import os, resource, sys
+from shm_echo.control.connection import connect
+from shm_echo.errors import DescriptorLimitError
+connection = connect(sys.argv[1], "test")
+free = os.open("/dev/null", os.O_RDONLY)
+os.close(free)
+def report(call):
+    before = len(os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 3, 4096))
+    try:
+        call()
+    except DescriptorLimitError as error:
+        print(error.limit == free + 3, "RLIMIT_NOFILE" in str(error), connection.closed, flush=True)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 4096))
+taken = [os.open("/dev/null", os.O_RDONLY) for _ in range(3)]
+report(lambda: connect(sys.argv[1], "test"))
+for fd in taken:
+    os.close(fd)
+report(lambda: connection.request("fds", {}))
+print(os.open("/dev/null", os.O_RDONLY) <= free, flush=True)
+"""
+    fd = os.open("/dev/null", os.O_RDONLY)
+    service.fds = [fd] * 10
+    with Program(script, address) as client:
+        client.expect("True True False")
+        client.expect("True True True")
+        client.expect("True")
+    os.close(fd)
+
+
+def test_a_server_that_cannot_open_what_it_needs_says_so_and_leaves_nothing(
+    address: str, path: str
+) -> None:
+    script = """
+import os, resource, sys
+from shm_echo.control.listener import ControlServer
+from shm_echo.errors import AddressError, DescriptorLimitError
+before = len(os.listdir("/proc/self/fd"))
+for room in range(6):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before - 1 + room, 4096))
+    server = ControlServer(sys.argv[1], {})
+    try:
+        server.start()
+        server.close()
+    except (AddressError, DescriptorLimitError) as error:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 4096))
+        assert "open" in str(error), error
+        assert server.close() is None
+        assert not os.path.exists(sys.argv[2])
+    assert len(os.listdir("/proc/self/fd")) == before, room
+print("fine", flush=True)
+"""
+    with Program(script, address, path) as program:
+        program.expect("fine")
