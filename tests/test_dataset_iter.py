@@ -1,0 +1,248 @@
+"""Server.dataset_iter: batches until the server closes, or until there is nobody left to send."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+from shm_echo import BatchesHeldError, Sample, Server, ShmClient, ShmTransport
+from tests.support.numbered import EXAMPLE, numbered, numbers_of, stacked
+from tests.support.processes import start
+from tests.support.threads import Worker
+from tests.support.waiting import wait_until
+
+
+def all_of(server: Server, **options: Any) -> list[list[int]]:
+    return [numbers_of(sample.batch) for sample in server.dataset_iter(**options)]
+
+
+def until_closed(server: Server, producers: int = 1) -> list[list[int]]:
+    return all_of(server, until="producers_closed", min_producers=producers)
+
+
+# ---------------------------------------------------------------- until the server closes
+
+
+def test_it_yields_samples_in_order_until_the_server_is_closed() -> None:
+    with Server(EXAMPLE, 2) as server:
+        for i in range(6):
+            server.submit(numbered(i))
+        came = []
+        for sample in server.dataset_iter():
+            assert isinstance(sample, Sample)
+            assert sample.info.store_size == 4 - 2 * len(came)
+            came.append(numbers_of(sample.batch))
+            if len(came) == 3:
+                server.close()
+        assert came == [[0, 1], [2, 3], [4, 5]]
+
+
+def test_closing_from_another_thread_ends_an_iterator_that_waits(name: str) -> None:
+    with Server(EXAMPLE, 2, ShmTransport(name)) as server:
+        learner = Worker(all_of, server)
+        learner.wait_until_asleep()
+    assert learner.result() == []
+
+
+def test_an_iterator_that_has_ended_stays_ended() -> None:
+    with Server(EXAMPLE, 2) as server:
+        batches = server.dataset_iter()
+    assert list(batches) == []
+    assert list(batches) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"until": "midnight"}, ValueError, "until must be None or 'producers_closed', not 'midn"),
+        ({"min_producers": 0}, ValueError, "min_producers must be at least 1, not 0"),
+        ({"min_producers": "2"}, TypeError, "min_producers must be an int, not str"),
+    ],
+)
+def test_bad_options_are_refused_by_the_call_itself(
+    options: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    with Server(EXAMPLE, 2) as server, pytest.raises(error, match=words):
+        server.dataset_iter(**options)
+
+
+# ---------------------------------------------------------------- private copies
+
+
+def test_copies_are_private_writable_and_stay_as_they_are() -> None:
+    with Server(EXAMPLE, 2, num_buffers=2) as server:
+        copies = []
+        batches = server.dataset_iter(copy=True)
+        for i in range(8):
+            server.submit(numbered(2 * i))
+            server.submit(numbered(2 * i + 1))
+            copies.append(next(batches).batch)
+        for i, batch in enumerate(copies):
+            assert all(leaf.flags.owndata and leaf.flags.writeable for leaf in batch.values())
+            assert numbers_of(batch) == [2 * i, 2 * i + 1]
+            batch["x"][...] = 0
+
+
+@pytest.mark.parametrize("lease", [False, True])
+def test_copies_free_the_memory_of_the_ring_at_once(lease: bool) -> None:
+    with Server(EXAMPLE, 2, num_buffers=3, lease=lease) as server:
+        for i in range(6):
+            server.submit(numbered(i))
+        batches = server.dataset_iter(copy=True)
+        kept = next(batches)
+        server.submit(numbered(6), timeout=0)  # the ring was full
+        server.submit(numbered(7), timeout=0)
+        assert numbers_of(kept.batch) == [0, 1]
+        assert [numbers_of(next(batches).batch) for _ in range(3)] == [[2, 3], [4, 5], [6, 7]]
+
+
+def test_a_partial_copy_is_short_too(name: str) -> None:
+    with Server(EXAMPLE, 4, ShmTransport(name)) as server:
+        with ShmClient(name, EXAMPLE) as client:
+            client.send_batch(stacked(range(5)))
+        assert all_of(server, copy=True, until="producers_closed") == [[0, 1, 2, 3], [4]]
+
+
+def test_threads_may_share_the_copies_of_one_server_and_each_batch_comes_once() -> None:
+    total, learners = 6000, 3
+    rows = np.arange(64, dtype=np.int64)  # a wide leaf, so that a batch takes a moment to copy
+    finished = threading.Event()
+
+    def learn(server: Server) -> list[int]:
+        came = []
+        for sample in server.dataset_iter(copy=True):
+            batch = sample.batch
+            assert (batch == batch[:, :1] + rows).all(), "the batch was reused while it was copied"
+            came += [int(i) for i in batch[:, 0]]
+        return came
+
+    def watch(server: Server) -> None:
+        wait_until(lambda: server.info().store_size == 0, "everything was taken")
+        finished.set()
+
+    with Server(rows, 4, num_buffers=2) as server:
+        workers = [Worker(learn, server) for _ in range(learners)]
+        for i in range(total):
+            server.submit(rows + i)
+        watch(server)
+        assert finished.is_set()
+    came = [i for worker in workers for i in worker.result()]
+    assert sorted(came) == list(range(total))
+
+
+# ---------------------------------------------------------------- until the producers have closed
+
+
+@pytest.mark.parametrize("total", [0, 1, 4, 5, 11, 12])
+def test_the_stream_ends_after_the_last_producer_with_the_last_partial_batch(
+    name: str, total: int
+) -> None:
+    with Server(EXAMPLE, 4, ShmTransport(name)) as server:
+        learner = Worker(until_closed, server)
+        with ShmClient(name, EXAMPLE) as client:
+            client.send_batch(stacked(range(total)))
+        expected = [list(range(at, min(at + 4, total))) for at in range(0, total, 4)]
+        assert learner.result() == expected
+
+
+def test_the_stream_does_not_end_before_anybody_has_come(name: str) -> None:
+    with Server(EXAMPLE, 2, ShmTransport(name)) as server:
+        learner = Worker(until_closed, server)
+        learner.wait_until_asleep()
+        assert learner.thread.is_alive()
+        with ShmClient(name, EXAMPLE) as client:
+            client.send(numbered(1))
+        assert learner.result() == [[1]]
+
+
+def test_the_stream_waits_for_as_many_producers_as_it_was_told(name: str) -> None:
+    with Server(EXAMPLE, 2, ShmTransport(name)) as server:
+        learner = Worker(until_closed, server, 2)
+        with ShmClient(name, EXAMPLE) as quick:
+            quick.send_batch(stacked([0, 1, 2]))
+        wait_until(lambda: not server.producers(), "the quick one has left")
+        learner.wait_until_asleep()
+        assert learner.thread.is_alive()
+        with ShmClient(name, EXAMPLE) as late:
+            late.send(numbered(3))
+        assert learner.result() == [[0, 1], [2, 3]]
+
+
+def test_the_stream_goes_on_while_one_producer_is_left(name: str) -> None:
+    with Server(EXAMPLE, 2, ShmTransport(name)) as server:
+        learner = Worker(until_closed, server, 2)
+        with ShmClient(name, EXAMPLE) as last:
+            with ShmClient(name, EXAMPLE) as first:
+                first.send(numbered(0))
+            wait_until(lambda: len(server.producers()) == 1, "the first one has left")
+            last.send_batch(stacked([1, 2]))
+        assert learner.result() == [[0, 1], [2]]
+
+
+def test_samples_of_this_process_are_part_of_the_stream(name: str) -> None:
+    with Server(EXAMPLE, 2, ShmTransport(name)) as server:
+        server.submit(numbered(0))
+        with ShmClient(name, EXAMPLE) as client:
+            client.send_batch(stacked([1, 2]))
+        assert until_closed(server) == [[0, 1], [2]]
+
+
+def test_a_second_stream_of_the_same_server_ends_with_its_own_producers(name: str) -> None:
+    with Server(EXAMPLE, 2, ShmTransport(name)) as server:
+        for epoch in range(3):
+            with ShmClient(name, EXAMPLE) as client:
+                client.send_batch(stacked([epoch, epoch, epoch]))
+            assert until_closed(server, epoch + 1) == [[epoch, epoch], [epoch]]
+
+
+def die_in_the_middle(pipe: Any, address: str) -> None:
+    """Send three samples, begin a fourth, and wait to be killed."""
+    client = ShmClient(address, EXAMPLE)
+    client.send_batch(stacked([0, 1, 2]))
+    client.reserve()
+    slot = client.reserve()
+    slot["x"][...] = 9
+    pipe.send("in the middle")
+    pipe.recv()
+
+
+def test_a_producer_that_was_killed_has_closed_too(name: str) -> None:
+    with (
+        Server(EXAMPLE, 2, ShmTransport(name)) as server,
+        start(die_in_the_middle, name, method="forkserver") as child,
+    ):
+        learner = Worker(until_closed, server)
+        child.expect("in the middle")
+        child.kill(signal.SIGKILL)
+        assert learner.result() == [[0, 1], [2]]
+
+
+# ---------------------------------------------------------------- with leases
+
+
+def test_the_iterator_itself_holds_no_leased_batch() -> None:
+    with Server(EXAMPLE, 2, num_buffers=3, lease=True) as server:
+        for i in range(6):
+            server.submit(numbered(i))
+        batches = server.dataset_iter()
+        assert numbers_of(next(batches).batch) == [0, 1]
+        server.submit(numbered(6), timeout=0)  # the ring was full: the first batch is free again
+        server.submit(numbered(7), timeout=0)
+        assert [numbers_of(next(batches).batch) for _ in range(3)] == [[2, 3], [4, 5], [6, 7]]
+
+
+def test_the_iterator_goes_on_after_too_many_batches_were_held() -> None:
+    with Server(EXAMPLE, 1, num_buffers=3, lease=True, lease_timeout=0.05) as server:
+        for i in range(3):
+            server.submit(numbered(i))
+        batches = server.dataset_iter()
+        held = [next(batches) for _ in range(3)]
+        with pytest.raises(BatchesHeldError):
+            next(batches)
+        held.clear()
+        server.submit(numbered(3))
+        assert numbers_of(next(batches).batch) == [3]

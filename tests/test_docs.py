@@ -1,0 +1,190 @@
+"""The documentation against the code: programs run, links lead somewhere, no name is missing.
+
+A ``python`` block that begins with ``# file: NAME.py`` is a program: it is saved under that name
+and run, with warnings as errors. Where the next block is ``text`` it shows what is printed, with
+``...`` for what differs from run to run. All other ``python`` blocks are pieces; they must parse.
+"""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import dataclasses
+import doctest
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import shm_echo
+from shm_echo import errors, metrics
+from tests.support import markdown
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [README, *DOCS]
+CASES = [(page, program) for page in PAGES for program in markdown.programs(page)]
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+# ---------------------------------------------------------------- what it shows
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with a short path: sockets go there, and their paths are limited."""
+    with tempfile.TemporaryDirectory(prefix="docs-") as path:
+        yield Path(path)
+
+
+@pytest.mark.parametrize(
+    ("page", "program"), CASES, ids=[f"{name_of(page)}:{program.file}" for page, program in CASES]
+)
+def test_a_program_runs_and_prints_what_the_page_shows(
+    page: Path, program: markdown.Program, folder: Path
+) -> None:
+    script = folder / program.file
+    script.write_text(program.text)
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", str(script)],
+        cwd=folder,
+        # So that no name of a server on the page meets another one on this machine.
+        env={**os.environ, "XDG_RUNTIME_DIR": str(folder), "PYTHONHASHSEED": "0"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), f"{name_of(page)}, line {program.line}"
+    if program.printed is not None:
+        same = doctest.OutputChecker().check_output(program.printed, done.stdout, doctest.ELLIPSIS)
+        assert same, f"{name_of(page)}, line {program.line}, prints\n{done.stdout}"
+
+
+def test_there_are_programs_to_run() -> None:
+    with_programs = {page.name for page, _ in CASES}
+    assert {"README.md", "getting-started.md", "zero-copy.md", "transports.md"} <= with_programs
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_piece_of_python_parses(page: Path) -> None:
+    for block in markdown.blocks(page):
+        if block.language == "python":
+            ast.parse(block.text, f"{name_of(page)}:{block.line}")
+
+
+# ---------------------------------------------------------------- what it points to
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=name_of)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    broken = []
+    for link in markdown.links(page):
+        if re.match(r"\w+://", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and anchor not in markdown.anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_file_that_is_named_exists(page: Path) -> None:
+    folders = "csrc|shm_echo|tests|examples|benchmarks|docs|\\.ci"
+    named = re.findall(rf"`((?:{folders})/[\w./-]*)`", markdown.prose(page))
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_the_site_lists_every_page_and_no_other() -> None:
+    listed = re.findall(r":\s+(\S+\.md)\s*$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(str(page.relative_to(ROOT / "docs")) for page in DOCS)
+
+
+# ---------------------------------------------------------------- what it says to type
+
+
+def test_the_readme_begins_with_the_command_for_the_demo_and_the_one_for_the_tests() -> None:
+    first, second = (b.text for b in markdown.blocks(README)[:2] if b.language == "sh")
+    assert re.fullmatch(r"[^\n]+/shm-echo demo\n", first)
+    assert re.fullmatch(r"[^\n]+/tox\n", second)
+
+
+def test_every_tox_environment_that_is_named_exists() -> None:
+    tox = configparser.ConfigParser()
+    tox.read(ROOT / "tox.ini")
+    sections = {section.partition(":")[2] for section in tox.sections()}
+    known = {env for section in sections for env in expand(section)}
+    missing = {
+        env
+        for page in PAGES
+        for names in re.findall(r"tox -e ([\w,-]+)", page.read_text())
+        for env in names.split(",")
+        if env not in known
+    }
+    assert missing == set()
+
+
+def expand(name: str) -> list[str]:
+    """``py3{10,11}-smoke`` as the names that it stands for."""
+    match = re.search(r"\{([\w,]*)\}", name)
+    if match is None:
+        return [name]
+    return [name.replace(match[0], choice) for choice in match[1].split(",")]
+
+
+def test_every_option_of_the_demo_that_is_named_exists() -> None:
+    usage = subprocess.run(
+        [sys.executable, "-m", "shm_echo.cli.main", "demo", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    lines = [line for page in PAGES for line in re.findall(r"shm-echo demo.*", page.read_text())]
+    options = {option for line in lines for option in re.findall(r"--[a-z-]+", line)}
+    assert {option for option in options if option not in usage} == set()
+
+
+# ---------------------------------------------------------------- what must not be missing
+
+
+def test_every_public_name_is_explained() -> None:
+    text = "\n".join(markdown.prose(page) for page in DOCS)
+    names = [name for name in shm_echo.__all__ if name != "__version__"]
+    assert [name for name in names if not re.search(rf"`{name}[`(.]", text)] == []
+
+
+def test_every_exception_has_its_section() -> None:
+    headings = re.findall(r"^### (\w+)$", (ROOT / "docs/errors.md").read_text(), re.MULTILINE)
+    assert sorted(headings) == sorted(errors.__all__)
+
+
+@pytest.mark.parametrize("record", ["SampleInfo", "HistSnapshot", "ProducerInfo"])
+def test_every_metric_has_its_row(record: str) -> None:
+    kind = getattr(metrics, record)
+    fields = getattr(kind, "_fields", None) or [field.name for field in dataclasses.fields(kind)]
+    text = (ROOT / "docs/metrics.md").read_text()
+    _, _, section = text.partition(f"\n## {record}\n")
+    rows = re.findall(r"^\| `(\w+)` \|", section.partition("\n## ")[0], re.MULTILINE)
+    assert rows == list(fields)
+
+
+def test_every_memory_order_tag_is_explained_and_every_explained_one_is_used() -> None:
+    sources = [*(ROOT / "csrc").glob("*.c"), *(ROOT / "csrc/include").rglob("*.h")]
+    used = {
+        tag
+        for source in sources
+        for tag in re.findall(r"SYNC ([a-z]+(?:-[a-z]+)*)", source.read_text())
+    } - {"tag"}  # "carries a SYNC tag"
+    headings = re.findall(r"^## (.+)$", (ROOT / "docs/memory-model.md").read_text(), re.MULTILINE)
+    explained = {tag for heading in headings for tag in heading.split(", ")}
+    assert used <= explained
+    assert {tag for tag in explained if re.fullmatch(r"[a-z-]+", tag)} <= used
