@@ -1,0 +1,100 @@
+"""The charts. matplotlib is imported only when one is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.report import si
+from harness.rounds import Series
+
+__all__ = ["bars", "lines", "whiskers"]
+
+_OURS, _PEER, _LIMIT = "#0b6e4f", "#8d99ae", "#d9a441"
+
+
+def _colour(name: str) -> str:
+    if name.startswith("shm-echo"):
+        return _OURS
+    return _LIMIT if name.startswith(("limit", "half")) else _PEER
+
+
+def bars(path: Path, results: dict[tuple[str, int], dict[str, Series]]) -> None:
+    """Samples/s: a panel per load and number of producers, a bar per contender, min..max on it."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    loads = list(dict.fromkeys(load for load, _ in results))
+    counts = list(dict.fromkeys(count for _, count in results))
+    figure, axes = pyplot.subplots(
+        len(counts),
+        len(loads),
+        figsize=(3.6 * len(loads) + 1.5, 2.6 * len(counts) + 0.6),
+        squeeze=False,
+        layout="constrained",
+        sharey=False,
+    )
+    names = list(dict.fromkeys(name for found in results.values() for name in found))
+    names.sort(key=lambda name: name.startswith("limit"))
+    for (load, count), found in results.items():
+        axis = axes[counts.index(count)][loads.index(load)]
+        for place, name in enumerate(names):
+            series = found.get(name)
+            if series is None:
+                continue
+            low, high = series.median - series.low, series.high - series.median
+            axis.barh(place, series.median, color=_colour(name), xerr=[[low], [high]])
+            axis.text(2, place, si(series.median), va="center", color="white", fontsize=8)
+        axis.set_xscale("log")
+        axis.set_xlim(left=1)
+        axis.set_yticks(range(len(names)), names if load == loads[0] else [""] * len(names))
+        axis.invert_yaxis()
+        axis.set_title(f"{load}, {count} producer{'s' if count > 1 else ''}", fontsize=10)
+        if count == counts[-1]:
+            axis.set_xlabel("samples/s (log)")
+        axis.grid(axis="x", alpha=0.3)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def whiskers(path: Path, title: str, x_label: str, spans: dict[str, tuple[float, float]]) -> None:
+    """A bar up to the first number of each pair, a thin line from there to the second."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axis = pyplot.subplots(figsize=(7, 0.5 * len(spans) + 1.2), layout="constrained")
+    for place, (name, (first, second)) in enumerate(spans.items()):
+        axis.barh(place, first, color=_colour(name), xerr=[[0.0], [max(0.0, second - first)]])
+        axis.text(1.1, place, f"{first:.1f}", va="center", color="white", fontsize=8)
+    axis.set_xscale("log")
+    axis.set_xlim(left=1)
+    axis.set_yticks(range(len(spans)), list(spans))
+    axis.invert_yaxis()
+    axis.set(title=title, xlabel=x_label)
+    axis.grid(axis="x", alpha=0.3)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def lines(
+    path: Path, title: str, x_label: str, y_label: str, curves: dict[str, list[tuple[float, float]]]
+) -> None:
+    """One curve per name, over a logarithmic x axis."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axis = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    for name, points in curves.items():
+        axis.plot(*zip(*points, strict=True), marker=".", label=name)
+    axis.set_xscale("log", base=2)
+    axis.set(title=title, xlabel=x_label, ylabel=y_label)
+    axis.set_ylim(bottom=0)
+    axis.grid(alpha=0.3)
+    axis.legend()
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)

@@ -1,0 +1,100 @@
+"""Plain-text tables, and the one that every benchmark ends with: target, measured, met."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.rounds import Series
+
+__all__ = ["Target", "machine", "print_table", "print_targets", "short", "si", "span"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What was aimed for.
+
+    Attributes:
+        what: in words.
+        bound: the number.
+        measured: what came out; None when it was not measured in this run.
+        unit: behind both numbers.
+        at_least: whether more is better.
+        undisturbed: the same from the best round of each side, for a machine that is shared; it is
+            shown, and decides nothing.
+    """
+
+    what: str
+    bound: float
+    measured: float | None
+    unit: str
+    at_least: bool
+    undisturbed: float | None = None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether it was reached; None when it was not measured."""
+        if self.measured is None:
+            return None
+        return self.measured >= self.bound if self.at_least else self.measured <= self.bound
+
+
+def si(number: float) -> str:
+    """Three digits and k or M."""
+    for factor, letter in ((1e6, "M"), (1e3, "k")):
+        if number >= factor:
+            return f"{number / factor:.3g}{letter}" if number < 1e9 else f"{number / 1e6:,.0f}M"
+    return f"{number:.3g}"
+
+
+def short(number: float) -> str:
+    """Three digits, or all that stand before the point."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+
+
+def span(series: Series) -> str:
+    """``median (min..max)``."""
+    return f"{short(series.median)} ({short(series.low)}..{short(series.high)})"
+
+
+def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as they need to be; the first left-aligned, the others right-aligned."""
+    widths = [max(len(line[i]) for line in (head, *rows)) for i in range(len(head))]
+    print(f"\n{title}")
+    for line in (head, ["-" * width for width in widths], *rows):
+        cells = [line[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
+        print("  ".join(cells).rstrip())
+
+
+def print_targets(targets: Sequence[Target]) -> None:
+    """The verdict."""
+    rows = []
+    for target in targets:
+        sign = ">=" if target.at_least else "<="
+        numbers = [
+            "-" if number is None else f"{short(number)} {target.unit}"
+            for number in (target.measured, target.undisturbed)
+        ]
+        verdict = {True: "yes", False: "NO", None: "not measured"}[target.met]
+        rows.append([target.what, f"{sign} {target.bound:g} {target.unit}", *numbers, verdict])
+    head = ["", "target", "measured", "best rounds", "met"]
+    if all(target.undisturbed is None for target in targets):
+        head, rows = head[:3] + head[4:], [row[:3] + row[4:] for row in rows]
+    print_table("Targets", head, rows)
+
+
+def machine() -> str:
+    """The machine, its load included: other programs make all numbers smaller, ratios less so."""
+    model = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    return (
+        f"{model}, {len(os.sched_getaffinity(0))} CPUs, load average {os.getloadavg()[0]:.1f}; "
+        f"Linux {platform.release()}, Python {platform.python_version()}"
+    )
