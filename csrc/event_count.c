@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "shm_echo/ring.h" /* for the fault steps alone */
+
 /* Not FUTEX_PRIVATE: the sleepers are in other processes. */
 static long futex(she_atomic32 *word, int op, uint32_t value, const struct timespec *timeout) {
     return syscall(SYS_futex, (uint32_t *)word, op, value, timeout, NULL, 0);
@@ -46,7 +48,9 @@ static bool count_on(she_event_count *ec) {
 }
 
 void she_ec_signal(she_event_count *ec) {
-    if (count_on(ec))
+    bool slept = count_on(ec);
+    SHE_FAULT(SHE_STEP_SIGNAL_COUNTED);
+    if (slept)
         futex(&ec->word, FUTEX_WAKE, INT_MAX, NULL);
 }
 

@@ -197,7 +197,7 @@ bool she_process_gone(int pidfd);
 
 /* ---- test builds ------------------------------------------------------------------------------ */
 
-/* With SHE_FAULTS the steps of claim, commit and abort call a hook, which may stop or kill. */
+/* With SHE_FAULTS the steps of claim, commit, abort and signal call a hook, which may stop or kill. */
 #ifdef SHE_FAULTS
 extern void (*she_fault_hook)(int step);
 #define SHE_FAULT(step) \
@@ -221,6 +221,7 @@ enum she_fault_step {
     SHE_STEP_COMMIT_BATON,    /* it is ours to wake the consumer or to pass that on */
     SHE_STEP_COMMIT_PASSED,   /* passed on, not looked at again */
     SHE_STEP_COMMIT_SIGNAL,   /* the batch is complete, no signal yet */
+    SHE_STEP_SIGNAL_COUNTED,  /* an event count counted on, its sleepers not yet woken */
     SHE_STEP_ABORT_START,
     SHE_STEP_ABORT_HOLE,      /* the hole is there, its generation not bumped */
     SHE_STEP_ABORT_BUMPED,    /* bumped, nobody woken */

@@ -1,0 +1,121 @@
+/* What ring_protocol.pml is made of: its parameters, the shared words, the event counts, what the checks
+ * know, and what a step is. */
+#ifndef P
+#define P 2             /* producers */
+#endif
+#ifndef SENDS
+#define SENDS 2         /* samples of producer 0, by all who have had its id together */
+#endif
+#ifndef OTHERS
+#define OTHERS SENDS    /* of each other producer; at most SENDS */
+#endif
+#ifndef BS
+#define BS 2            /* batch_size */
+#endif
+#ifndef NB
+#define NB 2            /* num_buffers */
+#endif
+#ifndef BURST
+#define BURST 1         /* slots that are claimed before the first is committed; 2: send_batch */
+#endif
+#ifndef CRASHES
+#define CRASHES 0       /* deaths, at most; a new producer gets the id */
+#endif
+#ifndef BYES
+#define BYES 0          /* clean goodbyes between two samples, at most; a new producer gets the id */
+#endif
+#ifndef ABORTS
+#define ABORTS 0        /* aborted claims, at most */
+#endif
+#ifndef SEALS
+#define SEALS 0         /* flushes, at most */
+#endif
+#ifndef UNDOS
+#define UNDOS 0         /* flushes that time out and are undone, at most */
+#endif
+#ifndef KEEP
+#define KEEP 0          /* batches that the learner keeps for good, with LEASE */
+#endif
+#ifndef MUTATE
+#define MUTATE 0        /* a known mistake, by its number in README.md */
+#endif
+/* Also -DLEASE: batches are released when the learner drops them, by another thread, in any order.
+ * -DWAIT: producers end with client.wait(). -DTHREADS: producers 0 and 1 are threads of one process.
+ * -DEITHER: the consumer clears `awaited` when it likes, not just when it has slept. */
+
+#define CAP (BS * NB)
+#define QUOTA(p) (p == 0 -> SENDS : OTHERS)
+#define CONSUMER 3      /* its bit in the sets of sleepers; the producers have theirs from 0 */
+
+/* The state word: lap << 5 | owner << 3 | state. */
+#define FREE 0
+#define CLAIMED 1
+#define COMMITTED 2
+#define HOLE 3
+#define SKIP 4
+#define NOBODY 3        /* an owner that nobody is: mutation 23 */
+#define WORD(l, o, s) (((l) << 5) | ((o) << 3) | (s))
+#define LAP(x) ((x) >> 5)
+#define STATE(x) ((x) & 7)
+#define VACANT(x) (STATE(x) == FREE || STATE(x) == HOLE)
+#define FINISHED(x, l) (LAP(x) == (l) && (STATE(x) == COMMITTED || STATE(x) == SKIP))
+
+byte word[CAP];
+byte half1[CAP], half2[CAP];      /* a sample is written in two halves, so that a torn one shows */
+byte W, hole_gen, awaited, taken_cursor;
+
+/* Event counts. Only one thing is ever asked of the count: has it moved since I read it? So it is kept
+ * as the set of those whose ticket still holds, which is exact and takes far fewer states. `queue` is
+ * the kernel's: who sleeps in futex_wait and has not been woken. */
+#define SPACE 0
+#define DATA 1
+#define TAKEN 2
+byte holds[3], queue[3];
+bool sleeper[3];                  /* the sleeper bit */
+#define ME (1 << me)
+#define ASLEEP(ec) (queue[ec] & ME)
+#define TICKET(ec) holds[ec] = holds[ec] | ME; t = sleeper[ec]
+#define DROP(ec) holds[ec] = holds[ec] & ~ME; t = false
+#define HOLDS(ec) (MUTATE == 4 || (holds[ec] & ME))
+#define SLEEP(step, ec, look_again) \
+  step(if :: HOLDS(ec) && (MUTATE == 4 || sleeper[ec] == t) -> sleeper[ec] = true :: else -> DROP(ec); goto look_again fi); \
+  step(if :: HOLDS(ec) -> DROP(ec); queue[ec] = queue[ec] | ME :: else -> DROP(ec); goto look_again fi)
+#define BUMP(ec) t = sleeper[ec]; sleeper[ec] = false; holds[ec] = 0
+#define WAKE(ec) queue[ec] = (MUTATE == 6 -> queue[ec] : (MUTATE == 15 -> queue[ec] & (queue[ec] - 1) : 0))
+#define SIGNAL(step, ec, next) \
+  step(BUMP(ec); if :: t -> t = false :: else -> goto next fi); step(WAKE(ec); goto next)
+
+/* What only the checks know. */
+#define VAL(p, k) ((p) * SENDS + (k) + 1)
+#define BIT(v) (1 << ((v) - 1))
+#define LATER(v) ((((1 << SENDS) - 1) << ((((v) - 1) / SENDS) * SENDS)) & ~((BIT(v) << 1) - 1))
+#define WHOLE(s) (half1[s] != 0 && half1[s] == half2[s])
+short sent, got;                  /* samples committed, samples handed to the learner */
+bool refilled;                    /* a hole has been refilled: the order of claims is off */
+bool done[P];
+byte wants[P];                    /* the end of the last sample committed, for client.wait() */
+
+byte crashes, byes, aborts, seals, undos;
+byte seen[P];                     /* by owner: hole_gen when a scan found no hole */
+bool gone[P], at_rest[P];         /* owners that are dead or have said goodbye; their threads */
+byte batch, looked;               /* the consumer's next batch; how far in it all words are finished */
+bool sealing;                     /* it is to end this batch early */
+
+#define STEP(...) atomic { __VA_ARGS__ }     /* in the server's process: if that dies, all is over */
+#ifdef THREADS
+#define OWNER (me / 2)
+#define AT_REST(o) (o == 0 -> (at_rest[0] || done[0]) && (at_rest[1] || done[1]) : at_rest[2])
+#define LIVE !gone[OWNER]
+#define DIE atomic { gone[OWNER] || crashes < CRASHES -> if :: LIVE -> crashes++ :: else -> skip fi; LEAVE }
+#else
+#define OWNER me
+#define AT_REST(o) true
+#define LIVE true
+#define DIE atomic { crashes < CRASHES -> crashes++; LEAVE }
+#endif
+#define MORTAL(...) if :: atomic { LIVE -> __VA_ARGS__ } :: DIE fi
+#define LEAVE \
+  gone[OWNER] = true; at_rest[me] = true; \
+  queue[SPACE] = queue[SPACE] & ~ME; queue[TAKEN] = queue[TAKEN] & ~ME; DROP(SPACE); DROP(TAKEN); \
+  k = k + held; held = 0; at[0] = 0; at[BURST-1] = 0; w = 0; x = 0; i = 0; g = 0; n = 0; claimed = false; \
+  goto left

@@ -1,0 +1,18 @@
+#!/bin/sh
+# run.sh LABEL WRAPPER ARGUMENTS PROGRAM...: run test programs one after the other and sum up.
+# Each ends with 0 (passed), 77 (skipped) or anything else (failed); all of them are run.
+label=$1 wrapper=$2 arguments=$3
+shift 3
+passed=0 skipped=0 failed=
+for program; do
+    # Wrapper and arguments are lists of words.
+    # shellcheck disable=SC2086
+    $wrapper "$program" $arguments
+    case $? in
+    0) passed=$((passed + 1)) ;;
+    77) skipped=$((skipped + 1)) ;;
+    *) failed="$failed ${program##*/}" ;;
+    esac
+done
+echo "$label: $passed passed, $skipped skipped, failed:${failed:- none}"
+[ -z "$failed" ] && [ "$passed" -gt 0 ]
