@@ -88,12 +88,15 @@ static int sleep_until_ready(she_consumer *c, int64_t timeout_ns) {
             return SHE_OK;
         if (she_load32_acquire(&h->closed)) /* SYNC closed */
             return SHE_CLOSED;
+        SHE_FAULT(SHE_STEP_WAIT_LOOKED);
         /* SYNC awaited: say what we wait for, then look once more; its committer writes the state
          * word, then reads this. In one total order at least one of us sees the other. */
         before = c->looked;
         she_store_seq(&h->awaited, c->next_batch * c->ring->batch_size + before + 1);
+        SHE_FAULT(SHE_STEP_WAIT_AWAITED);
         (void)she_ready(c);
     } while (c->looked != before); /* it came meanwhile: now we wait for another one, or for none */
+    SHE_FAULT(SHE_STEP_WAIT_SLEEP);
     int woken = she_ec_wait(&h->data, ticket, timeout_ns);
     /* Relaxed: a committer that reads the old value only looks, and signals, in vain. */
     she_store_relaxed(&h->awaited, 0);

@@ -198,6 +198,7 @@ static void pass_baton(she_ring *ring, uint64_t position) {
             she_ec_signal(&h->data);
             return;
         }
+        SHE_FAULT(SHE_STEP_COMMIT_CHOSEN);
         /* SYNC awaited: written, then the state word read; the committer of `next` writes its state
          * word, then reads this. In one total order at least one of us sees the other. */
         if (!she_cas_seq(&h->awaited, position + 1, next + 1))

@@ -141,6 +141,14 @@ def expand(name: str) -> list[str]:
     return [name.replace(match[0], choice) for choice in match[1].split(",")]
 
 
+def test_every_make_target_that_is_named_exists() -> None:
+    phony = re.search(r"^\.PHONY: (.+)$", (ROOT / "csrc/tests/Makefile").read_text(), re.MULTILINE)
+    assert phony is not None
+    texts = [page.read_text() for page in (*PAGES, ROOT / "tox.ini")]
+    named = {name for text in texts for name in re.findall(r"make -C csrc/tests (\w+)", text)}
+    assert named - set(phony[1].split()) == set()
+
+
 def test_every_option_of_the_demo_that_is_named_exists() -> None:
     usage = subprocess.run(
         [sys.executable, "-m", "shm_echo.cli.main", "demo", "--help"],

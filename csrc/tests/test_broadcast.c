@@ -177,6 +177,18 @@ CASE(a_version_stays_readable_while_the_next_one_is_written) {
     cast_close(&c);
 }
 
+CASE(a_buffer_is_marked_as_unfinished_as_long_as_it_is_written) {
+    cast c;
+    cast_open(&c, 64);
+    for (uint64_t version = 1; version <= 7; version++) {
+        CHECK_EQ(she_bcast_begin(c.bcast), version);
+        CHECK_EQ(she_load_relaxed(&c.bcast->header->sequence[version % 3]), 2 * version - 1);
+        she_bcast_end(c.bcast, version);
+        CHECK_EQ(she_load_relaxed(&c.bcast->header->sequence[version % 3]), 2 * version);
+    }
+    cast_close(&c);
+}
+
 CASE(a_reader_that_is_overtaken_is_told_to_try_again) {
     cast c;
     uint8_t to[64];

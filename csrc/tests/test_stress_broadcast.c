@@ -9,7 +9,7 @@
 #include "shm_echo/broadcast.h"
 
 #define FOREVER (INT64_C(3600) * 1000000000)
-#define PAYLOAD UINT64_C(1000)
+#define PAYLOAD UINT64_C(16000) /* long enough to be overtaken while copying it */
 #define READERS 3
 
 static const uint8_t digest[32] = {4, 2};

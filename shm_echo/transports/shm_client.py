@@ -307,8 +307,12 @@ class ShmClient:
 
     def __del__(self) -> None:
         if not self._closed and not self._sender.retired:
-            warnings.warn(f"{self!r} was not closed", ResourceWarning, stacklevel=2, source=self)
-            self.close()
+            try:
+                warnings.warn(
+                    f"{self!r} was not closed", ResourceWarning, stacklevel=2, source=self
+                )
+            finally:  # where warnings are errors, too
+                self.close()
 
     def __repr__(self) -> str:
         return f"<ShmClient of {self.address}{', closed' if self._closed else ''}>"

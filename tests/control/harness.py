@@ -244,6 +244,15 @@ def open_fds() -> set[int]:
     return {int(fd) for fd in listed if os.path.lexists(f"/proc/self/fd/{fd}")}
 
 
+def descriptor_links(pid: int | str) -> list[str]:
+    """What the open descriptors of a process refer to, in the words of /proc."""
+    links = []
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):  # closed in the meantime
+            links.append(os.readlink(f"/proc/{pid}/fd/{name}"))
+    return links
+
+
 @contextlib.contextmanager
 def fake_server(path: str, *words: bytes, close: bool = True) -> Iterator[socket.socket]:
     """Something that is not a control server: it says its words to whoever connects."""

@@ -20,6 +20,7 @@ from tests.control.harness import (
     WATCHDOG,
     Program,
     Recorder,
+    descriptor_links,
     eventually,
     process_state,
     readable,
@@ -45,8 +46,7 @@ for line in sys.stdin:
 def sockets_of(pid: int) -> int:
     """How many sockets, pidfds, epoll and event descriptors a process has open."""
     kinds = ("socket:", "anon_inode:", "pidfd:")
-    links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
-    return sum(link.startswith(kinds) for link in links)
+    return sum(link.startswith(kinds) for link in descriptor_links(pid))
 
 
 def wait_for_end_of_stream(connection: Connection) -> None:

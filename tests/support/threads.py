@@ -42,8 +42,8 @@ class Worker:
     def wait_until_asleep(self) -> None:
         """Wait until the thread is blocked, or done.
 
-        The kernel's word for it: a thread that merely waits for the interpreter lock looks the same,
-        so it has to be found asleep several times in a row. A test must be right either way.
+        The kernel's word for it: a thread that merely waits for the interpreter lock looks the
+        same, so it has to be found asleep several times in a row. A test must be right either way.
         """
         stat = Path(f"/proc/self/task/{self.thread.native_id}/stat")
         asleep = 0

@@ -197,7 +197,8 @@ bool she_process_gone(int pidfd);
 
 /* ---- test builds ------------------------------------------------------------------------------ */
 
-/* With SHE_FAULTS the steps of claim, commit, abort and signal call a hook, which may stop or kill. */
+/* With SHE_FAULTS the steps of claim, commit, abort, signal and wait call a hook, which may stop, kill
+ * or do what another process would do in that very moment. */
 #ifdef SHE_FAULTS
 extern void (*she_fault_hook)(int step);
 #define SHE_FAULT(step) \
@@ -219,13 +220,17 @@ enum she_fault_step {
     SHE_STEP_COMMIT_START,
     SHE_STEP_COMMITTED,       /* committed, nobody told */
     SHE_STEP_COMMIT_BATON,    /* it is ours to wake the consumer or to pass that on */
+    SHE_STEP_COMMIT_CHOSEN,   /* the next one to be awaited is found, not passed on yet */
     SHE_STEP_COMMIT_PASSED,   /* passed on, not looked at again */
     SHE_STEP_COMMIT_SIGNAL,   /* the batch is complete, no signal yet */
     SHE_STEP_SIGNAL_COUNTED,  /* an event count counted on, its sleepers not yet woken */
     SHE_STEP_ABORT_START,
     SHE_STEP_ABORT_HOLE,      /* the hole is there, its generation not bumped */
     SHE_STEP_ABORT_BUMPED,    /* bumped, nobody woken */
-    SHE_STEP_COUNT
+    SHE_STEP_COUNT,           /* the consumer's follow: if that dies, all is over */
+    SHE_STEP_WAIT_LOOKED,     /* not ready, and nobody knows yet what is awaited */
+    SHE_STEP_WAIT_AWAITED,    /* said what is awaited, not looked again */
+    SHE_STEP_WAIT_SLEEP,      /* looked again: goes to sleep */
 };
 
 #endif

@@ -1,0 +1,283 @@
+"""Clients, slots, servers and leases that cross a fork: what the child may do, and what it must not.
+
+The child never shares its parent's claim identity: it attaches anew, and nothing that it does or
+that happens to it changes what its parent holds.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from shm_echo import ConnectionClosedError, Server, ShmClient, ShmTransport
+from shm_echo.errors import ForkedHandleError
+from shm_echo.transports.slot import Slot
+from tests.faults.roles import attach
+from tests.support.processes import Child, start
+from tests.support.samples import Maker, example
+from tests.support.waiting import WATCHDOG, wait_until
+
+PARENT, CHILD, GRANDCHILD = Maker(1), Maker(2), Maker(3)
+
+pytestmark = pytest.mark.usefixtures("shm_unchanged")
+
+
+@pytest.fixture
+def server(name: str) -> Iterator[Server]:
+    """A server that hands out one sample at a time and has room for four."""
+    with Server(
+        example(), 1, ShmTransport(name), num_buffers=4, publishes={"w": np.zeros(2)}
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: Server, name: str) -> Iterator[ShmClient]:
+    with attach(name) as attached:
+        yield attached
+
+
+def take(server: Server) -> tuple[int, int]:
+    """The next sample: who made it, and its number."""
+    sample = server.sample(timeout=WATCHDOG)
+    assert sample is not None
+    return int(sample.batch["producer"][0]), int(sample.batch["sequence"][0])
+
+
+def finished(child: Child) -> bool:
+    return child.wait() == 0
+
+
+def wait_for_pids(server: Server, *pids: int) -> None:
+    wait_until(lambda: {p.pid for p in server.producers()} == set(pids), f"{pids} are attached")
+
+
+# ---------------------------------------------------------------- first use in the child
+
+
+def use_then_stay(pipe: Any, client: ShmClient, use: Callable[[ShmClient], Any]) -> None:
+    use(client)
+    pipe.send("used")
+    pipe.recv()
+    client.close()
+
+
+def reserve_and_commit(client: ShmClient) -> None:
+    with client.reserve() as slot:
+        CHILD.write(slot, 0)
+
+
+USES: dict[str, Callable[[ShmClient], Any]] = {
+    "send": lambda client: client.send(CHILD.sample(0)),
+    "send_batch": lambda client: client.send_batch(CHILD.batch(0, 1)),
+    "reserve": reserve_and_commit,
+}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_a_child_attaches_anew_on_first_use_and_its_parent_goes_on(
+    server: Server, client: ShmClient, use: Callable[[ShmClient], Any]
+) -> None:
+    client.send(PARENT.sample(0))
+    (before,) = server.producers()
+    with start(use_then_stay, client, use) as child:
+        child.expect("used")
+        client.send(PARENT.sample(1))
+        parent, other = server.producers()
+        assert (parent.id, parent.pid, parent.samples) == (before.id, os.getpid(), 2)
+        assert (other.pid, other.samples) == (child.pid, 1)
+        assert other.id != parent.id
+        assert [take(server) for _ in range(3)] == [(1, 0), (2, 0), (1, 1)]
+        child.say("close")
+        assert finished(child)
+    wait_for_pids(server, os.getpid())
+    client.send(PARENT.sample(2))
+    assert take(server) == (1, 2)
+
+
+def read_and_wait(client: ShmClient) -> None:
+    client.wait(timeout=WATCHDOG)  # it has sent nothing, whatever its parent has
+    version, value = client.latest() or (0, {})
+    assert (version, value["w"].tolist()) == (1, [1.0, 2.0])
+    assert client.wait_for(1, timeout=WATCHDOG) == 1
+
+
+def test_a_child_can_read_what_is_published_and_waits_for_its_own_samples_only(
+    server: Server, client: ShmClient
+) -> None:
+    client.send(PARENT.sample(0))
+    server.publish({"w": np.array([1.0, 2.0])})
+    with start(use_then_stay, client, read_and_wait) as child:
+        child.expect("used")
+        child.say("close")
+        assert finished(child)
+
+
+def use_in_threads(client: ShmClient) -> None:
+    makers = [Maker(10 + n) for n in range(4)]
+    threads = [threading.Thread(target=client.send, args=(maker.sample(0),)) for maker in makers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_threads_of_a_child_that_use_the_client_at_once_attach_once(
+    server: Server, client: ShmClient
+) -> None:
+    with start(use_then_stay, client, use_in_threads) as child:
+        child.expect("used")
+        wait_for_pids(server, os.getpid(), child.pid)
+        assert len(server.producers()) == 2
+        assert sorted(take(server) for _ in range(4)) == [(10 + n, 0) for n in range(4)]
+
+
+def fork_again(pipe: Any, client: ShmClient) -> None:
+    client.send(CHILD.sample(0))
+    with start(use_then_stay, client, lambda c: c.send(GRANDCHILD.sample(0))) as grandchild:
+        grandchild.expect("used")
+        client.send(CHILD.sample(1))
+        pipe.send(grandchild.pid)
+        pipe.recv()
+        grandchild.say("close")
+        assert grandchild.wait() == 0
+    client.close()
+
+
+def test_a_grandchild_attaches_anew_too(server: Server, client: ShmClient) -> None:
+    with start(fork_again, client, daemon=False) as child:
+        grandchild = child.hear()
+        wait_for_pids(server, os.getpid(), child.pid, grandchild)
+        assert [take(server) for _ in range(3)] == [(2, 0), (3, 0), (2, 1)]
+        child.say("close")
+        assert finished(child)
+    wait_for_pids(server, os.getpid())
+
+
+# ---------------------------------------------------------------- slots and ends
+
+
+def misuse_slot(pipe: Any, slot: Slot) -> None:
+    """Try in every way to end the claim of the parent."""
+    with pytest.raises(ValueError, match="read-only"):
+        slot["payload"][:] = 0
+    with pytest.raises(ConnectionClosedError):
+        slot.commit()
+    slot.abort()
+    with slot:
+        pass
+    del slot
+    gc.collect()
+    pipe.send("done")
+    pipe.recv()
+    sys.exit(0)  # in good order, with finalizers
+
+
+def test_a_slot_of_the_parent_is_neither_committed_nor_given_back_by_its_child(
+    server: Server, client: ShmClient
+) -> None:
+    with client.reserve() as slot:
+        PARENT.write(slot, 7)
+        with start(misuse_slot, slot) as child:
+            child.expect("done")
+            assert [p.held for p in server.producers()] == [1]
+            child.say("exit")
+            assert finished(child)
+        assert [p.held for p in server.producers()] == [1]
+        with pytest.raises(TimeoutError):
+            server.sample(timeout=0)
+    assert take(server) == (1, 7)
+
+
+def be_forked_inside_reserve(pipe: Any, slot: Slot, client: ShmClient) -> None:
+    client.send(CHILD.sample(0))
+    pipe.send("sent")
+    pipe.recv()
+
+
+def test_the_death_of_a_child_takes_nothing_from_its_parent(
+    server: Server, client: ShmClient
+) -> None:
+    with client.reserve() as slot:
+        with start(be_forked_inside_reserve, slot, client) as child:
+            child.expect("sent")
+            child.end()
+        wait_for_pids(server, os.getpid())
+        assert [p.held for p in server.producers()] == [1]
+        PARENT.write(slot, 0)
+    assert [take(server), take(server)] == [(1, 0), (2, 0)]
+
+
+def close_unused(pipe: Any, client: ShmClient) -> None:
+    client.close()
+    with pytest.raises(ConnectionClosedError, match="is closed"):
+        client.send(CHILD.sample(0))
+    pipe.send("closed")
+
+
+def test_a_child_that_closes_an_inherited_client_closes_its_own_only(
+    server: Server, client: ShmClient
+) -> None:
+    with start(close_unused, client) as child:
+        child.expect("closed")
+        assert finished(child)
+    client.send(PARENT.sample(0))
+    assert take(server) == (1, 0)
+    assert [p.pid for p in server.producers()] == [os.getpid()]
+
+
+def use_after_parent(pipe: Any, client: ShmClient) -> None:
+    pipe.recv()
+    client.send(CHILD.sample(0))
+    client.close()
+
+
+def test_a_child_can_use_a_client_that_its_parent_has_closed_since(
+    server: Server, name: str
+) -> None:
+    with attach(name) as client, start(use_after_parent, client) as child:
+        client.close()
+        child.say("go")
+        assert take(server) == (2, 0)
+        assert finished(child)
+
+
+def test_a_fork_while_a_thread_of_the_parent_waits_for_room_disturbs_neither(
+    server: Server, client: ShmClient
+) -> None:
+    def send_six() -> None:
+        for n in range(6):
+            client.send(PARENT.sample(n))
+
+    thread = threading.Thread(target=send_six)
+    thread.start()
+    wait_until(lambda: server.producers()[0].blocked_seconds > 0, "the parent waits for room")
+    with start(use_then_stay, client, USES["send"]) as child:
+        came = [take(server) for _ in range(7)]
+        child.expect("used")
+    thread.join()
+    assert [n for who, n in came if who == 1] == list(range(6))
+    assert [n for who, n in came if who == 2] == [0]
+
+
+def use_without_server(pipe: Any, client: ShmClient) -> None:
+    pipe.recv()
+    with pytest.raises(ForkedHandleError, match="made before the fork, and attaching anew failed"):
+        client.send(CHILD.sample(0))
+    pipe.send("told")
+
+
+def test_a_child_that_cannot_attach_anew_is_told_why(name: str) -> None:
+    with Server(example(), 1, ShmTransport(name), num_buffers=2) as server, attach(name) as client:
+        with start(use_without_server, client) as child:
+            server.close()
+            child.say("go")
+            child.expect("told")
+            assert finished(child)

@@ -1,0 +1,114 @@
+"""The sweep: names in /dev/shm whose maker died between making and unlinking them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import posix_ipc
+import pytest
+
+from shm_echo import Server, ShmTransport
+from shm_echo.ring.segment import sweep
+from tests.support.numbered import EXAMPLE
+from tests.support.scripts import run_script
+
+SHM = Path("/dev/shm")
+
+
+def start_time(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+
+
+def ended_process() -> int:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    return child.pid
+
+
+@pytest.fixture
+def leave() -> Iterator[Callable[[str], Path]]:
+    """Puts a file into /dev/shm that is removed after the test, if nobody else did it."""
+    made: list[Path] = []
+
+    def make(middle: str) -> Path:
+        path = SHM / f"shm-echo-{middle}{secrets.token_hex(8)}"
+        path.touch(mode=0o600)
+        made.append(path)
+        return path
+
+    yield make
+    for path in made:
+        path.unlink(missing_ok=True)
+
+
+def test_the_name_of_a_process_that_has_ended_is_removed(leave: Callable[[str], Path]) -> None:
+    path = leave(f"{ended_process()}-12345-")
+    sweep()
+    assert not path.exists()
+
+
+def test_the_name_of_a_process_whose_number_is_used_again_is_removed(
+    leave: Callable[[str], Path],
+) -> None:
+    path = leave(f"{os.getpid()}-1-")  # there is such a process, and it began later
+    sweep()
+    assert not path.exists()
+
+
+def test_the_name_of_a_process_that_lives_is_left(leave: Callable[[str], Path]) -> None:
+    path = leave(f"{os.getpid()}-{start_time(os.getpid())}-")
+    sweep()
+    assert path.exists()
+
+
+@pytest.mark.parametrize("middle", ["", "x-1-", "1-2-3-", "12x-5-", "-1-2-"])
+def test_names_that_are_not_of_our_making_are_left(
+    leave: Callable[[str], Path], middle: str
+) -> None:
+    path = leave(middle)
+    sweep()
+    assert path.exists()
+
+
+@pytest.mark.parametrize("error", [posix_ipc.PermissionsError, posix_ipc.ExistentialError])
+def test_names_that_cannot_be_removed_disturb_nobody(
+    leave: Callable[[str], Path], error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another user's, or one that another server has swept at the same moment."""
+    paths = [leave(f"{ended_process()}-1-") for _ in range(2)]
+    refused = []
+
+    def unlink(name: str) -> None:
+        refused.append(name)
+        raise error(name)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(posix_ipc, "unlink_shared_memory", unlink)
+        assert sweep() == 0
+    assert {f"/{path.name}" for path in paths} <= set(refused) or not any(map(Path.exists, paths))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
+def test_a_stale_name_of_another_user_stops_no_server(leave: Callable[[str], Path]) -> None:
+    leave(f"{ended_process()}-1-")
+    printed = run_script(
+        """
+        import os, sys
+        from shm_echo.ring.segment import sweep
+
+        os.setresuid(65534, 65534, 65534)
+        print(sweep())
+        """
+    )
+    assert printed == "0\n"
+
+
+def test_a_server_that_starts_sweeps(leave: Callable[[str], Path], name: str) -> None:
+    path = leave(f"{ended_process()}-777-")
+    with Server(EXAMPLE, 2, ShmTransport(name)):
+        assert not path.exists()
