@@ -48,7 +48,8 @@ class SampleInfo(NamedTuple):
         samples_inserted_total: samples that producers committed, since the start; those of
             ``Server.submit`` are not counted.
         notify_count: batches completed, since the start.
-        cas_success_total: slots claimed, refilled holes among them (``detailed_metrics`` only, as below).
+        cas_success_total: slots claimed, refilled holes among them (``detailed_metrics`` only, as
+            below).
         cas_failure_total: claims lost to another producer at the same slot.
         reservation_retries_total: rounds of the claim loop that claimed nothing.
         drain_round: rounds of the drainer threads; empty where there are none.

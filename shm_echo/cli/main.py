@@ -21,7 +21,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Shared-memory pytree batches between the processes of one Linux host.",
     )
     parser.add_argument("--version", action="version", version=f"shm-echo {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
+    commands = parser.add_subparsers(
+        title="commands", required=True, metavar="COMMAND", dest="command"
+    )
     for command in _COMMANDS.values():
         command.add_parser(commands)
     args = parser.parse_args(argv)

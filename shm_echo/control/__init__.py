@@ -1,10 +1,16 @@
 """The control plane: small messages over a Unix socket between a server and its clients.
 
-From the bytes upwards: ``frames`` and ``codec`` (bytes to maps), ``messages`` (maps to frozen
-dataclasses), ``states`` and ``endpoint`` (who may say what when), ``handshake``: none of them
-touches a socket. ``peer`` knows the process at the other end, ``connection`` is the client,
-``listener`` the server. Services register with the server; nothing here knows what they do.
+From the bytes upwards, one idea to a file:
 
-This package imports its parts only where they are used, so that a process that speaks the
-protocol over an inherited descriptor never loads ``socket``.
+- without any I/O: ``frames`` (bytes to payloads), ``codec`` (payloads to maps), ``messages`` (maps
+  to checked dataclasses), ``states`` (who may say what when), ``endpoint`` (one end, all of these
+  together), ``handshake`` (from hello to welcome);
+- for both sides: ``address``, ``peer`` (the process at the other end), ``descriptors``;
+- the client: ``dial`` (reach a server), ``line`` (its end of the socket), ``connection``;
+- the server: ``listener`` (what a program holds), ``loop`` (its thread), ``socketfile`` and
+  ``door`` (who gets in), ``link`` (one connection), ``processes`` (their pidfds), ``sessions``
+  (what messages mean), ``service`` (the contract with those who offer something), ``forking``.
+
+Services register with a server; nothing here knows what they do. Nothing is imported before it is
+used, so that the protocol alone can run where there is no ``socket``.
 """

@@ -1,4 +1,4 @@
-"""Attach, send, kill: enough to see that the build for one Python works. Real processes throughout."""
+"""Attach, send, kill, with real processes: enough to see that a build for one Python works."""
 
 from __future__ import annotations
 
