@@ -69,16 +69,21 @@ with Server({_EXAMPLE}, batch_size=32, transport=ShmTransport(address)) as serve
 def start_up(code: str) -> tuple[float, float]:
     """Milliseconds from starting an interpreter on ``code`` until it has exited: elapsed, and CPU.
 
+    The least of three starts: other programs can only add to it.
+
     Raises:
         RuntimeError: it failed.
     """
-    start = time.perf_counter()
-    pid = os.posix_spawn(sys.executable, [sys.executable, "-c", code], os.environ)
-    _, status, used = os.wait4(pid, 0)
-    elapsed = time.perf_counter() - start
-    if status:
-        raise RuntimeError(f"python -c {code!r} failed with status {status}")
-    return elapsed * 1e3, (used.ru_utime + used.ru_stime) * 1e3
+    elapsed, cpu = [], []
+    for _ in range(3):
+        start = time.perf_counter()
+        pid = os.posix_spawn(sys.executable, [sys.executable, "-c", code], os.environ)
+        _, status, used = os.wait4(pid, 0)
+        elapsed.append((time.perf_counter() - start) * 1e3)
+        cpu.append((used.ru_utime + used.ru_stime) * 1e3)
+        if status:
+            raise RuntimeError(f"python -c {code!r} failed with status {status}")
+    return min(elapsed), min(cpu)
 
 
 def memory(number: int) -> tuple[float, float, float]:
@@ -131,7 +136,7 @@ def main() -> None:
             ]
         )
     print_table(
-        "Starting an interpreter and ending it",
+        "Starting an interpreter and ending it, the best of three in each round",
         ["", "ms", "min..max", "more than bare", "CPU ms", "more than bare"],
         rows,
     )

@@ -11,6 +11,7 @@ static const she_api table = {
     .blocked = she_blocked,
     .unblocked = she_unblocked,
     .commit = she_commit,
+    .commit_many = she_commit_many,
     .abort = she_abort,
     .drained = she_drained,
     .drain_wait = she_drain_wait,

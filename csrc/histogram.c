@@ -37,35 +37,27 @@ void she_hist_add(she_hist_totals *totals, const she_histogram *hist) {
         totals->bucket[i] += she_load_relaxed(&hist->bucket[i]);
 }
 
-static uint64_t percentile(const she_hist_totals *totals, const she_hist_totals *baseline,
-                           uint64_t count, uint32_t percent) {
-    uint64_t rank = (count * percent + 99) / 100, below = 0;
-    for (uint32_t i = 0; i < SHE_HIST_BUCKETS; i++) {
-        below += totals->bucket[i] - baseline->bucket[i];
-        if (below >= rank)
-            return upper_bound(i);
-    }
-    return 0;
-}
-
 void she_hist_summarise(const she_hist_totals *totals, const she_hist_totals *baseline,
                         she_hist_summary *out) {
+    static const uint32_t percents[] = {50, 90, 99};
+    uint64_t *const percentiles[] = {&out->p50_ns, &out->p90_ns, &out->p99_ns};
+    uint64_t count = 0, below = 0;
     *out = (she_hist_summary){0};
-    bool first = true;
-    for (uint32_t i = 0; i < SHE_HIST_BUCKETS; i++) {
+    for (uint32_t i = 0; i < SHE_HIST_BUCKETS; i++)
+        count += totals->bucket[i] - baseline->bucket[i];
+    out->count = count;
+    if (count == 0)
+        return;
+    out->mean_ns = (double)(totals->sum_ns - baseline->sum_ns) / (double)count;
+    for (uint32_t i = 0, next = 0; i < SHE_HIST_BUCKETS && below < count; i++) {
         uint64_t n = totals->bucket[i] - baseline->bucket[i];
         if (n == 0)
             continue;
-        if (first)
+        if (below == 0)
             out->min_ns = lower_bound(i);
-        first = false;
+        below += n;
+        for (; next < 3 && below >= (count * percents[next] + 99) / 100; next++)
+            *percentiles[next] = upper_bound(i);
         out->max_ns = upper_bound(i);
-        out->count += n;
     }
-    if (out->count == 0)
-        return;
-    out->mean_ns = (double)(totals->sum_ns - baseline->sum_ns) / (double)out->count;
-    out->p50_ns = percentile(totals, baseline, out->count, 50);
-    out->p90_ns = percentile(totals, baseline, out->count, 90);
-    out->p99_ns = percentile(totals, baseline, out->count, 99);
 }

@@ -216,7 +216,7 @@ static void pass_baton(she_ring *ring, uint64_t position) {
     }
 }
 
-int she_commit(she_producer *p, uint64_t position) {
+static int commit(she_producer *p, uint64_t position) {
     she_ring *ring = p->ring;
     uint64_t lap = position / ring->capacity;
     if (detailed(p))
@@ -227,11 +227,29 @@ int she_commit(she_producer *p, uint64_t position) {
                      she_word(lap, p->owner, SHE_COMMITTED)))
         return SHE_GIVEN_UP;
     SHE_FAULT(SHE_STEP_COMMITTED);
-    she_max_relaxed(&p->sent_end, position + 1);
     /* SYNC awaited: our state word is written, now read what the consumer waits for. */
     if (she_load_seq(&ring->header->awaited) == position + 1)
         pass_baton(ring, position);
     return SHE_OK;
+}
+
+int she_commit(she_producer *p, uint64_t position) {
+    uint64_t committed;
+    return she_commit_many(p, &position, 1, &committed);
+}
+
+int she_commit_many(she_producer *p, const uint64_t *positions, uint64_t n, uint64_t *committed) {
+    uint64_t end = 0;
+    int rc = SHE_OK;
+    for (*committed = 0; *committed < n; ++*committed) {
+        uint64_t position = positions[*committed];
+        if ((rc = commit(p, position)) != SHE_OK)
+            break;
+        if (position >= end)
+            end = position + 1;
+    }
+    she_max_relaxed(&p->sent_end, end);
+    return rc;
 }
 
 int she_abort(she_producer *p, uint64_t position) {

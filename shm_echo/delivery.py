@@ -60,7 +60,7 @@ class Delivery:
         self._lease_timeout = lease_timeout
         self._expects_producers = expects_producers
         self._histograms = Histograms(ring, self._consumer) if ring.config.detailed else None
-        self._turn = threading.Lock()
+        self._turn = threading.RLock()  # only its holder can release it
         self._closed = False
         self._submits = False
         self.sampler: threading.Thread | None = None  # who sampled last
@@ -86,10 +86,10 @@ class Delivery:
             copy: give private arrays, and free the ring's memory at once.
         """
         timeout = seconds("timeout", timeout)
-        receiver = self._receiver
-        if not self._turn.acquire(timeout=-1 if timeout is None else timeout):
-            raise TimeoutError(f"another thread was sampling for {timeout:g} s")
+        receiver, turn = self._receiver, self._turn
         try:
+            if not turn.acquire(timeout=-1 if timeout is None else timeout):
+                raise TimeoutError(f"another thread was sampling for {timeout:g} s")
             if self._closed:
                 return None
             self.sampler = threading.current_thread()
@@ -115,7 +115,12 @@ class Delivery:
                 receiver.release()
             return arrays, self.info()
         finally:
-            self._turn.release()
+            # Whether the turn was ours is left to the lock: an interrupt may come after it was
+            # taken and before anything else. Nothing of Python may run before it is let go.
+            try:  # noqa: SIM105
+                turn.release()
+            except RuntimeError:
+                pass
 
     def _stream_end(self, producers: int | None) -> Callable[[], bool] | None:
         if producers is None:

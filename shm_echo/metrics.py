@@ -108,24 +108,30 @@ class Histograms:
 
         self._ffi, self._lib = ffi, lib
         self._ring, self._consumer = ring, consumer
+        self._dwell = ffi.addressof(consumer, "dwell")
         self._since = {name: ffi.new("she_hist_totals *") for name in ("memcpy", "dwell")}
+        self._scratch, self._zero = ffi.new("she_hist_totals *"), ffi.new("she_hist_totals *")
+        self._summary = ffi.new("she_hist_summary *")
 
-    def _totals(self, name: str) -> Any:
-        totals = self._ffi.new("she_hist_totals *")
+    def _read(self, name: str, totals: Any) -> None:
+        self._ffi.memmove(totals, self._zero, self._ffi.sizeof("she_hist_totals"))
         if name == "memcpy":
             self._lib.she_memcpy_times(self._ring.pointer, self._consumer.last_owner, totals)
         else:
-            self._lib.she_hist_add(totals, self._ffi.addressof(self._consumer, "dwell"))
-        return totals
+            self._lib.she_hist_add(totals, self._dwell)
 
     def snapshot(self, name: str) -> HistSnapshot:
         """The summary of ``"memcpy"`` or ``"dwell"`` since the last reset."""
-        out = self._ffi.new("she_hist_summary *")
-        self._lib.she_hist_summarise(self._totals(name), self._since[name], out)
+        out = self._summary
+        self._read(name, self._scratch)
+        self._lib.she_hist_summarise(self._scratch, self._since[name], out)
+        if out.count == 0:
+            return NO_TIMES
         return HistSnapshot(
             out.count, out.min_ns, out.max_ns, out.mean_ns, out.p50_ns, out.p90_ns, out.p99_ns
         )
 
     def reset(self) -> None:
         """Count from now on."""
-        self._since = {name: self._totals(name) for name in self._since}
+        for name, totals in self._since.items():
+            self._read(name, totals)

@@ -18,6 +18,7 @@ typedef struct {
     uint64_t (*blocked)(she_producer *);
     void (*unblocked)(she_producer *, uint64_t);
     int (*commit)(she_producer *, uint64_t);
+    int (*commit_many)(she_producer *, const uint64_t *, uint64_t, uint64_t *);
     int (*abort)(she_producer *, uint64_t);
     int (*drained)(const she_producer *);
     int (*drain_wait)(she_producer *, int64_t);

@@ -121,6 +121,9 @@ static inline uint32_t she_claim_ticket(const she_producer *producer) {
 uint64_t she_blocked(she_producer *producer);
 void she_unblocked(she_producer *producer, uint64_t since_ns);
 int she_commit(she_producer *producer, uint64_t position);
+/* Commit n claims in this order; stops at the first that was given up. */
+int she_commit_many(she_producer *producer, const uint64_t *positions, uint64_t n,
+                    uint64_t *committed);
 int she_abort(she_producer *producer, uint64_t position);
 /* Has everything that this producer committed been handed out? SHE_OK, or SHE_FULL: not yet. */
 int she_drained(const she_producer *producer);

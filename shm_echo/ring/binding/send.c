@@ -269,9 +269,9 @@ PyObject *Sender_send_batch(Sender *self, PyObject *const *args, Py_ssize_t narg
         }
         if (start)
             api->copied(self->producer, api->now_ns() - start);
-        for (uint64_t i = 0; i < n && rc == SHE_OK; i++)
-            if ((rc = api->commit(self->producer, positions[i])) == SHE_OK)
-                sent++;
+        uint64_t committed;
+        rc = api->commit_many(self->producer, positions, n, &committed);
+        sent += committed;
     }
     self->busy--;
     Py_DECREF(list);
