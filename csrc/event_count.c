@@ -41,7 +41,8 @@ int she_ec_wait(she_event_count *ec, uint32_t ticket, int64_t timeout_ns) {
 /* Counts on, and tells whether somebody slept. */
 static bool count_on(she_event_count *ec) {
     uint32_t seen = she_load32_relaxed(&ec->word);
-    /* SYNC ec-signal: releases what made the condition true to whoever reads a later ticket. */
+    /* SYNC ec-signal: releases what made the condition true to whoever reads a later ticket.
+     * SYNC ec-sleep: finds the bit of a sleeper whose CAS came before, and fails that of one after. */
     while (!she_cas32_seq(&ec->word, &seen, (seen & ~1u) + 2u)) {
     }
     return seen & 1u;

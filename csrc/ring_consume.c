@@ -11,8 +11,10 @@ int she_consumer_open(she_ring *ring, she_consumer **out) {
         return SHE_E_MEMORY;
     c->ring = ring;
     c->taken_by = calloc(ring->max_producers + 1u, sizeof *c->taken_by);
-    if (!c->taken_by) {
-        free(c);
+    c->known = calloc(ring->num_buffers, sizeof *c->known);
+    c->known_own = calloc(ring->num_buffers, sizeof *c->known_own);
+    if (!c->taken_by || !c->known || !c->known_own) {
+        she_consumer_free(c);
         return SHE_E_MEMORY;
     }
     *out = c;
@@ -20,34 +22,22 @@ int she_consumer_open(she_ring *ring, she_consumer **out) {
 }
 
 void she_consumer_free(she_consumer *c) {
-    if (c)
-        free(c->taken_by);
+    if (!c)
+        return;
+    free(c->taken_by);
+    free(c->known);
+    free(c->known_own);
     free(c);
-}
-
-static uint64_t lap_of(const she_ring *ring, uint64_t batch) { return batch / ring->num_buffers; }
-
-/* Words of a batch lie in one piece: walk it in memory order where the order does not matter. */
-static she_atomic64 *batch_words(const she_ring *ring, uint64_t batch) {
-    return &ring->words[batch % ring->num_buffers * ring->word_lines * SHE_WORDS_PER_CACHE_LINE];
-}
-
-static bool is(uint64_t word, uint64_t lap, enum she_state state) {
-    return she_word_anon(word) == she_word(lap, 0, state);
-}
-
-static bool finished(uint64_t word, uint64_t lap) {
-    return is(word, lap, SHE_COMMITTED) || is(word, lap, SHE_SKIP);
 }
 
 /* A finished word stays finished until this consumer releases it, so the look goes on where the last
  * one stopped. */
 int she_ready(she_consumer *c) {
     she_ring *ring = c->ring;
-    uint64_t lap = lap_of(ring, c->next_batch), first = c->next_batch * ring->batch_size;
+    uint64_t lap = she_lap_of(ring, c->next_batch), first = c->next_batch * ring->batch_size;
     /* SYNC slot-commit: acquires the bytes of each sample that is found committed. */
     while (c->looked < ring->batch_size &&
-           finished(she_load_seq(she_state_word(ring, first + c->looked)), lap))
+           she_finished(she_load_seq(she_state_word(ring, first + c->looked)), lap))
         c->looked++;
     return c->looked == ring->batch_size ? SHE_OK : SHE_FULL;
 }
@@ -122,9 +112,9 @@ int she_ready_wait(she_consumer *c, int64_t timeout_ns) {
 /* A sealed batch may have gaps where a claim was given up: close them, in order, row by row. Nobody
  * else touches these rows: a skipped slot is claimed by nobody, a committed one is ours. */
 static uint64_t compact(she_ring *ring, uint64_t batch) {
-    uint64_t lap = lap_of(ring, batch), first = batch * ring->batch_size, kept = 0;
+    uint64_t lap = she_lap_of(ring, batch), first = batch * ring->batch_size, kept = 0;
     for (uint64_t i = 0; i < ring->batch_size; i++) {
-        if (!is(she_load_relaxed(she_state_word(ring, first + i)), lap, SHE_COMMITTED))
+        if (!she_is(she_load_relaxed(she_state_word(ring, first + i)), lap, SHE_COMMITTED))
             continue;
         if (kept != i)
             for (uint32_t leaf = 0; leaf < ring->num_leaves; leaf++)
@@ -137,13 +127,13 @@ static uint64_t compact(she_ring *ring, uint64_t batch) {
 
 void she_take(she_consumer *c, uint64_t *batch, uint64_t *samples) {
     she_ring *ring = c->ring;
-    uint64_t b = c->next_batch, first = b * ring->batch_size, lap = lap_of(ring, b);
+    uint64_t b = c->next_batch, first = b * ring->batch_size, lap = she_lap_of(ring, b);
     uint64_t now = ring->stamps ? she_now_ns() : 0;
     uint64_t committed = 0;
     for (uint64_t i = 0; i < ring->batch_size; i++) {
         /* Relaxed: she_ready acquired these words, and nobody else changes them now. */
         uint64_t word = she_load_relaxed(she_state_word(ring, first + i));
-        if (!is(word, lap, SHE_COMMITTED))
+        if (!she_is(word, lap, SHE_COMMITTED))
             continue;
         uint32_t owner = she_word_owner(word);
         if (owner <= ring->max_producers) /* a word is never trusted as an index */
@@ -159,6 +149,7 @@ void she_take(she_consumer *c, uint64_t *batch, uint64_t *samples) {
     else
         compact(ring, b);
     c->taken_total += committed;
+    c->known[b % ring->num_buffers] = c->known_own[b % ring->num_buffers] = 0;
     c->next_batch++;
     c->looked = 0;
     c->sealed = false;
@@ -170,8 +161,8 @@ void she_take(she_consumer *c, uint64_t *batch, uint64_t *samples) {
 }
 
 void she_release(she_ring *ring, uint64_t batch) {
-    she_atomic64 *words = batch_words(ring, batch);
-    uint64_t fresh = she_word(lap_of(ring, batch) + 1, 0, SHE_FREE);
+    she_atomic64 *words = she_batch_words(ring, batch);
+    uint64_t fresh = she_word(she_lap_of(ring, batch) + 1, 0, SHE_FREE);
     /* SYNC slot-free: releases the learner's last read of these rows to the next claimer. */
     for (uint64_t i = 0; i < ring->word_lines * SHE_WORDS_PER_CACHE_LINE; i++)
         she_store_release(&words[i], fresh);
@@ -180,8 +171,8 @@ void she_release(she_ring *ring, uint64_t batch) {
 
 uint64_t she_skip(she_consumer *c) {
     she_ring *ring = c->ring;
-    uint64_t batch = c->next_batch, lap = lap_of(ring, batch);
-    she_atomic64 *words = batch_words(ring, batch);
+    uint64_t batch = c->next_batch, lap = she_lap_of(ring, batch);
+    she_atomic64 *words = she_batch_words(ring, batch);
     /* Straight from the old lap's COMMITTED to this lap's SKIP: never free in between, so no producer
      * touches the rows. SYNC slot-free is not needed: nobody acquires anything by a skipped word. */
     for (uint64_t i = 0; i < ring->word_lines * SHE_WORDS_PER_CACHE_LINE; i++)
@@ -205,16 +196,16 @@ void she_poison(she_ring *ring, uint64_t batch) {
 
 uint64_t she_seal(she_consumer *c) {
     she_ring *ring = c->ring;
-    uint64_t lap = lap_of(ring, c->next_batch), first = c->next_batch * ring->batch_size, kept = 0;
+    uint64_t lap = she_lap_of(ring, c->next_batch), first = c->next_batch * ring->batch_size, kept = 0;
     c->sealed = true;
     for (uint64_t i = 0; i < ring->batch_size; i++) {
         she_atomic64 *word = she_state_word(ring, first + i);
         uint64_t seen = she_load_seq(word);
         /* A producer may claim, abort or (recovery) lose it while we look: look again. */
-        while ((is(seen, lap, SHE_FREE) || is(seen, lap, SHE_HOLE)) &&
+        while ((she_is(seen, lap, SHE_FREE) || she_is(seen, lap, SHE_HOLE)) &&
                !she_cas_seq(word, seen, she_word(lap, 0, SHE_SKIP)))
             seen = she_load_seq(word);
-        if (is(seen, lap, SHE_CLAIMED) || is(seen, lap, SHE_COMMITTED))
+        if (she_is(seen, lap, SHE_CLAIMED) || she_is(seen, lap, SHE_COMMITTED))
             kept++;
     }
     return kept;
@@ -222,12 +213,13 @@ uint64_t she_seal(she_consumer *c) {
 
 void she_unseal(she_consumer *c) {
     she_ring *ring = c->ring;
-    uint64_t lap = lap_of(ring, c->next_batch), first = c->next_batch * ring->batch_size;
+    uint64_t lap = she_lap_of(ring, c->next_batch), first = c->next_batch * ring->batch_size;
     for (uint64_t i = 0; i < ring->batch_size; i++)
         she_cas_seq(she_state_word(ring, first + i), she_word(lap, 0, SHE_SKIP),
                     she_word(lap, 0, SHE_HOLE));
     c->sealed = false;
     c->looked = 0; /* skipped words are not finished any more */
+    c->unsealed = c->next_batch + 1;
     she_add_seq(&ring->header->hole_gen, 1); /* SYNC hole-gen */
     she_ec_signal(&ring->header->space);
 }

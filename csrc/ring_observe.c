@@ -3,15 +3,35 @@
  * same reason. */
 #include "shm_echo/ring.h"
 
-static uint64_t lap_of(const she_ring *ring, uint64_t batch) { return batch / ring->num_buffers; }
-
-static const she_atomic64 *batch_words(const she_ring *ring, uint64_t batch) {
-    return &ring->words[batch % ring->num_buffers * ring->word_lines * SHE_WORDS_PER_CACHE_LINE];
+/* Committed samples of one batch that was not handed out. A committed word stays so until then, so what
+ * is known from the start of the batch on need not be looked at again: in the end each sample costs one
+ * look, however large the ring is. None lies beyond the write cursor but the one whose claimer has not
+ * moved it yet, and those that fill the holes of a seal that was undone. */
+static uint64_t count_batch(she_consumer *c, uint64_t batch, uint64_t written, uint64_t *own) {
+    const she_ring *ring = c->ring;
+    uint64_t lap = she_lap_of(ring, batch), first = batch * ring->batch_size;
+    uint64_t *known = &c->known[batch % ring->num_buffers];
+    uint64_t *known_own = &c->known_own[batch % ring->num_buffers];
+    uint64_t end = written - first + 1 < ring->batch_size ? written - first + 1 : ring->batch_size;
+    if (batch + 1 == c->unsealed)
+        end = ring->batch_size;
+    uint64_t found = *known, found_own = *known_own;
+    for (uint64_t i = *known; i < end; i++) {
+        uint64_t word = she_load_relaxed(she_state_word(ring, first + i));
+        if (!she_is(word, lap, SHE_COMMITTED))
+            continue;
+        found++;
+        found_own += she_word_owner(word) == 0;
+        if (found == i + 1) {
+            *known = found;
+            *known_own = found_own;
+        }
+    }
+    *own += found_own;
+    return found;
 }
 
-/* Committed words are found batch by batch, up to the write cursor: none lies beyond it but the one
- * whose claimer has not moved it yet, in the batch that it points into. */
-void she_stats(const she_consumer *c, she_ring_stats *out) {
+void she_stats(she_consumer *c, she_ring_stats *out) {
     const she_ring *ring = c->ring;
     *out = (she_ring_stats){.full_batches = c->full_batches};
     uint64_t written = she_load_acquire(&ring->header->write_cursor);
@@ -19,10 +39,7 @@ void she_stats(const she_consumer *c, she_ring_stats *out) {
         uint64_t batch = c->next_batch + n;
         if (batch * ring->batch_size > written)
             break;
-        const she_atomic64 *words = batch_words(ring, batch);
-        uint64_t want = she_word(lap_of(ring, batch), 0, SHE_COMMITTED), committed = 0;
-        for (uint64_t i = 0; i < ring->word_lines * SHE_WORDS_PER_CACHE_LINE; i++)
-            committed += she_word_anon(she_load_relaxed(&words[i])) == want;
+        uint64_t committed = count_batch(c, batch, written, &out->stored_own);
         out->stored += committed;
         out->full_batches += committed == ring->batch_size;
     }
@@ -40,8 +57,8 @@ uint64_t she_stored_by(const she_consumer *c, uint32_t owner) {
     uint64_t found = 0;
     for (uint64_t n = 0; n < ring->num_buffers; n++) {
         uint64_t batch = c->next_batch + n;
-        const she_atomic64 *words = batch_words(ring, batch);
-        uint64_t want = she_word(lap_of(ring, batch), owner, SHE_COMMITTED);
+        const she_atomic64 *words = she_batch_words(ring, batch);
+        uint64_t want = she_word(she_lap_of(ring, batch), owner, SHE_COMMITTED);
         for (uint64_t i = 0; i < ring->word_lines * SHE_WORDS_PER_CACHE_LINE; i++)
             found += she_load_relaxed(&words[i]) == want;
     }
@@ -50,8 +67,8 @@ uint64_t she_stored_by(const she_consumer *c, uint32_t owner) {
 
 uint64_t she_pending(const she_consumer *c) {
     const she_ring *ring = c->ring;
-    const she_atomic64 *words = batch_words(ring, c->next_batch);
-    uint64_t lap = lap_of(ring, c->next_batch), found = 0;
+    const she_atomic64 *words = she_batch_words(ring, c->next_batch);
+    uint64_t lap = she_lap_of(ring, c->next_batch), found = 0;
     for (uint64_t i = 0; i < ring->word_lines * SHE_WORDS_PER_CACHE_LINE; i++) {
         uint64_t word = she_word_anon(she_load_relaxed(&words[i]));
         found += word == she_word(lap, 0, SHE_COMMITTED) || word == she_word(lap, 0, SHE_CLAIMED);
@@ -61,7 +78,7 @@ uint64_t she_pending(const she_consumer *c) {
 
 bool she_straggler(const she_consumer *c, uint32_t *owner, uint64_t *position) {
     const she_ring *ring = c->ring;
-    uint64_t lap = lap_of(ring, c->next_batch), first = c->next_batch * ring->batch_size;
+    uint64_t lap = she_lap_of(ring, c->next_batch), first = c->next_batch * ring->batch_size;
     for (uint64_t i = 0; i < ring->batch_size; i++) {
         uint64_t word = she_load_relaxed(she_state_word(ring, first + i));
         if (she_word_anon(word) == she_word(lap, 0, SHE_CLAIMED)) {

@@ -104,7 +104,7 @@ int she_claim(she_producer *p, uint64_t *position) {
                 /* SYNC slot-free: acquires the consumer's release of this slot. */
                 if (she_cas_seq(word, seen, she_word(lap, p->owner, SHE_CLAIMED))) {
                     SHE_FAULT(SHE_STEP_CLAIM_TAKEN);
-                    she_cas_seq(&h->write_cursor, w, w + 1);
+                    she_cas_seq(&h->write_cursor, w, w + 1); /* SYNC write-cursor */
                     SHE_FAULT(SHE_STEP_CLAIM_MOVED);
                     if (detailed(p))
                         she_add_relaxed(&p->record->cas_success, 1);
@@ -119,8 +119,11 @@ int she_claim(she_producer *p, uint64_t *position) {
             }
         }
         /* Taken, skipped, or even released again (a sealed batch is, without anybody having moved
-         * the cursor over it): in each case nothing is left to claim at w. */
-        she_cas_seq(&h->write_cursor, w, w + 1);
+         * the cursor over it): in each case nothing is left to claim at w. A cursor that is more than
+         * a lap behind its slot is stale, and the CAS fails, or was overwritten: then catch up, or we
+         * would go round for ever. */
+        uint64_t laps = ahead > 1 ? ahead - 1 : 0;
+        she_cas_seq(&h->write_cursor, w, laps ? w + laps * ring->capacity : w + 1);
         if (detailed(p))
             she_add_relaxed(&p->record->retries, 1);
     }
@@ -178,11 +181,6 @@ void she_unblocked(she_producer *p, uint64_t since_ns) {
     she_add_relaxed(&p->record->blocked_ns, she_now_ns() - since_ns);
 }
 
-static bool finished(uint64_t word, uint64_t lap) {
-    uint64_t anon = she_word_anon(word);
-    return anon == she_word(lap, 0, SHE_COMMITTED) || anon == she_word(lap, 0, SHE_SKIP);
-}
-
 /* The consumer sleeps on `position`, which is now committed: find what it has to wait for next. */
 static void pass_baton(she_ring *ring, uint64_t position) {
     she_header *h = ring->header;
@@ -191,7 +189,7 @@ static void pass_baton(she_ring *ring, uint64_t position) {
     SHE_FAULT(SHE_STEP_COMMIT_BATON);
     for (;;) {
         uint64_t next = position + 1;
-        while (next < end && finished(she_load_seq(she_state_word(ring, next)), lap))
+        while (next < end && she_finished(she_load_seq(she_state_word(ring, next)), lap))
             next++;
         if (next == end) {
             SHE_FAULT(SHE_STEP_COMMIT_SIGNAL);
@@ -210,7 +208,7 @@ static void pass_baton(she_ring *ring, uint64_t position) {
             she_ec_signal(&h->data);
             return;
         }
-        if (!finished(seen, lap))
+        if (!she_finished(seen, lap))
             return;
         position = next;
     }

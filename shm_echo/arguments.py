@@ -10,8 +10,8 @@ __all__ = ["check_count", "seconds"]
 _FOR_EVER = 1e9  # seconds, 30 years: far below what a clock or a lock takes at most
 
 
-def check_count(name: str, value: Any, least: int, when: str = "") -> None:
-    """Refuse what is not an int of at least ``least``.
+def check_count(name: str, value: Any, least: int, when: str = "", *, most: int = 2**31) -> None:
+    """Refuse what is not an int from ``least`` to ``most``.
 
     Raises:
         TypeError, ValueError: see above.
@@ -20,6 +20,8 @@ def check_count(name: str, value: Any, least: int, when: str = "") -> None:
         raise TypeError(f"{name} must be an int, not {type(value).__name__}")
     if value < least:
         raise ValueError(f"{name} must be at least {least}{when}, not {value}")
+    if value > most:
+        raise ValueError(f"{name} must be at most {most}, not {value}")
 
 
 def seconds(name: str, value: Any) -> float | None:

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -28,6 +28,11 @@ __all__ = ["Delivery"]
 _log = logging.getLogger("shm_echo")
 
 _SLICE = 0.1  # seconds
+_REMEMBER: dict[str, Literal["none", "all", "last"]] = {
+    "warn": "none",
+    "raise": "all",
+    "raise_if_last": "last",
+}
 _LONELY_AFTER, _LONELY_AGAIN = 5.0, 60.0
 _STUCK_AFTER = 5.0
 
@@ -54,15 +59,19 @@ class Delivery:
     ) -> None:
         self._ring = ring
         self._receiver = receiver
-        self._consumer = ffi.cast("she_consumer *", receiver.address())
-        self.producers = Producers(ring, self._consumer)
+        # The receiver owns the consumer; whoever holds this pointer keeps the receiver.
+        self._consumer = ffi.gc(
+            ffi.cast("she_consumer *", receiver.address()), lambda _pointer, _keep=receiver: None
+        )
+        self.producers = Producers(ring, self._consumer, remember=_REMEMBER[on_death])
         self._on_death = on_death
         self._lease_timeout = lease_timeout
         self._expects_producers = expects_producers
         self._histograms = Histograms(ring, self._consumer) if ring.config.detailed else None
         self._turn = threading.RLock()  # only its holder can release it
         self._closed = False
-        self._submits = False
+        self._lonely_since: float | None = None
+        self._lonely_at = 0.0  # when to say so
         self.sampler: threading.Thread | None = None  # who sampled last
         self._stuck: tuple[int, int, float] | None = None  # owner, position, since
         self._stuck_told: tuple[int, int] | None = None
@@ -96,6 +105,8 @@ class Delivery:
             if self._on_death == "raise":
                 self._raise_death()
             receiver.release()
+            if self._consumer.sealed:  # a flush was interrupted before it took the batch
+                lib.she_unseal(self._consumer)
             if not receiver.ready():
                 deadline = None if timeout is None else time.monotonic() + timeout
                 if partial:
@@ -105,6 +116,8 @@ class Delivery:
                     ready = self._wait(deadline, timeout, ended)
                     if not ready and not self._closed:  # the stream has ended: what is left?
                         ready = self._pending() and self._end_batch(None, None)
+                if not ready and until_closed_by is not None and not self._closed:
+                    self._raise_death_while_waiting()
                 if not ready:
                     return self._nothing() if partial and not self._closed else None
             arrays = receiver.take()
@@ -141,7 +154,6 @@ class Delivery:
         """
         receiver = self._receiver
         began = time.monotonic()
-        lonely_at = began + _LONELY_AFTER
         while True:
             # Before the wait: whoever leaves after this look wakes us, and we look again.
             over = ended is not None and ended()
@@ -165,8 +177,7 @@ class Delivery:
                 )
             self._check_held(now - began)
             self._look_for_stuck(now)
-            if self._expects_producers and now >= lonely_at:
-                lonely_at = self._warn_lonely(now, now - began)
+            self._look_for_company(now)
 
     def _end_batch(self, deadline: float | None, timeout: float | None) -> bool:
         """Seal the batch and wait for what is still being written into it."""
@@ -205,10 +216,18 @@ class Delivery:
         if limit is not None and held >= buffers and waited >= limit:
             raise BatchesHeldError(held, limit)
 
-    def _warn_lonely(self, now: float, waited: float) -> float:
-        if self.producers.active == 0:
-            _log.warning("sample() has waited for %.0f s and no producer is attached", waited)
-        return now + _LONELY_AGAIN
+    def _look_for_company(self, now: float) -> None:
+        """Nobody is attached: say so after a while, and then now and then, across calls."""
+        if self.producers.active or not self._expects_producers:
+            self._lonely_since = None
+        elif self._lonely_since is None:
+            self._lonely_since, self._lonely_at = now, now + _LONELY_AFTER
+        elif now >= self._lonely_at:
+            self._lonely_at = now + _LONELY_AGAIN
+            _log.warning(
+                "sample() waits, and no producer has been attached for %.0f s",
+                now - self._lonely_since,
+            )
 
     def _look_for_stuck(self, now: float) -> None:
         """A producer that has claimed a slot of the awaited batch and does not finish it."""
@@ -241,17 +260,9 @@ class Delivery:
 
     # ---------------------------------------------------------------- metrics
 
-    def count_submits(self) -> None:
-        """From now on samples of this process are among those in the ring."""
-        self._submits = True
-
     def info(self) -> SampleInfo:
         """The metrics of this moment."""
-        stored, taken, full, blocked, cas, lost, retries = self._receiver.stats()
-        inserted = stored + taken
-        if self._submits:
-            consumer = self._consumer
-            inserted -= int(consumer.taken_by[0] + lib.she_stored_by(consumer, 0))
+        stored, taken, own, full, blocked, cas, lost, retries = self._receiver.stats()
         times = self._histograms
         return SampleInfo(
             stored,
@@ -259,7 +270,7 @@ class Delivery:
             0,
             0,
             blocked,
-            inserted,
+            stored + taken - own,
             full,
             cas,
             lost,
@@ -273,10 +284,6 @@ class Delivery:
         """Count durations from now on."""
         if self._histograms is not None:
             self._histograms.reset()
-
-    def retire(self) -> None:
-        """In the child of a fork: what dies here gives nothing back."""
-        self._receiver.retire()
 
     def close(self) -> None:
         """The next look of a waiting learner ends its wait."""

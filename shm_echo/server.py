@@ -7,6 +7,7 @@ attached, every buffer held.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import weakref
@@ -125,7 +126,8 @@ class Server:
         self._lease, self._writable = bool(lease), bool(writable)
         self._on_death = on_producer_death
         self._lease_timeout = seconds("lease_timeout", lease_timeout)
-        self._lock = threading.Lock()  # start, close
+        # Of start and close. Re-entrant: a signal handler may close what it interrupts.
+        self._lock = threading.RLock()
         self._state: Literal["new", "running", "closed", "inherited"] = "new"
         _servers.add(self)
 
@@ -164,7 +166,9 @@ class Server:
         self._ring, self._publisher, self._delivery = ring, publisher, delivery
         self._producers: Producers = delivery.producers
         self._submitter = Submitter(ring, delivery)
-        self._state = "running"
+        interrupted, self._state = self._state == "closed", "running"
+        if interrupted:  # a signal handler has closed it meanwhile
+            self.close()
 
     def _deliver(self, ring: Ring) -> Delivery:
         receiver = ring.receiver(
@@ -191,13 +195,14 @@ class Server:
                     self._state = "closed"
                 return
             self._state = "closed"
-            self._delivery.close()
-            self._ring.close()
-            if self._publisher is not None:
-                self._publisher.close()
-            if self._transport is not None:
-                self._transport.close()
-            self._ring.segment.close()
+            with contextlib.ExitStack() as steps:  # all of them, even if one is interrupted
+                steps.callback(self._ring.segment.close)
+                if self._transport is not None:
+                    steps.callback(self._transport.close)
+                if self._publisher is not None:
+                    steps.callback(self._publisher.close)
+                steps.callback(self._ring.close)
+                steps.callback(self._delivery.close)
 
     @property
     def closed(self) -> bool:
@@ -374,9 +379,9 @@ class Server:
         return f"<Server of {self._transport!r}, batch_size={self.batch_size}, {self._state}>"
 
     def _forked(self) -> None:
+        self._lock = threading.RLock()  # another thread of the parent may have held it
         if self._state == "running":
             self._state = "inherited"
-            self._delivery.retire()
 
 
 _STATES = {

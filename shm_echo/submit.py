@@ -17,7 +17,6 @@ from shm_echo.ring.ring import Ring
 
 __all__ = ["Submitter"]
 
-_SLICE = 0.1  # seconds between two looks at who samples
 _GRACE = 5.0  # seconds granted to a learner that has not sampled yet
 
 SERVER_OWNER = 0  # the owner id that no client gets
@@ -28,37 +27,32 @@ class Submitter:
 
     def __init__(self, ring: Ring, delivery: Delivery) -> None:
         self._capacity = ring.config.capacity
-        self._delivery = delivery
-        self._sender = ring.sender(SERVER_OWNER, _refuse)
-        self._began = time.monotonic()
+        self._sender = ring.sender(
+            SERVER_OWNER, _refuse, watch=_Company(delivery, ring.config.capacity)
+        )
 
     def submit(self, data: Any, timeout: float | None) -> None:
         """As ``Server.submit``."""
         timeout = seconds("timeout", timeout)
-        self._delivery.count_submits()
         try:
-            self._sender.send(data, 0.0)
-            return
+            self._sender.send(data, timeout)
         except SendTimeoutError:
-            pass
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            left = _SLICE if deadline is None else min(_SLICE, deadline - time.monotonic())
-            if left <= 0:
-                raise RingFullError(self._capacity, f"stayed so for {timeout:g} s")
-            self._check_somebody_samples()
-            try:
-                self._sender.send(data, left)
-                return
-            except SendTimeoutError:
-                continue
+            raise RingFullError(self._capacity, f"stayed so for {timeout:g} s") from None
 
-    def _check_somebody_samples(self) -> None:
-        sampler = self._delivery.sampler
+
+class _Company:
+    """Raises RingFullError where waiting for room would be for ever. Called before each wait."""
+
+    def __init__(self, delivery: Delivery, capacity: int) -> None:
+        self._delivery = delivery
+        self._capacity = capacity
+        self._began = time.monotonic()
+
+    def __call__(self) -> None:
         why = self._delivery.nobody_samples()
         if why is None:
             return
-        if sampler is None and time.monotonic() - self._began < _GRACE:
+        if self._delivery.sampler is None and time.monotonic() - self._began < _GRACE:
             return
         raise RingFullError(self._capacity, why)
 

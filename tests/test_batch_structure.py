@@ -104,7 +104,8 @@ def test_the_same_structure_comes_back(name: str, how: str, make: Any) -> None:
                 assert set(sample.batch) == set(make(0))
                 sample.batch.update({k: sample.batch.pop(k) for k in make(0)})
             assert signature(sample.batch) == expected
-        for got, *sent in zip(leaves(sample.batch), *map(leaves, map(make, (10, 20, 30)))):
+        trees = [leaves(make(i)) for i in (10, 20, 30)]
+        for got, *sent in zip(leaves(sample.batch), *trees, strict=True):
             assert type(got) is np.ndarray
             assert got.dtype == np.asarray(sent[0]).dtype
             np.testing.assert_array_equal(got, np.stack(sent))

@@ -108,8 +108,8 @@ def test_a_partial_copy_is_short_too(name: str) -> None:
 
 
 def test_threads_may_share_the_copies_of_one_server_and_each_batch_comes_once() -> None:
-    total, learners = 6000, 3
-    rows = np.arange(64, dtype=np.int64)  # a wide leaf, so that a batch takes a moment to copy
+    total, learners = 1200, 3
+    rows = np.arange(20_000)  # so large that NumPy lets other threads run while it copies
     finished = threading.Event()
 
     def learn(server: Server) -> list[int]:

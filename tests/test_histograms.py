@@ -29,7 +29,8 @@ Pair = tuple[Server, ShmClient]
 
 def is_in_order(times: HistSnapshot) -> bool:
     low, high = times.min_ns, times.max_ns
-    return low <= times.p50_ns <= times.p90_ns <= times.p99_ns <= high and low <= times.mean_ns <= high
+    in_order = low <= times.p50_ns <= times.p90_ns <= times.p99_ns <= high
+    return in_order and low <= times.mean_ns <= high
 
 
 # ---------------------------------------------------------------- memcpy

@@ -120,10 +120,11 @@ def test_sample_partial_is_a_flush() -> None:
 
 
 def test_every_leaf_of_a_partial_batch_is_short_and_contiguous() -> None:
-    example = {"a": np.zeros((2, 3), np.int16), "b": np.float64(0), "none": np.zeros((0, 4))}
+    none = np.zeros((0, 4))
+    example = {"a": np.zeros((2, 3), np.int16), "b": np.float64(0), "none": none}
     with Server(example, 8) as server:
         for i in range(3):
-            server.submit({"a": np.full((2, 3), i, np.int16), "b": float(i), "none": example["none"]})
+            server.submit({"a": np.full((2, 3), i, np.int16), "b": float(i), "none": none})
         sample = server.flush()
         assert sample is not None
         shapes = {key: leaf.shape for key, leaf in sample.batch.items()}

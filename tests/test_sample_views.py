@@ -1,4 +1,4 @@
-"""The arrays of a batch: views of the ring, read-only unless asked otherwise, at the right place."""
+"""The arrays of a batch: views of the ring, read-only unless asked otherwise, where they belong."""
 
 from __future__ import annotations
 

@@ -256,12 +256,13 @@ def test_ctrl_c_ends_a_blocked_sample_and_loses_nothing() -> None:
 def test_a_forked_child_is_told_that_the_server_is_its_parents() -> None:
     printed = run_script(
         """
-        import os
+        import os, warnings
         import numpy as np
         from shm_echo import Server
 
         server = Server(np.zeros(2), 2)
         server.submit(np.ones(2))
+        warnings.filterwarnings("ignore", "This process .* is multi-threaded")  # by a library
         child = os.fork()
         if child == 0:
             for call in (server.sample, server.info, lambda: server.submit(np.ones(2)),

@@ -226,6 +226,23 @@ CASE(two_producers_that_see_the_same_hole_get_different_slots) {
     rig_close(&r);
 }
 
+/* Behind the back of the scan: the news must not be taken for old. */
+static void takes_the_hole_and_makes_an_earlier_one(void) {
+    CHECK_EQ(claim_one(&r, 2), 5);
+    abort_one(&r, 2, 2);
+}
+CASE(a_hole_that_is_made_during_a_scan_is_found_by_the_next_one) {
+    rig_open(&r, 8, 1, false);
+    for (int i = 0; i < 6; i++)
+        (void)claim_one(&r, 2);
+    abort_one(&r, 2, 5);
+    at(SHE_STEP_CLAIM_SCAN, takes_the_hole_and_makes_an_earlier_one);
+    CHECK_EQ(claim_one(&r, 1), 6);
+    check_happened();
+    CHECK_EQ(claim_one(&r, 1), 2);
+    rig_close(&r);
+}
+
 CASE(a_producer_that_has_claimed_and_not_moved_the_cursor_is_helped_once) {
     rig_open(&r, 4, 2, false);
     at(SHE_STEP_CLAIM_TAKEN, claims);

@@ -102,12 +102,12 @@ CASE(a_hole_next_in_line_wakes_the_consumer) {
 CASE(an_abort_always_tells_the_consumer) {
     rig r;
     rig_open(&r, 4, 2, false);
-    for (uint64_t p = 0; p < 2; p++) {
-        (void)claim_one(&r, 1);
+    for (uint64_t awaited = 0; awaited <= 2; awaited++) { /* nothing, this one, another one */
+        uint64_t p = claim_one(&r, 1);
+        CHECK_EQ(p, 0);
+        she_store_seq(&r.ring->header->awaited, awaited);
         uint32_t data = data_ticket(&r);
-        if (p == 0)
-            await(&r, 0);
-        abort_one(&r, 1, 0);
+        abort_one(&r, 1, p);
         CHECK(data_ticket(&r) != data);
     }
     rig_close(&r);

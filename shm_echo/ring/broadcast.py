@@ -150,7 +150,7 @@ class Subscriber:
             TimeoutError: it did not come in time.
             ConnectionClosedError: this side was closed, or the server has gone.
         """
-        check_count("version", version, 0)
+        check_count("version", version, 0, most=2**63)
         timeout = seconds("timeout", timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         pointer = self._cast.pointer

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from shm_echo.errors import describe_death
 from shm_echo.metrics import ProducerInfo
@@ -20,6 +20,8 @@ from shm_echo.ring.core import ffi, lib
 from shm_echo.ring.ring import Ring
 
 __all__ = ["OwnersExhausted", "Producers"]
+
+Remember = Literal["none", "all", "last"]
 
 _log = logging.getLogger("shm_echo")
 
@@ -44,13 +46,14 @@ class Producers:
     Args:
         ring: whose owner ids are given out.
         consumer: its ``she_consumer``, which counts the samples that were handed out.
-        log_deaths: whether a death is logged as a warning.
+        remember: which deaths :meth:`next_death` shall tell: "none", "all", or "last": those
+            after which nobody attached any more or left in good order.
     """
 
-    def __init__(self, ring: Ring, consumer: Any, *, log_deaths: bool = True) -> None:
+    def __init__(self, ring: Ring, consumer: Any, *, remember: Remember = "all") -> None:
         self._ring = ring
         self._consumer = consumer
-        self._log_deaths = log_deaths
+        self._remember = remember
         self._lock = threading.Lock()
         self._active: dict[int, _Producer] = {}
         # Oldest first, so that an id rests as long as possible before it is used again.
@@ -84,6 +87,7 @@ class Producers:
                 owner, pid, lib.she_now_ns(), self._samples(owner), view.blocked_ns
             )
             self.attached_total += 1
+            self._forget_earlier()
             return owner
 
     def close(self, owner: int) -> None:
@@ -103,7 +107,7 @@ class Producers:
     def died(self, owner: int, signal: int | None) -> None:
         """Its process is known to have gone without a goodbye."""
         producer = self._end(owner, death=(signal,))
-        if producer is None or producer.pid is None or not self._log_deaths:
+        if producer is None or producer.pid is None:
             return
         _log.warning("producer %s without closing", describe_death(producer.pid, signal))
 
@@ -113,13 +117,19 @@ class Producers:
             if producer is None:
                 return None
             lib.she_revoke(self._ring.pointer, owner)
-            if death is not None:
+            if death is None:
+                self._forget_earlier()
+            elif self._remember != "none":
                 self._deaths.append((producer.pid or 0, death[0]))
             del self._active[owner]
             # Also wakes the learner, which looks at the deaths and at who is left.
             lib.she_recover(self._ring.pointer, owner)
             self._free.append(owner)
             return producer
+
+    def _forget_earlier(self) -> None:
+        if self._remember == "last":
+            self._deaths.clear()
 
     def next_death(self) -> tuple[int, int | None] | None:
         """The oldest death that nobody asked for yet, as (pid, signal)."""

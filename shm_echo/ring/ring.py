@@ -53,6 +53,7 @@ class Ring:
         self.config = config
         self.segment = segment
         self.pointer = pointer
+        self.closed = False
         self.leaves = tuple((leaf.dtype, leaf.shape) for leaf in spec.leaves)
         self._handle = _fast.Handle(int(ffi.cast("uintptr_t", pointer)), segment.mapping)
 
@@ -68,10 +69,14 @@ class Ring:
         segment = Segment.allocate(layout_bytes(c_config), backing)
         out = ffi.new("she_ring **")
         memory = ffi.from_buffer(segment.mapping)
-        checked(
-            lib.she_ring_create(memory, segment.size, c_config, os.getpid(), out),
-            "the ring could not be made",
-        )
+        try:
+            checked(
+                lib.she_ring_create(memory, segment.size, c_config, os.getpid(), out),
+                "the ring could not be made",
+            )
+        except BaseException:
+            segment.close()
+            raise
         del keep
         return cls(spec, config, segment, out[0])
 
@@ -92,8 +97,21 @@ class Ring:
         del keep
         return cls(spec, config, segment, out[0])
 
-    def sender(self, owner: int, refuse: Refuse, server: int = -1) -> _fast.Sender:
-        """A producer over this ring. ``server`` is the pidfd of the owning process, or -1."""
+    def sender(
+        self,
+        owner: int,
+        refuse: Refuse,
+        server: int = -1,
+        watch: Callable[[], None] | None = None,
+    ) -> _fast.Sender:
+        """A producer over this ring.
+
+        Args:
+            owner: its id in the ring.
+            refuse: called with a result, the samples sent and the time-out; raises what that means.
+            server: pidfd of the owning process, or -1.
+            watch: called before each wait for room, at least ten times a second; may raise.
+        """
         return _fast.Sender(
             self._handle,
             owner,
@@ -103,6 +121,7 @@ class Ring:
             self._check,
             refuse,
             server,
+            watch,
         )
 
     def receiver(self, *, leased: bool, writable: bool, poisoned: bool) -> _fast.Receiver:
@@ -114,6 +133,7 @@ class Ring:
 
     def close(self) -> None:
         """No new claims; everybody who sleeps on the ring wakes and is told."""
+        self.closed = True
         lib.she_ring_close(self.pointer)
 
 

@@ -140,7 +140,9 @@ def _posix(size: int) -> int:
     shm = posix_ipc.SharedMemory(name, posix_ipc.O_CREX, mode=0o600)
     fd = int(shm.fd)
     try:
-        posix_ipc.unlink_shared_memory(name)
+        # Another pid namespace that shares /dev/shm may take us for dead and sweep the name first.
+        with contextlib.suppress(posix_ipc.ExistentialError):
+            posix_ipc.unlink_shared_memory(name)
         stat = os.fstatvfs(fd)
         have = stat.f_bavail * stat.f_frsize
         # A look beforehand: filling a nearly full /dev/shm just to fail would hurt everybody else.

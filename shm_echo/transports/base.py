@@ -37,7 +37,7 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Let all producers go, and free everything. The ring has been closed before: sends that
-        are blocked have returned with ConnectionClosedError."""
+        are blocked have been woken with ConnectionClosedError."""
 
 
 class Ingress:
@@ -61,7 +61,10 @@ class Ingress:
 
         Raises:
             RuntimeError: the ring has as many producers as it was made for.
+            ConnectionClosedError: the server is closed.
         """
+        if self.ring.closed:
+            raise ConnectionClosedError("the server has closed the ring")
         return Inlet(self, self.producers.attach(pid), pid)
 
 
@@ -102,7 +105,12 @@ class Inlet:
             TimeoutError: it was not within ``timeout`` seconds.
             ConnectionClosedError: the server or this inlet was closed.
         """
-        self._sender.wait(timeout)
+        try:
+            self._sender.wait(timeout)
+        except SendTimeoutError:
+            raise TimeoutError(
+                f"not every sample was handed to the learner within {timeout:g} s"
+            ) from None
 
     def close(self) -> None:
         """The producer has left in good order. No send may be in progress."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 import warnings
 import weakref
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -70,7 +70,8 @@ class ShmClient:
         self.address = address
         self._spec = TreeSpec.from_example(example)
         self._publishes = None if publishes is None else TreeSpec.from_example(publishes)
-        self._lock = threading.Lock()
+        # Re-entrant: a signal handler may close a client that is just being closed.
+        self._lock = threading.RLock()
         self._slots: weakref.WeakSet[Slot] = weakref.WeakSet()
         self._attach(connect_timeout)
         self._closed = False
@@ -97,9 +98,10 @@ class ShmClient:
             finally:
                 for fd in fds:
                     os.close(fd)
-            self._sender = ring.sender(owner, self._refuse, connection.pidfd)
+            self._sender = ring.sender(owner, _refuser(self), connection.pidfd)
         except BaseException:
-            connection.close()
+            # Nothing was claimed: give back the owner id that may have been given out.
+            connection.goodbye(timeout=1.0)
             raise
         self._ring = ring
         self._owner = owner
@@ -152,7 +154,7 @@ class ShmClient:
         """
         try:
             self._sender.send(data, timeout)
-        except _Inherited:
+        except ForkedHandleError:
             self._reattach()
             self._sender.send(data, timeout)
 
@@ -173,7 +175,7 @@ class ShmClient:
         """
         try:
             return self._sender.send_batch(data, timeout)
-        except _Inherited:
+        except ForkedHandleError:
             self._reattach()
             return self._sender.send_batch(data, timeout)
 
@@ -188,15 +190,11 @@ class ShmClient:
             SendTimeoutError, ConnectionClosedError: as for :meth:`send`.
         """
         try:
-            sender = self._sender
-            position, views = sender.reserve(timeout)
-        except _Inherited:
+            claim, views = self._sender.reserve(timeout)
+        except ForkedHandleError:
             self._reattach()
-            sender = self._sender
-            position, views = sender.reserve(timeout)
-        slot = Slot(sender, position, views, self._spec.unflatten(views), self._slot_over)
-        self._slots.add(slot)
-        return slot
+            claim, views = self._sender.reserve(timeout)
+        return Slot(claim, views, self._spec.unflatten(views))
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until every sample that was sent has been handed to the learner.
@@ -213,7 +211,7 @@ class ShmClient:
             raise TimeoutError(
                 f"not every sample was handed to the learner within {timeout:g} s"
             ) from None
-        except _Inherited:
+        except ForkedHandleError:
             self._reattach()  # a new producer, which has sent nothing yet
 
     # ---------------------------------------------------------------- receiving
@@ -278,21 +276,11 @@ class ShmClient:
             return
         if self._subscriber is not None:
             self._subscriber.close()
-        self._sender.stop()
-        while self._sender.busy:  # other threads are on their way out, or finishing a copy
-            time.sleep(0.0002)
-        self._say_goodbye()
-
-    def _slot_over(self) -> None:
-        if self._closed and not self._sender.retired:
-            self._say_goodbye()
+        self._sender.leave(self._say_goodbye)
 
     def _say_goodbye(self) -> None:
-        with self._lock:
-            if any(slot.is_open for slot in self._slots):
-                return
-            self._connection.goodbye(timeout=1.0)
-            self._connection.close()
+        self._connection.goodbye(timeout=1.0)
+        self._connection.close()
 
     def __enter__(self) -> ShmClient:
         return self
@@ -323,7 +311,9 @@ class ShmClient:
         if result == Result.TIMEOUT:
             raise SendTimeoutError(timeout or 0.0, sent)
         if result == Result.STOPPED and self._sender.retired and not self._closed:
-            raise _Inherited
+            raise ForkedHandleError(
+                f"this client of {self.address} was made before the fork, and so was the slot"
+            )
         if result == Result.STOPPED:
             raise ConnectionClosedError(f"the client of {self.address} is closed", sent)
         if result == Result.CLOSED:
@@ -352,17 +342,25 @@ class ShmClient:
                 ) from error
 
     def _forked(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # another thread of the parent may have held it
         if not self._closed:
             self._sender.retire()
-            for slot in self._slots:
-                slot.disown()
-            self._slots = weakref.WeakSet()
             self._connection.abandon()
 
 
-class _Inherited(Exception):  # a signal from _refuse to the method that called
-    """This client's claim identity belongs to the parent process."""
+def _refuser(client: ShmClient) -> Callable[[int, int, float | None], None]:
+    """What the sender calls when it must not go on. It does not keep the client, or the two would
+    hold each other, and with them the mapping, until the garbage collector finds them."""
+    reference = weakref.ref(client)
+    address = client.address
+
+    def refuse(result: int, sent: int, timeout: float | None) -> None:
+        owner = reference()
+        if owner is None:
+            raise ConnectionClosedError(f"the client of {address} is closed", sent)
+        owner._refuse(result, sent, timeout)
+
+    return refuse
 
 
 _clients: weakref.WeakSet[ShmClient] = weakref.WeakSet()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -15,29 +14,26 @@ __all__ = ["Slot"]
 class Slot:
     """One sample's place in the ring, claimed by :meth:`ShmClient.reserve`.
 
-    In a ``with`` statement it is committed at the end, or given back on an exception. ``slot[key]``
-    indexes the tree. After either, its arrays become read-only: the memory belongs to the learner.
+    In a ``with`` statement it is committed at the end, or given back on an exception; one that is
+    forgotten is given back when it dies. ``slot[key]`` indexes the tree. Once it has ended its
+    arrays become read-only, because the memory belongs to the learner; slices that were taken of
+    them before do not, so do not keep any.
 
     Attributes:
         tree: a tree like the example, of writable arrays in the ring. Their content is undefined.
     """
 
-    __slots__ = ("__weakref__", "_on_end", "_position", "_sender", "_views", "is_open", "tree")
+    __slots__ = ("__weakref__", "_claim", "_views", "tree")
 
-    def __init__(
-        self,
-        sender: _fast.Sender,
-        position: int,
-        views: list[Any],
-        tree: Any,
-        on_end: Callable[[], None],
-    ) -> None:
-        self.is_open = True
-        self.tree = tree
-        self._sender = sender
-        self._position = position
+    def __init__(self, claim: _fast.Claim, views: list[Any], tree: Any) -> None:
+        self._claim = claim
         self._views = views
-        self._on_end = on_end
+        self.tree = tree
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can still be written and committed; never in the child of a fork."""
+        return self._claim.is_open
 
     def __getitem__(self, key: Any) -> Any:
         return self.tree[key]
@@ -48,30 +44,22 @@ class Slot:
         Raises:
             ConnectionClosedError: the slot was closed before, or the server has given this client
                 up: the sample was not sent.
+            ForkedHandleError: the slot was reserved by the parent process.
         """
-        if not self._end():
-            raise ConnectionClosedError("this slot was committed or given back already")
+        self._freeze()
         try:
-            self._sender.commit(self._position)
-        finally:
-            self._on_end()
+            self._claim.commit()
+        except ValueError as error:
+            raise ConnectionClosedError(str(error)) from None
 
     def abort(self) -> None:
         """Give the slot back unused. Does nothing when it is closed."""
-        if self._end():
-            self._sender.abort(self._position)
-            self._on_end()
+        self._freeze()
+        self._claim.abort()
 
-    def disown(self) -> None:
-        """In the child of a fork: the claim is the parent's, leave it alone."""
-        self._end()
-
-    def _end(self) -> bool:
-        was_open, self.is_open = self.is_open, False
-        if was_open:
-            for view in self._views:
-                view.flags.writeable = False
-        return was_open
+    def _freeze(self) -> None:
+        for view in self._views:
+            view.flags.writeable = False
 
     def __enter__(self) -> Slot:
         return self
@@ -86,10 +74,6 @@ class Slot:
             self.abort()
         elif self.is_open:
             self.commit()
-
-    def __del__(self) -> None:
-        # Forgotten, or the with statement never began: nobody else can give it back.
-        self.abort()
 
     def __repr__(self) -> str:
         return f"<Slot {'open' if self.is_open else 'closed'}>"

@@ -7,14 +7,9 @@ import tempfile
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
 
 from shm_echo.control.listener import ControlServer
-from tests.control.harness import Recorder
-
-# How long one example takes says something about the machine only.
-settings.register_profile("control", deadline=None)
-settings.load_profile("control")
+from tests.control.harness import Recorder, open_fds
 
 
 @pytest.fixture
@@ -46,3 +41,13 @@ def server(address: str, service: Recorder) -> Iterator[ControlServer]:
     with ControlServer(address, {"test": service}) as running:
         yield running
         service.release.set()
+
+
+@pytest.fixture
+def no_descriptor_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A client leaves no descriptor behind, whatever became of its connection."""
+    before = open_fds()
+    yield
+    # A server that outlives the test has its own.
+    if "server" not in request.fixturenames:
+        assert open_fds() == before

@@ -209,6 +209,11 @@ def frame(**message: Any) -> bytes:
     return encode_frame(Codec().encode(message))
 
 
+WELCOME = frame(
+    type="welcome", protocol=1, package="0", session=1, limits={"max_frame": 1 << 20}, info={}
+)
+
+
 def readable(*sources: Any) -> list[Any]:
     """Wait until one of them is readable."""
     ready, _, _ = select.select(sources, [], [], WATCHDOG)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shm_echo.control.frames import MAX_FRAME, FrameDecoder, encode_frame
@@ -18,6 +18,7 @@ def test_a_frame_is_a_little_endian_length_and_the_payload() -> None:
     assert encode_frame(b"abc") == b"\x03\x00\x00\x00abc"
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=300), max_size=8), st.data())
 def test_frames_come_out_whole_however_the_bytes_are_cut(
     payloads: list[bytes], data: st.DataObject

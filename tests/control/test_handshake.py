@@ -6,7 +6,7 @@ import contextlib
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shm_echo.control.codec import Codec
@@ -188,6 +188,7 @@ def test_silence_and_half_an_answer_are_told_apart() -> None:
     assert str(client.timed_out(5)).startswith(f"{PATH} gave only part of an answer")
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=100))
 def test_garbage_to_the_client_is_never_anything_but_a_protocol_error(garbage: bytes) -> None:
     client = ClientHandshake(PATH, "ring")
@@ -196,6 +197,7 @@ def test_garbage_to_the_client_is_never_anything_but_a_protocol_error(garbage: b
         assert client.receive(garbage) is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=100)))
 def test_garbage_to_the_server_is_never_anything_but_a_protocol_error(
     garbage: list[bytes],
@@ -211,6 +213,7 @@ def test_garbage_to_the_server_is_never_anything_but_a_protocol_error(
             assert server.endpoint.state is State.ERROR
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_damaged_conversations_are_never_anything_but_protocol_errors(data: st.DataObject) -> None:
     """Real messages with a few bytes changed, in pieces of any size."""

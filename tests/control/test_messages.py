@@ -6,7 +6,7 @@ import contextlib
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shm_echo.control.messages import (
@@ -108,6 +108,7 @@ def test_a_greeting_of_another_protocol_needs_nothing_else_to_be_understood(gree
     assert parse(raw) == OtherProtocol(9, "of an unknown version", greeting)
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from([*BAD, "type"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shm_echo.control import messages
@@ -38,6 +38,7 @@ def test_a_message_moves_as_the_table_says_or_ends_the_conversation(
         assert conversation.state is target
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(MOVES), max_size=12))
 def test_after_an_error_there_is_nothing_but_errors(moves: list[tuple[Role, str]]) -> None:
     conversation = Conversation()

@@ -21,6 +21,7 @@ __all__ = [
     "TOTAL",
     "client",
     "close_in_handler",
+    "close_twice",
     "close_server_in_handler",
     "heedless",
     "learner",
@@ -89,6 +90,17 @@ def close_in_handler(pipe: Any, address: str, action: str) -> None:
             block(attached)
         except ConnectionClosedError as error:
             pipe.send(("closed", error.sent))
+
+
+def close_twice(pipe: Any, address: str) -> None:
+    """Close a client whose server does not answer, with a signal handler that closes it too."""
+    attached = attach(address)
+    signal.signal(signal.SIGTERM, lambda number, frame: attached.close())
+    pipe.send("attached")
+    pipe.recv()
+    pipe.send("blocking")
+    attached.close()
+    pipe.send("closed")
 
 
 def learner(pipe: Any, address: str, action: str) -> None:

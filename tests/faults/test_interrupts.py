@@ -13,7 +13,9 @@ import time
 import pytest
 
 from shm_echo import Server, ShmTransport
+from shm_echo.transports.base import Ingress
 from tests.faults import interrupted, roles, stormy
+from tests.support.door import Door
 from tests.support.learner import auditing
 from tests.support.processes import Child, start
 from tests.support.samples import Audit, Maker, example
@@ -117,14 +119,64 @@ def test_a_signal_handler_may_close_the_server_that_it_interrupts(name: str) -> 
         assert child.wait() == 0
 
 
+def test_a_signal_handler_may_close_a_client_that_is_being_closed(name: str) -> None:
+    with start(roles.serve, name, 4, False, {}) as server:
+        server.expect("serving")
+        with start(interrupted.close_twice, name) as child:
+            child.expect("attached")
+            server.kill(signal.SIGSTOP)  # so that the goodbye is not answered
+            wait_until(lambda: process_state(server.pid) == "T", "the server is stopped")
+            child.say("close")
+            until_blocked(child)
+            child.kill(signal.SIGTERM)
+            child.expect("closed")
+            assert child.wait() == 0
+
+
+class Interrupting(Door):
+    """A transport that gets a signal in the middle of its start or close."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__()
+        self._where = where
+
+    def _interrupt(self, where: str) -> None:
+        if where == self._where:
+            signal.raise_signal(signal.SIGUSR1)
+
+    def start(self, ingress: Ingress) -> None:
+        super().start(ingress)
+        self._interrupt("start")
+
+    def close(self) -> None:
+        self._interrupt("close")
+        super().close()
+
+
+@pytest.mark.parametrize("where", ["start", "close"])
+def test_a_signal_handler_may_close_a_server_that_starts_or_closes(where: str) -> None:
+    door = Interrupting(where)
+    server = Server(example(), 2, door)
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: server.close())
+    try:
+        server.start()
+        assert server.closed == (where == "start")
+        server.close()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert door.closed
+    assert server.sample() is None
+
+
 # ---------------------------------------------------------------- storms
 
 
 def storm(child: Child, seed: int) -> None:
     dice = random.Random(seed)
     for _ in range(150):
-        child.kill(signal.SIGINT)
         time.sleep(dice.random() * 0.002)  # the point of it: any moment
+        child.kill(signal.SIGINT)
+        child.expect("interrupted")
 
 
 @pytest.mark.parametrize("how", ["send", "reserve"])

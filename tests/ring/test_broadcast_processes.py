@@ -152,6 +152,26 @@ def test_what_was_published_last_is_readable_after_the_servers_death(name: str) 
             assert client.latest() is found
 
 
+@pytest.mark.parametrize("event", ["publish", "close"])
+def test_wait_for_is_woken_by_what_happens_and_does_not_poll(
+    name: str, event: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shm_echo.ring.broadcast._SLICE", 3600.0)
+    with (
+        Server(EXAMPLE, 2, ShmTransport(name), publishes=VALUE) as server,
+        ShmClient(name, EXAMPLE) as client,
+    ):
+        waiter = Worker(client.wait_for, 1)
+        waiter.wait_until_asleep()
+        if event == "publish":
+            server.publish(value(1))
+            assert waiter.result() == 1
+        else:
+            server.close()
+            with pytest.raises(ConnectionClosedError, match="has gone; its newest version is 0"):
+                waiter.result()
+
+
 def test_wait_for_returns_the_newest_version_even_if_it_is_newer_than_asked(name: str) -> None:
     with (
         Server(EXAMPLE, 2, ShmTransport(name), publishes=VALUE) as server,
@@ -208,9 +228,7 @@ def test_a_reader_that_is_always_overtaken_gives_up_after_its_time_out(
 
         with monkeypatch.context() as patched:
             patched.setattr("shm_echo.ring.broadcast.lib", Overtaken())
-            with pytest.raises(
-                TimeoutError, match=r"than this process could copy for 0\.02"
-            ):
+            with pytest.raises(TimeoutError, match=r"than this process could copy for 0\.02"):
                 client.latest(timeout=0.02)
         found = client.latest()
         assert found is not None

@@ -182,9 +182,7 @@ def test_the_memory_of_the_machine_is_what_is_available_and_the_free_swap(tmp_pa
     assert free_memory(meminfo) == 100 * 1024
 
 
-@pytest.mark.parametrize(
-    "text", ["", "MemTotal: 5 kB", "MemAvailable: x kB", "MemAvailable:"]
-)
+@pytest.mark.parametrize("text", ["", "MemTotal: 5 kB", "MemAvailable: x kB", "MemAvailable:"])
 def test_a_kernel_that_does_not_tell_refuses_nothing(tmp_path: Path, text: str) -> None:
     meminfo = tmp_path / "meminfo"
     assert free_memory(meminfo) is None

@@ -236,12 +236,13 @@ def test_what_the_dead_sent_stays_and_what_they_held_is_free(server: Server, doo
     inlet.send_batch(stacked([0, 1]))
     owner = only(server).id
     sender = door.ingress.ring.sender(owner, lambda *_: None)
-    sender.reserve(0)  # at the third place
+    claim = sender.reserve(0)  # at the third place
     with door.open(2) as other:
         other.send(numbered(3))
         assert [info.held for info in server.producers()] == [1, 0]
         inlet.died()
         other.send(numbered(2))  # goes into the hole
+        del claim  # which has nothing to give back any more
         assert take(server) == [0, 1, 2, 3]
 
 

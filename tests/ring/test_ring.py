@@ -63,9 +63,7 @@ def test_what_one_side_sends_the_other_side_takes(ring: Ring) -> None:
     ids=str,
 )
 def test_a_ring_of_other_sizes_is_refused(ring: Ring, changes: dict[str, Any]) -> None:
-    with pytest.raises(
-        ProtocolError, match="made for another example or another size"
-    ):
+    with pytest.raises(ProtocolError, match="made for another example or another size"):
         other_side(ring, **changes)
 
 

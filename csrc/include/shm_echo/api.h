@@ -34,7 +34,7 @@ typedef struct {
     uint64_t (*skip)(she_consumer *);
     void (*nudge)(she_ring *);
     void (*poison)(she_ring *, uint64_t);
-    void (*stats)(const she_consumer *, she_ring_stats *);
+    void (*stats)(she_consumer *, she_ring_stats *);
     void (*ring_free)(she_ring *);
     uint64_t (*now_ns)(void);
     uint64_t (*now_coarse_ns)(void);

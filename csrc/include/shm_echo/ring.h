@@ -67,9 +67,12 @@ typedef struct she_consumer {
     bool sealed;           /* it ends early: a wait seals again what is given up meanwhile */
     uint64_t taken_total;  /* samples handed out */
     uint64_t full_batches; /* batches handed out in full */
+    uint64_t unsealed;     /* 1 + the batch whose seal was undone last: it may be filled beyond the cursor */
     uint64_t recent_wait_ns; /* how long the last waits took, on average */
     uint32_t last_owner;   /* the highest owner id given out so far */
     uint64_t *taken_by;    /* samples handed out, per owner id */
+    uint64_t *known;       /* per buffer: samples from its start on that are known to be committed, */
+    uint64_t *known_own;   /* ... and those of them by owner 0: what she_stats need not look at again */
     she_histogram dwell;   /* commit to hand-out, per sample (detailed only) */
 } she_consumer;
 
@@ -102,6 +105,21 @@ static inline uint64_t she_word_index(const she_ring *ring, uint64_t slot) {
 }
 static inline she_atomic64 *she_state_word(const she_ring *ring, uint64_t position) {
     return &ring->words[she_word_index(ring, position % ring->capacity)];
+}
+
+/* The words of a batch lie in one piece, in an order that is nobody's business but she_word_index's. */
+static inline she_atomic64 *she_batch_words(const she_ring *ring, uint64_t batch) {
+    return &ring->words[batch % ring->num_buffers * ring->word_lines * SHE_WORDS_PER_CACHE_LINE];
+}
+static inline uint64_t she_lap_of(const she_ring *ring, uint64_t batch) {
+    return batch / ring->num_buffers;
+}
+static inline bool she_is(uint64_t word, uint64_t lap, enum she_state state) {
+    return she_word_anon(word) == she_word(lap, 0, state);
+}
+/* Nothing more will happen to this sample before the batch is released. */
+static inline bool she_finished(uint64_t word, uint64_t lap) {
+    return she_is(word, lap, SHE_COMMITTED) || she_is(word, lap, SHE_SKIP);
 }
 
 /* ---- producing (ring_produce.c) --------------------------------------------------------------- */
@@ -140,8 +158,7 @@ void she_consumer_free(she_consumer *consumer);
 int she_ready(she_consumer *consumer);
 /* Wait for it; may return SHE_WOKEN when it is not there yet. */
 int she_ready_wait(she_consumer *consumer, int64_t timeout_ns);
-/* Take the complete batch: its absolute number, its first row and how many samples it holds
- * (fewer than batch_size only after she_seal). */
+/* Take the complete batch: its absolute number and how many samples it holds (fewer than batch_size only after she_seal). */
 void she_take(she_consumer *consumer, uint64_t *batch, uint64_t *samples);
 void she_release(she_ring *ring, uint64_t batch);
 /* Pass over the next batch because its memory still holds an earlier one that is leased: it holds no
@@ -168,10 +185,11 @@ void she_reinstate(she_ring *ring, uint32_t owner); /* the id has a new owner */
 
 typedef struct {
     uint64_t stored;        /* committed, not handed out */
+    uint64_t stored_own;    /* those of them that owner 0 committed: the server itself */
     uint64_t full_batches;  /* completed so far, handed out or not */
     uint64_t blocked_count, cas_success, cas_failure, retries; /* sums over all records */
 } she_ring_stats;
-void she_stats(const she_consumer *consumer, she_ring_stats *out);
+void she_stats(she_consumer *consumer, she_ring_stats *out);
 /* The samples of owner `owner` that are committed but not handed out. */
 uint64_t she_stored_by(const she_consumer *consumer, uint32_t owner);
 /* The samples of the next batch that are committed or being written. */

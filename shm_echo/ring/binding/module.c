@@ -7,7 +7,7 @@
  * through cffi. The ring's code is not linked in again: `bind` gets the table of csrc/api.c.
  */
 #define SHM_ECHO_FAST_MAIN
-#include "fast.h"
+#include "sender.h"
 
 const she_api *api;
 
@@ -38,7 +38,7 @@ static struct PyModuleDef module = {
 
 PyMODINIT_FUNC PyInit__fast(void) {
     import_array();
-    PyTypeObject *types[] = {&Handle_Type, &Sender_Type, &Receiver_Type, &Lease_Type};
+    PyTypeObject *types[] = {&Handle_Type, &Sender_Type, &Claim_Type, &Receiver_Type, &Lease_Type};
     PyObject *self = PyModule_Create(&module);
     for (size_t i = 0; self && i < sizeof types / sizeof *types; i++)
         if (PyModule_AddType(self, types[i]) < 0)

@@ -1,4 +1,6 @@
 /* Receiver: the consumer, and the owner of each batch's arrays. */
+#include <unistd.h>
+
 #include "fast.h"
 
 typedef struct {
@@ -13,7 +15,7 @@ typedef struct {
     uint64_t *lease;     /* per buffer: 0, or 1 + the batch number to release it with */
     char has_batch, leased, writable, poisoned;
     char waiting;        /* in ready_wait, without the interpreter lock */
-    char inherited;      /* by a fork: the batches are the parent's to give back */
+    pid_t owner;         /* a child that inherits arrays by a fork gives nothing back */
 } Receiver;
 
 /* The root of a batch's base chains. It has no buffer interface, so NumPy refuses to make an array
@@ -27,7 +29,7 @@ typedef struct {
 } Lease;
 
 static void give_back(Receiver *self, uint64_t batch) {
-    if (self->inherited)
+    if (getpid() != self->owner)
         return;
     if (self->poisoned)
         api->poison(self->handle->ring, batch);
@@ -53,9 +55,11 @@ static void Lease_dealloc(Lease *self) {
         receiver->held--;
         give_back(receiver, batch);
         /* Whoever waits without the interpreter lock uses the consumer: let it do the skipping. */
-        if (receiver->waiting)
+        if (getpid() != receiver->owner)
+            ; /* both are the parent's business */
+        else if (receiver->waiting)
             api->nudge(receiver->handle->ring);
-        else if (!receiver->inherited)
+        else
             skip_held(receiver);
         Py_DECREF(receiver);
     }
@@ -106,6 +110,7 @@ static PyObject *Receiver_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     if (!self)
         return NULL;
     self->handle = (Handle *)Py_NewRef(handle);
+    self->owner = getpid();
     self->leased = (char)leased;
     self->writable = (char)writable;
     self->poisoned = (char)poisoned;
@@ -193,23 +198,19 @@ static PyObject *Receiver_release(Receiver *self, PyObject *Py_UNUSED(ignored)) 
     Py_RETURN_NONE;
 }
 
-/* (stored, taken_total, full_batches, blocked, cas_success, cas_failure, retries) */
+/* (stored, taken_total, own, full_batches, blocked, cas_success, cas_failure, retries): `own` are the
+ * samples of this process, among both the stored and the taken ones. The interpreter lock keeps the
+ * consumer still meanwhile, so the numbers fit together. */
 static PyObject *Receiver_stats(Receiver *self, PyObject *Py_UNUSED(ignored)) {
     she_ring_stats stats;
     api->stats(self->consumer, &stats);
-    return Py_BuildValue("KKKKKKK", (unsigned long long)stats.stored,
+    return Py_BuildValue("KKKKKKKK", (unsigned long long)stats.stored,
                          (unsigned long long)self->consumer->taken_total,
+                         (unsigned long long)(stats.stored_own + self->consumer->taken_by[0]),
                          (unsigned long long)stats.full_batches,
                          (unsigned long long)stats.blocked_count,
                          (unsigned long long)stats.cas_success,
                          (unsigned long long)stats.cas_failure, (unsigned long long)stats.retries);
-}
-
-/* In the child of a fork. */
-static PyObject *Receiver_retire(Receiver *self, PyObject *Py_UNUSED(ignored)) {
-    self->inherited = 1;
-    self->waiting = 0;
-    Py_RETURN_NONE;
 }
 
 static PyObject *Receiver_address(Receiver *self, PyObject *Py_UNUSED(ignored)) {
@@ -222,7 +223,6 @@ static PyMethodDef Receiver_methods[] = {
     {"take", (PyCFunction)Receiver_take, METH_NOARGS, NULL},
     {"release", (PyCFunction)Receiver_release, METH_NOARGS, NULL},
     {"stats", (PyCFunction)Receiver_stats, METH_NOARGS, NULL},
-    {"retire", (PyCFunction)Receiver_retire, METH_NOARGS, NULL},
     {"address", (PyCFunction)Receiver_address, METH_NOARGS, NULL},
     {0},
 };

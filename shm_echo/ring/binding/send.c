@@ -172,7 +172,7 @@ PyObject *Sender_send(Sender *self, PyObject *const *args, Py_ssize_t nargs) {
     PyObject *list = leaves_of(self, args[0], 0);
     if (!list)
         return NULL;
-    self->busy++;
+    sender_enter(self);
     PyObject *result = NULL;
     int rc = sender_claim(self, deadline, &position);
     if (rc == SHE_OK) {
@@ -181,7 +181,7 @@ PyObject *Sender_send(Sender *self, PyObject *const *args, Py_ssize_t nargs) {
         else if ((rc = api->commit(self->producer, position)) == SHE_OK)
             result = Py_NewRef(Py_None);
     }
-    self->busy--;
+    sender_leave(self);
     Py_DECREF(list);
     if (result || PyErr_Occurred())
         return result;
@@ -249,7 +249,7 @@ PyObject *Sender_send_batch(Sender *self, PyObject *const *args, Py_ssize_t narg
     most = most < 1 ? 1 : most > CHUNK ? CHUNK : most;
     uint64_t sent = 0, count = (uint64_t)total;
     int rc = SHE_OK;
-    self->busy++;
+    sender_enter(self);
     while (sent < count && rc == SHE_OK) {
         uint64_t n = 0;
         /* The first claim may wait; with slots in hand we never do, so that they are not held up. */
@@ -273,7 +273,7 @@ PyObject *Sender_send_batch(Sender *self, PyObject *const *args, Py_ssize_t narg
         rc = api->commit_many(self->producer, positions, n, &committed);
         sent += committed;
     }
-    self->busy--;
+    sender_leave(self);
     Py_DECREF(list);
     if (rc == SHE_OK)
         return PyLong_FromUnsignedLongLong(sent);

@@ -9,6 +9,8 @@ static int Sender_traverse(Sender *self, visitproc visit, void *arg) {
     Py_VISIT(self->flatten);
     Py_VISIT(self->check);
     Py_VISIT(self->refuse);
+    Py_VISIT(self->farewell);
+    Py_VISIT(self->watch);
     return 0;
 }
 
@@ -16,6 +18,8 @@ static int Sender_clear(Sender *self) {
     Py_CLEAR(self->flatten);
     Py_CLEAR(self->check);
     Py_CLEAR(self->refuse);
+    Py_CLEAR(self->farewell);
+    Py_CLEAR(self->watch);
     return 0;
 }
 
@@ -32,12 +36,13 @@ static void Sender_dealloc(Sender *self) {
 
 static PyObject *Sender_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"handle", "owner",  "leaves", "plan", "flatten",
-                            "check",  "refuse", "server", NULL};
-    PyObject *handle, *table, *plan, *flatten, *check, *refuse;
+                            "check",  "refuse", "server", "watch", NULL};
+    PyObject *handle, *table, *plan, *flatten, *check, *refuse, *watch = Py_None;
     unsigned int owner;
     int server;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!IOOOOOi", names, &Handle_Type, &handle,
-                                     &owner, &table, &plan, &flatten, &check, &refuse, &server))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!IOOOOOi|O", names, &Handle_Type, &handle,
+                                     &owner, &table, &plan, &flatten, &check, &refuse, &server,
+                                     &watch))
         return NULL;
     Sender *self = (Sender *)type->tp_alloc(type, 0);
     if (!self)
@@ -46,6 +51,7 @@ static PyObject *Sender_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     self->flatten = Py_NewRef(flatten);
     self->check = Py_NewRef(check);
     self->refuse = Py_NewRef(refuse);
+    self->watch = Py_NewRef(watch);
     self->server = server;
     self->plain = plan != Py_None;
     if (self->plain && plan_parse(plan, &self->plan) < 0)
@@ -74,6 +80,27 @@ fail:
     return NULL;
 }
 
+static void say_farewell(Sender *self) {
+    if (!self->farewell || self->busy || self->reserved)
+        return;
+    PyObject *type, *value, *trace, *farewell = self->farewell;
+    self->farewell = NULL;
+    PyErr_Fetch(&type, &value, &trace);
+    PyObject *none = PyObject_CallNoArgs(farewell);
+    if (!none)
+        PyErr_WriteUnraisable(farewell);
+    Py_XDECREF(none);
+    Py_DECREF(farewell);
+    PyErr_Restore(type, value, trace);
+}
+
+void sender_enter(Sender *self) { self->busy++; }
+
+void sender_leave(Sender *self) {
+    self->busy--;
+    say_farewell(self);
+}
+
 /* Let `refuse` raise what the result means; returns NULL. */
 PyObject *sender_refused(Sender *self, int result, Py_ssize_t sent, PyObject *timeout) {
     PyObject *none = PyObject_CallFunction(self->refuse, "inO", result, sent, timeout);
@@ -90,8 +117,12 @@ int parse_timeout(PyObject *timeout, uint64_t *deadline) {
     if (timeout == Py_None)
         return 0;
     double seconds = PyFloat_AsDouble(timeout);
-    if (seconds == -1.0 && PyErr_Occurred())
+    if (seconds == -1.0 && PyErr_Occurred()) {
+        if (PyErr_ExceptionMatches(PyExc_TypeError))
+            PyErr_Format(PyExc_TypeError, "timeout must be None or a number of seconds, not %R",
+                         timeout);
         return -1;
+    }
     if (!(seconds >= 0)) {
         PyErr_Format(PyExc_ValueError, "timeout must be None or a number >= 0, not %R", timeout);
         return -1;
@@ -112,6 +143,8 @@ static int64_t slice_until(uint64_t deadline) {
 
 /* Now and then, even when nothing blocks: is the server alive; and tell it that we are. */
 static int pulse(Sender *self) {
+    if (she_load32_relaxed(&self->producer->stop))
+        return SHE_OK; /* the claim says so; the pidfd may be closed already */
     uint64_t now = api->now_coarse_ns();
     if (now - self->checked_ns < CHECK_EVERY_NS)
         return SHE_OK;
@@ -133,6 +166,14 @@ int sender_claim(Sender *self, uint64_t deadline, uint64_t *position) {
         if (slice == 0) {
             rc = SHE_TIMEOUT;
             break;
+        }
+        if (self->watch != Py_None) {
+            PyObject *none = PyObject_CallNoArgs(self->watch);
+            if (!none) {
+                rc = -1;
+                break;
+            }
+            Py_DECREF(none);
         }
         if (!since)
             since = api->blocked(self->producer);
@@ -157,50 +198,116 @@ bool sender_usable(Sender *self) {
     return false;
 }
 
+static Claim *claim_new(Sender *sender, uint64_t position) {
+    Claim *claim = PyObject_New(Claim, &Claim_Type);
+    if (!claim)
+        return NULL;
+    claim->sender = (Sender *)Py_NewRef((PyObject *)sender);
+    claim->position = position;
+    claim->open = 1;
+    sender->reserved++;
+    return claim;
+}
+
+/* True when it was open, and not by a parent process. */
+static bool claim_end(Claim *self) {
+    bool ours = self->open && !self->sender->retired;
+    self->open = 0;
+    return ours;
+}
+
+static void claim_over(Claim *self) {
+    self->sender->reserved--;
+    say_farewell(self->sender);
+}
+
+static void Claim_dealloc(Claim *self) {
+    if (claim_end(self)) {
+        api->abort(self->sender->producer, self->position);
+        claim_over(self);
+    }
+    Py_DECREF(self->sender);
+    Py_TYPE(self)->tp_free((PyObject *)self);
+}
+
+static PyObject *Claim_commit(Claim *self, PyObject *Py_UNUSED(ignored)) {
+    if (!self->open || !sender_usable(self->sender)) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_ValueError, "this slot was committed or given back already");
+        return NULL;
+    }
+    (void)claim_end(self);
+    int rc = api->commit(self->sender->producer, self->position);
+    if (rc != SHE_OK)
+        (void)sender_refused(self->sender, rc, 0, Py_None);
+    claim_over(self);
+    if (rc != SHE_OK)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *Claim_abort(Claim *self, PyObject *Py_UNUSED(ignored)) {
+    if (claim_end(self)) {
+        api->abort(self->sender->producer, self->position);
+        claim_over(self);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *Claim_is_open(Claim *self, void *Py_UNUSED(closure)) {
+    return PyBool_FromLong(self->open && !self->sender->retired);
+}
+
+static PyMethodDef Claim_methods[] = {
+    {"commit", (PyCFunction)Claim_commit, METH_NOARGS, NULL},
+    {"abort", (PyCFunction)Claim_abort, METH_NOARGS, NULL},
+    {0},
+};
+
+static PyGetSetDef Claim_getset[] = {
+    {"is_open", (getter)Claim_is_open, NULL, NULL, NULL},
+    {0},
+};
+
+PyTypeObject Claim_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0)
+    .tp_name = "shm_echo.ring._fast.Claim",
+    .tp_basicsize = sizeof(Claim),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .tp_dealloc = (destructor)Claim_dealloc,
+    .tp_methods = Claim_methods,
+    .tp_getset = Claim_getset,
+};
+
+/* (claim, views): writable arrays over the rows of a claimed slot. */
 static PyObject *Sender_reserve(Sender *self, PyObject *timeout) {
     uint64_t deadline, position;
     if (parse_timeout(timeout, &deadline) < 0 || !sender_usable(self))
         return NULL;
-    self->busy++;
+    sender_enter(self);
     int rc = sender_claim(self, deadline, &position);
-    self->busy--;
-    if (rc == -1)
-        return NULL;
-    if (rc != SHE_OK)
+    Claim *claim = NULL;
+    if (rc == SHE_OK && !(claim = claim_new(self, position)))
+        api->abort(self->producer, position);
+    sender_leave(self);
+    if (rc != SHE_OK && rc != -1)
         return sender_refused(self, rc, 0, timeout);
+    if (!claim)
+        return NULL;
     PyObject *list = PyList_New(self->num_leaves);
     for (Py_ssize_t i = 0; list && i < self->num_leaves; i++) {
         PyObject *row = leaf_view(&self->leaves[i], she_row(self->handle->ring, (uint32_t)i, position),
-                             false, 0, true, (PyObject *)self->handle);
+                                  false, 0, true, (PyObject *)self->handle);
         if (row)
             PyList_SET_ITEM(list, i, row);
         else
             Py_CLEAR(list);
     }
     if (!list) {
-        api->abort(self->producer, position);
+        Py_DECREF(claim);
         return NULL;
     }
-    return Py_BuildValue("KN", (unsigned long long)position, list);
-}
-
-static PyObject *Sender_commit(Sender *self, PyObject *arg) {
-    unsigned long long position = PyLong_AsUnsignedLongLong(arg);
-    if ((position == (unsigned long long)-1 && PyErr_Occurred()) || !sender_usable(self))
-        return NULL;
-    int rc = api->commit(self->producer, position);
-    if (rc != SHE_OK)
-        return sender_refused(self, rc, 0, Py_None);
-    Py_RETURN_NONE;
-}
-
-static PyObject *Sender_abort(Sender *self, PyObject *arg) {
-    unsigned long long position = PyLong_AsUnsignedLongLong(arg);
-    if (position == (unsigned long long)-1 && PyErr_Occurred())
-        return NULL;
-    if (!self->retired) /* after a fork the claim is the parent's */
-        api->abort(self->producer, position);
-    Py_RETURN_NONE;
+    return Py_BuildValue("NN", (PyObject *)claim, list);
 }
 
 /* Wait until everything that was committed has been handed out. */
@@ -208,7 +315,7 @@ static PyObject *Sender_wait(Sender *self, PyObject *timeout) {
     uint64_t deadline;
     if (parse_timeout(timeout, &deadline) < 0 || !sender_usable(self))
         return NULL;
-    self->busy++;
+    sender_enter(self);
     int rc = api->drained(self->producer);
     while (rc != SHE_OK) {
         int64_t slice = slice_until(deadline);
@@ -230,7 +337,7 @@ static PyObject *Sender_wait(Sender *self, PyObject *timeout) {
             break;
         }
     }
-    self->busy--;
+    sender_leave(self);
     if (rc == -1)
         return NULL;
     if (rc != SHE_OK)
@@ -244,9 +351,21 @@ static PyObject *Sender_stop(Sender *self, PyObject *Py_UNUSED(ignored)) {
     Py_RETURN_NONE;
 }
 
+/* Stop, and call `farewell` when the last call has returned and the last reserved slot has ended: now,
+ * if that is so already. Those may be calls of this very thread, below a signal handler, so nothing is
+ * waited for. */
+static PyObject *Sender_leave(Sender *self, PyObject *farewell) {
+    if (!self->retired) {
+        api->producer_stop(self->producer);
+        Py_XSETREF(self->farewell, Py_NewRef(farewell));
+        say_farewell(self);
+    }
+    Py_RETURN_NONE;
+}
+
 static PyObject *Sender_retire(Sender *self, PyObject *Py_UNUSED(ignored)) {
     self->retired = 1;
-    self->busy = 0;
+    self->busy = self->reserved = 0;
     Py_RETURN_NONE;
 }
 
@@ -254,16 +373,16 @@ static PyMethodDef Sender_methods[] = {
     {"send", (PyCFunction)(void (*)(void))Sender_send, METH_FASTCALL, NULL},
     {"send_batch", (PyCFunction)(void (*)(void))Sender_send_batch, METH_FASTCALL, NULL},
     {"reserve", (PyCFunction)Sender_reserve, METH_O, NULL},
-    {"commit", (PyCFunction)Sender_commit, METH_O, NULL},
-    {"abort", (PyCFunction)Sender_abort, METH_O, NULL},
     {"wait", (PyCFunction)Sender_wait, METH_O, NULL},
     {"stop", (PyCFunction)Sender_stop, METH_NOARGS, NULL},
+    {"leave", (PyCFunction)Sender_leave, METH_O, NULL},
     {"retire", (PyCFunction)Sender_retire, METH_NOARGS, NULL},
     {0},
 };
 
 static PyMemberDef Sender_members[] = {
     {"busy", T_PYSSIZET, offsetof(Sender, busy), READONLY, NULL},
+    {"reserved", T_PYSSIZET, offsetof(Sender, reserved), READONLY, NULL},
     {"retired", T_BOOL, offsetof(Sender, retired), READONLY, NULL},
     {0},
 };
