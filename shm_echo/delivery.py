@@ -96,6 +96,7 @@ class Delivery:
         """
         timeout = seconds("timeout", timeout)
         receiver, turn = self._receiver, self._turn
+        ending = False
         try:
             if not turn.acquire(timeout=-1 if timeout is None else timeout):
                 raise TimeoutError(f"another thread was sampling for {timeout:g} s")
@@ -105,16 +106,16 @@ class Delivery:
             if self._on_death == "raise":
                 self._raise_death()
             receiver.release()
-            if self._consumer.sealed:  # a flush was interrupted before it took the batch
-                lib.she_unseal(self._consumer)
             if not receiver.ready():
                 deadline = None if timeout is None else time.monotonic() + timeout
                 if partial:
+                    ending = True
                     ready = self._end_batch(deadline, timeout)
                 else:
                     ended = self._stream_end(until_closed_by)
                     ready = self._wait(deadline, timeout, ended)
                     if not ready and not self._closed:  # the stream has ended: what is left?
+                        ending = True
                         ready = self._pending() and self._end_batch(None, None)
                 if not ready and until_closed_by is not None and not self._closed:
                     self._raise_death_while_waiting()
@@ -127,6 +128,11 @@ class Delivery:
                 arrays = [np.array(array) for array in arrays]
                 receiver.release()
             return arrays, self.info()
+        except BaseException:
+            # At once, before another sample is sent: it belongs into this batch.
+            if ending and self._consumer.sealed:
+                lib.she_unseal(self._consumer)
+            raise
         finally:
             # Whether the turn was ours is left to the lock: an interrupt may come after it was
             # taken and before anything else. Nothing of Python may run before it is let go.
@@ -184,12 +190,8 @@ class Delivery:
         if not self._pending():
             return False
         consumer = self._consumer
-        try:
-            # Sealed again before each look: a claim may have been given up meanwhile.
-            return self._wait(deadline, timeout, again=lambda: lib.she_seal(consumer))
-        except BaseException:
-            lib.she_unseal(consumer)
-            raise
+        # Sealed again before each look: a claim may have been given up meanwhile.
+        return self._wait(deadline, timeout, again=lambda: lib.she_seal(consumer))
 
     def _pending(self) -> bool:
         return bool(lib.she_pending(self._consumer))

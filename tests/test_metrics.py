@@ -173,7 +173,6 @@ def test_a_send_that_does_not_wait_for_room_is_not_counted_as_a_wait(name: str) 
         assert server.info().push_blocked_count == 0
 
 
-@pytest.mark.xfail(reason="submit() waits in slices, and each of them is counted as a wait")
 def test_a_submit_that_waits_is_counted_once_too() -> None:
     with Server(EXAMPLE, 1, num_buffers=2) as server:
         server.submit(numbered(0))

@@ -24,7 +24,7 @@ from tests.support.threads import Worker
 
 pytestmark = pytest.mark.usefixtures("shm_unchanged")
 
-COUNT = 300
+COUNT = 1000
 
 
 def produce(pipe: Any, address: str, producer: int, count: int, pause: float) -> None:

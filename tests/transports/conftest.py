@@ -1,0 +1,21 @@
+"""Fixtures of the transport tests."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.leftovers import open_descriptors
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture
+def no_descriptor_is_left() -> Iterator[None]:
+    """The test leaves no descriptor open, whatever its errors were."""
+    gc.collect()
+    before = open_descriptors()
+    yield
+    gc.collect()  # the traceback of an expected error may hold what it went through
+    wait_until(lambda: open_descriptors() <= before, "all descriptors are closed")

@@ -1,0 +1,174 @@
+"""Servers that speak our protocol and offer another service, or a ring that is none.
+
+A client believes nothing: sizes, specs and memory are checked before they are used.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from shm_echo import Server, ShmClient, ShmTransport, SpecMismatchError
+from shm_echo.control.listener import ControlServer
+from shm_echo.control.service import Refusal, Session
+from shm_echo.errors import ProtocolError, RefusedError, ServiceUnavailableError, ShmEchoError
+from shm_echo.spec import TreeSpec
+
+pytestmark = pytest.mark.usefixtures("no_descriptor_is_left")
+
+EXAMPLE = {"x": np.zeros(4, np.float32)}
+
+
+def honest() -> dict[str, Any]:
+    """What a server of this example says in its welcome."""
+    return {
+        "spec": TreeSpec.from_example(EXAMPLE).to_wire(),
+        "config": {"batch_size": 2, "num_buffers": 2, "max_producers": 4, "detailed": False},
+        "publishes": None,
+    }
+
+
+class Strange:
+    """A service that says whatever it is told to."""
+
+    def __init__(self, name: str = "ring") -> None:
+        self.name = name
+        self.info = honest()
+        self.reply: dict[str, Any] | Refusal = {"owner": 1}
+        self.descriptors: list[int] = []
+
+    def open(self, session: Session) -> dict[str, Any]:
+        session.watch = False
+        return self.info
+
+    def request(
+        self, session: Session, op: str, args: dict[str, Any]
+    ) -> tuple[dict[str, Any], Sequence[int]]:
+        if isinstance(self.reply, Refusal):
+            raise self.reply
+        return self.reply, self.descriptors
+
+    def goodbye(self, session: Session) -> None: ...
+
+    def hangup(self, session: Session) -> None: ...
+
+    def died(self, session: Session, pid: int, signal: int | None) -> None: ...
+
+    def tick(self, now: float) -> None: ...
+
+
+@pytest.fixture
+def strange(name: str) -> Iterator[Strange]:
+    service = Strange()
+    with ControlServer(name, {"ring": service}):
+        yield service
+    for descriptor in service.descriptors:
+        os.close(descriptor)
+
+
+def test_a_server_without_a_ring_says_what_it_offers(name: str) -> None:
+    with ControlServer(name, {"status": Strange("status"), "mechestim": Strange("mechestim")}):
+        with pytest.raises(ServiceUnavailableError, match="offers no service 'ring'") as refused:
+            ShmClient(name, EXAMPLE)
+    assert refused.value.wanted == "ring"
+    assert sorted(refused.value.offered) == ["mechestim", "status"]
+    assert "'mechestim', 'status'" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"config": None},
+        {"config": {}},
+        {"config": {"batch_size": 2, "num_buffers": 2, "max_producers": 4}},
+        {"config": {"batch_size": 0, "num_buffers": 2, "max_producers": 4, "detailed": False}},
+        {"config": {"batch_size": -1, "num_buffers": 2, "max_producers": 4, "detailed": False}},
+        {"config": {"batch_size": "2", "num_buffers": 2, "max_producers": 4, "detailed": False}},
+        {"config": {"batch_size": 2, "num_buffers": 2, "max_producers": -4, "detailed": False}},
+        {"config": {"batch_size": 2, "num_buffers": 2, "max_producers": "x", "detailed": False}},
+        {
+            "config": {
+                "batch_size": 2**62,
+                "num_buffers": 2**62,
+                "max_producers": 4,
+                "detailed": False,
+            }
+        },
+        {"spec": None},
+        {"spec": {}},
+        {"spec": "a spec"},
+        {"publishes": 7},
+    ],
+    ids=str,
+)
+def test_a_description_that_makes_no_ring_is_a_protocol_error(
+    name: str, strange: Strange, change: dict[str, Any]
+) -> None:
+    strange.info = honest() | change
+    with pytest.raises(ProtocolError):
+        ShmClient(name, EXAMPLE)
+
+
+def test_an_empty_description_is_a_protocol_error(name: str, strange: Strange) -> None:
+    strange.info = {}
+    with pytest.raises(ProtocolError, match="described no ring"):
+        ShmClient(name, EXAMPLE)
+
+
+def test_the_spec_is_compared_before_anything_is_asked_for(name: str, strange: Strange) -> None:
+    strange.info = honest() | {"spec": TreeSpec.from_example({"y": np.float32(0)}).to_wire()}
+    strange.reply = Refusal("never", "asked for")
+    with pytest.raises(SpecMismatchError, match=r"\['y'\]"):
+        ShmClient(name, EXAMPLE)
+
+
+@pytest.mark.parametrize("reply", [{}, {"owner": None}, {"owner": "1"}, {"owner": 1}], ids=str)
+def test_an_answer_without_a_ring_is_a_protocol_error(
+    name: str, strange: Strange, reply: dict[str, Any]
+) -> None:
+    strange.reply = reply
+    with pytest.raises(ProtocolError, match="sent no ring"):
+        ShmClient(name, EXAMPLE)
+
+
+def test_descriptors_that_were_not_expected_are_closed(name: str, strange: Strange) -> None:
+    strange.descriptors = [os.memfd_create("a"), os.memfd_create("b"), os.memfd_create("c")]
+    with pytest.raises(ProtocolError, match="sent no ring"):
+        ShmClient(name, EXAMPLE)
+
+
+@pytest.mark.parametrize("size", [0, 64, 1 << 20])
+def test_memory_that_holds_no_ring_is_refused(name: str, strange: Strange, size: int) -> None:
+    descriptor = os.memfd_create("not a ring")
+    os.ftruncate(descriptor, size)
+    strange.descriptors = [descriptor]
+    with pytest.raises(ShmEchoError, match=r"smaller than|holds no ring|shared memory of"):
+        ShmClient(name, EXAMPLE)
+
+
+def test_a_descriptor_that_is_no_memory_is_refused(name: str, strange: Strange) -> None:
+    strange.descriptors = [os.open("/dev/null", os.O_RDWR)]
+    with pytest.raises(ShmEchoError):
+        ShmClient(name, EXAMPLE)
+
+
+@pytest.mark.parametrize("owner", [-1, 5, 2**16, 2**40])
+def test_an_owner_id_that_the_ring_does_not_have_is_refused(
+    name: str, strange: Strange, owner: int
+) -> None:
+    with Server(EXAMPLE, 2, ShmTransport(f"{name}-real", max_producers=4), num_buffers=2) as real:
+        strange.descriptors = [os.dup(real._ring.segment.fileno())]
+        strange.reply = {"owner": owner}
+        with pytest.raises(ShmEchoError):
+            ShmClient(name, EXAMPLE)
+
+
+def test_the_words_of_a_refusal_are_passed_on(name: str, strange: Strange) -> None:
+    strange.reply = Refusal("closed_today", "come back tomorrow", {"hours": 24})
+    with pytest.raises(RefusedError, match="refused this client: come back tomorrow") as refused:
+        ShmClient(name, EXAMPLE)
+    assert (refused.value.code, refused.value.fields) == ("closed_today", {"hours": 24})
