@@ -72,6 +72,8 @@ static int sleep_until_ready(she_consumer *c, int64_t timeout_ns) {
     uint64_t before;
     do {
         ticket = she_ec_ticket(&h->data);
+        if (she_exchange32_seq(&c->nudged, 0)) /* SYNC nudged: after the ticket */
+            return SHE_WOKEN;
         if (c->sealed)
             (void)she_seal(c); /* after the ticket: whatever is given up later signals data */
         if (she_ready(c) == SHE_OK)
@@ -186,7 +188,12 @@ uint64_t she_skip(she_consumer *c) {
     return batch;
 }
 
-void she_nudge(she_ring *ring) { she_ec_signal(&ring->header->data); }
+void she_nudge(she_consumer *c) {
+    /* SYNC nudged: set before the signal. A waiter that read its ticket before the signal does not
+     * sleep on it; one that reads it later finds the flag. */
+    (void)she_exchange32_seq(&c->nudged, 1);
+    she_ec_signal(&c->ring->header->data);
+}
 
 void she_poison(she_ring *ring, uint64_t batch) {
     for (uint32_t leaf = 0; leaf < ring->num_leaves; leaf++)

@@ -96,7 +96,6 @@ class Delivery:
         """
         timeout = seconds("timeout", timeout)
         receiver, turn = self._receiver, self._turn
-        ending = False
         try:
             if not turn.acquire(timeout=-1 if timeout is None else timeout):
                 raise TimeoutError(f"another thread was sampling for {timeout:g} s")
@@ -106,33 +105,18 @@ class Delivery:
             if self._on_death == "raise":
                 self._raise_death()
             receiver.release()
-            if not receiver.ready():
-                deadline = None if timeout is None else time.monotonic() + timeout
-                if partial:
-                    ending = True
-                    ready = self._end_batch(deadline, timeout)
-                else:
-                    ended = self._stream_end(until_closed_by)
-                    ready = self._wait(deadline, timeout, ended)
-                    if not ready and not self._closed:  # the stream has ended: what is left?
-                        ending = True
-                        ready = self._pending() and self._end_batch(None, None)
-                if not ready and until_closed_by is not None and not self._closed:
-                    self._raise_death_while_waiting()
-                if not ready:
-                    return self._nothing() if partial and not self._closed else None
-            arrays = receiver.take()
+            if receiver.ready():
+                arrays: list[Any] | None = receiver.take()
+            else:
+                arrays = self._wait_and_take(timeout, partial, until_closed_by)
+            if arrays is None:
+                return self._nothing() if partial and not self._closed else None
             if not partial and len(arrays[0]) == 0:
                 return None
             if copy:  # here, so that no other thread's turn gives the batch back meanwhile
                 arrays = [np.array(array) for array in arrays]
                 receiver.release()
             return arrays, self.info()
-        except BaseException:
-            # At once, before another sample is sent: it belongs into this batch.
-            if ending and self._consumer.sealed:
-                lib.she_unseal(self._consumer)
-            raise
         finally:
             # Whether the turn was ours is left to the lock: an interrupt may come after it was
             # taken and before anything else. Nothing of Python may run before it is let go.
@@ -140,6 +124,33 @@ class Delivery:
                 turn.release()
             except RuntimeError:
                 pass
+
+    def _wait_and_take(
+        self, timeout: float | None, partial: bool, until_closed_by: int | None
+    ) -> list[Any] | None:
+        """The next batch, or None when there is none to come."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        receiver = self._receiver
+        # The consumer is used without the interpreter lock, too: leases that end in other threads
+        # meanwhile only nudge it.
+        receiver.waiting = True
+        try:
+            if partial:
+                ready = self._end_batch(deadline, timeout)
+            else:
+                ready = self._wait(deadline, timeout, self._stream_end(until_closed_by))
+                if not ready and not self._closed:  # the stream has ended: what is left?
+                    ready = self._end_batch(None, None)
+                    if not ready and not self._closed:
+                        self._raise_death_while_waiting()
+            return receiver.take() if ready else None
+        except BaseException:
+            # At once, before another sample is sent: it belongs into this batch.
+            if self._consumer.sealed:
+                lib.she_unseal(self._consumer)
+            raise
+        finally:
+            receiver.waiting = False
 
     def _stream_end(self, producers: int | None) -> Callable[[], bool] | None:
         if producers is None:

@@ -99,7 +99,7 @@ static void *give_back(void *argument) {
         she_producer_view view;
         she_look(s->r.ring, 1, &view);
         she_release(s->r.ring, batch);
-        she_nudge(s->r.ring); /* the consumer may be sealing the batch that now gets this memory */
+        she_nudge(s->r.consumer); /* the consumer may be sealing the batch that now gets this memory */
         pthread_mutex_lock(&s->lock);
     }
     pthread_mutex_unlock(&s->lock);

@@ -106,16 +106,17 @@ class Producers:
 
     def died(self, owner: int, signal: int | None) -> None:
         """Its process is known to have gone without a goodbye."""
-        producer = self._end(owner, death=(signal,))
-        if producer is None or producer.pid is None:
-            return
-        _log.warning("producer %s without closing", describe_death(producer.pid, signal))
+        producer = self._active.get(owner)
+        if producer is not None and producer.pid is not None:
+            # Before the learner wakes, which may have this as its last words.
+            _log.warning("producer %s without closing", describe_death(producer.pid, signal))
+        self._end(owner, death=(signal,))
 
-    def _end(self, owner: int, death: tuple[int | None] | None = None) -> _Producer | None:
+    def _end(self, owner: int, death: tuple[int | None] | None = None) -> None:
         with self._lock:
             producer = self._active.get(owner)
             if producer is None:
-                return None
+                return
             lib.she_revoke(self._ring.pointer, owner)
             if death is None:
                 self._forget_earlier()
@@ -125,7 +126,6 @@ class Producers:
             # Also wakes the learner, which looks at the deaths and at who is left.
             lib.she_recover(self._ring.pointer, owner)
             self._free.append(owner)
-            return producer
 
     def _forget_earlier(self) -> None:
         if self._remember == "last":

@@ -88,13 +88,19 @@ class ShmClient:
             fds = list(descriptors)
             try:
                 owner = reply.get("owner")
-                if not isinstance(owner, int) or len(fds) != (1 if published is None else 2):
+                if type(owner) is not int or len(fds) != (1 if published is None else 2):
                     raise ProtocolError(f"{self.address} sent no ring")
+                if not 1 <= owner <= config.max_producers:
+                    raise ProtocolError(f"{self.address} sent an owner id that its ring lacks")
                 ring = Ring.attach(self._spec, config, fds.pop(0))
                 subscriber = None
                 if published is not None:
                     fd = fds.pop(0)
                     subscriber = Subscriber(published, fd, connection.pidfd, self.address)
+            except (ValueError, OSError) as error:
+                if isinstance(error, ProtocolError):
+                    raise
+                raise ProtocolError(f"{self.address} sent no usable ring: {error}") from None
             finally:
                 for fd in fds:
                     os.close(fd)
@@ -119,7 +125,8 @@ class ShmClient:
             spec, publishes = info["spec"], info["publishes"]
         except (KeyError, TypeError):
             raise ProtocolError(f"{self.address} described no ring") from None
-        if not all(type(n) is int and n > 0 for n in (config.batch_size, config.num_buffers)):
+        counts = (config.batch_size, config.num_buffers, config.max_producers)
+        if not all(type(n) is int and 0 < n < 2**31 for n in counts):
             raise ProtocolError(f"{self.address} described a ring of no size")
         self._spec.require_equal(spec)
         if publishes is None:
@@ -194,7 +201,9 @@ class ShmClient:
         except ForkedHandleError:
             self._reattach()
             claim, views = self._sender.reserve(timeout)
-        return Slot(claim, views, self._spec.unflatten(views))
+        slot = Slot(claim, views, self._spec.unflatten(views))
+        self._slots.add(slot)
+        return slot
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until every sample that was sent has been handed to the learner.
@@ -345,6 +354,9 @@ class ShmClient:
         self._lock = threading.RLock()  # another thread of the parent may have held it
         if not self._closed:
             self._sender.retire()
+            for slot in list(self._slots):
+                slot.freeze()  # the memory is the parent's to write
+            self._slots = weakref.WeakSet()
             self._connection.abandon()
 
 

@@ -46,7 +46,7 @@ class Slot:
                 up: the sample was not sent.
             ForkedHandleError: the slot was reserved by the parent process.
         """
-        self._freeze()
+        self.freeze()
         try:
             self._claim.commit()
         except ValueError as error:
@@ -54,10 +54,11 @@ class Slot:
 
     def abort(self) -> None:
         """Give the slot back unused. Does nothing when it is closed."""
-        self._freeze()
+        self.freeze()
         self._claim.abort()
 
-    def _freeze(self) -> None:
+    def freeze(self) -> None:
+        """Make the arrays read-only, as they become when the slot ends."""
         for view in self._views:
             view.flags.writeable = False
 

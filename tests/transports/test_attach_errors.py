@@ -160,7 +160,7 @@ def test_what_is_published_is_compared_as_samples_are(
 @pytest.mark.parametrize(
     ("example", "words"),
     [
-        ({"x": 1.0}, r"\['x'\]: an example leaf is a NumPy array or scalar.*got .*1.0"),
+        ({"x": 1.0}, r"\['x'\]: an example leaf is a NumPy array or scalar.*got a Python float"),
         ({"x": np.array([object()])}, r"\['x'\]: dtype object holds Python objects"),
     ],
 )
@@ -365,7 +365,8 @@ def test_no_descriptor_is_left_to_attach_with(name: str) -> None:
                     ShmClient(name, EXAMPLE).close()
                     break
                 except (DescriptorLimitError, RefusedError) as error:
-                    assert "descriptor" in str(error), error
+                    # What is short on the other side is for the other side's log.
+                    assert "descriptor" in str(error) or "server's log" in str(error), error
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             for hog in hogs:

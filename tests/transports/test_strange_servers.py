@@ -15,7 +15,7 @@ import pytest
 from shm_echo import Server, ShmClient, ShmTransport, SpecMismatchError
 from shm_echo.control.listener import ControlServer
 from shm_echo.control.service import Refusal, Session
-from shm_echo.errors import ProtocolError, RefusedError, ServiceUnavailableError, ShmEchoError
+from shm_echo.errors import ProtocolError, RefusedError, ServiceUnavailableError
 from shm_echo.spec import TreeSpec
 
 pytestmark = pytest.mark.usefixtures("no_descriptor_is_left")
@@ -32,6 +32,12 @@ def honest() -> dict[str, Any]:
     }
 
 
+def memory(size: int) -> int:
+    descriptor = os.memfd_create("not a ring")
+    os.ftruncate(descriptor, size)
+    return descriptor
+
+
 class Strange:
     """A service that says whatever it is told to."""
 
@@ -39,7 +45,12 @@ class Strange:
         self.name = name
         self.info = honest()
         self.reply: dict[str, Any] | Refusal = {"owner": 1}
-        self.descriptors: list[int] = []
+        self.descriptors = [memory(1 << 20)]
+
+    def close(self) -> None:
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+        self.descriptors = []
 
     def open(self, session: Session) -> dict[str, Any]:
         session.watch = False
@@ -66,17 +77,19 @@ def strange(name: str) -> Iterator[Strange]:
     service = Strange()
     with ControlServer(name, {"ring": service}):
         yield service
-    for descriptor in service.descriptors:
-        os.close(descriptor)
+    service.close()
 
 
 def test_a_server_without_a_ring_says_what_it_offers(name: str) -> None:
-    with ControlServer(name, {"status": Strange("status"), "mechestim": Strange("mechestim")}):
+    services = {offer: Strange(offer) for offer in ("status", "mechestim")}
+    with ControlServer(name, services):
         with pytest.raises(ServiceUnavailableError, match="offers no service 'ring'") as refused:
             ShmClient(name, EXAMPLE)
     assert refused.value.wanted == "ring"
     assert sorted(refused.value.offered) == ["mechestim", "status"]
     assert "'mechestim', 'status'" in str(refused.value)
+    for service in services.values():
+        service.close()
 
 
 @pytest.mark.parametrize(
@@ -126,8 +139,8 @@ def test_the_spec_is_compared_before_anything_is_asked_for(name: str, strange: S
         ShmClient(name, EXAMPLE)
 
 
-@pytest.mark.parametrize("reply", [{}, {"owner": None}, {"owner": "1"}, {"owner": 1}], ids=str)
-def test_an_answer_without_a_ring_is_a_protocol_error(
+@pytest.mark.parametrize("reply", [{}, {"owner": None}, {"owner": "1"}, {"owner": True}], ids=str)
+def test_an_answer_without_an_owner_is_a_protocol_error(
     name: str, strange: Strange, reply: dict[str, Any]
 ) -> None:
     strange.reply = reply
@@ -135,35 +148,58 @@ def test_an_answer_without_a_ring_is_a_protocol_error(
         ShmClient(name, EXAMPLE)
 
 
-def test_descriptors_that_were_not_expected_are_closed(name: str, strange: Strange) -> None:
-    strange.descriptors = [os.memfd_create("a"), os.memfd_create("b"), os.memfd_create("c")]
+@pytest.mark.parametrize("count", [0, 2, 3])
+def test_another_number_of_descriptors_is_refused_and_they_are_closed(
+    name: str, strange: Strange, count: int
+) -> None:
+    strange.close()
+    strange.descriptors = [memory(64) for _ in range(count)]
     with pytest.raises(ProtocolError, match="sent no ring"):
         ShmClient(name, EXAMPLE)
 
 
 @pytest.mark.parametrize("size", [0, 64, 1 << 20])
 def test_memory_that_holds_no_ring_is_refused(name: str, strange: Strange, size: int) -> None:
-    descriptor = os.memfd_create("not a ring")
-    os.ftruncate(descriptor, size)
-    strange.descriptors = [descriptor]
-    with pytest.raises(ShmEchoError, match=r"smaller than|holds no ring|shared memory of"):
+    strange.close()
+    strange.descriptors = [memory(size)]
+    with pytest.raises(ProtocolError, match=r"cannot hold|holds no ring"):
         ShmClient(name, EXAMPLE)
 
 
 def test_a_descriptor_that_is_no_memory_is_refused(name: str, strange: Strange) -> None:
+    strange.close()
     strange.descriptors = [os.open("/dev/null", os.O_RDWR)]
-    with pytest.raises(ShmEchoError):
+    with pytest.raises(ProtocolError, match="sent no usable ring"):
         ShmClient(name, EXAMPLE)
 
 
-@pytest.mark.parametrize("owner", [-1, 5, 2**16, 2**40])
+@pytest.mark.parametrize(
+    ("batch_size", "example", "words"),
+    [
+        (3, EXAMPLE, "made for another example or another size|cannot hold"),
+        (2, {"x": np.zeros(4, np.int32)}, "made for another example"),
+    ],
+)
+def test_a_ring_of_another_kind_is_refused(
+    name: str, strange: Strange, batch_size: int, example: Any, words: str
+) -> None:
+    with Server(example, batch_size, ShmTransport(f"{name}-real", max_producers=4)) as real:
+        strange.close()
+        strange.descriptors = [os.dup(real._ring.segment.fileno())]
+        strange.info["config"]["num_buffers"] = 3
+        with pytest.raises(ProtocolError, match=words):
+            ShmClient(name, EXAMPLE)
+
+
+@pytest.mark.parametrize("owner", [-1, 0, 5, 2**16, 2**32 + 1])
 def test_an_owner_id_that_the_ring_does_not_have_is_refused(
     name: str, strange: Strange, owner: int
 ) -> None:
     with Server(EXAMPLE, 2, ShmTransport(f"{name}-real", max_producers=4), num_buffers=2) as real:
+        strange.close()
         strange.descriptors = [os.dup(real._ring.segment.fileno())]
         strange.reply = {"owner": owner}
-        with pytest.raises(ShmEchoError):
+        with pytest.raises(ProtocolError, match="owner id"):
             ShmClient(name, EXAMPLE)
 
 

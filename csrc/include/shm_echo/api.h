@@ -32,7 +32,7 @@ typedef struct {
     void (*take)(she_consumer *, uint64_t *, uint64_t *);
     void (*release)(she_ring *, uint64_t);
     uint64_t (*skip)(she_consumer *);
-    void (*nudge)(she_ring *);
+    void (*nudge)(she_consumer *);
     void (*poison)(she_ring *, uint64_t);
     void (*stats)(she_consumer *, she_ring_stats *);
     void (*ring_free)(she_ring *);

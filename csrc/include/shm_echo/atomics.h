@@ -68,6 +68,9 @@ static inline void she_store32_relaxed(she_atomic32 *word, uint32_t value) {
 static inline void she_store32_release(she_atomic32 *word, uint32_t value) {
     atomic_store_explicit(word, value, memory_order_release);
 }
+static inline uint32_t she_exchange32_seq(she_atomic32 *word, uint32_t value) {
+    return atomic_exchange_explicit(word, value, memory_order_seq_cst);
+}
 static inline bool she_cas32_seq(she_atomic32 *word, uint32_t *expected, uint32_t desired) {
     return atomic_compare_exchange_strong_explicit(word, expected, desired, memory_order_seq_cst,
                                                    memory_order_seq_cst);

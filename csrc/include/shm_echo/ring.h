@@ -64,6 +64,7 @@ typedef struct she_consumer {
     she_ring *ring;
     uint64_t next_batch;   /* absolute; the next one to hand out */
     uint64_t looked;       /* samples of it that are known to be finished */
+    she_atomic32 nudged;   /* a wait that begins now shall return at once */
     bool sealed;           /* it ends early: a wait seals again what is given up meanwhile */
     uint64_t taken_total;  /* samples handed out */
     uint64_t full_batches; /* batches handed out in full */
@@ -164,8 +165,9 @@ void she_release(she_ring *ring, uint64_t batch);
 /* Pass over the next batch because its memory still holds an earlier one that is leased: it holds no
  * sample of this lap. Returns its number, with which the memory is to be released in the end. */
 uint64_t she_skip(she_consumer *consumer);
-/* Wake the consumer, so that it looks again. */
-void she_nudge(she_ring *ring);
+/* Make a wait of the consumer return SHE_WOKEN, one that is about to begin included. Any thread of the
+ * consumer's process may call it. */
+void she_nudge(she_consumer *consumer);
 /* Fill the rows of a batch with 0xff bytes: NaN in floats, -1 in integers. */
 void she_poison(she_ring *ring, uint64_t batch);
 

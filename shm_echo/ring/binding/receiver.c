@@ -14,7 +14,7 @@ typedef struct {
     Py_ssize_t held;     /* leased batches that live */
     uint64_t *lease;     /* per buffer: 0, or 1 + the batch number to release it with */
     char has_batch, leased, writable, poisoned;
-    char waiting;        /* in ready_wait, without the interpreter lock */
+    char waiting;        /* somebody uses the consumer, perhaps without the interpreter lock */
     pid_t owner;         /* a child that inherits arrays by a fork gives nothing back */
 } Receiver;
 
@@ -58,7 +58,7 @@ static void Lease_dealloc(Lease *self) {
         if (getpid() != receiver->owner)
             ; /* both are the parent's business */
         else if (receiver->waiting)
-            api->nudge(receiver->handle->ring);
+            api->nudge(receiver->consumer);
         else
             skip_held(receiver);
         Py_DECREF(receiver);
@@ -141,11 +141,12 @@ static PyObject *Receiver_wait(Receiver *self, PyObject *arg) {
         ns = SLICE_NS;
     int rc;
     skip_held(self);
+    char before = self->waiting;
     self->waiting = 1;
     Py_BEGIN_ALLOW_THREADS
     rc = api->ready_wait(self->consumer, ns);
     Py_END_ALLOW_THREADS
-    self->waiting = 0;
+    self->waiting = before;
     if (PyErr_CheckSignals() < 0)
         return NULL;
     return PyLong_FromLong(rc);
@@ -229,6 +230,7 @@ static PyMethodDef Receiver_methods[] = {
 
 static PyMemberDef Receiver_members[] = {
     {"held", T_PYSSIZET, offsetof(Receiver, held), READONLY, NULL},
+    {"waiting", T_BOOL, offsetof(Receiver, waiting), 0, NULL},
     {0},
 };
 
