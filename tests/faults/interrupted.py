@@ -21,8 +21,8 @@ __all__ = [
     "TOTAL",
     "client",
     "close_in_handler",
-    "close_twice",
     "close_server_in_handler",
+    "close_twice",
     "heedless",
     "learner",
 ]

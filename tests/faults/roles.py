@@ -20,7 +20,15 @@ from shm_echo import ConnectionClosedError, Server, ShmClient, ShmTransport
 from tests.support.samples import Maker, example
 from tests.support.waiting import WATCHDOG
 
-__all__ = ["BLOCKING", "be_cut_off", "hold_a_slot", "leave", "leave_as_grandchild", "send_some", "serve"]
+__all__ = [
+    "BLOCKING",
+    "be_cut_off",
+    "hold_a_slot",
+    "leave",
+    "leave_as_grandchild",
+    "send_some",
+    "serve",
+]
 
 
 def attach(address: str) -> ShmClient:

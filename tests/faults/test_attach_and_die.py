@@ -34,9 +34,7 @@ def attach_and_kill(server: Server, name: str, waves: int, dice: random.Random) 
     for _ in range(waves):
         patient = dice.random() < 0.5
         with ExitStack() as stack:
-            children = [
-                stack.enter_context(start(attach_and_wait, name)) for _ in range(MOST - 1)
-            ]
+            children = [stack.enter_context(start(attach_and_wait, name)) for _ in range(MOST - 1)]
             children.append(stack.enter_context(start(hold_a_slot, name, 1)))
             if patient:
                 for child in children:

@@ -1,4 +1,4 @@
-"""close() from another thread wakes whoever waits: in this client, and in every client of a server."""
+"""close() from another thread wakes whoever waits, in this client or in any client of a server."""
 
 from __future__ import annotations
 

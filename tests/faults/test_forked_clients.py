@@ -1,4 +1,4 @@
-"""Clients, slots, servers and leases that cross a fork: what the child may do, and what it must not.
+"""Clients, slots, servers and leases across a fork: what the child may do, and what it must not.
 
 The child never shares its parent's claim identity: it attaches anew, and nothing that it does or
 that happens to it changes what its parent holds.

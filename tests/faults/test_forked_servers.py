@@ -37,7 +37,6 @@ def use_server(pipe: Any, server: Server) -> None:
     with pytest.raises(RuntimeError, match="belongs to the parent process"):
         server.start()
     server.close()
-    del server
     gc.collect()
     pipe.send("done")
     sys.exit(0)

@@ -70,7 +70,7 @@ def test_a_producer_that_lost_its_connection_finishes_what_it_holds_and_starts_n
             assert (death.value.pid, death.value.signal) == (child.pid, signal.SIGKILL)
         assert server.producers() == []
         with attach(name) as client:
-            client.send_batch(Maker(2).batch(0, 2))  # into the slot that is free again, and the last
+            client.send_batch(Maker(2).batch(0, 2))  # the slot that is free again, and the last
         sample = server.sample(timeout=0)
         assert sample is not None
         audit.take(sample.batch)

@@ -1,4 +1,4 @@
-"""What a learner is told when producers end without closing, by policy; and that nothing is lost."""
+"""What a learner is told when producers end without closing, by policy; nothing is lost by it."""
 
 from __future__ import annotations
 

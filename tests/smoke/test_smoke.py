@@ -54,7 +54,7 @@ def test_a_killed_producer_is_noticed_and_loses_nothing_it_sent(name: str) -> No
     with Server(EXAMPLE, 4, ShmTransport(name), on_producer_death="raise") as server:
         numbers: list[int] = []
         with produce(name, "die") as child:
-            with pytest.raises(ProducerDiedError) as death:  # noqa: PT012 - wherever it strikes
+            with pytest.raises(ProducerDiedError) as death:
                 while True:
                     sample = server.sample()
                     assert sample is not None

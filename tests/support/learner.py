@@ -1,4 +1,4 @@
-"""A learner on a thread of the test: takes every batch, audits it, and stops when the stream ends."""
+"""A learner on a thread of the test: takes and audits every batch until the stream ends."""
 
 from __future__ import annotations
 

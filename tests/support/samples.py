@@ -106,7 +106,7 @@ class Audit:
         return sum(map(len, self._came))
 
     def sequences(self) -> dict[tuple[int, int], list[int]]:
-        """The numbers that came of each (producer, incarnation), in the order in which they came."""
+        """The numbers that came of each (producer, incarnation), in the order of arrival."""
         found: dict[tuple[int, int], list[int]] = {}
         for rows in self._came:
             for producer, incarnation, sequence in rows.tolist():

@@ -1,15 +1,15 @@
-"""What every transport must do, as a class of tests to run on each.
+"""What every transport must do, as tests: a class to derive from, once for each transport.
 
-A transport's tests derive from :class:`Conformance` and provide the fixture ``network``. The tests see
-a server and its producers, and nothing of how samples travel.
+A derived class says by :meth:`Conformance.way` which transport it is about.
 """
 
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from typing import Any, Literal, Protocol
+from contextlib import closing
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,80 +19,52 @@ from shm_echo import (
     ProducerDiedError,
     SendTimeoutError,
     Server,
+    ShmEchoError,
     SpecMismatchError,
     Transport,
 )
-from tests.support.learner import auditing
-from tests.support.samples import Audit, Maker, example
+from shm_echo.errors import RefusedError
+from tests.support.numbered import EXAMPLE, numbered, numbers_of, stacked
 from tests.support.threads import Worker
 from tests.support.waiting import WATCHDOG, wait_until
+from tests.transports.ways import MAX_PRODUCERS, Doomed, Producer, Way
 
-__all__ = ["Conformance", "Mortal", "Network", "Producer"]
+__all__ = ["Conformance"]
 
-BATCH, BUFFERS = 4, 2
-CAPACITY = BATCH * BUFFERS
-MOST_PRODUCERS = 4
+BATCH, CAPACITY = 2, 4
 
-EXAMPLE = example()
-
-
-class Producer(Protocol):
-    """What the tests need of a transport's client."""
-
-    def send(self, data: Any, timeout: float | None = None) -> None: ...
-
-    def send_batch(self, data: Any, timeout: float | None = None) -> int: ...
-
-    def wait(self, timeout: float | None = None) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class Mortal(Protocol):
-    """A producer that can be made to die without closing, after it has sent some samples."""
-
-    @property
-    def pid(self) -> int: ...
-
-    def die(self) -> int | None:
-        """End it; the signal that the server is to be told."""
-
-
-class Network(Protocol):
-    """One transport under test, with room for MOST_PRODUCERS producers."""
-
-    @property
-    def transport(self) -> Transport: ...
-
-    def connect(self, data: Any) -> Producer:
-        """A new producer, with its example."""
-
-    def mortal(self, maker: Maker, count: int) -> AbstractContextManager[Mortal]:
-        """A producer in a process of its own that has sent ``count`` samples."""
+# What differs from EXAMPLE: the call, its argument, the leaf that the error must name.
+MISFITS: dict[str, tuple[str, Any, str]] = {
+    "dtype": ("send", {**EXAMPLE, "x": np.zeros(3)}, "['x']"),
+    "shape": ("send", {**EXAMPLE, "x": np.zeros(4, np.float32)}, "['x']"),
+    "key": ("send", {"x": EXAMPLE["x"]}, "['n']"),
+    "number": ("send", {**EXAMPLE, "n": 1.5}, "['n']"),
+    "structure": ("send", [EXAMPLE], ""),
+    "stack": ("send_batch", {**stacked([1, 2]), "x": np.zeros((3, 3), np.float32)}, "['x']"),
+}
+BLOCKING: dict[str, Callable[[Producer], object]] = {
+    "send": lambda producer: producer.send(numbered(9)),
+    "send with a time-out": lambda producer: producer.send(numbered(9), timeout=3600),
+    "send_batch": lambda producer: producer.send_batch(stacked(range(9))),
+    "wait": lambda producer: producer.wait(),
+}
 
 
 class Conformance:
-    """Derive from it and provide the fixture ``network``."""
+    """The suite. Batches are of two, the ring holds two of them."""
 
     @pytest.fixture
-    def network(self) -> Iterator[Network]:
-        raise NotImplementedError("the tests of a transport provide this")
+    def way(self, name: str) -> Way:
+        """The transport under test."""
+        raise NotImplementedError
 
     @pytest.fixture
-    def serve(self, network: Network) -> Iterator[Callable[..., Server]]:
+    def serve(self, way: Way) -> Iterator[Callable[..., Server]]:
         """Starts the server of the test."""
         servers: list[Server] = []
 
-        def make(
-            policy: Literal["warn", "raise", "raise_if_last"] = "warn", buffers: int = BUFFERS
-        ) -> Server:
-            server = Server(
-                EXAMPLE,
-                BATCH,
-                network.transport,
-                num_buffers=buffers,
-                on_producer_death=policy,
-            )
+        def make(policy: Any = "warn") -> Server:
+            server = Server(EXAMPLE, BATCH, way.transport, num_buffers=2, on_producer_death=policy)
             servers.append(server.start())
             return server
 
@@ -102,236 +74,282 @@ class Conformance:
 
     @pytest.fixture
     def server(self, serve: Callable[..., Server]) -> Server:
+        """A server that warns of deaths."""
         return serve()
 
-    # ------------------------------------------------------------ samples
+    # ------------------------------------------------------------ what arrives
 
-    def test_samples_of_a_producer_come_whole_and_in_the_order_in_which_it_sent_them(
-        self, server: Server, network: Network
+    def test_it_is_a_transport(self, way: Way) -> None:
+        assert isinstance(way.transport, Transport)
+
+    def test_samples_arrive_in_the_order_in_which_they_were_sent(
+        self, server: Server, way: Way
     ) -> None:
-        with auditing(server, min_producers=3) as audit:
-            producers = [network.connect(EXAMPLE) for _ in range(3)]
+        with closing(way.attach()) as producer:
+            for lap in range(0, 20, 4):
+                producer.send(numbered(lap))
+                assert producer.send_batch(stacked([lap + 1, lap + 2])) == 2
+                producer.send(numbered(lap + 3))
+                assert taken(server) == [lap, lap + 1]
+                assert taken(server) == [lap + 2, lap + 3]
 
-            def produce(number: int) -> None:
-                maker, producer = Maker(number), producers[number]
-                for first in range(0, 200, 20):
-                    for n in range(first, first + 10):
-                        producer.send(maker.sample(n))
-                    assert producer.send_batch(maker.batch(first + 10, 10)) == 10
-
-            for worker in [Worker(produce, number) for number in range(3)]:
-                worker.result()
-            for producer in producers:
-                producer.close()
-        audit.check({(number, 0): 200 for number in range(3)})
-
-    @pytest.mark.parametrize("count", [0, 1, CAPACITY, 3 * CAPACITY + 1])
-    def test_a_batch_may_have_any_length(
-        self, server: Server, network: Network, count: int
+    def test_producers_at_once_keep_each_its_order_and_lose_nothing(
+        self, server: Server, way: Way
     ) -> None:
-        producer = network.connect(EXAMPLE)
-        with auditing(server) as audit:
-            assert producer.send_batch(Maker(1).batch(0, count)) == count
-            producer.close()
-        audit.check({(1, 0): count})
+        def produce(first: int) -> None:
+            with closing(way.attach()) as producer:
+                for i in range(first, first + 300):
+                    producer.send(numbered(i))
 
-    def test_a_sample_that_differs_is_refused_by_its_leafs_path_and_nothing_is_sent(
-        self, server: Server, network: Network
-    ) -> None:
-        producer = network.connect(EXAMPLE)
-        wrong = {**Maker(1).sample(0), "payload": np.zeros(15, np.uint64)}
-        with pytest.raises(SpecMismatchError, match=r"\(16,\), got uint64 \(15,\)") as refused:
-            producer.send(wrong)
-        assert refused.value.path == "['payload']"
-        stacked = {**Maker(1).batch(0, 3), "checksum": np.zeros(2, np.uint64)}
-        with pytest.raises(SpecMismatchError) as refused:
-            producer.send_batch(stacked)
-        assert refused.value.path == "['checksum']"
-        assert server.info().store_size == 0
-        producer.close()
-
-    def test_an_example_that_differs_is_refused_at_the_door(
-        self, server: Server, network: Network
-    ) -> None:
-        with pytest.raises(SpecMismatchError) as refused:
-            network.connect({**EXAMPLE, "sequence": np.int64(0)})
-        assert refused.value.path == "['sequence']"
-        assert server.producers() == []
-
-    # ------------------------------------------------------------ a full ring
-
-    def test_a_full_ring_is_waited_for_as_long_as_the_time_out_says(
-        self, server: Server, network: Network
-    ) -> None:
-        producer = network.connect(EXAMPLE)
-        assert producer.send_batch(Maker(1).batch(0, CAPACITY), timeout=0) == CAPACITY
-        for timeout in (0, 0.05):
-            with pytest.raises(SendTimeoutError) as late:
-                producer.send(Maker(1).sample(CAPACITY), timeout=timeout)
-            assert late.value.sent == 0
-            assert isinstance(late.value, TimeoutError)
-        assert server.info().store_size == CAPACITY
-        waiting = Worker(producer.send, Maker(1).sample(CAPACITY))
-        waiting.wait_until_asleep()
-        assert server.sample(timeout=0) is not None
-        assert server.sample(timeout=0) is not None  # gives the first one back: there is room
-        waiting.result()
-        producer.close()
-
-    def test_a_batch_that_is_cut_short_says_how_many_of_it_were_sent(
-        self, server: Server, network: Network
-    ) -> None:
-        producer = network.connect(EXAMPLE)
-        producer.send(Maker(1).sample(0))
-        with pytest.raises(SendTimeoutError) as late:
-            producer.send_batch(Maker(1).batch(1, 100), timeout=0.05)
-        assert late.value.sent == CAPACITY - 1
-        producer.close()
-        audit = Audit()
-        for sample in server.dataset_iter(until="producers_closed"):
-            audit.take(sample.batch)
-        audit.check({(1, 0): CAPACITY})
-
-    def test_wait_returns_when_everything_was_handed_to_the_learner(
-        self, server: Server, network: Network
-    ) -> None:
-        producer = network.connect(EXAMPLE)
-        producer.wait(timeout=0)  # nothing was sent
-        producer.send_batch(Maker(1).batch(0, BATCH + 1))
-        with pytest.raises(TimeoutError, match="not every sample was handed to the learner"):
-            producer.wait(timeout=0.05)
-        waiting = Worker(producer.wait)
-        assert server.sample(timeout=0) is not None
-        waiting.wait_until_asleep()
-        assert waiting.thread.is_alive()
-        assert server.sample(timeout=0, partial=True) is not None
-        waiting.result()
-        producer.close()
-
-    # ------------------------------------------------------------ ends
-
-    @pytest.mark.parametrize("call", ["send", "send_batch", "wait"])
-    def test_closing_the_server_wakes_senders_with_an_error(
-        self, server: Server, network: Network, call: str
-    ) -> None:
-        producers = [network.connect(EXAMPLE) for _ in range(2)]
-        for number, producer in enumerate(producers):
-            producer.send_batch(Maker(number).batch(0, CAPACITY // 2))
-        calls: dict[str, Callable[[Producer], object]] = {
-            "send": lambda producer: producer.send(Maker(1).sample(0)),
-            "send_batch": lambda producer: producer.send_batch(Maker(1).batch(0, 9)),
-            "wait": lambda producer: producer.wait(),
-        }
-        workers = [Worker(calls[call], producer) for producer in producers]
+        workers = [Worker(produce, 1000 * n) for n in range(3)]
+        came = streamed(server, min_producers=3)
         for worker in workers:
-            worker.wait_until_asleep()
+            worker.result()
+        for first in (0, 1000, 2000):
+            assert [i for i in came if first <= i < first + 1000] == list(range(first, first + 300))
 
-        server.close()
-
-        for worker in workers:
-            with pytest.raises(ConnectionClosedError):
-                worker.result()
-        for producer in producers:
-            with pytest.raises(ConnectionClosedError):
-                producer.send(Maker(1).sample(0))
-            producer.close()
-
-    def test_a_producer_that_has_closed_sends_no_more_and_what_it_sent_stays(
-        self, server: Server, network: Network
+    def test_a_stream_ends_with_its_producers_and_its_last_batch_is_what_is_left(
+        self, server: Server, way: Way
     ) -> None:
-        producer = network.connect(EXAMPLE)
-        producer.send(Maker(1).sample(0))
-        producer.close()
-        producer.close()
-        with pytest.raises(ConnectionClosedError, match="closed"):
-            producer.send(Maker(1).sample(1))
-        wait_until(lambda: not server.producers(), "it is gone")
-        assert server.flush().batch["sequence"].tolist() == [0]  # type: ignore[union-attr]
-
-    def test_the_stream_ends_with_its_producers_and_the_last_partial_batch(
-        self, server: Server, network: Network
-    ) -> None:
-        stream = Worker(
+        producers = [way.attach(), way.attach()]
+        learner = Worker(
             lambda: [
-                sample.batch["sequence"].tolist()
+                numbers_of(sample.batch)
                 for sample in server.dataset_iter(until="producers_closed", min_producers=2)
             ]
         )
-        for number in range(2):
-            producer = network.connect(EXAMPLE)
-            producer.send_batch(Maker(number).batch(0, 3))
+        producers[0].send_batch(stacked([0, 1, 2]))
+        producers[0].close()
+        producers[1].send_batch(stacked([3, 4]))
+        producers[1].close()
+        assert learner.result() == [[0, 1], [2, 3], [4]]
+
+    # ------------------------------------------------------------ what is refused
+
+    @pytest.mark.parametrize(("call", "tree", "leaf"), MISFITS.values(), ids=MISFITS)
+    def test_what_differs_is_refused_by_its_leaf_before_anything_is_claimed(
+        self, server: Server, way: Way, call: str, tree: Any, leaf: str
+    ) -> None:
+        with closing(way.attach()) as producer:
+            for _ in range(CAPACITY + 1):
+                with pytest.raises(SpecMismatchError) as caught:
+                    getattr(producer, call)(tree, timeout=0)
+                assert caught.value.path == leaf
+                assert str(caught.value).startswith(f"{leaf or 'the sample'}: ")
+            (info,) = server.producers()
+            assert (info.held, info.samples) == (0, 0)
+            assert producer.send_batch(stacked(range(CAPACITY)), timeout=0) == CAPACITY
+        assert [taken(server), taken(server)] == [[0, 1], [2, 3]]
+
+    # ------------------------------------------------------------ a full ring
+
+    @pytest.mark.parametrize("timeout", [0, 0.02])
+    def test_a_full_ring_ends_a_send_after_its_time_and_nothing_was_sent(
+        self, server: Server, way: Way, timeout: float
+    ) -> None:
+        with closing(way.attach()) as producer:
+            producer.send_batch(stacked(range(CAPACITY)))
+            with pytest.raises(SendTimeoutError) as caught:
+                producer.send(numbered(9), timeout=timeout)
+            assert caught.value.sent == 0
+            assert server.info().store_size == CAPACITY
+
+    def test_a_full_ring_is_waited_for(self, server: Server, way: Way) -> None:
+        with closing(way.attach()) as producer:
+            producer.send_batch(stacked(range(CAPACITY)))
+            sending = Worker(producer.send, numbered(4))
+            wait_until(lambda: server.info().push_blocked_count, "it waits")
+            assert [taken(server), taken(server)] == [[0, 1], [2, 3]]
+            sending.result()
+            assert server.info().store_size == 1
+
+    @pytest.mark.parametrize("count", [0, 1, CAPACITY, 50])
+    def test_a_batch_of_any_size_passes_while_somebody_takes(
+        self, server: Server, way: Way, count: int
+    ) -> None:
+        learner = Worker(streamed, server)
+        with closing(way.attach()) as producer:
+            assert producer.send_batch(stacked(range(count))) == count
+        assert learner.result() == list(range(count))
+
+    @pytest.mark.parametrize("timeout", [0, 0.02])
+    def test_a_batch_that_runs_out_of_time_has_sent_exactly_its_first_samples(
+        self, server: Server, way: Way, timeout: float
+    ) -> None:
+        with closing(way.attach()) as producer:
+            producer.send(numbered(100))
+            with pytest.raises(SendTimeoutError) as caught:
+                producer.send_batch(stacked(range(10)), timeout=timeout)
+            assert caught.value.sent == 3
+            assert [taken(server), taken(server)] == [[100, 0], [1, 2]]
+            with pytest.raises(TimeoutError):
+                server.sample(timeout=0)
+
+    def test_wait_ends_when_the_last_sample_is_handed_out(self, server: Server, way: Way) -> None:
+        with closing(way.attach()) as producer:
+            producer.wait(timeout=0)
+            producer.send_batch(stacked([0, 1]))
+            with pytest.raises(TimeoutError, match="not every sample was handed to the learner"):
+                producer.wait(timeout=0)
+            waiting = Worker(producer.wait)
+            waiting.wait_until_asleep()
+            assert waiting.thread.is_alive()
+            assert taken(server) == [0, 1]
+            waiting.result()
+
+    # ------------------------------------------------------------ the server closes
+
+    @pytest.mark.parametrize("call", BLOCKING.values(), ids=BLOCKING)
+    def test_closing_the_server_wakes_whoever_waits(
+        self, server: Server, way: Way, call: Callable[[Producer], object]
+    ) -> None:
+        producers = [way.attach(), way.attach()]
+        for producer in producers:
+            producer.send_batch(stacked([0, 1]))
+        waiting = [Worker(call, producer) for producer in producers]
+        for worker in waiting:
+            worker.wait_until_asleep()
+        server.close()
+        for worker, producer in zip(waiting, producers, strict=True):
+            with pytest.raises(ConnectionClosedError) as caught:
+                worker.result()
+            assert caught.value.sent == 0
             producer.close()
-        assert stream.result() == [[0, 1, 2, 0], [1, 2]]
+        assert server.sample() is None
+
+    def test_after_the_server_was_closed_nobody_sends_or_comes_in(
+        self, server: Server, way: Way
+    ) -> None:
+        with closing(way.attach()) as producer:
+            server.close()
+            with pytest.raises(ConnectionClosedError):
+                producer.send(numbered(0), timeout=0)
+            with pytest.raises(ShmEchoError):
+                way.attach()
 
     # ------------------------------------------------------------ who is there
 
-    def test_producers_are_listed_while_they_are_there(
-        self, server: Server, network: Network
+    def test_the_producers_are_listed_in_the_order_in_which_they_came(
+        self, server: Server, way: Way
     ) -> None:
-        first, second = network.connect(EXAMPLE), network.connect(EXAMPLE)
-        second.send_batch(Maker(1).batch(0, 3))
-        listed = server.producers()
-        assert [p.samples for p in listed] == [0, 3]
-        assert listed[1].bytes == 3 * sum(leaf.nbytes for leaf in EXAMPLE.values())
-        assert [p.state for p in listed] == ["attached", "attached"]
-        assert len({p.id for p in listed}) == 2
-        assert server.info().active_connections == 2
-        first.close()
-        wait_until(lambda: len(server.producers()) == 1, "the first one has gone")
-        assert server.producers()[0].id == listed[1].id
+        assert server.producers() == []
+        first, second, third = way.attach(), way.attach(), way.attach()
+        first.send(numbered(0))
+        third.send_batch(stacked([1, 2]))
+        found = server.producers()
+        assert [p.samples for p in found] == [1, 0, 2]
+        nbytes = sum(np.asarray(leaf).nbytes for leaf in EXAMPLE.values())
+        assert [p.bytes for p in found] == [nbytes, 0, 2 * nbytes]
+        assert [p.held for p in found] == [0, 0, 0]
+        assert {p.state for p in found} == {"attached"}
+        assert len({p.id for p in found}) == 3
+        assert server.info().active_connections == 3
         second.close()
+        wait_until(lambda: len(server.producers()) == 2, "the second one has left")
+        assert [p.id for p in server.producers()] == [found[0].id, found[2].id]
+        first.close()
+        third.close()
+        wait_until(lambda: not server.producers(), "all have left")
+        assert server.info().samples_inserted_total == 3
 
-    def test_more_producers_than_the_ring_was_made_for_are_refused(
-        self, server: Server, network: Network
+    def test_one_producer_too_many_is_refused_until_another_one_leaves(
+        self, server: Server, way: Way
     ) -> None:
-        producers = [network.connect(EXAMPLE) for _ in range(MOST_PRODUCERS)]
-        with pytest.raises(Exception, match="max_producers"):
-            network.connect(EXAMPLE)
-        producers[0].close()
-        wait_until(lambda: len(server.producers()) < MOST_PRODUCERS, "there is room again")
-        producers[0] = network.connect(EXAMPLE)
+        producers = [way.attach() for _ in range(MAX_PRODUCERS)]
+        with pytest.raises((RefusedError, RuntimeError), match=rf"\({MAX_PRODUCERS}\).*max_prod"):
+            way.attach()
+        producers.pop().close()
+        producers.append(way.attach())
+        producers[-1].send(numbered(1), timeout=0)
         for producer in producers:
             producer.close()
+            producer.close()  # may be said again
 
     # ------------------------------------------------------------ deaths
 
-    def test_a_death_is_logged_and_what_the_dead_sent_is_there(
-        self, server: Server, network: Network, caplog: pytest.LogCaptureFixture
+    def test_a_death_is_logged_and_the_stream_goes_on(
+        self, server: Server, way: Way, caplog: pytest.LogCaptureFixture
     ) -> None:
-        with network.mortal(Maker(1), 3) as mortal:
-            assert [(p.pid, p.samples) for p in server.producers()] == [(mortal.pid, 3)]
-            mortal.die()
-            wait_until(lambda: not server.producers(), "its death is noticed")
-            (warning,) = (r for r in caplog.records if r.levelno == logging.WARNING)
-            assert f"pid {mortal.pid}" in warning.getMessage()
-        assert server.flush().batch["sequence"].tolist() == [0, 1, 2]  # type: ignore[union-attr]
+        with caplog.at_level(logging.WARNING, "shm_echo"), way.doomed([0]) as doomed:
+            assert [p.pid for p in server.producers()] == [doomed.pid]
+            die(server, doomed)
+            wait_until(lambda: caplog.messages, "it is told")
+        (message,) = caplog.messages
+        assert f"producer pid {doomed.pid} " in message
+        assert message.endswith("without closing")
+        with closing(way.attach()) as producer:
+            producer.send(numbered(1))
+        assert taken(server) == [0, 1]
 
-    @pytest.mark.parametrize("policy", ["raise", "raise_if_last"])
-    def test_a_blocked_learner_is_told_of_a_death_by_policy(
-        self, serve: Callable[..., Server], network: Network, policy: str
+    def test_raise_tells_of_each_death_once_and_nothing_is_lost(
+        self, serve: Callable[..., Server], way: Way
     ) -> None:
-        server = serve(policy)
-        other = network.connect(EXAMPLE)
-        with network.mortal(Maker(1), 1) as mortal:
+        server = serve("raise")
+        with closing(way.attach()), way.doomed([0, 1, 2]) as doomed:
+            die(server, doomed)
+            with pytest.raises(ProducerDiedError) as caught:
+                server.sample(timeout=WATCHDOG)
+            assert caught.value.pid == doomed.pid
+            assert caught.value.signal in (None, signal.SIGKILL)
+            assert f"pid {doomed.pid} " in str(caught.value)
+            assert taken(server) == [0, 1]
+            assert flushed(server) == [2]
+
+    def test_raise_wakes_a_learner_that_waits(self, serve: Callable[..., Server], way: Way) -> None:
+        server = serve("raise")
+        with way.doomed([0]) as doomed:
             learner = Worker(server.sample)
             learner.wait_until_asleep()
-            signal = mortal.die()
-            if policy == "raise_if_last":
-                wait_until(lambda: len(server.producers()) == 1, "its death is noticed")
-                learner.wait_until_asleep()
-                assert learner.thread.is_alive()
-                other.close()
-            with pytest.raises(ProducerDiedError) as death:
+            die(server, doomed)
+            with pytest.raises(ProducerDiedError):
                 learner.result()
-            assert (death.value.pid, death.value.signal) == (mortal.pid, signal)
-        other.close()
+        assert flushed(server) == [0]
 
-    def test_a_stream_ends_when_the_last_producer_has_died(
-        self, server: Server, network: Network
+    def test_raise_if_last_waits_until_nobody_and_no_whole_batch_is_left(
+        self, serve: Callable[..., Server], way: Way
     ) -> None:
-        stream = Worker(lambda: [len(s.batch["sequence"]) for s in server.dataset_iter(
-            until="producers_closed"
-        )])
-        with network.mortal(Maker(1), BATCH + 1) as mortal:
-            mortal.die()
-            assert stream.result(WATCHDOG) == [BATCH, 1]
+        server = serve("raise_if_last")
+        with way.doomed([0]) as first, way.doomed([1, 2]) as last:
+            die(server, first)
+            assert taken(server) == [0, 1]
+            with pytest.raises(TimeoutError):
+                server.sample(timeout=0)
+            die(server, last)
+            with pytest.raises(ProducerDiedError) as caught:
+                server.sample(timeout=WATCHDOG)
+            assert caught.value.pid == first.pid  # the oldest that was not told
+        assert flushed(server) == [2]
+
+    def test_a_stream_ends_with_the_death_of_its_last_producer_and_keeps_what_it_sent(
+        self, server: Server, way: Way
+    ) -> None:
+        learner = Worker(streamed, server)
+        with way.doomed([0, 1, 2]) as doomed:
+            die(server, doomed)
+        assert learner.result() == [0, 1, 2]
+
+
+def taken(server: Server) -> list[int]:
+    """The numbers of the next batch, which must be there."""
+    sample = server.sample(timeout=0)
+    assert sample is not None
+    return numbers_of(sample.batch)
+
+
+def flushed(server: Server) -> list[int]:
+    """The numbers of what is left."""
+    sample = server.flush(timeout=0)
+    assert sample is not None
+    return numbers_of(sample.batch)
+
+
+def streamed(server: Server, min_producers: int = 1) -> list[int]:
+    """All numbers until the producers have closed."""
+    stream = server.dataset_iter(until="producers_closed", min_producers=min_producers)
+    return [i for sample in stream for i in numbers_of(sample.batch)]
+
+
+def die(server: Server, doomed: Doomed) -> None:
+    """End a producer, and wait until the server knows."""
+    doomed.die()
+    wait_until(lambda: doomed.pid not in [p.pid for p in server.producers()], "it is noticed")

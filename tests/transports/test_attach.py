@@ -183,9 +183,7 @@ def test_a_listener_that_is_not_ours_is_told_from_a_server(
 
 
 def welcome(protocol: int = 1, **info: Any) -> bytes:
-    return frame(
-        type="welcome", protocol=protocol, package="9.9", session=1, limits={}, info=info
-    )
+    return frame(type="welcome", protocol=protocol, package="9.9", session=1, limits={}, info=info)
 
 
 def test_a_server_of_another_protocol_is_told_by_both_numbers(path: str) -> None:

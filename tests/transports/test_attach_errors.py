@@ -143,7 +143,12 @@ def test_examples_that_mean_the_same_attach(name: str) -> None:
     ("serves", "expects", "path", "words"),
     [
         (None, {"w": np.zeros(2)}, None, "publishes nothing"),
-        ({"w": np.zeros(2)}, {"w": np.zeros(3)}, "['w']", r"expected float64 \(2,\), got float64 \(3,\)"),
+        (
+            {"w": np.zeros(2)},
+            {"w": np.zeros(3)},
+            "['w']",
+            r"expected float64 \(2,\), got float64 \(3,\)",
+        ),
         ({"w": np.zeros(2)}, {"v": np.zeros(2)}, "['w']", "without this key"),
     ],
 )

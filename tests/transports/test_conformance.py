@@ -1,94 +1,35 @@
-"""The conformance suite, on the transports of the library and on one that a user might write."""
+"""Every transport of the project, and a small one in memory, through the same suite."""
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+import ast
+from pathlib import Path
 
 import pytest
 
-from shm_echo import ShmClient, ShmTransport, Transport
-from tests.support.processes import Child, start
-from tests.support.samples import Maker, example
-from tests.transports.conformance import MOST_PRODUCERS, Conformance, Mortal, Network, Producer
-from tests.transports.memory_transport import MemoryClient, MemoryTransport
-
-
-class Process:
-    """A producer in a real process."""
-
-    def __init__(self, child: Child) -> None:
-        self._child = child
-        self.pid = child.pid
-
-    def die(self) -> int:
-        self._child.kill()
-        self._child.wait()
-        return signal.SIGKILL
-
-
-def send_and_stay(pipe: Any, address: str, maker: Maker, count: int) -> None:
-    with ShmClient(address, example()) as client:
-        client.send_batch(maker.batch(0, count))
-        pipe.send("sent")
-        pipe.recv()
-
-
-class SharedMemory:
-    """The network of a ShmTransport."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self.transport = ShmTransport(name, max_producers=MOST_PRODUCERS)
-
-    def connect(self, data: Any) -> Producer:
-        return ShmClient(self._name, data)
-
-    @contextmanager
-    def mortal(self, maker: Maker, count: int) -> Iterator[Mortal]:
-        with start(send_and_stay, self._name, maker, count) as child:
-            child.expect("sent")
-            yield Process(child)
-
-
-class Actor:
-    """A producer that says that it is a process."""
-
-    def __init__(self, client: MemoryClient, pid: int) -> None:
-        self._client = client
-        self.pid = pid
-
-    def die(self) -> int:
-        self._client.die(signal.SIGTERM)
-        return signal.SIGTERM
-
-
-class Memory:
-    """The network of a MemoryTransport."""
-
-    def __init__(self) -> None:
-        self._memory = MemoryTransport(MOST_PRODUCERS)
-        self.transport: Transport = self._memory
-
-    def connect(self, data: Any) -> Producer:
-        return self._memory.connect(data)
-
-    @contextmanager
-    def mortal(self, maker: Maker, count: int) -> Iterator[Mortal]:
-        client = self._memory.connect(example(), pid=12345)
-        client.send_batch(maker.batch(0, count))
-        yield Actor(client, 12345)
+from tests.transports import memory
+from tests.transports.conformance import Conformance
+from tests.transports.ways import MemoryWay, ShmWay, Way
 
 
 class TestShmTransport(Conformance):
     @pytest.fixture
-    def network(self, name: str) -> Network:
-        return SharedMemory(name)
+    def way(self, name: str) -> Way:
+        return ShmWay(name)
 
 
 class TestMemoryTransport(Conformance):
     @pytest.fixture
-    def network(self) -> Network:
-        return Memory()
+    def way(self, name: str) -> Way:
+        return MemoryWay(name)
+
+
+def test_the_transport_in_memory_uses_the_public_interface_alone() -> None:
+    source = Path(memory.__file__).read_text()
+    found = {
+        node.module
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ImportFrom) and node.module and "shm_echo" in node.module
+    }
+    assert found == {"shm_echo", "shm_echo.transports.base"}
+    assert "import shm_echo" not in source

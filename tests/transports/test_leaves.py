@@ -1,4 +1,4 @@
-"""What is stored is what was sent, to the bit; and what does not fit is refused before it is sent."""
+"""What is stored is what was sent, to the bit; what does not fit is refused before it is sent."""
 
 from __future__ import annotations
 
@@ -81,13 +81,9 @@ def test_every_bit_arrives(name: str, array: Any, how: str) -> None:
             assert np.asarray(row, array.dtype).tobytes() == np.array(array, order="C").tobytes()
 
 
-@pytest.mark.parametrize(
-    "axes", [(0, 1, 2), (1, 0, 2), (2, 1, 0)], ids=["C", "swapped", "Fortran"]
-)
+@pytest.mark.parametrize("axes", [(0, 1, 2), (1, 0, 2), (2, 1, 0)], ids=["C", "swapped", "Fortran"])
 @pytest.mark.parametrize("step", [1, 2, -1])
-def test_a_stack_may_lie_in_memory_in_any_way(
-    name: str, axes: tuple[int, ...], step: int
-) -> None:
+def test_a_stack_may_lie_in_memory_in_any_way(name: str, axes: tuple[int, ...], step: int) -> None:
     example = {"a": np.zeros((3, 4), np.float32)}
     stack = bits((8, 8, 8), np.float32).transpose(axes)[::step][:4, ::step][:, :3, :4]
     with (
@@ -190,7 +186,10 @@ SAMPLES: dict[str, tuple[Any, str]] = {
     "None": (None, "the sample: expected a dict with keys ['n', 'x'], got None"),
 }
 STACKS: dict[str, tuple[Any, str]] = {
-    "dtype": ({"x": np.zeros((2, 3)), "n": np.zeros(2, np.int64)}, "['x']: expected float32 (N, 3)"),
+    "dtype": (
+        {"x": np.zeros((2, 3)), "n": np.zeros(2, np.int64)},
+        "['x']: expected float32 (N, 3)",
+    ),
     "one sample": ({"x": X, "n": N}, "['n']: expected int64 (N,), got int64 ()"),
     "lengths": (
         {"x": np.zeros((3, 3), np.float32), "n": np.zeros(2, np.int64)},

@@ -1,4 +1,4 @@
-"""Slots that are reserved and written in place: how each can end, and what the learner sees of it."""
+"""Slots that are reserved and written in place: how each can end, and what the learner sees."""
 
 from __future__ import annotations
 

@@ -1,0 +1,111 @@
+"""What the conformance suite needs of a transport under test, for the two that the project has.
+
+A transport of one's own needs one more :class:`Way`, and a class in ``test_conformance.py``.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from shm_echo import ShmClient, ShmTransport, Transport
+from tests.support.numbered import EXAMPLE, stacked
+from tests.support.processes import start
+from tests.transports.memory import MemoryTransport
+
+__all__ = ["MAX_PRODUCERS", "Doomed", "MemoryWay", "Producer", "ShmWay", "Way"]
+
+MAX_PRODUCERS = 4
+
+
+class Producer(Protocol):
+    """What sends samples, as ``ShmClient`` does."""
+
+    def send(self, data: Any, timeout: float | None = None) -> None: ...
+
+    def send_batch(self, data: Any, timeout: float | None = None) -> int: ...
+
+    def wait(self, timeout: float | None = None) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass
+class Doomed:
+    """A producer that can be made to die.
+
+    Attributes:
+        pid: its process.
+        die: end it with SIGKILL, or as if by it.
+    """
+
+    pid: int
+    die: Callable[[], object]
+
+
+class Way(Protocol):
+    """How producers reach a server by one transport.
+
+    Attributes:
+        transport: not started yet, with room for MAX_PRODUCERS.
+    """
+
+    @property
+    def transport(self) -> Transport: ...
+
+    def attach(self) -> Producer:
+        """A new producer of EXAMPLE, in this process."""
+
+    def doomed(self, numbers: Sequence[int]) -> AbstractContextManager[Doomed]:
+        """A producer that has sent the samples of these numbers."""
+
+
+class ShmWay:
+    """Clients in shared memory; a death is the end of a real process."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.transport = ShmTransport(name, max_producers=MAX_PRODUCERS)
+
+    def attach(self) -> Producer:
+        """See :class:`Way`."""
+        return ShmClient(self._name, EXAMPLE)
+
+    @contextmanager
+    def doomed(self, numbers: Sequence[int]) -> Iterator[Doomed]:
+        """See :class:`Way`."""
+        with start(send_and_stay, self._name, list(numbers), method="forkserver") as child:
+            child.expect("sent")
+            yield Doomed(child.pid, child.end)
+
+
+def send_and_stay(pipe: Any, name: str, numbers: Sequence[int]) -> None:
+    """What the doomed process does."""
+    client = ShmClient(name, EXAMPLE)
+    client.send_batch(stacked(numbers))
+    pipe.send("sent")
+    pipe.recv()
+    client.close()
+
+
+class MemoryWay:
+    """Objects of this process; a death is what the transport says."""
+
+    def __init__(self, name: str) -> None:
+        self.transport = MemoryTransport(MAX_PRODUCERS)
+        self._pids = iter(range(2_000_000_000, 2_100_000_000))  # none of them exists
+
+    def attach(self) -> Producer:
+        """See :class:`Way`."""
+        return self.transport.connect()
+
+    @contextmanager
+    def doomed(self, numbers: Sequence[int]) -> Iterator[Doomed]:
+        """See :class:`Way`."""
+        pid = next(self._pids)
+        client = self.transport.connect(pid)
+        client.send_batch(stacked(numbers))
+        yield Doomed(pid, lambda: client.die(signal.SIGKILL))
