@@ -8,6 +8,8 @@ recovery after deaths) is done behind the inlet, in the same way for all transpo
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -113,24 +115,25 @@ class Inlet:
             ) from None
 
     def close(self) -> None:
-        """The producer has left in good order. No send may be in progress."""
-        if self._end():
-            self._producers.close(self._owner)
+        """The producer has left in good order.
+
+        Calls that other threads are in, waiting for room, end with ConnectionClosedError; a sample
+        that is being copied is finished. The server counts the producer until the last has ended.
+        """
+        self._end(partial(self._producers.close, self._owner))
 
     def died(self, signal: int | None = None) -> None:
-        """The producer has gone without a word. No send may be in progress.
+        """The producer has gone without a word. Otherwise as :meth:`close`.
 
         Args:
             signal: the signal that ended its process, where known.
         """
-        if self._end():
-            self._producers.died(self._owner, signal)
+        self._end(partial(self._producers.died, self._owner, signal))
 
-    def _end(self) -> bool:
+    def _end(self, farewell: Callable[[], None]) -> None:
         was_open, self._open = self._open, False
         if was_open:
-            self._sender.stop()
-        return was_open
+            self._sender.leave(farewell)
 
     def __enter__(self) -> Inlet:
         return self

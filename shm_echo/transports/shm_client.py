@@ -7,6 +7,7 @@ connection, the words for what goes wrong, and what happens across a fork.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import threading
@@ -17,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from shm_echo.control.connection import Connection, connect
+from shm_echo.control.descriptors import descriptor_limit
 from shm_echo.errors import (
     ConnectionClosedError,
     ForkedHandleError,
@@ -100,6 +102,8 @@ class ShmClient:
             except (ValueError, OSError) as error:
                 if isinstance(error, ProtocolError):
                     raise
+                if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+                    raise descriptor_limit("the memory of the ring") from None
                 raise ProtocolError(f"{self.address} sent no usable ring: {error}") from None
             finally:
                 for fd in fds:

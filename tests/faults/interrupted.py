@@ -6,6 +6,7 @@ ignored.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -107,14 +108,14 @@ def learner(pipe: Any, address: str, action: str) -> None:
     """Block in taking a batch until interrupted, tell so, and take batches when told to."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with Server(example(), 2, ShmTransport(address), num_buffers=2) as server:
+        if action == "another thread's turn":
+            _let_another_thread_sample(server)
         pipe.send("serving")
         pipe.recv()
         pipe.send("blocking")
         try:
             if action == "dataset_iter":
                 next(server.dataset_iter())
-            elif action == "another thread's turn":
-                _wait_for_turn(server)
             else:
                 server.sample(partial=action == "flush")
         except KeyboardInterrupt:
@@ -125,9 +126,11 @@ def learner(pipe: Any, address: str, action: str) -> None:
     pipe.send("end")
 
 
-def _wait_for_turn(server: Server) -> None:
-    threading.Thread(target=server.sample).start()
-    server.sample()
+def _let_another_thread_sample(server: Server) -> None:
+    other = threading.Thread(target=server.sample)
+    other.start()
+    while server._delivery.sampler is not other:
+        os.sched_yield()
 
 
 def close_server_in_handler(pipe: Any, address: str) -> None:

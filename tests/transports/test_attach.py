@@ -19,7 +19,6 @@ from shm_echo.errors import (
     AddressError,
     AddressInUseError,
     ConnectionClosedError,
-    HandshakeError,
     ProtocolError,
     ProtocolVersionError,
     RefusedError,
@@ -118,13 +117,6 @@ def test_an_example_that_differs_is_refused_with_the_path_and_both_sides(
             client.send(NESTED, timeout=0)
 
 
-def test_an_example_that_cannot_be_one_is_refused_before_any_server_is_looked_for(
-    name: str,
-) -> None:
-    with pytest.raises(TypeError, match=r"\['n'\].*got a Python int"):
-        ShmClient(name, {"n": 0})
-
-
 # ---------------------------------------------------------------- no server, or not ours
 
 
@@ -176,21 +168,17 @@ def test_a_listener_that_is_not_ours_is_told_from_a_server(
 ) -> None:
     with (
         fake_server(path, *words),
-        pytest.raises(ProtocolError, match=f"^{path} {message}") as caught,
+        pytest.raises(ProtocolError, match=f"^{path} {message}"),
     ):
         ShmClient(f"ipc://{path}", EXAMPLE)
-    assert isinstance(caught.value, HandshakeError)
 
 
-def welcome(protocol: int = 1, **info: Any) -> bytes:
+def welcome(info: dict[str, Any], protocol: int = 1) -> bytes:
     return frame(type="welcome", protocol=protocol, package="9.9", session=1, limits={}, info=info)
 
 
 def test_a_server_of_another_protocol_is_told_by_both_numbers(path: str) -> None:
-    with (
-        fake_server(path, welcome(protocol=7)),
-        pytest.raises(ProtocolVersionError) as caught,
-    ):
+    with fake_server(path, welcome({}, protocol=7)), pytest.raises(ProtocolVersionError) as caught:
         ShmClient(f"ipc://{path}", EXAMPLE)
     assert (caught.value.ours, caught.value.theirs) == (1, 7)
     assert str(caught.value) == (
@@ -227,14 +215,14 @@ SIZES = {"batch_size": 2, "num_buffers": 2, "max_producers": 1, "detailed": Fals
 def test_a_welcome_that_describes_no_ring_is_a_protocol_error(
     path: str, info: dict[str, Any], words: str
 ) -> None:
-    with fake_server(path, welcome(**info)), pytest.raises(ProtocolError, match=words):
+    with fake_server(path, welcome(info)), pytest.raises(ProtocolError, match=words):
         ShmClient(f"ipc://{path}", EXAMPLE)
 
 
 def test_a_server_that_ends_between_welcome_and_ring_is_a_closed_connection(path: str) -> None:
-    described = {"config": SIZES, "spec": TreeSpec.from_example(EXAMPLE).to_wire()}
+    spec = TreeSpec.from_example(EXAMPLE).to_wire()
     with (
-        fake_server(path, welcome(**described, publishes=None)),
+        fake_server(path, welcome({"config": SIZES, "spec": spec, "publishes": None})),
         pytest.raises(ConnectionClosedError, match=path),
     ):
         ShmClient(f"ipc://{path}", EXAMPLE)

@@ -250,7 +250,7 @@ def test_a_closed_client_refuses_everything_and_may_be_closed_again(
         lambda: client.wait_for(1),
     ):
         with pytest.raises(ConnectionClosedError, match=f"the client of {name} is closed"):
-            call()  # type: ignore[operator]
+            call()
     assert rest(server) == [0]
 
 

@@ -1,0 +1,95 @@
+"""The end of an inlet while other threads are in it: what a transport of one's own relies on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from shm_echo import ConnectionClosedError, ProducerDiedError, Server
+from shm_echo.transports.base import Inlet
+from tests.support.door import Door
+from tests.support.samples import Audit, Maker, example
+from tests.support.threads import Worker
+from tests.support.waiting import wait_until
+
+MAKER = Maker(1)
+LARGE = 1 << 17  # words: a MiB, copied without the interpreter lock
+
+WAITS: dict[str, Callable[[Inlet], object]] = {
+    "send": lambda inlet: inlet.send(MAKER.sample(0)),
+    "send_batch": lambda inlet: inlet.send_batch(MAKER.batch(0, 9)),
+    "wait": lambda inlet: inlet.wait(),
+}
+
+
+@pytest.fixture
+def door() -> Door:
+    return Door()
+
+
+@pytest.fixture
+def server(door: Door) -> Iterator[Server]:
+    with Server(example(), 2, door, num_buffers=2, on_producer_death="raise") as running:
+        yield running
+
+
+@pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
+@pytest.mark.parametrize("end", [Inlet.close, Inlet.died])
+def test_the_end_of_an_inlet_wakes_those_who_wait_in_it_and_nobody_else(
+    server: Server, door: Door, wait: Callable[[Inlet], object], end: Callable[[Inlet], None]
+) -> None:
+    inlet, other = door.open(pid=11), door.open(pid=12)
+    inlet.send_batch(Maker(2).batch(0, 2))
+    other.send_batch(Maker(3).batch(0, 2))
+    waiting = [Worker(wait, inlet) for _ in range(2)]
+    bystander = Worker(wait, other)
+    for worker in (*waiting, bystander):
+        worker.wait_until_asleep()
+
+    end(inlet)
+    end(inlet)
+
+    for worker in waiting:
+        with pytest.raises(ConnectionClosedError, match="this inlet is closed"):
+            worker.result()
+    wait_until(lambda: [p.pid for p in server.producers()] == [12], "the other one is left")
+    assert bystander.thread.is_alive()
+    if end is Inlet.died:
+        with pytest.raises(ProducerDiedError):
+            server.sample()
+    other.close()
+    with pytest.raises(ConnectionClosedError):
+        bystander.result()
+
+
+def test_a_sample_that_is_being_copied_at_the_end_comes_whole_or_not_at_all(door: Door) -> None:
+    maker = Maker(1, words=LARGE)
+    audit = Audit()
+    certain = 0
+
+    def stream(inlet: Inlet) -> None:
+        nonlocal certain
+        sample = maker.batch(0, 1)
+        for n in range(10**6):
+            if n:
+                sample = maker.batch(n, 1)
+            inlet.send_batch(sample)
+            certain = n + 1
+
+    with Server(example(LARGE), 1, door, num_buffers=3) as server:
+        first, second = door.open(), door.open()
+        sending = Worker(stream, first)
+        for n in range(20):
+            taken = server.sample()
+            assert taken is not None
+            audit.take(taken.batch)
+            if n == 10:
+                first.close()
+                second.send_batch(Maker(2, words=LARGE).batch(0, 1))
+            if n > 10 and not server.info().store_size and not sending.thread.is_alive():
+                break
+        with pytest.raises(ConnectionClosedError):
+            sending.result()
+        second.close()
+    audit.check({(1, 0): certain, (2, 0): 1})
