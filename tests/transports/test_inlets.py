@@ -9,7 +9,8 @@ import pytest
 from shm_echo import ConnectionClosedError, ProducerDiedError, Server
 from shm_echo.transports.base import Inlet
 from tests.support.door import Door
-from tests.support.samples import Audit, Maker, example
+from tests.support.learner import auditing
+from tests.support.samples import Maker, example
 from tests.support.threads import Worker
 from tests.support.waiting import wait_until
 
@@ -64,32 +65,20 @@ def test_the_end_of_an_inlet_wakes_those_who_wait_in_it_and_nobody_else(
 
 
 def test_a_sample_that_is_being_copied_at_the_end_comes_whole_or_not_at_all(door: Door) -> None:
-    maker = Maker(1, words=LARGE)
-    audit = Audit()
-    certain = 0
+    maker, certain = Maker(1, words=LARGE), [0]
 
     def stream(inlet: Inlet) -> None:
-        nonlocal certain
-        sample = maker.batch(0, 1)
-        for n in range(10**6):
-            if n:
-                sample = maker.batch(n, 1)
-            inlet.send_batch(sample)
-            certain = n + 1
+        while True:
+            inlet.send_batch(maker.batch(certain[0], 1))
+            certain[0] += 1
 
-    with Server(example(LARGE), 1, door, num_buffers=3) as server:
+    with Server(example(LARGE), 1, door, num_buffers=3) as server, auditing(server) as audit:
         first, second = door.open(), door.open()
         sending = Worker(stream, first)
-        for n in range(20):
-            taken = server.sample()
-            assert taken is not None
-            audit.take(taken.batch)
-            if n == 10:
-                first.close()
-                second.send_batch(Maker(2, words=LARGE).batch(0, 1))
-            if n > 10 and not server.info().store_size and not sending.thread.is_alive():
-                break
+        wait_until(lambda: certain[0] > 10, "it streams")
+        first.close()
+        second.send_batch(Maker(2, words=LARGE).batch(0, 1))
         with pytest.raises(ConnectionClosedError):
             sending.result()
         second.close()
-    audit.check({(1, 0): certain, (2, 0): 1})
+    audit.check({(1, 0): certain[0], (2, 0): 1})
