@@ -145,7 +145,8 @@ def serve(
         address: where to serve.
         capacity: samples in the ring.
         sampling: take batches all the time.
-        forked: an action of BLOCKING for each producer to fork, and its pipe.
+        forked: an action of BLOCKING for each producer to fork, and its pipe; "idle" for a child
+            that has nothing to do with the ring and outlives its parent.
     """
     transport = ShmTransport(address)
     with Server(
@@ -155,7 +156,11 @@ def serve(
         for action, other in forked.items():
             if os.fork() == 0:
                 pipe.close()
-                be_cut_off(other, address, action)
+                if action == "idle":
+                    other.send("idle")
+                    other.recv()
+                else:
+                    be_cut_off(other, address, action)
                 os._exit(0)
         pipe.send("serving")
         while True:

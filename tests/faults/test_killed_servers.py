@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shm_echo import ConnectionClosedError, Server, ShmTransport
+from shm_echo import ConnectionClosedError, Server, ShmClient, ShmTransport
+from shm_echo.errors import ServerNotFoundError
 from tests.faults.roles import BLOCKING, attach, be_cut_off, send_some, serve
 from tests.support.leftovers import shm_names
 from tests.support.processes import Child, start
-from tests.support.samples import example
+from tests.support.samples import Maker, example
 from tests.support.waiting import WATCHDOG, process_state, wait_until
 
 pytestmark = pytest.mark.usefixtures("shm_unchanged")
@@ -132,3 +133,29 @@ def test_a_killed_server_is_replaced_at_once_under_the_same_name(name: str, meth
         child.say("close")
         assert child.wait() == 0
     assert not {n for n in shm_names() if f"-{server.pid}-" in n}
+
+
+def test_a_child_that_outlives_its_killed_server_keeps_nobody_waiting_and_the_name_free(
+    name: str,
+) -> None:
+    pipe, theirs = multiprocessing.Pipe()
+    with pipe, start(serve, name, 4, False, {"idle": theirs}) as server:
+        theirs.close()
+        server.expect("serving")
+        assert hear(pipe) == "idle"
+        with attach(name) as client:
+            server.end()
+            with pytest.raises(ConnectionClosedError, match="has gone"):
+                client.send_batch(Maker(1).batch(0, 100))
+        with pytest.raises(ServerNotFoundError):
+            attach_at_once(name)
+        with (
+            Server(example(), 2, ShmTransport(name), num_buffers=2),
+            attach_at_once(name) as client,
+        ):
+            client.send(Maker(1).sample(0), timeout=0)
+        pipe.send("end")
+
+
+def attach_at_once(name: str) -> ShmClient:
+    return ShmClient(name, example())

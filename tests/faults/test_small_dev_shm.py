@@ -155,3 +155,20 @@ print("done")
     assert refused.startswith("refused True")
     assert others == [refused, refused]
     assert last == "done"
+
+
+def test_space_that_others_take_between_the_look_and_the_allocation_is_missed_as_well() -> None:
+    done = inside("""
+real = os.fstatvfs
+class Plenty:
+    f_bavail, f_frsize, f_blocks = 1 << 40, 4096, 1 << 40
+os.fstatvfs = lambda fd: Plenty
+try:
+    Server(large, 4, ShmTransport(name, "posix"), num_buffers=2).start()
+except ShmTooSmallError as error:
+    print(error.path, have() == 1 << 20)
+with Server(large, 4, ShmTransport(name), num_buffers=2) as server:
+    fill_twice(server, large)
+print("done")
+""")
+    assert succeeded(done) == "/dev/shm True\ndone\n"

@@ -46,7 +46,8 @@ class Process(Protocol):
 
     pid: Any
 
-    def wait(self) -> int: ...
+    def wait(self) -> int:
+        """The exit code of the process, which has ended."""
 
 
 class _Forked:
@@ -57,11 +58,11 @@ class _Forked:
         self.pid = process.pid
 
     def wait(self) -> int:
-        self._process.join(WATCHDOG)
-        code = self._process.exitcode
-        assert code is not None, f"pid {self.pid} has not ended"
+        # Without a time-out: with one it waits for a pipe that grandchildren may hold open.
+        self._process.join()
+        code = int(self._process.exitcode)
         self._process.close()
-        return int(code)
+        return code
 
 
 class _Executed:
@@ -133,6 +134,8 @@ class Child:
     def wait(self) -> int:
         """Its exit code once it has ended, negative for a signal."""
         if self._code is None:
+            ended = select.select([self.pidfd], [], [], WATCHDOG)[0]
+            assert ended, f"pid {self.pid} has not ended within {WATCHDOG:g} s"
             self._code = self._process.wait()
         return self._code
 
