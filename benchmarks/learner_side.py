@@ -139,6 +139,7 @@ def main() -> None:
             Target("sample(), lease=True", 20, results[LEASED]["sample"].median, "us", False),
             Target("reading sample.info", 5, plain["info"].median, "us", False),
             Target("server.info()", 5, fresh[PLAIN].median, "us", False),
+            Target("server.info(), detailed", 5, fresh[DETAILED].median, "us", False),
         ]
     )
 

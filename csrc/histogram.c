@@ -1,6 +1,8 @@
 /* Log-linear histograms: see histogram.h. */
 #include "shm_echo/histogram.h"
 
+#include <string.h>
+
 static uint32_t bucket_of(uint64_t ns) {
     if (ns < (1u << SHE_HIST_SUB_BITS))
         return (uint32_t)ns;
@@ -26,30 +28,64 @@ static uint64_t upper_bound(uint32_t bucket) {
 }
 
 void she_hist_record(she_histogram *hist, uint64_t ns) {
-    /* Relaxed: nobody infers anything from one counter about another. */
+    uint32_t bucket = bucket_of(ns);
+    uint64_t row = UINT64_C(1) << (bucket >> SHE_HIST_SUB_BITS);
+    /* Relaxed: nobody infers anything from one counter about another. The row's bit comes first, so
+     * that a kill in between hides nothing for good. */
+    if (!(she_load_relaxed(&hist->rows) & row))
+        she_or_relaxed(&hist->rows, row);
     she_add_relaxed(&hist->sum_ns, ns);
-    she_add_relaxed(&hist->bucket[bucket_of(ns)], 1);
+    she_add_relaxed(&hist->bucket[bucket], 1);
+}
+
+/* The next row of `rows`, which is taken out; -1 when there is none. */
+static int next_row(uint64_t *rows) {
+    if (!*rows)
+        return -1;
+    int row = __builtin_ctzll(*rows);
+    *rows &= *rows - 1;
+    return row;
+}
+
+void she_hist_clear(she_hist_totals *totals) {
+    for (int row; (row = next_row(&totals->rows)) >= 0;)
+        memset(&totals->bucket[(uint32_t)row * SHE_HIST_ROW], 0, SHE_HIST_ROW * sizeof(uint64_t));
+    totals->sum_ns = 0;
 }
 
 void she_hist_add(she_hist_totals *totals, const she_histogram *hist) {
+    /* A bit that no row has was not written by she_hist_record: the memory is shared. */
+    uint64_t rows = she_load_relaxed(&hist->rows) & ((UINT64_C(1) << SHE_HIST_ROWS) - 1);
     totals->sum_ns += she_load_relaxed(&hist->sum_ns);
-    for (uint32_t i = 0; i < SHE_HIST_BUCKETS; i++)
-        totals->bucket[i] += she_load_relaxed(&hist->bucket[i]);
+    totals->rows |= rows;
+    for (int row; (row = next_row(&rows)) >= 0;) {
+        uint32_t first = (uint32_t)row * SHE_HIST_ROW;
+        for (uint32_t i = first; i < first + SHE_HIST_ROW; i++)
+            totals->bucket[i] += she_load_relaxed(&hist->bucket[i]);
+    }
 }
 
 void she_hist_summarise(const she_hist_totals *totals, const she_hist_totals *baseline,
                         she_hist_summary *out) {
     static const uint32_t percents[] = {50, 90, 99};
     uint64_t *const percentiles[] = {&out->p50_ns, &out->p90_ns, &out->p99_ns};
-    uint64_t count = 0, below = 0;
+    uint64_t count = 0, below = 0, rows = totals->rows;
     *out = (she_hist_summary){0};
-    for (uint32_t i = 0; i < SHE_HIST_BUCKETS; i++)
-        count += totals->bucket[i] - baseline->bucket[i];
+    for (int row; (row = next_row(&rows)) >= 0;) {
+        uint32_t first = (uint32_t)row * SHE_HIST_ROW;
+        for (uint32_t i = first; i < first + SHE_HIST_ROW; i++)
+            count += totals->bucket[i] - baseline->bucket[i];
+    }
     out->count = count;
     if (count == 0)
         return;
     out->mean_ns = (double)(totals->sum_ns - baseline->sum_ns) / (double)count;
-    for (uint32_t i = 0, next = 0; i < SHE_HIST_BUCKETS && below < count; i++) {
+    rows = totals->rows;
+    for (uint32_t i = 0, left = 0, next = 0; below < count; i++, left--) {
+        if (left == 0) { /* on to the next row; there is one, as something is left to be counted */
+            i = (uint32_t)next_row(&rows) * SHE_HIST_ROW;
+            left = SHE_HIST_ROW;
+        }
         uint64_t n = totals->bucket[i] - baseline->bucket[i];
         if (n == 0)
             continue;

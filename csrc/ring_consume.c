@@ -13,7 +13,8 @@ int she_consumer_open(she_ring *ring, she_consumer **out) {
     c->taken_by = calloc(ring->max_producers + 1u, sizeof *c->taken_by);
     c->known = calloc(ring->num_buffers, sizeof *c->known);
     c->known_own = calloc(ring->num_buffers, sizeof *c->known_own);
-    if (!c->taken_by || !c->known || !c->known_own) {
+    c->times = ring->stamps ? calloc(1, sizeof *c->times) : NULL;
+    if (!c->taken_by || !c->known || !c->known_own || (ring->stamps && !c->times)) {
         she_consumer_free(c);
         return SHE_E_MEMORY;
     }
@@ -27,6 +28,7 @@ void she_consumer_free(she_consumer *c) {
     free(c->taken_by);
     free(c->known);
     free(c->known_own);
+    free(c->times);
     free(c);
 }
 
@@ -140,9 +142,9 @@ void she_take(she_consumer *c, uint64_t *batch, uint64_t *samples) {
         uint32_t owner = she_word_owner(word);
         if (owner <= ring->max_producers) /* a word is never trusted as an index */
             c->taken_by[owner]++;
-        if (ring->stamps) {
+        if (c->times) {
             uint64_t then = she_load_relaxed(&ring->stamps[(first + i) % ring->capacity]);
-            she_hist_record(&c->dwell, now > then ? now - then : 0);
+            she_hist_record(&c->times->dwell, now > then ? now - then : 0);
         }
         committed++;
     }

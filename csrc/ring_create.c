@@ -34,7 +34,7 @@ int she_layout_compute(const she_config *c, she_layout *layout, uint64_t *leaf_o
               place(&end, words, sizeof(she_atomic64), SHE_LINE, &layout->words);
     if (ok && c->detailed)
         ok = place(&end, capacity, sizeof(she_atomic64), SHE_LINE, &layout->stamps) &&
-             place(&end, c->max_producers + 1u, sizeof(she_histogram), SHE_LINE, &layout->histograms);
+             place(&end, SHE_HIST_SHARDS, sizeof(she_histogram), SHE_LINE, &layout->histograms);
     for (uint32_t i = 0; ok && i < c->num_leaves; i++)
         ok = place(&end, capacity, c->row_bytes[i], c->row_bytes[i] >= 4096 ? 4096 : 64,
                    &leaf_offsets[i]);

@@ -9,6 +9,7 @@
  * moved it yet, and those that fill the holes of a seal that was undone. */
 static uint64_t count_batch(she_consumer *c, uint64_t batch, uint64_t written, uint64_t *own) {
     const she_ring *ring = c->ring;
+    const she_atomic64 *words = she_batch_words(ring, batch);
     uint64_t lap = she_lap_of(ring, batch), first = batch * ring->batch_size;
     uint64_t *known = &c->known[batch % ring->num_buffers];
     uint64_t *known_own = &c->known_own[batch % ring->num_buffers];
@@ -16,8 +17,13 @@ static uint64_t count_batch(she_consumer *c, uint64_t batch, uint64_t written, u
     if (batch + 1 == c->unsealed)
         end = ring->batch_size;
     uint64_t found = *known, found_own = *known_own;
+    uint64_t column = *known / ring->word_lines, line = *known % ring->word_lines;
     for (uint64_t i = *known; i < end; i++) {
-        uint64_t word = she_load_relaxed(she_state_word(ring, first + i));
+        uint64_t word = she_load_relaxed(&words[she_word_at(ring, line, column)]);
+        if (++line == ring->word_lines) {
+            line = 0;
+            column++;
+        }
         if (!she_is(word, lap, SHE_COMMITTED))
             continue;
         found++;
@@ -108,7 +114,31 @@ void she_look(const she_ring *ring, uint32_t owner, she_producer_view *out) {
     out->held = she_held(ring, owner);
 }
 
-void she_memcpy_times(const she_ring *ring, uint32_t last_owner, she_hist_totals *totals) {
-    for (uint32_t owner = 0; ring->histograms && owner <= last_owner; owner++)
-        she_hist_add(totals, &ring->histograms[owner]);
+static void add_up_copies(const she_consumer *c, she_hist_totals *totals) {
+    she_hist_clear(totals);
+    for (uint32_t shard = 0; shard < SHE_HIST_SHARDS; shard++)
+        she_hist_add(totals, &c->ring->histograms[shard]);
+}
+
+static void add_up_dwell(const she_consumer *c, she_hist_totals *totals) {
+    she_hist_clear(totals);
+    she_hist_add(totals, &c->times->dwell);
+}
+
+void she_look_at_times(she_consumer *c, she_hist_summary *copies, she_hist_summary *dwell) {
+    she_times *times = c->times;
+    *copies = *dwell = (she_hist_summary){0};
+    if (!times)
+        return;
+    add_up_copies(c, &times->sum);
+    she_hist_summarise(&times->sum, &times->copies_before, copies);
+    add_up_dwell(c, &times->sum);
+    she_hist_summarise(&times->sum, &times->dwell_before, dwell);
+}
+
+void she_reset_times(she_consumer *c) {
+    if (!c->times)
+        return;
+    add_up_copies(c, &c->times->copies_before);
+    add_up_dwell(c, &c->times->dwell_before);
 }

@@ -30,8 +30,7 @@ void she_producer_stop(she_producer *p) {
     she_ec_signal(&p->ring->header->taken);
 }
 
-/* Why this producer may not go on, or SHE_OK. */
-static int barred(const she_producer *p) {
+int she_barred(const she_producer *p) {
     if (she_load32_acquire(&p->stop))
         return SHE_STOPPED;
     /* SYNC closed */
@@ -77,7 +76,7 @@ static bool claim_hole(she_producer *p, uint64_t *position) {
 int she_claim(she_producer *p, uint64_t *position) {
     she_ring *ring = p->ring;
     she_header *h = ring->header;
-    int rc = barred(p);
+    int rc = she_barred(p);
     if (rc != SHE_OK)
         return rc;
     SHE_FAULT(SHE_STEP_CLAIM_START);
@@ -149,7 +148,7 @@ static bool spin(const she_producer *p, uint32_t ticket, uint64_t began) {
 }
 
 int she_claim_wait(she_producer *p, uint32_t ticket, int64_t timeout_ns) {
-    int rc = barred(p);
+    int rc = she_barred(p);
     if (rc != SHE_OK)
         return rc;
     uint64_t began = she_now_ns();
@@ -280,7 +279,7 @@ int she_drain_wait(she_producer *p, int64_t timeout_ns) {
     uint32_t ticket = she_ec_ticket(taken);
     if (she_drained(p) == SHE_OK)
         return SHE_OK;
-    int rc = barred(p);
+    int rc = she_barred(p);
     if (rc != SHE_OK)
         return rc;
     switch (she_ec_wait(taken, ticket, timeout_ns)) {
@@ -299,5 +298,5 @@ void she_seen(she_producer *p, uint64_t now_ns) {
 
 void she_copied(she_producer *p, uint64_t ns) {
     if (detailed(p))
-        she_hist_record(&p->ring->histograms[p->owner], ns);
+        she_hist_record(&p->ring->histograms[p->owner % SHE_HIST_SHARDS], ns);
 }

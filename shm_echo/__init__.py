@@ -13,54 +13,72 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from shm_echo.errors import (
+        AddressInUseError,
         BatchesHeldError,
         ConnectionClosedError,
+        ForkedHandleError,
         ProducerDiedError,
         RingFullError,
         SendTimeoutError,
+        ServerNotFoundError,
         ShmEchoError,
         ShmTooSmallError,
         SpecMismatchError,
     )
-    from shm_echo.metrics import HistSnapshot, SampleInfo
+    from shm_echo.metrics import HistSnapshot, ProducerInfo, SampleInfo
     from shm_echo.server import Sample, Server
     from shm_echo.trajectory import TrajectoryAccumulator
-    from shm_echo.transports.base import Transport
+    from shm_echo.transports.base import Ingress, Inlet, Transport
     from shm_echo.transports.shm import ShmClient, ShmTransport
+    from shm_echo.transports.slot import Slot
 
 _HOMES = {
+    "AddressInUseError": "shm_echo.errors",
     "BatchesHeldError": "shm_echo.errors",
     "ConnectionClosedError": "shm_echo.errors",
+    "ForkedHandleError": "shm_echo.errors",
     "HistSnapshot": "shm_echo.metrics",
+    "Ingress": "shm_echo.transports.base",
+    "Inlet": "shm_echo.transports.base",
     "ProducerDiedError": "shm_echo.errors",
+    "ProducerInfo": "shm_echo.metrics",
     "RingFullError": "shm_echo.errors",
     "Sample": "shm_echo.server",
     "SampleInfo": "shm_echo.metrics",
     "SendTimeoutError": "shm_echo.errors",
     "Server": "shm_echo.server",
+    "ServerNotFoundError": "shm_echo.errors",
     "ShmClient": "shm_echo.transports.shm",
     "ShmEchoError": "shm_echo.errors",
     "ShmTooSmallError": "shm_echo.errors",
     "ShmTransport": "shm_echo.transports.shm",
+    "Slot": "shm_echo.transports.slot",
     "SpecMismatchError": "shm_echo.errors",
     "TrajectoryAccumulator": "shm_echo.trajectory",
     "Transport": "shm_echo.transports.base",
 }
 
 __all__ = [
+    "AddressInUseError",
     "BatchesHeldError",
     "ConnectionClosedError",
+    "ForkedHandleError",
     "HistSnapshot",
+    "Ingress",
+    "Inlet",
     "ProducerDiedError",
+    "ProducerInfo",
     "RingFullError",
     "Sample",
     "SampleInfo",
     "SendTimeoutError",
     "Server",
+    "ServerNotFoundError",
     "ShmClient",
     "ShmEchoError",
     "ShmTooSmallError",
     "ShmTransport",
+    "Slot",
     "SpecMismatchError",
     "TrajectoryAccumulator",
     "Transport",

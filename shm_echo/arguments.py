@@ -32,7 +32,7 @@ def seconds(name: str, value: Any) -> float | None:
     """
     if value is None:
         return None
-    if not isinstance(value, Real):
+    if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name} must be None or a number of seconds, not {value!r}")
     number: Any = value  # Real has too few operators for the type checker
     if not number >= 0:

@@ -17,7 +17,7 @@ import numpy as np
 
 from shm_echo.arguments import seconds
 from shm_echo.errors import BatchesHeldError, ProducerDiedError
-from shm_echo.metrics import NO_TIMES, Histograms, SampleInfo
+from shm_echo.metrics import NO_TIMES, HistSnapshot, SampleInfo
 from shm_echo.ring import _fast
 from shm_echo.ring.core import Result, ffi, lib
 from shm_echo.ring.producers import Producers
@@ -67,7 +67,6 @@ class Delivery:
         self._on_death = on_death
         self._lease_timeout = lease_timeout
         self._expects_producers = expects_producers
-        self._histograms = Histograms(ring, self._consumer) if ring.config.detailed else None
         self._turn = threading.RLock()  # only its holder can release it
         self._closed = False
         self._lonely_since: float | None = None
@@ -275,8 +274,13 @@ class Delivery:
 
     def info(self) -> SampleInfo:
         """The metrics of this moment."""
-        stored, taken, own, full, blocked, cas, lost, retries = self._receiver.stats()
-        times = self._histograms
+        receiver = self._receiver
+        stored, taken, own, full, blocked, cas, lost, retries = receiver.stats()
+        if self._ring.config.detailed:
+            copies, dwell = receiver.times()
+            memcpy, queue_dwell = HistSnapshot(*copies), HistSnapshot(*dwell)
+        else:
+            memcpy = queue_dwell = NO_TIMES
         return SampleInfo(
             stored,
             self.producers.active,
@@ -289,14 +293,13 @@ class Delivery:
             lost,
             retries,
             NO_TIMES,
-            NO_TIMES if times is None else times.snapshot("memcpy"),
-            NO_TIMES if times is None else times.snapshot("dwell"),
+            memcpy,
+            queue_dwell,
         )
 
     def reset_histograms(self) -> None:
         """Count durations from now on."""
-        if self._histograms is not None:
-            self._histograms.reset()
+        self._receiver.reset_times()
 
     def close(self) -> None:
         """The next look of a waiting learner ends its wait."""

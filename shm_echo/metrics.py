@@ -8,12 +8,9 @@ out.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from shm_echo.ring.ring import Ring
-
-__all__ = ["NO_TIMES", "HistSnapshot", "Histograms", "ProducerInfo", "SampleInfo"]
+__all__ = ["NO_TIMES", "HistSnapshot", "ProducerInfo", "SampleInfo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,44 +91,3 @@ class ProducerInfo(NamedTuple):
     held: int
     last_seen: float
     state: str
-
-
-class Histograms:
-    """The duration histograms of one ring, and since when they count.
-
-    Their buckets only ever grow, so a reset remembers the present totals and needs nothing from the
-    producers.
-    """
-
-    def __init__(self, ring: Ring, consumer: Any) -> None:
-        from shm_echo.ring.core import ffi, lib
-
-        self._ffi, self._lib = ffi, lib
-        self._ring, self._consumer = ring, consumer
-        self._dwell = ffi.addressof(consumer, "dwell")
-        self._since = {name: ffi.new("she_hist_totals *") for name in ("memcpy", "dwell")}
-        self._scratch, self._zero = ffi.new("she_hist_totals *"), ffi.new("she_hist_totals *")
-        self._summary = ffi.new("she_hist_summary *")
-
-    def _read(self, name: str, totals: Any) -> None:
-        self._ffi.memmove(totals, self._zero, self._ffi.sizeof("she_hist_totals"))
-        if name == "memcpy":
-            self._lib.she_memcpy_times(self._ring.pointer, self._consumer.last_owner, totals)
-        else:
-            self._lib.she_hist_add(totals, self._dwell)
-
-    def snapshot(self, name: str) -> HistSnapshot:
-        """The summary of ``"memcpy"`` or ``"dwell"`` since the last reset."""
-        out = self._summary
-        self._read(name, self._scratch)
-        self._lib.she_hist_summarise(self._scratch, self._since[name], out)
-        if out.count == 0:
-            return NO_TIMES
-        return HistSnapshot(
-            out.count, out.min_ns, out.max_ns, out.mean_ns, out.p50_ns, out.p90_ns, out.p99_ns
-        )
-
-    def reset(self) -> None:
-        """Count from now on."""
-        for name, totals in self._since.items():
-            self._read(name, totals)

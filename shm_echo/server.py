@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import warnings
 import weakref
 from collections.abc import Iterator
 from functools import partial
@@ -63,8 +64,7 @@ class Server:
             of this process only, through :meth:`submit`.
         num_buffers: batches in the ring, at least 2 (3 with ``lease=True``).
         num_drainers: used by transports that have drainer threads; ShmTransport has none.
-        producer_queue_size: used by transports that have per-connection queues; ShmTransport has
-            none.
+        producer_queue_size: likewise, for transports that have per-connection queues.
         detailed_metrics: also measure claims, copies and waiting times of samples.
         lease: reuse the memory of a batch only when nothing refers to it any more.
         writable: hand out writable arrays; otherwise writing into them is an error.
@@ -72,12 +72,10 @@ class Server:
         on_producer_death: what a producer that dies without closing does to the learner: "warn"
             logs it, "raise" makes the next ``sample()`` raise ProducerDiedError, "raise_if_last"
             does so when nobody else is attached and no complete batch is left.
-        lease_timeout: seconds that ``sample()`` waits for a held batch before BatchesHeldError;
-            None waits for ever.
+        lease_timeout: seconds until waiting for held batches is a BatchesHeldError; None: never.
 
     Raises:
-        TypeError: a leaf of the example is not a NumPy value, or holds Python objects.
-        ValueError: an argument that cannot be.
+        TypeError, ValueError: an argument that cannot be, such as a leaf that holds Python objects.
     """
 
     def __init__(
@@ -112,8 +110,7 @@ class Server:
         if transport is not None and not isinstance(transport, Transport):
             raise TypeError(f"transport must be a Transport or None, not {transport!r}")
         self._publishes = None if publishes is None else TreeSpec.from_example(publishes)
-        self.batch_size = batch_size
-        self.num_buffers = num_buffers
+        self.batch_size, self.num_buffers = batch_size, num_buffers
         self.num_drainers = num_drainers
         self.producer_queue_size = producer_queue_size
         self._transport = transport
@@ -224,7 +221,11 @@ class Server:
 
     def __del__(self) -> None:
         if getattr(self, "_state", None) == "running":
-            self.close()
+            try:  # without a transport it holds nothing but memory
+                if self._transport is not None:
+                    warnings.warn(f"{self!r} was not closed", ResourceWarning, 2, source=self)
+            finally:  # where warnings are errors, too
+                self.close()
 
     def _running(self) -> bool:
         """False when it was closed. In-process servers start by themselves.
@@ -268,10 +269,7 @@ class Server:
             BatchesHeldError: every batch buffer is held by arrays of leased batches.
             RuntimeError: the server was not started.
         """
-        if not self._running():
-            return None
-        taken = self._delivery.take(timeout, partial=partial)
-        return None if taken is None else Sample(self._spec.unflatten(taken[0]), taken[1])
+        return self._take(timeout, partial=partial)
 
     def flush(self, timeout: float | None = None) -> Sample | None:
         """``sample(timeout, partial=True)``: what there is, now."""
@@ -302,12 +300,12 @@ class Server:
         check_count("min_producers", min_producers, 1)
         ending = None if until is None else min_producers
         # Not a generator: its frame would hold a leased batch while the caller works.
-        return iter(partial(self._next, copy, ending), None)
+        return iter(partial(self._take, None, until_closed_by=ending, copy=copy), None)
 
-    def _next(self, copy: bool, ending: int | None) -> Sample | None:
+    def _take(self, timeout: float | None, **how: Any) -> Sample | None:
         if not self._running():
             return None
-        taken = self._delivery.take(None, until_closed_by=ending, copy=copy)
+        taken = self._delivery.take(timeout, **how)
         return None if taken is None else Sample(self._spec.unflatten(taken[0]), taken[1])
 
     # ---------------------------------------------------------------- this process as a producer
@@ -341,7 +339,8 @@ class Server:
 
         Raises:
             SpecMismatchError: it differs from that example; nothing was published.
-            RuntimeError: the server was made without ``publishes``, or is not running.
+            RuntimeError: the server was made without ``publishes``, or was not started.
+            ConnectionClosedError: it is closed.
         """
         if not self._running():
             raise ConnectionClosedError("this server is closed")
@@ -364,7 +363,8 @@ class Server:
         """The metrics now, without taking a batch.
 
         Raises:
-            RuntimeError: the server is not running.
+            RuntimeError: the server was not started.
+            ConnectionClosedError: it is closed.
         """
         if not self._running():
             raise ConnectionClosedError("this server is closed")

@@ -9,6 +9,7 @@ Leaves to others: sending the result, and locking (one accumulator belongs to on
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -201,7 +202,6 @@ class _TimeScale:
         self._rows = [_Row(leaf, skipped) for leaf in self.spec.leaves]
         self.own = [np.zeros(leaf.shape, leaf.dtype) for leaf in self.spec.leaves]
         self._zeros = [np.zeros((), leaf.dtype) for leaf in self.spec.leaves]
-        self._checks = [(row.item.shape, row.item.dtype) for row in self._rows]
         self._fast_flatten = self.spec.fast_flatten
         self.store_in(self.own)
 
@@ -215,9 +215,19 @@ class _TimeScale:
             leaves = self._fast_flatten(data)
         except Exception:  # optree's refusal, or a custom node's own: the exact way tells
             leaves = self.spec.flatten(data)
-        for leaf, (shape, dtype) in zip(leaves, self._checks, strict=True):
-            if type(leaf) is not np.ndarray or leaf.shape != shape or leaf.dtype != dtype:
-                return [row.fit(value) for row, value in zip(self._rows, leaves, strict=True)]
+        for i, leaf in enumerate(leaves):
+            row = self._rows[i]
+            kind = type(leaf)
+            if kind is np.ndarray:
+                if leaf.shape == row.shape and leaf.dtype == row.dtype:
+                    continue
+            elif kind is row.scalar_type:
+                continue
+            elif kind in row.bounds:
+                least, most = row.bounds[kind]
+                if least <= leaf <= most:
+                    continue
+            leaves[i] = row.fit(leaf)
         return leaves
 
     def zero_the_rest(self) -> None:
@@ -254,13 +264,18 @@ def _common(name: object, leading: list[int | None]) -> int:
 class _Row:
     """What one leaf takes per item."""
 
-    __slots__ = ("item", "scalar", "significant")
+    __slots__ = ("bounds", "dtype", "item", "scalar", "scalar_type", "shape", "significant")
 
     def __init__(self, leaf: LeafSpec, skipped: int) -> None:
         self.item = replace(leaf, shape=leaf.shape[skipped:])
         self.significant = _significant(self.item.shape)
         # A row of one element takes a Python number as a 0-d leaf does.
         self.scalar = self.item if self.significant else replace(leaf, shape=())
+        # What can be assigned as it is, which is quicker than `fit`.
+        self.shape, self.dtype = self.item.shape, leaf.dtype
+        plain = not self.significant and leaf.dtype.kind in "biuf"
+        self.scalar_type = leaf.dtype.type if plain else None
+        self.bounds = _bounds(leaf.dtype) if plain else {}
 
     def fit(self, value: Any) -> Array:
         """``value`` as an array that can be assigned to a row, or SpecMismatchError."""
@@ -285,6 +300,16 @@ class _Row:
                 f"by its {rule!r} rule",
             )
         return array.astype(item.dtype)
+
+
+def _bounds(dtype: np.dtype[Any]) -> dict[type, tuple[Any, Any]]:
+    """The Python numbers that certainly cast without loss of kind or overflow, by their type."""
+    if dtype.kind == "b":
+        return {bool: (False, True)}
+    if dtype.kind in "iu":
+        return {int: (np.iinfo(dtype).min, np.iinfo(dtype).max)}
+    most = min(float(np.finfo(dtype).max), sys.float_info.max)
+    return {float: (-most, most), int: (-most, most)}
 
 
 def _significant(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -159,3 +159,33 @@ CASE(totals_add_up_over_several_histograms) {
     she_hist_add(&totals, &other);
     check_against_naive(&totals, &baseline, durations, 200);
 }
+
+CASE(cleared_totals_are_empty_and_can_be_filled_anew) {
+    static const she_hist_totals empty;
+    static uint64_t durations[500];
+    uint64_t chance = test_seed;
+    for (int round = 0; round < 20; round++) {
+        fresh();
+        for (int i = 0; i < 500; i++)
+            she_hist_record(&hist, some_duration(&chance));
+        she_hist_add(&totals, &hist);
+        she_hist_clear(&totals);
+        CHECK(memcmp(&totals, &empty, sizeof empty) == 0);
+        memset(&hist, 0, sizeof hist);
+        for (int i = 0; i < 500; i++)
+            she_hist_record(&hist, durations[i] = some_duration(&chance));
+        she_hist_add(&totals, &hist);
+        check_against_naive(&totals, &baseline, durations, 500);
+    }
+}
+
+/* The memory is shared: whoever writes into it may write anything. */
+CASE(rows_that_do_not_exist_are_not_looked_at) {
+    she_hist_summary got;
+    fresh();
+    she_hist_record(&hist, 7);
+    she_or_relaxed(&hist.rows, UINT64_MAX);
+    she_hist_add(&totals, &hist);
+    she_hist_summarise(&totals, &baseline, &got);
+    CHECK(got.count == 1 && got.max_ns == 7);
+}

@@ -38,7 +38,7 @@ static void check_layout(const she_config *c) {
         CHECK(l.stamps >= end && l.stamps % SHE_LINE == 0);
         end = l.stamps + capacity * 8;
         CHECK(l.histograms >= end && l.histograms % SHE_LINE == 0);
-        end = l.histograms + owners * sizeof(she_histogram);
+        end = l.histograms + SHE_HIST_SHARDS * sizeof(she_histogram);
     } else {
         CHECK(l.stamps == 0 && l.histograms == 0);
     }

@@ -169,20 +169,22 @@ CASE(counters_are_summed_over_the_owners_that_there_have_been) {
     rig_close(&r);
 }
 
-CASE(copy_times_are_summed_over_owners_when_details_are_on) {
+CASE(copy_times_are_summed_over_all_owners_when_details_are_on) {
     for (int detailed = 0; detailed <= 1; detailed++) {
         rig r;
-        static she_hist_totals totals, nothing;
-        she_hist_summary got;
+        she_hist_summary got, dwell;
         rig_open(&r, 4, 2, detailed);
-        memset(&totals, 0, sizeof totals);
+        she_reset_times(r.consumer);
         she_copied(r.producer[0], 10);
         she_copied(r.producer[2], 20);
         she_copied(r.producer[3], 30);
-        she_memcpy_times(r.ring, 2, &totals);
-        she_hist_summarise(&totals, &nothing, &got);
-        CHECK_EQ(got.count, detailed ? 2 : 0);
-        CHECK(got.min_ns == (detailed ? 10 : 0) && got.max_ns == (detailed ? 20 : 0));
+        she_look_at_times(r.consumer, &got, &dwell);
+        CHECK(got.count == (detailed ? 3 : 0) && dwell.count == 0);
+        CHECK(got.min_ns == (detailed ? 10 : 0) && got.max_ns == (detailed ? 30 : 0));
+        she_reset_times(r.consumer);
+        she_copied(r.producer[3], 30);
+        she_look_at_times(r.consumer, &got, &dwell);
+        CHECK(got.count == (detailed ? 1 : 0) && got.min_ns == (detailed ? 30 : 0));
         rig_close(&r);
     }
 }

@@ -2,7 +2,8 @@
 
 Requests go one at a time, whatever the number of threads. Every wait has a limit and notices the
 death of the server. Whatever leaves question and answer out of step (a time-out, an interrupt, a
-broken protocol) closes the connection for good. After a fork it belongs to the parent alone.
+broken protocol) closes the connection for good, with a goodbye if one can still be said. After a
+fork it belongs to the parent alone.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ __all__ = ["Connection", "connect"]
 
 _HANDSHAKE_TIMEOUT = 5.0
 _PAUSE_AFTER_HANGUP = 0.01
+_SENT_AS_A_WHOLE = 4096  # bytes: fits into one buffer of a Unix socket
 
 
 def connect(
@@ -305,18 +307,21 @@ class Connection:
     def _exchange(
         self, request: Request, data: bytes, deadline: float, timeout: float
     ) -> tuple[dict[str, Any], list[int]]:
+        # Small ones are sent as a whole or not at all, and an interrupt does not tell which.
+        whole = len(data) <= _SENT_AS_A_WHOLE
         try:
             self._line.send(data, deadline)
+            whole = True
             answer = self._next_message(deadline)
         except LineTimeoutError:
-            self._break(f"it did not answer {request.op!r} in time")
+            self._leave(whole, f"it did not answer {request.op!r} in time")
             raise RequestTimeoutError(self.address, request.op, timeout) from None
         except LineClosedError as error:
             self._break(str(error))
             raise self._closed_error() from None
         except BaseException as error:
             # An interrupt, too: the answer may still come, and would be taken for the next one.
-            self._break(f"{request.op!r} ended with {type(error).__name__}")
+            self._leave(whole, f"{request.op!r} ended with {type(error).__name__}")
             raise
         if isinstance(answer, Reply) and answer.id == request.id:
             return answer.result, self._line.take_fds()
@@ -342,6 +347,17 @@ class Connection:
         except ProtocolError as error:
             raise ProtocolError(f"{self.address} broke the control protocol: {error}") from None
 
+    def _leave(self, whole: bool, why: str) -> None:
+        """Close for good, with a goodbye unless half of a request stands before it: so that the
+        server does not keep what it may have granted meanwhile. The caller holds the lock.
+        """
+        try:
+            if whole and self._why_closed is None:
+                with contextlib.suppress(LineClosedError, LineTimeoutError, ProtocolError):
+                    self._line.send(self._endpoint.send(Goodbye()), 0.0)
+        finally:
+            self._break(why)
+
     def _break(self, why: str) -> None:
         """Close for good; the caller holds the lock."""
         if self._why_closed is None:
@@ -358,6 +374,7 @@ class Connection:
 
 
 def _seconds(name: str, value: float) -> float:
-    if not isinstance(value, (int, float)) or math.isnan(value) or value < 0:
+    numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not numeric or math.isnan(value) or value < 0:
         raise ValueError(f"{name}: expected seconds from 0 up, got {value!r}")
     return float(value)

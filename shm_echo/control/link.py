@@ -66,6 +66,7 @@ class Link:
         greeted: the client has been welcomed.
         closing: the last words have been said; the connection closes when they are taken.
         ended: the client has closed its end; nothing more will come.
+        taken_over: the service takes the connection when the welcome has been taken.
         closed: this end is closed; the object is of no more use.
     """
 
@@ -85,6 +86,7 @@ class Link:
         self.greeted = False
         self.closing = False
         self.ended = False
+        self.taken_over = False
         self.closed = False
         self._limits = limits
         self._accepted = now
@@ -130,7 +132,7 @@ class Link:
         Raises:
             ProtocolError: the client broke the protocol.
         """
-        if self.blocked:
+        if self.blocked or self.taken_over:
             return None
         message: Message | None
         if self.greeted:
@@ -216,6 +218,18 @@ class Link:
         elif self._frame_since is not None and now - self._frame_since > limits.frame_timeout:
             return f"a message stayed incomplete for {limits.frame_timeout:g} s"
         return None
+
+    @property
+    def to_hand_over(self) -> bool:
+        """Nothing is left to say or to hear before the service takes the connection."""
+        return self.taken_over and self._pending is None
+
+    def detach(self) -> socket.socket:
+        """The socket, without the link, which is closed."""
+        self.closed = True
+        self._drop_copies()
+        self._pending = None
+        return self.sock
 
     def close(self) -> None:
         """Close this end. Idempotent."""

@@ -190,7 +190,10 @@ class Loop:
                 link.flush(now)
             if mask & selectors.EVENT_READ and not link.blocked:
                 link.fill(now)
-            if self._converse(link, now, _MESSAGES_PER_TURN):
+            more = self._converse(link, now, _MESSAGES_PER_TURN)
+            if link.to_hand_over:
+                self._hand_over(link, now)
+            elif more:
                 self._turns.append(link)
             elif link.finished:
                 self._drop(link, now, "the last words have been said")
@@ -248,6 +251,18 @@ class Loop:
         self._links.discard(link)
         link.process.links.discard(link)
         self._sessions.lost(link, now)
+        self._release(link.process)
+
+    def _hand_over(self, link: Link, now: float) -> None:
+        """The client has its welcome; its service takes the connection."""
+        if link.handshake.endpoint.unfinished:
+            self._drop(link, now, "it did not wait for its welcome")
+            return
+        with FORK_LOCK:
+            self._selector.unregister(link.sock)
+            self._links.discard(link)
+            link.process.links.discard(link)
+            self._sessions.hand_over(link)
         self._release(link.process)
 
     def _release(self, process: Process) -> None:

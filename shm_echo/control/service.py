@@ -80,6 +80,13 @@ class Service(Protocol):
         fixed text.
         """
 
+    # A service whose sessions speak a protocol of their own after the welcome has one method more:
+    #
+    #     def take_over(self, session: Session, sock: socket.socket) -> None
+    #
+    # It is called, on the server's thread, when the welcome has been sent. The socket is the
+    # service's from then on, and of the methods below none is called for that session.
+
     def goodbye(self, session: Session) -> None:
         """The client leaves on purpose. It gets its ``bye`` after this returns."""
 

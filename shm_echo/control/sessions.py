@@ -111,6 +111,14 @@ class Sessions:
         _log.debug("pid %d joined service %r", link.peer.pid, hello.service)
         link.greeted = True
         link.send(data, now)
+        link.taken_over = getattr(service, "take_over", None) is not None
+
+    def hand_over(self, link: Link) -> None:
+        """Give the connection to its service, which speaks with the client itself from now on."""
+        attached = self._by_link.pop(link)
+        self._forget(attached)
+        take_over: Any = attached.service
+        _tell(attached, take_over.take_over, attached.session, link.detach())
 
     def _request(self, link: Link, request: Request, now: float) -> None:
         attached = self._by_link[link]

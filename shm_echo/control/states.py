@@ -2,9 +2,12 @@
 
     START --hello--> GREETED --welcome--> READY --request--> BUSY --reply or error--> READY
                         |                   |                  |
-                     refused             goodbye              bye
+                     refused             goodbye       bye, or goodbye
                         v                   v                  v
-                     CLOSED <----bye---- LEAVING            CLOSED
+                     CLOSED <----bye---- LEAVING       CLOSED, or LEAVING
+
+A client may leave without the answer that it waits for (it was interrupted, or ran out of time);
+that answer is still on its way then, before the bye.
 
 All transitions live in ``TRANSITIONS``; nothing here knows which end this process is. The server
 may refuse before it has read the hello (it is full) and may say bye whenever it shuts down, so a
@@ -54,9 +57,12 @@ TRANSITIONS: dict[State, dict[tuple[Role, str], State]] = {
     State.BUSY: {
         (_S, "reply"): State.READY,
         (_S, "error"): State.READY,
+        (_C, "goodbye"): State.LEAVING,
         (_S, "bye"): State.CLOSED,
     },
     State.LEAVING: {
+        (_S, "reply"): State.LEAVING,
+        (_S, "error"): State.LEAVING,
         (_S, "bye"): State.CLOSED,
     },
     State.CLOSED: {},

@@ -83,7 +83,7 @@ class Inlet:
         self._sender = ingress.ring.sender(owner, _refuse)
         self._open = True
 
-    def send(self, tree: Any, timeout: float | None = None) -> None:
+    def send(self, data: Any, timeout: float | None = None) -> None:
         """Copy one sample into the ring, waiting for room.
 
         Raises:
@@ -91,21 +91,21 @@ class Inlet:
             SendTimeoutError: the ring stayed full.
             ConnectionClosedError: the server or this inlet was closed.
         """
-        self._sender.send(tree, timeout)
+        self._sender.send(data, timeout)
 
-    def send_batch(self, tree: Any, timeout: float | None = None) -> int:
+    def send_batch(self, data: Any, timeout: float | None = None) -> int:
         """Copy N samples, stacked along a leading axis of every leaf; returns N.
 
         Raises as :meth:`send`; the exception's ``sent`` says how many samples were sent.
         """
-        return self._sender.send_batch(tree, timeout)
+        return self._sender.send_batch(data, timeout)
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until everything that was sent has been handed to the learner.
 
         Raises:
             TimeoutError: it was not within ``timeout`` seconds.
-            ConnectionClosedError: the server or this inlet was closed.
+            ConnectionClosedError: this inlet is closed, or the server was before that.
         """
         try:
             self._sender.wait(timeout)

@@ -1,8 +1,8 @@
 """The shared-memory transport, server side: producers map the ring and write into it themselves.
 
-A producer comes through the control socket: it is told the spec and the sizes, asks to attach, and
-gets its owner id with the descriptors of the ring and of the broadcast. After that the socket says
-one thing only: that both sides are there.
+A producer comes through the control socket: it is told the spec and the sizes, asks for the memory
+(the descriptors of the ring and of the broadcast), and when it has mapped that, for an owner id.
+After that the socket says one thing only: that both sides are there.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from shm_echo.arguments import check_count
 from shm_echo.control.listener import ControlServer
 from shm_echo.control.service import Refusal, Service, Session
 from shm_echo.ring.producers import OwnersExhausted
@@ -43,7 +44,7 @@ class ShmTransport:
         max_producers: how many may be attached at once, at most 65534.
 
     Raises:
-        ValueError: an argument that cannot be.
+        TypeError, ValueError: an argument that cannot be.
     """
 
     def __init__(
@@ -53,8 +54,7 @@ class ShmTransport:
 
         if backing not in ("auto", "posix", "memfd"):
             raise ValueError(f"backing must be 'auto', 'posix' or 'memfd', not {backing!r}")
-        if not 1 <= max_producers <= 65534:
-            raise ValueError(f"max_producers must be 1 to 65534, not {max_producers}")
+        check_count("max_producers", max_producers, 1, most=65534)
         parse_address(address)
         self.address = address
         self.max_producers = max_producers
@@ -115,6 +115,8 @@ class RingService:
     def request(
         self, session: Session, op: str, args: dict[str, Any]
     ) -> tuple[dict[str, Any], Sequence[int]]:
+        if op == "memory":
+            return {}, self._descriptors()
         if op != "attach":
             raise Refusal("unknown_op", f"the ring service has no request {op[:64]!r}")
         if session.data is not None:
@@ -125,11 +127,14 @@ class RingService:
             raise Refusal("too_many_producers", str(error)) from None
         session.data = owner
         session.watch = True
+        return {"owner": owner}, ()
+
+    def _descriptors(self) -> list[int]:
+        """Of the ring, and of what is published. Who has no owner id yet writes nothing there, so
+        it may go as it likes."""
         publisher = self._ingress.publisher
-        descriptors = [self._ingress.ring.segment.fileno()]
-        if publisher is not None:
-            descriptors.append(publisher.segment.fileno())
-        return {"owner": owner}, descriptors
+        segments = [self._ingress.ring.segment, *([publisher.segment] if publisher else [])]
+        return [segment.fileno() for segment in segments]
 
     def goodbye(self, session: Session) -> None:
         if session.data is not None:

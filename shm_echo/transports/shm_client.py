@@ -7,7 +7,6 @@ connection, the words for what goes wrong, and what happens across a fork.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import threading
@@ -17,21 +16,16 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from shm_echo.control.connection import Connection, connect
-from shm_echo.control.descriptors import descriptor_limit
+from shm_echo.control.connection import Connection
 from shm_echo.errors import (
     ConnectionClosedError,
     ForkedHandleError,
-    ProtocolError,
-    RefusedError,
-    RequestError,
     SendTimeoutError,
 )
 from shm_echo.ring.broadcast import Subscriber
 from shm_echo.ring.core import Result
-from shm_echo.ring.ring import Ring, RingConfig
 from shm_echo.spec import TreeSpec
-from shm_echo.spec.rebuild import example_from_wire
+from shm_echo.transports.attach import attach
 from shm_echo.transports.slot import Slot
 
 __all__ = ["ShmClient"]
@@ -57,6 +51,7 @@ class ShmClient:
         SpecMismatchError: the example is not the server's; the message names the leaf.
         ServerNotFoundError, ProtocolError, ProtocolVersionError, ServiceUnavailableError,
         PeerRefusedError, RefusedError: the server cannot be attached to.
+        MemoryError, DescriptorLimitError: this process may map no more, or open no more files.
         TypeError: the example has a leaf that is not an array.
     """
 
@@ -80,37 +75,12 @@ class ShmClient:
         _clients.add(self)
 
     def _attach(self, connect_timeout: float) -> None:
-        connection = connect(self.address, "ring", timeout=connect_timeout)
+        connection, ring, owner, subscriber = attach(
+            self.address, self._spec, self._publishes, connect_timeout
+        )
         try:
-            config, published = self._agree(connection.info)
-            try:
-                reply, descriptors = connection.request("attach", {})
-            except RequestError as error:
-                raise RefusedError(self.address, error.code, str(error), error.fields) from None
-            fds = list(descriptors)
-            try:
-                owner = reply.get("owner")
-                if type(owner) is not int or len(fds) != (1 if published is None else 2):
-                    raise ProtocolError(f"{self.address} sent no ring")
-                if not 1 <= owner <= config.max_producers:
-                    raise ProtocolError(f"{self.address} sent an owner id that its ring lacks")
-                ring = Ring.attach(self._spec, config, fds.pop(0))
-                subscriber = None
-                if published is not None:
-                    fd = fds.pop(0)
-                    subscriber = Subscriber(published, fd, connection.pidfd, self.address)
-            except (ValueError, OSError) as error:
-                if isinstance(error, ProtocolError):
-                    raise
-                if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-                    raise descriptor_limit("the memory of the ring") from None
-                raise ProtocolError(f"{self.address} sent no usable ring: {error}") from None
-            finally:
-                for fd in fds:
-                    os.close(fd)
             self._sender = ring.sender(owner, _refuser(self), connection.pidfd)
         except BaseException:
-            # Nothing was claimed: give back the owner id that may have been given out.
             connection.goodbye(timeout=1.0)
             raise
         self._ring = ring
@@ -118,36 +88,6 @@ class ShmClient:
         self._subscriber = subscriber
         self._connection: Connection = connection
         self.server_pid = connection.peer.pid
-
-    def _agree(self, info: Any) -> tuple[RingConfig, TreeSpec | None]:
-        """The ring's configuration, once both examples are known to agree."""
-        try:
-            sizes = info["config"]
-            config = RingConfig(
-                *(sizes[k] for k in ("batch_size", "num_buffers", "max_producers", "detailed"))
-            )
-            spec, publishes = info["spec"], info["publishes"]
-        except (KeyError, TypeError):
-            raise ProtocolError(f"{self.address} described no ring") from None
-        counts = (config.batch_size, config.num_buffers, config.max_producers)
-        if not all(type(n) is int and 0 < n < 2**31 for n in counts):
-            raise ProtocolError(f"{self.address} described a ring of no size")
-        self._spec.require_equal(spec)
-        if publishes is None:
-            if self._publishes is not None:
-                raise ValueError(f"the server at {self.address} publishes nothing")
-            return config, None
-        if self._publishes is None:
-            # A spec of its own at each attach: whatever the server publishes is taken.
-            try:
-                return config, TreeSpec.from_example(example_from_wire(publishes))
-            except ValueError as error:
-                raise ValueError(
-                    f"{error}: give the client publishes=example to read what {self.address} "
-                    "publishes"
-                ) from None
-        self._publishes.require_equal(publishes)
-        return config, self._publishes
 
     # ---------------------------------------------------------------- sending
 
@@ -216,7 +156,7 @@ class ShmClient:
 
         Raises:
             TimeoutError: not within ``timeout`` seconds.
-            ConnectionClosedError: this client is closed, or the server has gone.
+            ConnectionClosedError: this client is closed, or the server went before that.
         """
         try:
             self._sender.wait(timeout)

@@ -48,6 +48,8 @@ def test_a_request_that_is_not_answered_in_time_closes_the_connection(
     assert e.value.op == "wait"
     assert isinstance(e.value, (TimeoutError, ConnectionClosedError))
     service.release.set()
+    service.wait_for("goodbye")  # said without waiting for the answer
+    assert not service.told("hangup")
     assert connection.closed
     with pytest.raises(ConnectionClosedError, match="it did not answer 'wait' in time"):
         connection.request("echo", {})
@@ -154,6 +156,8 @@ except ConnectionClosedError as error:
         client.expect("interrupted True")
         assert "'wait' ended with KeyboardInterrupt" in client.hear()
         service.release.set()
+        service.wait_for("goodbye")  # for the server it is an end like any other
+    assert not service.told("hangup")
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,14 @@ def test_an_ordinary_conversation_passes() -> None:
     assert conversation.state is State.CLOSED
 
 
+@pytest.mark.parametrize("answer", ["reply", "error"])
+def test_a_client_may_leave_before_its_answer_has_come(answer: str) -> None:
+    conversation = at(State.BUSY)
+    for speaker, kind in [(Role.CLIENT, "goodbye"), (Role.SERVER, answer), (Role.SERVER, "bye")]:
+        conversation.move(speaker, kind)
+    assert conversation.state is State.CLOSED
+
+
 def test_a_second_request_may_not_come_before_the_answer() -> None:
     with pytest.raises(ProtocolError, match="may not say 'request' in state BUSY"):
         at(State.BUSY).move(Role.CLIENT, "request")

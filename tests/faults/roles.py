@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
@@ -79,7 +78,7 @@ def leave(pipe: Any, address: str, how: str) -> None:
     if number != signal.SIGKILL:
         signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
-    time.sleep(WATCHDOG)
+    signal.pause()
 
 
 def leave_as_grandchild(pipe: Any, address: str, how: str, orphaned: bool) -> None:
@@ -95,7 +94,7 @@ def leave_as_grandchild(pipe: Any, address: str, how: str, orphaned: bool) -> No
         leave(pipe, address, how)
     pipe.send(pid)
     if not orphaned:
-        time.sleep(WATCHDOG)
+        signal.pause()
     os._exit(0)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.support.waiting import WATCHDOG
 
-__all__ = ["Worker"]
+__all__ = ["Worker", "wait_until_asleep"]
 
 
 class Worker:
@@ -40,17 +40,22 @@ class Worker:
         return self._result
 
     def wait_until_asleep(self) -> None:
-        """Wait until the thread is blocked, or done.
+        """Wait until the thread is blocked, or done."""
+        wait_until_asleep(self.thread)
 
-        The kernel's word for it: a thread that merely waits for the interpreter lock looks the
-        same, so it has to be found asleep several times in a row. A test must be right either way.
-        """
-        stat = Path(f"/proc/self/task/{self.thread.native_id}/stat")
-        asleep = 0
-        while asleep < 5 and self.thread.is_alive():
-            time.sleep(0.002)
-            try:
-                state = stat.read_text().rpartition(")")[2].split()[0]
-            except OSError:  # it has ended
-                return
-            asleep = asleep + 1 if state == "S" else 0
+
+def wait_until_asleep(thread: threading.Thread) -> None:
+    """Wait until a thread is blocked, or done.
+
+    The kernel's word for it: a thread that merely waits for the interpreter lock looks the same, so
+    it has to be found asleep several times in a row. A test must be right either way.
+    """
+    stat = Path(f"/proc/self/task/{thread.native_id}/stat")
+    asleep = 0
+    while asleep < 5 and thread.is_alive():
+        time.sleep(0.002)
+        try:
+            state = stat.read_text().rpartition(")")[2].split()[0]
+        except OSError:  # it has ended
+            return
+        asleep = asleep + 1 if state == "S" else 0

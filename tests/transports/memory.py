@@ -9,8 +9,7 @@ from __future__ import annotations
 import threading
 from typing import Any, Literal
 
-from shm_echo import ConnectionClosedError
-from shm_echo.transports.base import Ingress, Inlet
+from shm_echo import ConnectionClosedError, Ingress, Inlet
 
 __all__ = ["MemoryClient", "MemoryTransport"]
 

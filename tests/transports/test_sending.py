@@ -51,6 +51,32 @@ def rest(server: Server) -> list[int]:
 # ---------------------------------------------------------------- room and time
 
 
+@pytest.mark.parametrize("timeout", [True, "1", 1j])
+def test_a_time_out_that_is_no_number_is_a_type_error(client: ShmClient, timeout: Any) -> None:
+    for call in (
+        lambda: client.send(numbered(0), timeout=timeout),
+        lambda: client.send_batch(stacked([0]), timeout=timeout),
+        lambda: client.reserve(timeout=timeout),
+        lambda: client.wait(timeout=timeout),
+    ):
+        with pytest.raises(TypeError, match="timeout must be None or a number of seconds, not"):
+            call()
+
+
+def test_of_a_closed_ring_a_client_hears_whatever_it_sends_and_however_long(
+    server: Server, client: ShmClient
+) -> None:
+    client.send(numbered(0))
+    server.close()
+    for call in (
+        lambda: client.send(numbered(0), timeout=0),
+        lambda: client.send_batch(stacked([]), timeout=0),
+        lambda: client.wait(timeout=0),
+    ):
+        with pytest.raises(ConnectionClosedError, match="has closed the ring"):
+            call()
+
+
 @pytest.mark.parametrize("timeout", [None, 0, 0.01, 60])
 def test_with_room_a_send_needs_no_time(
     server: Server, client: ShmClient, timeout: float | None
@@ -244,8 +270,10 @@ def test_a_closed_client_refuses_everything_and_may_be_closed_again(
     for call in (
         lambda: client.send(numbered(0)),
         lambda: client.send_batch(stacked([0])),
+        lambda: client.send_batch(stacked([])),
         client.reserve,
-        client.wait,
+        client.wait,  # although nothing may be left to wait for
+        lambda: client.wait(timeout=0),
         client.latest,
         lambda: client.wait_for(1),
     ):

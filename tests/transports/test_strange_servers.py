@@ -46,6 +46,7 @@ class Strange:
         self.info = honest()
         self.reply: dict[str, Any] | Refusal = {"owner": 1}
         self.descriptors = [memory(1 << 20)]
+        self.passed_with_the_owner: Sequence[int] = ()
 
     def close(self) -> None:
         for descriptor in self.descriptors:
@@ -61,7 +62,9 @@ class Strange:
     ) -> tuple[dict[str, Any], Sequence[int]]:
         if isinstance(self.reply, Refusal):
             raise self.reply
-        return self.reply, self.descriptors
+        if op == "memory":
+            return {}, self.descriptors
+        return self.reply, self.passed_with_the_owner
 
     def goodbye(self, session: Session) -> None: ...
 
@@ -139,15 +142,6 @@ def test_the_spec_is_compared_before_anything_is_asked_for(name: str, strange: S
         ShmClient(name, EXAMPLE)
 
 
-@pytest.mark.parametrize("reply", [{}, {"owner": None}, {"owner": "1"}, {"owner": True}], ids=str)
-def test_an_answer_without_an_owner_is_a_protocol_error(
-    name: str, strange: Strange, reply: dict[str, Any]
-) -> None:
-    strange.reply = reply
-    with pytest.raises(ProtocolError, match="sent no ring"):
-        ShmClient(name, EXAMPLE)
-
-
 @pytest.mark.parametrize("count", [0, 2, 3])
 def test_another_number_of_descriptors_is_refused_and_they_are_closed(
     name: str, strange: Strange, count: int
@@ -191,16 +185,34 @@ def test_a_ring_of_another_kind_is_refused(
             ShmClient(name, EXAMPLE)
 
 
-@pytest.mark.parametrize("owner", [-1, 0, 5, 2**16, 2**32 + 1])
-def test_an_owner_id_that_the_ring_does_not_have_is_refused(
-    name: str, strange: Strange, owner: int
-) -> None:
+@pytest.fixture
+def nearly_honest(name: str, strange: Strange) -> Iterator[Strange]:
+    """Hands out a real ring."""
     with Server(EXAMPLE, 2, ShmTransport(f"{name}-real", max_producers=4), num_buffers=2) as real:
         strange.close()
         strange.descriptors = [os.dup(real._ring.segment.fileno())]
-        strange.reply = {"owner": owner}
-        with pytest.raises(ProtocolError, match="owner id"):
-            ShmClient(name, EXAMPLE)
+        yield strange
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [{}, *({"owner": owner} for owner in (None, "1", True, -1, 0, 5, 2**16, 2**32 + 1))],
+    ids=str,
+)
+def test_an_answer_without_an_owner_id_that_the_ring_has_is_a_protocol_error(
+    name: str, nearly_honest: Strange, reply: dict[str, Any]
+) -> None:
+    nearly_honest.reply = reply
+    with pytest.raises(ProtocolError, match="sent no owner id that its ring has"):
+        ShmClient(name, EXAMPLE)
+
+
+def test_an_owner_id_with_descriptors_is_refused_and_they_are_closed(
+    name: str, nearly_honest: Strange
+) -> None:
+    nearly_honest.passed_with_the_owner = nearly_honest.descriptors
+    with pytest.raises(ProtocolError, match="sent no owner id"):
+        ShmClient(name, EXAMPLE)
 
 
 def test_the_words_of_a_refusal_are_passed_on(name: str, strange: Strange) -> None:

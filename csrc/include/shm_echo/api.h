@@ -13,6 +13,7 @@ typedef struct {
     int (*producer_open)(she_ring *, uint32_t, she_producer **);
     void (*producer_free)(she_producer *);
     void (*producer_stop)(she_producer *);
+    int (*barred)(const she_producer *);
     int (*claim)(she_producer *, uint64_t *);
     int (*claim_wait)(she_producer *, uint32_t, int64_t);
     uint64_t (*blocked)(she_producer *);
@@ -35,6 +36,8 @@ typedef struct {
     void (*nudge)(she_consumer *);
     void (*poison)(she_ring *, uint64_t);
     void (*stats)(she_consumer *, she_ring_stats *);
+    void (*look_at_times)(she_consumer *, she_hist_summary *, she_hist_summary *);
+    void (*reset_times)(she_consumer *);
     void (*ring_free)(she_ring *);
     uint64_t (*now_ns)(void);
     uint64_t (*now_coarse_ns)(void);

@@ -47,6 +47,9 @@ static inline bool she_cas_seq(she_atomic64 *word, uint64_t expected, uint64_t d
     return atomic_compare_exchange_strong_explicit(word, &expected, desired, memory_order_seq_cst,
                                                    memory_order_seq_cst);
 }
+static inline void she_or_relaxed(she_atomic64 *word, uint64_t bits) {
+    (void)atomic_fetch_or_explicit(word, bits, memory_order_relaxed);
+}
 /* Raise the word to at least `value`. */
 static inline void she_max_relaxed(she_atomic64 *word, uint64_t value) {
     uint64_t seen = atomic_load_explicit(word, memory_order_relaxed);

@@ -11,16 +11,24 @@
 
 #define SHE_HIST_SUB_BITS 5
 #define SHE_HIST_MAX_BITS 37
-#define SHE_HIST_BUCKETS ((SHE_HIST_MAX_BITS - SHE_HIST_SUB_BITS + 1) << SHE_HIST_SUB_BITS)
+#define SHE_HIST_ROW (1u << SHE_HIST_SUB_BITS) /* buckets of one power of two */
+#define SHE_HIST_ROWS (SHE_HIST_MAX_BITS - SHE_HIST_SUB_BITS + 1)
+#define SHE_HIST_BUCKETS (SHE_HIST_ROWS * SHE_HIST_ROW)
 
+/* `rows` has a bit for each row that holds anything: durations of one kind lie close together, so a
+ * reader need look at a few rows only. */
 typedef struct {
     she_atomic64 sum_ns;
+    she_atomic64 rows;
     she_atomic64 bucket[SHE_HIST_BUCKETS];
 } she_histogram;
 
-/* A private copy, summed over any number of histograms. */
+_Static_assert(SHE_HIST_ROWS <= 64, "a bit for each row");
+
+/* A private copy, summed over any number of histograms. All zeros is empty. */
 typedef struct {
     uint64_t sum_ns;
+    uint64_t rows;
     uint64_t bucket[SHE_HIST_BUCKETS];
 } she_hist_totals;
 
@@ -30,8 +38,9 @@ typedef struct {
 } she_hist_summary;
 
 void she_hist_record(she_histogram *hist, uint64_t ns);
+void she_hist_clear(she_hist_totals *totals);
 void she_hist_add(she_hist_totals *totals, const she_histogram *hist);
-/* Summarise totals - baseline. Percentiles are the upper bound of the bucket they fall into. */
+/* Summarise totals - baseline, which was read earlier. Percentiles are the upper bound of the bucket they fall into. */
 void she_hist_summarise(const she_hist_totals *totals, const she_hist_totals *baseline,
                         she_hist_summary *out);
 

@@ -8,7 +8,7 @@
  *            | state words, batch by batch (see she_word_index) |
  *            +--------------------------------------------------+
  *            | commit times, one u64 a slot    (detailed only)  |
- *            | memcpy histograms, one a record (detailed only)  |
+ *            | memcpy histograms, a few        (detailed only)  |
  *            +--------------------------------------------------+
  *            | leaf 0: capacity rows, no gaps                   |  64-byte aligned; a leaf whose rows
  *            | leaf 1: ...                                      |  fill pages is page aligned
@@ -100,6 +100,10 @@ _Static_assert(offsetof(she_header, hole_gen) == 2 * SHE_LINE, "layout");
 _Static_assert(offsetof(she_header, space) == 3 * SHE_LINE, "layout");
 _Static_assert(offsetof(she_header, awaited) == 4 * SHE_LINE, "layout");
 _Static_assert(offsetof(she_header, taken_cursor) == 5 * SHE_LINE, "layout");
+
+/* Producers share a few copy-time histograms (by owner id): few enough for a reader to add them up at
+ * every batch, and enough to keep producers from fighting for one. */
+#define SHE_HIST_SHARDS 8u
 
 /* ---- what both sides agree on, and what follows from it -------------------------------------- */
 

@@ -60,6 +60,14 @@ typedef struct she_producer {
     she_atomic64 sent_end;  /* 1 + the highest position committed */
 } she_producer;
 
+/* What the consumer keeps about durations. */
+typedef struct she_times {
+    she_histogram dwell;           /* commit to hand-out, per sample */
+    she_hist_totals copies_before; /* at the last reset */
+    she_hist_totals dwell_before;
+    she_hist_totals sum;           /* room to add up in */
+} she_times;
+
 typedef struct she_consumer {
     she_ring *ring;
     uint64_t next_batch;   /* absolute; the next one to hand out */
@@ -74,7 +82,7 @@ typedef struct she_consumer {
     uint64_t *taken_by;    /* samples handed out, per owner id */
     uint64_t *known;       /* per buffer: samples from its start on that are known to be committed, */
     uint64_t *known_own;   /* ... and those of them by owner 0: what she_stats need not look at again */
-    she_histogram dwell;   /* commit to hand-out, per sample (detailed only) */
+    she_times *times;       /* NULL unless detailed */
 } she_consumer;
 
 /* ---- making and opening (ring_create.c) ------------------------------------------------------- */
@@ -95,14 +103,18 @@ static inline void *she_row(const she_ring *ring, uint32_t leaf, uint64_t positi
 /* Index of the state word of slot `slot`. Within a batch, neighbours lie on different cache lines
  * (slot i on line i mod word_lines), so that producers which claim one after the other do not fight
  * for one line; a whole batch still lies together, for the consumer's scan. */
+static inline uint64_t she_word_at(const she_ring *ring, uint64_t line, uint64_t column) {
+#ifdef SHE_PACKED_WORDS /* to measure what spreading gains and costs: docs/ring.md */
+    return column * ring->word_lines + line;
+#else
+    (void)ring;
+    return line * SHE_WORDS_PER_CACHE_LINE + column;
+#endif
+}
 static inline uint64_t she_word_index(const she_ring *ring, uint64_t slot) {
     uint32_t s = (uint32_t)slot, bs = (uint32_t)ring->batch_size, lines = ring->word_lines;
     uint32_t batch = s / bs, i = s % bs;
-#ifdef SHE_PACKED_WORDS /* for the benchmark that shows what spreading gains */
-    return (uint64_t)batch * lines * SHE_WORDS_PER_CACHE_LINE + i;
-#else
-    return ((uint64_t)batch * lines + i % lines) * SHE_WORDS_PER_CACHE_LINE + i / lines;
-#endif
+    return (uint64_t)batch * lines * SHE_WORDS_PER_CACHE_LINE + she_word_at(ring, i % lines, i / lines);
 }
 static inline she_atomic64 *she_state_word(const she_ring *ring, uint64_t position) {
     return &ring->words[she_word_index(ring, position % ring->capacity)];
@@ -129,6 +141,8 @@ int she_producer_open(she_ring *ring, uint32_t owner, she_producer **out);
 void she_producer_free(she_producer *producer);
 void she_producer_stop(she_producer *producer); /* its waiters and next claims return SHE_STOPPED */
 
+/* Why this producer may claim nothing (CLOSED, STOPPED, REVOKED), or SHE_OK. */
+int she_barred(const she_producer *producer);
 /* Claim one slot: SHE_OK and its position, or FULL, CLOSED, STOPPED, REVOKED. Never waits. */
 int she_claim(she_producer *producer, uint64_t *position);
 /* Wait for space, at most timeout_ns; `ticket` was read before the claim that found the ring full. */
@@ -204,8 +218,10 @@ typedef struct {
     uint64_t blocked_count, blocked_ns, last_seen_ns, held;
 } she_producer_view;
 void she_look(const she_ring *ring, uint32_t owner, she_producer_view *out);
-/* Add the copy times of all owners up to last_owner (detailed only; else nothing). */
-void she_memcpy_times(const she_ring *ring, uint32_t last_owner, she_hist_totals *totals);
+/* The copy times of all owners, and the times from commit to hand-out, since the last reset (detailed
+ * only; else they are empty). */
+void she_look_at_times(she_consumer *consumer, she_hist_summary *copies, she_hist_summary *dwell);
+void she_reset_times(she_consumer *consumer);
 
 /* ---- copying (copy.c) ------------------------------------------------------------------------- */
 

@@ -214,6 +214,24 @@ static PyObject *Receiver_stats(Receiver *self, PyObject *Py_UNUSED(ignored)) {
                          (unsigned long long)stats.cas_failure, (unsigned long long)stats.retries);
 }
 
+static PyObject *summary(const she_hist_summary *s) {
+    return Py_BuildValue("KKKdKKK", (unsigned long long)s->count, (unsigned long long)s->min_ns,
+                         (unsigned long long)s->max_ns, s->mean_ns, (unsigned long long)s->p50_ns,
+                         (unsigned long long)s->p90_ns, (unsigned long long)s->p99_ns);
+}
+
+/* (copies, dwell) since the last reset, each in the order of HistSnapshot's fields. */
+static PyObject *Receiver_times(Receiver *self, PyObject *Py_UNUSED(ignored)) {
+    she_hist_summary copies, dwell;
+    api->look_at_times(self->consumer, &copies, &dwell);
+    return Py_BuildValue("NN", summary(&copies), summary(&dwell));
+}
+
+static PyObject *Receiver_reset_times(Receiver *self, PyObject *Py_UNUSED(ignored)) {
+    api->reset_times(self->consumer);
+    Py_RETURN_NONE;
+}
+
 static PyObject *Receiver_address(Receiver *self, PyObject *Py_UNUSED(ignored)) {
     return PyLong_FromVoidPtr(self->consumer);
 }
@@ -224,6 +242,8 @@ static PyMethodDef Receiver_methods[] = {
     {"take", (PyCFunction)Receiver_take, METH_NOARGS, NULL},
     {"release", (PyCFunction)Receiver_release, METH_NOARGS, NULL},
     {"stats", (PyCFunction)Receiver_stats, METH_NOARGS, NULL},
+    {"times", (PyCFunction)Receiver_times, METH_NOARGS, NULL},
+    {"reset_times", (PyCFunction)Receiver_reset_times, METH_NOARGS, NULL},
     {"address", (PyCFunction)Receiver_address, METH_NOARGS, NULL},
     {0},
 };

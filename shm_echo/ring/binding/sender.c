@@ -116,6 +116,10 @@ int parse_timeout(PyObject *timeout, uint64_t *deadline) {
     *deadline = 0;
     if (timeout == Py_None)
         return 0;
+    if (PyBool_Check(timeout)) {
+        PyErr_Format(PyExc_TypeError, "timeout must be None or a number of seconds, not %R", timeout);
+        return -1;
+    }
     double seconds = PyFloat_AsDouble(timeout);
     if (seconds == -1.0 && PyErr_Occurred()) {
         if (PyErr_ExceptionMatches(PyExc_TypeError))
@@ -316,13 +320,9 @@ static PyObject *Sender_wait(Sender *self, PyObject *timeout) {
     if (parse_timeout(timeout, &deadline) < 0 || !sender_usable(self))
         return NULL;
     sender_enter(self);
-    int rc = api->drained(self->producer);
-    while (rc != SHE_OK) {
+    int rc = she_load32_relaxed(&self->producer->stop) ? SHE_STOPPED : api->drained(self->producer);
+    while (rc != SHE_OK && rc != SHE_STOPPED) {
         int64_t slice = slice_until(deadline);
-        if (slice == 0) {
-            rc = SHE_TIMEOUT;
-            break;
-        }
         Py_BEGIN_ALLOW_THREADS
         rc = api->drain_wait(self->producer, slice);
         Py_END_ALLOW_THREADS
@@ -334,6 +334,10 @@ static PyObject *Sender_wait(Sender *self, PyObject *timeout) {
         }
         if (PyErr_CheckSignals() < 0) {
             rc = -1;
+            break;
+        }
+        if (slice == 0) {
+            rc = SHE_TIMEOUT;
             break;
         }
     }
