@@ -5,16 +5,24 @@ from __future__ import annotations
 import faulthandler
 import os
 import secrets
+import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+
+from tests.support.leftovers import nothing_new_stays_in_shm, shm_names
 
 WATCHDOG_SECONDS = 180
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--nightly", action="store_true", help="also run the long tests")
+
+
+def pytest_configure() -> None:
+    # Ignored in a job that a script runs in the background, and then in all children too.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -43,6 +51,6 @@ def name() -> str:
 @pytest.fixture
 def shm_unchanged() -> Iterator[None]:
     """The test leaves nothing of ours in /dev/shm."""
-    before = set(Path("/dev/shm").glob("shm-echo-*"))
+    before = shm_names()
     yield
-    assert set(Path("/dev/shm").glob("shm-echo-*")) <= before
+    nothing_new_stays_in_shm(before)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pickle
 import time
 from collections.abc import Iterator
@@ -181,7 +180,7 @@ def test_one_measurement_is_every_percentile() -> None:
 
 def test_it_cannot_be_changed_and_survives_pickling() -> None:
     times = HistSnapshot(1, 2, 3, 2.5, 2, 3, 3)
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         times.count = 2  # type: ignore[misc]
     assert pickle.loads(pickle.dumps(times)) == times
     assert not hasattr(times, "__dict__")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import signal
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from shm_echo.errors import AddressInUseError, RingFullError, ShmTooSmallError
 from tests.support.leftovers import open_descriptors
 from tests.support.numbered import EXAMPLE, numbered, numbers_of
 from tests.support.scripts import run_script
-from tests.support.threads import Worker
+from tests.support.threads import Worker, wait_until_asleep
 from tests.support.waiting import wait_until
 
 
@@ -217,12 +216,13 @@ def test_a_server_that_starts_and_closes_leaves_no_descriptor_open(name: str) ->
     assert open_descriptors() == before
 
 
-def test_a_server_that_is_dropped_without_close_frees_its_address(tmp_path: Path) -> None:
+def test_a_server_that_is_dropped_says_so_and_frees_its_address(tmp_path: Path) -> None:
     address = f"ipc://{tmp_path}/s.sock"
     server = Server(EXAMPLE, 2, ShmTransport(address)).start()
     server.submit(numbered(0))
-    del server
     gc.collect()
+    with pytest.warns(ResourceWarning, match="<Server of .*, running> was not closed"):
+        del server
     with Server(EXAMPLE, 2, ShmTransport(address)) as server:
         assert server.info().store_size == 0
 
@@ -237,7 +237,7 @@ def test_ctrl_c_ends_a_blocked_sample_and_loses_nothing() -> None:
 
         def interrupt() -> None:
             about_to_wait.wait()
-            time.sleep(0.05)  # most likely it is asleep by now; it is right either way
+            wait_until_asleep(main)
             assert main.ident is not None
             signal.pthread_kill(main.ident, signal.SIGINT)
 

@@ -91,8 +91,8 @@ def test_a_bad_example_is_refused_with_the_path_of_the_leaf(
 BAD_TRANSPORTS: dict[str, tuple[tuple[Any, ...], str]] = {
     "unknown backing": (("n", "ramdisk"), "backing must be 'auto', 'posix' or 'memfd'"),
     "private backing": (("n", "private"), "backing must be 'auto', 'posix' or 'memfd'"),
-    "no producers": (("n", "auto", 0), "max_producers must be 1 to 65534, not 0"),
-    "too many producers": (("n", "auto", 65535), "max_producers must be 1 to 65534, not 65535"),
+    "no producers": (("n", "auto", 0), "max_producers must be at least 1, not 0"),
+    "too many producers": (("n", "auto", 65535), "max_producers must be at most 65534, not 65535"),
     "an empty name": (("",), "address ''"),
     "a tcp address": (("tcp://localhost:1",), "address 'tcp://localhost:1'"),
 }
@@ -123,7 +123,7 @@ def test_a_time_out_of_none_or_of_ages_waits_for_ever(value: Any) -> None:
     assert seconds("timeout", value) is None
 
 
-@pytest.mark.parametrize("value", [0, 0.0, 2, 2.5, np.float32(2.5), np.int64(3), True])
+@pytest.mark.parametrize("value", [0, 0.0, 2, 2.5, np.float32(2.5), np.int64(3)])
 def test_a_time_out_may_be_any_real_number_from_0_up(value: Any) -> None:
     limit = seconds("timeout", value)
     assert type(limit) is float
@@ -136,7 +136,7 @@ def test_a_time_out_that_is_no_time_is_a_value_error(value: Any) -> None:
         seconds("timeout", value)
 
 
-@pytest.mark.parametrize("value", ["1", b"1", [1], 1j, object()])
+@pytest.mark.parametrize("value", ["1", b"1", [1], 1j, object(), True])
 def test_a_time_out_that_is_no_number_is_a_type_error(value: Any) -> None:
     with pytest.raises(TypeError, match="timeout must be None or a number of seconds"):
         seconds("timeout", value)

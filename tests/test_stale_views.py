@@ -134,9 +134,11 @@ def test_an_interpreter_that_ends_with_views_alive_ends_in_silence(
 ) -> None:
     printed = run_script(
         f"""
-        import gc, sys, json
+        import gc, sys, json, warnings
         import numpy as np
         from shm_echo import Server, ShmTransport
+
+        warnings.simplefilter("ignore", ResourceWarning)  # of a server that nobody closes
 
         example = {{"x": np.ones((4, 3), np.float32)}}
         server = Server(example, 2, {transport}, lease={lease}).start()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from shm_echo import __version__
-from shm_echo.cli import demo
+from shm_echo.cli import demo, run, serve, status
 
 __all__ = ["main"]
 
-_COMMANDS = {"demo": demo}
+_COMMANDS: dict[str, Any] = {"demo": demo, "serve": serve, "status": status, "run": run}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,137 @@
+"""``shm-echo run``: a program as the client of a server of its own.
+
+The server is this process; the program gets one end of a socket pair. When the program has ended,
+what it spent is printed to stderr, and its exit status is ours (128 + N for signal N).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from shm_echo.cli import arguments, quotas
+
+if TYPE_CHECKING:
+    from shm_echo.mechestim.service.principals import Principal
+
+__all__ = ["add_parser", "run"]
+
+_PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+_LOOK_S = 0.25
+_GRACE_S = 5.0  # for a program whose time is over to end by itself, and again after SIGTERM
+_FROM_THE_TERMINAL = 0x80  # si_code SI_KERNEL: all processes of the terminal have got it
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command and its options."""
+    parser = subparsers.add_parser(
+        "run",
+        help="run a mechestim program under a FLOP budget that it cannot lift",
+        description=(
+            "Starts a private server, runs a Python program as its client, and prints to stderr "
+            "what the program has spent. The exit status is the program's."
+        ),
+    )
+    parser.add_argument(
+        "--flop-budget",
+        type=arguments.flops,
+        required=True,
+        metavar="N",
+        help="what the program may spend in all, such as 1e9",
+    )
+    quotas.add_options(parser)
+    parser.add_argument(
+        "--isolation",
+        choices=("threads", "process"),
+        default="threads",
+        help="where the operations run: in this process or in one of their own (default: threads)",
+    )
+    parser.add_argument("program", help="the Python program")
+    parser.add_argument("args", nargs=argparse.REMAINDER, help="its arguments")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the program; returns the exit status."""
+    if not os.path.isfile(args.program):
+        print(f"shm-echo run: there is no program {args.program}", file=sys.stderr)
+        return 2
+    quotas.apply_environment(None)
+    try:
+        quotas.apply_weights(args.weights)
+        return _run(args)
+    except ValueError as error:
+        print(f"shm-echo run: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(args: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    from shm_echo.mechestim.service.service import MechestimService
+
+    # Before there are threads, so that none of them is interrupted instead of sigtimedwait.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {*_PASSED_ON, signal.SIGCHLD})
+    limits = replace(quotas.quotas_of(args), max_flops=args.flop_budget)
+    # A program with threads of its own keeps to one session: there is one descriptor.
+    service = MechestimService(limits, max_sessions=1)
+    ours, theirs = socket.socketpair()
+    spent = service.adopt(ours, isolation=args.isolation)
+    with theirs:
+        os.set_inheritable(theirs.fileno(), True)
+        pid = os.posix_spawn(
+            sys.executable,
+            [sys.executable, args.program, *args.args],
+            {**os.environ, "MECHESTIM_SERVER_URL": f"fd://{theirs.fileno()}"},
+            setsigmask=(),
+        )
+    try:
+        status = _wait(pid, args.wall_time)
+    finally:
+        service.close()
+    print(_summary(spent, args.flop_budget), file=sys.stderr)
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+def _wait(pid: int, wall_time: float | None) -> int:
+    """Wait for the program, pass signals on, and see to it that it ends."""
+    started = time.monotonic()
+    overdue = [signal.SIGTERM, signal.SIGKILL]
+    while True:
+        came: Any = signal.sigtimedwait({*_PASSED_ON, signal.SIGCHLD}, _LOOK_S)
+        if came is not None and came.si_signo in _PASSED_ON and came.si_code != _FROM_THE_TERMINAL:
+            _tell(pid, came.si_signo)
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return status
+        if wall_time is not None and overdue:
+            deadline = started + wall_time + _GRACE_S * (3 - len(overdue))
+            if time.monotonic() > deadline:
+                _tell(pid, overdue.pop(0))
+
+
+def _tell(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _summary(spent: Principal, budget: int) -> str:
+    from shm_echo.mechestim.budget.report import summary_text
+
+    tallies = spent.tallies()
+    used = spent.ceiling.spent
+    books = {
+        "flop_budget": budget,
+        "flops_used": used,
+        "flops_remaining": budget - used,
+        "operations": {
+            name: {"flop_cost": flops, "calls": calls} for name, (flops, calls) in tallies.items()
+        },
+    }
+    return summary_text(books)

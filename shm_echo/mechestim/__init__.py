@@ -1,0 +1,104 @@
+"""mechestim: a NumPy-compatible library that counts FLOPs and enforces a budget.
+
+::
+
+    import mechestim as me
+
+    with me.BudgetContext(flop_budget=10**6) as budget:
+        x = me.zeros((256,))
+        W = me.random.randn(256, 256)
+        h = me.einsum("ij,j->i", W, x)
+        print(budget.summary())
+
+Every arithmetic operation is priced from the shapes of its operands and charged before it runs.
+Nothing is imported until it is used: NumPy comes with the first operation.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from shm_echo.mechestim import choice as _choice
+
+# Bound here, after the import of the sub-package of the same name has bound that.
+from shm_echo.mechestim.budget.context import budget as budget
+
+# Names that are no operations: where they live.
+_HOMES = {
+    "BudgetContext": "budget.context",
+    "namespace": "budget.namespaces",
+    "budget_summary": "budget.looking",
+    "budget_summary_dict": "budget.looking",
+    "budget_reset": "budget.looking",
+    "budget_live": "budget.live",
+    "OpRecord": "budget.account",
+    "configure": "budget.settings",
+    "MechEstimError": "errors",
+    "MechEstimWarning": "errors",
+    "BudgetExhaustedError": "errors",
+    "TimeExhaustedError": "errors",
+    "NoBudgetContextError": "errors",
+    "UnsupportedFunctionError": "errors",
+    "SymmetryError": "errors",
+    "SymmetryLossWarning": "errors",
+    "SymmetryInfo": "symmetry.info",
+    "PathInfo": "costs.einsum",
+    "StepInfo": "costs.einsum",
+}
+# The same, where local and remote mode have their own.
+_OF_THE_BACKEND = {
+    "SymmetricTensor": "symmetric",
+    "as_symmetric": "symmetric",
+    "is_symmetric": "symmetric",
+}
+_SUBMODULES = ("linalg", "fft", "random", "stats", "flops")
+# Asked for as attributes by "from mechestim import errors": no operations, whatever they are
+# called.
+_PARTS = (
+    "choice",
+    "costs",
+    "errors",
+    "local",
+    "registry",
+    "remote",
+    "service",
+    "symmetry",
+    "wire",
+)
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is not None:
+        found = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    elif name in _OF_THE_BACKEND:
+        module = f"{__name__}.{_choice.chosen()}.{_OF_THE_BACKEND[name]}"
+        found = getattr(importlib.import_module(module), name)
+    elif name in _SUBMODULES or name in _PARTS:
+        found = importlib.import_module(f"{__name__}.{name}")
+    elif name == "backend":
+        found = _choice.chosen()
+    elif name == "__version__":
+        from shm_echo import __version__ as found
+    elif name == "__all__":
+        return __dir__()
+    elif name.startswith("__"):
+        raise AttributeError(f"module 'mechestim' has no attribute {name!r}", name=name)
+    else:
+        found = _choice.namespace().attribute("", name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(
+        {
+            "budget",
+            *_HOMES,
+            *_OF_THE_BACKEND,
+            *_SUBMODULES,
+            *_choice.namespace().names(""),
+            "backend",
+        }
+    )

@@ -1,0 +1,51 @@
+"""The numbers that a budget is made of, checked. NumPy-free."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+__all__ = ["LARGEST_BUDGET", "positive_number", "whole_flops"]
+
+LARGEST_BUDGET = 2**63 - 1
+
+
+def whole_flops(value: Any) -> int:
+    """``value`` as a budget: a positive whole number of FLOPs up to 2**63 - 1.
+
+    Raises:
+        ValueError: It is a bool, a fraction, NaN, infinite, not a number, not positive, or too
+        large.
+    """
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = value if isinstance(value, int) else float(value)
+        if isinstance(value, (str, bytes)) or number != math.floor(number):
+            raise TypeError
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(
+            f"flop_budget must be a whole number of FLOPs, such as 10**9 or 1e9, got {value!r}"
+        ) from None
+    if number <= 0:
+        raise ValueError(f"flop_budget must be > 0, got {value!r}")
+    if number > LARGEST_BUDGET:
+        raise ValueError(f"flop_budget must be at most 2**63 - 1, got {value!r}")
+    return int(number)
+
+
+def positive_number(name: str, value: Any) -> float:
+    """``value`` as a float that is finite and positive.
+
+    Raises:
+        ValueError: It is not; the message calls it ``name``.
+    """
+    try:
+        if isinstance(value, (bool, str, bytes)):
+            raise TypeError
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{name} must be a number, got {value!r}") from None
+    if not math.isfinite(number) or number <= 0:
+        raise ValueError(f"{name} must be finite and > 0, got {value!r}")
+    return number

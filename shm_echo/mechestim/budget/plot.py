@@ -1,0 +1,102 @@
+"""``budget.plot("flops.png")``: what was spent over time, by operation and by namespace.
+
+Draws the marks of an account's history with matplotlib (the extra ``plot``), through a figure of
+its own: no display is needed, and nothing that the caller draws with pyplot is touched. The count
+between two marks is flat in the picture: a mark is taken when the total has grown by a 64th.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from shm_echo.mechestim.budget.report import label_text
+
+if TYPE_CHECKING:
+    from shm_echo.mechestim.budget.account import Mark
+
+__all__ = ["save", "series"]
+
+_MOST = 10  # bands of one panel; the smaller ones are drawn as one
+
+
+def save(
+    history: Sequence[Mark], path: str | os.PathLike[str], *, title: str = "mechestim"
+) -> None:
+    """Draw a history into a file; its suffix says the format, ``.png`` for one.
+
+    Args:
+        history: ``Account.history``.
+        path: Where to.
+        title: Over the panels.
+
+    Raises:
+        ImportError: matplotlib is not installed. The message says how to get it.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ImportError(
+            "drawing a budget needs matplotlib: pip install 'shm-echo[plot]'", name="matplotlib"
+        )
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 7), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(_plain(title))
+    panels = figure.subplots(2, 1, sharex=True)
+    _draw(panels[0], "By operation", *series(history, by_namespace=False))
+    _draw(panels[1], "By namespace", *series(history, by_namespace=True))
+    panels[1].set_xlabel("seconds")
+    figure.savefig(os.fspath(path), dpi=120)
+
+
+def series(
+    history: Sequence[Mark], *, by_namespace: bool
+) -> tuple[list[float], dict[str, list[int]]]:
+    """The moments of a history, from 0 on, and the total of each label at each of them.
+
+    The label with the largest total comes first; beyond ten, the smallest are summed as "others".
+    """
+    moments = [0.0, *(mark.elapsed_s for mark in history)]
+    totals: dict[str, list[int]] = {}
+    for i, mark in enumerate(history, start=1):
+        for (namespace, operation), flops in mark.flops.items():
+            label = label_text(namespace) if by_namespace else operation
+            totals.setdefault(label, [0] * len(moments))[i] += flops
+    order = sorted(totals, key=lambda label: (-totals[label][-1], label))
+    shown = {label: totals[label] for label in order[: _MOST if len(order) <= _MOST else _MOST - 1]}
+    rest = [totals[label] for label in order[len(shown) :]]
+    if rest:
+        shown[f"{len(rest)} others"] = [sum(column) for column in zip(*rest, strict=True)]
+    return moments, shown
+
+
+def _draw(panel: Any, title: str, moments: list[float], totals: dict[str, list[int]]) -> None:
+    from matplotlib import colormaps
+    from matplotlib.ticker import EngFormatter
+
+    panel.set_title(title, loc="left")
+    panel.set_ylabel("FLOPs")
+    panel.yaxis.set_major_formatter(EngFormatter())
+    panel.set_xlim(0.0, moments[-1] or 1.0)
+    if not totals:
+        panel.text(0.5, 0.5, "nothing was charged", transform=panel.transAxes, ha="center")
+        return
+    bands = panel.stackplot(
+        moments,
+        # Floats: budgets go beyond what NumPy's integers hold together.
+        [[float(flops) for flops in column] for column in totals.values()],
+        colors=[colormaps["tab10"](i) for i in range(len(totals))],
+        step="post",
+    )
+    # The legend lists the highest band first, as they lie on each other.
+    labels = [_plain(f"{label}: {column[-1]:,}") for label, column in totals.items()]
+    panel.legend(bands[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def _plain(text: str) -> str:
+    """Text that matplotlib shows as it is: no formula, nor hidden by a leading underscore."""
+    escaped = text.replace("$", r"\$")
+    return f" {escaped}" if escaped.startswith("_") else escaped

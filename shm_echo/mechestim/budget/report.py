@@ -1,0 +1,162 @@
+"""The books as text: of one context, of the whole session, as bars, and the banner of a context.
+
+Pure functions from plain values (what ``summary_dict`` and ``budget_summary_dict`` return) to
+strings, so that the local library and the client print the same. Columns are as wide as their
+longest entry; the least widths keep small budgets in the places where readers expect them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from shm_echo import __version__
+
+__all__ = [
+    "TITLE",
+    "banner",
+    "bars_text",
+    "flops_text",
+    "label_text",
+    "percent",
+    "session_text",
+    "summary_text",
+]
+
+TITLE = "mechestim FLOP Budget Summary"
+UNNAMED = "(unnamed)"  # contexts without a namespace
+SESSION_RULE = 50
+
+_TOTAL_WIDTH = 15
+_NAME_WIDTH = 16
+_FLOPS_WIDTH = 12
+_BAR_WIDTH = 30
+
+Operations = Mapping[str, Mapping[str, int]]
+
+
+def banner(flop_budget: int, backend: str = "") -> str:
+    """The line that a context prints on entry: ``mechestim 0.1.0 | budget: 1.00e+09 FLOPs``."""
+    where = f" ({backend})" if backend else ""
+    return f"mechestim {__version__}{where} | budget: {flop_budget:.2e} FLOPs"
+
+
+def summary_text(books: Mapping[str, Any]) -> str:
+    """One context: totals, then by operation, and by namespace if there are several.
+
+    Args:
+        books: What ``summary_dict(by_namespace=True)`` returns; ``by_namespace`` may be missing.
+    """
+    namespace = books.get("namespace")
+    title = TITLE if namespace is None else f"{TITLE} [{namespace}]"
+    used = books["flops_used"]
+    lines = [title, "=" * len(title), *_totals(books)]
+    if books["operations"]:
+        lines += ["", "  By operation:", *_operations(books["operations"], used, indent=4)]
+    groups = books.get("by_namespace") or {}
+    if any(label != namespace for label in groups):
+        rows = [
+            (label_text(label), group["flops_used"], _calls(group["operations"]))
+            for label, group in groups.items()
+        ]
+        rows.sort(key=lambda row: (-row[1], row[0]))
+        lines += ["", "  By namespace:", *_rows(rows, used, indent=4)]
+    return "\n".join(lines)
+
+
+def session_text(books: Mapping[str, Any]) -> str:
+    """The whole session: totals, then each namespace, then all operations together.
+
+    Args:
+        books: What ``budget_summary_dict(by_namespace=True)`` returns.
+    """
+    lines = [TITLE, "=" * SESSION_RULE, *_totals(books)]
+    for label, group in books.get("by_namespace", {}).items():
+        used = group["flops_used"]
+        lines += [
+            "",
+            f"  [{label_text(label)}]",
+            *_aligned([("Budget:", group["flop_budget"], ""), ("Used:", used, "")], indent=4),
+        ]
+        if group["operations"]:
+            lines += ["    Operations:", *_operations(group["operations"], used, indent=6)]
+    if books["operations"]:
+        operations = _operations(books["operations"], books["flops_used"], indent=4)
+        lines += ["", "  All operations (session total):", *operations]
+    return "\n".join(lines)
+
+
+def bars_text(books: Mapping[str, Any], elapsed_s: float) -> str:
+    """One line for each namespace: a bar of what is used, and the dearest operation."""
+    rows = []
+    for label, group in books.get("by_namespace", {}).items():
+        budget, used = group["flop_budget"], group["flops_used"]
+        share = percent(used, budget)
+        full = min(_BAR_WIDTH, int(share * _BAR_WIDTH / 100))
+        rows.append(
+            (
+                label_text(label),
+                f"[{'#' * full:.<{_BAR_WIDTH}}] {share:5.1f}%",
+                f"{flops_text(used)} of {flops_text(budget)} FLOPs",
+                next(iter(group["operations"]), ""),
+            )
+        )
+    names, amounts = (max((len(row[i]) for row in rows), default=0) for i in (0, 2))
+    lines = [
+        f"{name:<{names}} {bar}  {amount:>{amounts}}  {dearest}".rstrip()
+        for name, bar, amount, dearest in rows
+    ]
+    total = f"{flops_text(books['flops_used'])} FLOPs in {elapsed_s:.1f} s"
+    return "\n".join([*lines, total])
+
+
+def label_text(label: str | None) -> str:
+    """How a namespace is shown."""
+    return UNNAMED if label is None else label
+
+
+def flops_text(flops: int) -> str:
+    """A number of FLOPs for a narrow column: with separators, or from 1e15 on as ``1.00e+15``."""
+    return f"{flops:,}" if flops < 10**15 else f"{flops:.2e}"
+
+
+def percent(part: int, whole: int) -> float:
+    """``part`` of ``whole`` in per cent; 0 of nothing."""
+    return 100.0 * part / whole if whole else 0.0
+
+
+def _totals(books: Mapping[str, Any]) -> list[str]:
+    budget, used, remaining = books["flop_budget"], books["flops_used"], books["flops_remaining"]
+    rows = [
+        ("Total budget:", budget, ""),
+        ("Used:", used, f"  ({percent(used, budget):.1f}%)"),
+        ("Remaining:", remaining, f"  ({percent(remaining, budget):.1f}%)"),
+    ]
+    return _aligned(rows, indent=2)
+
+
+def _aligned(rows: Iterable[tuple[str, int, str]], indent: int) -> list[str]:
+    cells = [(label, f"{value:,}", note) for label, value, note in rows]
+    width = max(_TOTAL_WIDTH, *(len(value) for _, value, _ in cells))
+    return [f"{'':{indent}}{label:<14}{value:>{width}}{note}" for label, value, note in cells]
+
+
+def _operations(operations: Operations, used: int, indent: int) -> list[str]:
+    rows = [(name, entry["flop_cost"], entry["calls"]) for name, entry in operations.items()]
+    rows.sort(key=lambda row: (-row[1], row[0]))
+    return _rows(rows, used, indent)
+
+
+def _rows(rows: list[tuple[str, int, int]], used: int, indent: int) -> list[str]:
+    """``name  FLOPs  ( share%)  [calls]``, aligned."""
+    names = max(_NAME_WIDTH, *(len(name) for name, _, _ in rows))
+    values = max(_FLOPS_WIDTH, *(len(f"{flops:,}") for _, flops, _ in rows))
+    return [
+        f"{'':{indent}}{name:<{names}} {flops:>{values},}  ({percent(flops, used):5.1f}%)"
+        f"  [{calls:,} {'call' if calls == 1 else 'calls'}]"
+        for name, flops, calls in rows
+    ]
+
+
+def _calls(operations: Operations) -> int:
+    return sum(entry["calls"] for entry in operations.values())

@@ -1,0 +1,155 @@
+"""What ``mechestim.configure`` sets, and how it reaches budgets that are already open. NumPy-free.
+
+A call of :func:`configure` changes all of what it names or nothing, and counts from the next
+operation on. Reading a setting is an attribute of :data:`settings`; budgets get copies of what
+their charges need.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+from shm_echo.mechestim.budget.account import Account
+
+__all__ = ["Settings", "configure", "settings"]
+
+_AS_IT_IS: Any = ...  # the default of a setting that is not to change
+
+
+class Settings:
+    """The process's settings, and the accounts that follow them.
+
+    Attributes:
+        symmetry_warnings: Warn when an operation drops a symmetry.
+        check_nan_inf: Warn when a result holds NaN or Inf.
+        op_log: How many calls a budget remembers; 0 for none.
+        weights: What prices are multiplied by, by operation; None for 1 everywhere.
+    """
+
+    def __init__(self) -> None:
+        self.symmetry_warnings = True
+        self.check_nan_inf = False
+        self.op_log = 0
+        self.weights: Mapping[str, float] | None = _weights_of_the_environment()
+        self._accounts: weakref.WeakSet[Account] = weakref.WeakSet()
+        self._lock = threading.RLock()
+
+    def follow(self, account: Account) -> None:
+        """Let weights and log length reach ``account``, now and whenever they change."""
+        with self._lock:
+            self._accounts.add(account)
+            self._hand_to(account)
+
+    def change(self, values: Mapping[str, Any]) -> None:
+        """Set checked values, and hand them to every account that follows."""
+        with self._lock:
+            for name, value in values.items():
+                setattr(self, name, value)
+            for account in list(self._accounts):
+                self._hand_to(account)
+
+    def renew(self) -> None:
+        """In a child just forked: see ``Account.renew``."""
+        self._lock = threading.RLock()
+        for account in list(self._accounts):
+            account.renew()
+
+    def _hand_to(self, account: Account) -> None:
+        with account.lock:
+            account.careful = self.check_nan_inf
+            account.weights = self.weights
+            if not self.op_log:
+                account.log = None
+            elif account.log is None or account.log.maxlen != self.op_log:
+                account.log = deque(account.log or (), maxlen=self.op_log)
+        account.refresh()
+
+
+def configure(
+    *,
+    symmetry_warnings: bool = _AS_IT_IS,
+    check_nan_inf: bool = _AS_IT_IS,
+    op_log: int | None = _AS_IT_IS,
+    weights: Mapping[str, float] | str | os.PathLike[str] | None = _AS_IT_IS,
+    **unknown: NoReturn,
+) -> None:
+    """Change settings of this process, from the next operation on.
+
+    Args:
+        symmetry_warnings: Warn (SymmetryLossWarning) when an operation drops a symmetry; on at
+            first.
+        check_nan_inf: Warn (MechEstimWarning) when a result holds NaN or Inf; off at first.
+        op_log: How many of its last calls a budget remembers in ``op_log``; 0, as at first, for
+            none.
+        weights: What prices are multiplied by: a mapping from operation names to numbers, or the
+            path of a JSON file with one. None, as at first, for 1 everywhere.
+
+    Raises:
+        ValueError: A setting is unknown, or its value makes no sense. Nothing has changed.
+    """
+    if unknown:
+        name = next(iter(unknown))
+        raise ValueError(f"Unknown setting: {name!r}. The settings are {', '.join(_CHECKS)}.")
+    given = {
+        "symmetry_warnings": symmetry_warnings,
+        "check_nan_inf": check_nan_inf,
+        "op_log": op_log,
+        "weights": weights,
+    }
+    changes = {name: value for name, value in given.items() if value is not _AS_IT_IS}
+    settings.change({name: _CHECKS[name](name, value) for name, value in changes.items()})
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+    return value
+
+
+def _length(name: str, value: Any) -> int:
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= sys.maxsize:
+        raise ValueError(f"{name} must be a number of calls, 0 or more, got {value!r}")
+    return value
+
+
+def _weights(name: str, value: Any) -> Mapping[str, float] | None:
+    # Only here: the registry of all operations is large, and few programs set weights.
+    from shm_echo.mechestim.budget import weights
+
+    if value is None:
+        return None
+    if isinstance(value, Mapping):
+        return weights.check(value) or None
+    if isinstance(value, (str, os.PathLike)):
+        return weights.load(value) or None
+    raise ValueError(
+        f"{name} must be a mapping from operation names to numbers, the path of a JSON file, or "
+        f"None, got {value!r}"
+    )
+
+
+def _weights_of_the_environment() -> Mapping[str, float] | None:
+    if not os.environ.get("MECHESTIM_WEIGHTS_FILE", "").strip():
+        return None
+    from shm_echo.mechestim.budget import weights
+
+    return weights.from_environment() or None
+
+
+_CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "symmetry_warnings": _flag,
+    "check_nan_inf": _flag,
+    "op_log": _length,
+    "weights": _weights,
+}
+
+settings = Settings()
+os.register_at_fork(after_in_child=settings.renew)

@@ -1,0 +1,205 @@
+"""What a price rule reads from its operands: shapes, sizes, element sizes.
+
+An operand is anything with a ``shape`` and a ``dtype`` (an array of ours, of NumPy or of the
+client), a plain Python number, or a nested sequence of these. Nothing here looks at a value, and
+nothing imports NumPy. What does not fit together (ragged sequences, shapes that do not broadcast,
+axes out of range) raises ``ValueError`` or ``TypeError``; the caller then lets NumPy say it in
+its own words.
+
+Sizes of elements are read in :mod:`shm_echo.mechestim.costs.dtypes`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from operator import index
+from typing import Any
+
+from shm_echo.mechestim.costs.dtypes import itemsize as itemsize
+
+Shape = tuple[int, ...]
+
+numel: Callable[[Iterable[int]], int] = math.prod
+"""How many elements a shape has."""
+
+_ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})
+
+
+def is_array(x: object) -> bool:
+    """True for whatever carries its own shape and dtype."""
+    return hasattr(x, "shape") and hasattr(x, "dtype")
+
+
+def given(value: Any) -> bool:
+    """False for what stands for an argument left out: ``None``, and NumPy's own mark."""
+    return value is not None and type(value).__name__ != "_NoValueType"
+
+
+def shape(x: Any) -> Shape:
+    """The shape that NumPy would give ``x``.
+
+    >>> shape([[1, 2, 3], [4, 5, 6]])
+    (2, 3)
+    """
+    if type(x) in _ATOMS:
+        return ()
+    try:
+        found: Shape = x.shape
+    except AttributeError:
+        return _sequence_shape(x)
+    return found if type(found) is tuple else tuple(found)
+
+
+def _sequence_shape(x: Any) -> Shape:
+    kind = type(x)
+    if kind is not list and kind is not tuple and not _is_sequence(x):
+        return _foreign_shape(x)
+    length = len(x)
+    if length == 0:
+        return (0,)
+    if _ATOMS.issuperset(map(type, x)):
+        return (length,)
+    inner = {shape(item) for item in x}
+    if len(inner) > 1:
+        raise ValueError(f"the sequence is ragged: it holds items of shapes {sorted(inner)}")
+    return (length, *inner.pop())
+
+
+def _is_sequence(x: Any) -> bool:
+    """Whether NumPy would walk ``x`` item by item (strings and mappings are single objects)."""
+    kind = type(x)
+    return (
+        hasattr(kind, "__len__")
+        and hasattr(kind, "__getitem__")
+        and not isinstance(x, (str, bytes, bytearray, dict))
+        and not _is_foreign(kind)
+    )
+
+
+def _is_foreign(kind: type) -> bool:
+    return hasattr(kind, "__array__") or hasattr(kind, "__array_interface__")
+
+
+def _foreign_shape(x: Any) -> Shape:
+    """The shape of an object that only becomes an array when asked; ``()`` for any other object."""
+    if isinstance(x, bytearray):
+        return (len(x),)
+    interface = getattr(x, "__array_interface__", None)
+    if isinstance(interface, dict):
+        return tuple(interface["shape"])
+    if hasattr(type(x), "__array__"):
+        return shape(x.__array__())
+    return ()
+
+
+def ndim(x: Any) -> int:
+    """How many axes ``x`` has."""
+    return len(shape(x))
+
+
+def size(x: Any) -> int:
+    """How many elements ``x`` has."""
+    return numel(shape(x))
+
+
+def unique(x: Any) -> int:
+    """How many elements of ``x`` its declared symmetry leaves distinct; without one, its size."""
+    info = getattr(x, "symmetry_info", None)
+    if info is not None:
+        return int(info.unique_elements)
+    return numel(shape(x))
+
+
+def as_shape(value: Any) -> Shape:
+    """A ``shape=`` or ``size=`` argument as a tuple; a negative length raises."""
+    try:
+        dims: Shape = (index(value),)
+    except TypeError:
+        dims = tuple(index(n) for n in value)
+    if any(n < 0 for n in dims):
+        raise ValueError(f"negative dimensions in shape {dims}")
+    return dims
+
+
+def broadcast(*shapes: Shape) -> Shape:
+    """The common shape of operands of ``shapes``; raises when there is none.
+
+    >>> broadcast((3, 1), (4,))
+    (3, 4)
+    """
+    if len(shapes) == 2:
+        first, second = shapes
+        if first == second or not second:
+            return first
+        if not first:
+            return second
+        if first[-len(second) :] == second:
+            return first
+        if second[-len(first) :] == first:
+            return second
+    length = max(map(len, shapes), default=0)
+    result = [1] * length
+    for operand in shapes:
+        start = length - len(operand)
+        for offset, extent in enumerate(operand):
+            present = result[start + offset]
+            if extent == present or extent == 1:
+                continue
+            if present != 1:
+                raise ValueError(f"shapes {', '.join(map(str, shapes))} do not broadcast together")
+            result[start + offset] = extent
+    return tuple(result)
+
+
+def broadcast_operands(*operands: Any) -> Shape:
+    """The common shape of ``operands`` themselves."""
+    return broadcast(*map(shape, operands))
+
+
+def normalize_axis(axis: Any, dims: int) -> int:
+    """``axis`` counted from the front; raises when an array of ``dims`` axes has no such one."""
+    number = index(axis)
+    if not -dims <= number < dims:
+        raise ValueError(f"axis {number} is out of bounds for an array of {dims} axes")
+    return number % dims if dims else 0
+
+
+def normalize_axes(axis: Any, dims: int) -> tuple[int, ...]:
+    """``axis`` (``None``, a number or a sequence of them) as a tuple counted from the front.
+
+    Raises when an axis is out of range or named twice.
+    """
+    if axis is None:
+        return tuple(range(dims))
+    given: Iterable[Any] = axis if isinstance(axis, Sequence) else (axis,)
+    if hasattr(axis, "shape") and axis.shape:
+        given = axis
+    axes = tuple(normalize_axis(a, dims) for a in given)
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"axis {axis} names an axis twice")
+    return axes
+
+
+def reduced_shape(operand: Shape, axis: Any = None, keepdims: Any = False) -> Shape:
+    """What is left of a shape when ``axis`` is reduced."""
+    axes = normalize_axes(axis, len(operand))
+    if keepdims is True:
+        return tuple(1 if i in axes else n for i, n in enumerate(operand))
+    return tuple(n for i, n in enumerate(operand) if i not in axes)
+
+
+def axis_length(operand: Shape, axis: Any) -> int:
+    """The length along ``axis``; of the flattened array when ``axis`` is ``None``."""
+    if axis is None:
+        return numel(operand)
+    return operand[normalize_axis(axis, len(operand))]
+
+
+def ceil_log2(n: int) -> int:
+    """Comparisons that find one place among ``n``: ``ceil(log2(n))``, at least 1.
+
+    >>> [ceil_log2(n) for n in (0, 1, 2, 3, 8, 9)]
+    [1, 1, 1, 2, 3, 4]
+    """
+    return max(1, (n - 1).bit_length()) if n > 0 else 1

@@ -1,0 +1,179 @@
+"""Every exception and warning of mechestim, with its wording in one place.
+
+NumPy-free: the client raises the same classes. Each exception can be rebuilt from its fields, so it
+survives pickling and the trip from a server to a client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+_DOCS = "docs/mechestim/errors.md"
+
+
+class MechEstimError(Exception):
+    """Base class of the errors that mechestim raises itself."""
+
+
+class MechEstimWarning(UserWarning):
+    """Base class of mechestim's warnings; NaN and Inf in a result are reported with it."""
+
+
+class BudgetExhaustedError(MechEstimError):
+    """An operation costs more than is left of its budget. It has not run, and nothing was charged.
+
+    Attributes:
+        op_name: The operation, as it appears in the summary.
+        flop_cost: What it would have cost, in FLOPs, weight and multiplier applied.
+        flops_remaining: What was left.
+    """
+
+    def __init__(self, op_name: str, *, flop_cost: int, flops_remaining: int) -> None:
+        self.op_name = op_name
+        self.flop_cost = flop_cost
+        self.flops_remaining = flops_remaining
+        super().__init__(
+            f"{op_name} would cost {flop_cost:,} FLOPs, but only {flops_remaining:,} of the budget "
+            f"remain. Nothing was run. Open the BudgetContext with a larger flop_budget (at least "
+            f"{flop_cost - flops_remaining:,} more), or make the operation smaller. "
+            f"See {_DOCS}#budgetexhaustederror"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = {"flop_cost": self.flop_cost, "flops_remaining": self.flops_remaining}
+        return _rebuild, (type(self), (self.op_name,), fields)
+
+
+class TimeExhaustedError(MechEstimError):
+    """The wall-time limit of the budget has passed. The operation has not run, and was not charged.
+
+    Attributes:
+        op_name: The operation that was refused.
+        elapsed_s: Seconds since the context was entered.
+        limit_s: Its ``wall_time_limit_s``.
+    """
+
+    def __init__(self, op_name: str, *, elapsed_s: float, limit_s: float) -> None:
+        self.op_name = op_name
+        self.elapsed_s = elapsed_s
+        self.limit_s = limit_s
+        super().__init__(
+            f"{op_name} was not run: {elapsed_s:.3f} s have passed and the BudgetContext allows "
+            f"{limit_s:g} s (wall_time_limit_s). See {_DOCS}#timeexhaustederror"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = {"elapsed_s": self.elapsed_s, "limit_s": self.limit_s}
+        return _rebuild, (type(self), (self.op_name,), fields)
+
+
+class NoBudgetContextError(MechEstimError):
+    """An operation was called where no budget can be found."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No BudgetContext is active. Wrap the code in `with mechestim.BudgetContext(...):`. "
+            f"See {_DOCS}#nobudgetcontexterror"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), (), {})
+
+
+class UnsupportedFunctionError(MechEstimError, AttributeError):
+    """A NumPy function that mechestim leaves out on purpose, or that the installed NumPy lacks.
+
+    It is an ``AttributeError`` too, so that ``hasattr`` and ``getattr`` with a default work.
+
+    Attributes:
+        op_name: The function.
+        reason: Why, and what to use instead.
+    """
+
+    def __init__(self, op_name: str, reason: str) -> None:
+        self.op_name = op_name
+        self.reason = reason
+        super().__init__(f"mechestim does not support {op_name!r}: {reason}")
+        self.name = op_name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), (self.op_name, self.reason), {})
+
+
+class SymmetryError(MechEstimError):
+    """Data that was declared symmetric is not.
+
+    Attributes:
+        axes: The axes that were declared.
+        max_deviation: The largest absolute difference between two elements that should be equal.
+        atol, rtol: The tolerance of the check.
+    """
+
+    def __init__(
+        self, axes: Sequence[int], max_deviation: float, atol: float = 1e-6, rtol: float = 1e-5
+    ) -> None:
+        self.axes = tuple(axes)
+        self.max_deviation = max_deviation
+        self.atol = atol
+        self.rtol = rtol
+        super().__init__(
+            f"the tensor is not symmetric along axes {self.axes}: the largest deviation is "
+            f"{max_deviation:g} (tolerance: atol={atol:g}, rtol={rtol:g}). "
+            f"See {_DOCS}#symmetryerror"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), (self.axes, self.max_deviation, self.atol, self.rtol), {})
+
+
+class SymmetryLossWarning(MechEstimWarning):
+    """An operation returned a plain array where its operand was symmetric."""
+
+    def __init__(self, axes: Sequence[int] | None = None, reason: str = "") -> None:
+        self.axes = None if axes is None else tuple(axes)
+        self.reason = reason
+        where = "" if axes is None else f" along axes {self.axes}"
+        super().__init__(
+            f"symmetry{where} was lost: {reason}. Declare it again with as_symmetric(), or silence "
+            "this with mechestim.configure(symmetry_warnings=False)."
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), (self.axes, self.reason), {})
+
+
+class QuotaExceededError(MechEstimError):
+    """A session asked for more than its server grants. Nothing has run, nothing is charged.
+
+    Attributes:
+        limit: The name of the limit, as the server's options spell it.
+        allowed: What it allows.
+        wanted: What was asked for.
+    """
+
+    def __init__(self, limit: str, *, allowed: int, wanted: int) -> None:
+        self.limit = limit
+        self.allowed = allowed
+        self.wanted = wanted
+        super().__init__(
+            f"the server allows {limit} = {allowed:,}, and {wanted:,} would be needed. Nothing was "
+            f"run. Free arrays that are no longer used, or make the operation smaller. "
+            f"See {_DOCS}#quotaexceedederror"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = {"allowed": self.allowed, "wanted": self.wanted}
+        return _rebuild, (type(self), (self.limit,), fields)
+
+
+class MechEstimServerError(MechEstimError):
+    """The server failed in a way that is not the program's fault, or the session has ended.
+
+    The server's own log says more; nothing of its inside travels to a client.
+    """
+
+
+def _rebuild(cls: Any, args: tuple[Any, ...], fields: dict[str, Any]) -> Any:
+    """An exception from its class and its fields; pickles refer to this name."""
+    return cls(*args, **fields)

@@ -1,0 +1,104 @@
+"""Functions that call the user back: ``apply_along_axis``, ``piecewise``, ``vectorize`` and their
+like.
+
+They cost what the callback's own operations cost. The callback is handed counted arrays, so what it
+does with them is charged in the ordinary way; what it returns is taken out of the coat for NumPy.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from shm_echo.mechestim.local.array import Scalar, number, plain, wrap
+from shm_echo.mechestim.local.dispatch import free
+
+Callback = Callable[..., Any]
+
+
+def counted(function: Callback) -> Callback:
+    """``function`` between two worlds: called by NumPy with plain arrays, it sees counted ones."""
+
+    @functools.wraps(function, assigned=("__name__", "__doc__"), updated=())
+    def between(*args: Any, **kwargs: Any) -> Any:
+        result = function(
+            *[wrap(value) for value in args], **{k: wrap(v) for k, v in kwargs.items()}
+        )
+        return plain(result)
+
+    return between
+
+
+def caller(function: Callable[..., Any], *positions: int) -> Callable[..., Any]:
+    """``function``, whose callbacks at ``positions`` are handed counted arrays."""
+
+    def bridged(value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return type(value)([bridged(item) for item in value])
+        return counted(value) if callable(value) and not isinstance(value, type) else value
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        args = tuple(bridged(value) if i in positions else value for i, value in enumerate(args))
+        kwargs = {key: bridged(v) if key in _NAMES else v for key, v in kwargs.items()}
+        return free(function, args, kwargs)
+
+    return run
+
+
+_NAMES = frozenset({"func1d", "func", "funclist", "function", "pyfunc", "mask_func"})
+
+
+class vectorize(np.vectorize):
+    """``numpy.vectorize``, whose calls give counted arrays and cost what the function costs."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return wrap(
+            super().__call__(
+                *[plain(value) for value in args], **{k: plain(v) for k, v in kwargs.items()}
+            )
+        )
+
+    def _vectorize_call(self, func: Any, args: Any) -> Any:
+        return super()._vectorize_call(_plain_result(func), args)  # type: ignore[misc]
+
+
+def _plain_result(function: Callback) -> Callback:
+    @functools.wraps(function, assigned=("__name__", "__doc__"), updated=())
+    def run(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        return tuple(map(_item, result)) if type(result) is tuple else _item(result)
+
+    return run
+
+
+def _item(value: Any) -> Any:
+    """What an object array holds: NumPy's scalars, but arrays as the function returned them."""
+    return number(value) if type(value) is Scalar else value
+
+
+def frompyfunc(func: Callback, /, nin: int, nout: int, **kwargs: Any) -> Any:
+    """``numpy.frompyfunc`` whose calls on counted arrays give counted arrays."""
+    return PythonUfunc(np.frompyfunc(_plain_result(func), nin, nout, **kwargs))
+
+
+class PythonUfunc:
+    """A ufunc made of a Python function: its own arithmetic is the function's."""
+
+    def __init__(self, ufunc: np.ufunc) -> None:
+        self._ufunc = ufunc
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return free(self._ufunc, args, kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._ufunc, name)
+        if name in ("reduce", "accumulate", "reduceat", "outer", "at"):
+            return lambda *args, **kwargs: free(found, args, kwargs)
+        return found
+
+    def __repr__(self) -> str:
+        return repr(self._ufunc)

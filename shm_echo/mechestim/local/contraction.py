@@ -1,0 +1,276 @@
+"""Runs an einsum on plain NumPy arrays, step by step as it was priced.
+
+A :class:`Program` is a compiled path: for each step the subscripts for NumPy's own kernel, and a
+recipe that turns the step into one matrix product where that is worth it. What was priced is what
+runs; the values are those of ``numpy.einsum(..., optimize=path)`` up to the order of additions.
+
+A matrix product takes over when both operands can be brought to one BLAS type (float32, float64 and
+their complex kin) and the step is larger than what the rearranging costs. Everything else
+(integers, half precision, objects, small or stretched operands, repeated labels) is computed by
+NumPy's kernel, which also has the last word on dtypes, casting and ``out``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy._core.multiarray import c_einsum
+
+from shm_echo.mechestim.costs.einsum import plan
+from shm_echo.mechestim.costs.subscripts import LETTERS, Shape, Term
+
+Array = np.ndarray[Any, Any]
+
+_WORTHWHILE = 8192
+"""Multiply-adds from which a matrix product beats NumPy's kernel, rearranging included."""
+
+_BLAS = frozenset("fdFD")
+_KEYWORDS = frozenset({"dtype", "order", "casting"})
+
+
+@dataclass(frozen=True)
+class Product:
+    """How a step of two operands becomes one matrix product.
+
+    Each operand is transposed and reshaped to ``(batch, rows, inner)`` or ``(batch, inner,
+    columns)`` (without the batch when there is none, without the last axis when there are no
+    columns); the result is reshaped and transposed back. ``None`` stands for nothing to do.
+    """
+
+    swap: bool
+    left_order: tuple[int, ...] | None
+    left_shape: Shape | None
+    right_order: tuple[int, ...] | None
+    right_shape: Shape | None
+    result_shape: Shape | None
+    result_order: tuple[int, ...] | None
+
+    @property
+    def direct(self) -> bool:
+        """True when the product has the layout of the step's result."""
+        return self.result_shape is None and self.result_order is None
+
+    def run(self, first: Array, second: Array, out: Array | None = None) -> Array:
+        """The result for two operands of one BLAS type."""
+        left, right = (second, first) if self.swap else (first, second)
+        if self.left_order is not None:
+            left = left.transpose(self.left_order)
+        if self.left_shape is not None:
+            left = left.reshape(self.left_shape)
+        if self.right_order is not None:
+            right = right.transpose(self.right_order)
+        if self.right_shape is not None:
+            right = right.reshape(self.right_shape)
+        if out is not None and self.direct:
+            result: Array = np.matmul(left, right, out=out)
+            return result
+        result = np.matmul(left, right)
+        if self.result_shape is not None:
+            result = result.reshape(self.result_shape)
+        if self.result_order is not None:
+            result = result.transpose(self.result_order)
+        if out is not None:
+            out[...] = result
+            return out
+        return result
+
+
+@dataclass(frozen=True)
+class ProgramStep:
+    """Take the operands at these positions out of the list, contract them, append the result."""
+
+    positions: tuple[int, ...]
+    subscripts: str
+    shape: Shape
+    product: Product | None
+
+
+@dataclass(frozen=True)
+class Program:
+    """A compiled path. ``kernel`` are subscripts that NumPy's kernel alone can run, or ``None``."""
+
+    steps: tuple[ProgramStep, ...]
+    kernel: str | None
+
+    def run(self, operands: list[Any], out: Any = None, **kwargs: Any) -> Any:
+        """The result of the contraction of ``operands``; the list is used up."""
+        if self.kernel is not None:
+            return _kernel(self.kernel, operands, out, kwargs)
+        plain = not kwargs or _KEYWORDS.issuperset(kwargs)
+        everything = list(operands)
+        for step in self.steps[:-1]:
+            taken = [operands.pop(position) for position in step.positions]
+            # The layout that was asked for is that of the result, not of what comes before it.
+            middle = {key: value for key, value in kwargs.items() if key != "order"}
+            operands.append(_contract(step, taken, None, middle, plain))
+        last = self.steps[-1]
+        taken = [operands.pop(position) for position in last.positions]
+        order = kwargs.get("order", "K")
+        if order not in ("K", "k", None):
+            plain = plain and order in ("C", "F", "A", "c", "f", "a")
+            kwargs["order"] = _order(order, everything) if plain else order
+        return _contract(last, taken, out, kwargs, plain)
+
+
+def _order(order: str, operands: list[Any]) -> str:
+    """``"C"`` or ``"F"``; ``"A"`` means F when every operand of the call is laid out so."""
+    if order in ("A", "a"):
+        return "F" if all(np.isfortran(np.asanyarray(x)) for x in operands) else "C"
+    return order.upper()
+
+
+def _kernel(subscripts: str, operands: list[Any], out: Any, kwargs: dict[str, Any]) -> Any:
+    if out is not None:
+        kwargs = {**kwargs, "out": out}
+    return c_einsum(subscripts, *operands, **kwargs)
+
+
+def _contract(
+    step: ProgramStep, operands: list[Any], out: Any, kwargs: dict[str, Any], plain: bool
+) -> Any:
+    # An ``out`` of another shape is for the kernel to refuse: an assignment would broadcast.
+    fits = out is None or np.shape(out) == step.shape
+    if step.product is not None and plain and fits:
+        arrays = [np.asanyarray(x) for x in operands]
+        target = _common_type(arrays, kwargs, out)
+        if target is not None:
+            first, second = (x.astype(target, copy=False) for x in arrays)
+            result = step.product.run(first, second, out)
+            order = kwargs.get("order")
+            if out is None and order in ("C", "F"):
+                return np.asarray(result, order=order)
+            return result
+    return _kernel(step.subscripts, operands, out, kwargs)
+
+
+def _common_type(
+    arrays: list[Array], kwargs: dict[str, Any], out: Array | None
+) -> np.dtype[Any] | None:
+    """The BLAS type in which these operands may be multiplied; ``None`` leaves it to the kernel."""
+    target: np.dtype[Any]
+    first, second = arrays[0].dtype, arrays[1].dtype
+    casting = kwargs.get("casting", "safe")
+    if kwargs.get("dtype") is not None:
+        target = np.dtype(kwargs["dtype"])
+        if not all(np.can_cast(x.dtype, target, casting) for x in arrays):
+            return None
+    elif first == second:
+        target = first
+    elif first.kind in "biufc" and second.kind in "biufc" and casting in ("safe", "same_kind"):
+        target = np.result_type(first, second)
+    else:
+        return None
+    if target.char not in _BLAS or not target.isnative:
+        return None
+    if out is not None and (out.dtype != target or not out.flags.writeable):
+        return None
+    return target
+
+
+@lru_cache(maxsize=1024)
+def compile_program(
+    subscripts: str, shapes: tuple[Shape, ...], optimize: Hashable = "auto"
+) -> Program:
+    """The program for operands of ``shapes``; compiling the same contraction again is a look-up."""
+    found = plan(subscripts, shapes, optimize=optimize)
+    sizes = found.contraction.sizes
+    live = _stretched(found.contraction.inputs, shapes, sizes)
+    steps = []
+    for step in found.steps:
+        narrow = [live.pop(position) for position in step.operands]
+        product = None
+        if len(step.inputs) == 2 and not any(narrow):
+            product = _product(step.inputs[0], step.inputs[1], step.output, sizes)
+        if len(found.steps) == 1 and product is None:
+            return Program((), subscripts)  # as it was written, which NumPy has no limit for
+        shape = tuple(sizes[label] for label in step.output)
+        text = _relabelled(step.inputs, step.output)
+        steps.append(ProgramStep(step.operands, text, shape, product))
+        # A label is short in the result when it is in every operand of the step that has it.
+        full = {
+            label
+            for term, short in zip(step.inputs, narrow, strict=True)
+            for label in term
+            if label not in short
+        }
+        live.append(frozenset(step.output) - full)
+    return Program(tuple(steps), None)
+
+
+def _stretched(
+    terms: tuple[Term, ...], shapes: tuple[Shape, ...], sizes: dict[str, int]
+) -> list[frozenset[str]]:
+    """Per operand the labels whose axis has length 1 and stretches to that of another."""
+    return [
+        frozenset(label for label, n in zip(term, shape, strict=True) if n != sizes[label])
+        for term, shape in zip(terms, shapes, strict=True)
+    ]
+
+
+def _relabelled(inputs: tuple[Term, ...], output: Term) -> str:
+    """A step as subscripts that NumPy reads: letters only."""
+    labels = dict.fromkeys(label for term in inputs for label in term)
+    if all(label in LETTERS for label in labels):
+        names = {label: label for label in labels}
+    else:
+        if len(labels) > len(LETTERS):
+            raise ValueError(f"an einsum step has {len(labels)} labels; at most 52 can be named")
+        names = dict(zip(labels, LETTERS, strict=False))
+    terms = ("".join(names[label] for label in term) for term in (*inputs, output))
+    *left, right = terms
+    return f"{','.join(left)}->{right}"
+
+
+def _product(first: Term, second: Term, output: Term, sizes: dict[str, int]) -> Product | None:
+    """The matrix product that a step is, or ``None`` where it is none or not worth it."""
+    left, right, kept = set(first), set(second), set(output)
+    if len(left) < len(first) or len(right) < len(second) or (left ^ right) - kept:
+        return None
+    if not (left & right) - kept or not left ^ right:
+        return None
+    if prod(sizes[label] for label in left | right) < _WORTHWHILE:
+        return None
+    batch = [label for label in output if label in left and label in right]
+    inner = [label for label in first if label in right and label not in kept]
+    free = [label for label in output if label not in batch]
+    # The operand that brings the first free label of the result goes to the left, so that the
+    # product comes out in that order, or near it; one without free labels goes to the right.
+    swap = free[0] in right
+    if swap:
+        first, second = second, first
+    rows = [label for label in free if label in first]
+    columns = [label for label in free if label in second]
+    left_order = [*batch, *rows, *inner]
+    right_order = [*batch, *inner, *columns]
+    made = [*batch, *rows, *columns]
+    groups = [rows, inner]
+    right_groups = [inner, columns] if columns or batch else [inner]
+    result_shape = tuple(sizes[label] for label in made)
+    plain_result = len(rows) == 1 and len(columns) == 1 and len(batch) <= 1
+    vector = len(rows) == 1 and not columns and not batch
+    return Product(
+        swap=swap,
+        left_order=_order_of(first, left_order),
+        left_shape=_fused(groups, batch, sizes),
+        right_order=_order_of(second, right_order),
+        right_shape=_fused(right_groups, batch, sizes),
+        result_shape=None if plain_result or vector else result_shape,
+        result_order=None if made == list(output) else tuple(made.index(x) for x in output),
+    )
+
+
+def _order_of(term: Term, wanted: list[str]) -> tuple[int, ...] | None:
+    return None if list(term) == wanted else tuple(term.index(label) for label in wanted)
+
+
+def _fused(groups: list[list[str]], batch: list[str], sizes: dict[str, int]) -> Shape | None:
+    """The shape with each group as one axis; ``None`` when each is one already."""
+    if len(batch) <= 1 and all(len(group) == 1 for group in groups):
+        return None
+    lead = (prod(sizes[x] for x in batch),) if batch else ()
+    return (*lead, *(prod(sizes[x] for x in group) for group in groups))

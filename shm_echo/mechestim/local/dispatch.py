@@ -1,0 +1,208 @@
+"""How an operation is called: price it, reserve the price, run it on plain arrays, book it, wrap
+the result.
+
+Every charging function of local mode ends here, except the fast paths of :mod:`.operators`, which
+do the same for the commonest operands in fewer steps. The nested calls that NumPy makes while it
+computes see plain arrays, so nothing is charged twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from shm_echo.mechestim.budget.account import Frame
+from shm_echo.mechestim.budget.current import current_frame, peek_frame
+from shm_echo.mechestim.local.array import Array, Scalar, base_view, number, plain, wrap
+from shm_echo.mechestim.local.refusal import was_refused
+from shm_echo.mechestim.registry.op import Op
+
+_ndarray = np.ndarray
+
+# The module symmetry_rules once there is a symmetric tensor: see local/symmetric.py.
+symmetry: Any = None
+
+
+def call(
+    op: Op, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Charge for ``op`` and return ``function(*args, **kwargs)``, computed by NumPy.
+
+    Args:
+        op: What is charged: its rule is called with ``args`` and ``kwargs`` as they are.
+        function: What computes it: called with base-class arrays.
+        args: The caller's positional arguments.
+        kwargs: The caller's keyword arguments.
+
+    Raises:
+        BudgetExhaustedError: It does not fit into the budget. Nothing has run, nothing is charged.
+        TimeExhaustedError: The time of the context is over. The same holds.
+        Exception: Whatever NumPy raises. Nothing is charged if it refused the arguments; the price
+            stays charged if it had started.
+    """
+    rule = op.cost
+    if rule is None:
+        return free(function, args, kwargs)
+    try:
+        cost = rule(*args, **kwargs)
+    except Exception as error:
+        return _unpriced(op, function, args, kwargs, error)
+    if cost < 1 and not op.zero_ok:
+        cost = 1
+    frame = peek_frame()
+    if frame is None or frame.closed:
+        frame = current_frame()
+    name = op.charged_as or op.name
+    promised = frame.reserve(name, cost)
+    if symmetry is not None:
+        try:
+            symmetry.before(op, function, args, kwargs)
+        except Warning:  # that is an error, by the caller's filters
+            frame.cancel(promised, name, cost)
+            raise
+    bare = [_bare(value) for value in args]
+    bare_kwargs = {key: _bare(value) for key, value in kwargs.items()} if kwargs else kwargs
+    try:
+        result = function(*bare, **bare_kwargs)
+    except BaseException as error:
+        if was_refused(function, tuple(bare), bare_kwargs, error):
+            frame.cancel(promised, name, cost)
+        else:
+            frame.commit(name, promised, args)
+        raise
+    frame.commit(name, promised, args)
+    if frame.account.careful:
+        report_nan_inf(name, result)
+    dressed = _dressed(function, result, args, bare, kwargs, bare_kwargs)
+    return dressed if symmetry is None else symmetry.after(op.name, args, kwargs, dressed)
+
+
+def free(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """``function(*args, **kwargs)`` by NumPy, uncharged, with counted arrays in the result."""
+    bare = [_bare(value) for value in args]
+    bare_kwargs = {key: _bare(value) for key, value in kwargs.items()} if kwargs else kwargs
+    result = function(*bare, **bare_kwargs)
+    dressed = _dressed(function, result, args, bare, kwargs, bare_kwargs)
+    if symmetry is None:
+        return dressed
+    return symmetry.after(getattr(function, "__name__", ""), args, kwargs, dressed)
+
+
+def _bare(value: Any) -> Any:
+    if isinstance(value, Array):
+        return number(value) if type(value) is Scalar else base_view(value)
+    kind = type(value)
+    return plain(value) if kind is list or kind is tuple else value
+
+
+def _dressed(
+    function: Callable[..., Any],
+    result: Any,
+    args: tuple[Any, ...],
+    bare: list[Any],
+    kwargs: dict[str, Any],
+    bare_kwargs: dict[str, Any],
+) -> Any:
+    """``result`` as counted arrays; an operand that comes back is the caller's own object.
+
+    Of the plain ones, only those given as ``out``: ``asarray(plain)`` is a counted view.
+    """
+    kind = type(result)
+    if kind is _ndarray:
+        if kwargs:
+            for key, stripped in bare_kwargs.items():
+                if stripped is result or (
+                    type(stripped) is tuple and len(stripped) == 1 and stripped[0] is result
+                ):
+                    value = kwargs[key]
+                    value = value[0] if type(value) is tuple else value
+                    return value if value is not result or key == "out" else wrap(result)
+        for value, stripped in zip(args, bare, strict=True):
+            if stripped is result:
+                return value if value is not result or value is not args[0] else wrap(result)
+    elif kind is tuple or kind is list:
+        if any(value is result for value in args):
+            return result
+        known: dict[int, Any] = {}
+        _note(args, bare, known)
+        for key, stripped in bare_kwargs.items():
+            _note(kwargs[key], stripped, known)
+        outs = kwargs.get("out") or ()
+        if isinstance(function, np.ufunc):
+            outs = outs or args[function.nin :]
+        known.update((id(out), out) for out in outs if type(out) is _ndarray)
+        return _put_back(result, known)
+    return wrap(result)
+
+
+def _note(value: Any, stripped: Any, known: dict[int, Any]) -> None:
+    """Note for every stripped operand whose it is."""
+    if stripped is value:
+        return
+    if isinstance(stripped, (list, tuple)):
+        for one, bare in zip(value, stripped, strict=True):
+            _note(one, bare, known)
+    else:
+        known[id(stripped)] = value
+
+
+def _put_back(result: Any, known: dict[int, Any]) -> Any:
+    """:func:`wrap` for several results, some of which may be operands (``out``, ``atleast_1d``)."""
+    kind = type(result)
+    if kind is tuple or kind is list:
+        return kind([_put_back(item, known) for item in result])
+    found = known.get(id(result))
+    return wrap(result) if found is None else found
+
+
+def _unpriced(
+    op: Op,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    error: Exception,
+) -> Any:
+    """The rule could not make sense of the arguments: let NumPy refuse them, in its own words.
+
+    Should NumPy accept them all the same, the result is paid for by its size before it is handed
+    out.
+    """
+    result = free(function, args, kwargs)
+    name = op.charged_as or op.name
+    frame: Frame = current_frame()
+    cost = max(1, sum(int(item.size) for item in _arrays(result)))
+    frame.commit(name, frame.reserve(name, cost), args)
+    del error
+    return result
+
+
+def _arrays(result: Any) -> list[Any]:
+    if isinstance(result, np.ndarray):
+        return [result]
+    if isinstance(result, (tuple, list)):
+        return [array for item in result for array in _arrays(item)]
+    return []
+
+
+def report_nan_inf(name: str, result: Any) -> None:
+    """Warn if ``result`` holds NaN or Inf; only with ``configure(check_nan_inf=True)``."""
+    import warnings
+
+    from shm_echo.mechestim.errors import MechEstimWarning
+
+    for array in _arrays(result) if not isinstance(result, np.generic) else [np.asarray(result)]:
+        values = np.asarray(array)
+        if values.dtype.kind not in "fc":
+            continue
+        nans = int(np.isnan(values).sum())
+        infs = int(np.isinf(values).sum())
+        if nans or infs:
+            warnings.warn(
+                MechEstimWarning(
+                    f"{name} produced {nans} NaN and {infs} Inf values in output of shape "
+                    f"{values.shape}"
+                ),
+                stacklevel=4,
+            )

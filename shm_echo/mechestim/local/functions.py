@@ -1,0 +1,220 @@
+"""The functions of local mode, made from the registry one by one when they are first asked for.
+
+:func:`lookup` is what ``mechestim.<name>`` and ``mechestim.linalg.<name>`` end in. What kind of
+function an entry becomes follows from its category and from what computes it; the few that need
+code of their own are named in ``_SPECIAL``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from shm_echo.mechestim.errors import UnsupportedFunctionError
+from shm_echo.mechestim.local import callbacks, fast, ufuncs
+from shm_echo.mechestim.local.dispatch import call, free
+from shm_echo.mechestim.registry import OPS
+from shm_echo.mechestim.registry.op import Category, Op
+
+Function = Callable[..., Any]
+
+# Reductions with a short way, and how many passes over the input they are charged.
+_SHORT_REDUCTIONS = {
+    "sum": 1,
+    "prod": 1,
+    "max": 1,
+    "min": 1,
+    "amax": 1,
+    "amin": 1,
+    "mean": 1,
+    "all": 1,
+    "any": 1,
+    "argmax": 1,
+    "argmin": 1,
+    "std": 2,
+    "var": 2,
+}
+
+# Ops whose functions are written by hand: "module:attribute" under shm_echo.mechestim.local.
+_SPECIAL = {
+    "matmul": "matrix:matmul",
+    "dot": "matrix:dot",
+    "linalg.matmul": "matrix:matmul",
+    "einsum": "einsum:counted_einsum",
+    "einsum_path": "einsum:einsum_path",
+    "isscalar": "array:isscalar",
+    "bmat": "special:bmat",
+    "in1d": "special:in1d",
+    "linalg.svd": "linalg:svd",
+    "vectorize": "callbacks:vectorize",
+    "frompyfunc": "callbacks:frompyfunc",
+}
+
+# Callback functions: where the callback stands among the positional arguments.
+_CALLBACKS = {
+    "apply_along_axis": (0,),
+    "apply_over_axes": (0,),
+    "piecewise": (2,),
+    "fromfunction": (0,),
+    "mask_indices": (1,),
+}
+
+
+def numpy_function(op: Op) -> Any:
+    """What computes ``op``.
+
+    Raises:
+        UnsupportedFunctionError: The installed NumPy does not have it.
+    """
+    found: Any = np
+    for part in op.numpy.split("."):
+        found = getattr(found, part, None)
+        if found is None:
+            raise UnsupportedFunctionError(
+                op.name, f"the installed NumPy ({np.__version__}) has no numpy.{op.numpy}"
+            )
+    return found
+
+
+def lookup(name: str) -> Function:
+    """The function ``mechestim.<name>``.
+
+    Raises:
+        KeyError: The registry has no such operation.
+        UnsupportedFunctionError: It has, as one that is left out.
+    """
+    op = OPS[name]
+    if op.category is Category.UNSUPPORTED:
+        raise UnsupportedFunctionError(name, op.advice)
+    function = _make(op)
+    if not isinstance(function, type):
+        _label(function, op)
+        source = getattr(np, op.numpy, None)
+        if isinstance(source, np.ufunc):
+            ufuncs.dress(function, source)
+    return function
+
+
+def _make(op: Op) -> Function:
+    special = _SPECIAL.get(op.name)
+    if special is not None:
+        module, _, attribute = special.partition(":")
+        found: Function = getattr(import_module(f"shm_echo.mechestim.local.{module}"), attribute)
+        return found
+    if op.name.startswith("stats."):
+        return _stats(op)
+    if op.name.startswith("random."):
+        from shm_echo.mechestim.local import random
+
+        return random.function(op)
+    source = numpy_function(op)
+    positions = _CALLBACKS.get(op.name)
+    if positions is not None:
+        return callbacks.caller(source, *positions)
+    if isinstance(source, np.ufunc) and source.signature is None and source.nout == 1:
+        if source.nin == 1 and op.category is Category.UNARY:
+            return fast.unary(op, source)
+        if source.nin == 2 and op.category is Category.BINARY:
+            return fast.binary(op, source)
+    if op.name in _SHORT_REDUCTIONS:
+        return fast.reduction(op, source, _SHORT_REDUCTIONS[op.name])
+    if op.cost is None:
+        return _free(source)
+    return _ufunc(op, source) if isinstance(source, np.ufunc) else _counted(op, source)
+
+
+def _free(source: Function) -> Function:
+    def function(*args: Any, **kwargs: Any) -> Any:
+        return free(source, args, kwargs)
+
+    return function
+
+
+def _counted(op: Op, source: Function) -> Function:
+    def function(*args: Any, **kwargs: Any) -> Any:
+        return call(op, source, args, kwargs)
+
+    return function
+
+
+def _ufunc(op: Op, source: np.ufunc) -> Function:
+    def function(*args: Any, **kwargs: Any) -> Any:
+        if fast.overridden(args, kwargs):
+            return source(*args, **kwargs)
+        return call(op, source, args, kwargs)
+
+    return function
+
+
+def _stats(op: Op) -> Function:
+    return _counted(op, _distribution_method(op))
+
+
+def _distribution_method(op: Op) -> Function:
+    from shm_echo.mechestim.local import stats
+
+    _, distribution, method = op.name.split(".")
+    found: Function = getattr(getattr(stats, distribution), method)
+    return found
+
+
+def _label(function: Any, op: Op) -> None:
+    """Give ``function`` the name, doc and signature of its operation."""
+    try:
+        function.__name__ = op.name.rpartition(".")[2]
+        function.__qualname__ = function.__name__
+        function.__module__ = ".".join(["mechestim", *op.name.split(".")[:-1]])
+        function.__doc__ = (
+            f"{op.summary}\n\nCosts {op.formula} FLOPs." if op.counted else op.summary
+        )
+        function.__signature__ = signature(op)
+    except (AttributeError, TypeError, ValueError):
+        return
+
+
+def signature(op: Op) -> inspect.Signature:
+    """The call signature of an operation: NumPy's own where it has one.
+
+    Raises:
+        ValueError: Nobody knows it.
+    """
+    if op.name.startswith("stats."):
+        return inspect.signature(_distribution_method(op))
+    if op.name == "linalg.svd":  # takes more than NumPy's
+        return inspect.signature(_make(op))
+    return inspect.signature(numpy_function(op))
+
+
+# NumPy's functions -> ours, for __array_function__ and __array_ufunc__ ----
+
+
+_twin_names: dict[Any, str] = {}
+
+
+def twin(function: Any) -> Function | None:
+    """Our function that has the meaning of NumPy's ``function``; None when there is none."""
+    if not _twin_names:
+        _fill_twins()
+    name = _twin_names.get(function)
+    if name is None:
+        return None
+    from shm_echo.mechestim.local import namespace
+
+    found: Function = namespace.member(name)
+    return found
+
+
+def _fill_twins() -> None:
+    for name, op in OPS.items():
+        if not op.numpy or op.category is Category.UNSUPPORTED or name.count(".") > 1:
+            continue
+        try:
+            source = numpy_function(op)
+        except UnsupportedFunctionError:
+            continue
+        if source not in _twin_names or name == op.book_name:  # of several names, the canonical one
+            _twin_names[source] = name

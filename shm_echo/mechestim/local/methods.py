@@ -1,0 +1,284 @@
+"""Methods of counted arrays: ``x.sum()``, ``x.sort()``, ``x.astype(...)``.
+
+A method is charged as the function of the same name and computed by the method of plain arrays, so
+that what NumPy does inside it (``std`` runs three ufuncs) is not charged again. Methods that only
+move or show data are free. Those that give a view of the same class (``reshape``, ``transpose``,
+...) are NumPy's own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from shm_echo.mechestim.local import fast
+from shm_echo.mechestim.local.array import Array, Scalar, base_view, plain, scalar, wrap
+from shm_echo.mechestim.local.dispatch import call
+from shm_echo.mechestim.local.resizing import resize, sizeof
+from shm_echo.mechestim.registry import OPS
+from shm_echo.mechestim.registry.op import Op
+
+Method = Callable[..., Any]
+_nd = np.ndarray
+
+# Priced by the rule of the function, whose parameters come in the same order.
+COUNTED = (
+    "argpartition",
+    "argsort",
+    "choose",
+    "clip",
+    "conj",
+    "conjugate",
+    "cumprod",
+    "cumsum",
+    "diagonal",
+    "dot",
+    "nonzero",
+    "partition",
+    "repeat",
+    "round",
+    "searchsorted",
+    "sort",
+    "take",
+    "trace",
+)
+# Priced by numel(input), times the passes over it.
+REDUCTIONS = {
+    "all": 1,
+    "any": 1,
+    "argmax": 1,
+    "argmin": 1,
+    "max": 1,
+    "mean": 1,
+    "min": 1,
+    "prod": 1,
+    "sum": 1,
+    "std": 2,
+    "var": 2,
+}
+# Move or show data: NumPy's own methods do, and their results are counted arrays already.
+INHERITED = (
+    "astype",
+    "byteswap",
+    "copy",
+    "dump",
+    "dumps",
+    "flatten",
+    "getfield",
+    "item",
+    "ravel",
+    "reshape",
+    "resize",
+    "setflags",
+    "squeeze",
+    "swapaxes",
+    "to_device",
+    "tobytes",
+    "tofile",
+    "tolist",
+    "transpose",
+    "view",
+)
+# Those of INHERITED that make an array; on a Scalar it must not be a Scalar again unless it is 0-d.
+_VIEWS = (
+    "astype",
+    "byteswap",
+    "copy",
+    "flatten",
+    "getfield",
+    "ravel",
+    "reshape",
+    "squeeze",
+    "swapaxes",
+    "transpose",
+    "view",
+)
+
+
+def _counted(op: Op, run: Method) -> Method:
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return call(op, run, (self, *args), kwargs)
+
+    return method
+
+
+def _compress(self: Any, condition: Any, axis: Any = None, out: Any = None) -> Any:
+    def run(condition: Any, array: Any, axis: Any, out: Any) -> Any:
+        return array.compress(condition, axis, out)
+
+    return call(OPS["compress"], run, (condition, self, axis, out), {})
+
+
+def _put(self: Any, indices: Any, values: Any, mode: str = "raise") -> None:
+    call(OPS["put"], _nd.put, (self, indices, values, mode), {})
+
+
+def _fill(self: Any, value: Any) -> None:
+    call(_FILL, _nd.fill, (self, value), {})
+
+
+def _setfield(self: Any, val: Any, dtype: Any, offset: int = 0) -> None:
+    call(_FILL, lambda array, value: array.setfield(value, dtype, offset), (self, val), {})
+
+
+_FILL = OPS["ndarray.fill"]
+
+
+def _real(self: Any) -> Any:
+    return call(OPS["real"], np.real, (self,), {})
+
+
+def _imag(self: Any) -> Any:
+    return call(OPS["imag"], np.imag, (self,), {})
+
+
+def _set_part(part: str) -> Method:
+    def write(array: Any, value: Any) -> None:
+        setattr(array, part, value)
+
+    def method(self: Any, value: Any) -> None:
+        call(_FILL, write, (self, value), {})
+
+    return method
+
+
+def _repr(self: Any) -> str:
+    return repr(base_view(self))
+
+
+def _reduce_ex(self: Any, protocol: Any) -> Any:
+    """From protocol 5 on, NumPy pickles only its own class without a copy: so wrap that."""
+    if type(self) is not Array or protocol < 5:
+        return _nd.__reduce_ex__(self, protocol)
+    return wrap, (base_view(self),)
+
+
+def _str(self: Any) -> str:
+    return str(base_view(self))
+
+
+# What a NumPy scalar has and a 0-d array has not, or has differently ----
+
+
+def _item(self: Any) -> Any:
+    return base_view(self)[()]
+
+
+def _of_a_number(name: str) -> Method:
+    def run(value: Any, *args: Any, **kwargs: Any) -> Any:
+        return getattr(value, name)(*args, **kwargs)
+
+    return run
+
+
+def _to_int(convert: Callable[[Any], int]) -> Method:
+    def method(self: Any) -> int:
+        return convert(_item(self))
+
+    return method
+
+
+def _of_scalar(name: str) -> Method:
+    """The method of a NumPy scalar, which an array's method would not take."""
+
+    def run(scalar: Any, *args: Any, **kwargs: Any) -> Any:
+        return getattr(scalar, name)(*args, **kwargs)
+
+    return run
+
+
+def _scalar_view(name: str) -> Method:
+    run = getattr(_nd, name)
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = run(base_view(self), *[plain(value) for value in args], **kwargs)
+        return scalar(result[()]) if result.ndim == 0 else wrap(result)
+
+    return method
+
+
+def _scalar_repr(self: Any) -> str:
+    return repr(_item(self))
+
+
+def _scalar_str(self: Any) -> str:
+    return str(_item(self))
+
+
+def _scalar_format(self: Any, spec: str) -> str:
+    return format(_item(self), spec)
+
+
+def _scalar_round(self: Any, ndigits: Any = None) -> Any:
+    return call(_SCALAR_ROUND, lambda value, digits: round(value[()], digits), (self, ndigits), {})
+
+
+_SCALAR_ROUND = Op(
+    "round", OPS["round"].category, "1", lambda *_: 1, charged_as=OPS["round"].book_name
+)
+
+
+def _scalar_attribute(self: Any, name: str) -> Any:
+    """``is_integer``, ``as_integer_ratio`` and the like: what only NumPy's scalars have."""
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return getattr(_item(self), name)
+
+
+def _scalar_transposed(self: Any) -> Any:
+    return self
+
+
+def _scalar_reduce(self: Any) -> tuple[Any, ...]:
+    return scalar, (_item(self),)
+
+
+def _scalar_copy(self: Any, memo: Any = None) -> Any:
+    return self
+
+
+def install() -> None:
+    """Put the methods on :class:`Array` and :class:`Scalar`."""
+    for name in COUNTED:
+        _install(Array, name, _counted(OPS[name], getattr(_nd, name)))
+    for name, passes in REDUCTIONS.items():
+        _install(Array, name, fast.reduction(OPS[name], getattr(_nd, name), passes))
+    _install(Array, "compress", _compress)
+    _install(Array, "put", _put)
+    _install(Array, "fill", _fill)
+    _install(Array, "setfield", _setfield)
+    _install(Array, "resize", resize)
+    _install(Array, "__sizeof__", sizeof)
+    _install(Array, "__reduce_ex__", _reduce_ex)
+    _install(Array, "__repr__", _repr)
+    _install(Array, "__str__", _str)
+    Array.real = property(_real, _set_part("real"))  # type: ignore[assignment]
+    Array.imag = property(_imag, _set_part("imag"))  # type: ignore[assignment]
+    for name in (*COUNTED, *REDUCTIONS):
+        _install(Scalar, name, _counted(OPS[name], _of_a_number(name)))
+    for name in (*COUNTED, *REDUCTIONS, "put"):
+        _install(Scalar, name, _counted(OPS[name], _of_scalar(name)))
+    _install(Scalar, "fill", _counted(_FILL, _of_scalar("fill")))
+    for name in _VIEWS:
+        _install(Scalar, name, _scalar_view(name))
+    for name in ("trunc", "floor", "ceil"):
+        _install(Scalar, f"__{name}__", _to_int(getattr(math, name)))
+    _install(Scalar, "__repr__", _scalar_repr)
+    _install(Scalar, "__str__", _scalar_str)
+    _install(Scalar, "__format__", _scalar_format)
+    _install(Scalar, "__round__", _scalar_round)
+    _install(Scalar, "__getattr__", _scalar_attribute)
+    _install(Scalar, "__reduce__", _scalar_reduce)
+    _install(Scalar, "__copy__", _scalar_copy)
+    _install(Scalar, "__deepcopy__", _scalar_copy)
+    Scalar.T = property(_scalar_transposed)  # type: ignore[assignment]
+
+
+def _install(cls: type, name: str, method: Method) -> None:
+    method.__name__ = name
+    method.__qualname__ = f"{cls.__name__}.{name}"
+    method.__doc__ = getattr(getattr(_nd, name, None), "__doc__", None)
+    setattr(cls, name, method)

@@ -1,0 +1,224 @@
+"""What ``mechestim`` and its sub-modules hold in local mode.
+
+:func:`attribute` answers ``mechestim.<name>`` and ``mechestim.<module>.<name>``: an operation of
+the registry, or one of the names listed here that are no operations (constants, dtypes, classes).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from shm_echo.mechestim import registry
+from shm_echo.mechestim.local import functions, indexing, methods, operators, protocols, ufuncs
+from shm_echo.mechestim.local.array import Array, plain, wrap
+from shm_echo.mechestim.registry.op import Category
+
+operators.install()
+methods.install()
+indexing.install()
+protocols.install()
+
+# Names of NumPy that are handed through as they are: they compute nothing.
+CONSTANTS = ("pi", "e", "inf", "nan", "newaxis", "euler_gamma", "little_endian", "True_", "False_")
+DTYPES = (
+    "bool",
+    "bool_",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "intp",
+    "uintp",
+    "byte",
+    "ubyte",
+    "short",
+    "ushort",
+    "intc",
+    "uintc",
+    "int_",
+    "uint",
+    "long",
+    "ulong",
+    "longlong",
+    "ulonglong",
+    "float16",
+    "float32",
+    "float64",
+    "half",
+    "single",
+    "double",
+    "longdouble",
+    "complex64",
+    "complex128",
+    "csingle",
+    "cdouble",
+    "clongdouble",
+    "datetime64",
+    "timedelta64",
+    "str_",
+    "bytes_",
+    "object_",
+    "void",
+    "generic",
+    "number",
+    "integer",
+    "signedinteger",
+    "unsignedinteger",
+    "inexact",
+    "floating",
+    "complexfloating",
+    "flexible",
+    "character",
+    "dtype",
+)
+HELPERS = (
+    "finfo",
+    "iinfo",
+    "errstate",
+    "printoptions",
+    "get_printoptions",
+    "set_printoptions",
+    "s_",
+    "index_exp",
+    "ndindex",
+    "exceptions",
+)
+_COUNTED_CLASSES = ("r_", "c_", "mgrid", "ogrid")
+
+_members: dict[str, Any] = {}
+
+
+def member(name: str) -> Any:
+    """The function of operation ``name`` (dotted), the same object every time.
+
+    Raises:
+        KeyError: There is no such operation.
+        UnsupportedFunctionError: It is left out on purpose.
+    """
+    found = _members.get(name)
+    if found is None:
+        found = _members[name] = functions.lookup(name)
+    return found
+
+
+def attribute(module: str, name: str) -> Any:
+    """``mechestim.<name>``, or ``mechestim.<module>.<name>``.
+
+    Raises:
+        UnsupportedFunctionError: A NumPy function that is left out on purpose.
+        AttributeError: Nothing has that name; the message gives the nearest ones.
+    """
+    dotted = f"{module}.{name}" if module else name
+    if dotted in registry.OPS:
+        return member(dotted)
+    if not module:
+        if name == "ndarray":
+            return Array
+        if name == "ndenumerate":
+            return ndenumerate
+        if name == "ufunc":
+            return ufuncs.ufunc
+        if name in _PLAIN:
+            return getattr(np, name)
+        if name in _COUNTED_CLASSES:
+            return _Grid(getattr(np, name))
+    elif module == "linalg" and name == "LinAlgError":
+        return np.linalg.LinAlgError
+    elif module == "random":
+        from shm_echo.mechestim.local import random
+
+        if hasattr(random, name):
+            return getattr(random, name)
+    elif module == "stats":
+        found = _distribution(name)
+        if found is not None:
+            return found
+    near = [one for one in registry.nearest(dotted) if one != dotted]
+    hint = f" Did you mean {', '.join(f'mechestim.{one}' for one in near)}?" if near else ""
+    raise AttributeError(f"mechestim has no {dotted!r}.{hint}", name=name)
+
+
+_PLAIN = frozenset((*CONSTANTS, *DTYPES, *HELPERS))
+
+
+def names(module: str) -> list[str]:
+    """Every name of ``mechestim`` or of one of its modules, for ``dir()``."""
+    prefix = f"{module}." if module else ""
+    found = {
+        name[len(prefix) :].split(".")[0]
+        for name, op in registry.OPS.items()
+        if name.startswith(prefix) and op.category is not Category.UNSUPPORTED
+    }
+    found = {name for name in found if name.isidentifier()}
+    if not module:
+        submodules = {"linalg", "fft", "random", "stats", "flops"}
+        nested = {"ndarray"} | submodules
+        found |= nested | {name for name in _PLAIN if hasattr(np, name)}
+        found |= {"ndenumerate", "ufunc", *_COUNTED_CLASSES}
+    elif module == "linalg":
+        found.add("LinAlgError")
+    elif module == "random":
+        from shm_echo.mechestim.local import random
+
+        found |= set(random.__all__)
+    return sorted(found)
+
+
+class _Grid:
+    """``mgrid``, ``ogrid``, ``r_`` and ``c_``: indexing them makes arrays, which count."""
+
+    def __init__(self, maker: Any) -> None:
+        self._maker = maker
+
+    def __getitem__(self, key: Any) -> Any:
+        return wrap(self._maker[plain(key)])
+
+    def __len__(self) -> int:
+        return 0
+
+
+class ndenumerate(np.ndenumerate):
+    """``numpy.ndenumerate`` over a counted array: its values are counted scalars."""
+
+    def __init__(self, arr: Any) -> None:
+        super().__init__(plain(arr))
+
+    def __next__(self) -> Any:
+        index, value = super().__next__()
+        return index, wrap(value)
+
+
+class _Distribution:
+    """A distribution of ``mechestim.stats``: its methods are operations."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, method: str) -> Any:
+        try:
+            return member(f"stats.{self._name}.{method}")
+        except KeyError:
+            raise AttributeError(
+                f"mechestim.stats.{self._name} has pdf, cdf and ppf, not {method!r}", name=method
+            ) from None
+
+    def __dir__(self) -> list[str]:
+        return ["cdf", "pdf", "ppf"]
+
+    def __repr__(self) -> str:
+        return f"<mechestim.stats.{self._name}>"
+
+
+_distributions: dict[str, _Distribution] = {}
+
+
+def _distribution(name: str) -> _Distribution | None:
+    if f"stats.{name}.pdf" not in registry.OPS:
+        return None
+    return _distributions.setdefault(name, _Distribution(name))

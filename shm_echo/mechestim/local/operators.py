@@ -1,0 +1,120 @@
+"""Operators of counted arrays: ``x + y``, ``-x``, ``x @ y``, ``x += y``, comparisons.
+
+Each is charged as the function of the same meaning and computed by the operator of plain arrays, so
+that the last bits (``x**2``) and the fallbacks (``x == "text"``) are those of NumPy.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from shm_echo.mechestim.local import fast
+from shm_echo.mechestim.local.array import Array, Scalar
+from shm_echo.mechestim.local.dispatch import call
+from shm_echo.mechestim.local.matrix import matmul
+from shm_echo.mechestim.registry import OPS
+
+_BINARY = {
+    "add": "add",
+    "sub": "subtract",
+    "mul": "multiply",
+    "truediv": "divide",
+    "floordiv": "floor_divide",
+    "mod": "remainder",
+    "pow": "power",
+    "lshift": "left_shift",
+    "rshift": "right_shift",
+    "and": "bitwise_and",
+    "or": "bitwise_or",
+    "xor": "bitwise_xor",
+}
+_COMPARISONS = {
+    "lt": "less",
+    "le": "less_equal",
+    "gt": "greater",
+    "ge": "greater_equal",
+    "eq": "equal",
+    "ne": "not_equal",
+}
+_UNARY = {"neg": "negative", "pos": "positive", "abs": "absolute", "invert": "invert"}
+_PYTHON = {"and": "and_", "or": "or_"}
+
+Method = Callable[..., Any]
+
+
+def _deferring(function: Method) -> Method:
+    def method(self: Any, other: Any) -> Any:
+        return NotImplemented if fast.defers(other, self) else function(self, other)
+
+    return method
+
+
+def _reflected(function: Method) -> Method:
+    def method(self: Any, other: Any) -> Any:
+        return function(other, self)
+
+    return method
+
+
+def _not_in_place(function: Method) -> Method:
+    """``s += 1`` on a :class:`Scalar` makes a new one, as on a NumPy scalar."""
+
+    def method(self: Any, other: Any) -> Any:
+        return function(self, other)
+
+    return method
+
+
+def install() -> None:
+    """Put the operators on :class:`Array` and :class:`Scalar`."""
+    for word, name in _BINARY.items():
+        ufunc = getattr(np, name)
+        run = getattr(operator, _PYTHON.get(word, word))
+        op = OPS[name]
+        function = fast.binary(op, ufunc, run)
+        _put(Array, f"__{word}__", function)
+        _put(Array, f"__r{word}__", fast.reflected(op, ufunc, run))
+        _put(Array, f"__i{word}__", fast.in_place(op, ufunc, getattr(operator, f"i{word}")))
+        _put(Scalar, f"__i{word}__", _not_in_place(function))
+    for word, name in _COMPARISONS.items():
+        function = fast.binary(OPS[name], getattr(np, name), getattr(operator, word))
+        _put(Array, f"__{word}__", function)
+    for word, name in _UNARY.items():
+        function = fast.unary(OPS[name], getattr(np, name), getattr(operator, word))
+        _put(Array, f"__{word}__", _one(function))
+    _put(Array, "__matmul__", _deferring(matmul))
+    _put(Array, "__rmatmul__", _reflected(matmul))
+    _put(Array, "__imatmul__", _imatmul)
+    _put(Array, "__divmod__", _deferring(_divmod))
+    _put(Array, "__rdivmod__", _reflected(_divmod))
+    Array.__hash__ = None  # as ndarray: mutable
+    _put(Scalar, "__hash__", _scalar_hash)
+
+
+def _put(cls: type, name: str, method: Method) -> None:
+    method.__name__ = name
+    method.__qualname__ = f"{cls.__name__}.{name}"
+    setattr(cls, name, method)
+
+
+def _one(function: Method) -> Method:
+    def method(self: Any) -> Any:
+        return function(self)
+
+    return method
+
+
+def _divmod(x: Any, y: Any) -> Any:
+    return call(OPS["divmod"], divmod, (x, y), {})
+
+
+def _imatmul(self: Any, other: Any) -> Any:
+    return call(OPS["matmul"], operator.imatmul, (self, other), {})
+
+
+def _scalar_hash(self: Any) -> int:
+    return hash(np.ndarray.item(self))

@@ -1,0 +1,184 @@
+"""``mechestim.random`` of local mode: NumPy's generators, with every draw charged.
+
+The module functions use NumPy's global generator, so that a seed gives NumPy's numbers.
+``RandomState`` and ``Generator`` are subclasses of NumPy's, made of a plain generator that does the
+drawing: NumPy's methods call one another, and only the outermost call may be charged. Both share
+their bit generator with that plain one; bit generators and seed sequences are NumPy's own, and
+drawing raw bits from them is free.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from operator import index
+from typing import Any
+
+import numpy as np
+from numpy.random import (
+    MT19937,
+    PCG64,
+    PCG64DXSM,
+    SFC64,
+    BitGenerator,
+    Philox,
+    SeedSequence,
+)
+from numpy.random.mtrand import get_bit_generator, set_bit_generator
+
+from shm_echo.mechestim.local.array import plain
+from shm_echo.mechestim.local.dispatch import call, free
+from shm_echo.mechestim.registry import OPS
+from shm_echo.mechestim.registry.op import Op
+
+__all__ = [
+    "MT19937",
+    "PCG64",
+    "PCG64DXSM",
+    "SFC64",
+    "BitGenerator",
+    "Generator",
+    "Philox",
+    "RandomState",
+    "SeedSequence",
+    "default_rng",
+    "get_bit_generator",
+    "set_bit_generator",
+]
+
+Function = Callable[..., Any]
+
+# Module functions that are other spellings of a method.
+_ONLY_MODULE = {"ranf": "random_sample", "sample": "random_sample"}
+
+
+def function(op: Op) -> Function:
+    """The module function of operation ``op``: ``mechestim.random.<name>``."""
+    name = op.name.rpartition(".")[2]
+    if name == "default_rng":
+        return default_rng
+    source: Function = getattr(np.random, name)
+    if op.cost is None:
+        return lambda *args, **kwargs: free(source, args, kwargs)
+
+    def draw(*args: Any, **kwargs: Any) -> Any:
+        return _charged(op, source, args, kwargs, _spare_state)
+
+    return draw
+
+
+def _charged(
+    op: Op,
+    method: Function,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    spare: Callable[[], Any],
+) -> Any:
+    """``method(*args, **kwargs)``, charged.
+
+    The dispatcher calls a function that raised once more, to see why. That must not draw from the
+    caller's generator again: ``spare`` makes one to draw from instead.
+    """
+    name = op.name.rpartition(".")[2]
+    source: Function | None = method
+    if name == "shuffle" and not kwargs.keys() - {"axis"} and args and type(args[0]) is list:
+        source = _shuffle_list(method, args[0])
+
+    def draw(*bare: Any, **bare_kwargs: Any) -> Any:
+        nonlocal source
+        chosen = source or getattr(spare(), _ONLY_MODULE.get(name, name))
+        source = None
+        return chosen(*bare, **bare_kwargs)
+
+    return call(op, draw, args, kwargs)
+
+
+def _shuffle_list(shuffle: Function, items: list[Any]) -> Function:
+    """``shuffle`` of the caller's own list: the dispatcher would copy one that holds arrays."""
+    return lambda _, *rest, **kwargs: shuffle(items, *rest, **kwargs)
+
+
+def _spare_state() -> Any:
+    return np.random.RandomState(0)
+
+
+def _spare_generator() -> Any:
+    return np.random.Generator(PCG64(0))
+
+
+class RandomState(np.random.RandomState):
+    """``numpy.random.RandomState`` whose draws are charged as ``random.RandomState.<method>``."""
+
+    def __init__(self, seed: Any = None) -> None:
+        super().__init__(plain(seed))
+        self._plain = np.random.RandomState(self._bit_generator)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._bit_generator,), self._plain.get_state(legacy=False)
+
+    def __getstate__(self) -> Any:
+        return self._plain.get_state(legacy=False)
+
+    def __setstate__(self, state: Any) -> None:
+        self._plain.set_state(state)
+
+
+class Generator(np.random.Generator):
+    """``numpy.random.Generator`` whose draws are charged as ``random.Generator.<method>``."""
+
+    def __init__(self, bit_generator: BitGenerator) -> None:
+        super().__init__(bit_generator)
+        self._plain = np.random.Generator(bit_generator)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.bit_generator,)
+
+    def spawn(self, n_children: int) -> list[Generator]:  # type: ignore[override]
+        """New generators with independent streams."""
+        children: Sequence[Any] = self.bit_generator.spawn(index(n_children))
+        return [type(self)(child) for child in children]
+
+
+def default_rng(seed: Any = None) -> Generator:
+    """A new :class:`Generator`; one that is given is handed back, a plain one shares its stream."""
+    made = np.random.default_rng(plain(seed))
+    return made if isinstance(made, Generator) else Generator(made.bit_generator)
+
+
+def _drawing(op: Op, spare: Callable[[], Any]) -> Function:
+    """The method of operation ``op``, charged."""
+    name = op.name.rpartition(".")[2]
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return _charged(op, getattr(self._plain, name), args, kwargs, spare)
+
+    return method
+
+
+def _handed_on(op: Op) -> Function:
+    """The method of a free operation."""
+    name = op.name.rpartition(".")[2]
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return free(getattr(self._plain, name), args, kwargs)
+
+    return method
+
+
+def _install(owner: type, spare: Callable[[], Any]) -> None:
+    """Give ``owner`` its operations as methods, but for those that it defines itself."""
+    prefix = f"random.{owner.__name__}."
+    for full, op in OPS.items():
+        name = full.removeprefix(prefix)
+        if not full.startswith(prefix) or name in vars(owner) or name == "bit_generator":
+            continue
+        method: Any = _drawing(op, spare) if op.counted else _handed_on(op)
+        method.__name__ = name
+        method.__qualname__ = f"{owner.__name__}.{name}"
+        method.__doc__ = f"{op.summary}\n\nCosts {op.formula} FLOPs." if op.counted else op.summary
+        method.__signature__ = inspect.signature(getattr(owner.__base__, name))
+        setattr(owner, name, method)
+
+
+_install(RandomState, _spare_state)
+_install(Generator, _spare_generator)

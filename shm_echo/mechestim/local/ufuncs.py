@@ -1,0 +1,134 @@
+"""What makes a counted function a ufunc: ``add.reduce``, ``add.at``, ``add.nin``, ``isinstance``.
+
+The methods are charged by their inputs: ``reduce``, ``accumulate`` and ``reduceat`` the size of
+theirs, ``outer`` the product of both, ``at`` the elements that it writes. ``add.reduce`` is booked
+as ``sum``, because it is. :func:`method` serves both doors, ``mechestim.add.reduce(x)`` and
+``numpy.add.reduce(x)``.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from shm_echo.mechestim.costs import operands
+from shm_echo.mechestim.local.dispatch import call
+from shm_echo.mechestim.local.fast import overridden
+from shm_echo.mechestim.registry import OPS
+from shm_echo.mechestim.registry.op import Category, Op
+
+Function = Callable[..., Any]
+
+METHODS = ("reduce", "accumulate", "reduceat", "outer", "at")
+_FACTS = ("nin", "nout", "nargs", "ntypes", "types", "identity", "signature", "resolve_dtypes")
+
+# Reductions that have a name of their own: ``np.add.reduce`` is ``sum``.
+_NAMED = {
+    "add": "sum",
+    "multiply": "prod",
+    "maximum": "max",
+    "minimum": "min",
+    "logical_and": "all",
+    "logical_or": "any",
+}
+_CUMULATIVE = {"add": "cumsum", "multiply": "cumprod"}
+
+
+def dress(function: Any, ufunc: np.ufunc) -> None:
+    """Give ``function``, our twin of ``ufunc``, the methods and attributes of a ufunc."""
+    function.__wrapped__ = ufunc
+    for name in _FACTS:
+        setattr(function, name, getattr(ufunc, name))
+    for name in METHODS:
+        setattr(function, name, _bound(ufunc, name))
+
+
+def _bound(ufunc: np.ufunc, name: str) -> Function:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        return method(ufunc, name, args, kwargs)
+
+    run.__name__ = name
+    run.__qualname__ = f"{ufunc.__name__}.{name}"
+    run.__doc__ = getattr(np.ufunc, name).__doc__
+    return run
+
+
+class _Kind(type):
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, np.ufunc) or isinstance(
+            getattr(instance, "__wrapped__", None), np.ufunc
+        )
+
+
+class ufunc(metaclass=_Kind):
+    """The type of ``mechestim.add`` and its like, for ``isinstance``."""
+
+
+def method(ufunc: np.ufunc, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """``ufunc.<name>(*args, **kwargs)``, charged; ``args[0]`` is the input."""
+    if overridden(args, kwargs):
+        return getattr(ufunc, name)(*args, **kwargs)
+    return call(_priced(ufunc, name), getattr(ufunc, name), args, kwargs)
+
+
+def unknown(ufunc: np.ufunc) -> Op:
+    """A ufunc of another library: charged the size of its broadcast operands."""
+
+    def price(*inputs: Any, **_: Any) -> int:
+        shapes = [operands.shape(value) for value in inputs[: ufunc.nin]]
+        return math.prod(operands.broadcast(*shapes))
+
+    return Op(ufunc.__name__, Category.CUSTOM, "numel(output)", price)
+
+
+@functools.lru_cache(maxsize=1024)
+def _priced(ufunc: np.ufunc, name: str) -> Op:
+    if name == "at":
+        return _at(ufunc)
+    return _outer(ufunc) if name == "outer" else _along(ufunc, name)
+
+
+def _book(ufunc: np.ufunc) -> str:
+    op = OPS.get(ufunc.__name__)
+    return op.book_name if op is not None else ufunc.__name__
+
+
+def _along(ufunc: np.ufunc, name: str) -> Op:
+    """``reduce``, ``accumulate`` and ``reduceat``: charged the size of the input."""
+    named = OPS.get((_CUMULATIVE if name == "accumulate" else _NAMED).get(ufunc.__name__, ""))
+    book = named.book_name if named is not None and name != "reduceat" else f"{_book(ufunc)}.{name}"
+
+    def price(array: Any, *args: Any, axis: Any = 0, **_: Any) -> int:
+        shape = operands.shape(array)
+        if name != "reduceat":
+            axis = args[0] if args else axis
+        for one in axis if isinstance(axis, tuple) else () if axis is None else (axis,):
+            operands.normalize_axis(one, len(shape))
+        return operands.unique(array)
+
+    return Op(book, Category.REDUCTION, "numel(input)", price)
+
+
+def _outer(ufunc: np.ufunc) -> Op:
+    def price(a: Any, b: Any, **_: Any) -> int:
+        if ufunc is np.multiply:  # outer(x, x) is symmetric, whatever it is called
+            rule = OPS["outer"].cost
+            if rule is not None and operands.ndim(a) == 1 and operands.ndim(b) == 1:
+                return rule(a, b)
+        return operands.size(a) * operands.size(b)
+
+    name = "outer" if ufunc is np.multiply else f"{_book(ufunc)}.outer"
+    return Op(name, Category.CUSTOM, "numel(output)", price)
+
+
+def _at(ufunc: np.ufunc) -> Op:
+    def price(array: Any, indices: Any, *_: Any) -> int:
+        from shm_echo.mechestim.local.indexing import target_size
+
+        return target_size(array, indices)
+
+    return Op(f"{_book(ufunc)}.at", Category.CUSTOM, "numel(target)", price)

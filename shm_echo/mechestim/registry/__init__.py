@@ -1,0 +1,85 @@
+"""The one place that knows every operation.
+
+The local library, the client, the server's allow-list, the type stubs and the docs are all made
+from :data:`OPS`. Nothing here imports NumPy. Adding an operation is one entry in the module of its
+family and one case in the tests.
+"""
+
+from __future__ import annotations
+
+from shm_echo.mechestim.registry import (
+    contraction,
+    creation,
+    fft,
+    functional,
+    inspection,
+    interpolation,
+    linalg,
+    pointwise,
+    polynomials,
+    random,
+    reductions,
+    shaping,
+    sorting,
+    statistics,
+    stats,
+    unsupported,
+    windows,
+    writes,
+)
+from shm_echo.mechestim.registry.op import Category as Category
+from shm_echo.mechestim.registry.op import Op as Op
+from shm_echo.mechestim.registry.op import Rule as Rule
+
+_FAMILIES = (
+    contraction,
+    creation,
+    fft,
+    functional,
+    inspection,
+    interpolation,
+    linalg,
+    pointwise,
+    polynomials,
+    random,
+    reductions,
+    shaping,
+    sorting,
+    statistics,
+    stats,
+    unsupported,
+    windows,
+    writes,
+)
+
+
+def _collect() -> dict[str, Op]:
+    ops: dict[str, Op] = {}
+    for family in _FAMILIES:
+        for op in family.OPS:
+            if op.name in ops:
+                raise ValueError(f"the operation {op.name!r} is entered twice")
+            ops[op.name] = op
+    return ops
+
+
+OPS: dict[str, Op] = _collect()
+"""Every operation by its name."""
+
+
+def get(name: str) -> Op:
+    """The operation called ``name``; raises ``KeyError`` when there is none."""
+    return OPS[name]
+
+
+def names(prefix: str = "") -> tuple[str, ...]:
+    """The names of all operations that start with ``prefix``, in order."""
+    return tuple(sorted(name for name in OPS if name.startswith(prefix)))
+
+
+def nearest(name: str, n: int = 3) -> list[str]:
+    """The ``n`` names most like ``name``, best first; names of supported operations only."""
+    from difflib import get_close_matches  # used on errors only; not worth its import otherwise
+
+    known = [op.name for op in OPS.values() if op.category is not Category.UNSUPPORTED]
+    return get_close_matches(name, known, n)

@@ -1,0 +1,144 @@
+"""Makes registry entries of the families whose members differ only in name and summary."""
+
+from __future__ import annotations
+
+from shm_echo.mechestim.costs import pointwise, sizes
+from shm_echo.mechestim.registry.op import Category, Op, Rule
+
+OUTPUT = "numel(output)"
+
+
+def free(
+    name: str,
+    summary: str,
+    result: Rule = sizes.none,
+    scratch: Rule = sizes.none,
+    *,
+    numpy: str = "",
+    charged_as: str = "",
+    callbacks: tuple[str, ...] = (),
+) -> Op:
+    """An operation that is never charged."""
+    return Op(
+        name=name,
+        category=Category.FREE,
+        result_bytes=result,
+        scratch_bytes=scratch,
+        numpy=numpy or name,
+        charged_as=charged_as,
+        callbacks=callbacks,
+        summary=summary,
+    )
+
+
+def unary(
+    name: str,
+    summary: str,
+    cost: Rule = pointwise.unary,
+    *,
+    outputs: int = 1,
+    width: int | None = None,
+    charged_as: str = "",
+    result: Rule | None = None,
+    scratch: Rule = sizes.none,
+) -> Op:
+    """A ufunc of one operand, or a function priced like one."""
+    return Op(
+        name=name,
+        category=Category.UNARY,
+        formula=OUTPUT,
+        cost=cost,
+        result_bytes=result or sizes.pointwise(1, outputs, width),
+        scratch_bytes=scratch,
+        numpy=name,
+        charged_as=charged_as,
+        summary=summary,
+    )
+
+
+def binary(
+    name: str,
+    summary: str,
+    *,
+    outputs: int = 1,
+    width: int | None = None,
+    charged_as: str = "",
+    result: Rule | None = None,
+) -> Op:
+    """A ufunc of two operands that broadcast."""
+    return Op(
+        name=name,
+        category=Category.BINARY,
+        formula=OUTPUT,
+        cost=pointwise.binary,
+        result_bytes=result or sizes.pointwise(2, outputs, width),
+        scratch_bytes=sizes.none,
+        numpy=name,
+        charged_as=charged_as,
+        summary=summary,
+    )
+
+
+def reduction(
+    name: str,
+    summary: str,
+    cost: Rule,
+    result: Rule,
+    scratch: Rule = sizes.none,
+    *,
+    formula: str = "numel(input)",
+    charged_as: str = "",
+) -> Op:
+    """An operation priced by its input."""
+    return Op(
+        name=name,
+        category=Category.REDUCTION,
+        formula=formula,
+        cost=cost,
+        result_bytes=result,
+        scratch_bytes=scratch,
+        numpy=name,
+        charged_as=charged_as,
+        summary=summary,
+    )
+
+
+def custom(
+    name: str,
+    formula: str,
+    cost: Rule,
+    summary: str,
+    result: Rule = sizes.scalar,
+    scratch: Rule = sizes.none,
+    *,
+    numpy: str = "",
+    charged_as: str = "",
+    writes: tuple[str, ...] = (),
+    source: str = "",
+) -> Op:
+    """An operation with a price of its own."""
+    return Op(
+        name=name,
+        category=Category.CUSTOM,
+        formula=formula,
+        cost=cost,
+        result_bytes=result,
+        scratch_bytes=scratch,
+        numpy=numpy or name,
+        charged_as=charged_as,
+        writes=writes,
+        summary=summary,
+        source=source,
+    )
+
+
+def unsupported(name: str, summary: str, advice: str) -> Op:
+    """A name of NumPy's that is refused; ``advice`` says why and names a way out."""
+    return Op(
+        name=name,
+        category=Category.UNSUPPORTED,
+        formula="-",
+        numpy=name,
+        advice=advice,
+        summary=summary,
+    )

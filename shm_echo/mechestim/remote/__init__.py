@@ -1,0 +1,2 @@
+"""mechestim without NumPy: every operation goes to a server that owns the arrays and keeps the
+count."""

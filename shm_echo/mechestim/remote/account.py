@@ -1,0 +1,122 @@
+"""A budget whose count is kept by the server; this process only names it.
+
+It has the face of :class:`shm_echo.mechestim.budget.account.Account`, so that contexts, namespaces,
+threads and summaries work the same in both modes.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from shm_echo.mechestim.budget.account import Account, Mark, OpRecord
+from shm_echo.mechestim.budget.settings import settings
+from shm_echo.mechestim.remote.channel import Channel
+
+
+class RemoteAccount(Account):
+    """One budget of a session; opened over there when it is first needed."""
+
+    __slots__ = ("_last", "channel", "number")
+
+    def __init__(self, limit: int, *, multiplier: float = 1.0) -> None:
+        super().__init__(limit, multiplier=multiplier)
+        self.channel: Channel | None = None
+        self.number = 0
+        self._last: tuple[int, dict[str | None, dict[str, tuple[int, int]]]] = (0, {})
+
+    def __del__(self) -> None:
+        try:
+            if self.channel is not None:
+                self.channel.forget(self.number)
+        except AttributeError:  # never completed, or the interpreter is going down
+            return
+
+    def number_in(self, channel: Channel) -> int:
+        """The account's number in this session; opens it there first if need be."""
+        if channel is self.channel:
+            return self.number
+        self.number = channel.request(
+            "budget.open", (self.limit, self.multiplier, self.time_limit)
+        )
+        self.channel = channel
+        self._tell_time(channel)
+        return self.number
+
+    def set_closed(self, closed: bool) -> None:
+        """The context is entered or left: its time runs over there, or stands still."""
+        super().set_closed(closed)
+        channel = self._link()
+        if channel is not None and self.time_limit is not None:
+            if closed:
+                channel.request("budget.leave", (self.number,))
+            else:
+                self._tell_time(channel)
+
+    def _tell_time(self, channel: Channel) -> None:
+        if self.deadline is not None and self.time_limit is not None:
+            left = self.deadline - time.monotonic()
+            channel.request("budget.enter", (self.number, self.time_limit - left))
+
+    def _link(self) -> Channel | None:
+        channel = self.channel
+        return channel if channel is not None and channel.why_closed is None else None
+
+    def _read(self) -> tuple[int, dict[str | None, dict[str, tuple[int, int]]]]:
+        """The books, as the server has them; the last ones once it is gone."""
+        channel = self._link()
+        if channel is not None:
+            found = channel.request("budget.read", (self.number,))
+            books = {
+                namespace: {name: (tally[0], tally[1]) for name, tally in operations.items()}
+                for namespace, operations in found["books"]
+            }
+            self._last = (found["used"], books)
+        return self._last
+
+    @property
+    def used(self) -> int:
+        """FLOPs that have been charged."""
+        return self._read()[0]
+
+    def books(self) -> dict[str | None, dict[str, tuple[int, int]]]:
+        """``{namespace: {operation: (FLOPs, calls)}}``."""
+        return self._read()[1]
+
+    @property
+    def history(self) -> list[Mark]:
+        """Totals over time."""
+        channel = self._link()
+        if channel is None:
+            return []
+        return [
+            Mark(elapsed, {(namespace, name): flops for namespace, name, flops in totals})
+            for elapsed, totals in channel.request("budget.history", (self.number,))
+        ]
+
+    def records(self) -> list[OpRecord]:
+        """The optional log."""
+        channel = self._link()
+        if channel is None or not settings.op_log:
+            return []
+        return [
+            OpRecord(name, subscripts, tuple(map(tuple, shapes)), cost, cumulative, namespace)
+            for name, subscripts, shapes, cost, cumulative, namespace in channel.request(
+                "budget.log", (self.number,)
+            )
+        ]
+
+    def deduct(
+        self, namespace: str | None, name: str, cost: int, operands: tuple[Any, ...]
+    ) -> None:
+        """Charge work that no operation of the library did."""
+        from shm_echo.mechestim.remote.session import channel
+
+        link = channel()
+        link.request("budget.deduct", (name, cost), None, self.number_in(link), namespace)
+
+    def reset(self) -> None:
+        """Start the default budget anew."""
+        channel = self._link()
+        if channel is not None:
+            channel.request("budget.reset")

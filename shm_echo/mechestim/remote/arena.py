@@ -1,0 +1,79 @@
+"""The client's side of the memory that a session shares with its server.
+
+Contents of :data:`LEAST` bytes and more travel through it, in pieces of its size. It is asked for
+when it is first wanted, over a Unix socket; a program that was given its descriptor is given the
+arena's too (``fd://3?arena=4,5``). Where there is none, contents travel in messages.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shm_echo.mechestim.remote.channel import Channel
+
+LEAST = 32 << 10
+
+
+class Arena:
+    """Two areas: what goes to the server, and what comes from it.
+
+    Args:
+        to_server, to_client: their descriptors; they are closed once they are mapped.
+        size: bytes of each.
+    """
+
+    def __init__(self, to_server: int, to_client: int, size: int) -> None:
+        try:
+            self._to_server = mmap.mmap(to_server, size)
+            self._to_client = mmap.mmap(to_client, size, prot=mmap.PROT_READ)
+        finally:
+            os.close(to_server)
+            os.close(to_client)
+        self._size = size
+
+    def upload(self, channel: Channel, dtype: Any, shape: tuple[int, ...], content: Any) -> Any:
+        """An array of the server with this content."""
+        array = channel.request("arena.blank", (dtype, list(shape)))
+        view = memoryview(content).cast("B")
+        for offset in range(0, len(view), self._size):
+            piece = view[offset : offset + self._size]
+            self._to_server[: len(piece)] = piece
+            channel.request("arena.put", (array, offset, len(piece)))
+        return array
+
+    def download(self, channel: Channel, array: Any) -> bytearray:
+        """The content of an array of the server, in C order."""
+        held = channel.request("arena.hold", (array,))
+        content = bytearray(array.nbytes)
+        target = memoryview(content)
+        source = memoryview(self._to_client)
+        for offset in range(0, len(content), self._size):
+            length = min(self._size, len(content) - offset)
+            channel.request("arena.get", (held, offset, length))
+            target[offset : offset + length] = source[:length]
+        return content
+
+
+def given(url: str) -> tuple[int, int] | None:
+    """The descriptors that ``fd://N?arena=I,O`` names."""
+    _, _, query = url.partition("?")
+    for part in query.split("&"):
+        name, _, value = part.partition("=")
+        if name == "arena":
+            first, _, second = value.partition(",")
+            if first.isdecimal() and second.isdecimal():
+                return int(first), int(second)
+    return None
+
+
+def asked_for(channel: Channel) -> Arena | None:
+    """The arena of a session that goes over a Unix socket; None where it cannot be had."""
+    size, fds = channel.request_descriptors("arena.open")
+    if len(fds) != 2:
+        for fd in fds:
+            os.close(fd)
+        return None
+    return Arena(fds[0], fds[1], size)

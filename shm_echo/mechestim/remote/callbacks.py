@@ -1,0 +1,73 @@
+"""Functions made of Python functions: ``vectorize`` and ``frompyfunc`` of client mode.
+
+The object lives on the server and calls back into this process; the function stays known to the
+session for as long as the object does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from shm_echo.mechestim.remote import session
+from shm_echo.mechestim.remote.records import RemoteObject, register
+
+if TYPE_CHECKING:
+    from shm_echo.mechestim.remote.channel import Channel
+
+
+class _Function(RemoteObject):
+    """An object of the server that calls a function of this process."""
+
+    __slots__ = ("callbacks",)
+
+    callbacks: list[int]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return session.call("object.call", self, *args, **kwargs)
+
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError):  # it was never completed
+            self.channel.values.drop_callbacks(self.callbacks)
+        super().__del__()
+
+
+class vectorize(_Function):
+    """``numpy.vectorize``: costs what the function inside costs."""
+
+    __slots__ = ()
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        return _made("vectorize", args, kwargs)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Made by the server; see ``__new__``."""
+
+
+class PythonUfunc(_Function):
+    """What ``frompyfunc`` makes."""
+
+    __slots__ = ()
+
+
+def frompyfunc(*args: Any, **kwargs: Any) -> Any:
+    """``numpy.frompyfunc``: costs what the function inside costs."""
+    return _made("frompyfunc", args, kwargs)
+
+
+def _made(op: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return session.call(op, *args, **kwargs)
+
+
+def _maker(cls: Any) -> Callable[[Channel, int], RemoteObject]:
+    def make(channel: Channel, handle: int) -> RemoteObject:
+        found: RemoteObject = object.__new__(cls)
+        RemoteObject.__init__(found, channel, handle)
+        return found
+
+    return make
+
+
+register("vectorize", _maker(vectorize))
+register("PythonUfunc", _maker(PythonUfunc))

@@ -1,0 +1,155 @@
+"""What ``mechestim`` and its sub-modules hold in client mode: the names of the registry, as
+requests."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable
+from typing import Any
+
+from shm_echo.mechestim import registry
+from shm_echo.mechestim.errors import UnsupportedFunctionError
+from shm_echo.mechestim.registry.op import Category
+from shm_echo.mechestim.remote import dtypes, failures, helpers, session
+from shm_echo.mechestim.remote.arena import LEAST
+from shm_echo.mechestim.remote.array import RemoteArray
+from shm_echo.mechestim.remote.values import from_buffer, from_list
+
+_CONSTANTS = {
+    "pi": math.pi,
+    "e": math.e,
+    "inf": math.inf,
+    "nan": math.nan,
+    "newaxis": None,
+    "euler_gamma": 0.5772156649015329,
+    "little_endian": True,
+}
+_MAKERS = frozenset({"array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray"})
+
+# Operations that are not mere requests: where they live.
+_OWN = {
+    "vectorize": "callbacks",
+    "frompyfunc": "callbacks",
+    "fromfile": "files",
+    "fromregex": "files",
+    "from_dlpack": "files",
+}
+
+_members: dict[str, Any] = {}
+
+
+def member(name: str) -> Any:
+    """The function of operation ``name``, the same object every time."""
+    found = _members.get(name)
+    if found is None:
+        op = registry.OPS[name]
+        if op.category is Category.UNSUPPORTED:
+            raise UnsupportedFunctionError(name, op.advice)
+        if name in _OWN:
+            module = importlib.import_module(f"shm_echo.mechestim.remote.{_OWN[name]}")
+            found = getattr(module, name)
+        elif name == "random.shuffle":
+            found = importlib.import_module("shm_echo.mechestim.remote.random").shuffled(name)
+        else:
+            found = _maker(name) if name in _MAKERS else _function(name)
+        _members[name] = found
+    return found
+
+
+def _function(name: str) -> Callable[..., Any]:
+    def function(*args: Any, **kwargs: Any) -> Any:
+        return session.call(name, *args, **kwargs)
+
+    return _labelled(function, name)
+
+
+def _maker(name: str) -> Callable[..., Any]:
+    def function(*args: Any, **kwargs: Any) -> Any:
+        if args and kwargs.get("copy") is not False:  # NumPy then refuses what is no array
+            first = args[0]
+            typed = from_list(first) if isinstance(first, (list, tuple)) else from_buffer(first)
+            if typed is not None:
+                large = len(typed.content) >= LEAST
+                args = (session.array_of(typed) if large else typed, *args[1:])
+                if large and name == "array" and len(args) == 1 and not kwargs:
+                    return args[0]  # it is new already
+        return session.call(name, *args, **kwargs)
+
+    return _labelled(function, name)
+
+
+def _labelled(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    op = registry.OPS[name]
+    function.__name__ = function.__qualname__ = name.rpartition(".")[2]
+    function.__module__ = ".".join(["mechestim", *name.split(".")[:-1]])
+    function.__doc__ = f"{op.summary}\n\nCosts {op.formula} FLOPs." if op.counted else op.summary
+    return function
+
+
+def attribute(module: str, name: str) -> Any:
+    """``mechestim.<name>``, or ``mechestim.<module>.<name>``.
+
+    Raises:
+        UnsupportedFunctionError: a NumPy function that is left out on purpose.
+        AttributeError: nothing has that name; the message gives the nearest ones.
+    """
+    dotted = f"{module}.{name}" if module else name
+    if dotted in registry.OPS:
+        return member(dotted)
+    if not module:
+        if name in _CONSTANTS:
+            return _CONSTANTS[name]
+        if name == "ndarray":
+            return RemoteArray
+        if name == "dtype":
+            return dtypes.dtype
+        if name in dtypes.SCALAR_TYPES or name in dtypes.ABSTRACT or name in dtypes.ALIASES:
+            return dtypes.scalar_type(name)
+        if name in helpers.NAMES:
+            return getattr(helpers, name)
+    elif module == "linalg" and name == "LinAlgError":
+        return failures.LinAlgError
+    elif module == "random":
+        from shm_echo.mechestim.remote import random
+
+        if hasattr(random, name):
+            return getattr(random, name)
+    elif module == "stats" and f"stats.{name}.pdf" in registry.OPS:
+        return _Distribution(name)
+    near = [one for one in registry.nearest(dotted) if one != dotted]
+    hint = f" Did you mean {', '.join(f'mechestim.{one}' for one in near)}?" if near else ""
+    raise AttributeError(f"mechestim has no {dotted!r}.{hint}", name=name)
+
+
+def names(module: str) -> list[str]:
+    """Every name of ``mechestim`` or of one of its modules, for ``dir()``."""
+    prefix = f"{module}." if module else ""
+    found = {
+        name[len(prefix) :].split(".")[0]
+        for name, op in registry.OPS.items()
+        if name.startswith(prefix) and op.category is not Category.UNSUPPORTED
+    }
+    found = {name for name in found if name.isidentifier()}
+    if not module:
+        found |= {"ndarray", "dtype", "linalg", "fft", "random", "stats", "flops"}
+        found |= {*_CONSTANTS, *helpers.NAMES, *dtypes.SCALAR_TYPES, *dtypes.ABSTRACT}
+        found |= {name for name in dtypes.ALIASES if len(name) > 2 and name.isidentifier()}
+    elif module == "linalg":
+        found.add("LinAlgError")
+    return sorted(found)
+
+
+class _Distribution:
+    """A distribution of ``mechestim.stats``."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, method: str) -> Any:
+        try:
+            return member(f"stats.{self._name}.{method}")
+        except KeyError:
+            raise AttributeError(
+                f"mechestim.stats.{self._name} has pdf, cdf and ppf, not {method!r}", name=method
+            ) from None

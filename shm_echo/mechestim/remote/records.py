@@ -1,0 +1,77 @@
+"""Results that are no arrays: named tuples, records of costs, and objects that live on the
+server."""
+
+from __future__ import annotations
+
+import importlib
+from collections import namedtuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shm_echo.mechestim.remote.channel import Channel
+
+_tuples: dict[tuple[str, tuple[str, ...]], type] = {}
+
+
+def rebuilt(name: str, fields: list[str], values: list[Any]) -> Any:
+    """The record that the server described: a class of ours, or a named tuple."""
+    cls = _known(name)
+    if cls is not None:
+        return cls(**dict(zip(fields, values, strict=True)))
+    key = (name, tuple(fields))
+    found = _tuples.get(key)
+    if found is None:
+        found = _tuples[key] = namedtuple(name, fields)
+    return found(*values)
+
+
+def _known(name: str) -> Any:
+    if name in ("PathInfo", "StepInfo"):
+        from shm_echo.mechestim.costs import einsum_info
+
+        return getattr(einsum_info, name)
+    if name == "SymmetryInfo":
+        from shm_echo.mechestim.symmetry.info import SymmetryInfo
+
+        return SymmetryInfo
+    if name == "OpRecord":
+        from shm_echo.mechestim.budget.account import OpRecord
+
+        return OpRecord
+    return None
+
+
+class RemoteObject:
+    """An object of the server that is no array: a random generator, a vectorized function."""
+
+    __slots__ = ("__weakref__", "channel", "handle")
+
+    def __init__(self, channel: Channel, handle: int) -> None:
+        self.channel = channel
+        self.handle = handle
+        channel.live[handle] = self
+
+    def __del__(self) -> None:
+        try:
+            self.channel.free(self.handle, 0)
+        except AttributeError:  # it was never completed
+            return
+
+
+_makers: dict[str, Callable[[Channel, int], RemoteObject]] = {}
+
+
+def register(name: str, maker: Callable[[Channel, int], RemoteObject]) -> None:
+    """Say what stands for the server's objects of class ``name``."""
+    _makers[name] = maker
+
+
+def remote_object(channel: Channel, handle: int, name: str) -> RemoteObject:
+    """What stands for an object of the server."""
+    found = channel.live.get(handle)
+    if found is not None:
+        return found  # type: ignore[no-any-return]
+    importlib.import_module("shm_echo.mechestim.remote.random")  # they register their classes
+    importlib.import_module("shm_echo.mechestim.remote.callbacks")
+    return _makers.get(name, RemoteObject)(channel, handle)

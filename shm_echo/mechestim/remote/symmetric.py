@@ -1,0 +1,43 @@
+"""Symmetric tensors of client mode: handles that know along which axes they are symmetric."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shm_echo.mechestim.remote import session
+from shm_echo.mechestim.remote.array import RemoteArray
+from shm_echo.mechestim.symmetry.info import SymmetryInfo
+
+__all__ = ["SymmetricTensor", "as_symmetric", "is_symmetric"]
+
+
+class SymmetricTensor(RemoteArray):
+    """An array of the server, symmetric along groups of axes; made by :func:`as_symmetric`."""
+
+    __slots__ = ("symmetric_axes",)
+
+    symmetric_axes: list[tuple[int, ...]]
+
+    @property
+    def symmetry_info(self) -> SymmetryInfo:
+        """The symmetry as prices see it."""
+        return SymmetryInfo(tuple(self.symmetric_axes), self.shape)
+
+    def is_symmetric(self, axes: Any = None, *, atol: float = 1e-6, rtol: float = 1e-5) -> bool:
+        """Whether the data is symmetric along ``axes``, its own by default."""
+        chosen = self.symmetric_axes if axes is None else axes
+        return is_symmetric(self, chosen, atol=atol, rtol=rtol)
+
+
+def as_symmetric(data: Any, symmetric_axes: Any) -> Any:
+    """``data`` as a :class:`SymmetricTensor`.
+
+    Raises:
+        SymmetryError: it is not symmetric along these axes.
+    """
+    return session.call("as_symmetric", data, symmetric_axes)
+
+
+def is_symmetric(data: Any, symmetric_axes: Any, *, atol: float = 1e-6, rtol: float = 1e-5) -> bool:
+    """Whether ``data`` is symmetric along these axes, within the tolerance."""
+    return bool(session.call("is_symmetric", data, symmetric_axes, atol=atol, rtol=rtol))

@@ -1,0 +1,211 @@
+"""What a session shows of itself: a page of counters that its service can read at any time.
+
+One session writes, the service reads, and the page may lie in memory that the two share as
+processes. So the service knows what a session had charged and what it was doing when its process
+was killed. Counters are 64-bit words that are written whole.
+
+    word 0   objects that the session holds        word 5   FLOPs of operations that have started
+         1   bytes of its arrays                        6   FLOPs promised to the running one
+         2   requests that it has begun                 7   index of the operation that runs
+         3   when the running one began (ns), or 0      8   it is in the middle of writing a message
+         4   contexts that are open
+    from 16  [FLOPs, calls] of each operation, in the order of ``NAMES``
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import time
+
+from shm_echo.mechestim.registry import OPS
+
+__all__ = ["NAMES", "Board", "FileLock", "sealed_memory"]
+
+# Operations by the names that charges are booked under. What a client names itself is "(deducted)".
+NAMES: tuple[str, ...] = (
+    "(deducted)",
+    *sorted({op.book_name for op in OPS.values() if op.counted}),
+)
+_INDEX = {name: i for i, name in enumerate(NAMES)}
+
+_OBJECTS, _BYTES, _REQUESTS, _SINCE, _CONTEXTS, _FLOPS, _PROMISED, _OP, _WRITING = range(9)
+_TABLE = 16
+_SIZE = 8 * (_TABLE + 2 * len(NAMES))
+_MOST = 2**64 - 1
+
+
+class Board:
+    """The counters of one session.
+
+    Args:
+        fd: shared memory made by :func:`sealed_memory`; None for memory of this process.
+    """
+
+    SIZE = _SIZE
+
+    def __init__(self, fd: int | None = None) -> None:
+        self._map = mmap.mmap(-1 if fd is None else fd, _SIZE)
+        self._words = memoryview(self._map).cast("Q")
+
+    # For the session ----
+
+    def begin(self) -> None:
+        """A request begins."""
+        words = self._words
+        words[_REQUESTS] += 1
+        words[_SINCE] = time.monotonic_ns()
+
+    def idle(self) -> None:
+        """Nothing runs: the session waits for its client."""
+        self._words[_SINCE] = 0
+
+    def resume(self) -> None:
+        """What had begun runs again."""
+        self._words[_SINCE] = time.monotonic_ns()
+
+    def note(self, objects: int, size: int, contexts: int) -> None:
+        """What the session holds now."""
+        words = self._words
+        words[_OBJECTS] = objects
+        words[_BYTES] = size
+        words[_CONTEXTS] = contexts
+
+    def promise(self, name: str, flops: int) -> None:
+        """An operation is about to run, and is paid for."""
+        words = self._words
+        words[_OP] = _INDEX.get(name, 0)
+        words[_PROMISED] = min(words[_PROMISED] + flops, _MOST)
+
+    def take_back(self, flops: int) -> None:
+        """The operation was refused before it started."""
+        words = self._words
+        words[_PROMISED] = max(words[_PROMISED] - flops, 0)
+
+    def settle(self, charges: list[tuple[str, int]]) -> None:
+        """The operations have started, whatever became of them."""
+        words = self._words
+        for name, flops in charges:
+            at = _TABLE + 2 * _INDEX.get(name, 0)
+            words[at] = min(words[at] + flops, _MOST)
+            words[at + 1] += 1
+            words[_FLOPS] = min(words[_FLOPS] + flops, _MOST)
+        words[_PROMISED] = 0
+
+    @property
+    def writing(self) -> bool:
+        """Part of a message has been sent."""
+        return bool(self._words[_WRITING])
+
+    @writing.setter
+    def writing(self, value: bool) -> None:
+        self._words[_WRITING] = value
+
+    # For the service ----
+
+    @property
+    def objects(self) -> int:
+        """Objects that the session holds."""
+        return self._words[_OBJECTS]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of its arrays."""
+        return self._words[_BYTES]
+
+    @property
+    def contexts(self) -> int:
+        """Budgets that are open, the default one included."""
+        return self._words[_CONTEXTS]
+
+    @property
+    def requests(self) -> int:
+        """Requests that have begun."""
+        return self._words[_REQUESTS]
+
+    @property
+    def flops(self) -> int:
+        """FLOPs of the operations that have started, what runs now not included."""
+        return self._words[_FLOPS]
+
+    @property
+    def promised(self) -> int:
+        """FLOPs of what runs now."""
+        return self._words[_PROMISED]
+
+    @property
+    def running_s(self) -> float | None:
+        """For how long a request has been running; None while the client is waited for."""
+        since = self._words[_SINCE]
+        return max(0.0, (time.monotonic_ns() - since) / 1e9) if since else None
+
+    def bury(self) -> None:
+        """The session was killed: the operation that it was in stays charged."""
+        words = self._words
+        if words[_PROMISED]:
+            self.settle([(NAMES[min(words[_OP], len(NAMES) - 1)], words[_PROMISED])])
+        words[_SINCE] = 0
+
+    def tallies(self) -> dict[str, tuple[int, int]]:
+        """``{operation: (FLOPs, calls)}`` of those that were called."""
+        table = self._words[_TABLE : _TABLE + 2 * len(NAMES)].tolist()
+        return {
+            name: (table[2 * i], table[2 * i + 1])
+            for i, name in enumerate(NAMES)
+            if table[2 * i + 1]
+        }
+
+    def close(self) -> None:
+        """Let go of the memory. Idempotent; the counters cannot be read afterwards."""
+        self._words.release()
+        self._map.close()
+
+
+class FileLock:
+    """Held by one at a time, of whatever process; the kernel takes it from a holder that dies.
+
+    Args:
+        fd: of a description that nobody else locks; stays the caller's.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def acquire(self, blocking: bool = True) -> bool:
+        """Take it; whether it was there to be taken."""
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX if blocking else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def release(self) -> None:
+        """Give it back."""
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def __enter__(self) -> FileLock:
+        self.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def sealed_memory(name: str, size: int) -> int:
+    """The descriptor of new memory that processes can share, and whose size nobody can change."""
+    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.ftruncate(fd, size)
+        fcntl.fcntl(
+            fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+        )
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def opened_again(fd: int) -> int:
+    """Another description of the same memory: it locks for itself."""
+    return os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)

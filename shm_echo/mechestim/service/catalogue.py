@@ -1,0 +1,95 @@
+"""Which operations a session may ask for, and what runs them: an allow-list, built from the
+registry.
+
+A name that is not a key here does not exist. Nothing is looked up by attribute on anything a client
+names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from shm_echo.mechestim.local import methods, namespace
+from shm_echo.mechestim.local.array import Array
+from shm_echo.mechestim.registry import OPS
+from shm_echo.mechestim.registry.op import Category
+
+Function = Callable[..., Any]
+
+OPERATORS = tuple(
+    f"__{word}__"
+    for word in (
+        *("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "divmod"),
+        *("radd", "rsub", "rmul", "rtruediv", "rfloordiv", "rmod", "rpow", "rmatmul", "rdivmod"),
+        *("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "imatmul"),
+        *("lshift", "rshift", "and", "or", "xor", "rlshift", "rrshift", "rand", "ror", "rxor"),
+        *("ilshift", "irshift", "iand", "ior", "ixor"),
+        *("lt", "le", "gt", "ge", "eq", "ne", "neg", "pos", "abs", "invert"),
+        *("getitem", "setitem", "contains", "repr", "str", "format", "round"),
+        *("bool", "int", "float", "complex", "index", "len", "hash"),
+    )
+)
+
+# Methods that only show or move data. Those that name files or other processes are not among them.
+FREE_METHODS = (
+    *("astype", "byteswap", "copy", "flatten", "getfield", "item", "ravel", "reshape", "resize"),
+    *("setfield", "setflags", "squeeze", "swapaxes", "tobytes", "tolist", "transpose", "view"),
+)
+
+PROPERTIES = ("T", "mT", "real", "imag", "shape", "strides", "dtype", "base")
+
+
+def _method(name: str) -> Function:
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(self, Array):
+            raise TypeError(f"ndarray.{name} needs an array")
+        return getattr(self, name)(*args, **kwargs)
+
+    return method
+
+
+def _property(name: str) -> Function:
+    def read(self: Any) -> Any:
+        if not isinstance(self, Array):
+            raise TypeError(f"ndarray.{name} needs an array")
+        return getattr(self, name)
+
+    return read
+
+
+def _methods() -> dict[str, Function]:
+    names = (
+        *methods.COUNTED,
+        *methods.REDUCTIONS,
+        *FREE_METHODS,
+        *("compress", "put", "fill"),
+        *OPERATORS,
+    )
+    found = {f"ndarray.{name}": _method(name) for name in names}
+    found.update({f"ndarray.{name}.get": _property(name) for name in PROPERTIES})
+    return found
+
+
+METHODS = _methods()
+
+# They read what belongs to the client's process: its files, its objects.
+_NOT_HERE = frozenset({"fromfile", "fromregex", "from_dlpack"})
+
+
+def function(name: str) -> Function | None:
+    """What runs the operation ``name``; None when no session may ask for it.
+
+    Raises:
+        UnsupportedFunctionError: an operation that is left out on purpose.
+    """
+    found = METHODS.get(name)
+    if found is not None:
+        return found
+    op = OPS.get(name)
+    if op is None or name in _NOT_HERE or name.startswith(("ndarray.", "random.")):
+        return None
+    if op.category is Category.UNSUPPORTED:
+        namespace.member(name)  # raises, with the advice
+    result: Function = namespace.member(name)
+    return result

@@ -1,0 +1,156 @@
+"""The FLOPs that one principal may spend in all of its sessions, and one session's purse.
+
+A :class:`Ceiling` is two words: what has been spent, and what is promised to operations that run
+now. Sessions that are processes of their own share the page; whoever changes it holds a lock that
+the kernel takes from a holder that dies. What a killed session had promised is never free again.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from shm_echo.mechestim.budget.account import scaled
+from shm_echo.mechestim.errors import BudgetExhaustedError
+from shm_echo.mechestim.service.board import Board, FileLock, opened_again, sealed_memory
+from shm_echo.mechestim.service.gate import Turn
+
+__all__ = ["Ceiling", "Purse"]
+
+_SPENT, _PROMISED = range(2)
+_SIZE = mmap.PAGESIZE
+_MOST = 2**63 - 1
+
+HEAVY_FLOPS = 10**6  # above this an operation takes longer than the messages about it
+
+
+class Ceiling:
+    """FLOPs of one principal; nothing restores them.
+
+    Args:
+        limit: how many there are; None for no limit (they are counted all the same).
+        fd: the page of a ceiling that another process made; stays the caller's. None makes one.
+    """
+
+    def __init__(self, limit: int | None, fd: int | None = None) -> None:
+        self.limit = limit
+        self._fd = sealed_memory("mechestim-ceiling", _SIZE) if fd is None else os.dup(fd)
+        self._map = mmap.mmap(self._fd, _SIZE)
+        self._words = memoryview(self._map).cast("Q")
+        self._threads = threading.Lock()
+        self._processes = FileLock(self._fd)
+        self._shared = fd is not None
+
+    @contextmanager
+    def _alone(self) -> Iterator[memoryview]:
+        with self._threads:
+            if not self._shared:
+                yield self._words
+                return
+            with self._processes:
+                yield self._words
+
+    @property
+    def spent(self) -> int:
+        """FLOPs of operations that have started; it never goes down."""
+        with self._alone() as words:
+            return int(words[_SPENT])
+
+    @property
+    def promised(self) -> int:
+        """FLOPs of the operations that run now."""
+        with self._alone() as words:
+            return int(words[_PROMISED])
+
+    def take(self, name: str, cost: int) -> None:
+        """Promise ``cost`` FLOPs to an operation: the check and the promise are one step.
+
+        Raises:
+            BudgetExhaustedError: they are not there.
+        """
+        with self._alone() as words:
+            taken = words[_SPENT] + words[_PROMISED]
+            limit = _MOST if self.limit is None else self.limit
+            if taken + cost > limit:
+                raise BudgetExhaustedError(name, flop_cost=cost, flops_remaining=limit - taken)
+            words[_PROMISED] += cost
+
+    def give_back(self, cost: int) -> None:
+        """Free what was promised to an operation that was refused before it started."""
+        with self._alone() as words:
+            words[_PROMISED] -= cost
+
+    def settle(self, cost: int) -> None:
+        """What was promised is spent: the operation has started."""
+        with self._alone() as words:
+            words[_PROMISED] -= cost
+            words[_SPENT] += cost
+
+    def share(self) -> int:
+        """A new descriptor of the page, for another process; the caller's to close."""
+        with self._threads:
+            self._shared = True
+        return opened_again(self._fd)
+
+    def __del__(self) -> None:
+        fd = getattr(self, "_fd", -1)
+        if fd >= 0:
+            os.close(fd)
+
+
+class Purse:
+    """What one session pays from: asks the ceiling, keeps the board, and waits at the gate.
+
+    Args:
+        ceiling: of the session's principal.
+        board: shows what is paid for what.
+        weights: the server's own, whatever a client configures.
+        turn: the session's place at the gate.
+    """
+
+    def __init__(
+        self, ceiling: Ceiling, board: Board, weights: Mapping[str, float], turn: Turn
+    ) -> None:
+        self._ceiling = ceiling
+        self._board = board
+        self._weights = weights
+        self._turn = turn
+        self._promised: list[tuple[str, int]] = []
+        self._lock = threading.Lock()
+
+    def take(self, name: str, cost: int) -> None:
+        """Pay ``cost`` FLOPs, times the server's weight, for an operation that is about to run.
+
+        Raises:
+            BudgetExhaustedError: the ceiling does not allow it.
+        """
+        if cost > HEAVY_FLOPS:
+            self._turn.heavy()
+        if self._weights:
+            cost = scaled(cost, self._weights.get(name, 1))
+        self._ceiling.take(name, cost)
+        with self._lock:
+            self._promised.append((name, cost))
+            self._board.promise(name, cost)
+
+    def give_back(self, name: str, cost: int) -> None:
+        """The operation was refused before it started."""
+        if self._weights:
+            cost = scaled(cost, self._weights.get(name, 1))
+        with self._lock:
+            if (name, cost) not in self._promised:
+                return  # settled meanwhile: it stays charged
+            self._promised.remove((name, cost))
+            self._board.take_back(cost)
+        self._ceiling.give_back(cost)
+
+    def settle(self) -> None:
+        """The request is over: what was promised is spent."""
+        with self._lock:
+            charges, self._promised = self._promised, []
+            if charges:
+                self._board.settle(charges)
+                self._ceiling.settle(sum(cost for _, cost in charges))

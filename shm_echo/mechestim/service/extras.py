@@ -1,0 +1,125 @@
+"""What a session can be asked for beside operations and methods: settings of NumPy, attributes,
+grids.
+
+Error handling and print options are those of the session's own thread: NumPy keeps them per
+context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from shm_echo.mechestim.local import callbacks, namespace
+from shm_echo.mechestim.local.array import Array, wrap
+
+_GRIDS = ("mgrid", "ogrid", "r_", "c_")
+_FINFO = (
+    *("bits", "eps", "epsneg", "iexp", "machep", "max", "maxexp", "min", "minexp", "negep"),
+    *("nexp", "nmant", "precision", "resolution", "smallest_normal", "smallest_subnormal", "tiny"),
+)
+_FLAGS = (
+    *("c_contiguous", "f_contiguous", "owndata", "writeable", "aligned", "writebackifcopy"),
+    *("contiguous", "fortran", "fnc", "forc", "behaved", "carray", "farray"),
+)
+
+
+def _array(value: Any) -> Array:
+    if not isinstance(value, Array):
+        raise TypeError("this needs an array")
+    return value
+
+
+def seterr(**options: Any) -> dict[str, Any]:
+    """``numpy.seterr``; the options before. Calls and logs are for the local mode only."""
+    if not all(value in ("ignore", "warn", "raise", "print", None) for value in options.values()):
+        raise ValueError("a server can ignore, warn or raise; call and log need a function")
+    return dict(np.seterr(**options))
+
+
+def print_options(**options: Any) -> dict[str, Any]:
+    """``numpy.set_printoptions``; the options before."""
+    before = np.get_printoptions()
+    if options:
+        np.set_printoptions(**options)
+    return {
+        key: value
+        for key, value in before.items()
+        if isinstance(value, (str, int, float, bool, type(None)))
+    }
+
+
+def finfo(dtype: Any) -> dict[str, Any]:
+    """The limits of a floating-point dtype."""
+    found = np.finfo(dtype)
+    return {"dtype": found.dtype, **{name: wrap(getattr(found, name)) for name in _FINFO}}
+
+
+def iinfo(dtype: Any) -> dict[str, Any]:
+    """The limits of an integer dtype."""
+    found = np.iinfo(dtype)
+    return {"dtype": found.dtype, "min": found.min, "max": found.max, "bits": found.bits}
+
+
+def grid(name: Any, key: Any) -> Any:
+    """``mgrid[key]`` and its like."""
+    if name not in _GRIDS:
+        raise TypeError(f"no grid is called {str(name)[:40]!r}")
+    return namespace.attribute("", name)[key]
+
+
+def flags(array: Any) -> dict[str, bool]:
+    """How an array lies in memory."""
+    found = _array(array).flags
+    return {name: bool(getattr(found, name)) for name in _FLAGS}
+
+
+def flat_get(array: Any, key: Any) -> Any:
+    """``array.flat[key]``."""
+    return _array(array).flat[key]
+
+
+def flat_set(array: Any, key: Any, value: Any) -> None:
+    """``array.flat[key] = value``."""
+    _array(array).flat[key] = value
+
+
+def set_shape(array: Any, shape: Any) -> Any:
+    """``array.shape = shape``; the array, so that its owner learns the shape."""
+    _array(array).shape = shape
+    return array
+
+
+def set_real(array: Any, value: Any) -> None:
+    """``array.real = value``."""
+    _array(array).real = value
+
+
+def set_imag(array: Any, value: Any) -> None:
+    """``array.imag = value``."""
+    _array(array).imag = value
+
+
+def call_object(function: Any, *args: Any, **kwargs: Any) -> Any:
+    """Call what ``vectorize`` or ``frompyfunc`` made."""
+    if not isinstance(function, (callbacks.vectorize, callbacks.PythonUfunc)):
+        raise TypeError("this object cannot be called")
+    return function(*args, **kwargs)
+
+
+EXTRAS: dict[str, Callable[..., Any]] = {
+    "object.call": call_object,
+    "session.seterr": seterr,
+    "session.print_options": print_options,
+    "session.finfo": finfo,
+    "session.iinfo": iinfo,
+    "session.grid": grid,
+    "ndarray.flags.get": flags,
+    "ndarray.flat.get": flat_get,
+    "ndarray.flat.set": flat_set,
+    "ndarray.shape.set": set_shape,
+    "ndarray.real.set": set_real,
+    "ndarray.imag.set": set_imag,
+}

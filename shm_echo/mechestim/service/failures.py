@@ -1,0 +1,81 @@
+"""Errors of operations as (class, message, fields): what a client may see of them.
+
+A client raises its own class of the same name. What is not in the list below arrives as the nearest
+base that is; server tracebacks never cross.
+"""
+
+from __future__ import annotations
+
+import builtins
+import logging
+from typing import Any
+
+import numpy as np
+
+from shm_echo.mechestim import errors
+
+_log = logging.getLogger("shm_echo.mechestim")
+
+_NUMPY = {
+    "LinAlgError": np.linalg.LinAlgError,
+    "AxisError": np.exceptions.AxisError,
+    "ComplexWarning": np.exceptions.ComplexWarning,
+    "DTypePromotionError": np.exceptions.DTypePromotionError,
+    "VisibleDeprecationWarning": np.exceptions.VisibleDeprecationWarning,
+    "RankWarning": np.exceptions.RankWarning,
+    "TooHardError": np.exceptions.TooHardError,
+}
+# What ufuncs raise for dtypes that they cannot take; NumPy shows it under this name.
+_UFUNC_TYPE_ERROR = "UFuncTypeError"
+_BUILTIN = (
+    *("ArithmeticError", "AttributeError", "BufferError", "DeprecationWarning", "Exception"),
+    *("FloatingPointError", "FutureWarning", "IndexError", "KeyError", "LookupError"),
+    *("MemoryError", "NotImplementedError", "OverflowError", "PendingDeprecationWarning"),
+    *("RecursionError", "RuntimeError", "RuntimeWarning", "StopIteration", "TypeError"),
+    *("UnicodeError", "UserWarning", "ValueError", "Warning", "ZeroDivisionError"),
+)
+CLASSES: dict[type, str] = {cls: name for name, cls in _NUMPY.items()}
+CLASSES.update({getattr(builtins, name): name for name in _BUILTIN})
+CLASSES.update(
+    {
+        value: name
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, (Exception, Warning))
+    }
+)
+
+# Attributes that travel with an error, where it has them.
+_FIELDS = (
+    *("op_name", "flop_cost", "flops_remaining", "elapsed_s", "limit_s", "reason", "axes"),
+    *("max_deviation", "atol", "rtol", "limit", "allowed", "wanted", "axis", "ndim", "name"),
+)
+
+
+def described(error: BaseException) -> list[Any]:
+    """``[class, message, fields]`` of an error or a warning."""
+    if type(error).__name__ == "CallbackFailed":
+        return ["CallbackFailed", "", {}]
+    for cls in type(error).__mro__:
+        name = _UFUNC_TYPE_ERROR if cls.__name__ == _UFUNC_TYPE_ERROR else CLASSES.get(cls)
+        if name is not None:
+            break
+    else:
+        name = "MechEstimServerError"
+    if name in ("Exception", "MechEstimServerError") and type(error) not in CLASSES:
+        _log.error("an operation failed in an unforeseen way", exc_info=error)
+        return ["MechEstimServerError", "the server failed; its log says why", {}]
+    fields: dict[str, Any] = {}
+    for field in _FIELDS:
+        value = getattr(error, field, None)
+        if value is None or isinstance(value, (str, int, float)):
+            if value is not None:
+                fields[field] = value
+        elif isinstance(value, tuple) and all(isinstance(item, int) for item in value):
+            fields[field] = list(value)
+    return [name, _message(error), fields]
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, KeyError) and len(error.args) == 1:
+        return str(error.args[0])
+    return str(error)

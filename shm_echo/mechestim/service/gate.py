@@ -1,0 +1,65 @@
+"""The gate: how many sessions of one process may compute at once.
+
+No more long operations run at a time than there are CPUs; the others wait for their turn, first
+come first served. Short ones have a lane of their own, so that none waits behind a long one. It is
+wide, and yet bounded: BLAS libraries have room for a limited number of threads, and some corrupt
+their memory when hundreds of them call at once.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+
+__all__ = ["Gate", "Turn"]
+
+_LANE = 32  # short operations at once
+
+
+class Gate:
+    """Tokens for the threads that compute.
+
+    Args:
+        kernels: how many long operations may run at once; the number of CPUs if left out.
+    """
+
+    def __init__(self, kernels: int | None = None) -> None:
+        self.kernels = kernels or len(os.sched_getaffinity(0))
+        self.short: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self.long: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(max(_LANE, self.kernels)):
+            self.short.put(None)
+        for _ in range(self.kernels):
+            self.long.put(None)
+
+
+class Turn:
+    """One session's place at the gate.
+
+    Args:
+        gate: None where there is none, because the session has a process of its own.
+    """
+
+    def __init__(self, gate: Gate | None = None) -> None:
+        self._gate = gate
+        self._held: queue.SimpleQueue[None] | None = None
+
+    def begin(self) -> None:
+        """Take a place in the lane of short operations. Waits for one."""
+        if self._gate is not None and self._held is None:
+            self._gate.short.get()
+            self._held = self._gate.short
+
+    def heavy(self) -> None:
+        """What runs next is long: change lanes. Waits for a place there."""
+        gate = self._gate
+        if gate is not None and self._held is not gate.long:
+            self.end()
+            gate.long.get()
+            self._held = gate.long
+
+    def end(self) -> None:
+        """Make room for others: the operation is over, or waits for its client."""
+        held, self._held = self._held, None
+        if held is not None:
+            held.put(None)

@@ -1,0 +1,123 @@
+"""What a session owns: objects behind numbers, and the memory that they hold.
+
+Numbers are never reused in a session, so a stale one is an error and never somebody else's array.
+Views share the bytes of their base, which count once, for as long as any object refers to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from shm_echo.mechestim.errors import MechEstimServerError, QuotaExceededError
+from shm_echo.mechestim.local.array import base_view
+from shm_echo.mechestim.service.limits import Quotas
+
+
+class Objects:
+    """The objects of one session. Not thread-safe: a session works on one thread."""
+
+    def __init__(self, quotas: Quotas) -> None:
+        self._quotas = quotas
+        self._objects: dict[int, Any] = {}
+        self._bases: dict[int, tuple[int, int]] = {}  # id of the base -> references, bytes
+        self._base_of: dict[int, int] = {}  # handle -> id of its base
+        self._number_of: dict[int, int] = {}  # id of an object -> its handle
+        self._next = 1
+        self.bytes = 0
+        self.foreign = False  # whether there ever was an array of Python objects
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def keep(self, value: Any) -> int:
+        """Own ``value``; its number. An object that is owned already keeps the number it has.
+
+        Raises:
+            QuotaExceededError: too many objects, or too many bytes.
+        """
+        known_number = self._number_of.get(id(value))
+        if known_number is not None:
+            return known_number
+        if len(self._objects) >= self._quotas.max_handles:
+            raise QuotaExceededError(
+                "max_handles", allowed=self._quotas.max_handles, wanted=len(self._objects) + 1
+            )
+        number = self._next
+        if isinstance(value, np.ndarray):
+            base = owner(value)
+            known = self._bases.get(id(base))
+            if known is None:
+                size = base.nbytes
+                if self.bytes + size > self._quotas.max_bytes:
+                    raise QuotaExceededError(
+                        "max_bytes", allowed=self._quotas.max_bytes, wanted=self.bytes + size
+                    )
+                self.bytes += size
+                self._bases[id(base)] = (1, size)
+            else:
+                self._bases[id(base)] = (known[0] + 1, known[1])
+            self._base_of[number] = id(base)
+            if value.dtype.hasobject:
+                self.foreign = True
+        self._objects[number] = value
+        self._number_of[id(value)] = number
+        self._next = number + 1
+        return number
+
+    def get(self, number: int) -> Any:
+        """The object with this number.
+
+        Raises:
+            MechEstimServerError: this session has none.
+        """
+        try:
+            return self._objects[number]
+        except KeyError:
+            raise MechEstimServerError(
+                f"this session has no object {number}: it was freed, or belongs to another session"
+            ) from None
+
+    def free(self, numbers: Iterable[Any]) -> None:
+        """Give objects up. Unknown numbers are passed over: a free may come twice."""
+        for number in numbers:
+            if type(number) is not int or number not in self._objects:
+                continue
+            del self._number_of[id(self._objects.pop(number))]
+            base = self._base_of.pop(number, None)
+            if base is not None:
+                references, size = self._bases[base]
+                if references == 1:
+                    del self._bases[base]
+                    self.bytes -= size
+                else:
+                    self._bases[base] = (references - 1, size)
+
+    def check_room(self, size: int) -> None:
+        """See that a result of ``size`` bytes would fit.
+
+        Raises:
+            QuotaExceededError: it would not.
+        """
+        if self.bytes + size > self._quotas.max_bytes:
+            raise QuotaExceededError(
+                "max_bytes", allowed=self._quotas.max_bytes, wanted=self.bytes + size
+            )
+
+    def clear(self) -> None:
+        """Give everything up."""
+        self._objects.clear()
+        self._number_of.clear()
+        self._bases.clear()
+        self._base_of.clear()
+        self.bytes = 0
+
+
+def owner(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The array at the end of the chain of bases: the one that owns the memory."""
+    found = base_view(array)
+    while isinstance(found.base, np.ndarray):
+        found = found.base
+    return found

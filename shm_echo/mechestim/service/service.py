@@ -1,0 +1,300 @@
+"""The ``mechestim`` service: takes connections over from the control server, a seat for each.
+
+What a client may spend is kept per principal: the uid of the peer, or the descriptor that it was
+given. Sessions of users run on threads unless told otherwise, and their kernels pass a gate;
+sessions of descriptors, which are handed to code that need not be trusted, have processes of their
+own.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from shm_echo.control.forking import FORK_LOCK, at_fork
+from shm_echo.control.service import Refusal
+from shm_echo.control.service import Session as ControlSession
+from shm_echo.mechestim.budget.settings import settings
+from shm_echo.mechestim.service import warned
+from shm_echo.mechestim.service.gate import Gate
+from shm_echo.mechestim.service.greeting import SERVICE, welcome_info
+from shm_echo.mechestim.service.limits import Quotas
+from shm_echo.mechestim.service.principals import Principal
+from shm_echo.mechestim.service.seats import ProcessSeat, Seat, ThreadSeat
+from shm_echo.mechestim.service.warden import Warden
+
+__all__ = ["Isolation", "MechestimService"]
+
+_log = logging.getLogger("shm_echo.mechestim")
+
+Isolation = Literal["threads", "process"]
+
+SHUTDOWN = "the server is shutting down"
+
+
+class MechestimService:
+    """Serves mechestim clients; give it to a ``ControlServer``.
+
+    Args:
+        quotas: what one session may use; ``max_flops`` in it is the ceiling of each principal.
+        max_sessions: how many there may be at once.
+        max_sessions_per_user: how many of them one user may have.
+        isolation: where sessions of users run: on threads of this process, or each in a process of
+            its own.
+        kernels: long operations at once, of all sessions on threads; the number of CPUs if left
+            out.
+    """
+
+    name = SERVICE
+
+    def __init__(
+        self,
+        quotas: Quotas | None = None,
+        *,
+        max_sessions: int = 1024,
+        max_sessions_per_user: int | None = None,
+        isolation: Isolation = "threads",
+        kernels: int | None = None,
+    ) -> None:
+        if isolation not in ("threads", "process"):
+            raise ValueError(f"isolation must be 'threads' or 'process', not {isolation!r}")
+        self.quotas = quotas or Quotas()
+        self.isolation: Isolation = isolation
+        self.max_sessions = max_sessions
+        self.max_sessions_per_user = max_sessions_per_user or max_sessions
+        self._gate = Gate(kernels)
+        self._seats: dict[Seat, Principal] = {}
+        self._principals: dict[Any, Principal] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+        self._warden: Warden | None = None
+        self._requests_ended = 0
+        self._rate = 0.0
+        self._counted = (time.monotonic(), 0)
+        warned.install()
+        at_fork(self)
+
+    # For the control server ----
+
+    def open(self, session: ControlSession) -> dict[str, Any]:
+        """Take a client in, if there is room."""
+        session.watch = False  # the socket says all there is to know
+        problem = self._no_room(("uid", session.peer.uid))
+        if problem is not None:
+            raise Refusal("full", problem)
+        return welcome_info(self.quotas)
+
+    def _no_room(self, key: Any) -> str | None:
+        if self._closed:
+            return SHUTDOWN
+        if len(self._seats) >= self.max_sessions:
+            return (
+                f"the server has {self.max_sessions:,} mechestim sessions, and takes no more "
+                "(max_sessions)"
+            )
+        principal = self._principals.get(key)
+        if principal is not None and principal.sessions >= self.max_sessions_per_user:
+            return (
+                f"{principal.label} has {principal.sessions:,} mechestim sessions, and may have no "
+                "more (max_sessions_per_user)"
+            )
+        return None
+
+    def take_over(self, session: ControlSession, sock: socket.socket) -> None:
+        """The connection of a welcomed client is the service's own from now on."""
+        uid = session.peer.uid
+        with self._lock:
+            principal = self._principals.get(("uid", uid))
+            if principal is None:
+                principal = Principal(f"user {uid}", self.quotas.max_flops)
+                self._principals["uid", uid] = principal
+        self._start(sock, principal, self.isolation, greet=False)
+
+    def request(
+        self, session: ControlSession, op: str, args: dict[str, Any]
+    ) -> tuple[dict[str, Any], Sequence[int]]:
+        """Never called: the session's connection is not the control server's any more."""
+        raise Refusal("protocol", "a mechestim session does not speak the control protocol")
+
+    def goodbye(self, session: ControlSession) -> None:
+        """Nothing is left to do."""
+
+    def hangup(self, session: ControlSession) -> None:
+        """Nothing is left to do."""
+
+    def died(self, session: ControlSession, pid: int, signal: int | None) -> None:
+        """The session's own socket tells it."""
+
+    def tick(self, now: float) -> None:
+        """The warden has a clock of its own."""
+
+    # Inherited descriptors ----
+
+    def adopt(
+        self,
+        sock: socket.socket,
+        principal: str | None = None,
+        isolation: Isolation = "process",
+    ) -> Principal:
+        """Serve a connected socket whose other end was given to a program.
+
+        Args:
+            sock: the service's end; the service closes it.
+            principal: who spends: sessions of one principal stand under one ceiling. Each
+                descriptor is a principal of its own when it is left out.
+            isolation: where the session runs.
+
+        Returns:
+            The principal: its books can be read at any time, and after the session has ended.
+
+        Raises:
+            RuntimeError: the service was closed.
+        """
+        with self._lock:
+            if principal is None:
+                found = Principal(f"descriptor {sock.fileno()}", self.quotas.max_flops)
+            else:
+                key = ("given", principal)
+                found = self._principals.get(key) or Principal(principal, self.quotas.max_flops)
+                self._principals[key] = found
+        sock.setblocking(True)
+        if not self._start(sock, found, isolation, greet=True):
+            raise RuntimeError("the mechestim service was closed")
+        return found
+
+    def _start(
+        self, sock: socket.socket, principal: Principal, isolation: Isolation, greet: bool
+    ) -> bool:
+        """Begin a session; False if the service is closed."""
+        sock.setblocking(True)
+        ceiling, weights = principal.ceiling, settings.weights or {}
+        seat: Seat
+        with FORK_LOCK, self._lock:
+            if self._closed:
+                sock.close()
+                return False
+            if isolation == "process":
+                seat = ProcessSeat(sock, self.quotas, ceiling, weights, greet, self._ended)
+            else:
+                seat = ThreadSeat(
+                    sock, self.quotas, ceiling, weights, self._gate, greet, self._ended
+                )
+            self._seats[seat] = principal
+            principal.add(seat)
+            if self._warden is None:
+                self._warden = Warden(self._look)
+            warden = self._warden
+        if isinstance(seat, ProcessSeat):
+            worker = seat
+            warden.call(lambda: self._employ(worker, warden))
+        else:
+            seat.start()
+            warden.call(_nothing)
+        return True
+
+    def _employ(self, seat: ProcessSeat, warden: Warden) -> None:
+        """Start a worker; on the warden's thread."""
+        try:
+            with FORK_LOCK:
+                seat.start()
+        except OSError as error:
+            _log.error("cannot start a worker process: %s", error)
+            seat.failed(f"the server cannot start a worker process: {error.strerror or error}")
+        else:
+            warden.watch(seat.pidfd, seat.reap)
+
+    def _ended(self, seat: Seat) -> None:
+        with self._lock:
+            principal = self._seats.pop(seat, None)
+            if principal is not None:
+                principal.remove(seat)
+                self._requests_ended += seat.board.requests
+
+    # Now and then ----
+
+    def _look(self) -> bool:
+        """What time brings; whether there is a session to come back for."""
+        seats = self.seats()
+        limit = self.quotas.wall_time_s
+        for seat in seats:
+            seat.say_busy(self.quotas.busy_s)
+            if limit is not None and time.monotonic() - seat.started > limit:
+                seat.kill(f"its wall time of {limit:g} s is over (wall_time_s)")
+        self._measure(self.requests)
+        return bool(seats)
+
+    def _measure(self, requests: int) -> None:
+        since, before = self._counted
+        now = time.monotonic()
+        if now - since >= 1.0:
+            self._rate = (requests - before) / (now - since)
+            self._counted = now, requests
+
+    # What is asked about it ----
+
+    def seats(self) -> dict[Seat, Principal]:
+        """The sessions that are open, and whose they are."""
+        with self._lock:
+            return dict(self._seats)
+
+    def principals(self) -> list[Principal]:
+        """All who have a ceiling here, and those who have a session."""
+        with self._lock:
+            return list(dict.fromkeys([*self._principals.values(), *self._seats.values()]))
+
+    @property
+    def requests(self) -> int:
+        """Requests of all sessions so far."""
+        with self._lock:
+            return self._requests_ended + sum(seat.board.requests for seat in self._seats)
+
+    @property
+    def rate(self) -> float:
+        """Requests per second, lately."""
+        return self._rate if self._seats else 0.0
+
+    # The end ----
+
+    def close(self, patience: float = 5.0, why: str = SHUTDOWN) -> None:
+        """End all sessions: running operations are waited for, and clients told. Idempotent.
+
+        Args:
+            patience: seconds until sessions are ended by force.
+            why: what clients are told.
+        """
+        with self._lock:
+            self._closed = True
+            seats = list(self._seats)
+            warden = self._warden
+        if warden is None:
+            return
+        for seat in seats:
+            seat.end(why)
+        deadline = time.monotonic() + patience
+        late = [seat for seat in seats if not seat.wait(deadline - time.monotonic())]
+        for seat in late:
+            seat.kill(why)
+        for seat in late:
+            if isinstance(seat, ProcessSeat):
+                seat.wait(60.0)
+        warden.stop()
+        self._warden = None
+
+    def let_go_in_child(self) -> None:
+        """A forked child has no part in the sessions."""
+        self._closed = True
+        self._lock = threading.Lock()
+        for seat in self._seats:
+            seat.let_go_in_child()
+        self._seats.clear()
+        if self._warden is not None:
+            self._warden.let_go_in_child()
+            self._warden = None
+
+
+def _nothing() -> None:
+    """Wakes the warden, so that it looks."""

@@ -1,0 +1,236 @@
+"""One client: its arrays, its budgets, its random state, and the loop that serves it.
+
+A session works on one thread (or in one process) of its own and blocks there, on its own socket, so
+that it delays nobody else. It ends when the socket closes, and everything it owned is freed with
+it. When it ends for another reason, the client is told which: ``{"bye": text}`` is the last message
+then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgpack
+
+from shm_echo.errors import ProtocolError
+from shm_echo.mechestim.budget.current import bound
+from shm_echo.mechestim.service import failures, warned
+from shm_echo.mechestim.service.board import Board
+from shm_echo.mechestim.service.budgets import Budgets
+from shm_echo.mechestim.service.ceiling import Ceiling, Purse
+from shm_echo.mechestim.service.gate import Turn
+from shm_echo.mechestim.service.limits import Quotas
+from shm_echo.mechestim.service.objects import Objects
+from shm_echo.mechestim.service.operations import Operations
+from shm_echo.mechestim.service.stream import Lock, SessionEnded, Stream
+from shm_echo.mechestim.service.values import Values
+
+__all__ = ["BUSY", "Place", "Session", "farewell"]
+
+_log = logging.getLogger("shm_echo.mechestim")
+
+BUSY: bytes = msgpack.packb({"busy": True})
+_DEEPEST = 32  # callbacks inside of callbacks
+_LONGEST_FAREWELL = 500
+
+
+def farewell(why: str) -> bytes:
+    """The last message of a session that ends before its client does."""
+    payload: bytes = msgpack.packb({"bye": why[:_LONGEST_FAREWELL]})
+    return payload
+
+
+class CallbackFailed(Exception):
+    """A client's function raised; the client knows what, and raises it itself."""
+
+
+@dataclass
+class Place:
+    """What a session is given by the thread or process that runs it.
+
+    Attributes:
+        ceiling: what its principal may spend.
+        board: where it shows what it does.
+        lock: of the writing side of its socket.
+        turn: its place at the gate.
+        weights: what prices are multiplied by when they are taken from the ceiling.
+    """
+
+    ceiling: Ceiling
+    board: Board = field(default_factory=Board)
+    lock: Lock = field(default_factory=threading.Lock)
+    turn: Turn = field(default_factory=Turn)
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+
+class Session:
+    """Serves one client on a connected socket until it ends.
+
+    Args:
+        sock: the connection, in blocking mode; the session closes it.
+        quotas: what the client may use.
+        place: what the session works with.
+    """
+
+    def __init__(self, sock: socket.socket, quotas: Quotas, place: Place) -> None:
+        self._sock = sock
+        self._board = place.board
+        self._turn = place.turn
+        self._purse = Purse(place.ceiling, place.board, place.weights, place.turn)
+        self._stream = Stream(sock, quotas.max_frame, quotas.stall_s, place.board, place.lock)
+        self._depth = 0
+        self._calls = 0
+        self._ending: str | None = None
+        self.objects = Objects(quotas)
+        self.budgets = Budgets(quotas, self._purse)
+        self._values = Values(self.objects, self._callback)
+        self._operations = Operations(self.objects, self.budgets, quotas, place.turn)
+
+    # The loop
+
+    def run(self) -> None:
+        """Serve until the client is gone. Raises nothing; the socket is closed afterwards."""
+        try:
+            while True:
+                request = self._receive()
+                if self._ending is not None:
+                    raise SessionEnded(self._ending)
+                self._serve(request)
+        except SessionEnded as error:
+            self._part(self._ending or str(error), error.tell or self._ending is not None)
+        except ProtocolError as error:
+            self._part(str(error), True)
+        except OSError as error:
+            self._part(f"it has lost its client: {error}", False)
+        except Exception:
+            _log.exception("internal error in a mechestim session")
+            self._part("the server failed; its log says why", True)
+        finally:
+            self._turn.end()
+            self._board.idle()
+            self._operations.arena.close()
+            self.objects.clear()
+            self.budgets.close()
+            self._board.note(0, 0, 0)
+            self._sock.close()
+
+    def _part(self, why: str, tell: bool) -> None:
+        """The last words."""
+        _log.debug("a mechestim session has ended: %s", why)
+        if tell:
+            with contextlib.suppress(OSError, SessionEnded):
+                self._stream.send(farewell(why))
+
+    def end(self, why: str) -> None:
+        """Have the session end: at once if it waits, else after the operation that runs.
+
+        Idempotent; any thread and any signal handler may call it.
+        """
+        if self._ending is None:
+            self._ending = why
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RD)
+
+    # Requests
+
+    def _serve(self, request: dict[str, Any]) -> None:
+        """Answer one request, or pass over a word that asks for nothing."""
+        number = request.get("id")
+        if type(number) is not int:
+            if "cancel" in request:  # for an operation that has been answered by now
+                return
+            raise ProtocolError("a message has no id")
+        problem = self._values.problem
+        caught = warned.start()
+        self._board.begin()
+        try:
+            freed = request.get("f")
+            if type(freed) is list:
+                self.objects.free(freed)
+            forgotten = request.get("fb")
+            if type(forgotten) is list:
+                self.budgets.forget_all(forgotten)
+            if problem is not None:
+                raise problem
+            reply = {"id": number, "r": self._perform(request)}
+            payload = self._packed(reply, caught)
+        except (SessionEnded, ConnectionError):
+            raise
+        except BaseException as error:
+            payload = self._packed({"id": number, "e": failures.described(error)}, caught)
+        finally:
+            self._purse.settle()
+            self._board.idle()
+            warned.stop()
+        self._board.note(len(self.objects), self.objects.bytes, len(self.budgets))
+        self._stream.send(payload, self._operations.take_fds())
+
+    def _packed(self, reply: dict[str, Any], caught: list[Any]) -> bytes:
+        if caught:
+            reply["w"] = [failures.described(warning) for warning in caught]
+        return self._values.pack(reply)
+
+    def _perform(self, request: dict[str, Any]) -> Any:
+        name, args, kwargs = request.get("op"), request.get("a", []), request.get("k", {})
+        if type(name) is not str or type(args) is not list or type(kwargs) is not dict:
+            raise ProtocolError("a request needs an op (text), a (a list) and k (a map)")
+        frame = self.budgets.frame(request.get("b", 0), request.get("n"))
+        self._turn.begin()
+        try:
+            with bound(frame):
+                return self._operations.perform(name, args, kwargs, self._values.long_numbers)
+        finally:
+            self._turn.end()
+
+    # Callbacks
+
+    def _callback(self, number: int) -> Callable[..., Any]:
+        """The function that stands for one of the client's: calls it over there."""
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return self._call_client(number, args, kwargs)
+
+        call.__name__ = "callback"
+        return call
+
+    def _call_client(self, number: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Have the client call its function; serve what that asks for in the meantime."""
+        if self._depth >= _DEEPEST:
+            raise RecursionError(f"callbacks nest more than {_DEEPEST} deep")
+        self._depth += 1
+        self._calls += 1
+        call = self._calls
+        self._turn.end()
+        self._board.idle()  # the time is the client's
+        try:
+            payload = self._values.pack({"call": call, "fn": number, "a": list(args), "k": kwargs})
+            self._stream.send(payload)
+            while True:
+                message = self._receive()
+                if self._ending is not None:
+                    raise SessionEnded(self._ending)
+                if message.get("ret") == call:
+                    problem = self._values.problem
+                    if problem is not None:
+                        raise problem
+                    if "e" in message:
+                        raise CallbackFailed
+                    return message.get("r")
+                self._serve(message)
+        finally:
+            self._depth -= 1
+            self._board.resume()
+            self._turn.begin()
+
+    def _receive(self) -> dict[str, Any]:
+        """The next message."""
+        message = self._values.unpack(self._stream.receive())
+        if type(message) is not dict:
+            raise ProtocolError("a message is malformed: it is not a map")
+        return message

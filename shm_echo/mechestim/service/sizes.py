@@ -1,0 +1,192 @@
+"""What a request needs in memory, told before it runs.
+
+Operations have size rules in the registry. Methods and operators borrow those of the operation that
+they spell; what has none there (indexing, ``tolist``, copies of arrays that only look large) has
+its rule here. Each rule has the signature of the method and gives an upper bound in bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from shm_echo.mechestim.costs.indexing import target_shape
+from shm_echo.mechestim.local import methods
+from shm_echo.mechestim.local.array import plain
+from shm_echo.mechestim.registry import OPS
+from shm_echo.mechestim.service import catalogue
+
+__all__ = ["needed"]
+
+Rule = Callable[..., int]
+
+_PYTHON_NUMBER = 40  # bytes: a number and the pointer to it
+_CHARACTERS = 64  # bytes: of one number as text
+_OPERATORS = {
+    "add": "add",
+    "sub": "subtract",
+    "mul": "multiply",
+    "truediv": "divide",
+    "floordiv": "floor_divide",
+    "mod": "remainder",
+    "pow": "power",
+    "matmul": "matmul",
+    "lshift": "left_shift",
+    "rshift": "right_shift",
+    "and": "bitwise_and",
+    "or": "bitwise_or",
+    "xor": "bitwise_xor",
+    "divmod": "divmod",
+    "lt": "less",
+    "le": "less_equal",
+    "gt": "greater",
+    "ge": "greater_equal",
+    "eq": "equal",
+    "ne": "not_equal",
+    "neg": "negative",
+    "pos": "positive",
+    "abs": "absolute",
+    "invert": "invert",
+}
+
+
+def _copy(self: Any, *args: Any, **kwargs: Any) -> int:
+    return int(self.nbytes)
+
+
+def _copy_unless_view(self: Any, *args: Any, **kwargs: Any) -> int:
+    return 0 if self.flags.c_contiguous else int(self.nbytes)
+
+
+def _astype(self: Any, dtype: Any, *args: Any, **kwargs: Any) -> int:
+    return int(self.size) * int(np.dtype(dtype).itemsize)
+
+
+def _tolist(self: Any) -> int:
+    return int(self.size) * _PYTHON_NUMBER
+
+
+def _contains(self: Any, value: Any) -> int:
+    return int(self.size)
+
+
+def _resize(self: Any, *new_shape: Any, refcheck: bool = True) -> int:
+    shape = new_shape[0] if len(new_shape) == 1 else new_shape
+    lengths = shape if isinstance(shape, (tuple, list)) else (shape,)
+    return int(math.prod(int(n) for n in lengths)) * int(self.itemsize)
+
+
+def _getitem(self: Any, key: Any) -> int:
+    parts = key if isinstance(key, tuple) else (key,)
+    if all(part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in parts):
+        return 0  # a view
+    return math.prod(target_shape(self.shape, key)) * int(self.itemsize)
+
+
+def _text(self: Any, *args: Any) -> int:
+    options = np.get_printoptions()
+    shown = (
+        self.size if self.size <= options["threshold"] else (2 * options["edgeitems"]) ** self.ndim
+    )
+    return int(min(self.size, shown)) * _CHARACTERS
+
+
+def _flat_get(array: Any, key: Any) -> int:
+    return 0 if isinstance(key, int) else int(array.nbytes) + int(getattr(key, "nbytes", 0))
+
+
+def _grid(name: Any, key: Any) -> int:
+    """``mgrid[key]``: every axis in full for each of them."""
+    parts = key if isinstance(key, tuple) else (key,)
+    lengths = [_steps(part) for part in parts if isinstance(part, slice)]
+    if name in ("mgrid", "ogrid"):
+        size = math.prod(lengths) if name == "mgrid" else max(lengths, default=0)
+        return int(3 * 16 * len(lengths) * size)
+    arrays = sum(int(getattr(part, "nbytes", 16)) for part in parts if not isinstance(part, slice))
+    return 2 * (arrays + 16 * sum(lengths))
+
+
+def _steps(part: slice) -> int:
+    start: Any = 0 if part.start is None else part.start
+    step: Any = 1 if part.step is None else part.step
+    if isinstance(step, complex):
+        return int(abs(step))
+    length: int = max(0, math.ceil((part.stop - start) / step))
+    return length
+
+
+def _compress(self: Any, condition: Any, axis: Any = None, out: Any = None) -> int:
+    rule = OPS["compress"].result_bytes
+    return rule(condition, self, axis, out) if rule else 0
+
+
+_METHODS: dict[str, Rule] = {
+    "__contains__": _contains,
+    "__getitem__": _getitem,
+    "__repr__": _text,
+    "__round__": _copy,
+    "__str__": _text,
+    "astype": _astype,
+    "byteswap": _copy,
+    "compress": _compress,
+    "copy": _copy,
+    "flat.get": _flat_get,
+    "flatten": _copy,
+    "imag.get": _copy,
+    "ravel": _copy_unless_view,
+    "reshape": _copy_unless_view,
+    "resize": _resize,
+    "tobytes": _copy,
+    "tolist": _tolist,
+}
+
+# Instead of what the registry says: here it can be seen whether a copy will be made.
+_OWN: dict[str, Rule] = {
+    "as_symmetric": _copy,
+    "ravel": _copy_unless_view,
+    "reshape": _copy_unless_view,
+    "session.grid": _grid,
+    **{f"ndarray.{name}": rule for name, rule in _METHODS.items()},
+}
+
+
+def _borrowed() -> dict[str, str]:
+    """Whose rules hold for a method or an operator."""
+    found = {
+        f"ndarray.{name}": name
+        for name in (*methods.COUNTED, *methods.REDUCTIONS, *catalogue.FREE_METHODS)
+        if name in OPS
+    }
+    for word, name in _OPERATORS.items():
+        found[f"ndarray.__{word}__"] = found[f"ndarray.__r{word}__"] = name
+    return found
+
+
+_BORROWED = _borrowed()
+_WITH_AN_OWNER = ("random.Generator.", "random.RandomState.")
+
+
+def needed(name: str, args: list[Any], kwargs: dict[str, Any]) -> tuple[int, int]:
+    """Bytes of the result, and bytes beside it, that the request takes at the most.
+
+    Arguments that make no sense need nothing: NumPy refuses them before it takes memory.
+    """
+    # Rules may look at values (how long bincount's result is): uncounted, on plain arrays.
+    args, kwargs = plain(args), {key: plain(value) for key, value in kwargs.items()}
+    try:
+        own = _OWN.get(name)
+        if own is not None:
+            return own(*args, **kwargs), 0
+        op = OPS.get(_BORROWED.get(name, name))
+        if op is None:
+            return 0, 0
+        if name.startswith(_WITH_AN_OWNER):
+            args = args[1:]  # the generator; the rules know what follows
+        result = op.result_bytes(*args, **kwargs) if op.result_bytes else 0
+        scratch = op.scratch_bytes(*args, **kwargs) if op.scratch_bytes else 0
+    except Exception:
+        return 0, 0
+    return result, scratch

@@ -1,0 +1,177 @@
+"""The frames of one session on its socket, with a deadline for everything that has begun.
+
+Waiting for the next request may last for ever; a frame that has begun to come, or to go, may not. A
+client that sends a byte now and then gains nothing by it: the time is that of the whole frame. Long
+frames have more of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import struct
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from shm_echo.errors import ProtocolError
+from shm_echo.mechestim.service.board import Board
+
+__all__ = ["SessionEnded", "Stream", "interject"]
+
+_HEADER = struct.Struct("<I")
+_READ = 1 << 18
+_SLOWEST = 1 << 20  # bytes per second of a long frame
+
+
+class SessionEnded(Exception):
+    """The session is over.
+
+    Args:
+        why: for the log.
+        tell: the client can be told so.
+    """
+
+    def __init__(self, why: str, tell: bool = True) -> None:
+        super().__init__(why)
+        self.tell = tell
+
+
+class Lock(Protocol):
+    """Of the writing side: a frame goes out in one piece."""
+
+    def acquire(self, blocking: bool = True) -> bool:
+        """Take it; whether it was there to be taken."""
+
+    def release(self) -> None:
+        """Give it back."""
+
+
+class Stream:
+    """Whole messages over a connected socket, which must be in blocking mode.
+
+    Args:
+        sock: the connection; stays the caller's.
+        max_frame: the longest payload that is accepted.
+        stall_s: seconds for a frame, and one more for each MiB of it.
+        board: shows whether a message has been sent in part.
+        lock: held while a message goes out.
+    """
+
+    def __init__(
+        self, sock: socket.socket, max_frame: int, stall_s: float, board: Board, lock: Lock
+    ) -> None:
+        self._sock = sock
+        self._max_frame = max_frame
+        self._stall_s = stall_s
+        self._board = board
+        self._lock = lock
+        self._buffer = bytearray()
+
+    def receive(self) -> bytes:
+        """The next payload.
+
+        Raises:
+            SessionEnded: the client has gone, or stalls.
+            ProtocolError: it announces a frame that is empty or too long.
+        """
+        buffer = self._buffer
+        if not buffer:
+            self._read(self._sock.recv(_READ))
+        deadline = time.monotonic() + self._stall_s
+        while len(buffer) < 4:
+            self._wait_and_read(deadline)
+        (length,) = _HEADER.unpack_from(buffer)
+        if not 0 < length <= self._max_frame:
+            raise ProtocolError(
+                f"a frame of {length:,} bytes was announced (allowed: 1 to {self._max_frame:,})"
+            )
+        if len(buffer) < 4 + length:
+            deadline += length / _SLOWEST
+            while len(buffer) < 4 + length:
+                self._wait_and_read(deadline)
+        payload = bytes(memoryview(buffer)[4 : 4 + length])
+        del buffer[: 4 + length]
+        return payload
+
+    def _wait_and_read(self, deadline: float) -> None:
+        if not _ready(self._sock, select.POLLIN, deadline):
+            raise SessionEnded(f"a message stayed incomplete for {self._stall_s:g} s or more")
+        with contextlib.suppress(BlockingIOError):
+            self._read(self._sock.recv(_READ, socket.MSG_DONTWAIT))
+
+    def _read(self, data: bytes) -> None:
+        if not data:
+            raise SessionEnded("the client closed the connection", tell=False)
+        self._buffer += data
+
+    def send(self, payload: bytes, fds: Sequence[int] = ()) -> None:
+        """Send one payload, and descriptors with its first byte.
+
+        Raises:
+            SessionEnded: the client does not take it.
+            OSError: it has gone.
+        """
+        data = memoryview(_HEADER.pack(len(payload)) + payload)
+        self._lock.acquire()
+        try:
+            self._board.writing = True
+            if fds:
+                self._wait_for_room(time.monotonic() + self._stall_s)
+            data = data[_sent(self._sock, data, fds) :]
+            if data:
+                self._send_rest(data)
+            self._board.writing = False
+        finally:
+            self._lock.release()
+
+    def _send_rest(self, data: memoryview) -> None:
+        deadline = time.monotonic() + self._stall_s + len(data) / _SLOWEST
+        while data:
+            self._wait_for_room(deadline)
+            data = data[_sent(self._sock, data) :]
+
+    def _wait_for_room(self, deadline: float) -> None:
+        if not _ready(self._sock, select.POLLOUT, deadline):
+            raise SessionEnded(
+                f"the client has taken no answer for {self._stall_s:g} s or more", tell=False
+            )
+
+
+def _sent(sock: socket.socket, data: memoryview, fds: Sequence[int] = ()) -> int:
+    try:
+        if fds:  # so short a message is taken as a whole or not at all
+            return socket.send_fds(sock, [data], list(fds), socket.MSG_NOSIGNAL)
+        return sock.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+    except BlockingIOError:
+        return 0
+
+
+def _ready(sock: socket.socket, event: int, deadline: float) -> bool:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        return False
+    poll = select.poll()
+    poll.register(sock, event)
+    return bool(poll.poll(left * 1000))
+
+
+def interject(sock: socket.socket, payload: bytes, board: Board, lock: Lock) -> bool:
+    """Send a short payload from outside of the session, between two messages of it.
+
+    Never waits. Returns whether it was sent: not while the session is writing itself, and not to a
+    client that takes nothing.
+    """
+    if not lock.acquire(blocking=False):
+        return False
+    try:
+        if board.writing:  # its writer has died in the middle of a message
+            return False
+        # So short a message is taken as a whole or not at all.
+        data = _HEADER.pack(len(payload)) + payload
+        return sock.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL) == len(data)
+    except OSError:
+        return False
+    finally:
+        lock.release()

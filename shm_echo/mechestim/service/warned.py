@@ -1,0 +1,50 @@
+"""Warnings of a session's operations, caught for its client.
+
+``warnings.catch_warnings`` changes the whole process and cannot be used by several threads at once.
+So the process's ``showwarning`` is replaced, once, by one that hands a warning to the session of
+the thread that it arose in; filters let everything through, as the client has filters of its own.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from typing import Any
+
+_local = threading.local()
+_lock = threading.Lock()
+_installed = False
+
+
+def install() -> None:
+    """Route the warnings of session threads to their sessions; other threads are as before."""
+    global _installed
+    with _lock:
+        if _installed:
+            return
+        _installed = True
+        before = warnings.showwarning
+
+        def show(
+            message: Any, category: Any, filename: str, lineno: int, *rest: Any, **more: Any
+        ) -> None:
+            caught = getattr(_local, "caught", None)
+            if caught is None:
+                before(message, category, filename, lineno, *rest, **more)
+            else:
+                caught.append(message if isinstance(message, Warning) else category(message))
+
+        warnings.showwarning = show
+        warnings.filterwarnings("always", module=r"(shm_echo|numpy)(\.|$)")
+
+
+def start() -> list[Any]:
+    """Collect the warnings of this thread from now on; the list that they go to."""
+    caught: list[Any] = []
+    _local.caught = caught
+    return caught
+
+
+def stop() -> None:
+    """Collect no more."""
+    _local.caught = None

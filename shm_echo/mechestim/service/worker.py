@@ -1,0 +1,82 @@
+"""A session in a process of its own: what the interpreter that a ``ProcessSeat`` starts runs.
+
+The process has the connection, a board and the page of the ceiling, and nothing else of the server.
+Its memory is limited, and it ends with the server, whatever that dies of.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import logging
+import os
+import resource
+import signal
+import socket
+from typing import Any
+
+from shm_echo.mechestim.budget.settings import settings
+from shm_echo.mechestim.local import namespace
+from shm_echo.mechestim.service import warned
+from shm_echo.mechestim.service.board import Board, FileLock
+from shm_echo.mechestim.service.ceiling import Ceiling
+from shm_echo.mechestim.service.greeting import greeted
+from shm_echo.mechestim.service.limits import Quotas
+from shm_echo.mechestim.service.session import Place, Session
+
+__all__ = ["main"]
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(text: str) -> None:
+    """Serve one client; returns when it has gone.
+
+    Args:
+        text: the configuration, as JSON.
+    """
+    config: dict[str, Any] = json.loads(text)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_with(config["parent"])
+    logging.basicConfig(format="mechestim worker %(process)d: %(message)s")
+    quotas = Quotas(**config["quotas"])
+    assert namespace is not None  # imported before memory is limited
+    _limit_memory(quotas)
+    if config["weights"]:
+        settings.change({"weights": config["weights"]})
+    warned.install()
+    sock = socket.socket(fileno=config["sock"])
+    sock.setblocking(True)
+    board, lock = Board(config["board"]), FileLock(config["board"])
+    ceiling = Ceiling(config["limit"], config["ceiling"])
+    session = Session(sock, quotas, Place(ceiling, board, lock, weights=config["weights"]))
+    signal.signal(signal.SIGTERM, lambda *_: session.end("the server is shutting down"))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # the server may wait for it
+    if config["greet"] and not greeted(sock, quotas):
+        sock.close()
+    else:
+        session.run()
+
+
+def _end_with(parent: int) -> None:
+    """Have the kernel kill this process when its server ends."""
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _limit_memory(quotas: Quotas) -> None:
+    """Allow what the interpreter has taken so far, and the session's share."""
+    allowed = quotas.memory
+    if allowed is None:
+        allowed = quotas.max_bytes + quotas.max_call_bytes
+    with open("/proc/self/statm") as file:
+        taken = int(file.read().split()[0]) * resource.getpagesize()
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = taken + allowed
+    if hard != resource.RLIM_INFINITY:
+        limit = min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

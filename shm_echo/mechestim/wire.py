@@ -1,0 +1,218 @@
+"""How values travel between a mechestim client and its server: msgpack with a few extension types.
+
+Both ends use this file, so it imports no NumPy. What is special to one end (arrays there, handles
+here) is given as hooks. Everything a value can be is listed in ``EXT``; nothing else is ever built
+from bytes, so no message can name a class, a module or an attribute.
+
+Messages are msgpack maps in frames of :mod:`shm_echo.control.frames`. Small frames are decoded in
+one
+step: their size bounds what they can announce. Larger ones are walked first (see
+``control.codec``).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import msgpack
+
+from shm_echo.control.codec import Limits, scan
+from shm_echo.errors import ProtocolError
+
+# Extension codes. The numbers are the protocol; never reuse one.
+HANDLE = 1  # uint64: an object that the server keeps
+ARRAY = 2  # server to client: [handle, dtype, shape, symmetric axes or None, is a scalar]
+COMPLEX = 3  # two float64
+BIGINT = 4  # two's complement, little-endian
+SLICE = 5  # [start, stop, step]
+ELLIPSIS = 6
+TUPLE = 7  # a msgpack array
+DTYPE = 8  # text: a dtype's str, or its field list as a msgpack array
+NDARRAY = 9  # [dtype, shape, bytes]: an array that is sent whole
+CALLBACK = 10  # uint64: a function that the client keeps
+RECORD = 11  # [name, fields, values]: a named tuple, such as SVDResult
+SCALAR_TYPE = 12  # text: a dtype given as a class, such as mechestim.float32
+ARENA = 13  # [dtype, shape, offset, length]: an array that lies in the arena
+OBJECT = 14  # [handle, class]: a random generator and the like
+SCALAR = 15  # [dtype, value]: a 0-d result; it needs no place on the server
+FROZENSET = 16  # a msgpack array
+
+_LARGE = 1 << 16
+SMALL = 4096  # bytes: a frame of this size can announce no more than msgpack's own stack holds
+
+_COMPLEX = struct.Struct("<dd")
+_U64 = struct.Struct("<Q")
+_LIMITS = Limits(
+    max_depth=64, max_nodes=1 << 22, max_array=1 << 22, max_bin=1 << 30, max_ext=1 << 30
+)
+_ALL_CODES = dict.fromkeys(range(1, 17))
+
+Hook = Callable[[Any], "msgpack.ExtType | None"]
+
+
+class NotSendableError(TypeError):
+    """A value has no form in a message."""
+
+
+class Wire:
+    """Packs and unpacks the messages of one end.
+
+    Args:
+        pack: for values that this file does not know: an ``ExtType``, or None for no form.
+        unpack: what to make of the extension codes that this end alone knows how to read.
+        limits: what one message may hold.
+    """
+
+    def __init__(
+        self, pack: Hook, unpack: dict[int, Callable[[bytes], Any]], limits: Limits = _LIMITS
+    ) -> None:
+        self._pack_own = pack
+        self._limits = limits
+        self._unpackers: dict[int, Callable[[bytes], Any]] = {
+            COMPLEX: lambda data: complex(*_COMPLEX.unpack(data)),
+            BIGINT: lambda data: int.from_bytes(data, "little", signed=True),
+            SLICE: self._unpack_slice,
+            ELLIPSIS: lambda _: Ellipsis,
+            TUPLE: self._unpack_tuple,
+            FROZENSET: lambda data: frozenset(self._unpack_tuple(data)),
+            **unpack,
+        }
+        self._packers = [self._fresh()]  # one for each level: a Packer is not re-entrant
+        self._level = 0
+
+    def pack(self, value: Any) -> bytes:
+        """The bytes of a value.
+
+        Raises:
+            NotSendableError: Something in it has no form.
+        """
+        self._level = 0
+        try:
+            packed: bytes = self._packers[0].pack(value)
+        except OverflowError:
+            # msgpack asks `default` for its own integers only by this error.
+            packed = self._fresh().pack(_without_bigints(value))
+        except (ValueError, RecursionError):
+            self._packers = [self._fresh()]
+            raise NotSendableError("a value is too large or nested too deeply to be sent") from None
+        except BaseException:
+            self._packers = [self._fresh()]
+            raise
+        if len(packed) > _LARGE:  # a Packer keeps the memory that it once needed
+            self._packers = [self._fresh()]
+        return packed
+
+    def unpack(self, data: bytes | memoryview) -> Any:
+        """The value that the bytes hold.
+
+        Raises:
+            ProtocolError: They are not one value within the limits.
+        """
+        try:
+            if len(data) > SMALL:
+                scan(bytes(data), self._limits, _ALL_CODES)
+            # Its own limits are what `data` is long.
+            return msgpack.unpackb(data, ext_hook=self._ext)
+        except (ValueError, TypeError, KeyError, msgpack.UnpackException, struct.error) as error:
+            if isinstance(error, ProtocolError):
+                raise
+            raise ProtocolError("a message is malformed: its bytes are no valid message") from None
+        except RecursionError:
+            raise ProtocolError("a message is malformed: it is nested too deeply") from None
+
+    def _fresh(self) -> Any:
+        return msgpack.Packer(default=self._default, strict_types=True)
+
+    def _ext(self, code: int, data: bytes) -> Any:
+        return self._unpackers[code](data)
+
+    def _unpack_slice(self, data: bytes) -> slice:
+        start, stop, step = self.unpack(data)
+        return slice(start, stop, step)
+
+    def _unpack_tuple(self, data: bytes) -> tuple[Any, ...]:
+        items = self.unpack(data)
+        if type(items) is not list:
+            raise ValueError
+        return tuple(items)
+
+    def _default(self, value: Any) -> Any:
+        kind = type(value)
+        if kind is tuple:
+            return msgpack.ExtType(TUPLE, self.pack_nested(list(value)))
+        if kind is slice:
+            return msgpack.ExtType(SLICE, self.pack_nested([value.start, value.stop, value.step]))
+        if kind is frozenset:
+            return msgpack.ExtType(FROZENSET, self.pack_nested(sorted(value)))
+        if value is Ellipsis:
+            return msgpack.ExtType(ELLIPSIS, b"")
+        own = self._pack_own(value)
+        if own is not None:
+            return own
+        if isinstance(value, bool):
+            return bool(value)
+        if isinstance(value, int):
+            return bigint(int(value))
+        if isinstance(value, float):
+            return float(value)
+        if isinstance(value, complex):
+            return msgpack.ExtType(COMPLEX, _COMPLEX.pack(value.real, value.imag))
+        if isinstance(value, str):
+            return str.__str__(value)
+        if isinstance(value, (bytearray, memoryview)):
+            return bytes(value)
+        if isinstance(value, (list, range)):
+            return list(value)
+        if isinstance(value, tuple):
+            return msgpack.ExtType(TUPLE, self.pack_nested(list(value)))
+        if isinstance(value, dict):
+            return dict(value)
+        raise NotSendableError(f"{kind.__name__} objects cannot be sent to the server")
+
+    def pack_nested(self, value: Any) -> bytes:
+        """The bytes of a value that stands inside of an extension, for the hooks."""
+        self._level = level = self._level + 1
+        if level == len(self._packers):
+            self._packers.append(self._fresh())
+        try:
+            packed: bytes = self._packers[level].pack(value)
+        except OverflowError:
+            self._packers[level] = self._fresh()
+            packed = self._fresh().pack(_without_bigints(value))
+        self._level = level - 1
+        return packed
+
+
+def bigint(value: int) -> msgpack.ExtType:
+    """An integer of more than 64 bits."""
+    return msgpack.ExtType(
+        BIGINT, value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
+    )
+
+
+def _without_bigints(value: Any) -> Any:
+    if type(value) is int and not -(2**63) <= value < 2**64:
+        return bigint(value)
+    if type(value) is list:
+        return [_without_bigints(item) for item in value]
+    if type(value) is dict:
+        return {key: _without_bigints(item) for key, item in value.items()}
+    return value
+
+
+def handle_ext(number: int) -> msgpack.ExtType:
+    """A reference to an object of the server."""
+    return msgpack.ExtType(HANDLE, _U64.pack(number))
+
+
+def callback_ext(number: int) -> msgpack.ExtType:
+    """A reference to a function of the client."""
+    return msgpack.ExtType(CALLBACK, _U64.pack(number))
+
+
+def number_of(data: bytes) -> int:
+    """The number in a HANDLE or CALLBACK."""
+    (number,) = _U64.unpack(data)
+    return int(number)

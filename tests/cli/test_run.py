@@ -1,0 +1,192 @@
+"""``shm-echo run``: a program under a budget that it cannot lift, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tests.support.metering import ROOT
+
+COMMAND = [sys.executable, "-m", "shm_echo.cli.main", "run"]
+
+
+def program(folder: Path, text: str) -> str:
+    path = folder / "program.py"
+    path.write_text(textwrap.dedent(text))
+    return str(path)
+
+
+def run(*args: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [*COMMAND, *args], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100
+    )
+
+
+SEED = """
+    import mechestim as me, sys
+    assert me.backend == "remote" and "numpy" not in sys.modules
+    with me.BudgetContext(flop_budget=10**6, quiet=True) as budget:
+        x = me.ones((256,))
+        W = me.ones((256, 256))
+        h = me.einsum('ij,j->i', W, x)
+        print(h.sum(), budget.flops_used, sys.argv[1:])
+    sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize("isolation", ["threads", "process"])
+def test_the_program_is_a_client_and_its_books_are_printed_at_the_end(
+    tmp_path: Path, isolation: str
+) -> None:
+    options = ["--flop-budget", "1e6", "--isolation", isolation]
+    done = run(*options, program(tmp_path, SEED), "one", "--two")
+    assert done.returncode == 3, done.stderr
+    assert done.stdout == "65536.0 131328 ['one', '--two']\n"
+    assert done.stderr == textwrap.dedent(
+        """\
+        mechestim FLOP Budget Summary
+        =============================
+          Total budget:       1,000,000
+          Used:                 131,328  (13.1%)
+          Remaining:            868,672  (86.9%)
+
+          By operation:
+            einsum                131,072  ( 99.8%)  [1 call]
+            sum                       256  (  0.2%)  [1 call]
+        """
+    )
+
+
+def test_the_budget_holds_whatever_the_program_opens(tmp_path: Path) -> None:
+    text = """
+        import mechestim as me
+        x = me.ones((1000,))
+        done = 0
+        for _ in range(5):
+            with me.BudgetContext(flop_budget=10**12, flop_multiplier=1e-9, quiet=True):
+                try:
+                    x + x
+                    done += 1
+                except me.BudgetExhaustedError as error:
+                    print(done, error.flops_remaining)
+                    break
+    """
+    done = run("--flop-budget", "2500", program(tmp_path, text))
+    assert (done.returncode, done.stdout) == (0, "2 500\n"), done.stderr
+    assert "(80.0%)" in done.stderr
+
+
+def test_a_program_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    done = run("--flop-budget", "1e6", str(tmp_path / "nothing.py"))
+    assert done.returncode == 2
+    assert done.stderr == f"shm-echo run: there is no program {tmp_path}/nothing.py\n"
+
+
+def test_a_budget_must_be_given(tmp_path: Path) -> None:
+    done = run(program(tmp_path, SEED))
+    assert done.returncode == 2
+    assert "--flop-budget" in done.stderr
+
+
+def test_a_program_that_fails_says_why_itself(tmp_path: Path) -> None:
+    done = run("--flop-budget", "1e6", program(tmp_path, "raise SystemExit('no way')"))
+    assert done.returncode == 1
+    assert done.stderr.startswith("no way\nmechestim FLOP Budget Summary\n")
+
+
+def test_a_program_that_a_signal_ends_gives_a_status_that_says_so(tmp_path: Path) -> None:
+    text = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    assert run("--flop-budget", "1e6", program(tmp_path, text)).returncode == 128 + 9
+
+
+def test_time_that_is_over_ends_the_session_and_the_program_hears_it(tmp_path: Path) -> None:
+    text = """
+        import mechestim as me
+        x = me.ones((10,))
+        try:
+            while True:
+                x + x
+        except ConnectionError as error:
+            print(error)
+    """
+    done = run("--flop-budget", "1e15", "--wall-time", "1.5", program(tmp_path, text))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("has ended: its wall time of 1.5 s is over (wall_time_s)\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_passed_on_and_the_books_are_printed_all_the_same(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    text = """
+        import signal, sys, mechestim as me
+
+        def ended(number, frame):
+            print("told", number, flush=True)
+            sys.exit(7)
+
+        signal.signal(signal.SIGTERM, ended)
+        signal.signal(signal.SIGINT, ended)
+        me.ones((10,)) + 1
+        print("ready", flush=True)
+        signal.pause()
+    """
+    running = subprocess.Popen(
+        [*COMMAND, "--flop-budget", "1e6", program(tmp_path, text)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stdout is not None
+    assert running.stdout.readline() == "ready\n"
+    running.send_signal(number)
+    out, err = running.communicate(timeout=60)
+    assert (running.returncode, out) == (7, f"told {int(number)}\n")
+    assert "add " in err
+
+
+def test_ctrl_c_at_a_terminal_reaches_the_program_once(tmp_path: Path) -> None:
+    text = """
+        import os, mechestim as me
+        me.ones((10,)) + 1
+        interrupted = 0
+        print("ready", flush=True)
+        import select, time
+        end = time.monotonic() + 60
+        while not interrupted and time.monotonic() < end:
+            try:
+                time.sleep(60)
+            except KeyboardInterrupt:
+                interrupted += 1
+        try:
+            time.sleep(1)
+        except KeyboardInterrupt:
+            interrupted += 1
+        print("interrupted", interrupted, flush=True)
+    """
+    path = program(tmp_path, text)
+    pid, terminal = os.forkpty()
+    if pid == 0:
+        os.chdir(ROOT)
+        os.environ["PYTHONPATH"] = str(ROOT)
+        os.execv(sys.executable, [*COMMAND, "--flop-budget", "1e6", path])
+    said = b""
+    try:
+        while b"ready" not in said:
+            said += os.read(terminal, 1000)
+        os.write(terminal, b"\x03")
+        while b"Remaining" not in said:
+            said += os.read(terminal, 1000)
+    finally:
+        os.close(terminal)
+        _, status = os.waitpid(pid, 0)
+    assert b"interrupted 1\r\n" in said

@@ -1,0 +1,354 @@
+"""``mechestim`` and ``shm_echo.mechestim`` are one: the same modules by either name, in any order.
+
+Each test has an interpreter of its own: what an import does shows in a fresh ``sys.modules``.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.scripts import ROOT, run_script
+
+# All modules, by the part of their names that both names share.
+_MODULES = """
+import importlib, importlib.util, pkgutil, sys
+REAL, ALIAS = "shm_echo.mechestim", "mechestim"
+
+def modules():
+    folder = importlib.util.find_spec(REAL).submodule_search_locations
+    names = [i.name.removeprefix(REAL) for i in pkgutil.walk_packages(folder, REAL + ".")]
+    optional = {".budget.rich_tables": "rich"}
+    return [n for n in names if n not in optional or importlib.util.find_spec(optional[n])]
+"""
+
+
+def run(text: str, *args: str, env: dict[str, str] | None = None) -> str:
+    return run_script(_MODULES + text, *args, env=env)
+
+
+# ---------------------------------------------------------------- one object
+
+
+@pytest.mark.parametrize("order", ["alias first", "real first", "mixed"])
+def test_every_module_is_one_object_whichever_name_is_imported_first(order: str) -> None:
+    seen = run(
+        """
+import random
+order = sys.argv[1]
+pairs = [(ALIAS + n, REAL + n) for n in modules()]
+if order == "mixed":
+    random.Random(7).shuffle(pairs)
+for i, pair in enumerate(pairs):
+    real_first = order == "real first" or (order == "mixed" and i % 2 == 0)
+    for name in reversed(pair) if real_first else pair:
+        importlib.import_module(name)
+for alias, real in [(ALIAS, REAL), *pairs]:
+    module = sys.modules[real]
+    assert sys.modules[alias] is module, alias
+    assert module.__name__ == module.__spec__.name == real, (real, module.__spec__)
+files = [m.__file__ for n, m in sys.modules.items() if n.startswith(REAL)]
+assert len(files) == len(set(files)) == len(pairs) + 1
+print(len(pairs))
+""",
+        order,
+    )
+    assert int(seen) > 20
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import mechestim.errors; found = mechestim.errors",
+        "import mechestim.errors as found",
+        "from mechestim import errors as found",
+        "import mechestim; import shm_echo.mechestim.errors; found = mechestim.errors",
+        "import importlib; found = importlib.import_module('mechestim.errors')",
+        "import importlib; found = importlib.import_module('.errors', 'mechestim')",
+        "found = __import__('mechestim.errors', fromlist=['x'])",
+        "import shm_echo.mechestim.errors; import mechestim.errors as found",
+        "import pkgutil; found = pkgutil.resolve_name('mechestim.errors')",
+    ],
+)
+def test_every_form_of_import_gives_it(statement: str) -> None:
+    run(f"""
+{statement}
+import shm_echo.mechestim.errors as real
+assert found is real
+from mechestim.errors import SymmetryError
+assert SymmetryError is real.SymmetryError
+""")
+
+
+def test_from_import_of_a_module_that_needs_no_numpy_loads_none() -> None:
+    """The package looks names up among the operations, and modules are none of them."""
+    run("""
+for name in {n[1:].partition(".")[0] for n in modules()} - {"budget", "local", "remote", "service"}:
+    exec(f"from mechestim import {name} as found")
+    assert found is sys.modules["shm_echo.mechestim." + name], name
+assert "numpy" not in sys.modules
+""")
+
+
+def test_an_error_that_was_imported_by_one_name_is_caught_by_the_other() -> None:
+    run("""
+from mechestim.errors import NoBudgetContextError
+import shm_echo.mechestim.errors as real
+try:
+    raise real.NoBudgetContextError()
+except NoBudgetContextError as error:
+    assert type(error).__module__ == "shm_echo.mechestim.errors"
+""")
+
+
+def test_importing_deeper_modules_leaves_the_names_of_the_package_alone() -> None:
+    """The function ``budget`` has the name of a sub-package, and importing binds sub-packages."""
+    run("""
+import mechestim
+before = mechestim.budget
+assert callable(before)
+for name in modules():
+    importlib.import_module(ALIAS + name)
+from mechestim.budget import context
+assert mechestim.budget is before is context.budget
+""")
+
+
+def test_threads_that_import_by_both_names_at_once_get_the_same_modules() -> None:
+    run("""
+import threading
+import mechestim
+names = [prefix + n for n in modules() for prefix in (ALIAS, REAL)]
+barrier = threading.Barrier(8)
+found = [{} for _ in range(8)]
+
+def work(i):
+    barrier.wait()
+    for name in names[i * 7:] + names[:i * 7]:
+        found[i][name.removeprefix("shm_echo.")] = importlib.import_module(name)
+
+threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+assert found[0] and all(f == found[0] for f in found)
+for n in modules():
+    assert sys.modules[REAL + n].__spec__.name == REAL + n
+""")
+
+
+# ---------------------------------------------------------------- the import system around it
+
+
+def test_importing_it_loads_no_numpy() -> None:
+    run("import mechestim, mechestim.errors; assert 'numpy' not in sys.modules")
+
+
+def test_looking_for_a_module_does_not_import_it() -> None:
+    run("""
+import mechestim
+spec = importlib.util.find_spec("mechestim.budget.plot")
+assert spec.name == "mechestim.budget.plot" and spec.origin.endswith("plot.py"), spec
+assert not any(name.endswith("budget.plot") for name in sys.modules)
+assert importlib.util.find_spec("mechestim.nope") is None
+""")
+
+
+def test_a_module_that_is_not_there_is_missed_by_the_name_that_was_used() -> None:
+    run("""
+for name in ("mechestim.nope", "mechestim.errors.nope"):
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        assert error.name == name and f"No module named {name!r}" in str(error), error
+    else:
+        raise AssertionError(name)
+""")
+
+
+def test_a_module_that_fails_to_load_fails_by_both_names_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("raise OSError('the disk is gone')\n")
+    run(
+        """
+import mechestim
+mechestim.__path__.append(sys.argv[1])
+for name in ("mechestim.broken", "shm_echo.mechestim.broken", "mechestim.broken"):
+    try:
+        importlib.import_module(name)
+    except OSError as error:
+        assert str(error) == "the disk is gone"
+    else:
+        raise AssertionError(name)
+assert not any(name.endswith("broken") for name in sys.modules)
+""",
+        str(tmp_path),
+    )
+
+
+def test_a_module_that_a_program_made_has_both_names_too() -> None:
+    run("""
+import types, mechestim
+made = sys.modules["shm_echo.mechestim.made"] = types.ModuleType("shm_echo.mechestim.made")
+import mechestim.made
+assert mechestim.made is made and made.__spec__ is None
+""")
+
+
+def test_the_package_that_is_forgotten_and_imported_again_is_the_same() -> None:
+    run("""
+import mechestim
+finders = list(sys.meta_path)
+del sys.modules["mechestim"]
+import mechestim as again
+assert again is mechestim is sys.modules["shm_echo.mechestim"]
+assert sys.meta_path == finders
+""")
+
+
+def test_reloading_by_either_name_keeps_the_module_and_runs_it_again() -> None:
+    run("""
+import mechestim, mechestim.errors
+import shm_echo.mechestim.errors as real
+old = real.MechEstimError
+assert importlib.reload(mechestim.errors) is real
+assert real.MechEstimError is not old
+assert sys.modules["mechestim.errors"] is sys.modules["shm_echo.mechestim.errors"] is real
+assert importlib.reload(mechestim) is mechestim is sys.modules["shm_echo.mechestim"]
+import mechestim.errors as later
+assert later is real and real.__spec__.name == "shm_echo.mechestim.errors"
+""")
+
+
+def test_walking_the_packages_finds_every_module_under_the_alias() -> None:
+    run("""
+import mechestim
+walked = [i.name for i in pkgutil.walk_packages(mechestim.__path__, "mechestim.", onerror=print)]
+assert set(walked) >= {ALIAS + n for n in modules()} and len(walked) == len(set(walked))
+assert importlib.import_module("mechestim.budget") is sys.modules["shm_echo.mechestim.budget"]
+""")
+
+
+def test_the_files_of_the_package_are_resources_of_the_alias() -> None:
+    run("""
+import importlib.resources, mechestim
+assert importlib.resources.files("mechestim").joinpath("errors.py").is_file()
+""")
+
+
+# ---------------------------------------------------------------- running, pickling, reading
+
+
+def test_a_module_can_be_run_by_the_alias() -> None:
+    run("""
+import runpy, mechestim
+found = runpy.run_module("mechestim.budget.plot", run_name="__main__", alter_sys=True)
+assert found["__name__"] == "__main__" and found["__package__"] == "mechestim.budget"
+assert found["__file__"].endswith("shm_echo/mechestim/budget/plot.py")
+assert found["__spec__"].name == "mechestim.budget.plot" and callable(found["save"])
+assert "mechestim.budget.plot" not in sys.modules
+""")
+
+
+def test_python_m_runs_a_module_by_the_alias_and_misses_one_that_is_not_there(
+    tmp_path: Path,
+) -> None:
+    """The module says by itself what it was run as; it is found on the path of the package."""
+    site = tmp_path / "sitecustomize.py"
+    site.write_text(f"import mechestim; mechestim.__path__.append({str(tmp_path)!r})\n")
+    (tmp_path / "tool.py").write_text(
+        "import sys\nfrom mechestim.errors import MechEstimError\n"
+        "print(__name__, __spec__.name, MechEstimError.__module__, sys.argv[1:])\n"
+    )
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    command = [sys.executable, "-X", "dev", "-W", "error", "-m"]
+    done = subprocess.run(
+        [*command, "mechestim.tool", "a"], env=env, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "__main__ mechestim.tool shm_echo.mechestim.errors ['a']\n"
+    done = subprocess.run(
+        [*command, "mechestim.nope"], env=env, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert "No module named mechestim.nope" in done.stderr
+
+
+def test_pickles_carry_the_real_name_and_those_with_the_alias_load_too() -> None:
+    run("""
+import pickle
+import mechestim.errors
+from mechestim.errors import BudgetExhaustedError
+from mechestim.budget.report import banner
+for value in (BudgetExhaustedError, banner):
+    text = pickle.dumps(value, protocol=0)
+    assert b"shm_echo.mechestim" in text and pickle.loads(text) is value
+    by_alias = text.replace(b"shm_echo.mechestim", b"mechestim")
+    assert by_alias != text and pickle.loads(by_alias) is value
+error = pickle.loads(pickle.dumps(BudgetExhaustedError("exp", flop_cost=3, flops_remaining=2)))
+assert type(error) is BudgetExhaustedError and error.flop_cost == 3
+""")
+
+
+def test_a_pickle_loads_where_only_the_other_name_was_imported() -> None:
+    made = run("""
+import pickle
+from mechestim.errors import SymmetryError
+print(pickle.dumps(SymmetryError((0, 1), 0.5)).hex())
+""")
+    run(
+        """
+import pickle
+import shm_echo.mechestim.errors as real
+assert type(pickle.loads(bytes.fromhex(sys.argv[1]))) is real.SymmetryError
+assert "mechestim" not in sys.modules
+""",
+        made.strip(),
+    )
+
+
+def test_sources_are_found_by_the_alias() -> None:
+    run("""
+import inspect
+import mechestim
+from mechestim import errors
+from mechestim.budget.report import banner
+assert inspect.getsource(errors.MechEstimError).startswith("class MechEstimError")
+assert inspect.getsource(banner).startswith("def banner")
+assert inspect.getsource(mechestim) and inspect.getsource(errors).startswith('"'*3)
+assert inspect.getmodule(errors.MechEstimError) is errors
+assert inspect.getsourcefile(errors).endswith("shm_echo/mechestim/errors.py")
+""")
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_children_and_parent_agree_on_what_was_raised(method: str, tmp_path: Path) -> None:
+    script = tmp_path / "program.py"
+    script.write_text(f"""
+import multiprocessing
+import mechestim.errors
+
+def work(kind):
+    import shm_echo.mechestim.errors as real
+    assert kind is real.BudgetExhaustedError is mechestim.errors.BudgetExhaustedError
+    raise kind("exp", flop_cost=3, flops_remaining=2)
+
+if __name__ == "__main__":
+    with multiprocessing.get_context({method!r}).Pool(1) as pool:
+        try:
+            pool.apply(work, (mechestim.errors.BudgetExhaustedError,))
+        except mechestim.errors.BudgetExhaustedError as error:
+            print(error.op_name, error.flop_cost, error.flops_remaining)
+        pool.close()
+        pool.join()
+""")
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", str(script)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "exp 3 2\n", "")

@@ -1,0 +1,552 @@
+"""What a budget allows and refuses, where it is in force, and what it leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import itertools
+import math
+import pickle
+import re
+import sys
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+import mechestim as me
+from shm_echo import __version__
+from shm_echo.mechestim.budget import current
+from tests.support.scripts import run_script
+from tests.support.spending import quiet, spend, used
+
+# ---------------------------------------------------------------- spending
+
+
+def test_what_is_charged_and_what_is_left_are_the_budget() -> None:
+    with quiet(1000) as budget:
+        me.exp(me.ones(10))
+        assert (budget.flops_used, budget.flops_remaining) == (10, 990)
+        me.add(me.ones(5), 1)
+    assert (budget.flop_budget, budget.flops_used, budget.flops_remaining) == (1000, 15, 985)
+    assert used(budget) == {"exp": 10, "add": 5}
+
+
+def test_all_of_it_may_be_spent_and_not_one_more() -> None:
+    x = me.ones(10)
+    with quiet(20) as budget:
+        me.exp(x)
+        me.exp(x)
+        assert budget.flops_remaining == 0
+        me.reshape(x, (5, 2))  # free
+        with pytest.raises(me.BudgetExhaustedError) as caught:
+            me.exp(me.array(1.0))
+    error = caught.value
+    assert (error.op_name, error.flop_cost, error.flops_remaining) == ("exp", 1, 0)
+    assert budget.flops_used == 20
+
+
+def test_what_does_not_fit_changes_neither_arrays_nor_counts() -> None:
+    x, out = me.ones(10), me.zeros(10)
+    with quiet(25) as budget:
+        me.exp(x, out=out)
+        before = (
+            out.tolist(),
+            budget.summary_dict(by_namespace=True),
+            len(budget._account.history),
+        )
+        for refused in (
+            lambda: me.sqrt(me.ones(16), out=me.zeros(16)),
+            lambda: me.add(out, 1, out=out) if budget.flops_remaining < 10 else me.exp(me.ones(99)),
+            lambda: out.__iadd__(me.ones((7, 10))),
+            lambda: out.__setitem__(slice(None), 5) if False else me.sort(me.ones(64)),
+        ):
+            with pytest.raises(me.BudgetExhaustedError, match="remain. Nothing was run"):
+                refused()
+        spend(6)
+        with pytest.raises(me.BudgetExhaustedError):
+            out += 1
+        with pytest.raises(me.BudgetExhaustedError):
+            out[:] = 7
+        spend(9)
+    assert out.tolist() == before[0]
+    operations = budget.summary_dict()["operations"]
+    assert operations.pop("work") == {"flop_cost": 15, "flops": 15, "calls": 2}
+    assert operations == before[1]["operations"]
+
+
+def test_the_error_says_what_it_costs_what_is_left_and_how_to_go_on() -> None:
+    with quiet(1000), pytest.raises(me.BudgetExhaustedError) as caught:
+        me.exp(me.ones((200, 30)))
+    text = str(caught.value)
+    assert "exp would cost 6,000 FLOPs, but only 1,000 of the budget remain" in text
+    assert "at least 5,000 more" in text
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (type(again), str(again), again.flop_cost) == (type(caught.value), text, 6000)
+
+
+def test_the_multiplier_is_applied_last_and_truncates() -> None:
+    with quiet(1000, flop_multiplier=2.5) as budget:
+        me.exp(me.ones(3))
+    assert (budget.flops_used, budget.flop_multiplier) == (7, 2.5)
+    with quiet(1000, flop_multiplier=0.1) as budget:
+        me.exp(me.ones(9))
+        me.exp(me.ones(19))
+    assert budget.flops_used == 1
+    assert budget.summary_dict()["operations"]["exp"]["calls"] == 2
+
+
+def test_a_multiplier_however_large_exhausts_and_never_overflows() -> None:
+    with quiet(2**63 - 1, flop_multiplier=1e308) as budget, pytest.raises(me.BudgetExhaustedError):
+        spend(10**12)
+    assert budget.flops_used == 0
+
+
+def test_work_of_ones_own_can_be_charged() -> None:
+    me.configure(op_log=5)
+    with quiet(100) as budget:
+        budget.deduct("my_kernel", flop_cost=60, subscripts="ij->i", shapes=((3, 4),))
+        with pytest.raises(me.BudgetExhaustedError, match="my_kernel would cost 41"):
+            budget.deduct("my_kernel", flop_cost=41)
+        for wrong in (-1, 1.5, True, None):
+            with pytest.raises(ValueError, match="flop_cost must be an int >= 0"):
+                budget.deduct("my_kernel", flop_cost=wrong)  # type: ignore[arg-type]
+    assert used(budget) == {"my_kernel": 60}
+    assert budget.op_log == [me.OpRecord("my_kernel", "ij->i", ((3, 4),), 60, 60, None)]
+
+
+# ---------------------------------------------------------------- bad budgets
+
+
+@pytest.mark.parametrize("value", [1, 10**9, 1e9, 2**63 - 1, 1.0])
+def test_whole_numbers_of_flops_are_budgets(value: Any) -> None:
+    budget = quiet(value)
+    assert budget.flop_budget == value
+    assert type(budget.flop_budget) is int
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0, "flop_budget must be > 0, got 0"),
+        (-5, "flop_budget must be > 0, got -5"),
+        (-1e9, "flop_budget must be > 0, got -1000000000.0"),
+        (1.5, "flop_budget must be a whole number of FLOPs, such as 10**9 or 1e9, got 1.5"),
+        (0.5, "whole number of FLOPs, such as 10**9 or 1e9, got 0.5"),
+        (True, "whole number of FLOPs, such as 10**9 or 1e9, got True"),
+        (math.nan, "whole number of FLOPs, such as 10**9 or 1e9, got nan"),
+        (math.inf, "whole number of FLOPs, such as 10**9 or 1e9, got inf"),
+        (-math.inf, "whole number of FLOPs, such as 10**9 or 1e9, got -inf"),
+        ("1e9", "whole number of FLOPs, such as 10**9 or 1e9, got '1e9'"),
+        (None, "whole number of FLOPs, such as 10**9 or 1e9, got None"),
+        (1j, "whole number of FLOPs, such as 10**9 or 1e9, got 1j"),
+        (2**63, "flop_budget must be at most 2**63 - 1, got 9223372036854775808"),
+        (1e19, "flop_budget must be at most 2**63 - 1, got 1e+19"),
+        (10**400, "flop_budget must be at most 2**63 - 1, got 1000"),
+    ],
+)
+def test_a_budget_that_makes_no_sense_is_refused(value: Any, said: str) -> None:
+    for make in (me.BudgetContext, me.budget):
+        with pytest.raises(ValueError, match=re.escape(said)):
+            make(value)
+
+
+@pytest.mark.parametrize("name", ["flop_multiplier", "wall_time_limit_s"])
+@pytest.mark.parametrize("value", [0, -1.0, math.nan, math.inf, "2", True, 10**400])
+def test_multipliers_and_time_limits_are_finite_and_positive(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        me.BudgetContext(10, **{name: value})
+
+
+def test_a_namespace_is_a_text() -> None:
+    with pytest.raises(ValueError, match="namespace must be a str or None, got 3"):
+        me.BudgetContext(10, namespace=3)
+    for wrong in ("", 3, None):
+        with pytest.raises(ValueError, match="a namespace is a str that is not empty"):
+            me.namespace(wrong)
+
+
+# ---------------------------------------------------------------- nesting, again
+
+
+def test_contexts_do_not_nest() -> None:
+    with quiet() as outer:
+        with pytest.raises(RuntimeError, match="Cannot nest BudgetContexts"):
+            with quiet():
+                pytest.fail("the inner block ran")
+        with pytest.raises(RuntimeError, match="Cannot nest BudgetContexts"):
+            outer.__enter__()
+        spend(3)  # the refusals have changed nothing
+    assert outer.flops_used == 3
+    with quiet() as later:
+        spend(4)
+    assert (outer.flops_used, later.flops_used) == (3, 4)
+
+
+def test_one_context_can_be_entered_again_and_its_count_goes_on() -> None:
+    budget = quiet(10, namespace="net")
+    for _ in range(3):
+        with budget:
+            spend(3)
+    assert budget.flops_used == 9
+    with budget, pytest.raises(me.BudgetExhaustedError):
+        spend(2)
+    books = me.budget_summary_dict(by_namespace=True)
+    assert books["by_namespace"]["net"]["flop_budget"] == 10
+    assert (books["flop_budget"], books["flops_used"]) == (10, 9)
+
+
+def test_a_block_that_raises_is_left_with_its_count() -> None:
+    budget = quiet()
+    with pytest.raises(KeyError), budget:
+        spend(5)
+        raise KeyError
+    assert budget.flops_used == 5
+    with quiet() as later:
+        spend(1)
+    assert later.flops_used == 1
+
+
+def test_time_inside_is_counted_and_time_outside_is_not() -> None:
+    budget = quiet()
+    assert budget.elapsed_s == 0.0
+    with budget:
+        while budget.elapsed_s == 0.0:
+            pass
+        inside = budget.elapsed_s
+    left = budget.elapsed_s
+    assert 0 < inside <= left == budget.elapsed_s
+
+
+# ---------------------------------------------------------------- decorator
+
+
+def test_a_decorated_function_has_a_fresh_budget_for_each_call_and_its_own_name() -> None:
+    @me.BudgetContext(10, quiet=True)
+    def work(flops: int, *, twice: bool = False) -> str:
+        """Says something."""
+        spend(flops)
+        return "done" * (1 + twice)
+
+    assert work(10) == "done"
+    assert work(10, twice=True) == "donedone"
+    with pytest.raises(me.BudgetExhaustedError):
+        work(11)
+    assert (work.__name__, work.__doc__) == ("work", "Says something.")
+    books = me.budget_summary_dict(by_namespace=True)["by_namespace"]
+    assert {name: row["flops_used"] for name, row in books.items()} == {"work": 20}
+    assert books["work"]["flop_budget"] == 30
+
+
+def test_the_factory_decorates_too_and_a_namespace_wins_over_the_name() -> None:
+    @me.budget(10, quiet=True, namespace="layer")
+    def work() -> None:
+        spend(4)
+
+    work()
+    assert list(me.budget_summary_dict(by_namespace=True)["by_namespace"]) == ["layer"]
+    assert isinstance(me.budget(10), me.BudgetContext)
+    signature = inspect.signature(me.budget)
+    assert signature.parameters.keys() == inspect.signature(me.BudgetContext).parameters.keys()
+
+
+def test_a_coroutine_function_is_counted_until_it_has_returned() -> None:
+    @me.BudgetContext(10, quiet=True)
+    async def work(flops: int) -> int:
+        await asyncio.sleep(0)
+        spend(flops)
+        await asyncio.sleep(0)
+        return flops
+
+    async def several() -> list[Any]:
+        return await asyncio.gather(work(10), work(9), work(11), return_exceptions=True)
+
+    assert inspect.iscoroutinefunction(work)
+    first, second, third = asyncio.run(several())
+    assert (first, second, type(third)) == (10, 9, me.BudgetExhaustedError)
+    assert used_by("work") == 19
+    assert used_by("(default)") == 0
+
+
+def test_a_generator_function_is_refused_because_its_body_would_run_outside() -> None:
+    def steps() -> Iterator[int]:
+        yield 1
+
+    async def async_steps() -> AsyncIterator[int]:
+        yield 1
+
+    for function in (steps, async_steps):
+        for decorator in (me.BudgetContext(10), me.budget(10), me.namespace("n")):
+            with pytest.raises(TypeError, match=f"{function.__name__} is a generator function"):
+                decorator(function)
+
+
+def test_a_decorated_function_that_calls_itself_nests() -> None:
+    @me.BudgetContext(10, quiet=True)
+    def work(depth: int) -> None:
+        if depth:
+            work(depth - 1)
+
+    with pytest.raises(RuntimeError, match="Cannot nest"):
+        work(1)
+
+
+# ---------------------------------------------------------------- the default budget
+
+
+def used_by(namespace: str | None) -> int:
+    books = me.budget_summary_dict(by_namespace=True)["by_namespace"]
+    return books.get(namespace, {"flops_used": 0})["flops_used"]
+
+
+def test_outside_of_contexts_the_default_budget_is_charged_and_returns_after_them() -> None:
+    spend(3)
+    with quiet() as budget:
+        spend(5)
+    spend(7)
+    assert budget.flops_used == 5
+    books = me.budget_summary_dict(by_namespace=True)["by_namespace"]
+    assert books["(default)"]["flops_used"] == 10
+    assert books["(default)"]["flop_budget"] == 10**15
+
+
+def test_free_operations_and_questions_make_no_default_budget() -> None:
+    printed = run_script("""
+import mechestim as me
+me.reshape(me.ones(6), (2, 3)); repr(me.ones(3)); me.budget_summary_dict(); me.budget_reset()
+print(me.budget_summary_dict(by_namespace=True))
+""")
+    assert "'by_namespace': {}" in printed
+
+
+@pytest.mark.parametrize(("text", "limit"), [("1e6", 10**6), (" 250 ", 250), ("", 10**15)])
+def test_the_environment_sets_the_default_budget(
+    text: str, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MECHESTIM_DEFAULT_BUDGET", text)
+    spend(1)
+    monkeypatch.setenv("MECHESTIM_DEFAULT_BUDGET", "7")  # it is read once
+    with pytest.raises(me.BudgetExhaustedError) as caught:
+        spend(limit)
+    assert caught.value.flops_remaining == limit - 1
+
+
+@pytest.mark.parametrize("text", ["many", "0", "-1", "1.5", "nan", "inf", "1e30", "0x10"])
+def test_a_default_budget_that_makes_no_sense_names_the_variable(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MECHESTIM_DEFAULT_BUDGET", text)
+    with pytest.raises(ValueError, match=re.escape(f"MECHESTIM_DEFAULT_BUDGET={text!r}: ")):
+        spend(1)
+
+
+# ---------------------------------------------------------------- namespaces
+
+
+def test_namespaces_label_what_runs_inside_them_and_nest_freely() -> None:
+    with quiet(100, namespace="net") as budget:
+        spend(1)
+        with me.namespace("first"):
+            spend(2)
+            with me.namespace("deep"):
+                spend(4)
+            spend(8)
+        spend(16)
+    parts = budget.summary_dict(by_namespace=True)["by_namespace"]
+    assert {name: row["flops_used"] for name, row in parts.items()} == {
+        "net": 17,
+        "net.first": 10,
+        "net.first.deep": 4,
+    }
+    assert budget.flops_used == 31
+
+
+def test_namespaces_work_without_a_context_and_as_decorators() -> None:
+    @me.namespace("loader")
+    def load() -> None:
+        spend(5)
+
+    @me.namespace("asked")
+    async def ask() -> None:
+        await asyncio.sleep(0)
+        spend(6)
+
+    load()
+    asyncio.run(ask())
+    with me.namespace("outer"):
+        load()
+        with quiet(namespace="net"):
+            spend(7)
+    books = me.budget_summary_dict(by_namespace=True)["by_namespace"]
+    labels = {name: row["flops_used"] for name, row in books.items()}
+    assert labels.pop("(default)") == 0
+    assert labels.pop("loader") == 5
+    assert labels.pop("asked") == 6
+    assert labels.pop("outer.loader") == 5
+    assert sum(labels.values()) == 7
+
+
+def test_a_namespace_that_raises_is_left() -> None:
+    with quiet(100) as budget:
+        with pytest.raises(KeyError), me.namespace("inner"):
+            raise KeyError
+        spend(1)
+    assert list(budget.summary_dict(by_namespace=True)["by_namespace"]) == [None]
+
+
+def test_namespaces_change_nothing_of_what_is_charged() -> None:
+    with quiet(10) as budget:
+        with me.namespace("a"):
+            spend(6)
+        with me.namespace("b"), pytest.raises(me.BudgetExhaustedError) as caught:
+            spend(5)
+    assert caught.value.flops_remaining == 4
+    assert budget.flops_used == 6
+
+
+# ---------------------------------------------------------------- time
+
+
+def test_operations_after_the_time_limit_are_refused_and_not_charged() -> None:
+    with quiet(100, wall_time_limit_s=0.05) as budget:
+        x = me.ones(3)
+        me.exp(x)
+        while budget.elapsed_s <= 0.05:
+            pass
+        with pytest.raises(me.TimeExhaustedError) as caught:
+            me.exp(x)
+        with pytest.raises(me.TimeExhaustedError):
+            x + x
+    error = caught.value
+    assert (error.op_name, error.limit_s) == ("exp", 0.05)
+    assert error.elapsed_s > 0.05
+    assert budget.flops_used == 3
+    assert budget.wall_time_limit_s == 0.05
+    assert "exp was not run" in str(error)
+    assert pickle.loads(pickle.dumps(error)).elapsed_s == error.elapsed_s
+    with pytest.raises(me.TimeExhaustedError), budget:  # the time inside adds up
+        spend(1)
+    with quiet(100, wall_time_limit_s=1000) as budget:
+        me.exp(x)
+    assert budget.flops_used == 3
+
+
+# ---------------------------------------------------------------- what stays
+
+
+def test_reset_forgets_what_was_left_and_what_the_default_budget_has_used() -> None:
+    spend(5)
+    budget = quiet(100, namespace="net")
+    with budget:
+        spend(7)
+    me.budget_reset()
+    assert me.budget_summary_dict(by_namespace=True)["by_namespace"] == {}
+    assert budget.flops_used == 7
+    spend(2)
+    with budget:
+        spend(3)
+    books = me.budget_summary_dict(by_namespace=True)
+    assert books["by_namespace"]["net"] == {
+        "flop_budget": 100,
+        "flops_used": 3,
+        "operations": {"work": {"flop_cost": 3, "flops": 3, "calls": 1}},
+    }
+    assert books["by_namespace"]["(default)"]["flops_used"] == 2
+
+
+def test_contexts_of_one_namespace_are_merged() -> None:
+    for flops in (3, 4):
+        with quiet(100, namespace="epoch"):
+            spend(flops)
+    with quiet(50):
+        spend(1, "other")
+    books = me.budget_summary_dict(by_namespace=True)
+    epoch = books["by_namespace"]["epoch"]
+    assert (epoch["flop_budget"], epoch["flops_used"]) == (200, 7)
+    assert epoch["operations"]["work"]["calls"] == 2
+    assert books["by_namespace"][None]["operations"].keys() == {"other"}
+    assert (books["flop_budget"], books["flops_used"], books["flops_remaining"]) == (250, 8, 242)
+    assert me.budget_summary_dict().keys() == books.keys() - {"by_namespace"}
+
+
+def test_an_open_context_is_not_in_the_session_until_it_is_left() -> None:
+    with quiet():
+        spend(5)
+        assert me.budget_summary_dict()["flops_used"] == 0
+    assert me.budget_summary_dict()["flops_used"] == 5
+
+
+def test_memory_depends_on_the_operations_and_not_on_the_calls() -> None:
+    with quiet(2**62) as budget:
+        frame = current.current_frame()
+        for i in range(20_000):
+            frame.charge(f"op{i % 10}", i)
+        account = budget._account
+        assert sum(len(frame.tallies) for frame in account.frames.values()) == 10
+        assert account.log is None
+        assert len(account.marks) < 256
+    for _ in range(1000):
+        with quiet(namespace="same"):
+            spend(1)
+    books = me.budget_summary_dict(by_namespace=True)["by_namespace"]
+    assert books["same"]["operations"]["work"]["calls"] == 1000
+
+
+def test_the_history_is_bounded_and_rises_to_the_present() -> None:
+    with quiet(2**62) as budget:
+        frame = current.current_frame()
+        for i in range(30_000):
+            frame.charge(f"op{i % 3}", 1 + i * i)
+            if i % 5000 == 0:
+                assert sum(budget._account.history[-1].flops.values()) == budget.flops_used
+    history = budget._account.history
+    assert 100 < len(history) <= 256
+    totals = [sum(mark.flops.values()) for mark in history]
+    times = [mark.elapsed_s for mark in history]
+    assert totals == sorted(totals)
+    assert times == sorted(times)
+    assert totals[-1] == budget.flops_used
+    largest_step = max(b - a for a, b in itertools.pairwise(totals))
+    assert largest_step < budget.flops_used / 20
+
+
+# ---------------------------------------------------------------- the banner
+
+
+def test_entering_prints_a_banner_to_stderr_unless_it_is_quiet(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with me.BudgetContext(1e6):
+        pass
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"mechestim {__version__}")
+    assert err.endswith(" | budget: 1.00e+06 FLOPs\n")
+    with me.BudgetContext(1e6, quiet=True):
+        pass
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_banner_that_cannot_be_printed_leaves_no_context_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Broken:
+        def write(self, text: str) -> int:
+            raise BrokenPipeError("nobody reads")
+
+        def flush(self) -> None: ...
+
+    monkeypatch.setattr(sys, "stderr", Broken())
+    with pytest.raises(BrokenPipeError):
+        with me.BudgetContext(10):
+            pytest.fail("the block ran")
+    with quiet() as budget:
+        spend(1)
+    assert budget.flops_used == 1
+
+
+def test_it_shows_what_it_is() -> None:
+    with quiet(1000, namespace="net") as budget:
+        spend(10)
+    assert repr(budget) == "BudgetContext(10 of 1,000 FLOPs used, namespace='net')"
+    assert budget.summary().startswith("mechestim FLOP Budget Summary [net]\n")

@@ -1,0 +1,33 @@
+"""A mechestim server in this process, for clients in others."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from shm_echo.control.listener import ControlServer
+from shm_echo.mechestim.service.limits import Quotas
+from shm_echo.mechestim.service.service import MechestimService
+
+
+@dataclass
+class Serving:
+    """Where the server is, and the service itself."""
+
+    url: str
+    service: MechestimService
+
+
+@contextmanager
+def serving(quotas: Quotas | None = None, **options: object) -> Iterator[Serving]:
+    """Serve at a socket of its own while the block runs."""
+    with tempfile.TemporaryDirectory(prefix="me-") as folder:
+        url = f"ipc://{folder}/s.sock"
+        service = MechestimService(quotas, **options)  # type: ignore[arg-type]
+        with ControlServer(url, {"mechestim": service}):
+            try:
+                yield Serving(url, service)
+            finally:
+                service.close()

@@ -1,0 +1,75 @@
+"""The gate: long operations wait for each other, short ones for no long one."""
+
+from __future__ import annotations
+
+from shm_echo.mechestim.service.gate import Gate, Turn
+from tests.support.threads import Worker
+
+
+def test_no_more_long_operations_run_than_there_are_kernels() -> None:
+    gate = Gate(kernels=2)
+    turns = [Turn(gate) for _ in range(3)]
+    for turn in turns[:2]:
+        turn.begin()
+        turn.heavy()
+
+    third = Worker(lambda: (turns[2].begin(), turns[2].heavy()))
+    third.wait_until_asleep()
+    assert third.thread.is_alive()
+
+    turns[0].end()
+    third.result()
+
+
+def test_a_short_operation_passes_long_ones_that_run_and_wait() -> None:
+    gate = Gate(kernels=1)
+    running, waiting, short = Turn(gate), Turn(gate), Turn(gate)
+    running.begin()
+    running.heavy()
+    queued = Worker(lambda: (waiting.begin(), waiting.heavy()))
+    queued.wait_until_asleep()
+
+    Worker(short.begin).result()
+    short.end()
+
+    running.end()
+    queued.result()
+
+
+def test_those_who_wait_for_the_long_lane_leave_the_short_one_free() -> None:
+    gate = Gate(kernels=1)
+    places = gate.short.qsize()
+    running = Turn(gate)
+    running.begin()
+    running.heavy()
+    crowd = [Turn(gate) for _ in range(places + 5)]
+    workers = [Worker(lambda turn=turn: (turn.begin(), turn.heavy(), turn.end())) for turn in crowd]
+    for worker in workers:
+        worker.wait_until_asleep()
+
+    assert gate.short.qsize() == places
+
+    running.end()
+    for worker in workers:
+        worker.result()
+
+
+def test_a_turn_that_ends_gives_back_exactly_what_it_held() -> None:
+    gate = Gate(kernels=3)
+    before = gate.short.qsize(), gate.long.qsize()
+    turn = Turn(gate)
+    turn.begin()
+    turn.begin()  # a nested request of a callback
+    turn.heavy()
+    turn.heavy()
+    assert (gate.short.qsize(), gate.long.qsize()) == (before[0], before[1] - 1)
+    turn.end()
+    turn.end()
+    assert (gate.short.qsize(), gate.long.qsize()) == before
+
+
+def test_a_session_with_a_process_of_its_own_waits_for_nobody() -> None:
+    turn = Turn()
+    turn.begin()
+    turn.heavy()
+    turn.end()

@@ -1,0 +1,162 @@
+"""Writes the type stubs of mechestim from the registry.
+
+    python tools/mechestim_stubs.py [--check]
+
+The stubs are what editors complete ``me.<tab>`` from: every operation with its signature, its one
+line and its price. They are checked in; a test makes them again and compares. ``--check`` compares
+without writing. NumPy is not needed: the signatures are in the registry, too.
+
+``mechestim.flops`` has no stub, being typed itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from shm_echo import mechestim  # noqa: E402
+from shm_echo.mechestim.registry import OPS, Category, Op  # noqa: E402
+from shm_echo.mechestim.registry.signatures import SIGNATURES  # noqa: E402
+from tools import mechestim_stub_parts as parts  # noqa: E402
+from tools import mechestim_stub_tables as tables  # noqa: E402
+
+TARGET = ROOT / "shm_echo" / "mechestim"
+_CLASSES = ("ufunc", "vectorize")  # operations that are classes, written by hand
+
+
+def stubs() -> dict[str, str]:
+    """The text of every stub by its file name."""
+    return {
+        "__init__.pyi": package(),
+        "linalg.pyi": submodule("linalg", parts.LINALG),
+        "fft.pyi": submodule("fft"),
+        "random.pyi": submodule("random", parts.RANDOM)
+        + "".join(map(generator, parts.CONSTRUCTORS)),
+        "stats.pyi": distributions(),
+    }
+
+
+def package() -> str:
+    """The stub of the package."""
+    homes = {**mechestim._HOMES, "budget": "budget.context"}
+    imports = "".join(
+        f"from shm_echo.mechestim.{home} import {name} as {name}\n"
+        for name, home in sorted(homes.items(), key=lambda item: item[::-1])
+    )
+    body = [function(op) for op in _supported("") if op.name not in _CLASSES]
+    return (
+        parts.TOP + imports + parts.ARRAY + parts.operators() + methods() + parts.CLASSES
+        + scalars() + "\n\n" + "".join(body)
+    )  # fmt: skip
+
+
+def submodule(name: str, before: str = "\n\n") -> str:
+    """The stub of a sub-module of functions."""
+    head = parts.SUBMODULE.format(summary=parts.SUMMARIES[name])
+    return head + before + "".join(map(function, _supported(f"{name}.")))
+
+
+def _supported(prefix: str) -> list[Op]:
+    """The operations directly below ``prefix``, by name."""
+    return [
+        OPS[name]
+        for name in sorted(OPS)
+        if name.startswith(prefix)
+        and "." not in name.removeprefix(prefix)
+        and OPS[name].category is not Category.UNSUPPORTED
+    ]
+
+
+def function(op: Op, indent: str = "") -> str:
+    """The stub of one operation."""
+    name = op.name.rpartition(".")[2]
+    returns = tables.RETURNS.get(op.name, "ndarray")
+    signature = SIGNATURES[op.name]
+    if op.name.startswith("stats."):  # a function there, a method of an object here
+        signature = f"(self, {signature[1:]}"
+    return definition(name, signature, returns, describe(op), indent)
+
+
+def describe(op: Op) -> str:
+    """An operation's one line, with its price."""
+    price = "Free." if op.cost is None else f"Costs {op.formula}."
+    return f"{op.summary} {price}"
+
+
+def definition(name: str, signature: str, returns: str, doc: str, indent: str = "") -> str:
+    """``def`` with every parameter typed as ``Any``, and a docstring."""
+    tree = ast.parse(f"def {name}{signature}: ...").body[0]
+    assert isinstance(tree, ast.FunctionDef)
+    a = tree.args
+    rest = [x for x in (a.vararg, a.kwarg) if x is not None]
+    for parameter in [*a.posonlyargs, *a.args, *a.kwonlyargs, *rest]:
+        if parameter.arg != "self":
+            parameter.annotation = ast.Name("Any")
+    return f'{indent}def {name}({ast.unparse(a)}) -> {returns}:\n{indent}    """{doc}"""\n'
+
+
+def methods() -> str:
+    """The methods of an array."""
+    found = []
+    for dotted in sorted(SIGNATURES):
+        owner, _, name = dotted.partition(".")
+        if owner != "ndarray":
+            continue
+        op = OPS.get(dotted) or OPS.get(name)
+        doc = describe(op) if op is not None else tables.METHOD_SUMMARIES[name] + " Free."
+        returns = tables.METHOD_RETURNS.get(name, "ndarray")
+        found.append(definition(name, SIGNATURES[dotted], returns, doc, "    "))
+    return "".join(found)
+
+
+def scalars() -> str:
+    """The scalar types."""
+    init = "    def __init__(self, value: Any = ..., *args: Any) -> None: ...\n"
+    classes = [f"class {name}({base}):\n{init}" for name, base in tables.SCALARS.items()]
+    aliases = [f"{name} = {meant}\n" for name, meant in tables.SCALAR_ALIASES.items()]
+    return "\n\n" + "".join(classes) + "\n\n" + "".join(aliases)
+
+
+def generator(name: str) -> str:
+    """The stub of a class of ``random``."""
+    body = [
+        function(op, "    ")
+        for op in _supported(f"random.{name}.")
+        if op.name != "random.Generator.bit_generator"
+    ]
+    return f"\n\nclass {name}:\n{parts.CONSTRUCTORS[name]}{''.join(body)}"
+
+
+def distributions() -> str:
+    """The stub of ``stats``: an object per distribution."""
+    names = sorted({name.split(".")[1] for name in OPS if name.startswith("stats.")})
+    text = submodule("stats")
+    for name in names:
+        body = "".join(function(op, "    ") for op in _supported(f"stats.{name}."))
+        text += f"\n\nclass _{name}:\n{body}"
+    return text + "\n\n" + "".join(f"{name}: _{name}\n" for name in names)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="compare, do not write")
+    check = parser.parse_args().check
+    stale = 0
+    for name, text in stubs().items():
+        file = TARGET / name
+        if check and (not file.exists() or file.read_text() != text):
+            print(f"{file} is stale; run {sys.argv[0]}", file=sys.stderr)
+            stale = 1
+        elif not check:
+            file.write_text(text)
+    return stale
+
+
+if __name__ == "__main__":
+    sys.exit(main())
