@@ -17,7 +17,6 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
 from typing import Any
@@ -42,7 +41,7 @@ def install() -> None:
     sys.modules[ALIAS] = package
 
 
-class AliasFinder(MetaPathFinder):
+class AliasFinder:  # importlib.abc takes more time to import than all of this
     """Finds ``mechestim.X`` where ``shm_echo.mechestim.X`` is. It imports nothing but parents."""
 
     def find_spec(
@@ -57,7 +56,8 @@ class AliasFinder(MetaPathFinder):
         if real is None and module is None:
             return None
         origin = None if real is None else real.origin
-        spec = ModuleSpec(fullname, AliasLoader(name, real), origin=origin)
+        loader: Any = AliasLoader(name, real)
+        spec = ModuleSpec(fullname, loader, origin=origin)
         if real is not None:
             spec.has_location = real.has_location
             spec.cached = real.cached
@@ -65,7 +65,7 @@ class AliasFinder(MetaPathFinder):
         return spec
 
 
-class AliasLoader(Loader):
+class AliasLoader:
     """Answers an import of the alias with the one module, and ``python -m`` with its code."""
 
     def __init__(self, name: str, spec: ModuleSpec | None) -> None:

@@ -42,23 +42,32 @@ class ShmTransport:
         backing: the memory of the ring: "posix" (/dev/shm), "memfd", or "auto": a memfd where
             /dev/shm is too small.
         max_producers: how many may be attached at once, at most 65534.
+        services: what else is offered at the address, by name, such as
+            ``{"mechestim": MechestimService()}``. Whoever made them closes them.
 
     Raises:
         TypeError, ValueError: an argument that cannot be.
     """
 
     def __init__(
-        self, address: str, backing: Backing = "auto", max_producers: int = DEFAULT_MAX_PRODUCERS
+        self,
+        address: str,
+        backing: Backing = "auto",
+        max_producers: int = DEFAULT_MAX_PRODUCERS,
+        services: Mapping[str, Service] | None = None,
     ) -> None:
         from shm_echo.control.address import parse_address
 
         if backing not in ("auto", "posix", "memfd"):
             raise ValueError(f"backing must be 'auto', 'posix' or 'memfd', not {backing!r}")
         check_count("max_producers", max_producers, 1, most=65534)
+        if services is not None and "ring" in services:
+            raise ValueError("the service 'ring' is the transport's own")
         parse_address(address)
         self.address = address
         self.max_producers = max_producers
         self._backing: Backing = backing
+        self._services = dict(services or {})
         self._control: ControlServer | None = None
 
     @property
@@ -73,8 +82,7 @@ class ShmTransport:
             AddressInUseError: another live process serves there.
             AddressError: the socket's folder cannot be used.
         """
-        services: Mapping[str, Service] = {"ring": RingService(ingress)}
-        control = ControlServer(self.address, services)
+        control = ControlServer(self.address, {"ring": RingService(ingress), **self._services})
         control.start()
         self._control = control
 

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,9 +89,9 @@ def test_a_signal_ends_it_after_the_running_operation_and_tells_the_clients(
 ) -> None:
     with serving(folder) as server, RawClient(server.path) as busy:
         idle = dial(server.url)
-        x = handle_of(busy.result("random.randn", 400, 400))
+        x = handle_of(busy.result("random.randn", 800, 800))
         busy.say({"id": 50, "op": "linalg.eigvals", "a": [x], "b": 0})
-        wait_until(lambda: any(r["running_s"] for r in server.state()["rows"]), "it has begun")
+        wait_until(lambda: server.state()["requests"] == 2, "it has begun")
         server.signal(number)
         reply = busy.hear()
         assert reply is not None
@@ -163,15 +164,15 @@ def test_budgets_may_be_written_with_an_exponent(text: str, value: int) -> None:
 
 
 def test_a_report_of_many_sessions_says_how_many_it_leaves_out() -> None:
-    row = {
-        **{"principal": "user 7", "pid": 12, "age_s": 3661.0, "objects": 1, "bytes": 3 << 40},
-        **{"contexts": 1, "requests": 1, "flops": 2, "running_s": 7.0, "isolation": "threads"},
-    }
-    state = {
-        **{"version": "1", "pid": 1, "uptime_s": 5.0, "isolation": "threads", "sessions": 3},
-        **{"max_sessions": 9, "objects": 1, "bytes": 8, "requests": 1, "requests_per_s": 0.0},
-        **{"rows": [row], "principals": []},
-    }
+    names = "principal pid age_s objects bytes contexts requests flops running_s isolation"
+    row = dict(
+        zip(names.split(), ("user 7", 12, 3661.0, 1, 3 << 40, 1, 1, 2, 7.0, "threads"), strict=True)
+    )
+    names = "version pid uptime_s isolation sessions max_sessions objects bytes requests"
+    state: dict[str, Any] = dict(
+        zip(names.split(), ("1", 1, 5.0, "threads", 3, 9, 1, 8, 1), strict=True)
+    )
+    state.update(requests_per_s=0.0, rows=[row], principals=[])
     lines = status.report(state).splitlines()
     assert lines[-1] == "  ... and 2 more"
     assert "1:01:01" in lines[-2]

@@ -45,6 +45,14 @@ def test_the_loader_brings_every_image_once_with_a_short_last_batch() -> None:
     assert len(lines) == 2
 
 
+def test_the_metered_actors_stream_until_their_common_budget_is_spent() -> None:
+    out = run("metered_actors.py", "--actors", "2", "--flop-budget", "300000")
+    assert 3.0 < float(out.split("pi is about ", 1)[1].split()[0]) < 3.3
+    spent = int(re.search(r"^([\d,]+) of 300,000 FLOPs spent$", out, re.M)[1].replace(",", ""))  # type: ignore[index]
+    assert 298_000 < spent <= 300_000
+    assert "random.uniform" in out
+
+
 def test_every_example_is_run_by_a_test() -> None:
     source = Path(__file__).read_text()
     missing = [path.name for path in EXAMPLES.glob("*.py") if f'"{path.name}"' not in source]

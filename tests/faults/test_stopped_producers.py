@@ -9,6 +9,7 @@ import logging
 import random
 import signal
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -38,12 +39,13 @@ def test_a_batch_waits_for_a_stopped_producer_with_a_warning_that_names_its_pid(
     with (
         Server(example(), 4, ShmTransport(name), num_buffers=2) as server,
         start(hold_a_slot, name, 1) as holder,
-        start(send_some, name, 2, 6) as other,
+        ExitStack() as stack,
     ):
-        holder.expect("holding")
+        holder.expect("holding")  # a slot of the first batch: nobody else sends yet
         holder.kill(signal.SIGSTOP)
-        other.expect("sent")  # the ring has room for these: six beside the two of the holder
         wait_until(lambda: process_state(holder.pid) == "T", "the holder is stopped")
+        other = stack.enter_context(start(send_some, name, 2, 6))
+        other.expect("sent")  # the ring has room for these: six beside the two of the holder
         with pytest.raises(TimeoutError):
             server.sample(timeout=1.0)
         with pytest.raises(TimeoutError):

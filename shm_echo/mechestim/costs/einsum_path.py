@@ -7,10 +7,12 @@ leave nothing to choose, so that the import is only paid by who needs it.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Hashable, Iterable
 from operator import index
 from typing import Any
 
+from shm_echo.mechestim import choice
 from shm_echo.mechestim.costs.subscripts import Contraction
 
 Step = tuple[int, ...]
@@ -83,6 +85,9 @@ def find_path(contraction: Contraction, optimize: Hashable) -> Path:
             f"optimize={name!r} would search too long for {count} operands (at most {most}); "
             "'auto', 'auto-hq' and 'greedy' take any number"
         )
+    if choice.chosen() == "remote":  # a client has no opt_einsum, and its server does the work
+        remote = importlib.import_module("shm_echo.mechestim.remote.paths")
+        return _checked(remote.find(contraction, optimize), count)
     from opt_einsum.paths import get_path_fn
 
     found = get_path_fn(name)(

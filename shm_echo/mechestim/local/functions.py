@@ -43,7 +43,7 @@ _SHORT_REDUCTIONS = {
 _SPECIAL = {
     "matmul": "matrix:matmul",
     "dot": "matrix:dot",
-    "linalg.matmul": "matrix:matmul",
+    "linalg.matmul": "matrix:linalg_matmul",
     "einsum": "einsum:counted_einsum",
     "einsum_path": "einsum:einsum_path",
     "isscalar": "array:isscalar",
@@ -165,9 +165,10 @@ def _distribution_method(op: Op) -> Function:
 def _label(function: Any, op: Op) -> None:
     """Give ``function`` the name, doc and signature of its operation."""
     try:
-        function.__name__ = op.name.rpartition(".")[2]
-        function.__qualname__ = function.__name__
-        function.__module__ = ".".join(["mechestim", *op.name.split(".")[:-1]])
+        *module, name = op.name.split(".")
+        function.__name__ = name
+        function.__qualname__ = ".".join([*module[1:], name])  # norm.pdf of mechestim.stats
+        function.__module__ = ".".join(["mechestim", *module[:1]])
         function.__doc__ = (
             f"{op.summary}\n\nCosts {op.formula} FLOPs." if op.counted else op.summary
         )

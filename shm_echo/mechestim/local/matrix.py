@@ -55,3 +55,8 @@ def _product(name: str, run: Callable[..., Any]) -> Callable[..., Any]:
 
 matmul = _product("matmul", np.matmul)
 dot = _product("dot", np.dot)
+
+
+def linalg_matmul(x1: Any, x2: Any, /) -> Any:
+    """``numpy.linalg.matmul``: the same product, without the options of a ufunc."""
+    return matmul(x1, x2)

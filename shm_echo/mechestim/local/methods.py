@@ -99,28 +99,28 @@ _VIEWS = (
 
 
 def _counted(op: Op, run: Method) -> Method:
-    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def method(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         return call(op, run, (self, *args), kwargs)
 
     return method
 
 
-def _compress(self: Any, condition: Any, axis: Any = None, out: Any = None) -> Any:
+def _compress(self: Any, /, condition: Any, axis: Any = None, out: Any = None) -> Any:
     def run(condition: Any, array: Any, axis: Any, out: Any) -> Any:
         return array.compress(condition, axis, out)
 
     return call(OPS["compress"], run, (condition, self, axis, out), {})
 
 
-def _put(self: Any, indices: Any, values: Any, mode: str = "raise") -> None:
+def _put(self: Any, /, indices: Any, values: Any, mode: str = "raise") -> None:
     call(OPS["put"], _nd.put, (self, indices, values, mode), {})
 
 
-def _fill(self: Any, value: Any) -> None:
+def _fill(self: Any, /, value: Any) -> None:
     call(_FILL, _nd.fill, (self, value), {})
 
 
-def _setfield(self: Any, val: Any, dtype: Any, offset: int = 0) -> None:
+def _setfield(self: Any, /, val: Any, dtype: Any, offset: int = 0) -> None:
     call(_FILL, lambda array, value: array.setfield(value, dtype, offset), (self, val), {})
 
 
@@ -149,7 +149,7 @@ def _repr(self: Any) -> str:
     return repr(base_view(self))
 
 
-def _reduce_ex(self: Any, protocol: Any) -> Any:
+def _reduce_ex(self: Any, protocol: Any, /) -> Any:
     """From protocol 5 on, NumPy pickles only its own class without a copy: so wrap that."""
     if type(self) is not Array or protocol < 5:
         return _nd.__reduce_ex__(self, protocol)
@@ -193,7 +193,7 @@ def _of_scalar(name: str) -> Method:
 def _scalar_view(name: str) -> Method:
     run = getattr(_nd, name)
 
-    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def method(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         result = run(base_view(self), *[plain(value) for value in args], **kwargs)
         return scalar(result[()]) if result.ndim == 0 else wrap(result)
 

@@ -32,7 +32,7 @@ _FREE = frozenset(
 )
 
 
-def array_ufunc(self: Any, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+def array_ufunc(self: Any, ufunc: np.ufunc, method: str, /, *inputs: Any, **kwargs: Any) -> Any:
     """Answer for a ufunc or one of its methods."""
     if overridden(inputs, kwargs):
         return NotImplemented
@@ -53,7 +53,7 @@ def _one_out(kwargs: dict[str, Any]) -> dict[str, Any]:
     return kwargs
 
 
-def array_function(self: Any, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+def array_function(self: Any, function: Any, types: Any, args: Any, kwargs: Any, /) -> Any:
     """Answer for any other NumPy function."""
     ours = twin(function)
     if ours is not None:
@@ -71,5 +71,5 @@ def array_function(self: Any, function: Any, types: Any, args: Any, kwargs: Any)
 
 def install() -> None:
     """Put the protocols on :class:`Array`."""
-    Array.__array_ufunc__ = array_ufunc  # type: ignore[method-assign]
+    Array.__array_ufunc__ = array_ufunc  # type: ignore[method-assign, assignment]
     Array.__array_function__ = array_function  # type: ignore[method-assign, assignment]

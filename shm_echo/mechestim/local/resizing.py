@@ -33,7 +33,7 @@ _probe = _Probe()
 _IN_METHOD = _probe.references()
 
 
-def resize(self: Any, *new_shape: Any, refcheck: Any = True) -> None:
+def resize(self: Any, /, *new_shape: Any, refcheck: Any = True) -> None:
     """``numpy.ndarray.resize``: change shape and size in place; new elements are zero."""
     refcheck = index(refcheck)
     owner = self.base
@@ -55,9 +55,8 @@ def resize(self: Any, *new_shape: Any, refcheck: Any = True) -> None:
 def sizeof(self: Any) -> int:
     """``sys.getsizeof``: an array that is the coat of another one has that one's memory."""
     owner = self.base
-    if type(owner) is np.ndarray and _covers(self, owner):
-        return owner.__sizeof__()
-    return np.ndarray.__sizeof__(self)
+    memory = self.nbytes if owner is not None and _covers(self, owner) else 0
+    return np.ndarray.__sizeof__(self) + memory
 
 
 def _covers(array: Array, owner: Any) -> bool:

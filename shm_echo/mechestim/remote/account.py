@@ -6,12 +6,24 @@ threads and summaries work the same in both modes.
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from typing import Any
 
 from shm_echo.mechestim.budget.account import Account, Mark, OpRecord
 from shm_echo.mechestim.budget.settings import settings
 from shm_echo.mechestim.remote.channel import Channel
+
+_opening = threading.RLock()  # threads that share a context open it once
+
+
+def _in_child() -> None:
+    global _opening
+    _opening = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_in_child)
 
 
 class RemoteAccount(Account):
@@ -34,14 +46,14 @@ class RemoteAccount(Account):
 
     def number_in(self, channel: Channel) -> int:
         """The account's number in this session; opens it there first if need be."""
-        if channel is self.channel:
+        with _opening:
+            if channel is not self.channel:
+                self.number = channel.request(
+                    "budget.open", (self.limit, self.multiplier, self.time_limit)
+                )
+                self._tell_time(channel)
+                self.channel = channel
             return self.number
-        self.number = channel.request(
-            "budget.open", (self.limit, self.multiplier, self.time_limit)
-        )
-        self.channel = channel
-        self._tell_time(channel)
-        return self.number
 
     def set_closed(self, closed: bool) -> None:
         """The context is entered or left: its time runs over there, or stands still."""

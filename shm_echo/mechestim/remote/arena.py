@@ -7,9 +7,13 @@ arena's too (``fd://3?arena=4,5``). Where there is none, contents travel in mess
 
 from __future__ import annotations
 
+import io
 import mmap
 import os
+import threading
 from typing import TYPE_CHECKING, Any
+
+from shm_echo.errors import AddressError
 
 if TYPE_CHECKING:
     from shm_echo.mechestim.remote.channel import Channel
@@ -33,40 +37,48 @@ class Arena:
             os.close(to_server)
             os.close(to_client)
         self._size = size
+        self._lock = threading.RLock()  # what lies in an area is one transfer's
 
     def upload(self, channel: Channel, dtype: Any, shape: tuple[int, ...], content: Any) -> Any:
         """An array of the server with this content."""
         array = channel.request("arena.blank", (dtype, list(shape)))
         view = memoryview(content).cast("B")
-        for offset in range(0, len(view), self._size):
-            piece = view[offset : offset + self._size]
-            self._to_server[: len(piece)] = piece
-            channel.request("arena.put", (array, offset, len(piece)))
+        with self._lock:
+            for offset in range(0, len(view), self._size):
+                piece = view[offset : offset + self._size]
+                self._to_server[: len(piece)] = piece
+                channel.request("arena.put", (array, offset, len(piece)))
         return array
 
-    def download(self, channel: Channel, array: Any) -> bytearray:
+    def download(self, channel: Channel, array: Any) -> io.BytesIO:
         """The content of an array of the server, in C order."""
-        held = channel.request("arena.hold", (array,))
-        content = bytearray(array.nbytes)
-        target = memoryview(content)
+        total, size = array.nbytes, self._size
+        content = io.BytesIO()  # it grows without copies, and gives its bytes away without one
         source = memoryview(self._to_client)
-        for offset in range(0, len(content), self._size):
-            length = min(self._size, len(content) - offset)
-            channel.request("arena.get", (held, offset, length))
-            target[offset : offset + length] = source[:length]
+        with self._lock:
+            held = channel.request("arena.hold", (array,))  # which brings the first piece, too
+            content.write(source[: min(size, total)])
+            for offset in range(size, total, size):
+                length = min(size, total - offset)
+                channel.request("arena.get", (held, offset, length))
+                content.write(source[:length])
         return content
 
 
 def given(url: str) -> tuple[int, int] | None:
-    """The descriptors that ``fd://N?arena=I,O`` names."""
-    _, _, query = url.partition("?")
-    for part in query.split("&"):
-        name, _, value = part.partition("=")
-        if name == "arena":
-            first, _, second = value.partition(",")
-            if first.isdecimal() and second.isdecimal():
-                return int(first), int(second)
-    return None
+    """The descriptors that ``fd://N?arena=I,O`` names; None if it names none.
+
+    Raises:
+        AddressError: it says something else behind the question mark.
+    """
+    _, mark, query = url.partition("?")
+    if not mark:
+        return None
+    name, _, value = query.partition("=")
+    first, _, second = value.partition(",")
+    if name != "arena" or not first.isdecimal() or not second.isdecimal():
+        raise AddressError(url, "expected fd://N or fd://N?arena=I,O")
+    return int(first), int(second)
 
 
 def asked_for(channel: Channel) -> Arena | None:

@@ -7,11 +7,12 @@ the last reference to a handle goes, its number is noted, and the next request t
 
 from __future__ import annotations
 
+import io
 import math
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from shm_echo.mechestim.remote import dtypes, session
+from shm_echo.mechestim.remote import dtypes, operators, session
 from shm_echo.mechestim.remote.arena import LEAST
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ class RemoteArray:
     def __iter__(self) -> Any:
         if not self.shape:
             raise TypeError("iteration over a 0-d array")
-        return (_getitem(self, i) for i in range(self.shape[0]))
+        return (self[i] for i in range(self.shape[0]))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         call("ndarray.__setitem__", self, key, value)
@@ -161,7 +162,7 @@ class RemoteArray:
     def tobytes(self, order: str = "C") -> bytes:
         """The contents as bytes."""
         if order == "C":
-            return bytes(self._fetch())
+            return self._fetch().getvalue()
         return bytes(call("ndarray.tobytes", self, order))
 
     def tolist(self) -> Any:
@@ -169,23 +170,19 @@ class RemoteArray:
         dtype = self.dtype
         if dtype.kind not in "biuf" or dtype.itemsize > 8 or dtype.str[0] == ">" or not self.size:
             return call("ndarray.tolist", self)
-        flat: Any = memoryview(self._fetch()).cast(dtype.char)  # type: ignore[call-overload]
+        view: Any = self._fetch().getbuffer()
         if not self.shape:
-            return flat[0]
-        return (
-            flat.cast("B").cast(dtype.char, list(self.shape)).tolist()
-            if self.ndim > 1
-            else flat.tolist()
-        )
+            return view.cast(dtype.char)[0]
+        return view.cast(dtype.char, list(self.shape)).tolist()
 
-    def _fetch(self) -> bytes | bytearray:
-        """The contents, in C order."""
+    def _fetch(self) -> io.BytesIO:
+        """A copy of the contents, in C order."""
         if self.nbytes >= LEAST and self.handle is not None:
             arena = self.channel.arena
             if arena is not None:
                 return arena.download(self.channel, self)
         _, _, content = session.word("session.fetch", self)
-        return bytes(content)
+        return io.BytesIO(content)
 
     def item(self, *args: Any) -> Any:
         """One element as a Python number."""
@@ -194,11 +191,16 @@ class RemoteArray:
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         import numpy as np  # only where the caller has it already
 
-        found = np.frombuffer(bytearray(self._fetch()), self.dtype.str).reshape(self.shape)
+        if copy is False:
+            raise ValueError("an array of a server cannot be had without a copy")
+        found = np.frombuffer(self._fetch().getbuffer(), _numpy_dtype(self.dtype.described))
+        found = found.reshape(self.shape)
         return found if dtype is None else found.astype(dtype)
 
     def __buffer__(self, flags: int) -> memoryview:
-        content: Any = memoryview(bytearray(self._fetch()))
+        if self.dtype.kind not in "biuf" or self.dtype.itemsize > 8 or self.dtype.str[0] == ">":
+            raise BufferError(f"memoryview has no format for {self.dtype.name}; use tobytes()")
+        content: Any = self._fetch().getbuffer()
         found: memoryview = content.cast(self.dtype.char, list(self.shape))
         return found
 
@@ -209,7 +211,7 @@ class RemoteArray:
         return self.copy()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickled, (self.dtype.described, self.shape, self._fetch())
+        return restored, (self.dtype.described, self.shape, self._fetch().getvalue())
 
     if TYPE_CHECKING:
 
@@ -331,10 +333,10 @@ def made(
     return result
 
 
-def scalar(channel: Channel, dtype: dtypes.dtype, value: Any) -> RemoteScalar:
+def scalar(channel: Channel | None, dtype: dtypes.dtype, value: Any) -> RemoteScalar:
     """A 0-d result that carries its value."""
     found = RemoteScalar.__new__(RemoteScalar)
-    found.channel = channel
+    found.channel = channel  # type: ignore[assignment]
     found.handle = None
     found.dtype = dtype
     found._shape = ()
@@ -342,7 +344,19 @@ def scalar(channel: Channel, dtype: dtypes.dtype, value: Any) -> RemoteScalar:
     return found
 
 
-def _unpickled(described: Any, shape: tuple[int, ...], content: bytes) -> Any:
+def truth(value: bool) -> RemoteScalar:
+    """``mechestim.True_`` or ``False_``: of no session, as no session is needed to name them."""
+    return scalar(None, dtypes.dtype("bool"), value)
+
+
+def _numpy_dtype(described: Any) -> Any:
+    if isinstance(described, str):
+        return described
+    return [tuple(_numpy_dtype(part) for part in field) for field in described]
+
+
+def restored(described: Any, shape: tuple[int, ...], content: bytes) -> Any:
+    """The array that was pickled."""
     from shm_echo.mechestim.remote.values import Typed
 
     return session.word("session.array", Typed(described, shape, content))
@@ -352,77 +366,4 @@ def _unpickled_scalar(described: Any, value: Any) -> Any:
     return scalar(session.channel(), dtypes.dtype(described), value)
 
 
-_BINARY = (
-    *("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "divmod"),
-    *("lshift", "rshift", "and", "or", "xor"),
-)
-_COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
-_UNARY = ("neg", "pos", "abs", "invert")
-_METHODS = (
-    *("all", "any", "argmax", "argmin", "argpartition", "argsort", "astype", "byteswap", "choose"),
-    *("clip", "compress", "conj", "conjugate", "copy", "cumprod", "cumsum", "diagonal", "dot"),
-    *("fill", "flatten", "getfield", "max", "mean", "min", "nonzero", "partition", "prod", "put"),
-    *("ravel", "repeat", "reshape", "resize", "round", "searchsorted", "setfield", "setflags"),
-    *("sort", "squeeze", "std", "sum", "swapaxes", "take", "trace", "transpose", "var", "view"),
-)
-
-
-def _binary(word: str) -> Any:
-    op = f"ndarray.__{word}__"
-
-    def method(self: Any, other: Any) -> Any:
-        if getattr(type(other), "__array_ufunc__", 0) is None:
-            return NotImplemented
-        return call(op, self, other)
-
-    return method
-
-
-def _unary(op: str) -> Any:
-    def method(self: Any) -> Any:
-        return call(op, self)
-
-    return method
-
-
-def _method(op: str) -> Any:
-    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return call(op, self, *args, **kwargs)
-
-    return method
-
-
-def _getitem(self: Any, key: Any) -> Any:
-    return call("ndarray.__getitem__", self, key)
-
-
-def _put(cls: type, name: str, method: Any) -> None:
-    method.__name__ = name
-    method.__qualname__ = f"{cls.__name__}.{name}"
-    setattr(cls, name, method)
-
-
-def _install() -> None:
-    for word in _BINARY:
-        _put(RemoteArray, f"__{word}__", _binary(word))
-        _put(RemoteArray, f"__r{word}__", _binary(f"r{word}"))
-        if word != "divmod":
-            _put(RemoteArray, f"__i{word}__", _binary(f"i{word}"))
-            _put(RemoteScalar, f"__i{word}__", _binary(word))
-    for word in _COMPARISONS:
-        _put(RemoteArray, f"__{word}__", _binary(word))
-    for word in _UNARY:
-        _put(RemoteArray, f"__{word}__", _unary(f"ndarray.__{word}__"))
-    for name in _METHODS:
-        _put(RemoteArray, name, _method(f"ndarray.{name}"))
-    _put(RemoteArray, "__getitem__", _getitem)
-    _put(RemoteArray, "__contains__", _binary("contains"))
-    # Setting __eq__ after the class is made does not take __hash__ away.
-    RemoteScalar.__hash__ = _hash  # type: ignore[assignment]
-
-
-def _hash(self: Any) -> int:
-    return hash(self.item())
-
-
-_install()
+operators.install(RemoteArray, RemoteScalar)

@@ -175,7 +175,7 @@ class Channel:
             if op == "session.print_options" and self.first_printing is None:
                 self.first_printing = before
             found: dict[str, Any] = self.say(op)
-            self.told = (*now[:part], found, *now[part + 1 :])  # type: ignore[assignment]
+            self.told = (*now[:part], found, *now[part + 1 :])
             return found
         finally:
             self._turns.give()
@@ -369,4 +369,3 @@ def _in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_in_child)
-

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 from shm_echo.control.handshake import ClientHandshake
 from shm_echo.control.messages import Welcome
-from shm_echo.errors import AddressError, ServerNotFoundError
+from shm_echo.errors import AddressError, ProtocolError, ServerNotFoundError
 from shm_echo.mechestim.remote.arena import Arena, given
 from shm_echo.mechestim.remote.channel import SILENCE_S, Channel
 from shm_echo.mechestim.remote.pipe import Pipe
@@ -26,6 +26,9 @@ TIMEOUT = "MECHESTIM_TIMEOUT"
 def dial(url: str) -> Channel:
     """A session with the server at ``url``: ``fd://N``, ``ipc:///path`` or a bare name.
 
+    With ``fd://N?arena=I,O`` the session has been opened by whoever gave the descriptors, see
+    :func:`prepared`.
+
     Raises:
         AddressError: that is no address.
         ServerNotFoundError: nobody serves there.
@@ -36,11 +39,12 @@ def dial(url: str) -> Channel:
     by_descriptor = url.startswith("fd://")
     arena = inherited_arena(url) if by_descriptor else None
     fd = inherited(url) if by_descriptor else connected(url, seconds)
-    try:
-        shake_hands(fd, url)
-    except BaseException:
-        os.close(fd)
-        raise
+    if arena is None:  # who could give an arena away has shaken hands already
+        try:
+            shake_hands(fd, url)
+        except BaseException:
+            os.close(fd)
+            raise
     timed = not by_descriptor
     return Channel(fd, url, seconds, timed=timed, arena=arena, may_have_arena=timed)
 
@@ -119,6 +123,28 @@ def shake_hands(fd: int, url: str) -> Welcome:
         welcome = handshake.receive(came)
         if welcome is not None:
             return welcome
+
+
+def prepared(fd: int) -> tuple[int, int]:
+    """Open a session for a program that will inherit it, and that cannot receive descriptors.
+
+    Args:
+        fd: the client's end of a Unix socket that a service has adopted; it stays the caller's.
+
+    Returns:
+        The descriptors of the session's arena, which are the caller's: what the program is to be
+        given as ``fd://N?arena=I,O``.
+    """
+    address = f"fd://{fd}"
+    shake_hands(fd, address)
+    channel = Channel(os.dup(fd), address)
+    try:
+        _, fds = channel.request_descriptors("arena.open")
+    finally:
+        channel.close()
+    if len(fds) != 2:
+        raise ProtocolError(f"{address} gave {len(fds)} descriptors for an arena, not 2")
+    return fds[0], fds[1]
 
 
 @contextmanager

@@ -66,6 +66,17 @@ ALIASES.update({char: name for name, _, _, char in _NUMBERS})
 ALIASES.update({f"{kind}{size}": name for name, kind, size, _ in _NUMBERS})
 ALIASES["b1"] = "bool"
 ALIASES.update({"q": "int64", "Q": "uint64", "p": "int64", "P": "uint64"})
+# Scalar types whose items have no size of their own, or are no numbers.
+_OTHERS = {
+    "str_": "<U0",
+    "bytes_": "|S0",
+    "void": "|V0",
+    "object_": "|O",
+    "datetime64": "<M8",
+    "timedelta64": "<m8",
+}
+_BY_KIND = {"U": "str_", "S": "bytes_", "V": "void", "O": "object_"}
+_BY_KIND.update({"M": "datetime64", "m": "timedelta64"})
 _PYTHON = {float: "float64", int: "int64", bool: "bool", complex: "complex128"}
 
 
@@ -124,7 +135,7 @@ class dtype:
     @property
     def type(self) -> Any:
         """The scalar type."""
-        return scalar_type(self.name)
+        return scalar_type(_BY_KIND.get(self.kind, self.name))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, dtype):
@@ -141,7 +152,8 @@ class dtype:
         if self.fields is not None:
             return f"dtype({[(name, field.str) for name, field in self.fields]!r})"
         if self.str[0] == ">" or self.kind in "USVMmO":
-            return f"dtype({str(self.str).lstrip('|')!r})"
+            text = str(self.str).lstrip("|")
+            return f"dtype({(text if self.itemsize else text.rstrip('0'))!r})"
         return f"dtype({self.name!r})"
 
     def __str__(self) -> str:
@@ -157,6 +169,8 @@ def _resolved(spec: Any) -> tuple[str, Any]:
     if isinstance(spec, dtype):
         return spec.str, spec.fields
     if isinstance(spec, type):
+        if spec is str or spec is bytes:
+            return _OTHERS[f"{spec.__name__}_"], None
         name = _PYTHON.get(spec) or name_of_type(spec)
         if name is not None:
             return _resolved(name)
@@ -164,6 +178,8 @@ def _resolved(spec: Any) -> tuple[str, Any]:
         order, rest = ("", spec) if spec[:1] not in "<>=|" else (spec[0], spec[1:])
         name = ALIASES.get(rest, rest)
         text = _STR_OF_NAME.get(name)
+        if text is None and name in _OTHERS:
+            return _OTHERS[name], None
         if text is not None:
             return (">" + text[1:] if order == ">" and text[0] == "<" else text), None
         if rest[:1] in ("U", "S", "V") and (rest[1:].isdecimal() or not rest[1:]):
@@ -223,6 +239,14 @@ class complexfloating(inexact):
     """Base of the complex numbers."""
 
 
+class flexible(generic):
+    """Base of what has no size of its own."""
+
+
+class character(flexible):
+    """Base of text and bytes."""
+
+
 _BASES: dict[str, type] = {"b": generic, "i": signedinteger, "u": unsignedinteger}
 _BASES.update({"f": floating, "c": complexfloating})
 ABSTRACT = {
@@ -236,6 +260,8 @@ ABSTRACT = {
         inexact,
         floating,
         complexfloating,
+        flexible,
+        character,
     )
 }
 SCALAR_TYPES: dict[str, type] = {
@@ -246,6 +272,20 @@ SCALAR_TYPES: dict[str, type] = {
     )
     for name, kind, _, _ in _NUMBERS
 }
+_OTHER_BASES = {"str_": character, "bytes_": character, "void": flexible, "object_": generic}
+_OTHER_BASES.update({"datetime64": generic, "timedelta64": signedinteger})
+SCALAR_TYPES.update(
+    {
+        name: type(
+            name,
+            (_OTHER_BASES[name],),
+            {"__slots__": (), "_name": name, "__doc__": f"The scalar type {name}."},
+        )
+        for name in _OTHERS
+    }
+)
+for _cls in SCALAR_TYPES.values():
+    _cls.__module__ = "mechestim"  # where it can be had from, by this name
 
 
 def scalar_type(name: str) -> Any:

@@ -11,9 +11,9 @@ from typing import Any
 from shm_echo.mechestim import registry
 from shm_echo.mechestim.errors import UnsupportedFunctionError
 from shm_echo.mechestim.registry.op import Category
-from shm_echo.mechestim.remote import dtypes, failures, helpers, session
+from shm_echo.mechestim.remote import dtypes, failures, functions, helpers, session
 from shm_echo.mechestim.remote.arena import LEAST
-from shm_echo.mechestim.remote.array import RemoteArray
+from shm_echo.mechestim.remote.array import RemoteArray, truth
 from shm_echo.mechestim.remote.values import from_buffer, from_list
 
 _CONSTANTS = {
@@ -25,6 +25,14 @@ _CONSTANTS = {
     "euler_gamma": 0.5772156649015329,
     "little_endian": True,
 }
+_PUBLIC_ALIASES = frozenset(
+    (
+        *("bool_", "byte", "cdouble", "csingle", "double", "half", "int_", "intc", "intp", "long"),
+        *("longlong", "short", "single", "ubyte", "uint", "uintc", "uintp", "ulong", "ulonglong"),
+        "ushort",
+    )
+)
+_TRUTHS = {"True_": True, "False_": False}
 _MAKERS = frozenset({"array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray"})
 
 # Operations that are not mere requests: where they live.
@@ -52,16 +60,9 @@ def member(name: str) -> Any:
         elif name == "random.shuffle":
             found = importlib.import_module("shm_echo.mechestim.remote.random").shuffled(name)
         else:
-            found = _maker(name) if name in _MAKERS else _function(name)
+            found = _maker(name) if name in _MAKERS else functions.made(name)
         _members[name] = found
     return found
-
-
-def _function(name: str) -> Callable[..., Any]:
-    def function(*args: Any, **kwargs: Any) -> Any:
-        return session.call(name, *args, **kwargs)
-
-    return _labelled(function, name)
 
 
 def _maker(name: str) -> Callable[..., Any]:
@@ -70,21 +71,13 @@ def _maker(name: str) -> Callable[..., Any]:
             first = args[0]
             typed = from_list(first) if isinstance(first, (list, tuple)) else from_buffer(first)
             if typed is not None:
-                large = len(typed.content) >= LEAST
+                large = typed.nbytes >= LEAST
                 args = (session.array_of(typed) if large else typed, *args[1:])
                 if large and name == "array" and len(args) == 1 and not kwargs:
                     return args[0]  # it is new already
         return session.call(name, *args, **kwargs)
 
-    return _labelled(function, name)
-
-
-def _labelled(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    op = registry.OPS[name]
-    function.__name__ = function.__qualname__ = name.rpartition(".")[2]
-    function.__module__ = ".".join(["mechestim", *name.split(".")[:-1]])
-    function.__doc__ = f"{op.summary}\n\nCosts {op.formula} FLOPs." if op.counted else op.summary
-    return function
+    return functions.labelled(function, name)
 
 
 def attribute(module: str, name: str) -> Any:
@@ -104,7 +97,11 @@ def attribute(module: str, name: str) -> Any:
             return RemoteArray
         if name == "dtype":
             return dtypes.dtype
-        if name in dtypes.SCALAR_TYPES or name in dtypes.ABSTRACT or name in dtypes.ALIASES:
+        if name == "ufunc":
+            return functions.ufunc
+        if name in _TRUTHS:
+            return truth(_TRUTHS[name])
+        if name in dtypes.SCALAR_TYPES or name in dtypes.ABSTRACT or name in _PUBLIC_ALIASES:
             return dtypes.scalar_type(name)
         if name in helpers.NAMES:
             return getattr(helpers, name)
@@ -116,7 +113,7 @@ def attribute(module: str, name: str) -> Any:
         if hasattr(random, name):
             return getattr(random, name)
     elif module == "stats" and f"stats.{name}.pdf" in registry.OPS:
-        return _Distribution(name)
+        return _distributions.setdefault(name, _Distribution(name))
     near = [one for one in registry.nearest(dotted) if one != dotted]
     hint = f" Did you mean {', '.join(f'mechestim.{one}' for one in near)}?" if near else ""
     raise AttributeError(f"mechestim has no {dotted!r}.{hint}", name=name)
@@ -132,9 +129,21 @@ def names(module: str) -> list[str]:
     }
     found = {name for name in found if name.isidentifier()}
     if not module:
-        found |= {"ndarray", "dtype", "linalg", "fft", "random", "stats", "flops"}
+        found |= {
+            "ndarray",
+            "dtype",
+            "ufunc",
+            *_TRUTHS,
+            "linalg",
+            "fft",
+            "random",
+            "stats",
+            "flops",
+        }
         found |= {*_CONSTANTS, *helpers.NAMES, *dtypes.SCALAR_TYPES, *dtypes.ABSTRACT}
-        found |= {name for name in dtypes.ALIASES if len(name) > 2 and name.isidentifier()}
+        found |= {name for name in dtypes.ALIASES if name in _PUBLIC_ALIASES}
+    elif module == "random":
+        found |= set(importlib.import_module("shm_echo.mechestim.remote.random").__all__)
     elif module == "linalg":
         found.add("LinAlgError")
     return sorted(found)
@@ -153,3 +162,12 @@ class _Distribution:
             raise AttributeError(
                 f"mechestim.stats.{self._name} has pdf, cdf and ppf, not {method!r}", name=method
             ) from None
+
+    def __dir__(self) -> list[str]:
+        return ["cdf", "pdf", "ppf"]
+
+    def __repr__(self) -> str:
+        return f"<mechestim.stats.{self._name}>"
+
+
+_distributions: dict[str, _Distribution] = {}

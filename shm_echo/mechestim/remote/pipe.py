@@ -57,10 +57,7 @@ class Pipe:
         data = _HEADER.pack(len(payload)) + payload
         self.sending = True
         try:
-            if self._timed or len(data) <= _PIECE:
-                sent = os.write(self.fd, data)
-            else:
-                sent = 0
+            sent = os.write(self.fd, data) if self._timed or len(data) <= _PIECE else 0
             if sent != len(data):
                 self._send_rest(memoryview(data)[sent:])
         except BlockingIOError:
@@ -112,9 +109,9 @@ class Pipe:
 
     def _some(self, most: int, within: float | None) -> bytes:
         """What there is to read, once there is something."""
-        if within is not None or not self._timed:
-            if not self._readable(self.silence if within is None else max(0.0, within)):
-                raise Silence
+        polled = within is not None or not self._timed
+        if polled and not self._readable(self.silence if within is None else max(0.0, within)):
+            raise Silence
         try:
             data = self.read(self.fd, most)
         except BlockingIOError:

@@ -23,10 +23,20 @@ class SymmetricTensor(RemoteArray):
         """The symmetry as prices see it."""
         return SymmetryInfo(tuple(self.symmetric_axes), self.shape)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        _, content = super().__reduce__()
+        return _unpickled, (*content, self.symmetric_axes)
+
     def is_symmetric(self, axes: Any = None, *, atol: float = 1e-6, rtol: float = 1e-5) -> bool:
         """Whether the data is symmetric along ``axes``, its own by default."""
         chosen = self.symmetric_axes if axes is None else axes
         return is_symmetric(self, chosen, atol=atol, rtol=rtol)
+
+
+def _unpickled(described: Any, shape: Any, content: bytes, axes: Any) -> Any:
+    from shm_echo.mechestim.remote import array
+
+    return session.word("as_symmetric", array.restored(described, shape, content), axes)
 
 
 def as_symmetric(data: Any, symmetric_axes: Any) -> Any:

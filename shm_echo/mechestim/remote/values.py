@@ -12,6 +12,7 @@ import msgpack
 from shm_echo.errors import ConnectionClosedError
 from shm_echo.mechestim import wire
 from shm_echo.mechestim.remote import dtypes, records
+from shm_echo.mechestim.remote.arena import LEAST
 from shm_echo.mechestim.wire import NotSendableError, Wire
 
 if TYPE_CHECKING:
@@ -23,10 +24,17 @@ class Typed:
 
     __slots__ = ("content", "dtype", "shape")
 
-    def __init__(self, dtype: str, shape: tuple[int, ...], content: bytes) -> None:
+    def __init__(
+        self, dtype: Any, shape: tuple[int, ...], content: bytes | memoryview | array[Any]
+    ) -> None:
         self.dtype = dtype
         self.shape = shape
         self.content = content
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the contents."""
+        return memoryview(self.content).nbytes
 
 
 class Values:
@@ -55,7 +63,8 @@ class Values:
 
     def pack_message(self, message: dict[str, Any]) -> tuple[bytes, list[int]]:
         """The bytes of a message, and the numbers of the functions that went into it."""
-        self._sent = sent = []
+        sent: list[int] = []
+        self._sent = sent
         try:
             return self.pack(message), sent
         except BaseException:
@@ -77,7 +86,7 @@ class Values:
                 )
             return wire.handle_ext(value.handle)  # type: ignore[arg-type]
         if isinstance(value, Typed):
-            content = [value.dtype, list(value.shape), value.content]
+            content = [value.dtype, list(value.shape), bytes(value.content)]
             return msgpack.ExtType(wire.NDARRAY, self._wire.pack_nested(content))
         if isinstance(value, dtypes.dtype):
             return msgpack.ExtType(wire.DTYPE, self._wire.pack_nested(value.described))
@@ -179,7 +188,9 @@ def from_buffer(value: Any) -> Typed | None:
     dtype = _FORMATS.get(view.format)
     if dtype is None:
         raise NotSendableError(f"a buffer of format {view.format!r} cannot be sent to the server")
-    return Typed(dtype, view.shape or (), view.tobytes())
+    if not view.c_contiguous:
+        return Typed(dtype, view.shape or (), view.tobytes())
+    return Typed(dtype, view.shape or (), view if view.nbytes >= LEAST else bytes(view))
 
 
 def from_list(value: Any) -> Typed | None:
@@ -207,9 +218,9 @@ def from_list(value: Any) -> Typed | None:
     kinds = set(map(type, flat))
     try:
         if kinds == {float} or kinds == {int, float}:
-            return Typed("<f8", tuple(shape), array("d", flat).tobytes())
+            return Typed("<f8", tuple(shape), array("d", flat))
         if kinds == {int}:
-            return Typed("<i8", tuple(shape), array("q", flat).tobytes())
+            return Typed("<i8", tuple(shape), array("q", flat))
         if kinds == {bool}:
             return Typed("|b1", tuple(shape), bytes(flat))
     except OverflowError:

@@ -85,9 +85,16 @@ class Arena:
         target[offset : offset + length] = self._incoming[:length]
 
     def hold(self, array: Any) -> Any:
-        """``array``, or a copy of it, with its elements one behind the other."""
-        found = np.ascontiguousarray(base_view(_checked(array))).reshape(array.shape)
-        return array if found.base is array or array.flags.c_contiguous else found.view(Array)
+        """``array``, or a copy of it, with its elements one behind the other.
+
+        As much of it as there is room for lies in the outgoing area then.
+        """
+        plain = base_view(_checked(array))
+        if not plain.flags.c_contiguous:
+            plain = np.array(plain, order="C")
+            array = plain.view(Array)
+        self.get(array, 0, min(plain.nbytes, self._size))
+        return array
 
     def get(self, array: Any, offset: Any, length: Any) -> None:
         """Copy ``length`` bytes of an array of :meth:`hold` into the outgoing area."""

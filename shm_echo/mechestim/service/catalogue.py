@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from shm_echo.mechestim.local import methods, namespace
+from shm_echo.mechestim.local import methods, namespace, ufuncs
 from shm_echo.mechestim.local.array import Array
 from shm_echo.mechestim.registry import OPS
 from shm_echo.mechestim.registry.op import Category
@@ -77,19 +77,27 @@ METHODS = _methods()
 _NOT_HERE = frozenset({"fromfile", "fromregex", "from_dlpack"})
 
 
+_known: dict[str, Function] = {}  # those that were asked for
+
+
 def function(name: str) -> Function | None:
     """What runs the operation ``name``; None when no session may ask for it.
 
     Raises:
         UnsupportedFunctionError: an operation that is left out on purpose.
     """
-    found = METHODS.get(name)
+    found = METHODS.get(name) or _known.get(name)
     if found is not None:
         return found
+    base, _, method = name.rpartition(".")
+    if method in ufuncs.METHODS and base in OPS:
+        owner = namespace.member(base)
+        return getattr(owner, method) if isinstance(owner, ufuncs.ufunc) else None
     op = OPS.get(name)
     if op is None or name in _NOT_HERE or name.startswith(("ndarray.", "random.")):
         return None
     if op.category is Category.UNSUPPORTED:
         namespace.member(name)  # raises, with the advice
     result: Function = namespace.member(name)
+    _known[name] = result
     return result

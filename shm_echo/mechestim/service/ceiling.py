@@ -10,8 +10,9 @@ from __future__ import annotations
 import mmap
 import os
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any
 
 from shm_echo.mechestim.budget.account import scaled
 from shm_echo.mechestim.errors import BudgetExhaustedError
@@ -25,6 +26,22 @@ _SIZE = mmap.PAGESIZE
 _MOST = 2**63 - 1
 
 HEAVY_FLOPS = 10**6  # above this an operation takes longer than the messages about it
+
+
+class _Alone:
+    """Keeps out the other threads of this process, then the other processes."""
+
+    def __init__(self, threads: threading.Lock, fd: int) -> None:
+        self._threads = threads
+        self._processes = FileLock(fd)
+
+    def __enter__(self) -> None:
+        self._threads.acquire()
+        self._processes.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._processes.release()
+        self._threads.release()
 
 
 class Ceiling:
@@ -41,29 +58,21 @@ class Ceiling:
         self._map = mmap.mmap(self._fd, _SIZE)
         self._words = memoryview(self._map).cast("Q")
         self._threads = threading.Lock()
-        self._processes = FileLock(self._fd)
-        self._shared = fd is not None
-
-    @contextmanager
-    def _alone(self) -> Iterator[memoryview]:
-        with self._threads:
-            if not self._shared:
-                yield self._words
-                return
-            with self._processes:
-                yield self._words
+        self._alone: AbstractContextManager[Any] = self._threads
+        if fd is not None:
+            self._alone = _Alone(self._threads, self._fd)
 
     @property
     def spent(self) -> int:
         """FLOPs of operations that have started; it never goes down."""
-        with self._alone() as words:
-            return int(words[_SPENT])
+        with self._alone:
+            return int(self._words[_SPENT])
 
     @property
     def promised(self) -> int:
         """FLOPs of the operations that run now."""
-        with self._alone() as words:
-            return int(words[_PROMISED])
+        with self._alone:
+            return int(self._words[_PROMISED])
 
     def take(self, name: str, cost: int) -> None:
         """Promise ``cost`` FLOPs to an operation: the check and the promise are one step.
@@ -71,7 +80,8 @@ class Ceiling:
         Raises:
             BudgetExhaustedError: they are not there.
         """
-        with self._alone() as words:
+        words = self._words
+        with self._alone:
             taken = words[_SPENT] + words[_PROMISED]
             limit = _MOST if self.limit is None else self.limit
             if taken + cost > limit:
@@ -80,19 +90,19 @@ class Ceiling:
 
     def give_back(self, cost: int) -> None:
         """Free what was promised to an operation that was refused before it started."""
-        with self._alone() as words:
-            words[_PROMISED] -= cost
+        with self._alone:
+            self._words[_PROMISED] -= cost
 
     def settle(self, cost: int) -> None:
         """What was promised is spent: the operation has started."""
-        with self._alone() as words:
+        words = self._words
+        with self._alone:
             words[_PROMISED] -= cost
             words[_SPENT] += cost
 
     def share(self) -> int:
         """A new descriptor of the page, for another process; the caller's to close."""
-        with self._threads:
-            self._shared = True
+        self._alone = _Alone(self._threads, self._fd)
         return opened_again(self._fd)
 
     def __del__(self) -> None:
@@ -103,6 +113,8 @@ class Ceiling:
 
 class Purse:
     """What one session pays from: asks the ceiling, keeps the board, and waits at the gate.
+
+    Not thread-safe: a session works on one thread.
 
     Args:
         ceiling: of the session's principal.
@@ -119,7 +131,6 @@ class Purse:
         self._weights = weights
         self._turn = turn
         self._promised: list[tuple[str, int]] = []
-        self._lock = threading.Lock()
 
     def take(self, name: str, cost: int) -> None:
         """Pay ``cost`` FLOPs, times the server's weight, for an operation that is about to run.
@@ -132,25 +143,23 @@ class Purse:
         if self._weights:
             cost = scaled(cost, self._weights.get(name, 1))
         self._ceiling.take(name, cost)
-        with self._lock:
-            self._promised.append((name, cost))
-            self._board.promise(name, cost)
+        self._promised.append((name, cost))
+        self._board.promise(name, cost)
 
     def give_back(self, name: str, cost: int) -> None:
         """The operation was refused before it started."""
         if self._weights:
             cost = scaled(cost, self._weights.get(name, 1))
-        with self._lock:
-            if (name, cost) not in self._promised:
-                return  # settled meanwhile: it stays charged
-            self._promised.remove((name, cost))
-            self._board.take_back(cost)
+        if (name, cost) not in self._promised:
+            return  # settled meanwhile: it stays charged
+        self._promised.remove((name, cost))
+        self._board.take_back(cost)
         self._ceiling.give_back(cost)
 
     def settle(self) -> None:
         """The request is over: what was promised is spent."""
-        with self._lock:
-            charges, self._promised = self._promised, []
-            if charges:
-                self._board.settle(charges)
-                self._ceiling.settle(sum(cost for _, cost in charges))
+        charges = self._promised
+        if charges:
+            self._promised = []
+            self._board.settle(charges)
+            self._ceiling.settle(sum([cost for _, cost in charges]))

@@ -12,10 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from shm_echo.mechestim.local import callbacks, namespace
+from shm_echo.mechestim.costs.einsum_path import find_path, normalize_optimize
+from shm_echo.mechestim.costs.subscripts import Contraction
+from shm_echo.mechestim.local import callbacks, namespace, ufuncs
 from shm_echo.mechestim.local.array import Array, wrap
+from shm_echo.mechestim.registry import OPS
 
 _GRIDS = ("mgrid", "ogrid", "r_", "c_")
+_FACTS = ("nin", "nout", "nargs", "ntypes", "types", "identity", "signature")
+_MOST_OPERANDS = 52  # as there are letters
 _FINFO = (
     *("bits", "eps", "epsneg", "iexp", "machep", "max", "maxexp", "min", "minexp", "negep"),
     *("nexp", "nmant", "precision", "resolution", "smallest_normal", "smallest_subnormal", "tiny"),
@@ -34,8 +39,8 @@ def _array(value: Any) -> Array:
 
 def seterr(**options: Any) -> dict[str, Any]:
     """``numpy.seterr``; the options before. Calls and logs are for the local mode only."""
-    if not all(value in ("ignore", "warn", "raise", "print", None) for value in options.values()):
-        raise ValueError("a server can ignore, warn or raise; call and log need a function")
+    if any(value in ("call", "log", "print") for value in options.values()):
+        raise ValueError("a server can ignore, warn or raise; it has nothing to call or print to")
     return dict(np.seterr(**options))
 
 
@@ -61,6 +66,25 @@ def iinfo(dtype: Any) -> dict[str, Any]:
     """The limits of an integer dtype."""
     found = np.iinfo(dtype)
     return {"dtype": found.dtype, "min": found.min, "max": found.max, "bits": found.bits}
+
+
+def ufunc(name: Any) -> dict[str, Any]:
+    """The facts of a ufunc."""
+    found = namespace.member(name) if name in OPS else None
+    if not isinstance(found, ufuncs.ufunc):
+        raise TypeError(f"no ufunc is called {str(name)[:40]!r}")
+    return {fact: getattr(found, fact) for fact in _FACTS}
+
+
+def path(inputs: Any, output: Any, sizes: Any, optimize: Any) -> list[list[int]]:
+    """The path of an einsum of such subscripts."""
+    terms = tuple(tuple(map(str, term)) for term in inputs)
+    lengths = {str(label): int(length) for label, length in dict(sizes).items()}
+    known = all(label in lengths for term in (*terms, tuple(map(str, output))) for label in term)
+    if not known or len(terms) > _MOST_OPERANDS:
+        raise ValueError("these are no subscripts of an einsum")
+    contraction = Contraction(terms, tuple(map(str, output)), lengths)
+    return [list(step) for step in find_path(contraction, normalize_optimize(optimize))]
 
 
 def grid(name: Any, key: Any) -> Any:
@@ -116,6 +140,8 @@ EXTRAS: dict[str, Callable[..., Any]] = {
     "session.finfo": finfo,
     "session.iinfo": iinfo,
     "session.grid": grid,
+    "session.path": path,
+    "session.ufunc": ufunc,
     "ndarray.flags.get": flags,
     "ndarray.flat.get": flat_get,
     "ndarray.flat.set": flat_set,

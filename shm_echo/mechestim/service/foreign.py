@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from shm_echo.mechestim.local.array import Array, Scalar
+
 __all__ = ["MOST_DIGITS", "check_arguments", "check_result", "is_foreign"]
 
 MOST_DIGITS = 1024  # bytes of one whole number; seeds are long, and not longer
@@ -33,6 +35,7 @@ _MAY_SEE = frozenset(
         ),
     }
 )
+_HARMLESS = frozenset({Array, Scalar, int, float, bool, type(None), slice})
 _LOOPS = ("signature", "sig")
 _LONGEST_GROUP = 16  # a tuple or list of dtypes is no longer
 
@@ -54,12 +57,13 @@ def check_arguments(
     Raises:
         TypeError: it would.
     """
-    values = [*args, *kwargs.values()]
+    values = [*args, *kwargs.values()] if kwargs else args
     if name.startswith("einsum"):
         values = values[1:]  # the subscripts
-    if any(_names_objects(value) for value in values) or any(
-        "O" in str(kwargs[key]) for key in _LOOPS if key in kwargs
-    ):
+    for value in values:
+        if type(value) not in _HARMLESS and _names_objects(value):
+            raise TypeError("arrays of Python objects cannot live on a server")
+    if kwargs and any("O" in str(kwargs[key]) for key in _LOOPS if key in kwargs):
         raise TypeError("arrays of Python objects cannot live on a server")
     if long_numbers and not name.startswith(("random.", "budget.")):
         _check_long_numbers(values)

@@ -95,6 +95,10 @@ class Objects:
                 else:
                     self._bases[base] = (references - 1, size)
 
+    def has_room(self, size: int) -> bool:
+        """Whether a result of ``size`` bytes would fit."""
+        return self.bytes + size <= self._quotas.max_bytes
+
     def check_room(self, size: int) -> None:
         """See that a result of ``size`` bytes would fit.
 

@@ -100,6 +100,10 @@ class Operations:
 
     def _check_sizes(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> None:
         """Refuse what would not fit."""
+        if not kwargs:
+            bound = sizes.pointwise_bound(name, args)
+            if bound is not None and bound <= HEAVY_BYTES and self._objects.has_room(bound):
+                return
         result, scratch = sizes.needed(name, args, kwargs)
         both = result + scratch
         if both > HEAVY_BYTES:
@@ -130,6 +134,11 @@ class Operations:
             if op.cost is None:
                 return dispatch.free(source, tuple(args), kwargs)
             return dispatch.call(op, source, tuple(args), kwargs)
+        if rest == "get_bit_generator":
+            return self._random._bit_generator
+        if rest == "set_bit_generator":
+            self._random = np.random.RandomState(*args, **kwargs)
+            return None
         if rest in _MAKERS:
             return getattr(local_random, rest)(*args, **kwargs)
         raise MechEstimServerError(f"this server knows no operation {name[:80]!r}")

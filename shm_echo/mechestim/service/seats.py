@@ -7,12 +7,9 @@ force, and its board can be read at any time.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -21,6 +18,7 @@ from dataclasses import asdict
 from shm_echo.errors import describe_death
 from shm_echo.mechestim.service.board import Board, FileLock, opened_again, sealed_memory
 from shm_echo.mechestim.service.ceiling import Ceiling
+from shm_echo.mechestim.service.employment import Worker
 from shm_echo.mechestim.service.gate import Gate, Turn
 from shm_echo.mechestim.service.greeting import greeted
 from shm_echo.mechestim.service.limits import Quotas
@@ -133,10 +131,11 @@ class ThreadSeat(Seat):
 
     def kill(self, why: str) -> None:
         """Tell the client, and close the connection. An operation that runs ends by itself."""
-        interject(self._sock, farewell(why), self.board, self._lock)
+        told = interject(self._sock, farewell(why), self.board, self._lock)
         self._session.end(why)
-        with contextlib.suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RDWR)
+        if told:  # else the session is writing, and ends after that
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RDWR)
 
     def wait(self, seconds: float) -> bool:
         """Whether it has ended, at the latest after this time."""
@@ -145,20 +144,12 @@ class ThreadSeat(Seat):
         return not self._thread.is_alive()
 
 
-_PROGRAM = (
-    "import sys; sys.path[:] = {path!r}; "
-    "from shm_echo.mechestim.service.worker import main; main(sys.argv[1])"
-)
-# Each worker computes on one thread: there are as many workers as sessions.
-_ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
-
-
 class ProcessSeat(Seat):
     """A session in a process of its own.
 
     The service keeps a second descriptor of the connection, for what the worker cannot say itself:
-    that it is busy, or that it has died. ``start`` and ``reap`` are for the warden's thread: the
-    kernel ends a worker together with the thread that started it.
+    that it is busy, or that it has died. ``start``, ``employ`` and ``reap`` are for the warden's
+    thread.
     """
 
     isolation = "process"
@@ -179,48 +170,61 @@ class ProcessSeat(Seat):
         self._ended = ended
         self._why: str | None = None
         self._over = threading.Event()
-        self._process: subprocess.Popen[bytes] | None = None
-        self.pidfd = -1
+        self._worker: Worker | None = None
 
     def start(self) -> None:
-        """Start the worker.
+        """Start a worker of its own.
 
         Raises:
             OSError: that is not possible.
         """
+        self.employ(Worker())
+
+    def employ(self, worker: Worker) -> None:
+        """Have a worker serve.
+
+        Raises:
+            OSError: the worker has ended.
+        """
         board, ceiling = opened_again(self._board_fd), self._ceiling.share()
-        fds = {"sock": self._sock.fileno(), "board": board, "ceiling": ceiling}
-        config = {**self._config, **fds, "limit": self._ceiling.limit, "parent": os.getpid()}
-        environment = {name: value for name, value in os.environ.items() if name not in _REMOVED}
-        environment.update(dict.fromkeys(_ONE_THREAD, "1"))
+        config = {**self._config, "limit": self._ceiling.limit}
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM.format(path=sys.path), json.dumps(config)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=list(fds.values()),
-                env=environment,
-                start_new_session=True,  # Ctrl-C is for the server, which tells its workers
-            )
-            self.pid = self._process.pid
-            self.pidfd = os.pidfd_open(self._process.pid)
+            worker.assign(config, [self._sock.fileno(), board, ceiling])
+        except OSError:
+            worker.dismiss()
+            raise
         finally:
             os.close(board)
             os.close(ceiling)
+        self.pid = worker.process.pid
+        self._worker = worker
         if self._why is not None:
             self.end(self._why)
+
+    @property
+    def pidfd(self) -> int:
+        """Of the worker."""
+        assert self._worker is not None
+        return self._worker.pidfd
 
     def end(self, why: str) -> None:
         """Have it end after the operation that runs."""
         self._why = self._why or why
-        if self._process is not None:
-            self._process.terminate()
+        if self._worker is not None:
+            self._worker.process.terminate()
 
     def kill(self, why: str) -> None:
         """Kill the worker."""
         self._why = self._why or why
-        if self._process is not None:
-            self._process.kill()
+        if self._worker is not None:
+            self._worker.process.kill()
+
+    def let_go_in_child(self) -> None:
+        """Close what a forked child has inherited."""
+        super().let_go_in_child()
+        os.close(self._board_fd)
+        if self._worker is not None:
+            self._worker.let_go_in_child()
 
     def failed(self, why: str) -> None:
         """The worker could not be started."""
@@ -229,10 +233,12 @@ class ProcessSeat(Seat):
 
     def reap(self) -> None:
         """The worker has ended: tell the client why, unless it knows."""
-        assert self._process is not None
-        code = self._process.wait()
+        assert self._worker is not None
+        process = self._worker.process
+        code = process.wait()
+        self._worker.close()
         if code != 0 and self._why is None:
-            self._why = f"its worker process died: {_cause(self._process.pid, code)}"
+            self._why = f"its worker process died: {_cause(process.pid, code)}"
             _log.warning("a mechestim session has ended: %s", self._why)
         self._finish()
 
@@ -245,17 +251,12 @@ class ProcessSeat(Seat):
             self._ended(self)
         finally:
             self._sock.close()
-            if self.pidfd >= 0:
-                os.close(self.pidfd)
             os.close(self._board_fd)
             self._over.set()
 
     def wait(self, seconds: float) -> bool:
         """Whether it has ended, at the latest after this time."""
         return self._over.wait(max(0.0, seconds))
-
-
-_REMOVED = frozenset({"MECHESTIM_SERVER_URL", "MECHESTIM_WEIGHTS_FILE"})
 
 
 def _cause(pid: int, code: int) -> str:

@@ -20,6 +20,7 @@ from shm_echo.control.service import Refusal
 from shm_echo.control.service import Session as ControlSession
 from shm_echo.mechestim.budget.settings import settings
 from shm_echo.mechestim.service import warned
+from shm_echo.mechestim.service.employment import Worker
 from shm_echo.mechestim.service.gate import Gate
 from shm_echo.mechestim.service.greeting import SERVICE, welcome_info
 from shm_echo.mechestim.service.limits import Quotas
@@ -72,11 +73,15 @@ class MechestimService:
         self._lock = threading.Lock()
         self._closed = False
         self._warden: Warden | None = None
+        self._spare: Worker | None = None  # for the next session; the warden's
         self._requests_ended = 0
         self._rate = 0.0
         self._counted = (time.monotonic(), 0)
         warned.install()
         at_fork(self)
+        if isolation == "process":
+            self._warden = Warden(self._look)
+            self._warden.call(self._prepare)
 
     # For the control server ----
 
@@ -197,15 +202,28 @@ class MechestimService:
         return True
 
     def _employ(self, seat: ProcessSeat, warden: Warden) -> None:
-        """Start a worker; on the warden's thread."""
+        """Have a worker serve; on the warden's thread."""
+        spare, self._spare = self._spare, None
         try:
             with FORK_LOCK:
-                seat.start()
+                if spare is None or not _employed(seat, spare):
+                    seat.start()
         except OSError as error:
             _log.error("cannot start a worker process: %s", error)
             seat.failed(f"the server cannot start a worker process: {error.strerror or error}")
         else:
             warden.watch(seat.pidfd, seat.reap)
+        if self.isolation == "process":
+            warden.call(self._prepare)
+
+    def _prepare(self) -> None:
+        """Keep a worker ready for the next session; on the warden's thread."""
+        if self._spare is None and not self._closed:
+            try:
+                with FORK_LOCK:
+                    self._spare = Worker()
+            except OSError as error:
+                _log.warning("cannot keep a worker process ready: %s", error)
 
     def _ended(self, seat: Seat) -> None:
         with self._lock:
@@ -281,8 +299,14 @@ class MechestimService:
         for seat in late:
             if isinstance(seat, ProcessSeat):
                 seat.wait(60.0)
+        warden.call(self._dismiss_spare)
         warden.stop()
         self._warden = None
+
+    def _dismiss_spare(self) -> None:
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            spare.dismiss()
 
     def let_go_in_child(self) -> None:
         """A forked child has no part in the sessions."""
@@ -291,9 +315,21 @@ class MechestimService:
         for seat in self._seats:
             seat.let_go_in_child()
         self._seats.clear()
+        if self._spare is not None:
+            self._spare.let_go_in_child()
+            self._spare = None
         if self._warden is not None:
             self._warden.let_go_in_child()
             self._warden = None
+
+
+def _employed(seat: ProcessSeat, spare: Worker) -> bool:
+    """Whether the worker that was kept ready serves now; it may have died meanwhile."""
+    try:
+        seat.employ(spare)
+    except OSError:
+        return False
+    return True
 
 
 def _nothing() -> None:

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from shm_echo.mechestim.costs.indexing import target_shape
-from shm_echo.mechestim.local import methods
-from shm_echo.mechestim.local.array import plain
+from shm_echo.mechestim.local import methods, ufuncs
+from shm_echo.mechestim.local.array import Array, Scalar, plain
 from shm_echo.mechestim.registry import OPS
+from shm_echo.mechestim.registry.op import Category
 from shm_echo.mechestim.service import catalogue
 
-__all__ = ["needed"]
+__all__ = ["needed", "pointwise_bound"]
 
 Rule = Callable[..., int]
 
@@ -145,6 +146,7 @@ _METHODS: dict[str, Rule] = {
 
 # Instead of what the registry says: here it can be seen whether a copy will be made.
 _OWN: dict[str, Rule] = {
+    "arena.hold": _copy_unless_view,
     "as_symmetric": _copy,
     "ravel": _copy_unless_view,
     "reshape": _copy_unless_view,
@@ -166,7 +168,38 @@ def _borrowed() -> dict[str, str]:
 
 
 _BORROWED = _borrowed()
+_POINTWISE = frozenset(
+    name
+    for name in (*OPS, *_BORROWED)
+    if OPS[_BORROWED.get(name, name)].category in (Category.UNARY, Category.BINARY)
+)
 _WITH_AN_OWNER = ("random.Generator.", "random.RandomState.")
+
+
+def _of_a_ufunc(method: str, *args: Any) -> int:
+    """``add.outer`` and the like: sixteen bytes for each element at the most."""
+    if method not in ufuncs.METHODS:
+        return 0
+    sizes = [np.size(value) for value in args[:2]]
+    return 16 * (sizes[0] * sizes[1] if method == "outer" else sizes[0])
+
+
+def pointwise_bound(name: str, args: list[Any]) -> int | None:
+    """A bound for what an operation on each element needs, quickly; None where there is none.
+
+    Operands broadcast to their product at the most, and there are two results of 32 bytes for each
+    element at the most.
+    """
+    if name not in _POINTWISE:
+        return None
+    bound = 64
+    for value in args:
+        kind = type(value)
+        if kind is Array:
+            bound *= value.size or 1
+        elif kind is not Scalar and kind is not float and kind is not int:
+            return None
+    return bound
 
 
 def needed(name: str, args: list[Any], kwargs: dict[str, Any]) -> tuple[int, int]:
@@ -182,7 +215,7 @@ def needed(name: str, args: list[Any], kwargs: dict[str, Any]) -> tuple[int, int
             return own(*args, **kwargs), 0
         op = OPS.get(_BORROWED.get(name, name))
         if op is None:
-            return 0, 0
+            return _of_a_ufunc(name.rpartition(".")[2], *args), 0
         if name.startswith(_WITH_AN_OWNER):
             args = args[1:]  # the generator; the rules know what follows
         result = op.result_bytes(*args, **kwargs) if op.result_bytes else 0

@@ -30,26 +30,41 @@ __all__ = ["main"]
 _PR_SET_PDEATHSIG = 1
 
 
-def main(text: str) -> None:
-    """Serve one client; returns when it has gone.
+def main(parent: int) -> None:
+    """Wait for a session, and serve it; returns when its client has gone.
 
     Args:
-        text: the configuration, as JSON.
+        parent: the process that has started this one.
     """
-    config: dict[str, Any] = json.loads(text)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _end_with(config["parent"])
+    _end_with(parent)
+    assert namespace is not None  # everything is imported before there is a session
     logging.basicConfig(format="mechestim worker %(process)d: %(message)s")
+    warned.install()
+    assigned = _assignment()
+    if assigned is not None:
+        _serve(*assigned)
+
+
+def _assignment() -> tuple[dict[str, Any], list[int]] | None:
+    """What to do, and the descriptors for it; None when there is nothing to be done."""
+    with socket.socket(fileno=os.dup(0)) as channel:
+        os.dup2(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), 0)
+        data, fds, _, _ = socket.recv_fds(channel, 1 << 16, 3)
+        while more := channel.recv(1 << 16):
+            data += more
+    return (json.loads(data), fds) if len(fds) == 3 else None
+
+
+def _serve(config: dict[str, Any], fds: list[int]) -> None:
     quotas = Quotas(**config["quotas"])
-    assert namespace is not None  # imported before memory is limited
     _limit_memory(quotas)
     if config["weights"]:
         settings.change({"weights": config["weights"]})
-    warned.install()
-    sock = socket.socket(fileno=config["sock"])
-    sock.setblocking(True)
-    board, lock = Board(config["board"]), FileLock(config["board"])
-    ceiling = Ceiling(config["limit"], config["ceiling"])
+    connection, board_fd, ceiling_fd = fds
+    sock = socket.socket(fileno=connection)
+    board, lock = Board(board_fd), FileLock(board_fd)
+    ceiling = Ceiling(config["limit"], ceiling_fd)
     session = Session(sock, quotas, Place(ceiling, board, lock, weights=config["weights"]))
     signal.signal(signal.SIGTERM, lambda *_: session.end("the server is shutting down"))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # the server may wait for it

@@ -23,6 +23,9 @@ _MIXED = (
     ("int64", "uint64"),
     ("float16", "float64"),
     ("float64", "bool"),
+    (">f8", "float64"),
+    (">i4", "uint8"),
+    ("longdouble", "float64"),
 )
 
 

@@ -54,6 +54,7 @@ UFUNCS = (
 def operands() -> Iterator[object]:
     """What any function of one operand is called with."""
     yield from (arr(3, 4, dtype=dtype) for dtype in DTYPES)
+    yield from (arr(3, dtype=dtype) for dtype in (">f8", ">i4", "uint64", "longdouble"))
     yield arr(4, 4, fill="odd")
     yield arr(2, 8, fill="odd", dtype="float32")
     yield arr(6, fill="unit")

@@ -256,7 +256,7 @@ def _cast(value: Any, i: int, spec: A) -> Any:
         return i % 3 != 1 if spec.fill in ("mixed", "positive", "sorted") else bool(value)
     if kind.startswith("uint"):
         return 0 if value != value else int(min(abs(value), 200))
-    if kind.startswith("int"):
+    if kind.startswith(("int", ">i")):
         return 0 if value != value else int(max(min(value, 100), -100))
     if kind.startswith("complex"):
         plain = spec.fill in (*_MATRICES, "index", "zero", "one")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
 import pytest
 
 import mechestim as me
 from shm_echo.mechestim.registry import OPS, Category
 from tests.mechestim.parity import cases_binary
-from tests.mechestim.parity.cases import ABSENT, CASES
-from tests.mechestim.parity.doors import Door, doors
+from tests.mechestim.parity.cases import ABSENT, CASES, FAMILIES, some
+from tests.mechestim.parity.doors import Door, doors, has_array
 from tests.mechestim.parity.outcomes import Charges, compare, expected, observed
-from tests.mechestim.parity.specs import Case, build, member
+from tests.mechestim.parity.specs import Case, Same, build, member
 
 SUPPORTED = sorted(name for name, op in OPS.items() if op.category is not Category.UNSUPPORTED)
 
@@ -78,3 +83,82 @@ def check(case: Case, door: str, call: Door) -> None:
         assert got.charges, "had started, but nothing is charged"
     else:
         assert not got.charges, f"was refused, but {got.charges} are charged ({right.error!r})"
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_plain_operands_cost_the_same_and_give_counted_arrays(family: str) -> None:
+    for name in FAMILIES[family]:
+        for case in some(name, 6):
+            owned = name.startswith("ndarray.") or name.count(".") == 2
+            if owned or "out" in case.kwargs or not has_array(case):
+                continue
+            call = next(iter(doors(case)))[1]
+            right, ours = expected(case, call), observed(case, call)
+            if right.error is None and not any(right.result is one for one in right.args[1:]):
+                got = observed(case, on_plain(call))
+                compare(case, replace(right, args=[], kwargs={}), replace(got, args=[], kwargs={}))
+                assert got.charges == ours.charges, str(case)
+
+
+def on_plain(call: Door) -> Door:
+    """``call`` given plain arrays in place of counted ones; one object stays one object."""
+
+    def door(xp: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        known: dict[int, Any] = {}
+
+        def plain(value: Any) -> Any:
+            if isinstance(value, me.ndarray):
+                return known.setdefault(id(value), value.__array__())
+            if isinstance(value, (list, tuple)):
+                return type(value)([plain(item) for item in value])
+            return value
+
+        return call(xp, plain(args), {key: plain(value) for key, value in kwargs.items()})
+
+    return door
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_arguments_by_name_give_and_cost_the_same(family: str) -> None:
+    wrong = []
+    for name in FAMILIES[family]:
+        if name.count(".") == 2 or name.startswith("ndarray.") or name == "in1d":
+            continue
+        for case in some(name, 10):
+            named = by_name(case)
+            if named is None:
+                continue
+            call = next(iter(doors(case)))[1]
+            right, got = expected(named, call), observed(named, call)
+            try:
+                compare(named, right, got)
+                if right.error is None:  # NumPy's signatures hide what is positional only
+                    assert got.charges == observed(case, call).charges
+            except AssertionError as error:
+                wrong.append(f"{named}: {error}")
+    assert not wrong, "\n".join(wrong)
+
+
+def by_name(case: Case) -> Case | None:
+    """``case`` with as many arguments by name as NumPy allows; None if that cannot be said."""
+    function = member(np, OPS[case.op].numpy)
+    try:
+        bound = inspect.signature(function).bind(*case.args, **case.kwargs)
+    except (TypeError, ValueError):
+        return None
+    kinds = {key: one.kind for key, one in bound.signature.parameters.items()}
+    args, kwargs = [], {}
+    for key, value in bound.arguments.items():
+        if kinds[key] is inspect.Parameter.POSITIONAL_OR_KEYWORD:
+            kwargs[key] = value
+        elif kinds[key] is inspect.Parameter.POSITIONAL_ONLY:
+            args.append(value)
+        elif kinds[key] is inspect.Parameter.VAR_KEYWORD:
+            kwargs.update(value)
+        elif kinds[key] is inspect.Parameter.KEYWORD_ONLY:
+            kwargs[key] = value
+        else:
+            return None
+    if any(isinstance(one, Same) for one in kwargs.values()):
+        return None  # refers to a place among the positional ones
+    return replace(case, args=tuple(args), kwargs=kwargs)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import mechestim as me
@@ -16,6 +16,8 @@ from tests.mechestim.parity.cases import CASES, FAMILIES, some
 from tests.mechestim.parity.doors import doors
 from tests.mechestim.parity.outcomes import observed
 from tests.mechestim.parity.specs import A, Case, build
+
+quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 class Shaped:
@@ -157,6 +159,7 @@ def price(name: str, *args: Any, **kwargs: Any) -> int:
 _BATCH = st.lists(st.integers(1, 5), min_size=1, max_size=3).map(tuple)
 
 
+@quick
 @given(name=st.sampled_from(_MATRICES), batch=_BATCH, n=st.integers(1, 40))
 def test_a_stack_of_matrices_costs_as_many_matrices(
     name: str, batch: tuple[int, ...], n: int
@@ -165,6 +168,7 @@ def test_a_stack_of_matrices_costs_as_many_matrices(
     assert price(op, shaped(*batch, n, n)) == int(np.prod(batch)) * price(op, shaped(n, n))
 
 
+@quick
 @given(batch=_BATCH, m=st.integers(1, 20), k=st.integers(1, 20), n=st.integers(1, 20))
 def test_a_stack_of_products_costs_as_many_products(
     batch: tuple[int, ...], m: int, k: int, n: int
@@ -180,16 +184,19 @@ def test_a_stack_of_products_costs_as_many_products(
     )
 
 
+@quick
 @given(name=st.sampled_from(_LAST_AXIS), batch=_BATCH, n=st.integers(2, 70))
 def test_many_vectors_cost_as_many_vectors(name: str, batch: tuple[int, ...], n: int) -> None:
     assert price(name, shaped(*batch, n)) == int(np.prod(batch)) * price(name, shaped(n))
 
 
+@quick
 @given(name=st.sampled_from(_TWO_AXES), batch=_BATCH, m=st.integers(2, 9), n=st.integers(2, 9))
 def test_many_images_cost_as_many_images(name: str, batch: tuple[int, ...], m: int, n: int) -> None:
     assert price(name, shaped(*batch, m, n)) == int(np.prod(batch)) * price(name, shaped(m, n))
 
 
+@quick
 @given(name=st.sampled_from(_ELEMENTS), shape=_BATCH, batch=_BATCH)
 def test_more_elements_cost_as_much_more(
     name: str, shape: tuple[int, ...], batch: tuple[int, ...]
@@ -217,7 +224,7 @@ _STEPS = {
 }
 
 
-@settings(max_examples=60, deadline=None)
+@quick
 @given(
     steps=st.lists(st.sampled_from(sorted(_STEPS)), max_size=12),
     rows=st.integers(1, 4),
@@ -252,7 +259,7 @@ def test_a_program_costs_the_sum_of_its_parts_and_computes_what_numpy_computes(
         assert exact.flops_remaining == max(1, parts) - parts
 
 
-@settings(max_examples=40, deadline=None)
+@quick
 @given(budget=st.integers(1, 200), sizes=st.lists(st.integers(0, 30), min_size=1, max_size=20))
 def test_a_budget_never_goes_below_zero(budget: int, sizes: list[int]) -> None:
     with me.BudgetContext(budget, quiet=True) as books:

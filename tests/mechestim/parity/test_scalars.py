@@ -168,12 +168,16 @@ QUESTIONS: dict[str, Callable[[Any], Any]] = {
 
 # NumPy's complex scalars drop their imaginary part here, with a warning; ours are refused.
 _REAL = frozenset({"float", "int", "isfinite", "hypot", "fmean", "floor", "ceil", "trunc"})
+# NumPy 2.0 still takes its booleans for integers here.
+_NO_BOOL = frozenset({"index", "range", "list index"})
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("question", sorted(QUESTIONS))
 def test_a_scalar_answers_as_numpys(question: str) -> None:
     for dtype, value in NUMBERS if question in _REAL else PAIRS:
+        if dtype == "bool" and question in _NO_BOOL:
+            continue
         agree(QUESTIONS[question], dtype, value)
 
 

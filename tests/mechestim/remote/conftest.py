@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:
-    from tests.mechestim.remote.serving import Serving
+from tests.mechestim.remote.apart import Apart, server_apart
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Serving]:
-    """A server on threads, with ordinary quotas."""
-    from tests.mechestim.remote.serving import serving
-
-    with serving() as found:
+def server() -> Iterator[Apart]:
+    """A server with ordinary quotas, in a process of its own: pytest's filters are not its."""
+    with server_apart() as found:
         yield found

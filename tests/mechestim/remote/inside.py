@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tests.mechestim.remote.serving import Serving
+    from tests.mechestim.remote.apart import Apart
 
 ROOT = Path(__file__).resolve().parents[3]
-WITHOUT = ("numpy", "optree", "cffi", "posix_ipc")
+WITHOUT = ("numpy", "optree", "cffi", "posix_ipc", "opt_einsum")
 
 _ENVIRONMENT = ("MECHESTIM_SERVER_URL", "MECHESTIM_DEFAULT_BUDGET", "MECHESTIM_TIMEOUT")
 
@@ -66,10 +66,10 @@ def run_client(
 _CALL = "from tests.mechestim.remote.inside import main; main(*sys.argv[1:])"
 
 
-def in_a_client(test: Callable[[], None]) -> Callable[[Serving], None]:
+def in_a_client(test: Callable[[], None]) -> Callable[[Apart], None]:
     """Run the body of a test in a client of the ``server`` fixture."""
 
-    def run(server: Serving) -> None:
+    def run(server: Apart) -> None:
         done = run_client(server.url, _CALL, test.__module__, test.__name__)
         assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
 
@@ -84,5 +84,3 @@ def main(module: str, function: str) -> None:
     found = importlib.import_module(module)
     getattr(found, function).body()
     assert not set(WITHOUT) & set(sys.modules)
-
-

@@ -36,8 +36,6 @@ def line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
-
-
 def test_a_server_that_is_killed_during_an_operation_is_a_closed_connection() -> None:
     source = """
 x = me.ones(4)
@@ -146,7 +144,8 @@ def test_no_server_at_all_is_an_error_that_names_the_address() -> None:
 
 def test_a_timeout_that_is_no_time_is_refused() -> None:
     for text in ("soon", "-1", "0", "nan"):
-        done = run_client("ipc:///x", "import mechestim as me; me.ones(1)", env={"MECHESTIM_TIMEOUT": text})
+        source = "import mechestim as me; me.ones(1)"
+        done = run_client("ipc:///x", source, env={"MECHESTIM_TIMEOUT": text})
         assert f"ValueError: MECHESTIM_TIMEOUT='{text}'" in done.stderr
 
 

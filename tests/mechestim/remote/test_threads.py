@@ -82,7 +82,7 @@ def callbacks_of_several_threads() -> Any:
         return row + 1
 
     def work(n: int) -> Any:
-        return me.apply_along_axis(function, 1, me.full((2, 2), n)).tolist()
+        return me.apply_along_axis(function, 1, me.full((1, 2), n)).tolist()
 
     with me.BudgetContext(10**6, quiet=True) as budget, ThreadPoolExecutor(2) as threads:
         return list(threads.map(work, (1, 2))), budget.flops_used

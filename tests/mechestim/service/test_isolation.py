@@ -18,6 +18,7 @@ from shm_echo.mechestim.service.limits import Quotas
 from shm_echo.mechestim.service.service import MechestimService
 from tests.support.leftovers import open_descriptors
 from tests.support.metering import RawClient, ServerProcess, dialled, handle_of, serving
+from tests.support.processes import start
 from tests.support.threads import Worker
 from tests.support.waiting import process_state, wait_until
 
@@ -214,7 +215,7 @@ def test_status_sees_the_workers(isolated: ServerProcess) -> None:
         assert (row["isolation"], row["objects"], row["bytes"]) == ("process", 2, 1600)
         assert (row["flops"], row["requests"]) == (100, 2)
         assert held.shape == (100,)
-        assert [row["pid"]] == isolated.children()
+        assert row["pid"] in isolated.children()
 
 
 def test_users_with_workers_stand_under_one_ceiling(isolated: ServerProcess) -> None:
@@ -229,11 +230,43 @@ def test_a_killed_server_leaves_no_worker_behind(isolated: ServerProcess) -> Non
     client = dial(isolated.url)
     try:
         client.request("add", (1.0, 2.0))
-        (worker,) = isolated.children()
+        workers = isolated.children()  # one serves, one is kept ready for the next session
+        assert workers
         isolated.signal(signal.SIGKILL)
         isolated.wait()
-        wait_until(lambda: process_state(worker) in ("", "Z"), "the worker has ended")
+        for worker in workers:
+            wait_until(lambda pid=worker: process_state(pid) in ("", "Z"), "the worker has ended")
         with pytest.raises(ConnectionClosedError):
             client.request("add", (1.0, 2.0))
     finally:
         client.close()
+
+
+def test_a_worker_that_is_kept_ready_and_killed_is_replaced(isolated: ServerProcess) -> None:
+    for _ in range(2):
+        (spare,) = wait_until(isolated.children, "a worker is kept ready")
+        os.kill(spare, signal.SIGKILL)
+        wait_until(lambda pid=spare: process_state(pid) in ("", "Z"), "it has ended")
+        with dialled(isolated.url) as client:
+            assert client.request("add", (1.0, 2.0)).item() == 3.0
+        wait_until(lambda: not isolated.state()["rows"], "the session has ended")
+        wait_until(lambda: len(isolated.children()) == 1, "the next one is kept ready")
+
+
+def test_a_forked_child_of_the_server_keeps_no_connection_open(service: Any) -> None:
+    running = service()
+    client, _ = adopted(running)
+    with client:
+        client.result("add", 1.0, 2.0)
+        child = start(wait_for_word)
+        try:
+            child.expect("forked")
+            running.close()
+            assert client.farewell() == "the server is shutting down"
+        finally:
+            child.end()
+
+
+def wait_for_word(pipe: Any) -> None:
+    pipe.send("forked")
+    pipe.recv()

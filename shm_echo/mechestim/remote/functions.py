@@ -1,0 +1,118 @@
+"""What ``mechestim.<operation>`` is in client mode: a function that asks, with a signature to be
+inspected; a ufunc where NumPy's is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from shm_echo.mechestim import registry
+from shm_echo.mechestim.registry.signatures import SIGNATURES
+from shm_echo.mechestim.remote import session
+
+_UFUNC = "subok=True, signature=None)"  # how their signatures end
+_METHODS = ("reduce", "accumulate", "reduceat", "outer", "at")
+_FACTS = ("nin", "nout", "nargs", "ntypes", "types", "identity", "signature")
+
+
+class Signed:
+    """Stands behind a function (``__wrapped__``) and knows its signature, made when asked for."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @property
+    def __signature__(self) -> Any:
+        import inspect
+
+        # A table of ours, whose entries are Python.
+        function = eval(f"lambda {SIGNATURES[self._name][1:-1]}: None")
+        return inspect.signature(function)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return session.call(self._name, *args, **kwargs)
+
+
+def made(name: str) -> Callable[..., Any]:
+    """The function of operation ``name``."""
+    if SIGNATURES.get(name, "").endswith(_UFUNC):
+        return ufunc(name)
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        return session.call(name, *args, **kwargs)
+
+    return labelled(function, name)
+
+
+def labelled(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """The function with the name, the place, the text and the signature of the operation."""
+    place, _, last = name.rpartition(".")
+    function.__name__ = function.__qualname__ = last
+    function.__module__ = f"mechestim.{place}" if place else "mechestim"
+    function.__doc__ = _text(name)
+    if name in SIGNATURES:
+        function.__wrapped__ = Signed(name)  # type: ignore[attr-defined]
+    return function
+
+
+def _text(name: str) -> str:
+    op = registry.OPS[name]
+    return f"{op.summary}\n\nCosts {op.formula} FLOPs." if op.counted else op.summary
+
+
+class ufunc:
+    """An operation that works element by element, with the methods and facts of NumPy's ufuncs."""
+
+    __module__ = "mechestim"
+
+    def __init__(self, name: str) -> None:
+        self.__name__ = self.__qualname__ = name
+        self.__doc__ = _text(name)
+        self._signed = Signed(name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return session.call(self.__name__, *args, **kwargs)
+
+    @property
+    def __signature__(self) -> Any:
+        return self._signed.__signature__
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _FACTS:
+            for key, value in session.word("session.ufunc", self.__name__).items():
+                self.__dict__[key] = value
+            return self.__dict__[name]
+        if name in _METHODS:
+            method = _method(f"{self.__name__}.{name}")
+            self.__dict__[name] = method
+            return method
+        raise AttributeError(
+            f"mechestim.{self.__name__} is a ufunc and has no attribute {name!r}", name=name
+        )
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *_FACTS, *_METHODS})
+
+    def __reduce__(self) -> Any:
+        return _found, (self.__name__,)
+
+    def __repr__(self) -> str:
+        return f"<ufunc {self.__name__!r}>"
+
+
+def _found(name: str) -> Any:
+    from shm_echo.mechestim.remote.namespace import member
+
+    return member(name)
+
+
+def _method(name: str) -> Callable[..., Any]:
+    def method(*args: Any, **kwargs: Any) -> Any:
+        return session.call(name, *args, **kwargs)
+
+    method.__qualname__ = name
+    method.__name__ = name.rpartition(".")[2]
+    return method

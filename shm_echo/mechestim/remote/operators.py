@@ -1,0 +1,82 @@
+"""Operators and methods of the client's arrays: each is a request of the same name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shm_echo.mechestim.remote.functions import Signed
+from shm_echo.mechestim.remote.session import call
+
+_BINARY = (
+    *("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "divmod"),
+    *("lshift", "rshift", "and", "or", "xor"),
+)
+_COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
+_UNARY = ("neg", "pos", "abs", "invert")
+_METHODS = (
+    *("all", "any", "argmax", "argmin", "argpartition", "argsort", "astype", "byteswap", "choose"),
+    *("clip", "compress", "conj", "conjugate", "copy", "cumprod", "cumsum", "diagonal", "dot"),
+    *("fill", "flatten", "getfield", "max", "mean", "min", "nonzero", "partition", "prod", "put"),
+    *("ravel", "repeat", "reshape", "resize", "round", "searchsorted", "setfield", "setflags"),
+    *("sort", "squeeze", "std", "sum", "swapaxes", "take", "trace", "transpose", "var", "view"),
+)
+
+
+def _binary(word: str) -> Any:
+    op = f"ndarray.__{word}__"
+
+    def method(self: Any, other: Any) -> Any:
+        if getattr(type(other), "__array_ufunc__", 0) is None:
+            return NotImplemented
+        return call(op, self, other)
+
+    return method
+
+
+def _unary(op: str) -> Any:
+    def method(self: Any) -> Any:
+        return call(op, self)
+
+    return method
+
+
+def _method(op: str) -> Any:
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return call(op, self, *args, **kwargs)
+
+    return method
+
+
+def _getitem(self: Any, key: Any) -> Any:
+    return call("ndarray.__getitem__", self, key)
+
+
+def _put(cls: type, name: str, method: Any) -> None:
+    method.__wrapped__ = Signed(f"ndarray.{name}")
+    method.__name__ = name
+    method.__qualname__ = f"{cls.__name__}.{name}"
+    setattr(cls, name, method)
+
+
+def install(array: Any, scalar: Any) -> None:
+    """Give the classes of arrays and of 0-d results their operators and methods."""
+    for word in _BINARY:
+        _put(array, f"__{word}__", _binary(word))
+        _put(array, f"__r{word}__", _binary(f"r{word}"))
+        if word != "divmod":
+            _put(array, f"__i{word}__", _binary(f"i{word}"))
+            _put(scalar, f"__i{word}__", _binary(word))
+    for word in _COMPARISONS:
+        _put(array, f"__{word}__", _binary(word))
+    for word in _UNARY:
+        _put(array, f"__{word}__", _unary(f"ndarray.__{word}__"))
+    for name in _METHODS:
+        _put(array, name, _method(f"ndarray.{name}"))
+    _put(array, "__getitem__", _getitem)
+    _put(array, "__contains__", _binary("contains"))
+    # Setting __eq__ after the class is made does not take __hash__ away.
+    scalar.__hash__ = _hash
+
+
+def _hash(self: Any) -> int:
+    return hash(self.item())

@@ -1,0 +1,165 @@
+"""The memory that a client shares with its session, used in every way but the right one."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import msgpack
+import pytest
+
+from tests.support.metering import RawClient, ServerProcess, handle_of
+
+SIZE = 1 << 20
+
+
+@pytest.fixture
+def client(server: ServerProcess) -> Iterator[RawClient]:
+    with RawClient(server.path) as one:
+        yield one
+        assert one.result("add", 1.0, 2.0) is not None, "the session is of no more use"
+
+
+@pytest.fixture
+def areas(client: RawClient) -> Iterator[list[int]]:
+    """The two descriptors: to the server, and to the client."""
+    client.say({"id": 0, "op": "arena.open", "a": []})
+    data, fds, _, _ = socket.recv_fds(client.sock, 4096, 8)
+    assert msgpack.unpackb(data[4:]) == {"id": 0, "r": SIZE}
+    assert len(data) == 4 + struct.unpack_from("<I", data)[0]
+    yield fds
+    for fd in fds:
+        os.close(fd)
+
+
+def test_contents_go_both_ways(client: RawClient, areas: list[int]) -> None:
+    with mmap.mmap(areas[0], SIZE) as out, mmap.mmap(areas[1], SIZE, prot=mmap.PROT_READ) as back:
+        out[:16] = struct.pack("<2d", 1.5, 2.5)
+        x = handle_of(client.result("arena.blank", "<f8", [2]))
+        client.result("arena.put", x, 0, 16)
+        assert client.result("ndarray.tolist", x) == [1.5, 2.5]
+        client.result("arena.hold", handle_of(client.result("add", x, 1.0)))
+        assert back[:16] == struct.pack("<2d", 2.5, 3.5)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_nobody_can_take_the_memory_away_under_the_server(areas: list[int], which: int) -> None:
+    for length in (0, SIZE - 1, SIZE + 1):
+        with pytest.raises(PermissionError):
+            os.ftruncate(areas[which], length)
+
+
+def test_what_the_server_writes_cannot_be_written_by_the_client(areas: list[int]) -> None:
+    with pytest.raises(PermissionError):
+        os.pwrite(areas[1], b"x", 0)
+    with pytest.raises(PermissionError):
+        mmap.mmap(areas[1], SIZE)
+    again = os.open(f"/proc/self/fd/{areas[1]}", os.O_RDWR)
+    try:
+        with pytest.raises(PermissionError):
+            os.pwrite(again, b"x", 0)
+    finally:
+        os.close(again)
+
+
+PARTS = [
+    (-1, 8),
+    (0, -1),
+    (0, 801),
+    (793, 8),
+    (0, SIZE + 1),
+    (2**63, 8),
+    (0, 2**63),
+    (0.0, 8),
+    (0, None),
+    ("0", 8),
+    (True, 8),
+]
+
+
+@pytest.mark.usefixtures("areas")
+@pytest.mark.parametrize(("offset", "length"), PARTS, ids=repr)
+def test_a_part_that_is_out_of_range_is_refused(
+    client: RawClient, offset: Any, length: Any
+) -> None:
+    x = handle_of(client.result("arena.blank", "<f8", [100]))
+    for op in ("arena.put", "arena.get"):
+        kind, _ = client.error(op, x, offset, length)
+        assert kind == "ValueError"
+
+
+@pytest.mark.usefixtures("areas")
+@pytest.mark.parametrize(
+    ("dtype", "shape"),
+    [
+        ("O", [3]),
+        ("nonsense", [3]),
+        ("<f8", [-1]),
+        ("<f8", [2**40]),
+        ("<f8", [2**63]),
+        ("<f8", [1.0]),
+        ("<f8", 3),
+        ("<f8", [1] * 99),
+    ],
+    ids=repr,
+)
+def test_an_array_that_cannot_be_is_refused(client: RawClient, dtype: Any, shape: Any) -> None:
+    kind, _ = client.error("arena.blank", dtype, shape)
+    assert kind in ("TypeError", "ValueError", "QuotaExceededError")
+
+
+def test_without_memory_there_is_nothing_to_be_copied(client: RawClient) -> None:
+    x = handle_of(client.result("arena.blank", "<f8", [100]))
+    for op in ("arena.put", "arena.get"):
+        kind, message = client.error(op, x, 0, 8)
+        assert (kind, message) == ("ValueError", "this session has no arena")
+
+
+@pytest.mark.usefixtures("areas")
+def test_an_array_that_only_looks_large_is_not_copied(client: RawClient) -> None:
+    large = handle_of(client.result("broadcast_to", 1.5, [30_000, 30_000]))
+    kind, _ = client.error("arena.hold", large)
+    assert kind == "QuotaExceededError"
+
+
+def test_memory_that_changes_while_it_is_read_harms_nobody(
+    client: RawClient, areas: list[int]
+) -> None:
+    stop = threading.Event()
+    with mmap.mmap(areas[0], SIZE) as out:
+
+        def scribble() -> None:
+            value = 0
+            while not stop.is_set():
+                value = (value + 1) % 256
+                out[:SIZE] = bytes([value]) * SIZE
+
+        scribbler = threading.Thread(target=scribble)
+        scribbler.start()
+        try:
+            x = handle_of(client.result("arena.blank", "|u1", [SIZE]))
+            for _ in range(20):
+                client.result("arena.put", x, 0, SIZE)
+                first = client.result("sum", x)
+                assert client.result("sum", x) == first, "what was copied has changed"
+        finally:
+            stop.set()
+            scribbler.join()
+
+
+def test_asking_again_brings_no_more_descriptors_than_there_are(
+    client: RawClient, server: ServerProcess, areas: list[int]
+) -> None:
+    before = server.descriptors()
+    for number in range(20):
+        client.say({"id": number, "op": "arena.open", "a": []})
+        _, fds, _, _ = socket.recv_fds(client.sock, 4096, 8)
+        for fd in fds:
+            os.close(fd)
+    assert server.descriptors() == before
+    assert len(areas) == 2
