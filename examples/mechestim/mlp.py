@@ -40,10 +40,7 @@ def backward(weights, activations, target):
 with me.BudgetContext(flop_budget=10**9, namespace="mlp", quiet=True) as budget:
     x = rng.uniform(-3.0, 3.0, size=(64, 1))
     y = me.sin(x)
-    weights = [
-        rng.normal(size=(n, m)) / me.sqrt(float(n))
-        for n, m in itertools.pairwise(WIDTHS)
-    ]
+    weights = [rng.normal(size=(n, m)) / me.sqrt(float(n)) for n, m in itertools.pairwise(WIDTHS)]
     biases = [me.zeros(m) for m in WIDTHS[1:]]
 
     activations = forward(weights, biases, x)

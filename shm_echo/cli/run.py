@@ -63,7 +63,6 @@ def run(args: argparse.Namespace) -> int:
         return 2
     quotas.apply_environment(None)
     try:
-        quotas.apply_weights(args.weights)
         return _run(args)
     except ValueError as error:
         print(f"shm-echo run: {error}", file=sys.stderr)
@@ -71,12 +70,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    # Before there are threads, those of BLAS included: signals are for sigtimedwait alone.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {*_PASSED_ON, signal.SIGCHLD})
     from dataclasses import replace
 
     from shm_echo.mechestim.service.service import MechestimService
 
-    # Before there are threads, so that none of them is interrupted instead of sigtimedwait.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {*_PASSED_ON, signal.SIGCHLD})
+    quotas.apply_weights(args.weights)
     limits = replace(quotas.quotas_of(args), max_flops=args.flop_budget)
     # A program with threads of its own keeps to one session: there is one descriptor.
     service = MechestimService(limits, max_sessions=1)

@@ -19,6 +19,8 @@ from shm_echo.errors import ShmEchoError
 
 __all__ = ["add_parser", "run"]
 
+_ENDING = frozenset({signal.SIGTERM, signal.SIGINT})
+
 DEFAULT_URL = "ipc:///tmp/mechestim.sock"
 
 
@@ -99,7 +101,6 @@ def run(args: argparse.Namespace) -> int:
     )
     quotas.apply_environment(args.blas_threads)
     try:
-        quotas.apply_weights(args.weights)
         return _serve(args)
     except (ShmEchoError, ValueError) as error:
         print(f"shm-echo serve: {error}", file=sys.stderr)
@@ -107,12 +108,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
+    # Before there are threads, those of BLAS included: whichever got a signal would end us at once.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     from dataclasses import replace
 
     from shm_echo.control.listener import ControlServer
     from shm_echo.mechestim.service.service import MechestimService
     from shm_echo.mechestim.service.status import StatusService
 
+    quotas.apply_weights(args.weights)
     limits = replace(quotas.quotas_of(args), max_flops=args.max_flop_budget, memory=args.memory)
     service = MechestimService(
         limits,
@@ -121,16 +125,14 @@ def _serve(args: argparse.Namespace) -> int:
         isolation=args.isolation,
         kernels=args.kernels,
     )
-    ending = {signal.SIGTERM, signal.SIGINT}
-    signal.pthread_sigmask(signal.SIG_BLOCK, ending)  # in the threads, too
     server = ControlServer(args.url, {"mechestim": service, "status": StatusService(service)})
     try:
         server.start()
         print(f"serving mechestim at {args.url} (pid {os.getpid()})", flush=True)
-        signal.sigwait(ending)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, ending)
-        for number in ending:
+        signal.sigwait(_ENDING)
+        for number in _ENDING:
             signal.signal(number, _at_once)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
     finally:
         server.close()
         service.close(patience=60.0)

@@ -114,7 +114,7 @@ class Wire:
             if len(data) > SMALL:
                 scan(bytes(data), self._limits, _ALL_CODES)
             # Its own limits are what `data` is long.
-            return msgpack.unpackb(data, ext_hook=self._ext)
+            return msgpack.unpackb(data, ext_hook=self.ext)
         except (ValueError, TypeError, KeyError, msgpack.UnpackException, struct.error) as error:
             if isinstance(error, ProtocolError):
                 raise
@@ -125,7 +125,8 @@ class Wire:
     def _fresh(self) -> Any:
         return msgpack.Packer(default=self._default, strict_types=True)
 
-    def _ext(self, code: int, data: bytes) -> Any:
+    def ext(self, code: int, data: bytes) -> Any:
+        """The value of an extension, as msgpack's ``ext_hook``."""
         return self._unpackers[code](data)
 
     def _unpack_slice(self, data: bytes) -> slice:
@@ -204,7 +205,9 @@ def _without_bigints(value: Any) -> Any:
 
 def handle_ext(number: int) -> msgpack.ExtType:
     """A reference to an object of the server."""
-    return msgpack.ExtType(HANDLE, _U64.pack(number))
+    # An ExtType checks what it is given; this is known to be right.
+    found: msgpack.ExtType = tuple.__new__(msgpack.ExtType, (HANDLE, _U64.pack(number)))
+    return found
 
 
 def callback_ext(number: int) -> msgpack.ExtType:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.metering import ROOT
+from tests.support.terminal import Terminal
 
 COMMAND = [sys.executable, "-m", "shm_echo.cli.main", "run"]
 
@@ -109,8 +110,8 @@ def test_a_program_that_a_signal_ends_gives_a_status_that_says_so(tmp_path: Path
 def test_time_that_is_over_ends_the_session_and_the_program_hears_it(tmp_path: Path) -> None:
     text = """
         import mechestim as me
-        x = me.ones((10,))
         try:
+            x = me.ones((10,))
             while True:
                 x + x
         except ConnectionError as error:
@@ -167,20 +168,9 @@ def test_ctrl_c_at_a_terminal_reaches_the_program_once(tmp_path: Path) -> None:
         time.sleep(0.5)
         print("interrupted", len(interrupted), flush=True)
     """
-    path = program(tmp_path, text)
-    pid, terminal = os.forkpty()
-    if pid == 0:
-        os.chdir(ROOT)
-        os.environ["PYTHONPATH"] = str(ROOT)
-        os.execv(sys.executable, [*COMMAND, "--flop-budget", "1e6", path])
-    said = b""
-    try:
-        while b"ready" not in said:
-            said += os.read(terminal, 1000)
-        os.write(terminal, b"\x03")
-        while b"Remaining" not in said:
-            said += os.read(terminal, 1000)
-    finally:
-        os.close(terminal)
-        os.waitpid(pid, 0)
-    assert b"interrupted 1\r\n" in said
+    terminal = Terminal([*COMMAND, "--flop-budget", "1e6", program(tmp_path, text)])
+    terminal.read_until(b"ready")
+    terminal.type(b"\x03")
+    assert terminal.wait() == 0
+    assert b"interrupted 1\r\n" in terminal.said
+    assert b"Remaining" in terminal.said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -13,9 +14,11 @@ from typing import Any
 import pytest
 
 from shm_echo.cli import arguments, status
+from shm_echo.cli.main import main
 from shm_echo.errors import ConnectionClosedError
 from shm_echo.mechestim.remote.dial import dial
 from tests.support.metering import ROOT, RawClient, ServerProcess, dialled, handle_of, serving
+from tests.support.terminal import Terminal
 from tests.support.waiting import wait_until
 
 COMMAND = [sys.executable, "-m", "shm_echo.cli.main"]
@@ -178,3 +181,24 @@ def test_a_report_of_many_sessions_says_how_many_it_leaves_out() -> None:
     assert "1:01:01" in lines[-2]
     assert "3.0 TiB" in lines[-2]
     assert lines[-2].endswith("runs for 7.0 s")
+
+
+def test_every_option_of_the_guide_exists_and_every_option_is_in_the_guide(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["serve", "--help"])
+    usage = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help", "--verbose"}
+    guide = (ROOT / "docs/mechestim/server.md").read_text()
+    table = guide.partition("| Option |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`(--[a-z-]+)`", table)) == usage
+
+
+def test_a_terminal_gets_a_table_that_is_drawn_in_place(server: ServerProcess) -> None:
+    pytest.importorskip("rich", reason="without it, one report follows the other")
+    options = ["status", server.url, "--watch", "--interval", "0.05"]
+    terminal = Terminal([*COMMAND, *options], {"TERM": "xterm", "COLUMNS": "200"})
+    terminal.read_until(b"mechestim server ", times=3)
+    terminal.type(b"\x03")
+    assert terminal.wait() == 0
+    assert b"\x1b[" in terminal.said

@@ -76,7 +76,7 @@ class ServerProcess:
 
     def state(self) -> dict[str, Any]:
         """What its status service says."""
-        with connect(self.url, "status") as link:
+        with connect(self.url, "status", timeout=WATCHDOG) as link:
             return link.request("read", {})[0]
 
     def descriptors(self) -> int:

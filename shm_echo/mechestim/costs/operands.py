@@ -17,6 +17,7 @@ from operator import index
 from typing import Any
 
 from shm_echo.mechestim.costs.dtypes import itemsize as itemsize
+from shm_echo.mechestim.registry.op import Refused
 
 Shape = tuple[int, ...]
 
@@ -24,6 +25,18 @@ numel: Callable[[Iterable[int]], int] = math.prod
 """How many elements a shape has."""
 
 _ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})
+
+
+def check_running_out(out: object) -> None:
+    """Refuse a 0-d ``out`` of a running total.
+
+    It never fits, and where it meets 1-D input, NumPy 2.4 writes out of bounds (numpy/numpy#32545).
+
+    Raises:
+        Refused: ``out`` has no dimensions.
+    """
+    if getattr(out, "shape", None) == ():
+        raise Refused("out of a running total must have the dimensions of the result, got 0-d")
 
 
 def is_array(x: object) -> bool:

@@ -117,12 +117,14 @@ def position(a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = False
 
 def cumulative(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> int:
     """numel(input), for running sums and products."""
+    o.check_running_out(out)
     _check_axis(a, axis)
     return o.unique(a)
 
 
-def cumulative_standard(x: Any, /, *, axis: Any = None, **_: Any) -> int:
+def cumulative_standard(x: Any, /, *, axis: Any = None, out: Any = None, **_: Any) -> int:
     """numel(input), for the array-API spelling, which needs an axis beyond one dimension."""
+    o.check_running_out(out)
     if axis is None and o.ndim(x) > 1:
         raise ValueError("axis is needed for an array of more than one dimension")
     _check_axis(x, axis[0] if isinstance(axis, tuple) and len(axis) == 1 else axis)

@@ -17,7 +17,7 @@ from shm_echo.mechestim.budget.account import Frame
 from shm_echo.mechestim.budget.current import current_frame, peek_frame
 from shm_echo.mechestim.local.array import Array, Scalar, base_view, number, plain, wrap
 from shm_echo.mechestim.local.refusal import was_refused
-from shm_echo.mechestim.registry.op import Op
+from shm_echo.mechestim.registry.op import Op, Refused
 
 _ndarray = np.ndarray
 
@@ -47,6 +47,8 @@ def call(
         return free(function, args, kwargs)
     try:
         cost = rule(*args, **kwargs)
+    except Refused as error:
+        raise ValueError(str(error)) from None
     except Exception as error:
         return _unpriced(op, function, args, kwargs, error)
     if cost < 1 and not op.zero_ok:

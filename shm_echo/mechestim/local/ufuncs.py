@@ -102,8 +102,10 @@ def _along(ufunc: np.ufunc, name: str) -> Op:
     named = OPS.get((_CUMULATIVE if name == "accumulate" else _NAMED).get(ufunc.__name__, ""))
     book = named.book_name if named is not None and name != "reduceat" else f"{_book(ufunc)}.{name}"
 
-    def price(array: Any, *args: Any, axis: Any = 0, **_: Any) -> int:
+    def price(array: Any, *args: Any, axis: Any = 0, **rest: Any) -> int:
         shape = operands.shape(array)
+        if name == "accumulate":
+            operands.check_running_out(args[2] if len(args) > 2 else rest.get("out"))
         if name != "reduceat":
             axis = args[0] if args else axis
         for one in axis if isinstance(axis, tuple) else () if axis is None else (axis,):

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import io
 import math
+from struct import unpack
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from shm_echo.mechestim.remote import dtypes, operators, session
 from shm_echo.mechestim.remote.arena import LEAST
+from shm_echo.mechestim.remote.channel import ARRAYS
 
 if TYPE_CHECKING:
     from shm_echo.mechestim.remote.channel import Channel
@@ -21,22 +24,28 @@ if TYPE_CHECKING:
 call = session.call
 
 
+# How the struct module calls a dtype.
+_CODES = {"|b1": "?", "|i1": "b", "|u1": "B", "<f2": "e", "<f4": "f", "<f8": "d"}
+_CODES.update({"<i2": "h", "<i4": "i", "<i8": "q", "<u2": "H", "<u4": "I", "<u8": "Q"})
+
+
 class RemoteArray:
     """An array of the server; what users see as ``mechestim.ndarray`` in client mode."""
 
-    __slots__ = ("__weakref__", "_shape", "channel", "dtype", "handle")
+    __slots__ = ("__weakref__", "_shape", "channel", "dtype", "ext", "handle")
     __array_priority__ = 10.0
     __hash__ = None  # type: ignore[assignment]
 
     channel: Channel
     handle: int | None
     dtype: dtypes.dtype
+    ext: Any  # what stands for it in a message, once it was sent
     _shape: tuple[int, ...]
 
     def __del__(self) -> None:
         try:
             if self.handle is not None:
-                self.channel.free(self.handle, self.nbytes)
+                self.channel.free(self.handle, math.prod(self._shape) * self.dtype.itemsize)
         except (AttributeError, TypeError):  # never completed, or the interpreter is going down
             return
 
@@ -152,7 +161,7 @@ class RemoteArray:
     def __iter__(self) -> Any:
         if not self.shape:
             raise TypeError("iteration over a 0-d array")
-        return (self[i] for i in range(self.shape[0]))
+        return (call("ndarray.__getitem__", self, i) for i in range(self.shape[0]))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         call("ndarray.__setitem__", self, key, value)
@@ -168,12 +177,13 @@ class RemoteArray:
     def tolist(self) -> Any:
         """The contents as nested lists of Python numbers."""
         dtype = self.dtype
-        if dtype.kind not in "biuf" or dtype.itemsize > 8 or dtype.str[0] == ">" or not self.size:
+        code = _CODES.get(dtype.str)
+        if code is None or not self.size:
             return call("ndarray.tolist", self)
-        view: Any = self._fetch().getbuffer()
-        if not self.shape:
-            return view.cast(dtype.char)[0]
-        return view.cast(dtype.char, list(self.shape)).tolist()
+        found: Any = list(unpack(f"<{self.size}{code}", self._fetch().getbuffer()))
+        for length in self._shape[:0:-1]:
+            found = [found[i : i + length] for i in range(0, len(found), length)]
+        return found if self._shape else found[0]
 
     def _fetch(self) -> io.BytesIO:
         """A copy of the contents, in C order."""
@@ -314,7 +324,7 @@ def made(
     is_scalar: bool,
 ) -> RemoteArray:
     """The array with this number: the object that stands for it already, or a new one."""
-    found = channel.live.get(handle)
+    found: Any = channel.object(handle)
     if found is None:
         if axes is not None:
             from shm_echo.mechestim.remote.symmetric import SymmetricTensor
@@ -326,7 +336,8 @@ def made(
             found = cls.__new__(cls)
         found.channel = channel
         found.handle = handle
-        channel.live[handle] = found
+        found.ext = None
+        channel.live[handle] = ref(found)
     found.dtype = dtype
     found._shape = shape
     result: RemoteArray = found
@@ -337,7 +348,7 @@ def scalar(channel: Channel | None, dtype: dtypes.dtype, value: Any) -> RemoteSc
     """A 0-d result that carries its value."""
     found = RemoteScalar.__new__(RemoteScalar)
     found.channel = channel  # type: ignore[assignment]
-    found.handle = None
+    found.handle = found.ext = None
     found.dtype = dtype
     found._shape = ()
     found._value = value
@@ -367,3 +378,4 @@ def _unpickled_scalar(described: Any, value: Any) -> Any:
 
 
 operators.install(RemoteArray, RemoteScalar)
+ARRAYS.update((RemoteArray, RemoteScalar))

@@ -23,6 +23,7 @@ from shm_echo.mechestim.remote.values import Values
 
 SILENCE_S = 30.0
 _AFTER_INTERRUPT_S = 5.0
+ARRAYS: set[type] = set()  # the classes of arrays, whose form in a message is known beforehand
 _KEEP_CALLBACKS = frozenset({"vectorize", "frompyfunc"})  # what they make calls them later
 _LAST_WORDS_S = 2.0
 _MANY_BYTES = 8 << 20  # of arrays that are given up at once instead of with the next request
@@ -57,7 +58,7 @@ class Channel:
         self.why_closed: str | None = None
         self.told = context.FRESH  # what the server knows of what is wanted
         self.first_printing: dict[str, Any] | None = None  # the server's own print options
-        self.live: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+        self.live: dict[int, weakref.ref[Any]] = {}  # what stands for an object, by its number
         self.values = Values(self)
         self._arena = arena
         self._may_have_arena = may_have_arena
@@ -75,6 +76,7 @@ class Channel:
     def free(self, number: int, size: int) -> None:
         """Give an object up: with the next request, or now if it is large. Safe in ``__del__``."""
         if self.why_closed is None:
+            self.live.pop(number, None)
             self._freed.append(number)
             self._freed_bytes += size
             if self._freed_bytes > _MANY_BYTES:
@@ -93,8 +95,17 @@ class Channel:
         finally:
             turns.give()
 
-    def kept(self, number: int) -> None:
-        """The server has named an object again that was to be given up."""
+    def object(self, number: int) -> Any:
+        """What stands for the server's object with this number; None if nothing does.
+
+        An object that was to be given up, and that the server has named again, is kept.
+        """
+        reference = self.live.get(number)
+        if self._freed:
+            self._keep(number)
+        return None if reference is None else reference()
+
+    def _keep(self, number: int) -> None:
         while True:
             try:
                 self._freed.remove(number)
@@ -133,7 +144,13 @@ class Channel:
             RequestTimeoutError: no word came for the time of silence. The channel is closed.
             Exception: what the operation raised over there, as the class of the same name.
         """
-        message: dict[str, Any] = {"op": op, "a": list(args), "b": budget}
+        own = [
+            (arg.ext or self.values.ext_of(arg))
+            if type(arg) in ARRAYS and (arg.channel is self or arg.handle is None)
+            else arg
+            for arg in args
+        ]
+        message: dict[str, Any] = {"op": op, "a": own, "b": budget}
         if kwargs:
             message["k"] = kwargs
         if namespace is not None:

@@ -7,14 +7,15 @@ me.linalg.LinAlgError`` and ``except ValueError`` both work in a process that ha
 from __future__ import annotations
 
 import builtins
+import os
 import sys
 import warnings
-from pathlib import Path
 from typing import Any
 
 from shm_echo.mechestim import errors
 
-_PACKAGE = str(Path(__file__).resolve().parents[2])
+# The folder of shm_echo: frames of files below it are not the user's.
+_PACKAGE = os.path.join(__file__.rpartition(os.path.join("mechestim", "remote"))[0], "")
 
 
 class LinAlgError(ValueError):

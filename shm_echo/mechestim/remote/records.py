@@ -7,6 +7,7 @@ import importlib
 from collections import namedtuple
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 if TYPE_CHECKING:
     from shm_echo.mechestim.remote.channel import Channel
@@ -50,7 +51,7 @@ class RemoteObject:
     def __init__(self, channel: Channel, handle: int) -> None:
         self.channel = channel
         self.handle = handle
-        channel.live[handle] = self
+        channel.live[handle] = ref(self)
 
     def __del__(self) -> None:
         try:
@@ -69,9 +70,9 @@ def register(name: str, maker: Callable[[Channel, int], RemoteObject]) -> None:
 
 def remote_object(channel: Channel, handle: int, name: str) -> RemoteObject:
     """What stands for an object of the server."""
-    found = channel.live.get(handle)
+    found: RemoteObject | None = channel.object(handle)
     if found is not None:
-        return found  # type: ignore[no-any-return]
+        return found
     importlib.import_module("shm_echo.mechestim.remote.random")  # they register their classes
     importlib.import_module("shm_echo.mechestim.remote.callbacks")
     return _makers.get(name, RemoteObject)(channel, handle)

@@ -41,6 +41,9 @@ class Values:
     """Packs arguments and unpacks results of one session."""
 
     def __init__(self, channel: Channel) -> None:
+        from shm_echo.mechestim.remote.array import made, scalar  # which needs a session
+
+        self._made, self._scalar_of = made, scalar
         self._channel = channel
         self._wire = Wire(
             self._pack,
@@ -70,6 +73,11 @@ class Values:
         except BaseException:
             self.drop_callbacks(sent)
             raise
+
+    def ext_of(self, value: Any) -> Any:
+        """The form of an array in a message; the array keeps it."""
+        value.ext = found = self._pack(value)
+        return found
 
     def _pack(self, value: Any) -> Any:
         from shm_echo.mechestim.remote.array import RemoteArray
@@ -108,16 +116,12 @@ class Values:
     # In
 
     def _array(self, data: bytes) -> Any:
-        from shm_echo.mechestim.remote.array import made
-
-        number, dtype, shape, axes, is_scalar = self._wire.unpack(data)
-        return made(self._channel, number, _dtype(dtype), tuple(shape), axes, is_scalar)
+        number, dtype, shape, axes, is_scalar = msgpack.unpackb(data)
+        return self._made(self._channel, number, _dtype(dtype), tuple(shape), axes, is_scalar)
 
     def _scalar(self, data: bytes) -> Any:
-        from shm_echo.mechestim.remote.array import scalar
-
-        dtype, value = self._wire.unpack(data)
-        return scalar(self._channel, _dtype(dtype), value)
+        dtype, value = msgpack.unpackb(data, ext_hook=self._wire.ext)
+        return self._scalar_of(self._channel, _dtype(dtype), value)
 
     def _object(self, data: bytes) -> Any:
         number, name = self._wire.unpack(data)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import weakref
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,8 @@ class Arena:
         self.fds: tuple[int, ...] = ()
         self._incoming: Any = None
         self._outgoing: Any = None
+        # Arrays that are being filled, and no others: a write into elements has its price.
+        self._unfilled: weakref.WeakValueDictionary[int, Array] = weakref.WeakValueDictionary()
 
     def open(self) -> int:
         """Make the areas; their size in bytes. The descriptors are to be sent with the answer."""
@@ -77,12 +80,22 @@ class Arena:
                 raise ValueError("a shape is a list of integers, 0 or more")
             size *= length
         self._objects.check_room(size)
-        return np.zeros(tuple(shape), found).view(Array)
+        array = np.zeros(tuple(shape), found).view(Array)
+        self._unfilled[id(array)] = array
+        return array
 
     def put(self, array: Any, offset: Any, length: Any) -> None:
-        """Copy ``length`` bytes of the incoming area into an array of :meth:`blank`."""
+        """Copy ``length`` bytes of the incoming area into an array of :meth:`blank`, up to its end.
+
+        Raises:
+            ValueError: it is not being filled, or not any more.
+        """
+        if self._unfilled.get(id(array)) is not array:
+            raise ValueError("only an array that is being sent can be filled")
         target = self._bytes_of(array, offset, length)
         target[offset : offset + length] = self._incoming[:length]
+        if offset + length == array.nbytes:
+            del self._unfilled[id(array)]
 
     def hold(self, array: Any) -> Any:
         """``array``, or a copy of it, with its elements one behind the other.

@@ -8,7 +8,7 @@ was killed. Counters are 64-bit words that are written whole.
          1   bytes of its arrays                        6   FLOPs promised to the running one
          2   requests that it has begun                 7   index of the operation that runs
          3   when the running one began (ns), or 0      8   it is in the middle of writing a message
-         4   contexts that are open
+         4   contexts that are open                     9   when its client was welcomed (ns), or 0
     from 16  [FLOPs, calls] of each operation, in the order of ``NAMES``
 """
 
@@ -30,7 +30,7 @@ NAMES: tuple[str, ...] = (
 )
 _INDEX = {name: i for i, name in enumerate(NAMES)}
 
-_OBJECTS, _BYTES, _REQUESTS, _SINCE, _CONTEXTS, _FLOPS, _PROMISED, _OP, _WRITING = range(9)
+_OBJECTS, _BYTES, _REQUESTS, _SINCE, _CONTEXTS, _FLOPS, _PROMISED, _OP, _WRITING, _BORN = range(10)
 _TABLE = 16
 _SIZE = 8 * (_TABLE + 2 * len(NAMES))
 _MOST = 2**64 - 1
@@ -50,6 +50,10 @@ class Board:
         self._words = memoryview(self._map).cast("Q")
 
     # For the session ----
+
+    def open(self) -> None:
+        """The session begins: its client has been welcomed."""
+        self._words[_BORN] = time.monotonic_ns()
 
     def begin(self) -> None:
         """A request begins."""
@@ -133,6 +137,12 @@ class Board:
     def promised(self) -> int:
         """FLOPs of what runs now."""
         return self._words[_PROMISED]
+
+    @property
+    def age_s(self) -> float:
+        """For how long its client has been served; 0 before."""
+        born = self._words[_BORN]
+        return max(0.0, (time.monotonic_ns() - born) / 1e9) if born else 0.0
 
     @property
     def running_s(self) -> float | None:

@@ -9,12 +9,13 @@ array, and then it can be looked at and converted, not computed with.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from shm_echo.mechestim.local.array import Array, Scalar
+from shm_echo.mechestim.registry.signatures import SIGNATURES
 
 __all__ = ["MOST_DIGITS", "check_arguments", "check_result", "is_foreign"]
 
@@ -35,9 +36,24 @@ _MAY_SEE = frozenset(
         ),
     }
 )
-_HARMLESS = frozenset({Array, Scalar, int, float, bool, type(None), slice})
 _LOOPS = ("signature", "sig")
-_LONGEST_GROUP = 16  # a tuple or list of dtypes is no longer
+_REFUSAL = "arrays of Python objects cannot live on a server"
+
+
+def _places() -> dict[str, int]:
+    """At which position operations take a dtype, where one can be given by position."""
+    found = {}
+    for name, signature in SIGNATURES.items():
+        if "dtype" in signature:
+            function = ast.parse(f"def f{signature}: pass").body[0]
+            assert isinstance(function, ast.FunctionDef)
+            names = [one.arg for one in (*function.args.posonlyargs, *function.args.args)]
+            if "dtype" in names:
+                found[name] = names.index("dtype")
+    return found
+
+
+_PLACES = _places()
 
 
 def is_foreign(value: Any) -> bool:
@@ -57,14 +73,15 @@ def check_arguments(
     Raises:
         TypeError: it would.
     """
+    place = _PLACES.get(name)
+    if place is not None and len(args) > place and _is_object_dtype(args[place]):
+        raise TypeError(_REFUSAL)
+    if kwargs and (
+        _is_object_dtype(kwargs.get("dtype"))
+        or any("O" in str(kwargs[key]) for key in _LOOPS if key in kwargs)
+    ):
+        raise TypeError(_REFUSAL)
     values = [*args, *kwargs.values()] if kwargs else args
-    if name.startswith("einsum"):
-        values = values[1:]  # the subscripts
-    for value in values:
-        if type(value) not in _HARMLESS and _names_objects(value):
-            raise TypeError("arrays of Python objects cannot live on a server")
-    if kwargs and any("O" in str(kwargs[key]) for key in _LOOPS if key in kwargs):
-        raise TypeError("arrays of Python objects cannot live on a server")
     if long_numbers and not name.startswith(("random.", "budget.")):
         _check_long_numbers(values)
     if foreign and name not in _MAY_SEE and name not in _MAKERS and any(_holds(values)):
@@ -74,17 +91,14 @@ def check_arguments(
         )
 
 
-def _names_objects(value: Any) -> bool:
-    if isinstance(value, str):
-        if "O" not in value and "object" not in value:
-            return False
-        try:
-            return bool(np.dtype(value).hasobject)
-        except (TypeError, ValueError, SyntaxError):
-            return False
-    if isinstance(value, (tuple, list)) and len(value) <= _LONGEST_GROUP:
-        return any(_names_objects(item) for item in value)
-    return False
+def _is_object_dtype(value: Any) -> bool:
+    """Whether NumPy takes this for a dtype that holds Python objects."""
+    if value is None:
+        return False
+    try:
+        return bool(np.dtype(value).hasobject)
+    except (TypeError, ValueError, SyntaxError, RecursionError):
+        return False
 
 
 def _check_long_numbers(values: list[Any]) -> None:
@@ -124,4 +138,4 @@ def check_result(name: str, result: Any) -> None:
     else:
         found = is_foreign(result)
     if found and name not in _MAKERS and name not in _MAY_SEE:
-        raise TypeError("arrays of Python objects cannot live on a server")
+        raise TypeError(_REFUSAL)

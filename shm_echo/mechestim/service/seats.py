@@ -35,7 +35,6 @@ class Seat:
 
     Attributes:
         board: what it shows.
-        started: ``time.monotonic()`` of its begin.
         isolation: ``"threads"`` or ``"process"``.
         pid: of the process that it runs in.
     """
@@ -47,7 +46,6 @@ class Seat:
         self._sock = sock
         self._lock = lock
         self.board = board
-        self.started = time.monotonic()
         self._told_busy = 0.0
 
     def start(self) -> None:
@@ -186,16 +184,18 @@ class ProcessSeat(Seat):
         Raises:
             OSError: the worker has ended.
         """
-        board, ceiling = opened_again(self._board_fd), self._ceiling.share()
         config = {**self._config, "limit": self._ceiling.limit}
+        fds: list[int] = []
         try:
-            worker.assign(config, [self._sock.fileno(), board, ceiling])
+            fds += [opened_again(self._board_fd)]
+            fds += [self._ceiling.share()]
+            worker.assign(config, [self._sock.fileno(), *fds])
         except OSError:
             worker.dismiss()
             raise
         finally:
-            os.close(board)
-            os.close(ceiling)
+            for fd in fds:
+                os.close(fd)
         self.pid = worker.process.pid
         self._worker = worker
         if self._why is not None:

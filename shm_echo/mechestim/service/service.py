@@ -8,6 +8,7 @@ own.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import threading
@@ -26,6 +27,8 @@ from shm_echo.mechestim.service.greeting import SERVICE, welcome_info
 from shm_echo.mechestim.service.limits import Quotas
 from shm_echo.mechestim.service.principals import Principal
 from shm_echo.mechestim.service.seats import ProcessSeat, Seat, ThreadSeat
+from shm_echo.mechestim.service.session import farewell
+from shm_echo.mechestim.service.stream import frame
 from shm_echo.mechestim.service.warden import Warden
 
 __all__ = ["Isolation", "MechestimService"]
@@ -111,13 +114,21 @@ class MechestimService:
 
     def take_over(self, session: ControlSession, sock: socket.socket) -> None:
         """The connection of a welcomed client is the service's own from now on."""
-        uid = session.peer.uid
+        try:
+            principal = self._principal_of(session.peer.uid)
+            self._start(sock, principal, self.isolation, greet=False)
+        except (OSError, RuntimeError) as error:  # no descriptor or no thread is left
+            _log.error("cannot start a session: %s", error)
+            with sock, contextlib.suppress(OSError):
+                sock.send(frame(farewell(f"the server cannot start a session: {error}")))
+
+    def _principal_of(self, uid: int) -> Principal:
         with self._lock:
-            principal = self._principals.get(("uid", uid))
-            if principal is None:
-                principal = Principal(f"user {uid}", self.quotas.max_flops)
-                self._principals["uid", uid] = principal
-        self._start(sock, principal, self.isolation, greet=False)
+            found = self._principals.get(("uid", uid))
+            if found is None:
+                found = Principal(f"user {uid}", self.quotas.max_flops)
+                self._principals["uid", uid] = found
+            return found
 
     def request(
         self, session: ControlSession, op: str, args: dict[str, Any]
@@ -157,7 +168,8 @@ class MechestimService:
             The principal: its books can be read at any time, and after the session has ended.
 
         Raises:
-            RuntimeError: the service was closed.
+            RuntimeError: the service was closed, or no thread is left.
+            OSError: no descriptor is left.
         """
         with self._lock:
             if principal is None:
@@ -182,6 +194,7 @@ class MechestimService:
             if self._closed:
                 sock.close()
                 return False
+            warden = self._warden = self._warden or Warden(self._look)
             if isolation == "process":
                 seat = ProcessSeat(sock, self.quotas, ceiling, weights, greet, self._ended)
             else:
@@ -190,14 +203,15 @@ class MechestimService:
                 )
             self._seats[seat] = principal
             principal.add(seat)
-            if self._warden is None:
-                self._warden = Warden(self._look)
-            warden = self._warden
         if isinstance(seat, ProcessSeat):
             worker = seat
             warden.call(lambda: self._employ(worker, warden))
         else:
-            seat.start()
+            try:
+                seat.start()
+            except RuntimeError:
+                self._ended(seat)
+                raise
             warden.call(_nothing)
         return True
 
@@ -240,7 +254,7 @@ class MechestimService:
         limit = self.quotas.wall_time_s
         for seat in seats:
             seat.say_busy(self.quotas.busy_s)
-            if limit is not None and time.monotonic() - seat.started > limit:
+            if limit is not None and seat.board.age_s > limit:
                 seat.kill(f"its wall time of {limit:g} s is over (wall_time_s)")
         self._measure(self.requests)
         return bool(seats)

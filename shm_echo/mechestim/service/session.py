@@ -96,6 +96,7 @@ class Session:
 
     def run(self) -> None:
         """Serve until the client is gone. Raises nothing; the socket is closed afterwards."""
+        self._board.open()
         try:
             while True:
                 request = self._receive()

@@ -89,7 +89,7 @@ def _seat(seat: Seat, principal: Principal) -> dict[str, Any]:
         "principal": principal.label,
         "isolation": seat.isolation,
         "pid": seat.pid or 0,
-        "age_s": time.monotonic() - seat.started,
+        "age_s": board.age_s,
         "objects": board.objects,
         "bytes": board.bytes,
         "contexts": board.contexts,

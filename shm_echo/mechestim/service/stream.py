@@ -18,11 +18,16 @@ from typing import Protocol
 from shm_echo.errors import ProtocolError
 from shm_echo.mechestim.service.board import Board
 
-__all__ = ["SessionEnded", "Stream", "interject"]
+__all__ = ["SessionEnded", "Stream", "frame", "interject"]
 
 _HEADER = struct.Struct("<I")
 _READ = 1 << 18
 _SLOWEST = 1 << 20  # bytes per second of a long frame
+
+
+def frame(payload: bytes) -> bytes:
+    """A payload behind its length."""
+    return _HEADER.pack(len(payload)) + payload
 
 
 class SessionEnded(Exception):
@@ -113,7 +118,7 @@ class Stream:
             SessionEnded: the client does not take it.
             OSError: it has gone.
         """
-        data = memoryview(_HEADER.pack(len(payload)) + payload)
+        data = memoryview(frame(payload))
         self._lock.acquire()
         try:
             self._board.writing = True
@@ -169,7 +174,7 @@ def interject(sock: socket.socket, payload: bytes, board: Board, lock: Lock) -> 
         if board.writing:  # its writer has died in the middle of a message
             return False
         # So short a message is taken as a whole or not at all.
-        data = _HEADER.pack(len(payload)) + payload
+        data = frame(payload)
         return sock.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL) == len(data)
     except OSError:
         return False

@@ -71,6 +71,34 @@ def test_views_come_back_in_their_own_order() -> None:
 
 
 @in_a_client
+def test_every_dtype_and_shape_becomes_nested_lists() -> None:
+    for dtype in (
+        "?",
+        "i1",
+        "u1",
+        "i2",
+        "u2",
+        "i4",
+        "u4",
+        "i8",
+        "u8",
+        "f2",
+        "f4",
+        "f8",
+        ">f8",
+        "c8",
+        "c16",
+    ):
+        for shape in ((), (3,), (2, 3), (2, 1, 2), (2, 0), (0,), (1, 1, 1, 1)):
+            x = me.ones(shape, dtype=dtype)
+            wanted: object = x.dtype.type(1).item()
+            for length in reversed(shape):
+                wanted = [wanted] * length
+            assert x.tolist() == wanted
+            assert str(x.tolist()) == str(wanted)
+
+
+@in_a_client
 def test_two_threads_that_transfer_at_once_get_their_own_contents() -> None:
     from concurrent.futures import ThreadPoolExecutor
 

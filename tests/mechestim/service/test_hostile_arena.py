@@ -142,14 +142,25 @@ def test_memory_that_changes_while_it_is_read_harms_nobody(
         scribbler = threading.Thread(target=scribble)
         scribbler.start()
         try:
-            x = handle_of(client.result("arena.blank", "|u1", [SIZE]))
             for _ in range(20):
+                x = handle_of(client.result("arena.blank", "|u1", [SIZE]))
                 client.result("arena.put", x, 0, SIZE)
                 first = client.result("sum", x)
                 assert client.result("sum", x) == first, "what was copied has changed"
         finally:
             stop.set()
             scribbler.join()
+
+
+@pytest.mark.usefixtures("areas")
+def test_only_an_array_that_is_being_sent_is_filled_without_a_charge(client: RawClient) -> None:
+    sent = handle_of(client.result("arena.blank", "<f8", [2]))
+    client.result("arena.put", sent, 0, 8)
+    client.result("arena.put", sent, 8, 8)
+    made = handle_of(client.result("ones", [2]))
+    for array in (sent, made):
+        kind, message = client.error("arena.put", array, 0, 8)
+        assert (kind, message) == ("ValueError", "only an array that is being sent can be filled")
 
 
 def test_asking_again_brings_no_more_descriptors_than_there_are(

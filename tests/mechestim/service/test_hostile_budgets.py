@@ -59,7 +59,7 @@ def test_nothing_lifts_the_ceiling(limited: ServerProcess) -> None:
         note()
         assert seen[-1] == seen[-2] + 100 * 21
     # New sessions.
-    for _ in range(20):
+    for _ in range(100):
         with RawClient(limited.path) as client:
             reply = client.ask("add", handle_of(client.result("zeros", 500)), 1.0)
             assert reply is not None

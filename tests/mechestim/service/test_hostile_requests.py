@@ -330,3 +330,12 @@ def test_python_objects_from_a_function_of_the_client_can_only_be_looked_at(
     for op in ("session.fetch", "ndarray.tobytes", "ndarray.view"):
         kind, _ = client.error(op, foreign)
         assert kind == "TypeError"
+
+
+def test_text_is_not_taken_for_a_dtype(client: RawClient) -> None:
+    letters = handle_of(client.result("array", ["O", "object"]))
+    assert client.result("ndarray.tolist", letters) == ["O", "object"]
+    same = handle_of(client.result("equal", letters, "O"))
+    assert client.result("ndarray.tolist", same) == [True, False]
+    x = handle_of(client.result("ones", [2, 2]))
+    assert "r" in (client.ask("einsum", "OP,PO->O", x, x) or {})

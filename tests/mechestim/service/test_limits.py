@@ -15,6 +15,7 @@ from shm_echo.errors import ConnectionClosedError, RefusedError
 from shm_echo.mechestim.errors import QuotaExceededError
 from shm_echo.mechestim.remote.dial import dial
 from shm_echo.mechestim.service.limits import Quotas
+from shm_echo.mechestim.service.seats import ThreadSeat
 from shm_echo.mechestim.service.service import MechestimService
 from tests.support.metering import RawClient, ServerProcess, dialled, handle_of
 from tests.support.waiting import wait_until
@@ -198,10 +199,11 @@ def test_a_client_that_never_reads_its_answers_is_dropped(small: Any, folder: Pa
 
 
 def test_a_session_ends_when_its_time_is_over_and_says_so(small: Any) -> None:
-    url, service = small(Quotas(wall_time_s=0.3))
+    url, service = small(Quotas())
     client = dial(url)
     try:
         assert client.request("add", (1.0, 2.0)).item() == 3.0
+        service.quotas = Quotas(wall_time_s=0.3)
         wait_until(lambda: not service.seats(), "the session has ended")
         with pytest.raises(ConnectionClosedError, match=r"its wall time of 0.3 s is over"):
             client.request("add", (1.0, 2.0))
@@ -224,3 +226,23 @@ def test_a_full_server_says_so(small: Any) -> None:
     with dialled(url):
         with pytest.raises(RefusedError, match="takes no more"):
             dial(url)
+
+
+def test_a_server_that_can_start_no_more_threads_says_so(
+    small: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, service = small(Quotas())
+    with dialled(url) as first:
+        first.request("add", (1.0, 2.0))
+
+        def start(self: ThreadSeat) -> None:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(ThreadSeat, "start", start)
+        client = dial(url)
+        with pytest.raises(ConnectionClosedError, match="cannot start a session: can't start new"):
+            client.request("add", (1.0, 2.0))
+        client.close()
+        monkeypatch.undo()
+        assert first.request("add", (1.0, 2.0)).item() == 3.0
+        assert len(service.seats()) == 1
