@@ -17,7 +17,6 @@ from operator import index
 from typing import Any
 
 from shm_echo.mechestim.costs.dtypes import itemsize as itemsize
-from shm_echo.mechestim.registry.op import Refused
 
 Shape = tuple[int, ...]
 
@@ -25,6 +24,10 @@ numel: Callable[[Iterable[int]], int] = math.prod
 """How many elements a shape has."""
 
 _ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})
+
+
+class Refused(ValueError):
+    """A rule raises this where NumPy must not be asked, because it would crash."""
 
 
 def check_running_out(out: object) -> None:

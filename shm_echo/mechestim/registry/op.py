@@ -21,10 +21,6 @@ from enum import Enum
 Rule = Callable[..., int]
 
 
-class Refused(ValueError):
-    """A rule raises this where NumPy must not be asked, because it would crash."""
-
-
 class Category(Enum):
     """How an operation is priced."""
 
