@@ -94,7 +94,7 @@ class Arena:
             raise ValueError("only an array that is being sent can be filled")
         target = self._bytes_of(array, offset, length)
         target[offset : offset + length] = self._incoming[:length]
-        if offset + length == array.nbytes:
+        if offset + length == target.size:
             del self._unfilled[id(array)]
 
     def hold(self, array: Any) -> Any:
