@@ -1,4 +1,4 @@
-"""The examples of examples/mechestim run unchanged in both modes and print the same."""
+"""The examples of examples/metered run unchanged in both modes and print the same."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from tests.mechestim.remote.apart import Apart
 from tests.mechestim.remote.inside import ROOT, environment, run_client
 
-FOLDER = ROOT / "examples" / "mechestim"
+FOLDER = ROOT / "examples" / "metered"
 EXAMPLES = sorted(FOLDER.glob("*.py"))
 _RUN = "import runpy; runpy.run_path(sys.argv[1], run_name='__main__')"
 

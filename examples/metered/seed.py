@@ -1,7 +1,7 @@
 """The first program: a matrix-vector product under a budget.
 
-python examples/mechestim/seed.py
-shm-echo run --flop-budget 1e6 examples/mechestim/seed.py     # the same, as a client of a server
+python examples/metered/seed.py
+shm-echo run --flop-budget 1e6 examples/metered/seed.py     # the same, as a client of a server
 """
 
 import mechestim as me
