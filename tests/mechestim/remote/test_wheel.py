@@ -83,7 +83,7 @@ def test_the_wheel_is_pure_python_and_needs_msgpack_only(wheel: Path) -> None:
 
 
 def test_the_seed_program_runs_with_the_wheel_alone(python: Path, server: Apart) -> None:
-    done = run(python, server, str(ROOT / "examples" / "mechestim" / "seed.py"))
+    done = run(python, server, str(ROOT / "examples" / "metered" / "seed.py"))
     assert done.returncode == 0, done.stderr
     assert "196,608" in done.stdout
 
