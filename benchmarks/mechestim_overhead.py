@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from harness.report import Target, machine, print_table, print_targets, short
-from harness.rounds import Series
+from harness.rounds import Series, interleave
 
 import mechestim as me
 
@@ -69,29 +69,20 @@ def per_call(call: Call, seconds: float) -> float:
     return best / number * 1e6
 
 
-def large(m: Any) -> dict[str, Call]:
-    """Calls whose own work should hide the counting."""
-    rng = np.random.default_rng(0)
-    square = m.array(rng.random((1000, 1000)))
-    other = m.array(rng.random((1000, 1000)))
-    long = m.array(rng.random(10**7))
-    out = m.zeros(10**7)
+def large(m: Any, memory: dict[str, Any]) -> dict[str, Call]:
+    """Calls whose own work should hide the counting, all contenders over the same memory."""
+    square, other, long, out = (m.asarray(memory[name]) for name in memory)
     return {
         "matmul 1000x1000": lambda: square @ other,
         "add, 10^7 elements": lambda: m.add(long, long, out=out),
     }
 
 
-def import_time(statement: str, runs: int) -> float:
-    """Milliseconds that a fresh process takes for ``statement``, by its own clock; the median."""
+def import_time(statement: str) -> float:
+    """Milliseconds that a fresh process takes for ``statement``, by its own clock."""
     code = f"import time; t = time.perf_counter(); {statement}; print(time.perf_counter() - t)"
-    times = []
-    for _ in range(runs):
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
-        )
-        times.append(float(done.stdout) * 1e3)
-    return median(times)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(done.stdout) * 1e3
 
 
 def main() -> None:
@@ -116,9 +107,15 @@ def main() -> None:
             print("skipped flopscope: not installed (pip install 'shm-echo[bench]')")
         targets = small_calls(libraries, args.rounds, args.seconds)
         targets += large_calls({PLAIN: np, OURS: me}, args.rounds, args.smoke)
-    runs = 1 if args.smoke else 9
     first_op = "import mechestim as me; me.zeros(1)"
-    numpy_ms, ours_ms = import_time("import numpy", runs), import_time(first_op, runs)
+    times = interleave(
+        {
+            PLAIN: lambda: import_time("import numpy"),
+            OURS: lambda: import_time(first_op),
+        },
+        1 if args.smoke else 15,
+    )
+    numpy_ms, ours_ms = times[PLAIN].median, times[OURS].median
     print(f"\nimport numpy: {numpy_ms:.1f} ms; import mechestim and a first op: {ours_ms:.1f} ms")
     targets.append(Target("import mechestim, over numpy", 60, ours_ms - numpy_ms, "ms", False))
     print_targets(targets)
@@ -153,12 +150,20 @@ def small_calls(libraries: dict[str, Any], rounds: int, seconds: float) -> list[
 
 def large_calls(libraries: dict[str, Any], rounds: int, smoke: bool) -> list[Target]:
     """The table of large operands."""
-    calls = {library: large(m) for library, m in libraries.items()}
+    rng = np.random.default_rng(0)
+    memory = {
+        "square": rng.random((1000, 1000)),
+        "other": rng.random((1000, 1000)),
+        "long": rng.random(10**7),
+        "out": np.zeros(10**7),
+    }
+    calls = {library: large(m, memory) for library, m in libraries.items()}
     rows, targets = [], []
     for name in calls[PLAIN]:
         times = {library: Series() for library in libraries}
-        for _ in range(1 if smoke else 3 * rounds):
-            for library in libraries:
+        for turn in range(1 if smoke else 4 * rounds):
+            # Each goes first as often as the other: what runs second finds warmer caches.
+            for library in list(libraries)[:: 1 if turn % 2 else -1]:
                 start = time.perf_counter()
                 calls[library][name]()
                 times[library].values.append((time.perf_counter() - start) * 1e3)
