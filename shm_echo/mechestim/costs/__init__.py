@@ -5,7 +5,7 @@ docstring gives the formula and the meaning of the symbols. A multiplication fol
 addition counts as 2 FLOPs. :mod:`shm_echo.mechestim.costs.operands` reads the operands for all of
 them.
 
-Where a docstring names no other source, the formula is the one that mechestim documented for the
-operation in April 2026 (AIcrowd, "FLOP counting model"); those of linear algebra and transforms
-are standard counts, whose sources :mod:`shm_echo.mechestim.flops` gives.
+"The operation table of mechestim" is what AIcrowd documented for it in April 2026 (the pages "FLOP
+counting model" and "Operation audit"). :mod:`shm_echo.mechestim.flops` names the textbooks behind
+the counts of linear algebra and transforms.
 """

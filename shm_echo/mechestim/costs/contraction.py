@@ -58,6 +58,8 @@ def matmul(
 
     Equals ``einsum("...ij,...jk->...ik")``. A 1-D operand is a row on the left, a column on the
     right.
+
+    Source: the operation table of mechestim.
     """
     a, b = shape_of(x1), shape_of(x2)
     if not a or not b:
@@ -115,6 +117,8 @@ def dot(a: Any, b: Any, *_: Any, **__: Any) -> int:
 
     Equals ``einsum("...j,...jk")`` over the last axis of ``a`` and the last but one of ``b``; with
     a 0-d operand it is a product by a number: ``numel(output)``.
+
+    Source: the operation table of mechestim.
     """
     left, right = shape_of(a), shape_of(b)
     if not left or not right:
@@ -146,7 +150,10 @@ def _once(first: Labels, second: Labels) -> list[int]:
 
 
 def vdot(a: Any, b: Any, /) -> int:
-    """Price of ``vdot``: ``2*n`` for ``n`` elements each. Equals ``einsum("i,i->")``."""
+    """Price of ``vdot``: ``2*n`` for ``n`` elements each. Equals ``einsum("i,i->")``.
+
+    Source: the operation table of mechestim.
+    """
     left, right = shape_of(a), shape_of(b)
     if numel(left) != numel(right):
         raise mismatch("vdot", left, right)
@@ -162,7 +169,10 @@ def vecdot(
     axes: Any = None,
     **__: Any,
 ) -> int:
-    """Price of ``vecdot``: ``2*numel(broadcast)``. Equals ``einsum("...i,...i->...")``."""
+    """Price of ``vecdot``: ``2*numel(broadcast)``. Equals ``einsum("...i,...i->...")``.
+
+    Source: the operation table of mechestim.
+    """
     a, b = shape_of(x1), shape_of(x2)
     if not a or not b:
         raise mismatch("vecdot", a, b)
@@ -180,7 +190,10 @@ def vecdot(
 
 
 def matvec(x1: Any, x2: Any, /, *_: Any, axes: Any = None, **__: Any) -> int:
-    """Price of ``matvec``: ``2*m*n`` per matrix. Equals ``einsum("...ij,...j->...i")``."""
+    """Price of ``matvec``: ``2*m*n`` per matrix. Equals ``einsum("...ij,...j->...i")``.
+
+    Source: the operation table of mechestim.
+    """
     a, b = shape_of(x1), shape_of(x2)
     if len(a) < 2 or not b:
         raise mismatch("matvec", a, b)
@@ -197,7 +210,10 @@ def matvec(x1: Any, x2: Any, /, *_: Any, axes: Any = None, **__: Any) -> int:
 
 
 def vecmat(x1: Any, x2: Any, /, *_: Any, axes: Any = None, **__: Any) -> int:
-    """Price of ``vecmat``: ``2*m*n`` per matrix. Equals ``einsum("...i,...ij->...j")``."""
+    """Price of ``vecmat``: ``2*m*n`` per matrix. Equals ``einsum("...i,...ij->...j")``.
+
+    Source: the operation table of mechestim.
+    """
     a, b = shape_of(x1), shape_of(x2)
     if not a or len(b) < 2:
         raise mismatch("vecmat", a, b)
@@ -218,6 +234,8 @@ def inner(a: Any, b: Any, /) -> int:
 
     Equals ``einsum("...k,...k")`` over separate leading axes: ``inner(A, A)`` has a symmetric
     result.
+
+    Source: the operation table of mechestim.
     """
     left, right = shape_of(a), shape_of(b)
     if not left or not right:
@@ -238,13 +256,18 @@ def outer(a: Any, b: Any, *_: Any, **__: Any) -> int:
     """Price of ``outer``: ``m*n``. Equals ``einsum("i,j->ij")`` of the flattened operands.
 
     ``outer(x, x)`` is symmetric: ``n*(n+1)/2``.
+
+    Source: the operation table of mechestim.
     """
     left = numel(shape_of(a))
     return left * (left + 1) // 2 if a is b else left * numel(shape_of(b))
 
 
 def outer_of_vectors(x1: Any, x2: Any, /) -> int:
-    """Price of ``linalg.outer``: that of ``outer``; it only takes 1-D operands."""
+    """Price of ``linalg.outer``: that of ``outer``; it only takes 1-D operands.
+
+    Source: the operation table of mechestim.
+    """
     if len(shape_of(x1)) != 1 or len(shape_of(x2)) != 1:
         raise mismatch("linalg.outer", shape_of(x1), shape_of(x2))
     return outer(x1, x2)
@@ -278,6 +301,8 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> int:
     """Price of ``tensordot``: numel(output) times the summed lengths, times 2 if there are any.
 
     Equals the einsum over the same axes.
+
+    Source: the operation table of mechestim.
     """
     left, right = shape_of(a), shape_of(b)
     summed, partner = tensordot_axes(left, right, axes)
@@ -296,6 +321,8 @@ def kron(a: Any, b: Any) -> int:
     """Price of ``kron``: numel(output). Equals ``einsum("ij,kl->ikjl")``, reshaped.
 
     ``kron(A, A)`` has the symmetry of that einsum: ``n*(n+1)/2`` for ``n`` elements of ``A``.
+
+    Source: the operation table of mechestim.
     """
     left, right = shape_of(a), shape_of(b)
     if symmetric(a, b) and len(left) + len(right) <= len(LETTERS):
@@ -317,7 +344,10 @@ def trace(
     *_: Any,
     **__: Any,
 ) -> int:
-    """Price of ``trace``: ``min(m, n)`` per matrix, whatever the offset."""
+    """Price of ``trace``: ``min(m, n)`` per matrix, whatever the offset.
+
+    Source: the operation table of mechestim.
+    """
     shape = shape_of(a)
     index(offset)
     first, second = normalize_axis(axis1, len(shape)), normalize_axis(axis2, len(shape))
@@ -328,7 +358,10 @@ def trace(
 
 
 def trace_of_matrices(x: Any, /, *, offset: Any = 0, **_: Any) -> int:
-    """Price of ``linalg.trace``: ``min(m, n)`` per matrix of the last two axes."""
+    """Price of ``linalg.trace``: ``min(m, n)`` per matrix of the last two axes.
+
+    Source: the operation table of mechestim.
+    """
     if len(shape_of(x)) < 2:
         raise ValueError("linalg.trace needs at least two axes")
     return trace(x, offset, -2, -1)

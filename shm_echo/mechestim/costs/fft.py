@@ -106,25 +106,37 @@ def hermitian_length(half: int) -> int:
 
 
 def fft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None, out: Any = None) -> int:
-    """``5*n*ceil(log2(n))`` for each transform of length n. Also the rule of ifft and ihfft."""
+    """``5*n*ceil(log2(n))`` for each transform of length n. Also the rule of ifft and ihfft.
+
+    Source: the operation table of mechestim.
+    """
     transforms, length = along_axis(a, n, axis, norm)
     return transforms * fft_cost(length)
 
 
 def rfft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None, out: Any = None) -> int:
-    """``5*(n//2)*ceil(log2(n))`` for each transform of n real numbers."""
+    """``5*(n//2)*ceil(log2(n))`` for each transform of n real numbers.
+
+    Source: the operation table of mechestim.
+    """
     transforms, length = along_axis(a, n, axis, norm)
     return transforms * rfft_cost(length)
 
 
 def irfft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None, out: Any = None) -> int:
-    """``5*(n//2)*ceil(log2(n))`` for each transform to n reals, 2*(length - 1) unless given."""
+    """``5*(n//2)*ceil(log2(n))`` for each transform to n reals, 2*(length - 1) unless given.
+
+    Source: the operation table of mechestim.
+    """
     transforms, length = along_axis(a, n, axis, norm, hermitian_length)
     return transforms * rfft_cost(length)
 
 
 def hfft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None, out: Any = None) -> int:
-    """``5*n*ceil(log2(n))`` for each transform to n reals, 2*(length - 1) unless given."""
+    """``5*n*ceil(log2(n))`` for each transform to n reals, 2*(length - 1) unless given.
+
+    Source: the operation table of mechestim.
+    """
     transforms, length = along_axis(a, n, axis, norm, hermitian_length)
     return transforms * hfft_cost(length)
 
@@ -159,37 +171,55 @@ def over_axes(
 
 
 def fftn(a: Any, s: Any = None, axes: Any = None, norm: Any = None, out: Any = None) -> int:
-    """``5*N*ceil(log2(N))`` for each transform, N the product of its lengths. Also ifftn's rule."""
+    """``5*N*ceil(log2(N))`` for each transform, N the product of its lengths. Also ifftn's rule.
+
+    Source: the operation table of mechestim.
+    """
     transforms, lengths, _ = over_axes(shape(a), s, axes, norm)
     return transforms * fftn_cost(lengths) if lengths else 0
 
 
 def fft2(a: Any, s: Any = None, axes: Any = (-2, -1), norm: Any = None, out: Any = None) -> int:
-    """``5*N*ceil(log2(N))`` for each transform, N the product of its lengths. Also ifft2's rule."""
+    """``5*N*ceil(log2(N))`` for each transform, N the product of its lengths. Also ifft2's rule.
+
+    Source: the operation table of mechestim.
+    """
     return fftn(a, s, axes, norm)
 
 
 def rfftn(a: Any, s: Any = None, axes: Any = None, norm: Any = None, out: Any = None) -> int:
-    """``5*(N//2)*ceil(log2(N))`` for each transform, N the product of its lengths."""
+    """``5*(N//2)*ceil(log2(N))`` for each transform, N the product of its lengths.
+
+    Source: the operation table of mechestim.
+    """
     transforms, lengths, _ = over_axes(shape(a), s, axes, norm)
     _last_axis(lengths)
     return transforms * rfftn_cost(lengths)
 
 
 def rfft2(a: Any, s: Any = None, axes: Any = (-2, -1), norm: Any = None, out: Any = None) -> int:
-    """``5*(N//2)*ceil(log2(N))`` for each transform, N the product of its lengths."""
+    """``5*(N//2)*ceil(log2(N))`` for each transform, N the product of its lengths.
+
+    Source: the operation table of mechestim.
+    """
     return rfftn(a, s, axes, norm)
 
 
 def irfftn(a: Any, s: Any = None, axes: Any = None, norm: Any = None, out: Any = None) -> int:
-    """``5*(N//2)*ceil(log2(N))`` for each transform, N the product of the result's lengths."""
+    """``5*(N//2)*ceil(log2(N))`` for each transform, N the product of the result's lengths.
+
+    Source: the operation table of mechestim.
+    """
     transforms, lengths, _ = over_axes(shape(a), s, axes, norm, inverse_real=True)
     _last_axis(lengths)
     return transforms * rfftn_cost(lengths)
 
 
 def irfft2(a: Any, s: Any = None, axes: Any = (-2, -1), norm: Any = None, out: Any = None) -> int:
-    """``5*(N//2)*ceil(log2(N))`` for each transform, N the product of the result's lengths."""
+    """``5*(N//2)*ceil(log2(N))`` for each transform, N the product of the result's lengths.
+
+    Source: the operation table of mechestim.
+    """
     return irfftn(a, s, axes, norm)
 
 

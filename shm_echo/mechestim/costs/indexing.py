@@ -103,6 +103,8 @@ def setitem(self: Any, key: Any, value: Any) -> int:
     """numel(target): the elements that ``x[key]`` selects; the numel of a mask.
 
     A field of a structured array, by name, has as many elements as the array.
+
+    Source: the operation table of mechestim.
     """
     if isinstance(key, str) or (isinstance(key, list) and key and isinstance(key[0], str)):
         return o.size(self)
@@ -110,31 +112,46 @@ def setitem(self: Any, key: Any, value: Any) -> int:
 
 
 def fill(self: Any, value: Any) -> int:
-    """numel(target): every element of the array."""
+    """numel(target): every element of the array.
+
+    Source: the operation table of mechestim.
+    """
     return o.size(self)
 
 
 def put(a: Any, ind: Any, v: Any, mode: Any = "raise") -> int:
-    """numel(target): the number of indices."""
+    """numel(target): the number of indices.
+
+    Source: the operation table of mechestim.
+    """
     return o.size(ind)
 
 
 def place(arr: Any, mask: Any, vals: Any) -> int:
-    """numel(target): the elements of the mask, as many as the array has."""
+    """numel(target): the elements of the mask, as many as the array has.
+
+    Source: the operation table of mechestim.
+    """
     if o.size(mask) != o.size(arr):
         raise ValueError("mask and arr must have the same number of elements")
     return o.size(mask)
 
 
 def putmask(a: Any, /, mask: Any, values: Any) -> int:
-    """numel(target): the elements of the mask, as many as the array has."""
+    """numel(target): the elements of the mask, as many as the array has.
+
+    Source: the operation table of mechestim.
+    """
     if o.size(mask) != o.size(a):
         raise ValueError("mask and a must have the same number of elements")
     return o.size(mask)
 
 
 def copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) -> int:
-    """numel(target): every element of ``dst``, whatever ``where`` leaves out."""
+    """numel(target): every element of ``dst``, whatever ``where`` leaves out.
+
+    Source: the operation table of mechestim.
+    """
     shape, source = o.shape(dst), o.shape(src)
     while len(source) > len(shape) and source[0] == 1:
         source = source[1:]  # NumPy drops leading axes of length 1 of what is copied
@@ -145,7 +162,10 @@ def copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) ->
 
 
 def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any) -> int:
-    """numel(target): the indices, broadcast against the other axes of the array."""
+    """numel(target): the indices, broadcast against the other axes of the array.
+
+    Source: the operation table of mechestim.
+    """
     return o.numel(along_axis_shape(arr, indices, axis))
 
 
@@ -164,7 +184,10 @@ def along_axis_shape(arr: Any, indices: Any, axis: Any) -> o.Shape:
 
 
 def fill_diagonal(a: Any, val: Any, wrap: Any = False) -> int:
-    """numel(target): the diagonal, which in a tall matrix starts again if ``wrap``."""
+    """numel(target): the diagonal, which in a tall matrix starts again if ``wrap``.
+
+    Source: the operation table of mechestim.
+    """
     shape = o.shape(a)
     if len(shape) < 2:
         raise ValueError("array must be at least 2-d")

@@ -9,14 +9,20 @@ from shm_echo.mechestim.costs import operands as o
 
 
 def interp(x: Any, xp: Any, fp: Any, *_: Any, **__: Any) -> int:
-    """n*ceil(log2(m)) for n points looked up among m."""
+    """n*ceil(log2(m)) for n points looked up among m.
+
+    Source: the operation table of mechestim.
+    """
     if o.ndim(xp) != 1 or o.shape(xp) != o.shape(fp) or o.size(xp) == 0:
         raise ValueError("xp and fp have to be vectors of one length, not empty")
     return o.size(x) * o.ceil_log2(o.size(xp))
 
 
 def diff(a: Any, n: Any = 1, axis: Any = -1, prepend: Any = None, append: Any = None) -> int:
-    """numel(input), with what is prepended and appended, whatever the order ``n``."""
+    """numel(input), with what is prepended and appended, whatever the order ``n``.
+
+    Source: the operation table of mechestim.
+    """
     if index(n) < 0:
         raise ValueError("the order must not be negative")
     shape = o.shape(a)
@@ -38,12 +44,18 @@ def _extra(values: Any, axis: int) -> int:
 
 
 def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> int:
-    """numel(input)."""
+    """numel(input).
+
+    Source: the operation table of mechestim.
+    """
     return o.size(ary)
 
 
 def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: Any = 1) -> int:
-    """numel(input), however many axes are asked for."""
+    """numel(input), however many axes are asked for.
+
+    Source: the operation table of mechestim.
+    """
     axes = o.normalize_axes(axis, o.ndim(f))
     if len(varargs) > 1 and len(varargs) != len(axes):
         raise TypeError("give one spacing, or one for each axis")
@@ -53,19 +65,28 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: Any = 1) -> in
 
 
 def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: Any = -1) -> int:
-    """numel(input)."""
+    """numel(input).
+
+    Source: the operation table of mechestim.
+    """
     o.normalize_axis(axis, o.ndim(y))
     return o.size(y)
 
 
 def unwrap(p: Any, discont: Any = None, axis: Any = -1, *, period: Any = 2.0) -> int:
-    """numel(input)."""
+    """numel(input).
+
+    Source: the operation table of mechestim.
+    """
     o.normalize_axis(axis, o.ndim(p))
     return o.size(p)
 
 
 def convolve(a: Any, v: Any, mode: Any = "full") -> int:
-    """n*m for vectors of n and m elements, whatever the mode."""
+    """n*m for vectors of n and m elements, whatever the mode.
+
+    Source: the operation table of mechestim.
+    """
     if o.ndim(a) > 1 or o.ndim(v) > 1 or not o.size(a) or not o.size(v):
         raise ValueError("a and v have to be vectors, not empty")
     return o.size(a) * o.size(v)
@@ -89,19 +110,28 @@ def cross_shape(
 def cross(
     a: Any, b: Any, axisa: Any = -1, axisb: Any = -1, axisc: Any = -1, axis: Any = None
 ) -> int:
-    """numel(output)."""
+    """numel(output).
+
+    Source: the operation table of mechestim.
+    """
     return o.numel(cross_shape(a, b, axisa, axisb, axisc, axis))
 
 
 def geomspace(start: Any, stop: Any, num: Any = 50, *_: Any, **__: Any) -> int:
-    """num, per pair of ends when these are arrays."""
+    """num, per pair of ends when these are arrays.
+
+    Source: the operation table of mechestim.
+    """
     return _count(num) * o.numel(o.broadcast_operands(start, stop))
 
 
 def logspace(
     start: Any, stop: Any, num: Any = 50, endpoint: Any = True, base: Any = 10.0, *_: Any, **__: Any
 ) -> int:
-    """num, per pair of ends when these are arrays."""
+    """num, per pair of ends when these are arrays.
+
+    Source: the operation table of mechestim.
+    """
     return _count(num) * o.numel(o.broadcast_operands(start, stop, base))
 
 

@@ -45,19 +45,28 @@ from shm_echo.mechestim.costs.operands import (
 
 
 def cholesky(a: Any, /, *, upper: Any = False) -> int:
-    """``n^3/3`` for each n x n matrix."""
+    """``n^3/3`` for each n x n matrix.
+
+    Source: the operation table of mechestim.
+    """
     matrices, n = square(shape(a))
     return matrices * cholesky_cost(n)
 
 
 def inv(a: Any) -> int:
-    """``n^3`` for each n x n matrix; ``n^3/3 + n^3/2`` when symmetric."""
+    """``n^3`` for each n x n matrix; ``n^3/3 + n^3/2`` when symmetric.
+
+    Source: the operation table of mechestim.
+    """
     matrices, n = square(shape(a))
     return matrices * inv_cost(n, symmetric_matrix(a))
 
 
 def det(a: Any) -> int:
-    """``n^3`` for each n x n matrix; ``n^3/3`` when symmetric. Also the rule of slogdet."""
+    """``n^3`` for each n x n matrix; ``n^3/3`` when symmetric. Also the rule of slogdet.
+
+    Source: the operation table of mechestim.
+    """
     matrices, n = square(shape(a))
     return matrices * det_cost(n, symmetric_matrix(a))
 
@@ -76,19 +85,28 @@ def solved_shapes(a: Any, b: Any) -> tuple[int, int, int]:
 
 
 def solve(a: Any, b: Any) -> int:
-    """``2*n^3/3 + n^2*nrhs`` for each system of order n; ``n^3/3 + n*nrhs`` when symmetric."""
+    """``2*n^3/3 + n^2*nrhs`` for each system of order n; ``n^3/3 + n*nrhs`` when symmetric.
+
+    Source: the operation table of mechestim.
+    """
     systems, n, nrhs = solved_shapes(a, b)
     return systems * solve_cost(n, nrhs, symmetric_matrix(a))
 
 
 def eig(a: Any) -> int:
-    """``10*n^3`` for each n x n matrix. Also the rule of eigvals."""
+    """``10*n^3`` for each n x n matrix. Also the rule of eigvals.
+
+    Source: the operation table of mechestim.
+    """
     matrices, n = square(shape(a))
     return matrices * eig_cost(n)
 
 
 def eigh(a: Any, UPLO: str = "L") -> int:
-    """``4*n^3/3`` for each n x n matrix. Also the rule of eigvalsh."""
+    """``4*n^3/3`` for each n x n matrix. Also the rule of eigvalsh.
+
+    Source: the operation table of mechestim.
+    """
     if UPLO.upper() not in ("L", "U"):
         raise ValueError(f"UPLO must be 'L' or 'U', got {UPLO!r}")
     matrices, n = square(shape(a))
@@ -96,7 +114,10 @@ def eigh(a: Any, UPLO: str = "L") -> int:
 
 
 def qr(a: Any, mode: str = "reduced") -> int:
-    """``2*m*n^2 - 2*n^3/3`` for each m x n matrix, m and n swapped when m < n."""
+    """``2*m*n^2 - 2*n^3/3`` for each m x n matrix, m and n swapped when m < n.
+
+    Source: the operation table of mechestim.
+    """
     if mode not in ("reduced", "complete", "r", "raw", "f", "full", "e", "economic"):
         raise ValueError(f"unknown mode {mode!r}")
     matrices, m, n = stack(shape(a))
@@ -110,13 +131,19 @@ def svd(
     hermitian: Any = False,
     k: int | None = None,
 ) -> int:
-    """``m*n*k`` for each m x n matrix; k is min(m, n) unless given."""
+    """``m*n*k`` for each m x n matrix; k is min(m, n) unless given.
+
+    Source: the operation table of mechestim.
+    """
     matrices, m, n = square_if(hermitian, shape(a))
     return matrices * svd_cost(m, n, k)
 
 
 def svdvals(x: Any, /) -> int:
-    """``m*n*min(m, n)`` for each m x n matrix."""
+    """``m*n*min(m, n)`` for each m x n matrix.
+
+    Source: the operation table of mechestim.
+    """
     matrices, m, n = stack(shape(x))
     return matrices * svdvals_cost(m, n)
 
@@ -130,14 +157,20 @@ def square_if(hermitian: Any, dims: Shape) -> tuple[int, int, int]:
 
 
 def pinv(a: Any, rcond: Any = None, hermitian: Any = False, *, rtol: Any = None) -> int:
-    """``m*n*min(m, n)`` for each m x n matrix."""
+    """``m*n*min(m, n)`` for each m x n matrix.
+
+    Source: the operation table of mechestim.
+    """
     dims = shape(a)
     matrices, m, n = square_if(hermitian and numel(dims[-2:]), dims)
     return matrices * pinv_cost(m, n)
 
 
 def matrix_rank(A: Any, tol: Any = None, hermitian: Any = False, *, rtol: Any = None) -> int:
-    """``m*n*min(m, n)`` for each m x n matrix; a vector is one pass, ``n``."""
+    """``m*n*min(m, n)`` for each m x n matrix; a vector is one pass, ``n``.
+
+    Source: the operation table of mechestim.
+    """
     if ndim(A) < 2:
         return size(A)
     matrices, m, n = square_if(hermitian, shape(A))
@@ -145,7 +178,10 @@ def matrix_rank(A: Any, tol: Any = None, hermitian: Any = False, *, rtol: Any = 
 
 
 def cond(x: Any, p: Any = None) -> int:
-    """``m*n*min(m, n)`` for each m x n matrix."""
+    """``m*n*min(m, n)`` for each m x n matrix.
+
+    Source: the operation table of mechestim.
+    """
     matrices, m, n = stack(shape(x))
     if m * n == 0:
         raise ValueError("the condition number of an empty matrix is not defined")
@@ -155,7 +191,10 @@ def cond(x: Any, p: Any = None) -> int:
 
 
 def lstsq(a: Any, b: Any, rcond: Any = None) -> int:
-    """``m*n*min(m, n)`` for an m x n matrix, whatever the number of right-hand sides."""
+    """``m*n*min(m, n)`` for an m x n matrix, whatever the number of right-hand sides.
+
+    Source: the operation table of mechestim.
+    """
     left, right = shape(a), shape(b)
     if len(left) != 2 or len(right) not in (1, 2) or right[0] != left[0]:
         raise ValueError(f"lstsq takes an m x n matrix and m rows, not shapes {left} and {right}")
@@ -166,20 +205,28 @@ def matrix_power(a: Any, n: Any) -> int:
     """``(floor(log2 n) + ones(n) - 1)*d^3`` for each d x d matrix, ``d^3`` more when n is negative.
 
     ``n`` is the exponent and ones(n) the ones in its binary form; exponents 0 and 1 are 0.
+
+    Source: the operation table of mechestim.
     """
     matrices, order = square(shape(a))
     return matrices * matrix_power_cost(order, index(n))
 
 
 def tensorinv(a: Any, ind: int = 2) -> int:
-    """``n^3``, n the product of the ``ind`` leading lengths."""
+    """``n^3``, n the product of the ``ind`` leading lengths.
+
+    Source: the operation table of mechestim.
+    """
     if ndim(a) == 0:
         raise TypeError("a single number is no tensor")
     return tensorinv_cost(shape(a), ind)
 
 
 def tensorsolve(a: Any, b: Any, axes: Any = None) -> int:
-    """``n^3``, n the product of the trailing lengths of ``a``, those that are not b's."""
+    """``n^3``, n the product of the trailing lengths of ``a``, those that are not b's.
+
+    Source: the operation table of mechestim.
+    """
     dims = list(shape(a))
     order = list(range(len(dims)))
     for axis in () if axes is None else axes:
@@ -195,7 +242,10 @@ def tensorsolve(a: Any, b: Any, axes: Any = None) -> int:
 
 
 def cross(x1: Any, x2: Any, /, *, axis: Any = -1) -> int:
-    """``numel(output)``: one vector of three for each pair."""
+    """``numel(output)``: one vector of three for each pair.
+
+    Source: the operation table of mechestim.
+    """
     for x in (x1, x2):
         if axis_length(shape(x), axis) != 3:
             raise ValueError("the cross product takes vectors of three elements")

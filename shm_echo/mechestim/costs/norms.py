@@ -95,7 +95,10 @@ def _whole(dims: Shape, ord: Any) -> int:
 
 
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> int:
-    """Vectors: ``numel``, or ``2*numel`` for a general p. Matrices: see ``matrix_norm_cost``."""
+    """Vectors: ``numel``, or ``2*numel`` for a general p. Matrices: see ``matrix_norm_cost``.
+
+    Source: the operation table of mechestim.
+    """
     dims = shape(x)
     if axis is None:
         return _whole(dims, ord)
@@ -108,7 +111,10 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> in
 
 
 def vector_norm(x: Any, /, *, axis: Any = None, keepdims: Any = False, ord: Any = 2) -> int:
-    """``numel``; ``2*numel`` for an order other than None, 0, 1, 2, inf and -inf."""
+    """``numel``; ``2*numel`` for an order other than None, 0, 1, 2, inf and -inf.
+
+    Source: the operation table of mechestim.
+    """
     dims = shape(x)
     if axis is not None:
         axes_of_norm(axis, len(dims))
@@ -116,7 +122,10 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: Any = False, ord: Any 
 
 
 def matrix_norm(x: Any, /, *, keepdims: Any = False, ord: Any = "fro") -> int:
-    """fro: ``2*numel``; 1 and inf: ``numel``; 2, -2 and nuc: ``m*n*min(m, n)`` a matrix."""
+    """fro: ``2*numel``; 1 and inf: ``numel``; 2, -2 and nuc: ``m*n*min(m, n)`` a matrix.
+
+    Source: the operation table of mechestim.
+    """
     return _matrix(shape(x), ord)
 
 

@@ -17,14 +17,20 @@ _BOUNDS = (int, float, type(None))
 
 
 def unary(x: Any, *out: Any, **kwargs: Any) -> int:
-    """numel(output); the unique elements of a symmetric ``x``."""
+    """numel(output); the unique elements of a symmetric ``x``.
+
+    Source: the operation table of mechestim.
+    """
     if out or kwargs:
         return _general((x,), out, kwargs)
     return o.unique(x)
 
 
 def binary(x1: Any, x2: Any, *out: Any, **kwargs: Any) -> int:
-    """numel(output), the output being the broadcast of both operands."""
+    """numel(output), the output being the broadcast of both operands.
+
+    Source: the operation table of mechestim.
+    """
     if out or kwargs:
         return _general((x1, x2), out, kwargs)
     full = o.broadcast(o.shape(x1), o.shape(x2))
@@ -88,27 +94,42 @@ def named(parameter: str) -> Callable[..., int]:
 
 
 def real_if_close(a: Any, tol: Any = 100) -> int:
-    """numel(output)."""
+    """numel(output).
+
+    Source: the operation table of mechestim.
+    """
     return o.unique(a)
 
 
 def whole_question(x: Any) -> int:
-    """numel(output) of a question about an array as a whole: one answer, 1."""
+    """numel(output) of a question about an array as a whole: one answer, 1.
+
+    Source: the operation table of mechestim.
+    """
     return 1
 
 
 def rounded(a: Any, decimals: Any = 0, out: Any = None) -> int:
-    """numel(output)."""
+    """numel(output).
+
+    Source: the operation table of mechestim.
+    """
     return _general((a,), (), {"out": out})
 
 
 def fix(x: Any, out: Any = None) -> int:
-    """numel(output)."""
+    """numel(output).
+
+    Source: the operation table of mechestim.
+    """
     return _general((x,), (), {"out": out})
 
 
 def sort_complex(a: Any) -> int:
-    """numel(output)."""
+    """numel(output).
+
+    Source: the operation table of mechestim.
+    """
     return o.size(a)
 
 
@@ -116,6 +137,8 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, **kwargs
     """numel(input), the input being the broadcast of the array with its bounds.
 
     The bounds of a symmetric array are symmetric as well (numbers are), or they break its symmetry.
+
+    Source: the operation table of mechestim.
     """
     if out is None and not kwargs and type(a_min) in _BOUNDS and type(a_max) in _BOUNDS:
         return o.unique(a)
@@ -125,23 +148,35 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, **kwargs
 
 
 def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> int:
-    """numel(output): the broadcast of both arrays."""
+    """numel(output): the broadcast of both arrays.
+
+    Source: the operation table of mechestim.
+    """
     return _unique((a, b, rtol, atol), o.broadcast_operands(a, b, rtol, atol))
 
 
 def allclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> int:
-    """numel(broadcast(a, b))."""
+    """numel(broadcast(a, b)).
+
+    Source: the operation table of mechestim.
+    """
     return o.numel(o.broadcast_operands(a, b, rtol, atol))
 
 
 def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> int:
-    """numel(broadcast(a1, a2)); arrays of different shapes are told apart by these, for 1."""
+    """numel(broadcast(a1, a2)); arrays of different shapes are told apart by these, for 1.
+
+    Source: the operation table of mechestim.
+    """
     first, second = o.shape(a1), o.shape(a2)
     return o.numel(first) if first == second else 1
 
 
 def array_equiv(a1: Any, a2: Any) -> int:
-    """numel(broadcast(a1, a2)); arrays that do not broadcast are told apart for 1."""
+    """numel(broadcast(a1, a2)); arrays that do not broadcast are told apart for 1.
+
+    Source: the operation table of mechestim.
+    """
     try:
         return o.numel(o.broadcast_operands(a1, a2))
     except ValueError:

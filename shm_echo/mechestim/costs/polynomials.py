@@ -20,6 +20,8 @@ def polyval(p: Any, x: Any) -> int:
     """2*m*deg for m points: Horner's rule, a multiplication and an addition per degree.
 
     Coefficients that are arrays themselves make so many polynomials, at broadcast points.
+
+    Source: the operation table of mechestim.
     """
     degrees, *many = o.shape(p)
     if degrees == 0:
@@ -28,7 +30,10 @@ def polyval(p: Any, x: Any) -> int:
 
 
 def polyadd(a1: Any, a2: Any) -> int:
-    """max(n1,n2) for polynomials of n1 and n2 coefficients."""
+    """max(n1,n2) for polynomials of n1 and n2 coefficients.
+
+    Source: the operation table of mechestim.
+    """
     first, second = o.shape(a1) or (1,), o.shape(a2) or (1,)
     if first[0] == second[0]:
         return o.numel(o.broadcast(first, second))
@@ -39,7 +44,10 @@ def polyadd(a1: Any, a2: Any) -> int:
 
 
 def polymul(a1: Any, a2: Any) -> int:
-    """n1*n2 for polynomials of n1 and n2 coefficients."""
+    """n1*n2 for polynomials of n1 and n2 coefficients.
+
+    Source: the operation table of mechestim.
+    """
     return _vector(a1) * _vector(a2)
 
 
@@ -51,12 +59,18 @@ def _vector(p: Any) -> int:
 
 
 def polydiv(u: Any, v: Any) -> int:
-    """n1*n2 for polynomials of n1 and n2 coefficients."""
+    """n1*n2 for polynomials of n1 and n2 coefficients.
+
+    Source: the operation table of mechestim.
+    """
     return o.size(u) * o.size(v)
 
 
 def derivative(p: Any, m: Any = 1) -> int:
-    """n, the number of coefficients, whatever the order ``m``."""
+    """n, the number of coefficients, whatever the order ``m``.
+
+    Source: the operation table of mechestim.
+    """
     _check_order(m)
     if o.ndim(p) == 0:
         raise TypeError("p has to be a sequence of coefficients")
@@ -64,7 +78,10 @@ def derivative(p: Any, m: Any = 1) -> int:
 
 
 def integral(p: Any, m: Any = 1, k: Any = None) -> int:
-    """n, the number of coefficients, whatever the order ``m``."""
+    """n, the number of coefficients, whatever the order ``m``.
+
+    Source: the operation table of mechestim.
+    """
     _check_order(m)
     if o.ndim(p) != 1:
         raise ValueError("p has to be a sequence of coefficients")
@@ -80,6 +97,8 @@ def poly(seq_of_zeros: Any) -> int:
     """n^2 for n roots: a convolution with two coefficients per root.
 
     The roots of a square matrix are its eigenvalues, which are charged too: 10*n^3 more.
+
+    Source: the operation table of mechestim.
     """
     shape = o.shape(seq_of_zeros)
     if len(shape) == 2 and shape[0] == shape[1] and shape[0] != 0:
@@ -90,7 +109,10 @@ def poly(seq_of_zeros: Any) -> int:
 
 
 def roots(p: Any) -> int:
-    """10*n^3 for degree n: the eigenvalues of the companion matrix."""
+    """10*n^3 for degree n: the eigenvalues of the companion matrix.
+
+    Source: the operation table of mechestim.
+    """
     if o.ndim(p) != 1:
         raise ValueError("a polynomial's coefficients have one dimension")
     return eigenvalue_cost(max(0, o.size(p) - 1))
@@ -110,7 +132,10 @@ def polyfit(x: Any, y: Any, deg: Any, *_: Any, **__: Any) -> int:
 
 
 def vander(x: Any, N: Any = None, increasing: Any = False) -> int:
-    """len(x)*(N-1): one multiplication per power above the zeroth; N is len(x) when not given."""
+    """len(x)*(N-1): one multiplication per power above the zeroth; N is len(x) when not given.
+
+    Source: the operation table of mechestim.
+    """
     if o.ndim(x) != 1:
         raise ValueError("x has to have one dimension")
     columns = o.size(x) if N is None else index(N)

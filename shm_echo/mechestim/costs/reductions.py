@@ -60,7 +60,10 @@ def total(
     a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, *_: Any,
     where: Any = True, **__: Any,
 ) -> int:  # fmt: skip
-    """numel(input), for sum and prod and the nan-variants of these and of mean."""
+    """numel(input), for sum and prod and the nan-variants of these and of mean.
+
+    Source: the operation table of mechestim.
+    """
     return _folded(a, axis, out, keepdims, where)
 
 
@@ -68,7 +71,10 @@ def mean(
     a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, *,
     where: Any = True,
 ) -> int:  # fmt: skip
-    """numel(input)."""
+    """numel(input).
+
+    Source: the operation table of mechestim.
+    """
     return _folded(a, axis, out, keepdims, where, bare=where is not True)
 
 
@@ -76,19 +82,28 @@ def extremum(
     a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, *_: Any,
     where: Any = True, **__: Any,
 ) -> int:  # fmt: skip
-    """numel(input), for max, min, any, all, ptp and their nan-variants."""
+    """numel(input), for max, min, any, all, ptp and their nan-variants.
+
+    Source: the operation table of mechestim.
+    """
     return _folded(a, axis, out, keepdims, where)
 
 
 def middle(
     a: Any, axis: Any = None, out: Any = None, overwrite_input: Any = False, keepdims: Any = False
 ) -> int:
-    """numel(input), for median."""
+    """numel(input), for median.
+
+    Source: the operation table of mechestim.
+    """
     return _gathered(a, axis)
 
 
 def quantile(a: Any, q: Any, axis: Any = None, *_: Any, **__: Any) -> int:
-    """numel(input), for percentiles and quantiles, however many are asked for."""
+    """numel(input), for percentiles and quantiles, however many are asked for.
+
+    Source: the operation table of mechestim.
+    """
     o.shape(q)
     return _gathered(a, axis)
 
@@ -97,7 +112,10 @@ def deviation(
     a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0,
     keepdims: Any = False, *, where: Any = True, **__: Any,
 ) -> int:  # fmt: skip
-    """2*numel(input): one pass for the mean and one for the squared deviations from it."""
+    """2*numel(input): one pass for the mean and one for the squared deviations from it.
+
+    Source: the operation table of mechestim.
+    """
     return 2 * _folded(a, axis, out, keepdims, where, bare=where is not True)
 
 
@@ -105,25 +123,37 @@ def nan_deviation(
     a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0,
     keepdims: Any = False, *, where: Any = True, **__: Any,
 ) -> int:  # fmt: skip
-    """2*numel(input): one pass for the mean and one for the squared deviations from it."""
+    """2*numel(input): one pass for the mean and one for the squared deviations from it.
+
+    Source: the operation table of mechestim.
+    """
     return 2 * _folded(a, axis, out, keepdims, where)
 
 
 def position(a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = False) -> int:
-    """numel(input), for argmax, argmin and their nan-variants, which take one axis."""
+    """numel(input), for argmax, argmin and their nan-variants, which take one axis.
+
+    Source: the operation table of mechestim.
+    """
     _check_axis(a, axis)
     return o.unique(a)
 
 
 def cumulative(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> int:
-    """numel(input), for running sums and products."""
+    """numel(input), for running sums and products.
+
+    Source: the operation table of mechestim.
+    """
     o.check_running_out(out)
     _check_axis(a, axis)
     return o.unique(a)
 
 
 def cumulative_standard(x: Any, /, *, axis: Any = None, out: Any = None, **_: Any) -> int:
-    """numel(input), for the array-API spelling, which needs an axis beyond one dimension."""
+    """numel(input), for the array-API spelling, which needs an axis beyond one dimension.
+
+    Source: the operation table of mechestim.
+    """
     o.check_running_out(out)
     if axis is None and o.ndim(x) > 1:
         raise ValueError("axis is needed for an array of more than one dimension")
@@ -132,14 +162,20 @@ def cumulative_standard(x: Any, /, *, axis: Any = None, out: Any = None, **_: An
 
 
 def count_nonzero(a: Any, axis: Any = None, *, keepdims: Any = False) -> int:
-    """numel(input)."""
+    """numel(input).
+
+    Source: the operation table of mechestim.
+    """
     return _folded(a, axis)
 
 
 def average(
     a: Any, axis: Any = None, weights: Any = None, returned: Any = False, *, keepdims: Any = False
 ) -> int:
-    """numel(input), with or without weights."""
+    """numel(input), with or without weights.
+
+    Source: the operation table of mechestim.
+    """
     if weights is not None and o.shape(weights) != o.shape(a):
         shape = o.shape(a)
         if axis is None:

@@ -130,14 +130,20 @@ def multivariate_normal(
     *,
     method: Any = "svd",
 ) -> int:
-    """``numel(output)``: N numbers a draw, N the length of ``mean``."""
+    """``numel(output)``: N numbers a draw, N the length of ``mean``.
+
+    Source: the operation table of mechestim.
+    """
     return numel(normal_shape(mean, cov, size))
 
 
 def multivariate_normal_legacy(
     mean: Any, cov: Any, size: Any = None, check_valid: Any = "warn", tol: Any = 1e-8
 ) -> int:
-    """``numel(output)``: N numbers a draw, N the length of ``mean``."""
+    """``numel(output)``: N numbers a draw, N the length of ``mean``.
+
+    Source: the operation table of mechestim.
+    """
     return numel(normal_shape(mean, cov, size))
 
 
@@ -150,12 +156,18 @@ def normal_shape(mean: Any, cov: Any, size: Any) -> Shape:
 
 
 def from_dimensions(*dims: Any) -> int:
-    """``numel(output)``: the product of the dimensions, 1 without any."""
+    """``numel(output)``: the product of the dimensions, 1 without any.
+
+    Source: the operation table of mechestim.
+    """
     return numel(as_shape(dims))
 
 
 def byte_string(length: Any) -> int:
-    """``length``: one for each byte. NumPy takes small negative lengths too, for a few bytes."""
+    """``length``: one for each byte. NumPy takes small negative lengths too, for a few bytes.
+
+    Source: the operation table of mechestim.
+    """
     return max(0, int(length))
 
 
@@ -179,7 +191,10 @@ def choice(
     axis: Any = 0,
     shuffle: Any = True,
 ) -> int:
-    """``numel(output)`` with replacement; ``n*ceil(log2(n))`` without, n the population."""
+    """``numel(output)`` with replacement; ``n*ceil(log2(n))`` without, n the population.
+
+    Source: the operation table of mechestim.
+    """
     n, one = population(a, axis)
     drawn = 1 if size is None else numel(as_shape(size))
     if p is not None and shape(p) != (n,):
@@ -194,25 +209,37 @@ def choice(
 
 
 def choice_of_vector(a: Any, size: Any = None, replace: Any = True, p: Any = None) -> int:
-    """``numel(output)`` with replacement; ``n*ceil(log2(n))`` without, n the population."""
+    """``numel(output)`` with replacement; ``n*ceil(log2(n))`` without, n the population.
+
+    Source: the operation table of mechestim.
+    """
     if len(shape(a)) > 1:
         raise ValueError("a must be 1-dimensional")
     return choice(a, size, replace, p)
 
 
 def permutation(x: Any, axis: Any = 0) -> int:
-    """``n*ceil(log2(n))``, n the length along ``axis``, or the integer ``x`` itself."""
+    """``n*ceil(log2(n))``, n the length along ``axis``, or the integer ``x`` itself.
+
+    Source: the operation table of mechestim.
+    """
     n, _ = population(x, axis)
     return n * ceil_log2(n)
 
 
 def permutation_of_rows(x: Any) -> int:
-    """``n*ceil(log2(n))``, n the number of rows, or the integer ``x`` itself."""
+    """``n*ceil(log2(n))``, n the number of rows, or the integer ``x`` itself.
+
+    Source: the operation table of mechestim.
+    """
     return permutation(x)
 
 
 def shuffle(x: Any, axis: Any = 0) -> int:
-    """``n*ceil(log2(n))``, n the length along ``axis``."""
+    """``n*ceil(log2(n))``, n the length along ``axis``.
+
+    Source: the operation table of mechestim.
+    """
     if not is_array(x) and not hasattr(x, "__setitem__"):
         raise TypeError(f"a {type(x).__name__} cannot be put in order in place")
     n = axis_length(shape(x), index(axis)) if is_array(x) else len(x)
@@ -220,12 +247,18 @@ def shuffle(x: Any, axis: Any = 0) -> int:
 
 
 def shuffle_rows(x: Any) -> int:
-    """``n*ceil(log2(n))``, n the number of rows."""
+    """``n*ceil(log2(n))``, n the number of rows.
+
+    Source: the operation table of mechestim.
+    """
     return shuffle(x)
 
 
 def permuted(x: Any, *, axis: Any = None, out: Any = None) -> int:
-    """``numel(input)``."""
+    """``numel(input)``.
+
+    Source: the operation table of mechestim.
+    """
     normalize_axes(axis, len(shape(x)))
     if not shape(x):
         raise TypeError("there is nothing to put in order in a single number")

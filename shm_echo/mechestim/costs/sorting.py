@@ -23,13 +23,19 @@ def search_cost(queries: int, n: int) -> int:
 
 
 def sort(a: Any, axis: Any = -1, *_: Any, **__: Any) -> int:
-    """n*ceil(log2(n)) per slice, n being the length along ``axis``, or of all when it is None."""
+    """n*ceil(log2(n)) per slice, n being the length along ``axis``, or of all when it is None.
+
+    Source: the operation table of mechestim.
+    """
     shape = o.shape(a)
     return o.numel(shape) * o.ceil_log2(o.axis_length(shape, axis))
 
 
 def argsort(a: Any, axis: Any = -1, *_: Any, **__: Any) -> int:
-    """As sort; a 0-d array is taken as one of length 1."""
+    """As sort; a 0-d array is taken as one of length 1.
+
+    Source: the operation table of mechestim.
+    """
     return sort(a, axis) if o.ndim(a) else sort((a,), axis)
 
 
@@ -42,7 +48,10 @@ def partition(a: Any, kth: Any, axis: Any = -1, *_: Any, **__: Any) -> int:
 
 
 def argpartition(a: Any, kth: Any, axis: Any = -1, *_: Any, **__: Any) -> int:
-    """As partition; a 0-d array is taken as one of length 1."""
+    """As partition; a 0-d array is taken as one of length 1.
+
+    Source: the operation table of mechestim.
+    """
     return _partition(o.shape(a) or (1,), kth, axis)
 
 
@@ -54,7 +63,10 @@ def _partition(shape: o.Shape, kth: Any, axis: Any) -> int:
 
 
 def lexsort(keys: Any, axis: Any = -1) -> int:
-    """k*n*ceil(log2(n)) for k keys of n items each, per slice along ``axis``."""
+    """k*n*ceil(log2(n)) for k keys of n items each, per slice along ``axis``.
+
+    Source: the operation table of mechestim.
+    """
     k, *rest = o.shape(keys)
     shape = tuple(rest)
     if k == 0:
@@ -66,14 +78,20 @@ def lexsort(keys: Any, axis: Any = -1) -> int:
 
 
 def searchsorted(a: Any, v: Any, side: Any = "left", sorter: Any = None) -> int:
-    """m*ceil(log2(n)) for m queries into n sorted items."""
+    """m*ceil(log2(n)) for m queries into n sorted items.
+
+    Source: the operation table of mechestim.
+    """
     if o.ndim(a) != 1:
         raise ValueError("what is searched has to have one dimension")
     return search_cost(o.size(v), o.size(a))
 
 
 def unique(ar: Any, *_: Any, **kwargs: Any) -> int:
-    """n*ceil(log2(n)), n being the number of elements."""
+    """n*ceil(log2(n)), n being the number of elements.
+
+    Source: the operation table of mechestim.
+    """
     axis = kwargs.get("axis")
     if axis is not None:
         o.normalize_axis(axis, o.ndim(ar))
@@ -81,15 +99,24 @@ def unique(ar: Any, *_: Any, **kwargs: Any) -> int:
 
 
 def unique_standard(x: Any) -> int:
-    """n*ceil(log2(n)), for the array-API spellings of unique."""
+    """n*ceil(log2(n)), for the array-API spellings of unique.
+
+    Source: the operation table of mechestim.
+    """
     return sort_cost(o.size(x))
 
 
 def set_operation(ar1: Any, ar2: Any, *_: Any, **__: Any) -> int:
-    """(n+m)*ceil(log2(n+m)) for sets of n and m elements: one sort of both."""
+    """(n+m)*ceil(log2(n+m)) for sets of n and m elements: one sort of both.
+
+    Source: the operation table of mechestim.
+    """
     return sort_cost(o.size(ar1) + o.size(ar2))
 
 
 def isin(element: Any, test_elements: Any, *_: Any, **__: Any) -> int:
-    """(n+m)*ceil(log2(n+m)) for n elements looked up among m."""
+    """(n+m)*ceil(log2(n+m)) for n elements looked up among m.
+
+    Source: the operation table of mechestim.
+    """
     return sort_cost(o.size(element) + o.size(test_elements))

@@ -29,14 +29,20 @@ def bin_count(bins: Any) -> int:
 def histogram(
     a: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: Any = None
 ) -> int:
-    """n*ceil(log2(bins)) for n items; n when ``bins`` names a rule."""
+    """n*ceil(log2(bins)) for n items; n when ``bins`` names a rule.
+
+    Source: the operation table of mechestim.
+    """
     if weights is not None and o.shape(weights) != o.shape(a):
         raise ValueError("weights should have the shape of a")
     return o.size(a) * o.ceil_log2(bin_count(bins))
 
 
 def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any = None) -> int:
-    """numel(a)."""
+    """numel(a).
+
+    Source: the operation table of mechestim.
+    """
     bin_count(bins)
     return o.size(a)
 
@@ -70,7 +76,10 @@ def sample_shape(sample: Any) -> tuple[int, int]:
 
 
 def histogramdd(sample: Any, bins: Any = 10, *_: Any, **__: Any) -> int:
-    """n*sum(ceil(log2(b_i))) for n points, b_i bins along axis i."""
+    """n*sum(ceil(log2(b_i))) for n points, b_i bins along axis i.
+
+    Source: the operation table of mechestim.
+    """
     points, axes = sample_shape(sample)
     return points * sum(o.ceil_log2(b) for b in bins_per_axis(bins, axes))
 
@@ -85,14 +94,20 @@ def plane_bins(bins: Any) -> list[int]:
 
 
 def histogram2d(x: Any, y: Any, bins: Any = 10, *_: Any, **__: Any) -> int:
-    """n*(ceil(log2(bx))+ceil(log2(by))) for n points."""
+    """n*(ceil(log2(bx))+ceil(log2(by))) for n points.
+
+    Source: the operation table of mechestim.
+    """
     if o.size(x) != o.size(y):
         raise ValueError("x and y must have the same length")
     return o.size(x) * sum(o.ceil_log2(b) for b in plane_bins(bins))
 
 
 def bincount(x: Any, /, weights: Any = None, minlength: Any = 0) -> int:
-    """numel(x)."""
+    """numel(x).
+
+    Source: the operation table of mechestim.
+    """
     if o.ndim(x) != 1:
         raise ValueError("x has to have one dimension")
     if weights is not None and o.size(x) and o.shape(weights) != o.shape(x):
@@ -103,7 +118,10 @@ def bincount(x: Any, /, weights: Any = None, minlength: Any = 0) -> int:
 
 
 def digitize(x: Any, bins: Any, right: Any = False) -> int:
-    """n*ceil(log2(len(bins))) for n items."""
+    """n*ceil(log2(len(bins))) for n items.
+
+    Source: the operation table of mechestim.
+    """
     if o.ndim(bins) != 1:
         raise ValueError("bins have to have one dimension")
     return o.size(x) * o.ceil_log2(o.size(bins))
@@ -136,12 +154,18 @@ def _matrix(m: Any) -> tuple[int, int]:
 
 
 def cov(m: Any, y: Any = None, rowvar: Any = True, *_: Any, **__: Any) -> int:
-    """f^2*s for f variables and s observations of each."""
+    """f^2*s for f variables and s observations of each.
+
+    Source: the operation table of mechestim.
+    """
     f, s = variables(m, y, rowvar)
     return f * f * s
 
 
 def corrcoef(x: Any, y: Any = None, rowvar: Any = True, *_: Any, **__: Any) -> int:
-    """f^2*s for f variables and s observations of each."""
+    """f^2*s for f variables and s observations of each.
+
+    Source: the operation table of mechestim.
+    """
     f, s = variables(x, y, rowvar)
     return f * f * s

@@ -15,15 +15,24 @@ def points(M: Any) -> int:
 
 
 def cosine(M: Any) -> int:
-    """n for n points: bartlett, hamming and hanning."""
+    """n for n points: bartlett, hamming and hanning.
+
+    Source: the operation table of mechestim.
+    """
     return points(M)
 
 
 def blackman(M: Any) -> int:
-    """3*n for n points."""
+    """3*n for n points.
+
+    Source: the operation table of mechestim.
+    """
     return 3 * points(M)
 
 
 def kaiser(M: Any, beta: Any) -> int:
-    """3*n for n points."""
+    """3*n for n points.
+
+    Source: the operation table of mechestim.
+    """
     return 3 * points(M)
