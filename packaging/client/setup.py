@@ -28,7 +28,18 @@ WHOLE = (
 )
 PARTS = {
     "mechestim": {
-        *("__init__", "_finder", "budget", "choice", "costs", "errors", "fft", "flops", "linalg"),
+        *(
+            "__init__",
+            "_finder",
+            "budget",
+            "choice",
+            "costs",
+            "distributions",
+            "errors",
+            "fft",
+            "flops",
+            "linalg",
+        ),
         *("random", "registry", "remote", "stats", "symmetry", "wire"),
     },
     "shm_echo": {"__init__", "errors"},
@@ -37,7 +48,18 @@ PARTS = {
         *("handshake", "line", "messages", "peer", "states"),
     },
     "shm_echo.mechestim": {
-        *("__init__", "choice", "errors", "fft", "flops", "linalg", "random", "stats", "wire"),
+        *(
+            "__init__",
+            "choice",
+            "distributions",
+            "errors",
+            "fft",
+            "flops",
+            "linalg",
+            "random",
+            "stats",
+            "wire",
+        ),
     },
 }
 

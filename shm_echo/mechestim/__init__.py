@@ -58,6 +58,7 @@ _SUBMODULES = ("linalg", "fft", "random", "stats", "flops")
 _PARTS = (
     "choice",
     "costs",
+    "distributions",
     "errors",
     "local",
     "registry",

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from shm_echo.mechestim import registry
+from shm_echo.mechestim.distributions import Distribution
 from shm_echo.mechestim.local import functions, indexing, methods, operators, protocols, ufuncs
 from shm_echo.mechestim.local.array import Array, plain, wrap
 from shm_echo.mechestim.registry.op import Category
@@ -194,31 +195,10 @@ class ndenumerate(np.ndenumerate):
         return index, wrap(value)
 
 
-class _Distribution:
-    """A distribution of ``mechestim.stats``: its methods are operations."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __getattr__(self, method: str) -> Any:
-        try:
-            return member(f"stats.{self._name}.{method}")
-        except KeyError:
-            raise AttributeError(
-                f"mechestim.stats.{self._name} has pdf, cdf and ppf, not {method!r}", name=method
-            ) from None
-
-    def __dir__(self) -> list[str]:
-        return ["cdf", "pdf", "ppf"]
-
-    def __repr__(self) -> str:
-        return f"<mechestim.stats.{self._name}>"
+_distributions: dict[str, Distribution] = {}
 
 
-_distributions: dict[str, _Distribution] = {}
-
-
-def _distribution(name: str) -> _Distribution | None:
+def _distribution(name: str) -> Distribution | None:
     if f"stats.{name}.pdf" not in registry.OPS:
         return None
-    return _distributions.setdefault(name, _Distribution(name))
+    return _distributions.setdefault(name, Distribution(name, member))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from shm_echo.mechestim import registry
+from shm_echo.mechestim.distributions import Distribution
 from shm_echo.mechestim.errors import UnsupportedFunctionError
 from shm_echo.mechestim.registry.op import Category
 from shm_echo.mechestim.remote import dtypes, failures, functions, helpers, session
@@ -113,7 +114,7 @@ def attribute(module: str, name: str) -> Any:
         if hasattr(random, name):
             return getattr(random, name)
     elif module == "stats" and f"stats.{name}.pdf" in registry.OPS:
-        return _distributions.setdefault(name, _Distribution(name))
+        return _distributions.setdefault(name, Distribution(name, member))
     near = [one for one in registry.nearest(dotted) if one != dotted]
     hint = f" Did you mean {', '.join(f'mechestim.{one}' for one in near)}?" if near else ""
     raise AttributeError(f"mechestim has no {dotted!r}.{hint}", name=name)
@@ -149,25 +150,4 @@ def names(module: str) -> list[str]:
     return sorted(found)
 
 
-class _Distribution:
-    """A distribution of ``mechestim.stats``."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __getattr__(self, method: str) -> Any:
-        try:
-            return member(f"stats.{self._name}.{method}")
-        except KeyError:
-            raise AttributeError(
-                f"mechestim.stats.{self._name} has pdf, cdf and ppf, not {method!r}", name=method
-            ) from None
-
-    def __dir__(self) -> list[str]:
-        return ["cdf", "pdf", "ppf"]
-
-    def __repr__(self) -> str:
-        return f"<mechestim.stats.{self._name}>"
-
-
-_distributions: dict[str, _Distribution] = {}
+_distributions: dict[str, Distribution] = {}

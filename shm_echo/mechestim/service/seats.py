@@ -12,6 +12,7 @@ import os
 import socket
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
@@ -30,7 +31,7 @@ __all__ = ["ProcessSeat", "Seat", "ThreadSeat"]
 _log = logging.getLogger("shm_echo.mechestim")
 
 
-class Seat:
+class Seat(ABC):
     """One session, seen by its service.
 
     Attributes:
@@ -48,21 +49,21 @@ class Seat:
         self.board = board
         self._told_busy = 0.0
 
+    @abstractmethod
     def start(self) -> None:
         """Begin to serve."""
-        raise NotImplementedError
 
+    @abstractmethod
     def end(self, why: str) -> None:
         """Have it end after the operation that runs, and tell the client why."""
-        raise NotImplementedError
 
+    @abstractmethod
     def kill(self, why: str) -> None:
         """End it now."""
-        raise NotImplementedError
 
+    @abstractmethod
     def wait(self, seconds: float) -> bool:
         """Whether it has ended, at the latest after this time."""
-        raise NotImplementedError
 
     def let_go_in_child(self) -> None:
         """Close what a forked child has inherited."""
