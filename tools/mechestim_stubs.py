@@ -44,7 +44,7 @@ def stubs() -> dict[str, str]:
 
 def package() -> str:
     """The stub of the package."""
-    homes = {**mechestim._HOMES, "budget": "budget.context"}
+    homes = mechestim._HOMES
     imports = "".join(
         f"from shm_echo.mechestim.{home} import {name} as {name}\n"
         for name, home in sorted(homes.items(), key=lambda item: item[::-1])

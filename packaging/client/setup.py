@@ -20,7 +20,7 @@ os.chdir(Path(__file__).parent)
 
 # Packages that go in whole, and the modules of those that do not.
 WHOLE = (
-    "shm_echo.mechestim.budget",
+    "shm_echo.mechestim.accounting",
     "shm_echo.mechestim.costs",
     "shm_echo.mechestim.registry",
     "shm_echo.mechestim.remote",
@@ -31,7 +31,7 @@ PARTS = {
         *(
             "__init__",
             "_finder",
-            "budget",
+            "accounting",
             "choice",
             "costs",
             "distributions",

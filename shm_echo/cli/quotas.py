@@ -86,6 +86,6 @@ def apply_weights(path: str | None) -> None:
         ValueError: it is none.
     """
     if path is not None:
-        from shm_echo.mechestim.budget.settings import configure
+        from shm_echo.mechestim.accounting.settings import configure
 
         configure(weights=path)

@@ -122,7 +122,7 @@ def _tell(pid: int, number: int) -> None:
 
 
 def _summary(spent: Principal, budget: int) -> str:
-    from shm_echo.mechestim.budget.report import summary_text
+    from shm_echo.mechestim.accounting.report import summary_text
 
     tallies = spent.tallies()
     used = spent.ceiling.spent

@@ -21,19 +21,17 @@ from typing import Any
 
 from shm_echo.mechestim import choice as _choice
 
-# Bound here, after the import of the sub-package of the same name has bound that.
-from shm_echo.mechestim.budget.context import budget as budget
-
 # Names that are no operations: where they live.
 _HOMES = {
-    "BudgetContext": "budget.context",
-    "namespace": "budget.namespaces",
-    "budget_summary": "budget.looking",
-    "budget_summary_dict": "budget.looking",
-    "budget_reset": "budget.looking",
-    "budget_live": "budget.live",
-    "OpRecord": "budget.account",
-    "configure": "budget.settings",
+    "BudgetContext": "accounting.context",
+    "budget": "accounting.context",
+    "namespace": "accounting.namespaces",
+    "budget_summary": "accounting.looking",
+    "budget_summary_dict": "accounting.looking",
+    "budget_reset": "accounting.looking",
+    "budget_live": "accounting.live",
+    "OpRecord": "accounting.account",
+    "configure": "accounting.settings",
     "MechEstimError": "errors",
     "MechEstimWarning": "errors",
     "BudgetExhaustedError": "errors",
@@ -56,6 +54,7 @@ _SUBMODULES = ("linalg", "fft", "random", "stats", "flops")
 # Asked for as attributes by "from mechestim import errors": no operations, whatever they are
 # called.
 _PARTS = (
+    "accounting",
     "choice",
     "costs",
     "distributions",
@@ -95,7 +94,6 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     return sorted(
         {
-            "budget",
             *_HOMES,
             *_OF_THE_BACKEND,
             *_SUBMODULES,

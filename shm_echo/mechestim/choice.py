@@ -41,7 +41,7 @@ def new_account(limit: int, multiplier: float = 1.0) -> Any:
     if chosen() == "remote":
         account = importlib.import_module("shm_echo.mechestim.remote.account")
         return account.RemoteAccount(limit, multiplier=multiplier)
-    return importlib.import_module("shm_echo.mechestim.budget.account").Account(
+    return importlib.import_module("shm_echo.mechestim.accounting.account").Account(
         limit, multiplier=multiplier
     )
 

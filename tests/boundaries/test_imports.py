@@ -103,10 +103,10 @@ def test_arrows_point_down_only(part: str) -> None:
 
 # Who may import what an extra brings. Each does so when it is used, or is imported only then.
 EXTRAS: dict[str, tuple[str, ...]] = {
-    "shm_echo.mechestim.budget.live": ("rich", "IPython"),
-    "shm_echo.mechestim.budget.looking": ("rich",),
-    "shm_echo.mechestim.budget.plot": ("matplotlib",),
-    "shm_echo.mechestim.budget.rich_tables": ("rich",),
+    "shm_echo.mechestim.accounting.live": ("rich", "IPython"),
+    "shm_echo.mechestim.accounting.looking": ("rich",),
+    "shm_echo.mechestim.accounting.plot": ("matplotlib",),
+    "shm_echo.mechestim.accounting.rich_tables": ("rich",),
 }
 
 

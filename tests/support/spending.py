@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from shm_echo.mechestim.budget.context import BudgetContext
-from shm_echo.mechestim.budget.current import current_frame
+from shm_echo.mechestim.accounting.context import BudgetContext
+from shm_echo.mechestim.accounting.current import current_frame
 
 __all__ = ["quiet", "spend", "used"]
 

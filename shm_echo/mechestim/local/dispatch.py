@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from shm_echo.mechestim.budget.account import Frame
-from shm_echo.mechestim.budget.current import current_frame, peek_frame
+from shm_echo.mechestim.accounting.account import Frame
+from shm_echo.mechestim.accounting.current import current_frame, peek_frame
 from shm_echo.mechestim.costs.operands import Refused
 from shm_echo.mechestim.local.array import Array, Scalar, base_view, number, plain, wrap
 from shm_echo.mechestim.local.refusal import was_refused

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy._core.multiarray import c_einsum
 
-from shm_echo.mechestim.budget.current import peek_frame
+from shm_echo.mechestim.accounting.current import peek_frame
 from shm_echo.mechestim.costs.einsum import einsum_path as einsum_path
 from shm_echo.mechestim.costs.einsum import identities, plan_operands
 from shm_echo.mechestim.costs.einsum_path import normalize_optimize

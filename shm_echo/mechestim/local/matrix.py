@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from shm_echo.mechestim.budget.current import peek_frame
+from shm_echo.mechestim.accounting.current import peek_frame
 from shm_echo.mechestim.local.array import Array, base_view, scalar
 from shm_echo.mechestim.local.dispatch import call
 from shm_echo.mechestim.local.fast import overridden

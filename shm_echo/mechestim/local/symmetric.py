@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from shm_echo.mechestim.budget.settings import settings
+from shm_echo.mechestim.accounting.settings import settings
 from shm_echo.mechestim.costs.operands import shape as shape_of
 from shm_echo.mechestim.errors import SymmetryError, SymmetryLossWarning
 from shm_echo.mechestim.local import dispatch

@@ -1,7 +1,7 @@
 """A budget whose count is kept by the server; this process only names it.
 
-It has the face of :class:`shm_echo.mechestim.budget.account.Account`, so that contexts, namespaces,
-threads and summaries work the same in both modes.
+It has the face of :class:`shm_echo.mechestim.accounting.account.Account`, so that contexts,
+namespaces, threads and summaries work the same in both modes.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import threading
 import time
 from typing import Any
 
-from shm_echo.mechestim.budget.account import Account, Mark, OpRecord
-from shm_echo.mechestim.budget.settings import settings
+from shm_echo.mechestim.accounting.account import Account, Mark, OpRecord
+from shm_echo.mechestim.accounting.settings import settings
 from shm_echo.mechestim.remote.channel import Channel
 
 _opening = threading.RLock()  # threads that share a context open it once

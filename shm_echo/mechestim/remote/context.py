@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from shm_echo.mechestim.budget.settings import settings
+from shm_echo.mechestim.accounting.settings import settings
 
 if TYPE_CHECKING:
     from shm_echo.mechestim.remote.channel import Channel

@@ -12,7 +12,7 @@ from contextvars import ContextVar, Token
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from shm_echo.mechestim.budget.namespaces import decorate
+from shm_echo.mechestim.accounting.namespaces import decorate
 from shm_echo.mechestim.remote import context, dtypes, failures, session
 from shm_echo.mechestim.remote.array import RemoteArray, scalar
 

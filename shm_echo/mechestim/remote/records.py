@@ -37,7 +37,7 @@ def _known(name: str) -> Any:
 
         return SymmetryInfo
     if name == "OpRecord":
-        from shm_echo.mechestim.budget.account import OpRecord
+        from shm_echo.mechestim.accounting.account import OpRecord
 
         return OpRecord
     return None

@@ -9,7 +9,7 @@ import os
 import threading
 from typing import Any
 
-from shm_echo.mechestim.budget.current import current_frame, peek_frame
+from shm_echo.mechestim.accounting.current import current_frame, peek_frame
 from shm_echo.mechestim.remote.arena import LEAST
 from shm_echo.mechestim.remote.channel import Channel
 from shm_echo.mechestim.remote.context import wanted

@@ -10,11 +10,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from shm_echo.mechestim.budget.account import Account, Ceiling, Frame
-from shm_echo.mechestim.budget.amounts import positive_number, whole_flops
-from shm_echo.mechestim.budget.current import current_frame
-from shm_echo.mechestim.budget.settings import Settings, settings
-from shm_echo.mechestim.budget.weights import check as checked_weights
+from shm_echo.mechestim.accounting.account import Account, Ceiling, Frame
+from shm_echo.mechestim.accounting.amounts import positive_number, whole_flops
+from shm_echo.mechestim.accounting.current import current_frame
+from shm_echo.mechestim.accounting.settings import Settings, settings
+from shm_echo.mechestim.accounting.weights import check as checked_weights
 from shm_echo.mechestim.errors import MechEstimServerError, QuotaExceededError
 from shm_echo.mechestim.service.limits import Quotas
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from shm_echo.mechestim.budget.account import scaled
+from shm_echo.mechestim.accounting.account import scaled
 from shm_echo.mechestim.errors import BudgetExhaustedError
 from shm_echo.mechestim.service.board import Board, FileLock, opened_again, sealed_memory
 from shm_echo.mechestim.service.gate import Turn

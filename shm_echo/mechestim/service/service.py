@@ -19,7 +19,7 @@ from typing import Any, Literal
 from shm_echo.control.forking import FORK_LOCK, at_fork
 from shm_echo.control.service import Refusal
 from shm_echo.control.service import Session as ControlSession
-from shm_echo.mechestim.budget.settings import settings
+from shm_echo.mechestim.accounting.settings import settings
 from shm_echo.mechestim.service import warned
 from shm_echo.mechestim.service.employment import Worker
 from shm_echo.mechestim.service.gate import Gate

@@ -19,7 +19,7 @@ from typing import Any
 import msgpack
 
 from shm_echo.errors import ProtocolError
-from shm_echo.mechestim.budget.current import bound
+from shm_echo.mechestim.accounting.current import bound
 from shm_echo.mechestim.service import failures, warned
 from shm_echo.mechestim.service.board import Board
 from shm_echo.mechestim.service.budgets import Budgets

@@ -16,7 +16,7 @@ import signal
 import socket
 from typing import Any
 
-from shm_echo.mechestim.budget.settings import settings
+from shm_echo.mechestim.accounting.settings import settings
 from shm_echo.mechestim.local import namespace
 from shm_echo.mechestim.service import warned
 from shm_echo.mechestim.service.board import Board, FileLock

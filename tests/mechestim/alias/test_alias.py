@@ -87,7 +87,7 @@ assert SymmetryError is real.SymmetryError
 def test_from_import_of_a_module_that_needs_no_numpy_loads_none() -> None:
     """The package looks names up among the operations, and modules are none of them."""
     run("""
-for name in {n[1:].partition(".")[0] for n in modules()} - {"budget", "local", "remote", "service"}:
+for name in {n[1:].partition(".")[0] for n in modules()} - {"local", "remote", "service"}:
     exec(f"from mechestim import {name} as found")
     assert found is sys.modules["shm_echo.mechestim." + name], name
 assert "numpy" not in sys.modules
@@ -106,14 +106,13 @@ except NoBudgetContextError as error:
 
 
 def test_importing_deeper_modules_leaves_the_names_of_the_package_alone() -> None:
-    """The function ``budget`` has the name of a sub-package, and importing binds sub-packages."""
     run("""
 import mechestim
 before = mechestim.budget
 assert callable(before)
 for name in modules():
     importlib.import_module(ALIAS + name)
-from mechestim.budget import context
+from mechestim.accounting import context
 assert mechestim.budget is before is context.budget
 """)
 
@@ -150,9 +149,9 @@ def test_importing_it_loads_no_numpy() -> None:
 def test_looking_for_a_module_does_not_import_it() -> None:
     run("""
 import mechestim
-spec = importlib.util.find_spec("mechestim.budget.plot")
-assert spec.name == "mechestim.budget.plot" and spec.origin.endswith("plot.py"), spec
-assert not any(name.endswith("budget.plot") for name in sys.modules)
+spec = importlib.util.find_spec("mechestim.accounting.plot")
+assert spec.name == "mechestim.accounting.plot" and spec.origin.endswith("plot.py"), spec
+assert not any(name.endswith("accounting.plot") for name in sys.modules)
 assert importlib.util.find_spec("mechestim.nope") is None
 """)
 
@@ -227,7 +226,8 @@ def test_walking_the_packages_finds_every_module_under_the_alias() -> None:
 import mechestim
 walked = [i.name for i in pkgutil.walk_packages(mechestim.__path__, "mechestim.", onerror=print)]
 assert set(walked) >= {ALIAS + n for n in modules()} and len(walked) == len(set(walked))
-assert importlib.import_module("mechestim.budget") is sys.modules["shm_echo.mechestim.budget"]
+real = sys.modules["shm_echo.mechestim.accounting"]
+assert importlib.import_module("mechestim.accounting") is real
 """)
 
 
@@ -244,11 +244,11 @@ assert importlib.resources.files("mechestim").joinpath("errors.py").is_file()
 def test_a_module_can_be_run_by_the_alias() -> None:
     run("""
 import runpy, mechestim
-found = runpy.run_module("mechestim.budget.plot", run_name="__main__", alter_sys=True)
-assert found["__name__"] == "__main__" and found["__package__"] == "mechestim.budget"
-assert found["__file__"].endswith("shm_echo/mechestim/budget/plot.py")
-assert found["__spec__"].name == "mechestim.budget.plot" and callable(found["save"])
-assert "mechestim.budget.plot" not in sys.modules
+found = runpy.run_module("mechestim.accounting.plot", run_name="__main__", alter_sys=True)
+assert found["__name__"] == "__main__" and found["__package__"] == "mechestim.accounting"
+assert found["__file__"].endswith("shm_echo/mechestim/accounting/plot.py")
+assert found["__spec__"].name == "mechestim.accounting.plot" and callable(found["save"])
+assert "mechestim.accounting.plot" not in sys.modules
 """)
 
 
@@ -281,7 +281,7 @@ def test_pickles_carry_the_real_name_and_those_with_the_alias_load_too() -> None
 import pickle
 import mechestim.errors
 from mechestim.errors import BudgetExhaustedError
-from mechestim.budget.report import banner
+from mechestim.accounting.report import banner
 for value in (BudgetExhaustedError, banner):
     text = pickle.dumps(value, protocol=0)
     assert b"shm_echo.mechestim" in text and pickle.loads(text) is value
@@ -314,7 +314,7 @@ def test_sources_are_found_by_the_alias() -> None:
 import inspect
 import mechestim
 from mechestim import errors
-from mechestim.budget.report import banner
+from mechestim.accounting.report import banner
 assert inspect.getsource(errors.MechEstimError).startswith("class MechEstimError")
 assert inspect.getsource(banner).startswith("def banner")
 assert inspect.getsource(mechestim) and inspect.getsource(errors).startswith('"'*3)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import mechestim as me
-from shm_echo.mechestim.budget import plot
-from shm_echo.mechestim.budget.account import Mark
+from shm_echo.mechestim.accounting import plot
+from shm_echo.mechestim.accounting.account import Mark
 from tests.support.scripts import run_script
 from tests.support.spending import quiet, spend
 

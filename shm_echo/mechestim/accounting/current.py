@@ -1,9 +1,10 @@
 """Which budget is charged now, in each thread and task.
 
-Each of them sees one :class:`~shm_echo.mechestim.budget.account.Frame` through a ``ContextVar``. An
-explicit context puts its own there; without one the process's default budget is charged. A thread
-that is started inside a context charges that context (a new thread would otherwise start with an
-empty ``ContextVar`` and spend the default budget); a task inherits by itself.
+Each of them sees one :class:`~shm_echo.mechestim.accounting.account.Frame` through a
+``ContextVar``. An explicit context puts its own there; without one the process's default budget is
+charged. A thread that is started inside a context charges that context (a new thread would
+otherwise start with an empty ``ContextVar`` and spend the default budget); a task inherits by
+itself.
 
 NumPy-free: the server uses the same.
 """
@@ -18,9 +19,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from shm_echo.mechestim import choice
-from shm_echo.mechestim.budget.account import Account, Frame
-from shm_echo.mechestim.budget.amounts import LARGEST_BUDGET, whole_flops
-from shm_echo.mechestim.budget.settings import settings
+from shm_echo.mechestim.accounting.account import Account, Frame
+from shm_echo.mechestim.accounting.amounts import LARGEST_BUDGET, whole_flops
+from shm_echo.mechestim.accounting.settings import settings
 
 DEFAULT_BUDGET = 10**15
 

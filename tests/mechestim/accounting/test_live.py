@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 import mechestim as me
-from shm_echo.mechestim.budget.live import BudgetLive
+from shm_echo.mechestim.accounting.live import BudgetLive
 from tests.support.scripts import ROOT
 from tests.support.spending import quiet, spend
 from tests.support.waiting import WATCHDOG

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from shm_echo.mechestim.budget import current, session
-from shm_echo.mechestim.budget.settings import configure
+from shm_echo.mechestim.accounting import current, session
+from shm_echo.mechestim.accounting.settings import configure
 
 
 @pytest.fixture(autouse=True)

@@ -22,8 +22,8 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Protocol
 
-from shm_echo.mechestim.budget import context, current, session
-from shm_echo.mechestim.budget.report import bars_text, session_text
+from shm_echo.mechestim.accounting import context, current, session
+from shm_echo.mechestim.accounting.report import bars_text, session_text
 from shm_echo.mechestim.errors import MechEstimWarning
 
 __all__ = ["BudgetLive", "budget_live", "rich_terminal"]
@@ -196,7 +196,7 @@ class _Terminal:
         return _Terminal(live)
 
     def draw(self, books: Books, elapsed_s: float) -> None:
-        from shm_echo.mechestim.budget.rich_tables import bars
+        from shm_echo.mechestim.accounting.rich_tables import bars
 
         self._live.update(bars(books, elapsed_s), refresh=True)
 

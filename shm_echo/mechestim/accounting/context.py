@@ -1,8 +1,8 @@
 """Explicit budgets: :class:`BudgetContext`, as a block and as a decorator.
 
 An explicit context is what the operations of its thread or task charge while its block runs (see
-:mod:`shm_echo.mechestim.budget.current`). Two of them do not nest in one thread or task; different
-ones may each have their own. NumPy-free: the server uses the same contexts.
+:mod:`shm_echo.mechestim.accounting.current`). Two of them do not nest in one thread or task;
+different ones may each have their own. NumPy-free: the server uses the same contexts.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from shm_echo.mechestim import choice
-from shm_echo.mechestim.budget import session
-from shm_echo.mechestim.budget.account import Account, Frame, OpRecord
-from shm_echo.mechestim.budget.amounts import positive_number, whole_flops
-from shm_echo.mechestim.budget.current import frame_now, labelled, threads_inherit
-from shm_echo.mechestim.budget.namespaces import decorate
-from shm_echo.mechestim.budget.namespaces import namespace as namespace
-from shm_echo.mechestim.budget.settings import settings
+from shm_echo.mechestim.accounting import session
+from shm_echo.mechestim.accounting.account import Account, Frame, OpRecord
+from shm_echo.mechestim.accounting.amounts import positive_number, whole_flops
+from shm_echo.mechestim.accounting.current import frame_now, labelled, threads_inherit
+from shm_echo.mechestim.accounting.namespaces import decorate
+from shm_echo.mechestim.accounting.namespaces import namespace as namespace
+from shm_echo.mechestim.accounting.settings import settings
 
 __all__ = ["BudgetContext", "budget", "open_accounts"]
 
@@ -141,7 +141,7 @@ class BudgetContext:
 
     def summary(self) -> str:
         """The books as an aligned table: totals, by operation, and by namespace."""
-        from shm_echo.mechestim.budget import report
+        from shm_echo.mechestim.accounting import report
 
         return report.summary_text(self.summary_dict(by_namespace=True))
 
@@ -151,7 +151,7 @@ class BudgetContext:
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Draw FLOPs over time into a PNG, by operation and by namespace (extra ``plot``)."""
-        from shm_echo.mechestim.budget import plot
+        from shm_echo.mechestim.accounting import plot
 
         plot.save(self._account.history, path, title=self._namespace or "mechestim")
 
@@ -164,7 +164,7 @@ class BudgetContext:
     def __enter__(self) -> BudgetContext:
         self._enter()
         if not self._quiet:
-            from shm_echo.mechestim.budget.report import banner
+            from shm_echo.mechestim.accounting.report import banner
 
             try:
                 print(banner(self.flop_budget), file=sys.stderr)

@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from shm_echo.mechestim.budget.report import TITLE, flops_text, label_text, percent
+from shm_echo.mechestim.accounting.report import TITLE, flops_text, label_text, percent
 
 __all__ = ["bars", "session_tables"]
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from shm_echo.mechestim.budget.account import Account
+from shm_echo.mechestim.accounting.account import Account
 
 Books = dict[str | None, dict[str, tuple[int, int]]]  # {namespace: {operation: (FLOPs, calls)}}
 

@@ -16,7 +16,7 @@ import pytest
 
 import mechestim as me
 from shm_echo import __version__
-from shm_echo.mechestim.budget import current
+from shm_echo.mechestim.accounting import current
 from tests.support.scripts import run_script
 from tests.support.spending import quiet, spend, used
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import mechestim as me
-from shm_echo.mechestim.budget.settings import settings
+from shm_echo.mechestim.accounting.settings import settings
 from tests.support.spending import quiet, spend
 
 

@@ -12,10 +12,10 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from shm_echo.mechestim.budget.report import label_text
+from shm_echo.mechestim.accounting.report import label_text
 
 if TYPE_CHECKING:
-    from shm_echo.mechestim.budget.account import Mark
+    from shm_echo.mechestim.accounting.account import Mark
 
 __all__ = ["save", "series"]
 

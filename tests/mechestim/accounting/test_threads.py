@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import mechestim as me
-from shm_echo.mechestim.budget import context as contexts
-from shm_echo.mechestim.budget import current
+from shm_echo.mechestim.accounting import context as contexts
+from shm_echo.mechestim.accounting import current
 from tests.support.scripts import run_script
 from tests.support.spending import quiet, spend, used
 

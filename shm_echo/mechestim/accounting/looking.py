@@ -1,7 +1,7 @@
 """The books of the whole process, to look at: printed, as plain values, and forgotten.
 
 What counts is every context that has been left, and the default budget. Contexts that are open are
-seen in :mod:`shm_echo.mechestim.budget.live`.
+seen in :mod:`shm_echo.mechestim.accounting.live`.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from shm_echo.mechestim.budget import current, session
-from shm_echo.mechestim.budget.live import rich_terminal
-from shm_echo.mechestim.budget.report import session_text
+from shm_echo.mechestim.accounting import current, session
+from shm_echo.mechestim.accounting.live import rich_terminal
+from shm_echo.mechestim.accounting.report import session_text
 
 __all__ = ["budget_reset", "budget_summary", "budget_summary_dict", "print_books"]
 
@@ -44,7 +44,7 @@ def print_books(books: Mapping[str, Any]) -> None:
     if rich_terminal():
         from rich.console import Console
 
-        from shm_echo.mechestim.budget.rich_tables import session_tables
+        from shm_echo.mechestim.accounting.rich_tables import session_tables
 
         Console().print(session_tables(books))
     else:

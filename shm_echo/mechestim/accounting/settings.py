@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from shm_echo.mechestim.budget.account import Account
+from shm_echo.mechestim.accounting.account import Account
 
 __all__ = ["Settings", "configure", "settings"]
 
@@ -122,7 +122,7 @@ def _length(name: str, value: Any) -> int:
 
 def _weights(name: str, value: Any) -> Mapping[str, float] | None:
     # Only here: the registry of all operations is large, and few programs set weights.
-    from shm_echo.mechestim.budget import weights
+    from shm_echo.mechestim.accounting import weights
 
     if value is None:
         return None
@@ -139,7 +139,7 @@ def _weights(name: str, value: Any) -> Mapping[str, float] | None:
 def _weights_of_the_environment() -> Mapping[str, float] | None:
     if not os.environ.get("MECHESTIM_WEIGHTS_FILE", "").strip():
         return None
-    from shm_echo.mechestim.budget import weights
+    from shm_echo.mechestim.accounting import weights
 
     return weights.from_environment() or None
 

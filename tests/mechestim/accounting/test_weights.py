@@ -12,8 +12,8 @@ import pytest
 
 import mechestim as me
 from shm_echo.mechestim import registry
-from shm_echo.mechestim.budget import weights
-from shm_echo.mechestim.budget.settings import configure, settings
+from shm_echo.mechestim.accounting import weights
+from shm_echo.mechestim.accounting.settings import configure, settings
 from tests.support.scripts import run_script
 from tests.support.spending import quiet, spend, used
 
@@ -116,7 +116,7 @@ print(budget.flops_used)
 
 def test_an_empty_variable_is_none() -> None:
     printed = run_script(
-        "from shm_echo.mechestim.budget.settings import settings; print(settings.weights)",
+        "from shm_echo.mechestim.accounting.settings import settings; print(settings.weights)",
         env={weights.VARIABLE: " "},
     )
     assert printed == "None\n"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shm_echo import __version__
-from shm_echo.mechestim.budget import report
+from shm_echo.mechestim.accounting import report
 
 
 def ops(**entries: tuple[int, int]) -> dict[str, dict[str, int]]:
