@@ -5,8 +5,7 @@ here) is given as hooks. Everything a value can be is listed in ``EXT``; nothing
 from bytes, so no message can name a class, a module or an attribute.
 
 Messages are msgpack maps in frames of :mod:`shm_echo.control.frames`. Small frames are decoded in
-one
-step: their size bounds what they can announce. Larger ones are walked first (see
+one step: their size bounds what they can announce. Larger ones are walked first (see
 ``control.codec``).
 """
 
@@ -63,11 +62,16 @@ class Wire:
         pack: for values that this file does not know: an ``ExtType``, or None for no form.
         unpack: what to make of the extension codes that this end alone knows how to read.
         limits: what one message may hold.
+
+    Attributes:
+        hook: reads the extensions of a message: :meth:`ext`, or what an end puts in its place to
+            read its commonest ones in fewer steps.
     """
 
     def __init__(
         self, pack: Hook, unpack: dict[int, Callable[[bytes], Any]], limits: Limits = _LIMITS
     ) -> None:
+        self.hook: Callable[[int, bytes], Any] = self.ext
         self._pack_own = pack
         self._limits = limits
         self._unpackers: dict[int, Callable[[bytes], Any]] = {
@@ -114,7 +118,7 @@ class Wire:
             if len(data) > SMALL:
                 scan(bytes(data), self._limits, _ALL_CODES)
             # Its own limits are what `data` is long.
-            return msgpack.unpackb(data, ext_hook=self.ext)
+            return msgpack.unpackb(data, ext_hook=self.hook)
         except (ValueError, TypeError, KeyError, msgpack.UnpackException, struct.error) as error:
             if isinstance(error, ProtocolError):
                 raise

@@ -24,23 +24,13 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from threading import RLock
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from shm_echo.mechestim.errors import BudgetExhaustedError, TimeExhaustedError
 
 Tally = list[int]  # [FLOPs, calls]
 _NO_MARK = -1  # a mark that room, which is never negative, does not reach
 MARKS = 256
-
-
-class Ceiling(Protocol):
-    """What an account of a server stands under: FLOPs that nothing restores."""
-
-    def take(self, name: str, cost: int) -> None:
-        """Take ``cost`` FLOPs, before weights, or raise BudgetExhaustedError."""
-
-    def give_back(self, name: str, cost: int) -> None:
-        """Return what an operation took that was refused before it started."""
 
 
 class OpRecord(NamedTuple):
@@ -75,7 +65,6 @@ class Account:
     __slots__ = (
         "__weakref__",
         "careful",
-        "ceiling",
         "clock_started",
         "deadline",
         "frames",
@@ -102,7 +91,6 @@ class Account:
         careful: bool = False,
     ) -> None:
         self.careful = careful  # results are looked at for NaN and Inf
-        self.ceiling: Ceiling | None = None
         self.limit = limit
         self.room = limit
         self.pending = 0
@@ -173,15 +161,17 @@ class Account:
         with self.lock:
             found = self.frames.get(namespace)
             if found is None:
-                found = self.frames[namespace] = Frame(self, namespace)
+                found = self.frames[namespace] = self._new_frame(namespace)
             return found
+
+    def _new_frame(self, namespace: str | None) -> Frame:
+        return Frame(self, namespace)
 
     @property
     def special(self) -> bool:
         """True when a charge needs more than the sum."""
         return (
             self.careful
-            or self.ceiling is not None
             or self.weights is not None
             or self.multiplier != 1.0
             or self.deadline is not None
@@ -298,35 +288,17 @@ class Frame:
                 if left < 0:
                     limit = account.time_limit
                     raise TimeExhaustedError(name, elapsed_s=limit - left, limit_s=limit)
-            shown = cost
             if account.weights is not None:
-                shown = scaled(shown, account.weights.get(name, 1))
+                cost = scaled(cost, account.weights.get(name, 1))
             if account.multiplier != 1.0:
-                shown = scaled(shown, account.multiplier)
-            if account.ceiling is not None:
-                return self._reserve_under(account.ceiling, name, cost, shown)
-            cost = shown
-        self._promise(name, cost)
-        return cost
-
-    def _promise(self, name: str, cost: int) -> None:
-        account = self.account
+                cost = scaled(cost, account.multiplier)
         with account.lock:
             room = account.room - cost
             if room < 0:
                 raise BudgetExhaustedError(name, flop_cost=cost, flops_remaining=account.room)
             account.room = room
             account.pending += cost
-
-    def _reserve_under(self, ceiling: Ceiling, name: str, cost: int, shown: int) -> int:
-        """Reserve from the ceiling too; there, what a client's context shows does not count."""
-        ceiling.take(name, cost)
-        try:
-            self._promise(name, shown)
-        except BudgetExhaustedError:
-            ceiling.give_back(name, cost)
-            raise
-        return shown
+        return cost
 
     def commit(self, name: str, promised: int, operands: tuple[Any, ...] = ()) -> None:
         """Keep a promise: the operation has started, whatever became of it."""
@@ -348,14 +320,12 @@ class Frame:
 
         Args:
             promised: what :meth:`reserve` returned.
-            name, cost: what it was given; only looked at under a ceiling.
+            name, cost: what it was given; for frames that pay elsewhere, too.
         """
         account = self.account
         with account.lock:
             account.pending -= promised
             account.room += promised
-        if account.ceiling is not None:
-            account.ceiling.give_back(name, cost)
 
     def _record(self, name: str, cost: int, operands: tuple[Any, ...]) -> OpRecord:
         account = self.account

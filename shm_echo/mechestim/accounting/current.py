@@ -124,16 +124,6 @@ def threads_inherit() -> None:
 
 
 @contextmanager
-def bound(frame: Frame) -> Iterator[None]:
-    """Charge ``frame`` inside, whatever is open around it: how a server runs what clients ask."""
-    token = frame_now.set(frame)
-    try:
-        yield
-    finally:
-        frame_now.reset(token)
-
-
-@contextmanager
 def uncounted() -> Iterator[None]:
     """Charge nothing inside: for the library's own work on arrays, such as printing them."""
     token = frame_now.set(_free_account().frame(None))

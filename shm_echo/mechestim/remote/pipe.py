@@ -7,11 +7,13 @@ anything else here.
 
 from __future__ import annotations
 
+import functools
 import os
 import struct
 from collections.abc import Callable
 
 from shm_echo.errors import ConnectionClosedError, ProtocolError
+from shm_echo.mechestim.spinning import Spinner
 
 _HEADER = struct.Struct("<I")
 _unpacked = _HEADER.unpack_from
@@ -44,8 +46,9 @@ class Pipe:
         self.read: Callable[[int, int], bytes] = os.read
         self._timed = timed
         self._buffer = bytearray()
-        self._readable = _poller(fd, "POLLIN")
-        self._writable = _poller(fd, "POLLOUT")
+        self._incoming = _poll(fd, "POLLIN")
+        self._outgoing = _poll(fd, "POLLOUT")
+        self._spin = Spinner(functools.partial(self._incoming, 0)).wait
 
     def send(self, payload: bytes) -> None:
         """Send a payload as one frame.
@@ -70,7 +73,7 @@ class Pipe:
 
     def _send_rest(self, data: memoryview) -> None:
         while data:
-            if not self._writable(self.silence):
+            if not self._outgoing(self.silence * 1e3):
                 raise Silence
             try:
                 data = data[os.write(self.fd, data[:_PIECE]) :]
@@ -90,6 +93,7 @@ class Pipe:
         """
         buffer = self._buffer
         if not buffer:
+            self._spin()
             data = self._some(_SHORT, within)
             size = len(data)
             if size > 4 and _unpacked(data)[0] == size - 4:
@@ -109,9 +113,10 @@ class Pipe:
 
     def _some(self, most: int, within: float | None) -> bytes:
         """What there is to read, once there is something."""
-        polled = within is not None or not self._timed
-        if polled and not self._readable(self.silence if within is None else max(0.0, within)):
-            raise Silence
+        if within is not None or not self._timed:
+            seconds = self.silence if within is None else max(0.0, within)
+            if not self._incoming(seconds * 1e3):
+                raise Silence
         try:
             data = self.read(self.fd, most)
         except BlockingIOError:
@@ -133,16 +138,16 @@ class Pipe:
             os.close(fd)
 
 
-def _always(seconds: float) -> bool:
+def _at_once(milliseconds: float) -> bool:
     return True
 
 
-def _poller(fd: int, event: str) -> Callable[[float], bool]:
+def _poll(fd: int, event: str) -> Callable[[float], object]:
     """Waits until ``fd`` is ready; where ``select`` is not to be had, the call itself waits."""
     try:
         import select
     except ImportError:
-        return _always
+        return _at_once
     poll = select.poll()
     poll.register(fd, getattr(select, event))
-    return lambda seconds: bool(poll.poll(seconds * 1000))
+    return poll.poll

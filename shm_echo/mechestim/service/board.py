@@ -55,11 +55,12 @@ class Board:
         """The session begins: its client has been welcomed."""
         self._words[_BORN] = time.monotonic_ns()
 
-    def begin(self) -> None:
-        """A request begins."""
+    def begin(self) -> int:
+        """A request begins; when, in nanoseconds."""
         words = self._words
         words[_REQUESTS] += 1
-        words[_SINCE] = time.monotonic_ns()
+        words[_SINCE] = now = time.monotonic_ns()
+        return now
 
     def idle(self) -> None:
         """Nothing runs: the session waits for its client."""
@@ -76,6 +77,31 @@ class Board:
         words[_BYTES] = size
         words[_CONTEXTS] = contexts
 
+    def end(self, objects: int, size: int, contexts: int) -> int:
+        """The request is over; when, in nanoseconds.
+
+        Args:
+            objects, size, contexts: what the session holds now.
+        """
+        words = self._words
+        words[_SINCE] = 0
+        words[_OBJECTS] = objects
+        words[_BYTES] = size
+        words[_CONTEXTS] = contexts
+        return time.monotonic_ns()
+
+    def spend(self, name: str, flops: int) -> None:
+        """An operation starts, which is paid for."""
+        words = self._words
+        at = _TABLE + 2 * _INDEX.get(name, 0)
+        words[at + 1] += 1
+        try:
+            words[at] += flops
+            words[_FLOPS] += flops
+        except ValueError:  # no word holds so many
+            words[at] = min(words[at] + flops, _MOST)
+            words[_FLOPS] = min(words[_FLOPS] + flops, _MOST)
+
     def promise(self, name: str, flops: int) -> None:
         """An operation is about to run, and is paid for."""
         words = self._words
@@ -91,10 +117,7 @@ class Board:
         """The operations have started, whatever became of them."""
         words = self._words
         for name, flops in charges:
-            at = _TABLE + 2 * _INDEX.get(name, 0)
-            words[at] = min(words[at] + flops, _MOST)
-            words[at + 1] += 1
-            words[_FLOPS] = min(words[_FLOPS] + flops, _MOST)
+            self.spend(name, flops)
         words[_PROMISED] = 0
 
     @property

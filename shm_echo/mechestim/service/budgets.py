@@ -2,7 +2,7 @@
 
 Counts live here and nowhere else. A client opens contexts and reads their books; it can neither
 lower a count nor raise a limit. Above all of them stands the ceiling of the session's principal
-(``ceiling``), which its contexts cannot lift.
+(``ceiling``), from which the session's purse pays, and which its contexts cannot lift.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from shm_echo.mechestim.accounting.account import Account, Ceiling, Frame
+from shm_echo.mechestim.accounting.account import Account, Frame
 from shm_echo.mechestim.accounting.amounts import positive_number, whole_flops
 from shm_echo.mechestim.accounting.current import current_frame
 from shm_echo.mechestim.accounting.settings import Settings, settings
 from shm_echo.mechestim.accounting.weights import check as checked_weights
 from shm_echo.mechestim.errors import MechEstimServerError, QuotaExceededError
+from shm_echo.mechestim.service.accounts import SessionAccount
+from shm_echo.mechestim.service.ceiling import Purse
 from shm_echo.mechestim.service.limits import Quotas
 
 _MOST_CONTEXTS = 4096
@@ -27,15 +29,14 @@ _LONGEST_LOG = 10**5
 class Budgets:
     """The accounts of one session, by number; 0 is its default budget."""
 
-    def __init__(self, quotas: Quotas, ceiling: Ceiling) -> None:
-        self._ceiling = ceiling
+    def __init__(self, quotas: Quotas, purse: Purse) -> None:
+        self._purse = purse
         self._settings = Settings()
         self._accounts: dict[int, Account] = {0: self._account(quotas.default_budget, 1.0)}
         self._next = 1
 
     def _account(self, limit: int, multiplier: float) -> Account:
-        account = Account(limit, multiplier=multiplier)
-        account.ceiling = self._ceiling
+        account = SessionAccount(limit, self._purse, multiplier)
         self._settings.follow(account)
         return account
 
@@ -76,6 +77,11 @@ class Budgets:
 
     def frame(self, number: Any, namespace: Any) -> Frame:
         """What an operation charges."""
+        if type(number) is int and (namespace is None or type(namespace) is str):
+            account = self._accounts.get(number)
+            found = None if account is None else account.frames.get(namespace)
+            if found is not None:
+                return found
         if namespace is not None and (
             type(namespace) is not str or len(namespace) > _LONGEST_LABEL
         ):

@@ -54,6 +54,7 @@ class Ceiling:
 
     def __init__(self, limit: int | None, fd: int | None = None) -> None:
         self.limit = limit
+        self._most = _MOST if limit is None else limit
         self._fd = sealed_memory("mechestim-ceiling", _SIZE) if fd is None else os.dup(fd)
         self._map = mmap.mmap(self._fd, _SIZE)
         self._words = memoryview(self._map).cast("Q")
@@ -82,11 +83,24 @@ class Ceiling:
         """
         words = self._words
         with self._alone:
-            taken = words[_SPENT] + words[_PROMISED]
-            limit = _MOST if self.limit is None else self.limit
-            if taken + cost > limit:
-                raise BudgetExhaustedError(name, flop_cost=cost, flops_remaining=limit - taken)
+            left = self._most - words[_SPENT] - words[_PROMISED]
+            if cost > left:
+                raise BudgetExhaustedError(name, flop_cost=cost, flops_remaining=left)
             words[_PROMISED] += cost
+
+    def spend(self, name: str, cost: int) -> None:
+        """Take ``cost`` FLOPs for an operation that nothing refuses any more.
+
+        Raises:
+            BudgetExhaustedError: they are not there.
+        """
+        words = self._words
+        with self._alone:
+            spent = words[_SPENT]
+            left = self._most - spent - words[_PROMISED]
+            if cost > left:
+                raise BudgetExhaustedError(name, flop_cost=cost, flops_remaining=left)
+            words[_SPENT] = spent + cost
 
     def give_back(self, cost: int) -> None:
         """Free what was promised to an operation that was refused before it started."""
@@ -145,6 +159,19 @@ class Purse:
         self._ceiling.take(name, cost)
         self._promised.append((name, cost))
         self._board.promise(name, cost)
+
+    def spend(self, name: str, cost: int) -> None:
+        """Pay for an operation that nothing refuses any more: :meth:`take`, settled at once.
+
+        Raises:
+            BudgetExhaustedError: the ceiling does not allow it.
+        """
+        if cost > HEAVY_FLOPS:
+            self._turn.heavy()
+        if self._weights:
+            cost = scaled(cost, self._weights.get(name, 1))
+        self._ceiling.spend(name, cost)
+        self._board.spend(name, cost)
 
     def give_back(self, name: str, cost: int) -> None:
         """The operation was refused before it started."""

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from shm_echo.mechestim.errors import MechEstimServerError, QuotaExceededError
-from shm_echo.mechestim.local.array import base_view
 from shm_echo.mechestim.service.limits import Quotas
 
 
@@ -22,9 +21,10 @@ class Objects:
     def __init__(self, quotas: Quotas) -> None:
         self._quotas = quotas
         self._objects: dict[int, Any] = {}
-        self._bases: dict[int, tuple[int, int]] = {}  # id of the base -> references, bytes
+        self._bases: dict[int, list[int]] = {}  # id of the base -> [references, bytes]
         self._base_of: dict[int, int] = {}  # handle -> id of its base
         self._number_of: dict[int, int] = {}  # id of an object -> its handle
+        self.find = self._objects.get  # the object with a number, or None
         self._next = 1
         self.bytes = 0
         self.foreign = False  # whether there ever was an array of Python objects
@@ -41,9 +41,10 @@ class Objects:
         known_number = self._number_of.get(id(value))
         if known_number is not None:
             return known_number
-        if len(self._objects) >= self._quotas.max_handles:
+        quotas = self._quotas
+        if len(self._objects) >= quotas.max_handles:
             raise QuotaExceededError(
-                "max_handles", allowed=self._quotas.max_handles, wanted=len(self._objects) + 1
+                "max_handles", allowed=quotas.max_handles, wanted=len(self._objects) + 1
             )
         number = self._next
         if isinstance(value, np.ndarray):
@@ -51,14 +52,13 @@ class Objects:
             known = self._bases.get(id(base))
             if known is None:
                 size = base.nbytes
-                if self.bytes + size > self._quotas.max_bytes:
+                if self.bytes + size > quotas.max_bytes:
                     raise QuotaExceededError(
-                        "max_bytes", allowed=self._quotas.max_bytes, wanted=self.bytes + size
+                        "max_bytes", allowed=quotas.max_bytes, wanted=self.bytes + size
                     )
                 self.bytes += size
-                self._bases[id(base)] = (1, size)
-            else:
-                self._bases[id(base)] = (known[0] + 1, known[1])
+                known = self._bases[id(base)] = [0, size]
+            known[0] += 1
             self._base_of[number] = id(base)
             if value.dtype.hasobject:
                 self.foreign = True
@@ -88,16 +88,11 @@ class Objects:
             del self._number_of[id(self._objects.pop(number))]
             base = self._base_of.pop(number, None)
             if base is not None:
-                references, size = self._bases[base]
-                if references == 1:
+                known = self._bases[base]
+                known[0] -= 1
+                if not known[0]:
                     del self._bases[base]
-                    self.bytes -= size
-                else:
-                    self._bases[base] = (references - 1, size)
-
-    def has_room(self, size: int) -> bool:
-        """Whether a result of ``size`` bytes would fit."""
-        return self.bytes + size <= self._quotas.max_bytes
+                    self.bytes -= known[1]
 
     def check_room(self, size: int) -> None:
         """See that a result of ``size`` bytes would fit.
@@ -121,7 +116,10 @@ class Objects:
 
 def owner(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The array at the end of the chain of bases: the one that owns the memory."""
-    found = base_view(array)
-    while isinstance(found.base, np.ndarray):
-        found = found.base
+    found = array
+    while isinstance(base := _base(found), np.ndarray):
+        found = base
     return found
+
+
+_base = np.ndarray.base.__get__  # a counted array dresses what it stands on

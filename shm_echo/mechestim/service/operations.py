@@ -17,7 +17,7 @@ from shm_echo.mechestim.local import dispatch, symmetric
 from shm_echo.mechestim.local import random as local_random
 from shm_echo.mechestim.local.array import Array, base_view
 from shm_echo.mechestim.registry import OPS
-from shm_echo.mechestim.service import catalogue, foreign, sizes
+from shm_echo.mechestim.service import catalogue, foreign, shortcuts, sizes
 from shm_echo.mechestim.service.arena import Arena
 from shm_echo.mechestim.service.budgets import Budgets
 from shm_echo.mechestim.service.extras import EXTRAS
@@ -77,6 +77,11 @@ class Operations:
             QuotaExceededError: its result would not fit; nothing has run, nothing is charged.
             Exception: whatever the operation raises.
         """
+        function = shortcuts.FUNCTIONS.get(name)
+        if function is not None and not long_numbers and not self._objects.foreign:
+            size = shortcuts.size(name, args, kwargs)
+            if size <= HEAVY_BYTES and self._objects.bytes + size <= self._quotas.max_bytes:
+                return function(*args, **kwargs)
         foreign.check_arguments(
             name, args, kwargs, long_numbers=long_numbers, foreign=self._objects.foreign
         )
@@ -100,10 +105,6 @@ class Operations:
 
     def _check_sizes(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> None:
         """Refuse what would not fit."""
-        if not kwargs:
-            bound = sizes.pointwise_bound(name, args)
-            if bound is not None and bound <= HEAVY_BYTES and self._objects.has_room(bound):
-                return
         result, scratch = sizes.needed(name, args, kwargs)
         both = result + scratch
         if both > HEAVY_BYTES:

@@ -19,7 +19,8 @@ from typing import Any
 import msgpack
 
 from shm_echo.errors import ProtocolError
-from shm_echo.mechestim.accounting.current import bound
+from shm_echo.mechestim.accounting.account import Frame
+from shm_echo.mechestim.accounting.current import frame_now
 from shm_echo.mechestim.service import failures, warned
 from shm_echo.mechestim.service.board import Board
 from shm_echo.mechestim.service.budgets import Budgets
@@ -38,6 +39,7 @@ _log = logging.getLogger("shm_echo.mechestim")
 BUSY: bytes = msgpack.packb({"busy": True})
 _DEEPEST = 32  # callbacks inside of callbacks
 _LONGEST_FAREWELL = 500
+_PROMPT_S = 0.5  # within this time the service itself has nothing to say to the client
 
 
 def farewell(why: str) -> bytes:
@@ -87,16 +89,22 @@ class Session:
         self._depth = 0
         self._calls = 0
         self._ending: str | None = None
+        self._frame: Frame | None = None
+        self._caught: list[Any] = []
+        self._prompt_ns = int(min(_PROMPT_S, quotas.busy_s / 2) * 1e9)
         self.objects = Objects(quotas)
         self.budgets = Budgets(quotas, self._purse)
         self._values = Values(self.objects, self._callback)
         self._operations = Operations(self.objects, self.budgets, quotas, place.turn)
+        self._operations.arena.possible = sock.family == socket.AF_UNIX
 
     # The loop
 
     def run(self) -> None:
         """Serve until the client is gone. Raises nothing; the socket is closed afterwards."""
         self._board.open()
+        before = frame_now.get()
+        self._collect([])
         try:
             while True:
                 request = self._receive()
@@ -113,6 +121,8 @@ class Session:
             _log.exception("internal error in a mechestim session")
             self._part("the server failed; its log says why", True)
         finally:
+            frame_now.set(before)
+            warned.collect(None)
             self._turn.end()
             self._board.idle()
             self._operations.arena.close()
@@ -148,29 +158,35 @@ class Session:
                 return
             raise ProtocolError("a message has no id")
         problem = self._values.problem
-        caught = warned.start()
-        self._board.begin()
+        caught = self._caught
+        began = self._board.begin()
+        objects = self.objects
         try:
-            freed = request.get("f")
-            if type(freed) is list:
-                self.objects.free(freed)
-            forgotten = request.get("fb")
-            if type(forgotten) is list:
-                self.budgets.forget_all(forgotten)
+            if "f" in request or "fb" in request:
+                self._forget(request)
             if problem is not None:
                 raise problem
-            reply = {"id": number, "r": self._perform(request)}
-            payload = self._packed(reply, caught)
+            result = self._perform(request)
+            if caught:
+                payload = self._packed({"id": number, "r": result}, caught)
+            else:
+                payload = self._values.pack_answer(number, result)
         except (SessionEnded, ConnectionError):
             raise
         except BaseException as error:
             payload = self._packed({"id": number, "e": failures.described(error)}, caught)
         finally:
             self._purse.settle()
-            self._board.idle()
-            warned.stop()
-        self._board.note(len(self.objects), self.objects.bytes, len(self.budgets))
-        self._stream.send(payload, self._operations.take_fds())
+            took = self._board.end(len(objects), objects.bytes, len(self.budgets)) - began
+            caught.clear()
+        self._stream.send(payload, self._operations.take_fds(), took < self._prompt_ns)
+
+    def _forget(self, request: dict[str, Any]) -> None:
+        freed, forgotten = request.get("f"), request.get("fb")
+        if type(freed) is list:
+            self.objects.free(freed)
+        if type(forgotten) is list:
+            self.budgets.forget_all(forgotten)
 
     def _packed(self, reply: dict[str, Any], caught: list[Any]) -> bytes:
         if caught:
@@ -181,13 +197,23 @@ class Session:
         name, args, kwargs = request.get("op"), request.get("a", []), request.get("k", {})
         if type(name) is not str or type(args) is not list or type(kwargs) is not dict:
             raise ProtocolError("a request needs an op (text), a (a list) and k (a map)")
-        frame = self.budgets.frame(request.get("b", 0), request.get("n"))
+        self._charge(self.budgets.frame(request.get("b", 0), request.get("n")))
         self._turn.begin()
         try:
-            with bound(frame):
-                return self._operations.perform(name, args, kwargs, self._values.long_numbers)
+            return self._operations.perform(name, args, kwargs, self._values.long_numbers)
         finally:
             self._turn.end()
+
+    def _collect(self, caught: list[Any]) -> None:
+        """The warnings of the request that is served now go there."""
+        self._caught = caught
+        warned.collect(caught)
+
+    def _charge(self, frame: Frame) -> None:
+        """Whatever this thread does from now on is charged to ``frame``."""
+        if frame is not self._frame:
+            frame_now.set(frame)
+            self._frame = frame
 
     # Callbacks
 
@@ -207,8 +233,10 @@ class Session:
         self._depth += 1
         self._calls += 1
         call = self._calls
+        frame, caught = self._frame, self._caught
         self._turn.end()
         self._board.idle()  # the time is the client's
+        self._collect([])
         try:
             payload = self._values.pack({"call": call, "fn": number, "a": list(args), "k": kwargs})
             self._stream.send(payload)
@@ -226,6 +254,9 @@ class Session:
                 self._serve(message)
         finally:
             self._depth -= 1
+            if frame is not None:
+                self._charge(frame)
+            self._collect(caught)
             self._board.resume()
             self._turn.begin()
 

@@ -15,12 +15,11 @@ import numpy as np
 
 from shm_echo.mechestim.costs.indexing import target_shape
 from shm_echo.mechestim.local import methods, ufuncs
-from shm_echo.mechestim.local.array import Array, Scalar, plain
-from shm_echo.mechestim.registry import OPS
-from shm_echo.mechestim.registry.op import Category
+from shm_echo.mechestim.local.array import Array, plain
+from shm_echo.mechestim.registry import OPS, contraction
 from shm_echo.mechestim.service import catalogue
 
-__all__ = ["needed", "pointwise_bound"]
+__all__ = ["BORROWED", "needed"]
 
 Rule = Callable[..., int]
 
@@ -167,12 +166,7 @@ def _borrowed() -> dict[str, str]:
     return found
 
 
-_BORROWED = _borrowed()
-_POINTWISE = frozenset(
-    name
-    for name in (*OPS, *_BORROWED)
-    if OPS[_BORROWED.get(name, name)].category in (Category.UNARY, Category.BINARY)
-)
+BORROWED = _borrowed()
 _WITH_AN_OWNER = ("random.Generator.", "random.RandomState.")
 
 
@@ -184,36 +178,54 @@ def _of_a_ufunc(method: str, *args: Any) -> int:
     return 16 * (sizes[0] * sizes[1] if method == "outer" else sizes[0])
 
 
-def pointwise_bound(name: str, args: list[Any]) -> int | None:
-    """A bound for what an operation on each element needs, quickly; None where there is none.
-
-    Operands broadcast to their product at the most, and there are two results of 32 bytes for each
-    element at the most.
-    """
-    if name not in _POINTWISE:
-        return None
-    bound = 64
-    for value in args:
-        kind = type(value)
-        if kind is Array:
-            bound *= value.size or 1
-        elif kind is not Scalar and kind is not float and kind is not int:
-            return None
-    return bound
-
-
 def needed(name: str, args: list[Any], kwargs: dict[str, Any]) -> tuple[int, int]:
     """Bytes of the result, and bytes beside it, that the request takes at the most.
 
     Arguments that make no sense need nothing: NumPy refuses them before it takes memory.
     """
+    if name not in _CONTRACTIONS or kwargs:
+        return _needed(name, args, kwargs)
+    key = _shapes(name, args)
+    found = None if key is None else _known.get(key)
+    if found is None:
+        found = _needed(name, args, kwargs)
+        if key is not None:
+            if len(_known) >= _MOST_KNOWN:
+                _known.clear()
+            _known[key] = found
+    return found
+
+
+def _shapes(name: str, args: list[Any]) -> Any:
+    """All that the rules of contractions look at, to be found again by; None for rare arguments."""
+    key: list[Any] = [name]
+    for value in args:
+        kind = type(value)
+        if kind is Array:
+            key += (value.shape, value.dtype)
+        elif kind is str and len(value) <= _LONGEST_KEY:
+            key.append(value)
+        else:
+            return None
+    return tuple(key)
+
+
+_known: dict[Any, tuple[int, int]] = {}  # of contractions, which programs repeat
+_MOST_KNOWN = 4096
+_LONGEST_KEY = 200
+_CONTRACTIONS = frozenset(
+    name for name in (*OPS, *BORROWED) if OPS[BORROWED.get(name, name)] in contraction.OPS
+)
+
+
+def _needed(name: str, args: list[Any], kwargs: dict[str, Any]) -> tuple[int, int]:
     # Rules may look at values (how long bincount's result is): uncounted, on plain arrays.
     args, kwargs = plain(args), {key: plain(value) for key, value in kwargs.items()}
     try:
         own = _OWN.get(name)
         if own is not None:
             return own(*args, **kwargs), 0
-        op = OPS.get(_BORROWED.get(name, name))
+        op = OPS.get(BORROWED.get(name, name))
         if op is None:
             return _of_a_ufunc(name.rpartition(".")[2], *args), 0
         if name.startswith(_WITH_AN_OWNER):

@@ -8,6 +8,7 @@ frames have more of it.
 from __future__ import annotations
 
 import contextlib
+import functools
 import select
 import socket
 import struct
@@ -17,12 +18,21 @@ from typing import Protocol
 
 from shm_echo.errors import ProtocolError
 from shm_echo.mechestim.service.board import Board
+from shm_echo.mechestim.spinning import Spinner
 
 __all__ = ["SessionEnded", "Stream", "frame", "interject"]
 
 _HEADER = struct.Struct("<I")
-_READ = 1 << 18
+_length_at = _HEADER.unpack_from
+_NO_SIGNAL = int(socket.MSG_NOSIGNAL)
+_AT_ONCE = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+_IN_ONE_PIECE = 4096  # bytes that the kernel takes as a whole or not at all
+_SPACE = 1 << 16  # bytes that are received at once
+_LONG_READ = 1 << 18  # bytes of a long frame
 _SLOWEST = 1 << 20  # bytes per second of a long frame
+
+
+_GONE = "the client closed the connection"
 
 
 def frame(payload: bytes) -> bytes:
@@ -72,7 +82,11 @@ class Stream:
         self._stall_s = stall_s
         self._board = board
         self._lock = lock
-        self._buffer = bytearray()
+        self._space = memoryview(bytearray(_SPACE))
+        self._start = self._stop = 0  # what has come and was not asked for yet
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        self._spin = Spinner(functools.partial(poll.poll, 0))
 
     def receive(self) -> bytes:
         """The next payload.
@@ -81,52 +95,73 @@ class Stream:
             SessionEnded: the client has gone, or stalls.
             ProtocolError: it announces a frame that is empty or too long.
         """
-        buffer = self._buffer
-        if not buffer:
-            self._read(self._sock.recv(_READ))
+        start, stop = self._start, self._stop
+        if start == stop:
+            self._spin.wait()
+            start, stop = 0, self._sock.recv_into(self._space)
+            if not stop:
+                raise SessionEnded(_GONE, tell=False)
+        if stop - start > 4:
+            (length,) = _length_at(self._space, start)
+            end = start + 4 + length
+            if end <= stop and 0 < length <= self._max_frame:
+                self._start, self._stop = end, stop
+                return bytes(self._space[start + 4 : end])
+        self._start = self._stop = 0
+        return self._receive_rest(bytearray(self._space[start:stop]))
+
+    def _receive_rest(self, buffer: bytearray) -> bytes:
+        """The payload of a frame whose beginning has come."""
         deadline = time.monotonic() + self._stall_s
         while len(buffer) < 4:
-            self._wait_and_read(deadline)
-        (length,) = _HEADER.unpack_from(buffer)
+            self._wait_and_read(buffer, 4, deadline)
+        (length,) = _length_at(buffer)
         if not 0 < length <= self._max_frame:
             raise ProtocolError(
                 f"a frame of {length:,} bytes was announced (allowed: 1 to {self._max_frame:,})"
             )
-        if len(buffer) < 4 + length:
-            deadline += length / _SLOWEST
-            while len(buffer) < 4 + length:
-                self._wait_and_read(deadline)
-        payload = bytes(memoryview(buffer)[4 : 4 + length])
-        del buffer[: 4 + length]
-        return payload
+        deadline += length / _SLOWEST
+        while len(buffer) < 4 + length:
+            self._wait_and_read(buffer, 4 + length, deadline)
+        return bytes(memoryview(buffer)[4:])
 
-    def _wait_and_read(self, deadline: float) -> None:
+    def _wait_and_read(self, buffer: bytearray, size: int, deadline: float) -> None:
+        """Read more of a frame, and nothing of the next one."""
         if not _ready(self._sock, select.POLLIN, deadline):
             raise SessionEnded(f"a message stayed incomplete for {self._stall_s:g} s or more")
         with contextlib.suppress(BlockingIOError):
-            self._read(self._sock.recv(_READ, socket.MSG_DONTWAIT))
+            most = min(size - len(buffer), _LONG_READ)
+            data = self._sock.recv(most, socket.MSG_DONTWAIT)
+            if not data:
+                raise SessionEnded(_GONE, tell=False)
+            buffer += data
 
-    def _read(self, data: bytes) -> None:
-        if not data:
-            raise SessionEnded("the client closed the connection", tell=False)
-        self._buffer += data
-
-    def send(self, payload: bytes, fds: Sequence[int] = ()) -> None:
+    def send(self, payload: bytes, fds: Sequence[int] = (), prompt: bool = False) -> None:
         """Send one payload, and descriptors with its first byte.
+
+        Args:
+            prompt: nobody else can have had a reason to write in the meantime. A short payload
+                needs no lock then: the kernel takes it in one piece.
 
         Raises:
             SessionEnded: the client does not take it.
             OSError: it has gone.
         """
-        data = memoryview(frame(payload))
+        data = _HEADER.pack(len(payload)) + payload
+        sent = 0
+        if prompt and not fds and len(data) <= _IN_ONE_PIECE:
+            sent = _sent(self._sock, data)
+            if sent == len(data):
+                return
         self._lock.acquire()
         try:
             self._board.writing = True
             if fds:
                 self._wait_for_room(time.monotonic() + self._stall_s)
-            data = data[_sent(self._sock, data, fds) :]
-            if data:
-                self._send_rest(data)
+            rest = memoryview(data)[sent:]
+            rest = rest[_sent(self._sock, rest, fds) :]
+            if rest:
+                self._send_rest(rest)
             self._board.writing = False
         finally:
             self._lock.release()
@@ -144,11 +179,11 @@ class Stream:
             )
 
 
-def _sent(sock: socket.socket, data: memoryview, fds: Sequence[int] = ()) -> int:
+def _sent(sock: socket.socket, data: bytes | memoryview, fds: Sequence[int] = ()) -> int:
     try:
         if fds:  # so short a message is taken as a whole or not at all
-            return socket.send_fds(sock, [data], list(fds), socket.MSG_NOSIGNAL)
-        return sock.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            return socket.send_fds(sock, [data], list(fds), _NO_SIGNAL)
+        return sock.send(data, _AT_ONCE)
     except BlockingIOError:
         return 0
 
@@ -175,7 +210,7 @@ def interject(sock: socket.socket, payload: bytes, board: Board, lock: Lock) -> 
             return False
         # So short a message is taken as a whole or not at all.
         data = frame(payload)
-        return sock.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL) == len(data)
+        return sock.send(data, _AT_ONCE) == len(data)
     except OSError:
         return False
     finally:

@@ -4,6 +4,7 @@ way in."""
 from __future__ import annotations
 
 import dataclasses
+import datetime
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,14 @@ from shm_echo.mechestim.wire import Wire
 
 # Results that travel field by field; the client has classes of the same names.
 _RECORDS = frozenset({"PathInfo", "StepInfo", "SymmetryInfo", "OpRecord"})
+# What datetime64 and timedelta64 are in Python, and the fields that make them.
+_DAY = ("year", "month", "day")
+_TIME = (*_DAY, "hour", "minute", "second", "microsecond")
+_TIMES: dict[type, tuple[str, ...]] = {
+    datetime.date: _DAY,
+    datetime.datetime: _TIME,
+    datetime.timedelta: ("days", "seconds", "microseconds"),
+}
 _OBJECTS = {"Generator", "RandomState", "SeedSequence", "MT19937", "PCG64", "PCG64DXSM", "Philox"}
 _OBJECTS |= {"SFC64", "vectorize", "PythonUfunc", "Flat"}
 _TYPES_BY_NAME: dict[str, type] = {
@@ -27,6 +36,9 @@ _TYPES_BY_NAME: dict[str, type] = {
 }
 _SCALAR_TYPES = {cls: name for name, cls in reversed(_TYPES_BY_NAME.items())}
 _INLINE = (bool, int, float, complex)
+_PLAIN = (bool, int, float)
+_ExtType = msgpack.ExtType
+_ext = tuple.__new__  # an ExtType checks what it is given; ours is known to be right
 
 
 class Values:
@@ -51,7 +63,11 @@ class Values:
                 wire.SCALAR: self._noting(self._scalar),
             },
         )
+        self._wire.hook = self._ext
+        self._find = objects.find
         self.pack = self._wire.pack
+        self._keep = objects.keep
+        self._pack_plain = msgpack.Packer().pack  # for what needs none of the hooks
         self.problem: Exception | None = None
         self.long_numbers = False  # whether the last message had integers beyond 64 bits
 
@@ -69,6 +85,14 @@ class Values:
         self.problem = None
         self.long_numbers = False
         return self._wire.unpack(data)
+
+    def _ext(self, code: int, data: bytes) -> Any:
+        """An extension of a message; quickly, when it is an object that the session has."""
+        if code == wire.HANDLE and len(data) == 8:
+            found = self._find(int.from_bytes(data, "little"))
+            if found is not None:
+                return found
+        return self._wire.ext(code, data)
 
     def _noting(self, read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
         def unpack(data: bytes) -> Any:
@@ -110,6 +134,22 @@ class Values:
 
     # Out
 
+    def pack_answer(self, number: int, result: Any) -> bytes:
+        """The reply to request ``number`` of an operation that went well and warned of nothing."""
+        kind = type(result)
+        if kind is Array:
+            content = [self._keep(result), _text(result.dtype), result.shape, None, False]
+            result = _ext(_ExtType, (wire.ARRAY, self._pack_plain(content)))
+        elif kind is Scalar:
+            item = base_view(result).item()
+            dtype = result.dtype
+            if type(item) in _PLAIN and dtype.char not in "gG":
+                result = _ext(_ExtType, (wire.SCALAR, self._pack_plain([_text(dtype), item])))
+        if type(result) is _ExtType:
+            packed: bytes = self._pack_plain({"id": number, "r": result})
+            return packed
+        return self.pack({"id": number, "r": result})
+
     def _pack(self, value: Any) -> Any:
         if isinstance(value, np.ndarray):
             return self._pack_array(value)
@@ -125,6 +165,9 @@ class Values:
         name = type(value).__name__
         if hasattr(value, "_fields"):
             return self._record(name, list(value._fields), list(value))
+        times = _TIMES.get(type(value))
+        if times is not None:
+            return self._record(name, list(times), [getattr(value, field) for field in times])
         if name in _RECORDS:
             fields = [field.name for field in dataclasses.fields(value)]
             return self._record(name, fields, [getattr(value, field) for field in fields])
@@ -163,15 +206,36 @@ def inline(value: Any) -> Any:
     return item if isinstance(item, _INLINE) and value.dtype.char not in "gG" else None
 
 
+_texts: dict[np.dtype[Any], Any] = {}
+
+
+def _text(dtype: np.dtype[Any]) -> Any:
+    """:func:`described`, made once for each of the common dtypes."""
+    found = _texts.get(dtype)
+    if found is None:
+        found = described(dtype)
+        if dtype.isbuiltin == 1:
+            _texts[dtype] = found
+    return found
+
+
 def described(dtype: np.dtype[Any]) -> Any:
-    """A dtype as text, or as its list of fields."""
+    """A dtype as text, as ``[dtype, shape]``, or as its list of ``[name, dtype]``."""
+    if dtype.subdtype is not None:
+        base, shape = dtype.subdtype
+        return [described(base), list(shape)]
     if dtype.names is None:
         return dtype.str
-    return [list(map(_listed, field)) for field in dtype.descr]
+    return [[name, described(dtype[name])] for name in dtype.names]
 
 
-def _listed(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+def _spec(description: Any) -> Any:
+    """What makes the dtype that :func:`described` describes."""
+    if not isinstance(description, list):
+        return description
+    if len(description) == 2 and all(isinstance(n, int) for n in description[1]):
+        return _spec(description[0]), tuple(description[1])
+    return [(name, _spec(inner)) for name, inner in description]
 
 
 def plain_dtype(description: Any) -> np.dtype[Any]:
@@ -181,11 +245,7 @@ def plain_dtype(description: Any) -> np.dtype[Any]:
         TypeError: there is no such dtype, or it holds objects.
     """
     try:
-        if isinstance(description, list):
-            description = [
-                tuple(tuple(x) if isinstance(x, list) else x for x in f) for f in description
-            ]
-        dtype: np.dtype[Any] = np.dtype(description)
+        dtype: np.dtype[Any] = np.dtype(_spec(description))
     except (TypeError, ValueError, SyntaxError, RecursionError):
         raise TypeError(f"data type {str(description)[:80]!r} not understood") from None
     if dtype.hasobject:

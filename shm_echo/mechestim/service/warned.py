@@ -38,13 +38,6 @@ def install() -> None:
         warnings.filterwarnings("always", module=r"(shm_echo|numpy)(\.|$)")
 
 
-def start() -> list[Any]:
-    """Collect the warnings of this thread from now on; the list that they go to."""
-    caught: list[Any] = []
+def collect(caught: list[Any] | None) -> None:
+    """Put the warnings of this thread into the list from now on; None: show them as ever."""
     _local.caught = caught
-    return caught
-
-
-def stop() -> None:
-    """Collect no more."""
-    _local.caught = None

@@ -1,0 +1,73 @@
+"""Spinning: looking for a message again and again for a moment before sleeping until it comes.
+
+A process that sleeps takes tens of microseconds to run again: its CPU has to be woken, too. Where
+messages follow each other more quickly than that, spinning pays. How often it has paid lately
+decides whether it is tried; and never do so many threads of a process spin that no CPU is left for
+those whom they wait for. Both ends of a session use this file.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+__all__ = ["Spinner"]
+
+_FOR_S = 60e-6  # about what going to sleep and waking up take together
+_ALWAYS = 64  # the score of one whose every look paid
+_ENOUGH = 16  # with this score it is always tried, below it
+_EVERY = 16  # only so often
+
+_clock = time.monotonic
+
+
+class Spinner:
+    """Spins on one descriptor.
+
+    Args:
+        ready: tells at once whether there is something to read.
+    """
+
+    __slots__ = ("_ready", "_score", "_skipped")
+
+    def __init__(self, ready: Callable[[], object]) -> None:
+        self._ready = ready
+        self._score = _ALWAYS
+        self._skipped = 0
+
+    def wait(self) -> None:
+        """Return when there is something to read, and otherwise when sleeping is better."""
+        if self._score < _ENOUGH:
+            self._skipped += 1
+            if self._skipped < _EVERY:
+                return
+            self._skipped = 0
+        try:
+            place = _places.pop()
+        except IndexError:
+            return
+        try:
+            ready = self._ready
+            if not ready():
+                end = _clock() + _FOR_S
+                while not ready():
+                    if _clock() > end:
+                        self._score -= self._score >> 3
+                        return
+            self._score += (_ALWAYS - self._score) >> 3
+        finally:
+            _places.append(place)
+
+
+# One for each thread that may spin at the same time. Taking and giving are single steps.
+_places: list[None] = []
+
+
+def _make_places() -> None:
+    cpus = len(os.sched_getaffinity(0))
+    _places[:] = [None] * (cpus - 1)
+
+
+_make_places()
+os.register_at_fork(after_in_child=_make_places)  # who had one is not in the child
