@@ -33,6 +33,8 @@ import json, sys, time
 import mechestim as m
 rate, seconds = float(sys.argv[1]), float(sys.argv[2])
 x = m.ones(4)
+print("ready", flush=True)
+sys.stdin.readline()
 start = time.monotonic()
 done = errors = 0
 while True:
@@ -67,6 +69,8 @@ def work():
     except Exception as error:
         errors.append(repr(error))
 threads = [threading.Thread(target=work) for _ in range(count)]
+print("ready", flush=True)
+sys.stdin.readline()
 for thread in threads: thread.start()
 for thread in threads: thread.join()
 print(json.dumps({"sessions": len(done), "errors": errors[:3]}))

@@ -250,14 +250,27 @@ def rss_mb(pid: int) -> float:
 
 
 def start_clients(source: str, count: int, url: str, *arguments: Any) -> list[dict[str, Any]]:
-    """Run ``count`` client processes at once; the JSON that each prints at its end."""
+    """Run ``count`` client processes at once; the JSON that each prints at its end.
+
+    Each says a line when it is ready, and begins when it is told to: what is measured has no client
+    in it that still imports.
+    """
     clients = [
         subprocess.Popen(
             [sys.executable, "-c", source, *map(str, arguments)],
             env=environment(MECHESTIM_SERVER_URL=url),
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
         for _ in range(count)
     ]
+    for client in clients:
+        assert client.stdout is not None
+        client.stdout.readline()
+    for client in clients:
+        assert client.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            client.stdin.write("\n")
+            client.stdin.flush()
     return [json.loads(client.communicate()[0] or "{}") for client in clients]
