@@ -40,7 +40,7 @@ PARTS = {
             "flops",
             "linalg",
         ),
-        *("random", "registry", "remote", "stats", "symmetry", "wire"),
+        *("random", "registry", "remote", "spinning", "stats", "symmetry", "wire"),
     },
     "shm_echo": {"__init__", "errors"},
     "shm_echo.control": {
@@ -58,6 +58,7 @@ PARTS = {
             "linalg",
             "random",
             "stats",
+            "spinning",
             "wire",
         ),
     },

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +18,11 @@ _COMMANDS: dict[str, Any] = {"demo": demo, "serve": serve, "status": status, "ru
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line; returns the exit status.
+
+    When whoever reads what is printed has gone, as in ``shm-echo status --watch | head``, the
+    command ends with the status of a program that SIGPIPE ends.
+    """
     parser = argparse.ArgumentParser(
         prog="shm-echo",
         description="Shared-memory pytree batches between the processes of one Linux host.",
@@ -28,7 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for command in _COMMANDS.values():
         command.add_parser(commands)
     args = parser.parse_args(argv)
-    status: int = _COMMANDS[args.command].run(args)
+    try:
+        status: int = _COMMANDS[args.command].run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush
+        return 128 + signal.SIGPIPE
     return status
 
 

@@ -15,7 +15,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from shm_echo.cli import arguments, quotas
+from shm_echo.cli import arguments, listeners, quotas
 
 if TYPE_CHECKING:
     from shm_echo.mechestim.service.principals import Principal
@@ -45,23 +45,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="N",
         help="what the program may spend in all, such as 1e9",
     )
-    quotas.add_options(parser)
-    parser.add_argument(
-        "--isolation",
-        choices=("threads", "process"),
-        default="threads",
-        help="where the operations run: in this process or in one of their own (default: threads)",
-    )
+    quotas.add_options(parser, "threads", "threads", blas_threads=None)
     parser.add_argument("program", help="the Python program")
     parser.add_argument("args", nargs=argparse.REMAINDER, help="its arguments")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the program; returns the exit status."""
-    if not os.path.isfile(args.program):
-        print(f"shm-echo run: there is no program {args.program}", file=sys.stderr)
+    why_not = _unusable(args.program)
+    if why_not:
+        print(f"shm-echo run: {why_not}", file=sys.stderr)
         return 2
-    quotas.apply_environment(None)
+    quotas.apply_environment(args.blas_threads)
+    listeners.without_tokens()  # of some other server; the program needs none
     try:
         return _run(args)
     except ValueError as error:
@@ -69,17 +65,21 @@ def run(args: argparse.Namespace) -> int:
         return 2
 
 
+def _unusable(program: str) -> str | None:
+    """Why Python would not run this; None if it would, as far as one can see."""
+    if not os.path.exists(program):
+        return f"there is no program {program}"
+    if os.path.isdir(program) and not os.path.isfile(os.path.join(program, "__main__.py")):
+        return f"{program} is a folder without a __main__.py"
+    return None if os.access(program, os.R_OK) else f"{program} must not be read by this user"
+
+
 def _run(args: argparse.Namespace) -> int:
     # Before there are threads, those of BLAS included: signals are for sigtimedwait alone.
     signal.pthread_sigmask(signal.SIG_BLOCK, {*_PASSED_ON, signal.SIGCHLD})
-    from dataclasses import replace
 
-    from shm_echo.mechestim.service.service import MechestimService
-
-    quotas.apply_weights(args.weights)
-    limits = replace(quotas.quotas_of(args), max_flops=args.flop_budget)
     # A program with threads of its own keeps to one session: there is one descriptor.
-    service = MechestimService(limits, max_sessions=1)
+    service = quotas.service_of(args, args.flop_budget, max_sessions=1)
     ours, theirs = socket.socketpair()
     spent = service.adopt(ours, isolation=args.isolation)
     with theirs:

@@ -1,8 +1,8 @@
 """``shm-echo serve``: a server for mechestim clients.
 
-Prints one line when clients can connect. SIGTERM and Ctrl-C end it: running operations are
-finished, clients are told, the socket is removed; a second signal ends it at once. Exit status 0
-then, 2 when it cannot start as asked.
+Prints one line for each address when clients can connect. SIGTERM and Ctrl-C end it: running
+operations are finished, clients are told, sockets are removed; a second signal ends it at once.
+Exit status 0 then, 2 when it cannot start as asked.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ import logging
 import os
 import signal
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from shm_echo.cli import arguments, quotas
+from shm_echo.cli import arguments, listeners, quotas
 from shm_echo.errors import ShmEchoError
+
+if TYPE_CHECKING:
+    from shm_echo.control.listener import ControlServer
 
 __all__ = ["add_parser", "run"]
 
 _ENDING = frozenset({signal.SIGTERM, signal.SIGINT})
-
-DEFAULT_URL = "ipc:///tmp/mechestim.sock"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -31,24 +32,23 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="serve mechestim clients, and count their FLOPs",
         description=(
             "Runs the operations of mechestim programs that are started with "
-            "MECHESTIM_SERVER_URL set to this server's address. Serves processes of this user only."
+            "MECHESTIM_SERVER_URL set to this server's address. Serves processes of this user, "
+            "other users that are allowed, and at tcp:// addresses whoever holds a token."
         ),
     )
-    parser.add_argument(
-        "--url",
-        default=DEFAULT_URL,
-        help="where to serve: ipc:///path.sock or a bare name (default: %(default)s)",
-    )
+    listeners.add_options(parser)
     parser.add_argument(
         "--max-flop-budget",
         type=arguments.flops,
         metavar="N",
         help=(
-            "what the sessions of one user may spend in all, such as 1e12; nothing restores it "
-            "(default: no ceiling)"
+            "what the sessions of one user, or of one token, may spend in all, such as 1e12; "
+            "nothing restores it (default: no ceiling)"
         ),
     )
-    quotas.add_options(parser)
+    quotas.add_options(
+        parser, None, "threads for this user, processes for everybody else", blas_threads=1
+    )
     parser.add_argument(
         "--max-sessions",
         type=arguments.count,
@@ -60,35 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--max-sessions-per-user",
         type=arguments.count,
         metavar="N",
-        help="sessions at once of one user (default: as many as --max-sessions)",
-    )
-    parser.add_argument(
-        "--isolation",
-        choices=("threads", "process"),
-        default="threads",
-        help=(
-            "where sessions run: on threads of the server, or each in a process of its own "
-            "(default: %(default)s)"
-        ),
-    )
-    parser.add_argument(
-        "--memory",
-        type=arguments.size,
-        metavar="SIZE",
-        help="with --isolation process: memory of a session's process (default: what it may hold)",
-    )
-    parser.add_argument(
-        "--kernels",
-        type=arguments.count,
-        metavar="N",
-        help="with --isolation threads: long operations at once (default: the number of CPUs)",
-    )
-    parser.add_argument(
-        "--blas-threads",
-        type=arguments.count,
-        default=1,
-        metavar="N",
-        help="threads of one BLAS call (default: %(default)s)",
+        help="sessions at once of one user, or token (default: as many as --max-sessions)",
     )
     parser.add_argument("-v", "--verbose", action="count", default=0, help="log more; twice: all")
 
@@ -110,31 +82,29 @@ def run(args: argparse.Namespace) -> int:
 def _serve(args: argparse.Namespace) -> int:
     # Before there are threads, those of BLAS included: whichever got a signal would end us at once.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
-    from dataclasses import replace
-
-    from shm_echo.control.listener import ControlServer
-    from shm_echo.mechestim.service.service import MechestimService
     from shm_echo.mechestim.service.status import StatusService
 
-    quotas.apply_weights(args.weights)
-    limits = replace(quotas.quotas_of(args), max_flops=args.max_flop_budget, memory=args.memory)
-    service = MechestimService(
-        limits,
-        max_sessions=args.max_sessions,
-        max_sessions_per_user=args.max_sessions_per_user,
-        isolation=args.isolation,
-        kernels=args.kernels,
+    service = quotas.service_of(
+        args, args.max_flop_budget, args.max_sessions, args.max_sessions_per_user
     )
-    server = ControlServer(args.url, {"mechestim": service, "status": StatusService(service)})
+    servers: list[ControlServer] = []
     try:
-        server.start()
-        print(f"serving mechestim at {args.url} (pid {os.getpid()})", flush=True)
+        offered = {"mechestim": service, "status": StatusService(service)}
+        servers = listeners.servers_of(args, offered)
+        listeners.without_tokens()
+        for server in servers:
+            server.start()
+        if listeners.takes_strangers(args):
+            service.keep_ready()
+        for server in servers:
+            print(f"serving mechestim at {server.url} (pid {os.getpid()})", flush=True)
         signal.sigwait(_ENDING)
         for number in _ENDING:
             signal.signal(number, _at_once)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
     finally:
-        server.close()
+        for server in servers:
+            server.close()
         service.close(patience=60.0)
     return 0
 

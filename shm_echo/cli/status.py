@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from shm_echo.cli import arguments
-from shm_echo.cli.serve import DEFAULT_URL
+from shm_echo.cli.listeners import DEFAULT_URL
 from shm_echo.errors import ShmEchoError
 
 __all__ = ["add_parser", "report", "run"]
@@ -42,9 +42,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Show the state; returns the exit status."""
     from shm_echo.control.connection import connect
+    from shm_echo.mechestim.remote.dial import server_uid
 
     try:
-        with connect(args.url, "status") as link:
+        with connect(args.url, "status", server_uid=server_uid()) as link:
 
             def read() -> dict[str, Any]:
                 return link.request("read", {})[0]
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
                 _watch(read, args.interval)
             else:
                 print(report(read()))
-    except ShmEchoError as error:
+    except (ShmEchoError, ValueError) as error:
         print(f"shm-echo status: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""The control plane: small messages over a Unix socket between a server and its clients.
+"""The control plane: small messages over a socket between a server and its clients.
 
 From the bytes upwards, one idea to a file:
 
@@ -7,9 +7,10 @@ From the bytes upwards, one idea to a file:
   together), ``handshake`` (from hello to welcome);
 - for both sides: ``address``, ``peer`` (the process at the other end), ``descriptors``;
 - the client: ``dial`` (reach a server), ``line`` (its end of the socket), ``connection``;
-- the server: ``listener`` (what a program holds), ``loop`` (its thread), ``socketfile`` and
-  ``door`` (who gets in), ``link`` (one connection), ``processes`` (their pidfds), ``sessions``
-  (what messages mean), ``service`` (the contract with those who offer something), ``forking``.
+- the server: ``listener`` (what a program holds), ``loop`` (its thread), ``socketfile`` and ``tcp``
+  (where it listens), ``access`` and ``tokens`` (who may have what), ``door`` (where they are kept
+  out), ``link`` (one connection), ``processes`` (their pidfds), ``sessions`` (what messages mean),
+  ``service`` (the contract with those who offer something), ``forking``.
 
 Services register with a server; nothing here knows what they do. Nothing is imported before it is
 used, so that the protocol alone can run where there is no ``socket``.

@@ -1,8 +1,9 @@
-"""Addresses: the text that a user writes, turned into the path of a Unix socket.
+"""Addresses: the text that a user writes, turned into the path of a Unix socket, or host and port.
 
-A bare name lives in a folder that only this user can enter; ``ipc://`` names a path outright.
-Parsing reads the environment and nothing else; ``prepare`` makes and checks the folder. Whether
-anybody serves at an address is for ``connection`` and ``socketfile`` to find out.
+A bare name lives in a folder that only this user can enter; ``ipc://`` names a path outright;
+``tcp://`` names a host and a port, where everybody has to show a token. Parsing reads the
+environment and nothing else; ``prepare`` makes and checks the folder. Whether anybody serves at an
+address is for ``connection``, ``socketfile`` and ``tcp`` to find out.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from dataclasses import dataclass
 
 from shm_echo.errors import AddressError
 
-__all__ = ["MAX_PATH_BYTES", "Address", "parse_address"]
+__all__ = ["MAX_PATH_BYTES", "Address", "TcpAddress", "parse_address", "parse_tcp"]
 
 # sockaddr_un.sun_path has 108 bytes, the last one for a NUL.
 MAX_PATH_BYTES = 107
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_HOST = re.compile(r"\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([A-Za-z0-9._-]{1,253})")
 _FORMS = "use a bare name (letters, digits, '.', '_', '-'; at most 64) or ipc:///absolute/path.sock"
 
 
@@ -94,6 +96,42 @@ class Address:
         raise AddressError(self.text, f"the folder {self.folder} {problem}: remove it or repair it")
 
 
+@dataclass(frozen=True)
+class TcpAddress:
+    """Where a server listens for holders of a token.
+
+    Attributes:
+        text: the address as the user wrote it.
+        host: a name or a number, without brackets.
+        port: 0 stands for any that is free.
+    """
+
+    text: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"tcp://{host}:{self.port}"
+
+
+def parse_tcp(text: str) -> TcpAddress | None:
+    """Turn ``"tcp://host:port"`` into a :class:`TcpAddress`; None for every other scheme.
+
+    Raises:
+        AddressError: it names no host, or no port.
+    """
+    scheme, separator, rest = text.partition("://")
+    if not separator or scheme != "tcp":
+        return None
+    host, colon, port = rest.rpartition(":")
+    found = _HOST.fullmatch(host)
+    number = int(port) if port.isascii() and port.isdecimal() and len(port) <= 5 else -1
+    if not colon or found is None or not 0 <= number <= 65535:
+        raise AddressError(text, "expected tcp://host:port, such as tcp://127.0.0.1:5000")
+    return TcpAddress(text, found[1] or found[2], number)
+
+
 def parse_address(text: str) -> Address:
     """Turn ``"name"`` or ``"ipc:///path.sock"`` into an :class:`Address`.
 
@@ -104,6 +142,8 @@ def parse_address(text: str) -> Address:
         raise AddressError(str(text), f"expected text, got {type(text).__name__}")
     scheme, separator, rest = text.partition("://")
     if not separator:
+        if text.startswith("/"):
+            raise AddressError(text, f"a path is written ipc://{text}")
         if not _NAME.fullmatch(text):
             raise AddressError(text, f"not a name: {_FORMS}")
         return _checked(Address(text, os.path.join(_runtime_folder(), f"{text}.sock"), True))
@@ -112,8 +152,8 @@ def parse_address(text: str) -> Address:
     if scheme in ("tcp", "fd"):
         raise AddressError(
             text,
-            f"{scheme}:// is not supported for this service, which passes file descriptors over "
-            f"a Unix socket of this host: {_FORMS}",
+            f"{scheme}:// does not reach this service, which is offered at Unix sockets of this "
+            f"host alone: {_FORMS}",
         )
     raise AddressError(text, f"unknown scheme {scheme!r}: {_FORMS}")
 

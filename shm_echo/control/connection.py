@@ -46,6 +46,7 @@ def connect(
     timeout: float = 0.0,
     *,
     handshake_timeout: float = _HANDSHAKE_TIMEOUT,
+    server_uid: int | None = None,
 ) -> Connection:
     """Connect to a service.
 
@@ -54,6 +55,7 @@ def connect(
         service: what is wanted of the server.
         timeout: how long to wait for a server that is not up yet, in seconds.
         handshake_timeout: how long a server may take to answer once it is reached.
+        server_uid: another user whose server is trusted, beside this one's.
 
     Raises:
         ServerNotFoundError: nobody serves there.
@@ -70,7 +72,7 @@ def connect(
     patience = _seconds("handshake_timeout", handshake_timeout)
     while True:
         handshake = ClientHandshake(where.path, service)
-        line = dial(where, deadline)
+        line = dial(where, deadline, server_uid)
         try:
             welcome = _greet(line, handshake, patience)
             return Connection(where.path, service, line, handshake, welcome)

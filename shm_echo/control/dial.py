@@ -1,7 +1,8 @@
 """Reaching a server: from an address to a connected socket whose other end has been checked.
 
 Waits, as long as it may, for a server that is not up yet: no socket, one that a dead server left,
-or one that is being made. What is said over the socket is for ``connection``.
+or one that is being made. Over TCP nothing can be checked: there the server is whoever listens.
+What is said over the socket is for ``connection``.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import socket
 import stat
 import time
 
-from shm_echo.control.address import Address
+from shm_echo.control.address import Address, TcpAddress
 from shm_echo.control.descriptors import descriptor_limit
 from shm_echo.control.line import Line
-from shm_echo.control.peer import check_peer, open_pidfd, peer_of
+from shm_echo.control.peer import SAME_USER, check_peer, check_user, open_pidfd, peer_of
 from shm_echo.errors import (
     HandshakeError,
     PeerRefusedError,
@@ -23,14 +24,19 @@ from shm_echo.errors import (
     ServerNotFoundError,
 )
 
-__all__ = ["dial"]
+__all__ = ["dial", "reach", "reach_port"]
 
 _FIRST_PAUSE = 0.002
 _LONGEST_PAUSE = 0.1
 
 
-def dial(address: Address, deadline: float) -> Line:
+def dial(address: Address, deadline: float, server_uid: int | None = None) -> Line:
     """Connect, trying again until ``deadline`` (``time.monotonic()``) while nobody listens.
+
+    Args:
+        address: where.
+        deadline: see above.
+        server_uid: another user whose server is trusted, beside this one's.
 
     Raises:
         ServerNotFoundError: nobody listens there.
@@ -40,7 +46,7 @@ def dial(address: Address, deadline: float) -> Line:
     """
     pause = _FIRST_PAUSE
     while True:
-        line = _try(address)
+        line = _try(address, server_uid)
         if isinstance(line, Line):
             return line
         left = deadline - time.monotonic()
@@ -50,8 +56,75 @@ def dial(address: Address, deadline: float) -> Line:
         pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-def _try(address: Address) -> Line | str:
+def reach(address: Address, server_uid: int | None, advice: str = SAME_USER) -> socket.socket:
+    """Connect to a server that is there now, and see that it is of this user or of ``server_uid``.
+
+    For those who need not watch its process; it may live in another pid namespace.
+
+    Args:
+        address: where.
+        server_uid: another user whose server is trusted, beside this one's.
+        advice: what to do about another user's server, for the message.
+
+    Raises:
+        ServerNotFoundError, PeerRefusedError, ProtocolError, DescriptorLimitError: as for ``dial``.
+    """
+    sock = _connected(address)
+    if isinstance(sock, str):
+        raise ServerNotFoundError(address.path, sock)
+    try:
+        check_user(peer_of(sock), f"the server at {address.path}", server_uid, advice)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def reach_port(address: TcpAddress, patience: float) -> socket.socket:
+    """Connect to whoever listens at a port, within ``patience`` seconds.
+
+    Raises:
+        ServerNotFoundError: nobody does.
+        DescriptorLimitError: this process may open no more descriptors.
+    """
+    try:
+        sock = socket.create_connection((address.host, address.port), patience)
+    except TimeoutError:
+        raise ServerNotFoundError(str(address), f"no answer within {patience:g} s") from None
+    except (OSError, UnicodeError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            raise descriptor_limit(f"a connection to {address}") from None
+        why = getattr(error, "strerror", None) or str(error)
+        raise ServerNotFoundError(str(address), why) from None
+    # Requests are short, and each waits for its answer: nothing is gained by collecting them.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return sock
+
+
+def _try(address: Address, server_uid: int | None) -> Line | str:
     """A line, or why there is none yet."""
+    sock = _connected(address)
+    if isinstance(sock, str):
+        return sock
+    try:
+        peer = peer_of(sock)
+        check_peer(peer, f"the server at {address.path}", server_uid)
+        try:
+            pidfd = open_pidfd(sock, peer)
+        except ProcessLookupError:
+            sock.close()
+            return f"its server (pid {peer.pid}) has ended"
+        except OSError as error:
+            raise _shortage_or(error, address) from None
+        return Line(sock, peer, pidfd)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _connected(address: Address) -> socket.socket | str:
+    """A connected socket, or why there is none yet."""
     address.check_folder()
     try:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -80,19 +153,10 @@ def _try(address: Address) -> Line | str:
                     f"{address.path} is not served by shm-echo: it is a socket of another kind"
                 ) from None
             raise ServerNotFoundError(address.path, error.strerror or str(error)) from None
-        peer = peer_of(sock)
-        check_peer(peer, f"the server at {address.path}")
-        try:
-            pidfd = open_pidfd(sock, peer)
-        except ProcessLookupError:
-            sock.close()
-            return f"its server (pid {peer.pid}) has ended"
-        except OSError as error:
-            raise _shortage_or(error, address) from None
-        return Line(sock, peer, pidfd)
     except BaseException:
         sock.close()
         raise
+    return sock
 
 
 def _why_refused(address: Address) -> str:

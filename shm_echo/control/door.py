@@ -13,14 +13,15 @@ import logging
 import os
 import resource
 import socket
-from collections.abc import Collection
 
+from shm_echo.control.access import Access
 from shm_echo.control.handshake import FULL, PEER, ServerHandshake
 from shm_echo.control.link import Link, ServerLimits
 from shm_echo.control.messages import Refused
-from shm_echo.control.peer import check_peer, peer_of
+from shm_echo.control.peer import peer_of
 from shm_echo.control.processes import ProcessTable
 from shm_echo.control.socketfile import ListeningSocket
+from shm_echo.control.tcp import TcpListening
 from shm_echo.errors import PeerRefusedError
 
 __all__ = ["Door"]
@@ -33,7 +34,7 @@ _NO_ROOM = Refused(FULL, "the server has as many clients as it takes")
 
 
 class Door:
-    """The listening socket and the rules of admission.
+    """The listening socket, where the rules of admission are kept.
 
     Attributes:
         idle: nobody was waiting at the last ``admit``.
@@ -43,10 +44,10 @@ class Door:
     CROWD = 64  # admissions in a row before others get their turn
 
     def __init__(
-        self, listening: ListeningSocket, offered: Collection[str], limits: ServerLimits
+        self, listening: ListeningSocket | TcpListening, access: Access, limits: ServerLimits
     ) -> None:
         self._listening = listening
-        self._offered = offered
+        self._access = access
         self._limits = limits
         # Given up for a moment when there is no other descriptor, to tell a client so.
         self._spare = _spare()
@@ -73,11 +74,11 @@ class Door:
         try:
             sock.setblocking(False)
             peer = peer_of(sock)
-            check_peer(peer, "the client")
+            offered = self._access.offered_to(peer)
             if clients >= self._limits.max_clients:
                 _refuse(sock, _NO_ROOM)
                 return None
-            process = processes.enter(sock, peer)
+            process = processes.enter(sock, peer) if peer.pid else processes.unseen()
         except PeerRefusedError as error:
             _log.warning("refused a connection: %s", error)
             _refuse(sock, Refused(PEER, str(error)))
@@ -89,7 +90,8 @@ class Door:
             self._tell_shortage()
             _refuse(sock, _NO_DESCRIPTORS)
             return None
-        return Link(sock, peer, process, self._offered, self._limits, now)
+        handshake = ServerHandshake(offered, tokens=self._access.tokens)
+        return Link(sock, peer, process, handshake, self._limits, now)
 
     def reopen(self) -> bool:
         """After ``closed``: try again."""

@@ -38,6 +38,15 @@ class Endpoint:
         return self._conversation.state
 
     @property
+    def max_receive(self) -> int:
+        """The longest frame that is taken from the other side."""
+        return self._frames.max_frame
+
+    @max_receive.setter
+    def max_receive(self, size: int) -> None:
+        self._frames.max_frame = size
+
+    @property
     def unfinished(self) -> bool:
         """Part of a message has come, and the rest of it has not."""
         return self._frames.unfinished

@@ -44,10 +44,13 @@ class FrameDecoder:
     Holds at most one frame and what its caller feeds at once, provided that the caller takes all
     payloads between two calls of ``feed``. After an error it gives that error for ever: there is
     no way to find the next frame.
+
+    Attributes:
+        max_frame: the longest payload that is taken from now on.
     """
 
     def __init__(self, max_frame: int = MAX_FRAME) -> None:
-        self._max_frame = max_frame
+        self.max_frame = max_frame
         self._buffer = bytearray()
         self._error: str | None = None
 
@@ -67,10 +70,10 @@ class FrameDecoder:
         if len(self._buffer) < _HEADER.size:
             return None
         (length,) = _HEADER.unpack_from(self._buffer)
-        if not 0 < length <= self._max_frame:
+        if not 0 < length <= self.max_frame:
             self._buffer.clear()
             self._error = (
-                f"a frame of {length:,} bytes was announced (allowed: 1 to {self._max_frame:,})"
+                f"a frame of {length:,} bytes was announced (allowed: 1 to {self.max_frame:,})"
             )
             raise ProtocolError(self._error)
         end = _HEADER.size + length

@@ -1,17 +1,19 @@
 """The handshake, without a socket: how a connection becomes a session, or a clear error.
 
-The client says hello with its protocol number and the service that it wants; the server welcomes
-or refuses it. Only the protocol number decides whether two sides fit; package versions are told
+The client says hello with its protocol number and the service that it wants, and with a token where
+one is asked for; the server welcomes or refuses it. Who shows no good token learns nothing else
+than that. Only the protocol number decides whether two sides fit; package versions are told
 for people to read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shm_echo import __version__
 from shm_echo.control.endpoint import Endpoint
+from shm_echo.control.frames import MAX_FRAME
 from shm_echo.control.messages import (
     PROTOCOL,
     Hello,
@@ -29,11 +31,15 @@ from shm_echo.errors import (
     ServiceUnavailableError,
 )
 
+if TYPE_CHECKING:
+    from shm_echo.control.tokens import Tokens  # of the server alone
+
 __all__ = [
     "FULL",
     "INTERNAL",
     "PEER",
     "SERVICE",
+    "TOKEN",
     "VERSION",
     "ClientHandshake",
     "ServerHandshake",
@@ -43,8 +49,18 @@ __all__ = [
 VERSION = "version"
 SERVICE = "service"
 PEER = "peer"
+TOKEN = "token"
 FULL = "full"
 INTERNAL = "internal"
+
+# A hello has some 700 bytes at most; later versions may say more.
+_LONGEST_HELLO = 4096
+
+_NO_TOKEN = (
+    "it wants a token, and none was given: set MECHESTIM_TOKEN, or set MECHESTIM_TOKEN_FILE to the "
+    "path of a file that holds it"
+)
+_WRONG_TOKEN = "it does not know the token that was given (MECHESTIM_TOKEN, MECHESTIM_TOKEN_FILE)"
 
 
 class ClientHandshake:
@@ -57,12 +73,17 @@ class ClientHandshake:
     """
 
     def __init__(
-        self, address: str, service: str, protocol: int = PROTOCOL, package: str = __version__
+        self,
+        address: str,
+        service: str,
+        protocol: int = PROTOCOL,
+        package: str = __version__,
+        token: str = "",
     ) -> None:
         self.endpoint = Endpoint(Role.CLIENT)
         self.address = address
         self._service = service
-        self._hello = Hello(protocol, package, service)
+        self._hello = Hello(protocol, package, service, token)
         self.answered = False
 
     def hello(self) -> bytes:
@@ -131,17 +152,28 @@ class ClientHandshake:
 class ServerHandshake:
     """Bytes in; a Hello that can be welcomed out, or the Refused that answers it.
 
+    Args:
+        offered: the names of the services that this client may ask for.
+        tokens: it has to show one of these.
+
     Attributes:
         endpoint: carries on after the welcome, with whatever came behind the hello.
+        holder: whose token it has shown, once it has.
     """
 
     def __init__(
-        self, offered: Collection[str], protocol: int = PROTOCOL, package: str = __version__
+        self,
+        offered: Collection[str],
+        protocol: int = PROTOCOL,
+        package: str = __version__,
+        tokens: Tokens | None = None,
     ) -> None:
-        self.endpoint = Endpoint(Role.SERVER)
+        self.endpoint = Endpoint(Role.SERVER, max_frame=_LONGEST_HELLO)
+        self.holder: str | None = None
         self._offered = sorted(offered)
         self._protocol = protocol
         self._package = package
+        self._tokens = tokens
 
     def receive(self, data: bytes) -> Hello | Refused | None:
         """Take what the client sent.
@@ -160,6 +192,10 @@ class ServerHandshake:
                 f"this server speaks control protocol {self._protocol}",
                 {"protocol": self._protocol, "package": self._package},
             )
+        if isinstance(message, Hello) and self._tokens is not None:
+            self.holder = self._tokens.holder_of(message.token)
+            if self.holder is None:
+                return Refused(TOKEN, _WRONG_TOKEN if message.token else _NO_TOKEN)
         if isinstance(message, Hello) and message.service not in self._offered:
             return Refused(
                 SERVICE, "this server does not offer that service", {"offered": self._offered}
@@ -173,9 +209,11 @@ class ServerHandshake:
         Raises:
             ValueError: ``info`` cannot be sent.
         """
-        return self.endpoint.send(
+        data = self.endpoint.send(
             Welcome(self._protocol, self._package, session, dict(limits), dict(info))
         )
+        self.endpoint.max_receive = MAX_FRAME
+        return data
 
     def refuse(self, refused: Refused) -> bytes:
         """The bytes that send the client away."""

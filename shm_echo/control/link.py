@@ -10,7 +10,7 @@ import array
 import os
 import selectors
 import socket
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -75,14 +75,14 @@ class Link:
         sock: socket.socket,
         peer: Peer,
         process: Process,
-        offered: Collection[str],
+        handshake: ServerHandshake,
         limits: ServerLimits,
         now: float,
     ) -> None:
         self.sock = sock
         self.peer = peer
         self.process = process
-        self.handshake = ServerHandshake(offered)
+        self.handshake = handshake
         self.greeted = False
         self.closing = False
         self.ended = False

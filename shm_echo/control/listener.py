@@ -12,16 +12,20 @@ import os
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import TracebackType
 from typing import Any
 
-from shm_echo.control.address import Address, parse_address
+from shm_echo.control.access import Access
+from shm_echo.control.address import Address, TcpAddress, parse_address, parse_tcp
 from shm_echo.control.link import ServerLimits
 from shm_echo.control.loop import Loop
 from shm_echo.control.service import Service
 from shm_echo.control.sessions import Sessions
-from shm_echo.control.socketfile import listen_at
+from shm_echo.control.socketfile import ListeningSocket, listen_at
+from shm_echo.control.tcp import TcpListening, listen_at_port
+from shm_echo.control.tokens import Tokens
+from shm_echo.errors import AddressError
 
 __all__ = ["ControlServer", "ServerLimits"]
 
@@ -32,7 +36,10 @@ _JOIN_PATIENCE = 5.0
 
 
 class ControlServer:
-    """Serves clients of this user at one address, on a thread of its own.
+    """Serves clients at one address, on a thread of its own.
+
+    Those are processes of this user, unless ``allow_uids`` names others; at a ``tcp://`` address,
+    whoever holds a token.
 
     A forked child inherits no part of it: there the sockets are closed, ``close`` does nothing and
     the other methods raise.
@@ -40,18 +47,34 @@ class ControlServer:
 
     def __init__(
         self,
-        address: str | Address,
+        address: str | Address | TcpAddress,
         services: Mapping[str, Service],
         limits: ServerLimits | None = None,
+        *,
+        allow_uids: Mapping[int, Collection[str]] | None = None,
+        tokens: Tokens | None = None,
+        allow_remote: bool = False,
     ) -> None:
         """Prepare a server; nothing is opened before ``start``.
 
         Args:
-            address: a name or an ``ipc://`` path, see ``parse_address``.
+            address: a name, an ``ipc://`` path (see ``parse_address``), or ``tcp://host:port``.
             services: what is offered, by the name that clients ask for.
             limits: how many clients, and how patient with them.
+            allow_uids: other users that may connect to the socket file, and the names of the
+                services that each may ask for. The file is open to everybody then (mode 0666): it
+                is the server that refuses the others.
+            tokens: what clients of a ``tcp://`` address have to show.
+            allow_remote: whether a ``tcp://`` address may be one that other hosts reach.
+
+        Raises:
+            AddressError: there is no such address, or it cannot be served in this way.
+            ValueError: the services and those who may have them do not fit together.
         """
-        self.address = parse_address(address) if isinstance(address, str) else address
+        self.address = _parsed(address) if isinstance(address, str) else address
+        self._access = Access(services, allow_uids, tokens)
+        self._check_address()
+        self._allow_remote = allow_remote
         self._limits = limits or ServerLimits()
         self._services = dict(services)
         self._loop: Loop | None = None
@@ -72,7 +95,8 @@ class ControlServer:
         self._check_process()
         if self._thread is not None or self._closed:
             raise RuntimeError("a control server can be started once")
-        loop = Loop(listen_at(self.address), Sessions(self._services, self._limits), self._limits)
+        sessions = Sessions(self._services, self._limits)
+        loop = Loop(self._listen(), self._access, sessions, self._limits)
         thread = threading.Thread(target=loop.run, name="shm-echo-control", daemon=True)
         try:
             thread.start()
@@ -84,6 +108,38 @@ class ControlServer:
         self._thread = thread
         self._finalizer = weakref.finalize(self, _stop, loop, thread, self._pid)
         _log.info("serving %s at %s", ", ".join(self._services), self.address)
+
+    def _check_address(self) -> None:
+        address, tokens = self.address, self._access.tokens
+        if isinstance(address, TcpAddress):
+            if tokens is None:
+                raise AddressError(
+                    address.text,
+                    "a port is served to holders of a token only, and no token was given "
+                    "(--token-file FILE; tokens=)",
+                )
+        elif tokens is not None:
+            raise AddressError(
+                address.text, "tokens are for tcp:// addresses: at a socket file the user counts"
+            )
+        elif self._access.others and address.private:
+            raise AddressError(
+                address.text,
+                f"no other user can enter {address.folder}: to let some in, serve at "
+                "ipc:///path.sock in a folder that they can enter",
+            )
+
+    def _listen(self) -> ListeningSocket | TcpListening:
+        if isinstance(self.address, TcpAddress):
+            listening = listen_at_port(self.address, self._allow_remote)
+            self.address = listening.address
+            return listening
+        return listen_at(self.address, 0o666 if self._access.others else 0o600)
+
+    @property
+    def url(self) -> str:
+        """What clients connect to; for port 0, with the port that was free once it has started."""
+        return str(self.address) if isinstance(self.address, TcpAddress) else self.address.text
 
     def close(self) -> None:
         """Tell the clients, remove the socket file, end the thread. Idempotent.
@@ -139,6 +195,10 @@ class ControlServer:
             raise RuntimeError(
                 f"this control server belongs to process {self._pid}; a forked child cannot serve"
             )
+
+
+def _parsed(text: str) -> Address | TcpAddress:
+    return parse_tcp(text) or parse_address(text)
 
 
 def _stop(loop: Loop, thread: threading.Thread, pid: int) -> None:

@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from shm_echo.control.access import Access
 from shm_echo.control.descriptors import descriptor_limit
 from shm_echo.control.door import Door
 from shm_echo.control.forking import FORK_LOCK, at_fork
@@ -24,6 +25,7 @@ from shm_echo.control.messages import Bye
 from shm_echo.control.processes import Process, ProcessTable
 from shm_echo.control.sessions import Sessions
 from shm_echo.control.socketfile import ListeningSocket
+from shm_echo.control.tcp import TcpListening
 from shm_echo.errors import ProtocolError
 
 __all__ = ["Loop"]
@@ -46,7 +48,11 @@ class Loop:
     """
 
     def __init__(
-        self, listening: ListeningSocket, sessions: Sessions, limits: ServerLimits
+        self,
+        listening: ListeningSocket | TcpListening,
+        access: Access,
+        sessions: Sessions,
+        limits: ServerLimits,
     ) -> None:
         self._sessions = sessions
         self._links: set[Link] = set()
@@ -59,7 +65,7 @@ class Loop:
         self._open = True
         self._stopping = False
         with FORK_LOCK, contextlib.ExitStack() as undo:
-            self._door = Door(listening, sessions.offered, limits)
+            self._door = Door(listening, access, limits)
             undo.callback(self._door.shut)
             try:
                 self._selector = selectors.DefaultSelector()
@@ -171,11 +177,10 @@ class Loop:
                 if link is not None:
                     self._links.add(link)
                     self._selector.register(link.sock, selectors.EVENT_READ, link)
-                    if not link.process.links and not link.process.attached:
-                        self._selector.register(
-                            link.process.pidfd, selectors.EVENT_READ, link.process
-                        )
-                    link.process.links.add(link)
+                    process = link.process
+                    if process.pidfd >= 0 and not process.links and not process.attached:
+                        self._selector.register(process.pidfd, selectors.EVENT_READ, process)
+                    process.links.add(link)
             if self._door.closed:
                 self._selector.unregister(self._door.sock)
                 return
@@ -205,7 +210,7 @@ class Loop:
             self._drop(link, now, str(error))
         except Exception:
             # A mistake of ours; it costs the client that found it, not the others.
-            _log.exception("internal error while serving pid %d", link.peer.pid)
+            _log.exception("internal error while serving %s", link.peer.name)
             self._drop(link, now, "internal error")
 
     def _converse(self, link: Link, now: float, at_most: int) -> bool:
@@ -240,12 +245,12 @@ class Loop:
         except (LinkBrokenError, ProtocolError):
             pass  # it is about to be dropped anyway
         except Exception:
-            _log.exception("internal error in the last words of pid %d", link.peer.pid)
+            _log.exception("internal error in the last words of %s", link.peer.name)
 
     def _drop(self, link: Link, now: float, why: str) -> None:
         if link.closed:
             return
-        _log.debug("connection of pid %d closed: %s", link.peer.pid, why)
+        _log.debug("connection of %s closed: %s", link.peer.name, why)
         self._selector.unregister(link.sock)
         link.close()
         self._links.discard(link)
@@ -267,7 +272,8 @@ class Loop:
 
     def _release(self, process: Process) -> None:
         if not process.gone and not process.links and not process.attached:
-            self._selector.unregister(process.pidfd)
+            if process.pidfd >= 0:
+                self._selector.unregister(process.pidfd)
             self._processes.leave(process)
 
     # ------------------------------------------------------------ the end

@@ -18,6 +18,7 @@ from shm_echo.errors import ProtocolError
 
 __all__ = [
     "MAX_SENTENCE",
+    "MAX_TOKEN",
     "PROTOCOL",
     "Bye",
     "ErrorReply",
@@ -37,6 +38,9 @@ PROTOCOL = 1
 
 # The longest text of a refusal or an error, in characters.
 MAX_SENTENCE = 2000
+
+# The longest token, in characters.
+MAX_TOKEN = 512
 
 # A rule gives None for a good value, else what it expected.
 Rule = Callable[[Any], "str | None"]
@@ -80,6 +84,7 @@ def _map_of_sizes(value: Any) -> str | None:
 _PROTOCOL_NUMBER = _integer(1, 2**32 - 1)
 _PACKAGE = _text(64)
 _NAME = _text(64, 1)
+_TOKEN = _text(MAX_TOKEN)
 _ID = _integer(0, 2**63 - 1)
 _SENTENCE = _text(MAX_SENTENCE)
 
@@ -90,20 +95,25 @@ class Message:
 
     kind: ClassVar[str]
     rules: ClassVar[Mapping[str, Rule]] = {}
+    optional: ClassVar[Mapping[str, Rule]] = {}  # left out where they are empty
 
     def __post_init__(self) -> None:
-        for name, rule in self.rules.items():
+        for name, rule in {**self.rules, **self.optional}.items():
             complaint = rule(getattr(self, name))
             if complaint is not None:
                 raise ValueError(f"{self.kind}.{name}: {complaint}")
 
     def to_dict(self) -> dict[str, Any]:
-        return {"type": self.kind, **{name: getattr(self, name) for name in self.rules}}
+        given = [name for name in self.optional if getattr(self, name)]
+        return {"type": self.kind, **{name: getattr(self, name) for name in [*self.rules, *given]}}
 
 
 @dataclass(frozen=True)
 class Hello(Message):
-    """The client's first words: who it is, and which service it wants."""
+    """The client's first words: who it is, and which service it wants.
+
+    ``token`` proves who it is to a listener that asks for one. It is shown nowhere.
+    """
 
     kind: ClassVar[str] = "hello"
     rules: ClassVar[Mapping[str, Rule]] = {
@@ -111,9 +121,11 @@ class Hello(Message):
         "package": _PACKAGE,
         "service": _NAME,
     }
+    optional: ClassVar[Mapping[str, Rule]] = {"token": _TOKEN}
     protocol: int
     package: str
     service: str
+    token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -236,6 +248,7 @@ def parse(raw: Mapping[str, Any]) -> Message:
     if missing:
         raise ProtocolError(f"{cls.kind}.{missing[0]}: missing")
     try:
-        return cls(**{name: raw[name] for name in cls.rules})
+        given = [name for name in cls.optional if name in raw]
+        return cls(**{name: raw[name] for name in [*cls.rules, *given]})
     except ValueError as error:
         raise ProtocolError(str(error)) from None

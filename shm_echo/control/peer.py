@@ -18,9 +18,21 @@ from dataclasses import dataclass
 
 from shm_echo.errors import PeerRefusedError
 
-__all__ = ["Peer", "check_peer", "exit_signal", "has_exited", "open_pidfd", "peer_of"]
+__all__ = [
+    "SAME_USER",
+    "Peer",
+    "check_peer",
+    "check_user",
+    "check_visible",
+    "exit_signal",
+    "has_exited",
+    "open_pidfd",
+    "peer_of",
+]
 
 _SO_PEERPIDFD = 77  # Linux 6.5; the socket module does not name it
+SAME_USER = "both must be the same user"
+
 _UCRED = struct.Struct("3i")
 
 # struct pidfd_info of <linux/pidfd.h>, first version: 64 bytes.
@@ -33,33 +45,75 @@ _PIDFD_GET_INFO = (3 << 30) | (_PIDFD_INFO.size << 16) | (0xFF << 8) | 11
 
 @dataclass(frozen=True)
 class Peer:
-    """A process, as the kernel names it: the one that connected, or that listens."""
+    """A process, as the kernel names it: the one that connected, or that listens.
+
+    Attributes:
+        pid: 0 where it cannot be seen from here.
+        uid: -1 where nobody knows.
+        place: host and port of one that is known by nothing else.
+    """
 
     pid: int
     uid: int
+    place: str = ""
+
+    @property
+    def name(self) -> str:
+        """What logs call it."""
+        return self.place or (f"pid {self.pid}" if self.pid else f"a process of user {self.uid}")
 
 
 def peer_of(sock: socket.socket) -> Peer:
-    """The other end of a connected Unix socket."""
+    """The other end of a connected socket."""
+    if sock.family != socket.AF_UNIX:
+        try:
+            host, port, *_ = sock.getpeername()
+        except OSError:  # it has gone again
+            return Peer(0, -1, "somebody")
+        return Peer(0, -1, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     pid, uid, _gid = _UCRED.unpack(raw)
     return Peer(pid, uid)
 
 
-def check_peer(peer: Peer, who: str) -> None:
+def check_peer(peer: Peer, who: str, uid: int | None = None) -> None:
     """See that this process may talk to the peer.
 
     Args:
         who: the peer's part, for the message: ``"the client"``, ``"the server at /path"``.
+        uid: another user that is welcome, too.
 
     Raises:
         PeerRefusedError: another user, or a process whose life cannot be watched from here.
     """
-    if peer.uid != os.geteuid():
-        raise PeerRefusedError(
-            f"{who} runs as user {peer.uid} and this process as user {os.geteuid()}: both must be "
-            "the same user"
-        )
+    check_user(peer, who, uid)
+    check_visible(peer, who)
+
+
+def check_user(peer: Peer, who: str, uid: int | None = None, advice: str = SAME_USER) -> None:
+    """See that the peer is of this user, or of ``uid``.
+
+    Args:
+        who, uid: as for ``check_peer``.
+        advice: the end of the message where there is no ``uid``.
+
+    Raises:
+        PeerRefusedError: it is not.
+    """
+    ours = os.geteuid()
+    if peer.uid not in (ours, uid):
+        found = f"{who} runs as user {peer.uid} and this process as user {ours}: "
+        if uid is None:
+            raise PeerRefusedError(f"{found}{advice}")
+        raise PeerRefusedError(f"{found}only that user and user {uid} are welcome")
+
+
+def check_visible(peer: Peer, who: str) -> None:
+    """See that the life of the peer can be watched from here.
+
+    Raises:
+        PeerRefusedError: it cannot.
+    """
     if peer.pid == 0:
         raise PeerRefusedError(
             f"{who} lives in another pid namespace (a container), so that its end could not be "

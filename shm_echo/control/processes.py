@@ -24,6 +24,8 @@ class Process:
     """One live process, or one whose end has not been dealt with.
 
     Attributes:
+        pidfd: -1 for a process that cannot be seen from here; its connection says all there is
+            to know.
         links: its open connections.
         attached: its sessions that have not ended, some of them without a connection.
         gone: the table has closed the pidfd.
@@ -71,12 +73,18 @@ class ProcessTable:
             self._by_pid[peer.pid] = process
             return process
 
+    def unseen(self) -> Process:
+        """What stands for a process that cannot be watched: one for each connection."""
+        return Process(0, -1)
+
     def leave(self, process: Process) -> None:
         """Close the pidfd of a process that nothing refers to any more."""
         with FORK_LOCK:
             if process.gone:
                 return
             process.gone = True
+            if process.pidfd < 0:
+                return
             self._all.discard(process)
             if self._by_pid.get(process.pid) is process:
                 del self._by_pid[process.pid]

@@ -41,6 +41,7 @@ class Session:
     Attributes:
         id: a random number that says nothing about other sessions.
         peer: the process that connected.
+        holder: whose token it has shown; None where the kernel says who comes.
         service: the name of the service.
         data: whatever the service keeps with it.
         watch: the service wants to be told when the process ends although the socket has closed
@@ -53,6 +54,7 @@ class Session:
     service: str
     data: Any = field(default=None, repr=False)
     watch: bool = True
+    holder: str | None = None
 
 
 class Service(Protocol):
@@ -80,6 +82,10 @@ class Service(Protocol):
         fixed text.
         """
 
+    # A service that may be offered to those whose process cannot be watched, holders of a token
+    # among them, has an attribute more: ``open_to_strangers = True``. Their sessions are never
+    # watched: ``hangup`` ends them.
+    #
     # A service whose sessions speak a protocol of their own after the welcome has one method more:
     #
     #     def take_over(self, session: Session, sock: socket.socket) -> None

@@ -65,10 +65,6 @@ class Sessions:
         self._hangups: deque[tuple[float, Attached]] = deque()
         self._failed_ticks: set[str] = set()
 
-    @property
-    def offered(self) -> tuple[str, ...]:
-        return tuple(self._services)
-
     # ------------------------------------------------------------ messages
 
     def handle(self, link: Link, message: Message, now: float) -> None:
@@ -88,7 +84,9 @@ class Sessions:
             _refuse(link, Refused(FULL, "the server has no room for another session"), now)
             return
         service = self._services[hello.service]
-        session = Session(int.from_bytes(os.urandom(8), "big") >> 1, link.peer, hello.service)
+        number = int.from_bytes(os.urandom(8), "big") >> 1
+        holder = link.handshake.holder
+        session = Session(number, link.peer, hello.service, holder=holder)
         try:
             info = service.open(session)
         except Refusal as refusal:
@@ -98,6 +96,8 @@ class Sessions:
             _log.exception("service %r failed to open a session", hello.service)
             _refuse(link, Refused(INTERNAL, _SERVICE_FAILED), now)
             return
+        if link.process.pidfd < 0:
+            session.watch = False
         attached = Attached(session, service, link)
         self._by_link[link] = attached
         link.process.attached.add(attached)
@@ -108,7 +108,7 @@ class Sessions:
             _log.exception("what service %r says in its welcome cannot be sent", hello.service)
             _refuse(link, Refused(INTERNAL, _SERVICE_FAILED), now)
             return
-        _log.debug("pid %d joined service %r", link.peer.pid, hello.service)
+        _log.debug("%s joined service %r", holder or link.peer.name, hello.service)
         link.greeted = True
         link.send(data, now)
         link.taken_over = getattr(service, "take_over", None) is not None
@@ -171,12 +171,15 @@ class Sessions:
         while self._hangups and self._hangups[0][0] <= now:
             _, attached = self._hangups.popleft()
             # One that has died was told so, or is about to be.
-            if attached not in attached.process.attached or has_exited(attached.process.pidfd):
+            process = attached.process
+            if attached not in process.attached:
+                continue
+            if process.pidfd >= 0 and has_exited(process.pidfd):
                 continue
             _tell(attached, attached.service.hangup, attached.session)
-            if not attached.session.watch:
+            if not attached.session.watch or process.pidfd < 0:
                 self._forget(attached)
-                left.append(attached.process)
+                left.append(process)
         return left
 
     def exited(self, process: Process) -> None:

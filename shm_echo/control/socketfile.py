@@ -2,8 +2,8 @@
 
 A socket file outlives a killed server, so a file says nothing: whether anybody answers does.
 Starters of one address take turns by a lock on the folder, which leaves no file behind and which
-the kernel lets go of when its holder dies. The file is never open to other users, not even
-between two system calls: its mode is set before it has a name.
+the kernel lets go of when its holder dies. The file is never open to other users unless that was
+asked for, not even between two system calls: its mode is set before it has a name.
 """
 
 from __future__ import annotations
@@ -50,8 +50,12 @@ class ListeningSocket:
         self.sock.close()
 
 
-def listen_at(address: Address) -> ListeningSocket:
+def listen_at(address: Address, mode: int = 0o600) -> ListeningSocket:
     """Listen at an address, replacing the socket of a dead server.
+
+    Args:
+        address: where.
+        mode: of the file: who may connect, as far as the file system decides it.
 
     Raises:
         AddressInUseError: somebody serves there.
@@ -62,7 +66,7 @@ def listen_at(address: Address) -> ListeningSocket:
     while True:
         # No fork while the lock is held: the child would hold it too.
         with FORK_LOCK:
-            listening = _listen_if_free(address)
+            listening = _listen_if_free(address, mode)
         if listening is not None:
             return listening
         if time.monotonic() > deadline:
@@ -74,7 +78,7 @@ def listen_at(address: Address) -> ListeningSocket:
         time.sleep(_LOCK_PAUSE)
 
 
-def _listen_if_free(address: Address) -> ListeningSocket | None:
+def _listen_if_free(address: Address, mode: int) -> ListeningSocket | None:
     """One attempt; None while another starter is at work in this folder."""
     try:
         folder = os.open(address.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -84,7 +88,7 @@ def _listen_if_free(address: Address) -> ListeningSocket | None:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         try:
             _remove_stale(address)
-            return _listen(address)
+            return _listen(address, mode)
         finally:
             # Explicit, because a descriptor that somebody else inherited would keep the lock.
             fcntl.flock(folder, fcntl.LOCK_UN)
@@ -123,13 +127,13 @@ def _remove_stale(address: Address) -> None:
     os.unlink(address.path)
 
 
-def _listen(address: Address) -> ListeningSocket:
+def _listen(address: Address, mode: int) -> ListeningSocket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         # The file takes its mode from the socket, less the umask, at the moment of its birth.
-        os.fchmod(sock.fileno(), 0o600)
+        os.fchmod(sock.fileno(), mode)
         sock.bind(address.path)
-        os.chmod(address.path, 0o600)
+        os.chmod(address.path, mode)
         found = os.lstat(address.path)
         sock.listen(socket.SOMAXCONN)
     except BaseException:

@@ -63,6 +63,7 @@ _PARTS = (
     "registry",
     "remote",
     "service",
+    "spinning",
     "symmetry",
     "wire",
 )
@@ -73,8 +74,7 @@ def __getattr__(name: str) -> Any:
     if home is not None:
         found = getattr(importlib.import_module(f"{__name__}.{home}"), name)
     elif name in _OF_THE_BACKEND:
-        module = f"{__name__}.{_choice.chosen()}.{_OF_THE_BACKEND[name]}"
-        found = getattr(importlib.import_module(module), name)
+        found = getattr(_choice.backend(_OF_THE_BACKEND[name]), name)
     elif name in _SUBMODULES or name in _PARTS:
         found = importlib.import_module(f"{__name__}.{name}")
     elif name == "backend":

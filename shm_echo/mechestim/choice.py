@@ -36,21 +36,21 @@ def chosen() -> str:
     return _name
 
 
-def new_account(limit: int, multiplier: float = 1.0) -> Any:
-    """A budget whose count is kept where the operations run."""
-    if chosen() == "remote":
-        account = importlib.import_module("shm_echo.mechestim.remote.account")
-        return account.RemoteAccount(limit, multiplier=multiplier)
-    return importlib.import_module("shm_echo.mechestim.accounting.account").Account(
-        limit, multiplier=multiplier
-    )
+def backend(part: str) -> Any:
+    """A module that local and remote mode both have: the one of the mode that was chosen.
+
+    ``namespace`` answers ``attribute(module, name)`` and ``names(module)``, ``account`` makes an
+    account whose count is kept where the operations run (``new(limit, multiplier)``), ``paths``
+    finds the order of an einsum's steps (``search``), and ``symmetric`` has symmetric tensors.
+    """
+    return importlib.import_module(f"shm_echo.mechestim.{chosen()}.{part}")
 
 
 def namespace() -> Any:
-    """The module that answers ``attribute(module, name)`` and ``names(module)``; chosen once."""
+    """The backend's ``namespace``; looked up once."""
     global _namespace
     if _namespace is None:
-        _namespace = importlib.import_module(f"shm_echo.mechestim.{chosen()}.namespace")
+        _namespace = backend("namespace")
     return _namespace
 
 

@@ -27,21 +27,33 @@ class BudgetExhaustedError(MechEstimError):
         op_name: The operation, as it appears in the summary.
         flop_cost: What it would have cost, in FLOPs, weight and multiplier applied.
         flops_remaining: What was left.
+        of_the_server: What is exhausted is not the budget of a context, but what the server lets
+            this user spend in all.
     """
 
-    def __init__(self, op_name: str, *, flop_cost: int, flops_remaining: int) -> None:
+    def __init__(
+        self, op_name: str, *, flop_cost: int, flops_remaining: int, of_the_server: bool = False
+    ) -> None:
         self.op_name = op_name
         self.flop_cost = flop_cost
         self.flops_remaining = flops_remaining
+        self.of_the_server = of_the_server
+        if of_the_server:
+            left = "that the server grants in all remain"
+            way_out = "No BudgetContext lifts this: make the operation smaller"
+        else:
+            more = f"{flop_cost - flops_remaining:,}"
+            left = "of the budget remain"
+            way_out = f"Open the BudgetContext with a larger flop_budget (at least {more} more), "
+            way_out += "or make the operation smaller"
         super().__init__(
-            f"{op_name} would cost {flop_cost:,} FLOPs, but only {flops_remaining:,} of the budget "
-            f"remain. Nothing was run. Open the BudgetContext with a larger flop_budget (at least "
-            f"{flop_cost - flops_remaining:,} more), or make the operation smaller. "
-            f"See {_DOCS}#budgetexhaustederror"
+            f"{op_name} would cost {flop_cost:,} FLOPs, but only {flops_remaining:,} {left}. "
+            f"Nothing was run. {way_out}. See {_DOCS}#budgetexhaustederror"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        fields = {"flop_cost": self.flop_cost, "flops_remaining": self.flops_remaining}
+        names = ("flop_cost", "flops_remaining", "of_the_server")
+        fields = {name: getattr(self, name) for name in names}
         return _rebuild, (type(self), (self.op_name,), fields)
 
 
@@ -172,6 +184,16 @@ class MechEstimServerError(MechEstimError):
 
     The server's own log says more; nothing of its inside travels to a client.
     """
+
+
+NO_OBJECTS = (
+    "arrays of Python objects cannot live on a server: give numbers, text or dates, or a dtype "
+    "that they can be converted to"
+)
+
+
+class NotSendableError(TypeError):
+    """A value has no form in a message between a client and its server."""
 
 
 def _rebuild(cls: Any, args: tuple[Any, ...], fields: dict[str, Any]) -> Any:

@@ -12,9 +12,9 @@ import os
 import time
 from collections.abc import Callable
 
-__all__ = ["Spinner"]
+__all__ = ["SPIN_S", "Spinner"]
 
-_FOR_S = 60e-6  # about what going to sleep and waking up take together
+SPIN_S = 60e-6  # about what going to sleep and waking up take together
 _ALWAYS = 64  # the score of one whose every look paid
 _ENOUGH = 16  # with this score it is always tried, below it
 _EVERY = 16  # only so often
@@ -36,28 +36,33 @@ class Spinner:
         self._score = _ALWAYS
         self._skipped = 0
 
-    def wait(self) -> None:
-        """Return when there is something to read, and otherwise when sleeping is better."""
+    def wait(self) -> bool:
+        """Spin; whether there is something to read. If not, sleeping is better now."""
         if self._score < _ENOUGH:
             self._skipped += 1
             if self._skipped < _EVERY:
-                return
+                return False
             self._skipped = 0
         try:
             place = _places.pop()
         except IndexError:
-            return
+            return False
         try:
             ready = self._ready
             if not ready():
-                end = _clock() + _FOR_S
+                end = _clock() + SPIN_S
                 while not ready():
                     if _clock() > end:
                         self._score -= self._score >> 3
-                        return
+                        return False
             self._score += (_ALWAYS - self._score) >> 3
+            return True
         finally:
             _places.append(place)
+
+    def start_anew(self) -> None:
+        """Forget what has not paid: things have changed."""
+        self._score = _ALWAYS
 
 
 # One for each thread that may spin at the same time. Taking and giving are single steps.

@@ -19,6 +19,7 @@ import msgpack
 
 from shm_echo.control.codec import Limits, scan
 from shm_echo.errors import ProtocolError
+from shm_echo.mechestim.errors import NotSendableError
 
 # Extension codes. The numbers are the protocol; never reuse one.
 HANDLE = 1  # uint64: an object that the server keeps
@@ -41,6 +42,12 @@ FROZENSET = 16  # a msgpack array
 _LARGE = 1 << 16
 SMALL = 4096  # bytes: a frame of this size can announce no more than msgpack's own stack holds
 
+# An extension is read by itself: its bytes are copied, and each level takes some 40 KiB of the
+# thread's stack.
+_DEEPEST = 24
+_MOST_COPIES = 8
+_LARGEST_SET = 1024  # whoever chooses the items can make them collide
+
 _COMPLEX = struct.Struct("<dd")
 _U64 = struct.Struct("<Q")
 _LIMITS = Limits(
@@ -49,10 +56,6 @@ _LIMITS = Limits(
 _ALL_CODES = dict.fromkeys(range(1, 17))
 
 Hook = Callable[[Any], "msgpack.ExtType | None"]
-
-
-class NotSendableError(TypeError):
-    """A value has no form in a message."""
 
 
 class Wire:
@@ -80,11 +83,12 @@ class Wire:
             SLICE: self._unpack_slice,
             ELLIPSIS: lambda _: Ellipsis,
             TUPLE: self._unpack_tuple,
-            FROZENSET: lambda data: frozenset(self._unpack_tuple(data)),
+            FROZENSET: self._unpack_frozenset,
             **unpack,
         }
         self._packers = [self._fresh()]  # one for each level: a Packer is not re-entrant
         self._level = 0
+        self._around: list[int] = []  # bytes of the extensions that are being read
 
     def pack(self, value: Any) -> bytes:
         """The bytes of a value.
@@ -131,11 +135,26 @@ class Wire:
 
     def ext(self, code: int, data: bytes) -> Any:
         """The value of an extension, as msgpack's ``ext_hook``."""
-        return self._unpackers[code](data)
+        around = self._around
+        if len(around) >= _DEEPEST or (
+            around and sum(around) + len(data) > _MOST_COPIES * around[0] + _LARGE
+        ):
+            raise ProtocolError("a message is malformed: it is nested too deeply")
+        around.append(len(data))
+        try:
+            return self._unpackers[code](data)
+        finally:
+            around.pop()
 
     def _unpack_slice(self, data: bytes) -> slice:
         start, stop, step = self.unpack(data)
         return slice(start, stop, step)
+
+    def _unpack_frozenset(self, data: bytes) -> frozenset[Any]:
+        items = self._unpack_tuple(data)
+        if len(items) > _LARGEST_SET:
+            raise ValueError
+        return frozenset(items)
 
     def _unpack_tuple(self, data: bytes) -> tuple[Any, ...]:
         items = self.unpack(data)
@@ -221,5 +240,7 @@ def callback_ext(number: int) -> msgpack.ExtType:
 
 def number_of(data: bytes) -> int:
     """The number in a HANDLE or CALLBACK."""
+    if len(data) != _U64.size:
+        raise ValueError("the number of an object or of a function has 8 bytes")
     (number,) = _U64.unpack(data)
     return int(number)

@@ -38,7 +38,13 @@ class Attached(NamedTuple):
     subscriber: Subscriber | None
 
 
-def attach(address: str, spec: TreeSpec, publishes: TreeSpec | None, timeout: float) -> Attached:
+def attach(
+    address: str,
+    spec: TreeSpec,
+    publishes: TreeSpec | None,
+    timeout: float,
+    server_uid: int | None = None,
+) -> Attached:
     """Take a place in the ring of the server at ``address``.
 
     Args:
@@ -46,6 +52,7 @@ def attach(address: str, spec: TreeSpec, publishes: TreeSpec | None, timeout: fl
         spec: of the samples that will be sent.
         publishes: what the server is expected to publish; None takes whatever it does.
         timeout: seconds to wait for a server that is not up yet.
+        server_uid: another user whose server is trusted, beside this one's.
 
     Raises:
         SpecMismatchError: an example is not the server's.
@@ -53,7 +60,7 @@ def attach(address: str, spec: TreeSpec, publishes: TreeSpec | None, timeout: fl
         ConnectionClosedError: it went away meanwhile.
         MemoryError, DescriptorLimitError: this process may map no more, or open no more files.
     """
-    connection = connect(address, "ring", timeout=timeout)
+    connection = connect(address, "ring", timeout=timeout, server_uid=server_uid)
     try:
         config, published = _agree(address, connection.info, spec, publishes)
         _, descriptors = _ask(connection, address, "memory")

@@ -7,7 +7,7 @@ After that the socket says one thing only: that both sides are there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from shm_echo.arguments import check_count
@@ -44,6 +44,10 @@ class ShmTransport:
         max_producers: how many may be attached at once, at most 65534.
         services: what else is offered at the address, by name, such as
             ``{"mechestim": MechestimService()}``. Whoever made them closes them.
+        allow_uids: other users that may connect, and the names of what each is offered, such as
+            ``{1001: ["mechestim"]}``. The address must be an ``ipc://`` path then, in a folder
+            that they can enter. Who is offered the ring can write into it: a producer is trusted
+            with the samples of all.
 
     Raises:
         TypeError, ValueError: an argument that cannot be.
@@ -55,6 +59,7 @@ class ShmTransport:
         backing: Backing = "auto",
         max_producers: int = DEFAULT_MAX_PRODUCERS,
         services: Mapping[str, Service] | None = None,
+        allow_uids: Mapping[int, Collection[str]] | None = None,
     ) -> None:
         from shm_echo.control.address import parse_address
 
@@ -68,6 +73,7 @@ class ShmTransport:
         self.max_producers = max_producers
         self._backing: Backing = backing
         self._services = dict(services or {})
+        self._allow_uids = dict(allow_uids or {})
         self._control: ControlServer | None = None
 
     @property
@@ -81,8 +87,10 @@ class ShmTransport:
         Raises:
             AddressInUseError: another live process serves there.
             AddressError: the socket's folder cannot be used.
+            ValueError: ``allow_uids`` names a service that is not offered.
         """
-        control = ControlServer(self.address, {"ring": RingService(ingress), **self._services})
+        services = {"ring": RingService(ingress), **self._services}
+        control = ControlServer(self.address, services, allow_uids=self._allow_uids)
         control.start()
         self._control = control
 

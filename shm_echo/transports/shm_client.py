@@ -46,6 +46,8 @@ class ShmClient:
         connect_timeout: seconds to wait for a server that is not up yet; 0 fails at once.
         publishes: an example of what the server publishes, to check it against; None takes
             whatever the server publishes.
+        server_uid: another user whose server is trusted, beside this one's; the server must allow
+            this user (``ShmTransport(allow_uids=...)``).
 
     Raises:
         SpecMismatchError: the example is not the server's; the message names the leaf.
@@ -62,9 +64,11 @@ class ShmClient:
         connect_timeout: float = 0.0,
         *,
         publishes: Any = None,
+        server_uid: int | None = None,
     ) -> None:
         self._closed = True  # until it is open: __del__ runs after a failed __init__ too
         self.address = address
+        self._server_uid = server_uid
         self._spec = TreeSpec.from_example(example)
         self._publishes = None if publishes is None else TreeSpec.from_example(publishes)
         # Re-entrant: a signal handler may close a client that is just being closed.
@@ -76,7 +80,7 @@ class ShmClient:
 
     def _attach(self, connect_timeout: float) -> None:
         connection, ring, owner, subscriber = attach(
-            self.address, self._spec, self._publishes, connect_timeout
+            self.address, self._spec, self._publishes, connect_timeout, self._server_uid
         )
         try:
             self._sender = ring.sender(owner, _refuser(self), connection.pidfd)

@@ -183,3 +183,29 @@ def test_an_in_process_server_needs_no_control_plane() -> None:
         "import numpy; from shm_echo import Server; Server(numpy.zeros(1), 1).start().close()"
     )
     assert not any(name.startswith("shm_echo.control") for name in ours)
+
+
+_CLIENT = """
+import os, sys
+os.environ["MECHESTIM_SERVER_URL"] = "ipc:///nowhere"
+import mechestim as me
+me.BudgetContext, me.add, me.linalg.svd, me.random.normal, me.pi
+print(sorted(sys.modules))
+"""
+
+
+def test_a_client_that_names_operations_has_not_imported_what_calling_them_takes() -> None:
+    loaded = set(ast.literal_eval(run_script(_CLIENT)))
+    assert "shm_echo.mechestim.remote.namespace" in loaded
+    for heavy in (*HEAVY, "dataclasses", "inspect"):
+        assert heavy not in loaded
+    for part in ("mechestim.costs", "mechestim.symmetry", "mechestim.local", "control", "errors"):
+        assert not [name for name in loaded if reaches(f"shm_echo.{part}", {name})], part
+
+
+def test_naming_a_price_imports_its_family_alone() -> None:
+    _, ours = loaded_by(
+        "from shm_echo.mechestim.registry import OPS; OPS['sort'].cost; OPS['add'].counted"
+    )
+    assert "shm_echo.mechestim.costs.sorting" in ours
+    assert "shm_echo.mechestim.costs.einsum" not in ours

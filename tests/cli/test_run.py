@@ -76,11 +76,16 @@ def test_the_budget_holds_whatever_the_program_opens(tmp_path: Path) -> None:
                     x + x
                     done += 1
                 except me.BudgetExhaustedError as error:
-                    print(done, error.flops_remaining)
+                    print(done, error.flops_remaining, error.of_the_server)
                     break
+        try:
+            with me.BudgetContext(flop_budget=10, quiet=True):
+                x + x
+        except me.BudgetExhaustedError as error:
+            print(error.of_the_server)
     """
     done = run("--flop-budget", "2500", program(tmp_path, text))
-    assert (done.returncode, done.stdout) == (0, "2 500\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "2 500 True\nFalse\n"), done.stderr
     assert "(80.0%)" in done.stderr
 
 
@@ -88,6 +93,14 @@ def test_a_program_that_is_not_there_is_refused(tmp_path: Path) -> None:
     done = run("--flop-budget", "1e6", str(tmp_path / "nothing.py"))
     assert done.returncode == 2
     assert done.stderr == f"shm-echo run: there is no program {tmp_path}/nothing.py\n"
+
+
+def test_a_folder_is_a_program_only_if_it_has_a_main(tmp_path: Path) -> None:
+    done = run("--flop-budget", "1e6", str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr == f"shm-echo run: {tmp_path} is a folder without a __main__.py\n"
+    (tmp_path / "__main__.py").write_text("print('ran')")
+    assert run("--flop-budget", "1e6", str(tmp_path)).stdout == "ran\n"
 
 
 def test_a_budget_must_be_given(tmp_path: Path) -> None:

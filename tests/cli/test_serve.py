@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -77,6 +78,48 @@ def test_status_watches_until_it_is_interrupted(server: ServerProcess) -> None:
         watching.send_signal(signal.SIGINT)
         lines.read()
     assert watching.wait(30) == 0
+
+
+@pytest.mark.parametrize("options", [[], ["--watch", "--interval", "0.05"]])
+def test_status_ends_quietly_when_nobody_reads_it_any_more(
+    server: ServerProcess, options: list[str]
+) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "wb") as nowhere:
+        done = subprocess.run(
+            [*COMMAND, "status", server.url, *options],
+            cwd=ROOT,
+            stdout=nowhere,
+            stderr=subprocess.PIPE,
+            timeout=60,
+        )
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
+
+
+def test_status_of_a_server_that_is_killed_ends_and_says_so(folder: Path) -> None:
+    with serving(folder) as server:
+        watching = subprocess.Popen(
+            [*COMMAND, "status", server.url, "--watch", "--interval", "0.05"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert watching.stdout is not None
+        assert watching.stdout.readline().startswith("mechestim server ")
+        server.signal(signal.SIGKILL)
+        _, said = watching.communicate(timeout=60)
+        assert watching.returncode == 1
+        assert said == (
+            f"shm-echo status: the connection to {server.path} is closed: its server "
+            f"(pid {server.pid}) has ended\n"
+        )
+        again = shm_echo("status", server.url)
+        assert again.returncode == 1
+        assert "its server has ended and left the socket behind" in again.stderr
+    with serving(folder) as server:  # at the socket that was left behind
+        assert shm_echo("status", server.url).returncode == 0
 
 
 def test_status_where_nobody_serves_says_so(folder: Path) -> None:

@@ -163,10 +163,13 @@ class Program:
 class RawClient:
     """A socket to a control server that may say whatever it likes."""
 
-    def __init__(self, path: str) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
+    def __init__(self, where: str | socket.socket) -> None:
+        if isinstance(where, str):
+            self.sock = socket.socket(socket.AF_UNIX)
+            self.sock.connect(where)
+        else:
+            self.sock = where
         self.sock.settimeout(WATCHDOG)
-        self.sock.connect(path)
         self._frames = FrameDecoder()
 
     def send(self, data: bytes) -> None:

@@ -34,6 +34,7 @@ EXAMPLES: list[Message] = [
     ErrorReply(1, "nope", "not now", {"hours": 2}),
     Goodbye(),
     Bye(),
+    Hello(PROTOCOL, "0.1.0", "ring", "a-token-of-somebody"),
 ]
 
 BAD: dict[str, list[Any]] = {

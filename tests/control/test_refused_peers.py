@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 
+from shm_echo.control.address import Address
 from shm_echo.control.connection import connect
 from shm_echo.control.listener import ControlServer
 from shm_echo.errors import PeerRefusedError
@@ -134,5 +135,6 @@ def test_the_private_folder_is_not_shared_with_another_user(
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
     with ControlServer("x", {"test": Recorder()}) as server:
+        assert isinstance(server.address, Address)
         assert os.stat(server.address.folder).st_mode & 0o077 == 0
         assert os.stat(server.address.path).st_mode & 0o177 == 0

@@ -15,6 +15,7 @@ import pytest
 
 from shm_echo.control import listener as listener_module
 from shm_echo.control import socketfile as socketfile_module
+from shm_echo.control.address import Address
 from shm_echo.control.connection import connect
 from shm_echo.control.listener import ControlServer
 from shm_echo.errors import (
@@ -88,6 +89,7 @@ def test_a_name_is_served_from_the_private_folder(
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
     with ControlServer("cartpole", {"test": Recorder()}) as server:
+        assert isinstance(server.address, Address)
         assert server.address.path == f"{folder}/shm-echo/cartpole.sock"
         connect("cartpole", "test").goodbye()
 

@@ -41,13 +41,15 @@ class ServerProcess:
         ready: the line that it printed.
     """
 
+    program = "shm_echo.cli.main"
+
     def __init__(self, folder: Path, *options: str) -> None:
         self.path = folder / "server.sock"
         self.url = f"ipc://{self.path}"
         self.log = folder / "server.log"
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "shm_echo.cli.main", "serve", "--url", self.url, *options],
+                [sys.executable, "-m", self.program, "serve", "--url", self.url, *options],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -60,6 +62,13 @@ class ServerProcess:
         if not self.ready:
             self.close()
             raise AssertionError(f"no server: {self.log.read_text()}")
+
+    def next_line(self) -> str:
+        """What it prints after ``ready``: there is a line for each address."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline().decode()
+        assert line, self.log.read_text()
+        return line
 
     def signal(self, number: int) -> None:
         """Send it a signal."""

@@ -131,7 +131,7 @@ def test_who_takes_connections_and_never_answers_is_given_up(
     [
         ("two words", "not a name"),
         ("ipc://relative.sock", "must be absolute"),
-        ("tcp://localhost:7", "is not supported for this service"),
+        ("tcp://localhost:7", "does not reach this service"),
         (f"ipc:///tmp/{'x' * 120}", "the kernel takes at most 107"),
     ],
 )

@@ -65,7 +65,7 @@ class BudgetContext:
         self._quiet = bool(quiet)
         self._namespace = namespace
         self._time_limit = wall_time_limit_s
-        self._account: Account = choice.new_account(limit, multiplier)
+        self._account: Account = choice.backend("account").new(limit, multiplier)
         self._frame = self._account.frame(namespace)
         self._account.set_closed(True)  # until it is entered
         self._place: object = None  # the thread or task that has it open

@@ -74,7 +74,7 @@ def default_account() -> Account:
                     limit = whole_flops(float(text)) if text else DEFAULT_BUDGET
                 except ValueError as error:
                     raise ValueError(f"MECHESTIM_DEFAULT_BUDGET={text!r}: {error}") from None
-                account = choice.new_account(limit)
+                account = choice.backend("account").new(limit)
                 settings.follow(account)
                 _default = account
     return _default

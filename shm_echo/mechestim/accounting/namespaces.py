@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, TypeVar, cast
@@ -56,6 +55,8 @@ def decorate(function: _F, make: Callable[[], Any]) -> _F:
     Raises:
         TypeError: It is a generator function.
     """
+    import inspect  # which takes longer to import than all of this package
+
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(
             f"{function.__name__} is a generator function: its body runs later, outside of what "

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 from shm_echo.mechestim.accounting.account import Account
@@ -19,12 +18,12 @@ Books = dict[str | None, dict[str, tuple[int, int]]]  # {namespace: {operation: 
 DEFAULT_LABEL = "(default)"
 
 
-@dataclass
 class _Group:
     """The contexts of one namespace together."""
 
-    limit: int = 0
-    books: Books = field(default_factory=dict)
+    def __init__(self, limit: int = 0, books: Books | None = None) -> None:
+        self.limit = limit
+        self.books: Books = {} if books is None else books
 
     def add(self, account: Account) -> Books:
         """Count a context in, less what was counted when it was left before. Returns its books."""

@@ -7,8 +7,7 @@ leave nothing to choose, so that the import is only paid by who needs it.
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from operator import index
 from typing import Any
 
@@ -70,8 +69,15 @@ def _steps(path: Iterable[Any]) -> Path:
         raise TypeError(f"an einsum path is a list of tuples of positions, not {path!r}") from None
 
 
-def find_path(contraction: Contraction, optimize: Hashable) -> Path:
-    """The path for ``optimize`` as :func:`normalize_optimize` gives it."""
+def find_path(
+    contraction: Contraction, optimize: Hashable, search: Callable[..., Any] | None = None
+) -> Path:
+    """The path for ``optimize`` as :func:`normalize_optimize` gives it.
+
+    Args:
+        search: finds it where there is something to choose; that of local or remote mode, whichever
+            this process is in, if left out.
+    """
     count = len(contraction.inputs)
     if isinstance(optimize, tuple) and not (optimize and isinstance(optimize[0], str)):
         return _checked(optimize, count)
@@ -85,18 +91,7 @@ def find_path(contraction: Contraction, optimize: Hashable) -> Path:
             f"optimize={name!r} would search too long for {count} operands (at most {most}); "
             "'auto', 'auto-hq' and 'greedy' take any number"
         )
-    if choice.chosen() == "remote":  # a client has no opt_einsum, and its server does the work
-        remote = importlib.import_module("shm_echo.mechestim.remote.paths")
-        return _checked(remote.find(contraction, optimize), count)
-    from opt_einsum.paths import get_path_fn
-
-    found = get_path_fn(name)(
-        [frozenset(term) for term in contraction.inputs],
-        frozenset(contraction.output),
-        dict(contraction.sizes),
-        limit if limit is None or limit >= 0 else None,
-    )
-    return _checked(found, count)
+    return _checked((search or choice.backend("paths").search)(contraction, name, limit), count)
 
 
 def _checked(path: Iterable[Iterable[int]], count: int) -> Path:

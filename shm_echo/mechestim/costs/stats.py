@@ -1,8 +1,7 @@
 """Price rules of ``stats``: so many FLOPs for each point at which a distribution is asked.
 
 The points are the elements of ``x`` (of ``q``) broadcast with the parameters. What one point costs
-is in ``PER_POINT``, the model's round figures for the series, exponentials and divisions of each
-formula.
+is in ``PER_POINT`` of :mod:`shm_echo.mechestim.registry.stats`.
 """
 
 from __future__ import annotations
@@ -14,18 +13,6 @@ from typing import Any
 from shm_echo.mechestim.costs.operands import broadcast_operands, numel
 
 Rule = Callable[..., int]
-
-PER_POINT: dict[str, dict[str, int]] = {
-    "norm": {"pdf": 10, "cdf": 20, "ppf": 40},
-    "uniform": {"pdf": 3, "cdf": 3, "ppf": 3},
-    "expon": {"pdf": 5, "cdf": 5, "ppf": 5},
-    "cauchy": {"pdf": 6, "cdf": 5, "ppf": 5},
-    "logistic": {"pdf": 8, "cdf": 5, "ppf": 5},
-    "laplace": {"pdf": 5, "cdf": 5, "ppf": 5},
-    "lognorm": {"pdf": 15, "cdf": 25, "ppf": 45},
-    "truncnorm": {"pdf": 30, "cdf": 30, "ppf": 50},
-}
-"""FLOPs of one point, by distribution and function."""
 
 SHAPE_PARAMETERS: dict[str, tuple[str, ...]] = {"lognorm": ("s",), "truncnorm": ("a", "b")}
 """Parameters that a distribution takes beside ``loc`` and ``scale``."""
@@ -66,10 +53,9 @@ def points(distribution: str, function: str) -> Points:
     return Points((first, *SHAPE_PARAMETERS.get(distribution, ()), "loc", "scale"))
 
 
-def price(distribution: str, function: str) -> Rule:
-    """The price rule of ``stats.<distribution>.<function>``: ``PER_POINT`` times the points."""
+def price(distribution: str, function: str, each: int) -> Rule:
+    """The price rule of ``stats.<distribution>.<function>``: ``each`` FLOPs for every point."""
     asked = points(distribution, function)
-    each = PER_POINT[distribution][function]
 
     def rule(*args: Any, **kwargs: Any) -> int:
         return each * asked(*args, **kwargs)

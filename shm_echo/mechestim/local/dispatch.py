@@ -194,6 +194,7 @@ def report_nan_inf(name: str, result: Any) -> None:
     import warnings
 
     from shm_echo.mechestim.errors import MechEstimWarning
+    from shm_echo.mechestim.local.caller import stacklevel
 
     for array in _arrays(result) if not isinstance(result, np.generic) else [np.asarray(result)]:
         values = np.asarray(array)
@@ -207,5 +208,5 @@ def report_nan_inf(name: str, result: Any) -> None:
                     f"{name} produced {nans} NaN and {infs} Inf values in output of shape "
                     f"{values.shape}"
                 ),
-                stacklevel=4,
+                stacklevel=stacklevel(),
             )

@@ -5,7 +5,6 @@ A boolean mask costs its own size, never its count of True: prices do not depend
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,7 +32,7 @@ def _write_price(self: Any, key: Any, value: Any) -> int:
     return write_price(self, key, value)
 
 
-SETITEM = replace(OPS["ndarray.__setitem__"], cost=_write_price)
+SETITEM = OPS["ndarray.__setitem__"].priced_by(_write_price)
 
 
 def target_size(array: Any, key: Any) -> int:

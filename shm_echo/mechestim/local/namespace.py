@@ -178,6 +178,8 @@ class _Grid:
         self._maker = maker
 
     def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, str):  # NumPy would look the names up in this file
+            raise TypeError("this takes arrays and slices here, not text with names of variables")
         return wrap(self._maker[plain(key)])
 
     def __len__(self) -> int:

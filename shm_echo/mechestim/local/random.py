@@ -62,12 +62,12 @@ def function(op: Op) -> Function:
         return lambda *args, **kwargs: free(source, args, kwargs)
 
     def draw(*args: Any, **kwargs: Any) -> Any:
-        return _charged(op, source, args, kwargs, _spare_state)
+        return charged(op, source, args, kwargs, spare_state)
 
     return draw
 
 
-def _charged(
+def charged(
     op: Op,
     method: Function,
     args: tuple[Any, ...],
@@ -98,7 +98,8 @@ def _shuffle_list(shuffle: Function, items: list[Any]) -> Function:
     return lambda _, *rest, **kwargs: shuffle(items, *rest, **kwargs)
 
 
-def _spare_state() -> Any:
+def spare_state() -> Any:
+    """A ``RandomState`` that nobody else draws from."""
     return np.random.RandomState(0)
 
 
@@ -150,7 +151,7 @@ def _drawing(op: Op, spare: Callable[[], Any]) -> Function:
     name = op.name.rpartition(".")[2]
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return _charged(op, getattr(self._plain, name), args, kwargs, spare)
+        return charged(op, getattr(self._plain, name), args, kwargs, spare)
 
     return method
 
@@ -180,5 +181,5 @@ def _install(owner: type, spare: Callable[[], Any]) -> None:
         setattr(owner, name, method)
 
 
-_install(RandomState, _spare_state)
+_install(RandomState, spare_state)
 _install(Generator, _spare_generator)

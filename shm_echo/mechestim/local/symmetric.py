@@ -26,6 +26,7 @@ from shm_echo.mechestim.costs.operands import shape as shape_of
 from shm_echo.mechestim.errors import SymmetryError, SymmetryLossWarning
 from shm_echo.mechestim.local import dispatch
 from shm_echo.mechestim.local.array import Array, base_view, plain
+from shm_echo.mechestim.local.caller import stacklevel
 from shm_echo.mechestim.registry import OPS
 from shm_echo.mechestim.registry.op import Op
 from shm_echo.mechestim.symmetry import propagate
@@ -144,19 +145,7 @@ def warn_of_loss(groups: Groups, reason: str) -> None:
     if not settings.symmetry_warnings:
         return
     for group in groups:
-        warnings.warn(SymmetryLossWarning(group, reason), stacklevel=_caller_level())
-
-
-def _caller_level() -> int:
-    import sys
-
-    level, frame = 2, sys._getframe(2)
-    while frame.f_back is not None:
-        name = frame.f_globals.get("__name__", "")
-        if not name.startswith(("shm_echo.mechestim", "numpy")):
-            break
-        frame, level = frame.f_back, level + 1
-    return level
+        warnings.warn(SymmetryLossWarning(group, reason), stacklevel=stacklevel())
 
 
 def _rules() -> Any:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from shm_echo.mechestim.costs import pointwise, sizes
 from shm_echo.mechestim.registry.op import Category, Op, Rule
+from shm_echo.mechestim.registry.rules import pointwise, sizes
 
 OUTPUT = "numel(output)"
 
@@ -114,6 +114,7 @@ def custom(
     numpy: str = "",
     charged_as: str = "",
     writes: tuple[str, ...] = (),
+    zero_ok: bool = False,
     source: str = "",
 ) -> Op:
     """An operation with a price of its own."""
@@ -126,6 +127,7 @@ def custom(
         scratch_bytes=scratch,
         numpy=numpy or name,
         charged_as=charged_as,
+        zero_ok=zero_ok,
         writes=writes,
         summary=summary,
         source=source,

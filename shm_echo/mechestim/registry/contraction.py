@@ -2,200 +2,182 @@
 
 from __future__ import annotations
 
-from shm_echo.mechestim.costs import contraction as cost
-from shm_echo.mechestim.costs import contraction_sizes as sizes
-from shm_echo.mechestim.costs import einsum, matrix_chain
-from shm_echo.mechestim.costs.sizes import none
-from shm_echo.mechestim.registry.op import Category, Op, Rule
+from shm_echo.mechestim.registry.build import custom, free
+from shm_echo.mechestim.registry.op import Op
+from shm_echo.mechestim.registry.rules import contraction as cost
+from shm_echo.mechestim.registry.rules import contraction_sizes as sizes
+from shm_echo.mechestim.registry.rules import einsum, matrix_chain
+from shm_echo.mechestim.registry.rules import sizes as shared
 
 _STEP = "FLOP count of a pairwise contraction as in opt_einsum, doi:10.21105/joss.00753"
 _CHAIN = "T. H. Cormen et al., Introduction to Algorithms, 3rd ed., section 15.2"
 
-
-def _op(
-    name: str,
-    formula: str,
-    rule: Rule,
-    result: Rule,
-    scratch: Rule,
-    summary: str,
-    source: str = _STEP,
-    charged_as: str = "",
-) -> Op:
-    return Op(
-        name=name,
-        category=Category.CUSTOM,
-        formula=formula,
-        cost=rule,
-        result_bytes=result,
-        scratch_bytes=scratch,
-        numpy=name,
-        charged_as=charged_as,
-        summary=summary,
-        source=source,
-    )
-
-
 OPS: tuple[Op, ...] = (
-    _op(
+    custom(
         "einsum",
         "sum over the steps of the path: product of all lengths * (2 if any is summed, else 1), "
         "times unique/total elements of the step's result",
         einsum.einsum,
+        "Einstein summation along the cheapest path; the path that is priced is the one that runs.",
         sizes.einsum,
         sizes.einsum_scratch,
-        "Einstein summation along the cheapest path; the path that is priced is the one that runs.",
+        source=_STEP,
     ),
-    Op(
-        name="einsum_path",
-        category=Category.FREE,
-        result_bytes=none,
-        scratch_bytes=none,
-        numpy="einsum_path",
-        summary="The path that einsum takes, and what each step costs.",
-    ),
-    _op(
+    free("einsum_path", "The path that einsum takes, and what each step costs."),
+    custom(
         "dot",
         "2*m*k*n; numel(output) with a 0-d operand",
         cost.dot,
+        "Dot product over the last axis of a and the last but one of b.",
         sizes.dot,
         sizes.copies,
-        "Dot product over the last axis of a and the last but one of b.",
+        source=_STEP,
     ),
-    _op(
+    custom(
         "matmul",
         "2*m*k*n per pair of matrices",
         cost.matmul,
+        "Matrix product, over the broadcast batch.",
         sizes.matmul,
         sizes.copies,
-        "Matrix product, over the broadcast batch.",
+        source=_STEP,
     ),
-    _op(
+    custom(
         "inner",
         "2*numel(output)*k; numel(output) with a 0-d operand",
         cost.inner,
+        "Inner product over the last axes.",
         sizes.inner,
         sizes.copies,
-        "Inner product over the last axes.",
+        source=_STEP,
     ),
-    _op(
+    custom(
         "outer",
         "m*n",
         cost.outer,
+        "Outer product of two vectors.",
         sizes.outer,
         sizes.copies,
-        "Outer product of two vectors.",
+        source=_STEP,
     ),
-    _op(
+    custom(
         "vdot",
         "2*n",
         cost.vdot,
+        "Dot product of two flattened arrays, the first conjugated.",
         sizes.one,
         sizes.copies,
-        "Dot product of two flattened arrays, the first conjugated.",
+        source=_STEP,
     ),
-    _op(
+    custom(
         "vecdot",
         "2*numel(broadcast input)",
         cost.vecdot,
+        "Dot products of vectors along an axis, the first conjugated.",
         sizes.vecdot,
         sizes.copies,
-        "Dot products of vectors along an axis, the first conjugated.",
+        source=_STEP,
     ),
-    _op(
+    custom(
         "matvec",
         "2*m*n per matrix",
         cost.matvec,
+        "Products of matrices and vectors, over the broadcast batch.",
         sizes.matvec,
         sizes.copies,
-        "Products of matrices and vectors, over the broadcast batch.",
+        source=_STEP,
     ),
-    _op(
+    custom(
         "vecmat",
         "2*m*n per matrix",
         cost.vecmat,
+        "Products of vectors, conjugated, and matrices, over the broadcast batch.",
         sizes.vecmat,
         sizes.copies,
-        "Products of vectors, conjugated, and matrices, over the broadcast batch.",
+        source=_STEP,
     ),
-    _op(
+    custom(
         "tensordot",
         "numel(output) * summed lengths * (2 if any axis is summed, else 1)",
         cost.tensordot,
+        "Product of tensors, summed over the given axes.",
         sizes.tensordot,
         sizes.copies,
-        "Product of tensors, summed over the given axes.",
+        source=_STEP,
     ),
-    _op(
+    custom(
         "kron",
         "numel(output)",
         cost.kron,
-        sizes.kron,
-        sizes.kron,
         "Kronecker product.",
+        sizes.kron,
+        sizes.kron,
+        source=_STEP,
     ),
-    _op(
+    custom(
         "trace",
         "min(m, n) per matrix",
         cost.trace,
-        sizes.trace,
-        none,
         "Sum along a diagonal.",
-        "",
+        sizes.trace,
+        shared.none,
     ),
-    _op(
+    custom(
         "linalg.matmul",
         "2*m*k*n per pair of matrices",
         cost.matmul,
+        "Matrix product, over the broadcast batch.",
         sizes.matmul,
         sizes.copies,
-        "Matrix product, over the broadcast batch.",
+        source=_STEP,
         charged_as="matmul",
     ),
-    _op(
+    custom(
         "linalg.outer",
         "m*n",
         cost.outer_of_vectors,
+        "Outer product of two vectors.",
         sizes.outer,
         sizes.copies,
-        "Outer product of two vectors.",
+        source=_STEP,
         charged_as="outer",
     ),
-    _op(
+    custom(
         "linalg.tensordot",
         "numel(output) * summed lengths * (2 if any axis is summed, else 1)",
         cost.tensordot,
+        "Product of tensors, summed over the given axes.",
         sizes.tensordot,
         sizes.copies,
-        "Product of tensors, summed over the given axes.",
+        source=_STEP,
         charged_as="tensordot",
     ),
-    _op(
+    custom(
         "linalg.vecdot",
         "2*numel(broadcast input)",
         cost.vecdot,
+        "Dot products of vectors along an axis, the first conjugated.",
         sizes.vecdot,
         sizes.copies,
-        "Dot products of vectors along an axis, the first conjugated.",
+        source=_STEP,
         charged_as="vecdot",
     ),
-    _op(
+    custom(
         "linalg.multi_dot",
         "sum over the cheapest order of 2*m*k*n per product",
         matrix_chain.multi_dot,
+        "Product of a chain of matrices in the cheapest order.",
         sizes.multi_dot,
         sizes.multi_dot_scratch,
-        "Product of a chain of matrices in the cheapest order.",
-        _CHAIN,
+        source=_CHAIN,
     ),
-    _op(
+    custom(
         "linalg.trace",
         "min(m, n) per matrix",
         cost.trace_of_matrices,
-        sizes.trace_of_matrices,
-        none,
         "Sum along a diagonal of the last two axes.",
-        "",
+        sizes.trace_of_matrices,
+        shared.none,
         charged_as="trace",
     ),
 )

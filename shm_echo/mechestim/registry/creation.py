@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from shm_echo.mechestim.costs import creation as size
-from shm_echo.mechestim.costs import shaping, sizes
 from shm_echo.mechestim.registry.build import free
 from shm_echo.mechestim.registry.op import Op
+from shm_echo.mechestim.registry.rules import creation as size
+from shm_echo.mechestim.registry.rules import shaping, sizes
 
 OPS: tuple[Op, ...] = (
     free("arange", "Numbers from start to stop in steps.", size.arange),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from shm_echo.mechestim.costs import fft as cost
-from shm_echo.mechestim.costs import fft_sizes as sizes
-from shm_echo.mechestim.costs.sizes import elements_copied, none
-from shm_echo.mechestim.registry.op import Category, Op, Rule
+from shm_echo.mechestim.registry.build import custom, free
+from shm_echo.mechestim.registry.op import Op, Rule
+from shm_echo.mechestim.registry.rules import fft as cost
+from shm_echo.mechestim.registry.rules import fft_sizes as sizes
+from shm_echo.mechestim.registry.rules import sizes as shared
 
 _SOURCE = (
     "radix-2 algorithm: J. W. Cooley and J. W. Tukey, Math. Comp. 19 (1965), "
@@ -26,29 +27,7 @@ _TO_REAL_2 = sizes.several_axes(real=True, inverse_real=True, default_axes=(-2, 
 
 
 def _op(name: str, formula: str, rule: Rule, memory: tuple[Rule, Rule], summary: str) -> Op:
-    result, scratch = memory
-    return Op(
-        name=f"fft.{name}",
-        category=Category.CUSTOM,
-        formula=formula,
-        cost=rule,
-        result_bytes=result,
-        scratch_bytes=scratch,
-        numpy=f"fft.{name}",
-        summary=summary,
-        source=_SOURCE,
-    )
-
-
-def _free(name: str, result: Rule, summary: str) -> Op:
-    return Op(
-        name=f"fft.{name}",
-        category=Category.FREE,
-        result_bytes=result,
-        scratch_bytes=none,
-        numpy=f"fft.{name}",
-        summary=summary,
-    )
+    return custom(f"fft.{name}", formula, rule, summary, memory[0], memory[1], source=_SOURCE)
 
 
 _ALONG_ONE_AXIS = (
@@ -72,10 +51,10 @@ _OVER_AXES = (
 )
 
 _HELPERS = (
-    _free("fftfreq", sizes.frequencies, "Frequencies of the bins of fft."),
-    _free("rfftfreq", sizes.frequencies, "Frequencies of the bins of rfft."),
-    _free("fftshift", elements_copied, "The zero frequency moved to the middle."),
-    _free("ifftshift", elements_copied, "Inverse of fftshift."),
+    free("fft.fftfreq", "Frequencies of the bins of fft.", sizes.frequencies),
+    free("fft.rfftfreq", "Frequencies of the bins of rfft.", sizes.frequencies),
+    free("fft.fftshift", "The zero frequency moved to the middle.", shared.elements_copied),
+    free("fft.ifftshift", "Inverse of fftshift.", shared.elements_copied),
 )
 
 OPS: tuple[Op, ...] = (*_ALONG_ONE_AXIS, *_OVER_AXES, *_HELPERS)

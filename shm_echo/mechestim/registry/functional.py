@@ -5,9 +5,9 @@ They cost what the operations inside that function cost, and nothing of their ow
 
 from __future__ import annotations
 
-from shm_echo.mechestim.costs import creation, shaping, sizes
 from shm_echo.mechestim.registry.build import free
 from shm_echo.mechestim.registry.op import Op
+from shm_echo.mechestim.registry.rules import creation, shaping, sizes
 
 OPS: tuple[Op, ...] = (
     free("apply_along_axis", "A function of vectors applied to every slice along an axis.",

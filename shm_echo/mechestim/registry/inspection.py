@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from shm_echo.mechestim.costs import sizes
 from shm_echo.mechestim.registry.build import free
 from shm_echo.mechestim.registry.op import Op
+from shm_echo.mechestim.registry.rules import sizes
 
 _ANSWERS = sizes.pointwise(1, 1, 1)
 

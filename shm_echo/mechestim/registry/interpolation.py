@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from shm_echo.mechestim.costs import creation, results, sizes
-from shm_echo.mechestim.costs import interpolation as cost
 from shm_echo.mechestim.registry.build import custom
 from shm_echo.mechestim.registry.op import Op
+from shm_echo.mechestim.registry.rules import creation, results, sizes
+from shm_echo.mechestim.registry.rules import interpolation as cost
 
 OPS: tuple[Op, ...] = (
     custom("convolve", "n*m", cost.convolve, "Discrete convolution of two vectors.",

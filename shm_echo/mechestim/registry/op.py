@@ -9,14 +9,18 @@ axis=-1, **_``). It is given the caller's own arguments and returns an ``int``. 
 whatever has a ``shape`` and a ``dtype``, or plain Python numbers and nested sequences;
 :mod:`shm_echo.mechestim.costs.operands` reads them. A cost rule looks at shapes and at scalar
 arguments, never at the values in an array. A rule that cannot make sense of its arguments raises:
-the caller then lets NumPy refuse them in its own words.
+the caller then lets NumPy refuse them in its own words. The entries name their rules through
+:mod:`shm_echo.mechestim.registry.rules`, which imports a rule when it is first asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
+from typing import Final
+
+from shm_echo.mechestim.registry.rules import resolved
 
 Rule = Callable[..., int]
 
@@ -32,23 +36,17 @@ class Category(Enum):
     UNSUPPORTED = "unsupported"  # raises UnsupportedFunctionError
 
 
-@dataclass(frozen=True)
 class Op:
-    """One operation.
+    """One operation. Nothing about it changes once it is made.
 
     Attributes:
         name: Dotted under ``mechestim``: ``"exp"``, ``"linalg.svd"``,
-        ``"random.Generator.normal"``.
+            ``"random.Generator.normal"``.
         category: How it is priced.
         formula: The price as the docs print it: ``"n*ceil(log2(n)) per slice"``; ``"0"`` when free.
-        cost: The price in FLOPs, before weight and multiplier. ``None`` for free and unsupported
-        ones.
-        result_bytes: An upper bound of the memory that the result takes.
-        scratch_bytes: An upper bound of what the operation takes beside its operands and its
-        result.
         numpy: Dotted under ``numpy``: what computes it; ``""`` when nothing there does.
         charged_as: The name that its charges are booked under, when it is another spelling of that
-        one.
+            one.
         zero_ok: True when the documented price can be 0; every other counted call costs at least 1.
         callbacks: Names of the parameters that take a Python function.
         writes: Names of the parameters whose arrays it changes in place, beside ``out``.
@@ -57,27 +55,72 @@ class Op:
         source: Where the formula comes from, when it is a known result.
     """
 
-    name: str
-    category: Category
-    formula: str = "0"
-    cost: Rule | None = None
-    result_bytes: Rule | None = None
-    scratch_bytes: Rule | None = None
-    numpy: str = ""
-    charged_as: str = ""
-    zero_ok: bool = False
-    callbacks: tuple[str, ...] = ()
-    writes: tuple[str, ...] = ()
-    advice: str = ""
-    summary: str = ""
-    source: str = ""
+    def __init__(
+        self,
+        name: str,
+        category: Category,
+        formula: str = "0",
+        cost: Rule | None = None,
+        result_bytes: Rule | None = None,
+        scratch_bytes: Rule | None = None,
+        numpy: str = "",
+        charged_as: str = "",
+        zero_ok: bool = False,
+        callbacks: tuple[str, ...] = (),
+        writes: tuple[str, ...] = (),
+        advice: str = "",
+        summary: str = "",
+        source: str = "",
+    ) -> None:
+        self.name: Final = name
+        self.category: Final = category
+        self.formula: Final = formula
+        self.numpy: Final = numpy
+        self.charged_as: Final = charged_as
+        self.zero_ok: Final = zero_ok
+        self.callbacks: Final = callbacks
+        self.writes: Final = writes
+        self.advice: Final = advice
+        self.summary: Final = summary
+        self.source: Final = source
+        self._cost: Final = cost
+        self._result_bytes: Final = result_bytes
+        self._scratch_bytes: Final = scratch_bytes
+
+    @cached_property
+    def cost(self) -> Rule | None:
+        """The price in FLOPs, before weight and multiplier; None for free and unsupported ones."""
+        rule: Rule | None = resolved(self._cost)
+        return rule
+
+    @cached_property
+    def result_bytes(self) -> Rule | None:
+        """An upper bound of the memory that the result takes."""
+        rule: Rule | None = resolved(self._result_bytes)
+        return rule
+
+    @cached_property
+    def scratch_bytes(self) -> Rule | None:
+        """An upper bound of what it takes beside its operands and its result."""
+        rule: Rule | None = resolved(self._scratch_bytes)
+        return rule
 
     @property
     def counted(self) -> bool:
         """True when a call of it is charged."""
-        return self.cost is not None
+        return self._cost is not None
 
     @property
     def book_name(self) -> str:
         """The name under which its FLOPs appear in a summary."""
         return self.charged_as or self.name
+
+    def priced_by(self, cost: Rule) -> Op:
+        """The same operation with another price rule."""
+        changed = Op.__new__(Op)
+        vars(changed).update(vars(self), _cost=cost)
+        vars(changed).pop("cost", None)
+        return changed
+
+    def __repr__(self) -> str:
+        return f"<operation {self.name}>"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from shm_echo.mechestim.costs import pointwise as cost
-from shm_echo.mechestim.costs import sizes
 from shm_echo.mechestim.registry.build import binary, custom, unary
 from shm_echo.mechestim.registry.op import Op
+from shm_echo.mechestim.registry.rules import pointwise as cost
+from shm_echo.mechestim.registry.rules import sizes
 
 _BOOL = 1
 

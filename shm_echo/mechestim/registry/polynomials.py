@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from shm_echo.mechestim.costs import creation, results, sizes
-from shm_echo.mechestim.costs import polynomials as cost
 from shm_echo.mechestim.registry.build import custom
 from shm_echo.mechestim.registry.op import Op
+from shm_echo.mechestim.registry.rules import creation, results, sizes
+from shm_echo.mechestim.registry.rules import polynomials as cost
 
 _COMPANION = (
     "the eigenvalues of the companion matrix: G. H. Golub and C. F. Van Loan, Matrix Computations, "

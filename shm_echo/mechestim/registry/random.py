@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shm_echo.mechestim.costs import sampling as cost
-from shm_echo.mechestim.costs import sampling_sizes as sizes
-from shm_echo.mechestim.costs.sampling import Sampler
-from shm_echo.mechestim.costs.sizes import none
-from shm_echo.mechestim.registry.op import Category, Op, Rule
+from shm_echo.mechestim.registry.build import custom, free
+from shm_echo.mechestim.registry.op import Op, Rule
+from shm_echo.mechestim.registry.rules import sampling as cost
+from shm_echo.mechestim.registry.rules import sampling_sizes as sizes
+from shm_echo.mechestim.registry.rules import sizes as shared
+
+Sampler = cost.Sampler
 
 _DRAWS = "numel(output)"
 _ORDER = "n*ceil(log2(n)), n = length along the axis"
@@ -108,17 +110,15 @@ def _op(
     summary: str,
     writes: tuple[str, ...] = (),
 ) -> Op:
-    return Op(
-        name=f"random.{name}",
-        category=Category.CUSTOM,
-        formula=formula,
-        cost=rule,
-        result_bytes=result,
-        scratch_bytes=scratch,
-        numpy=f"random.{name}",
+    return custom(
+        f"random.{name}",
+        formula,
+        rule,
+        summary,
+        result,
+        scratch,
         charged_as=_ALIASES.get(name, ""),
         writes=writes,
-        summary=summary,
     )
 
 
@@ -139,7 +139,9 @@ def _samplers(owner: str, table: dict[str, tuple[Sampler, str]]) -> Iterator[Op]
 
 def _shared(owner: str) -> Iterator[Op]:
     """What every owner has, but not as a Sampler."""
-    yield _op(f"{owner}bytes", "length", cost.byte_string, sizes.byte_result, none, "Random bytes.")
+    yield _op(
+        f"{owner}bytes", "length", cost.byte_string, sizes.byte_result, shared.none, "Random bytes."
+    )
     legacy = owner != _GENERATOR
     yield _op(
         f"{owner}multivariate_normal",
@@ -169,7 +171,7 @@ def _shared(owner: str) -> Iterator[Op]:
         f"{owner}shuffle",
         _ORDER,
         cost.shuffle_rows if legacy else cost.shuffle,
-        none,
+        shared.none,
         sizes.shuffle_scratch,
         "Puts a sequence in random order, in place.",
         writes=("x",),
@@ -184,26 +186,15 @@ def _dimensioned(owner: str) -> Iterator[Op]:
             _DRAWS,
             cost.from_dimensions,
             sizes.floats,
-            none,
+            shared.none,
             f"Draws from the {adjective} distribution, in the given dimensions.",
         )
 
 
-def _free(name: str, summary: str, result: Rule = none) -> Op:
-    return Op(
-        name=f"random.{name}",
-        category=Category.FREE,
-        result_bytes=result,
-        scratch_bytes=none,
-        numpy=f"random.{name}",
-        summary=summary,
-    )
-
-
 def _state(owner: str) -> Iterator[Op]:
-    yield _free(f"{owner}seed", "Restarts the generator from a seed.")
-    yield _free(f"{owner}get_state", "The state of the generator.", sizes.generator_state)
-    yield _free(f"{owner}set_state", "Puts the generator back into a state.")
+    yield free(f"random.{owner}seed", "Restarts the generator from a seed.")
+    yield free(f"random.{owner}get_state", "The state of the generator.", sizes.generator_state)
+    yield free(f"random.{owner}set_state", "Puts the generator back into a state.")
 
 
 def _all() -> Iterator[Op]:
@@ -215,7 +206,7 @@ def _all() -> Iterator[Op]:
         yield from _state(owner)
     yield from _samplers(_MODULE, dict.fromkeys(("ranf", "sample"), _UNIFORM))
     yield from _samplers(_STATE, {"tomaxint": (_SIZED, "discrete uniform")})
-    yield _free("default_rng", "A new Generator.")
+    yield free("random.default_rng", "A new Generator.")
     yield from _samplers(_GENERATOR, _EVERYWHERE)
     yield from _samplers(_GENERATOR, _ONLY_GENERATOR)
     yield from _shared(_GENERATOR)
@@ -227,8 +218,8 @@ def _all() -> Iterator[Op]:
         sizes.permuted_scratch,
         "A copy with the elements along an axis in random order.",
     )
-    yield _free("Generator.bit_generator", "The source of the generator's random bits.")
-    yield _free("Generator.spawn", "New generators with independent streams.")
+    yield free("random.Generator.bit_generator", "The source of the generator's random bits.")
+    yield free("random.Generator.spawn", "New generators with independent streams.")
 
 
 OPS: tuple[Op, ...] = tuple(_all())

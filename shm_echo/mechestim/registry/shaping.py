@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from shm_echo.mechestim.costs import shaping as size
-from shm_echo.mechestim.costs import sizes
 from shm_echo.mechestim.registry.build import free
 from shm_echo.mechestim.registry.op import Op
+from shm_echo.mechestim.registry.rules import shaping as size
+from shm_echo.mechestim.registry.rules import sizes
 
 _COPY = sizes.elements_copied
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from shm_echo.mechestim.costs import results, sizes
-from shm_echo.mechestim.costs import sorting as cost
 from shm_echo.mechestim.registry.build import custom
 from shm_echo.mechestim.registry.op import Op
+from shm_echo.mechestim.registry.rules import results, sizes
+from shm_echo.mechestim.registry.rules import sorting as cost
 
 _SORT = "n*ceil(log2(n)) per slice"
 _PARTITION = "n per slice"

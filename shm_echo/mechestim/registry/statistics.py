@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from shm_echo.mechestim.costs import results, sizes
-from shm_echo.mechestim.costs import statistics as cost
 from shm_echo.mechestim.registry.build import custom
 from shm_echo.mechestim.registry.op import Op
+from shm_echo.mechestim.registry.rules import results, sizes
+from shm_echo.mechestim.registry.rules import statistics as cost
 
 _COVARIANCE = "f^2*s"
 

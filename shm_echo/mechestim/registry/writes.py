@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from shm_echo.mechestim.costs import indexing as cost
-from shm_echo.mechestim.costs import shaping, sizes
 from shm_echo.mechestim.registry.build import custom
 from shm_echo.mechestim.registry.op import Op, Rule
+from shm_echo.mechestim.registry.rules import indexing as cost
+from shm_echo.mechestim.registry.rules import shaping, sizes
 
 _TARGET = "numel(target)"
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shm_echo.mechestim.accounting.account import Account, Mark, OpRecord
 from shm_echo.mechestim.accounting.settings import settings
-from shm_echo.mechestim.remote.channel import Channel
+from shm_echo.mechestim.remote import context
+
+if TYPE_CHECKING:
+    from shm_echo.mechestim.remote.channel import Channel
 
 _opening = threading.RLock()  # threads that share a context open it once
 
@@ -79,10 +82,12 @@ class RemoteAccount(Account):
         channel = self._link()
         if channel is not None:
             found = channel.request("budget.read", (self.number,))
-            books = {
+            books: dict[str | None, dict[str, tuple[int, int]]] = {
                 namespace: {name: (tally[0], tally[1]) for name, tally in operations.items()}
                 for namespace, operations in found["books"]
             }
+            entered = [namespace for namespace in list(self.frames) if namespace in books]
+            books = {namespace: books[namespace] for namespace in [*entered, *books]}
             self._last = (found["used"], books)
         return self._last
 
@@ -114,7 +119,7 @@ class RemoteAccount(Account):
         return [
             OpRecord(name, subscripts, tuple(map(tuple, shapes)), cost, cumulative, namespace)
             for name, subscripts, shapes, cost, cumulative, namespace in channel.request(
-                "budget.log", (self.number,)
+                "budget.log", (self.number,), wanted=context.wanted()
             )
         ]
 
@@ -122,13 +127,23 @@ class RemoteAccount(Account):
         self, namespace: str | None, name: str, cost: int, operands: tuple[Any, ...]
     ) -> None:
         """Charge work that no operation of the library did."""
-        from shm_echo.mechestim.remote.session import channel
+        from shm_echo.mechestim.remote import session
 
-        link = channel()
-        link.request("budget.deduct", (name, cost), None, self.number_in(link), namespace)
+        link = session.channel()
+        texts = [one for one in operands if isinstance(one, str)]
+        shapes = [one.shape for one in operands if not isinstance(one, str)]
+        args = (name, cost, texts[0] if texts else None, shapes)
+        number = self.number_in(link)
+        link.request("budget.deduct", args, None, number, namespace, context.wanted())
 
     def reset(self) -> None:
-        """Start the default budget anew."""
+        """Start the default budget anew: the server forgets this one, the next use opens one."""
         channel = self._link()
         if channel is not None:
-            channel.request("budget.reset")
+            channel.forget(self.number)
+        self.channel, self.number, self._last = None, 0, (0, {})
+
+
+def new(limit: int, multiplier: float = 1.0) -> RemoteAccount:
+    """A budget of ``limit`` FLOPs."""
+    return RemoteAccount(limit, multiplier=multiplier)

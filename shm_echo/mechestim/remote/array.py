@@ -7,16 +7,16 @@ the last reference to a handle goes, its number is noted, and the next request t
 
 from __future__ import annotations
 
-import io
 import math
-from struct import unpack
+import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-from shm_echo.mechestim.remote import dtypes, operators, session
-from shm_echo.mechestim.remote.arena import LEAST
+from shm_echo.mechestim.remote import dtypes, operators, protocols, session
 from shm_echo.mechestim.remote.channel import ARRAYS
+from shm_echo.mechestim.remote.contents import Contents
+from shm_echo.mechestim.remote.flat import Flat
 
 if TYPE_CHECKING:
     from shm_echo.mechestim.remote.channel import Channel
@@ -24,17 +24,43 @@ if TYPE_CHECKING:
 call = session.call
 
 
-# How the struct module calls a dtype.
-_CODES = {"|b1": "?", "|i1": "b", "|u1": "B", "<f2": "e", "<f4": "f", "<f8": "d"}
-_CODES.update({"<i2": "h", "<i4": "i", "<i8": "q", "<u2": "H", "<u4": "I", "<u8": "Q"})
+_REFERENCED = (
+    "cannot resize an array that references or is referenced\n"
+    "by another array in this way.\n"
+    "Use the np.resize function or refcheck=False"
+)
 
 
-class RemoteArray:
+_INTEGERS, _FLOATS = "bhilBHIL", "efdg"
+_FACES = {  # what a scalar has of the Python number that it holds, and of which dtypes
+    "is_integer": _INTEGERS + _FLOATS,
+    "as_integer_ratio": _FLOATS,
+    "bit_count": _INTEGERS,
+    "numerator": _INTEGERS,
+    "denominator": _INTEGERS,
+    "hex": "d",
+    "fromhex": "d",
+}
+
+
+class _Probe:
+    """How many references there are to an object with one name, seen from inside its method."""
+
+    def references(self) -> int:
+        return sys.getrefcount(self)
+
+
+_probe = _Probe()
+_IN_METHOD = _probe.references()
+
+
+class RemoteArray(Contents):
     """An array of the server; what users see as ``mechestim.ndarray`` in client mode."""
 
     __slots__ = ("__weakref__", "_shape", "channel", "dtype", "ext", "handle")
-    __array_priority__ = 10.0
+    __array_priority__ = 0.0  # NumPy's own arrays have that, and make way for __array_ufunc__
     __hash__ = None  # type: ignore[assignment]
+    symmetry_info: Any = None  # a SymmetricTensor has one
 
     channel: Channel
     handle: int | None
@@ -130,6 +156,11 @@ class RemoteArray:
         call("ndarray.flat.set", self, slice(None), value)
 
     @property
+    def base(self) -> Any:
+        """The array whose memory this one looks at; None when it is its own."""
+        return call("ndarray.base.get", self)
+
+    @property
     def flags(self) -> Any:
         """How the array lies in memory, over there."""
         return SimpleNamespace(**call("ndarray.flags.get", self))
@@ -166,98 +197,17 @@ class RemoteArray:
     def __setitem__(self, key: Any, value: Any) -> None:
         call("ndarray.__setitem__", self, key, value)
 
-    # Contents
-
-    def tobytes(self, order: str = "C") -> bytes:
-        """The contents as bytes."""
-        if order == "C":
-            return self._fetch().getvalue()
-        return bytes(call("ndarray.tobytes", self, order))
-
-    def tolist(self) -> Any:
-        """The contents as nested lists of Python numbers."""
-        dtype = self.dtype
-        code = _CODES.get(dtype.str)
-        if code is None or not self.size:
-            return call("ndarray.tolist", self)
-        found: Any = list(unpack(f"<{self.size}{code}", self._fetch().getbuffer()))
-        for length in self._shape[:0:-1]:
-            found = [found[i : i + length] for i in range(0, len(found), length)]
-        return found if self._shape else found[0]
-
-    def _fetch(self) -> io.BytesIO:
-        """A copy of the contents, in C order."""
-        if self.nbytes >= LEAST and self.handle is not None:
-            arena = self.channel.arena
-            if arena is not None:
-                return arena.download(self.channel, self)
-        _, _, content = session.word("session.fetch", self)
-        return io.BytesIO(content)
-
-    def item(self, *args: Any) -> Any:
-        """One element as a Python number."""
-        return call("ndarray.item", self, *args)
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
-        import numpy as np  # only where the caller has it already
-
-        if copy is False:
-            raise ValueError("an array of a server cannot be had without a copy")
-        found = np.frombuffer(self._fetch().getbuffer(), _numpy_dtype(self.dtype.described))
-        found = found.reshape(self.shape)
-        return found if dtype is None else found.astype(dtype)
-
-    def __buffer__(self, flags: int) -> memoryview:
-        if self.dtype.kind not in "biuf" or self.dtype.itemsize > 8 or self.dtype.str[0] == ">":
-            raise BufferError(f"memoryview has no format for {self.dtype.name}; use tobytes()")
-        content: Any = self._fetch().getbuffer()
-        found: memoryview = content.cast(self.dtype.char, list(self.shape))
-        return found
-
-    def __copy__(self) -> Any:
-        return self.copy()
-
-    def __deepcopy__(self, memo: Any) -> Any:
-        return self.copy()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return restored, (self.dtype.described, self.shape, self._fetch().getvalue())
+    def resize(self, /, *new_shape: Any, refcheck: Any = True) -> None:
+        """Change shape and size in place; new elements are zero."""
+        wanted = new_shape[0] if len(new_shape) == 1 else new_shape
+        lengths = wanted if isinstance(wanted, (tuple, list)) else (wanted,)
+        if refcheck and sys.getrefcount(self) > _IN_METHOD and math.prod(lengths) != self.size:
+            raise ValueError(_REFERENCED)
+        call("ndarray.resize", self, *new_shape, refcheck=refcheck)
 
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any: ...
-
-
-class Flat:
-    """``x.flat``: a 1-D face of an array; writing to it writes to the array."""
-
-    __slots__ = ("base",)
-    __hash__ = None  # type: ignore[assignment]
-
-    def __init__(self, array: RemoteArray) -> None:
-        self.base = array
-
-    def copy(self) -> Any:
-        """A 1-D copy."""
-        return call("ndarray.flatten", self.base)
-
-    def __len__(self) -> int:
-        return self.base.size
-
-    def __iter__(self) -> Any:
-        return iter(self.copy())
-
-    def __getitem__(self, key: Any) -> Any:
-        return call("ndarray.flat.get", self.base, key)
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        call("ndarray.flat.set", self.base, key, value)
-
-    def __eq__(self, other: object) -> Any:
-        return self.copy() == other
-
-    def __ne__(self, other: object) -> Any:
-        return self.copy() != other
 
 
 class RemoteScalar(RemoteArray):
@@ -283,6 +233,15 @@ class RemoteScalar(RemoteArray):
         if self.dtype.kind not in "iub":
             raise TypeError(f"'{self.dtype.name}' object cannot be interpreted as an integer")
         return int(self.item())
+
+    def resize(self, /, *new_shape: Any, refcheck: Any = True) -> None:
+        """Refused: a 0-d result is a value."""
+        raise ValueError("cannot resize this array: it does not own its data")
+
+    def __trunc__(self) -> int:
+        if self.dtype.char != "d":
+            raise TypeError(f"type numpy.{self.dtype.name} doesn't define __trunc__ method")
+        return math.trunc(float(self))
 
     def __round__(self, ndigits: Any = None) -> Any:
         return call("ndarray.__round__", self, ndigits)
@@ -310,8 +269,11 @@ class RemoteScalar(RemoteArray):
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            if name.startswith("__"):
-                raise AttributeError(name)
+            if self.dtype.char not in _FACES.get(name, ""):
+                kind = self.dtype.type.__name__
+                raise AttributeError(f"'numpy.{kind}' object has no attribute {name!r}", name=name)
+            if name == "is_integer" and self.dtype.kind in "iu":
+                return lambda: True
             return getattr(self.item(), name)
 
 
@@ -330,7 +292,6 @@ def made(
             from shm_echo.mechestim.remote.symmetric import SymmetricTensor
 
             found = SymmetricTensor.__new__(SymmetricTensor)
-            found.symmetric_axes = [tuple(group) for group in axes]
         else:
             cls = RemoteScalar if is_scalar else RemoteArray
             found = cls.__new__(cls)
@@ -360,22 +321,10 @@ def truth(value: bool) -> RemoteScalar:
     return scalar(None, dtypes.dtype("bool"), value)
 
 
-def _numpy_dtype(described: Any) -> Any:
-    if isinstance(described, str):
-        return described
-    return [tuple(_numpy_dtype(part) for part in field) for field in described]
-
-
-def restored(described: Any, shape: tuple[int, ...], content: bytes) -> Any:
-    """The array that was pickled."""
-    from shm_echo.mechestim.remote.values import Typed
-
-    return session.word("session.array", Typed(described, shape, content))
-
-
 def _unpickled_scalar(described: Any, value: Any) -> Any:
-    return scalar(session.channel(), dtypes.dtype(described), value)
+    return scalar(session.channel(), dtypes.from_description(described), value)
 
 
 operators.install(RemoteArray, RemoteScalar)
+protocols.install(RemoteArray)
 ARRAYS.update((RemoteArray, RemoteScalar))

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from shm_echo.mechestim.remote.channel import Channel
 
 
+_ABSENT: Any = object()
+
+
 class _Function(RemoteObject):
     """An object of the server that calls a function of this process."""
 
@@ -38,8 +41,21 @@ class vectorize(_Function):
 
     __slots__ = ()
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        return _made("vectorize", args, kwargs)
+    def __new__(
+        cls,
+        pyfunc: Any = _ABSENT,
+        otypes: Any = None,
+        doc: Any = None,
+        excluded: Any = None,
+        cache: Any = False,
+        signature: Any = None,
+    ) -> Any:
+        """Made by the server."""
+        options = {"otypes": otypes, "doc": doc, "excluded": excluded, "signature": signature}
+        given: dict[str, Any] = {key: one for key, one in options.items() if one is not None}
+        if cache is not False:
+            given["cache"] = cache
+        return _made("vectorize", () if pyfunc is _ABSENT else (pyfunc,), given)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Made by the server; see ``__new__``."""

@@ -15,8 +15,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from shm_echo.errors import ConnectionClosedError, ProtocolError, RequestTimeoutError
+from shm_echo.mechestim.errors import QuotaExceededError
 from shm_echo.mechestim.remote import context, failures
 from shm_echo.mechestim.remote.arena import Arena, asked_for
+from shm_echo.mechestim.remote.frees import drained, keep
 from shm_echo.mechestim.remote.pipe import Pipe, Silence
 from shm_echo.mechestim.remote.turns import Turns
 from shm_echo.mechestim.remote.values import Values
@@ -26,6 +28,7 @@ _AFTER_INTERRUPT_S = 5.0
 ARRAYS: set[type] = set()  # the classes of arrays, whose form in a message is known beforehand
 _KEEP_CALLBACKS = frozenset({"vectorize", "frompyfunc"})  # what they make calls them later
 _LAST_WORDS_S = 2.0
+_ANY_SIZE = 1 << 32  # what a frame can announce
 _MANY_BYTES = 8 << 20  # of arrays that are given up at once instead of with the next request
 _FORKED = (
     "this session belongs to the parent process: arrays do not survive a fork. Make new ones in "
@@ -43,6 +46,7 @@ class Channel:
         timed: the descriptor itself gives up after that time (``SO_RCVTIMEO``).
         arena: memory that is shared with the server already.
         may_have_arena: the server can be asked for some when it is wanted.
+        max_frame: bytes of the longest message that the server takes; None if that is not known.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Channel:
         timed: bool = False,
         arena: Arena | None = None,
         may_have_arena: bool = False,
+        max_frame: int | None = None,
     ) -> None:
         self.address = address
         self.why_closed: str | None = None
@@ -62,6 +67,7 @@ class Channel:
         self.values = Values(self)
         self._arena = arena
         self._may_have_arena = may_have_arena
+        self._max_frame = max_frame or _ANY_SIZE
         self._pipe = Pipe(fd, address, silence, timed)
         self._turns = Turns()
         self._last_id = 0
@@ -102,17 +108,8 @@ class Channel:
         """
         reference = self.live.get(number)
         if self._freed:
-            self._keep(number)
+            keep(self._freed, number)
         return None if reference is None else reference()
-
-    def _keep(self, number: int) -> None:
-        while True:
-            try:
-                self._freed.remove(number)
-            except ValueError:
-                return
-            except (IndexError, RuntimeError):  # somebody else has changed the deque
-                continue
 
     def forget(self, number: int) -> None:
         """Give a budget up; only notes it. Safe in ``__del__``."""
@@ -140,6 +137,7 @@ class Channel:
             wanted: what the server must know before, see ``context``.
 
         Raises:
+            QuotaExceededError: the request is too long for the server; nothing was sent.
             ConnectionClosedError: the server has gone, or this is a forked child.
             RequestTimeoutError: no word came for the time of silence. The channel is closed.
             Exception: what the operation raised over there, as the class of the same name.
@@ -232,12 +230,12 @@ class Channel:
         values = self.values
         freed = forgotten = None
         if self._freed:
-            freed = message["f"] = _drained(self._freed)
+            freed = message["f"] = drained(self._freed)
             self._freed_bytes = 0
         if self._forgotten:
-            forgotten = message["fb"] = _drained(self._forgotten)
+            forgotten = message["fb"] = drained(self._forgotten)
         try:
-            payload, callbacks = values.pack_message(message)
+            payload, callbacks = self._packed(message)
         except BaseException:  # nothing has been sent
             self._freed.extend(freed or ())
             self._forgotten.extend(forgotten or ())
@@ -268,6 +266,18 @@ class Channel:
         finally:
             if callbacks:
                 values.drop_callbacks(callbacks)
+
+    def _packed(self, message: dict[str, Any]) -> tuple[bytes, list[int]]:
+        """The bytes of a message, and the numbers of the functions that went into it.
+
+        Raises:
+            QuotaExceededError: it is longer than the server takes: that would end the session.
+        """
+        payload, callbacks = self.values.pack_message(message)
+        if len(payload) > self._max_frame:
+            self.values.drop_callbacks(callbacks)
+            raise QuotaExceededError("max_frame", allowed=self._max_frame, wanted=len(payload))
+        return payload, callbacks
 
     def _reply_to(self, number: int) -> tuple[dict[str, Any], BaseException | None]:
         """The reply to request ``number``; calls of the server are answered on the way."""
@@ -300,7 +310,7 @@ class Channel:
             raise raised or ConnectionClosedError(self.why_closed)
         if raised is None:
             try:
-                payload, callbacks = self.values.pack_message({"ret": call, "r": result})
+                payload, callbacks = self._packed({"ret": call, "r": result})
                 self.values.drop_callbacks(callbacks)
             except Exception as error:
                 raised = error
@@ -370,11 +380,6 @@ class Channel:
         self._turns = Turns()  # the thread that had the turn is not here
         self._arena = None
         self._close(_FORKED)
-
-
-def _drained(numbers: deque[int]) -> list[int]:
-    """What is in the deque now; more may be appended meanwhile."""
-    return [numbers.popleft() for _ in range(len(numbers))]
 
 
 _channels: weakref.WeakSet[Channel] = weakref.WeakSet()

@@ -8,45 +8,61 @@ from __future__ import annotations
 
 import os
 import struct
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from shm_echo.control.handshake import ClientHandshake
-from shm_echo.control.messages import Welcome
+from shm_echo.control.messages import MAX_TOKEN, Welcome
 from shm_echo.errors import AddressError, ProtocolError, ServerNotFoundError
 from shm_echo.mechestim.remote.arena import Arena, given
 from shm_echo.mechestim.remote.channel import SILENCE_S, Channel
-from shm_echo.mechestim.remote.pipe import Pipe
+from shm_echo.mechestim.remote.pipe import Pipe, poller
 
 SERVICE = "mechestim"
 TIMEOUT = "MECHESTIM_TIMEOUT"
+TOKEN = "MECHESTIM_TOKEN"
+TOKEN_FILE = "MECHESTIM_TOKEN_FILE"
+SERVER_UID = "MECHESTIM_SERVER_UID"
+_SAME_USER = "both must be the same user, or this process must trust that one"
 
 
 def dial(url: str) -> Channel:
-    """A session with the server at ``url``: ``fd://N``, ``ipc:///path`` or a bare name.
+    """A session with the server at ``url``.
 
-    With ``fd://N?arena=I,O`` the session has been opened by whoever gave the descriptors, see
-    :func:`prepared`.
+    That is ``fd://N``, ``ipc:///path``, a bare name, or ``tcp://host:port``, which takes the token
+    that ``MECHESTIM_TOKEN`` is or ``MECHESTIM_TOKEN_FILE`` holds. With ``fd://N?arena=I,O`` the
+    session has been opened by whoever gave the descriptors, see :func:`prepared`.
 
     Raises:
         AddressError: that is no address.
         ServerNotFoundError: nobody serves there.
         HandshakeError: somebody does, and there will be no session; the subclass says why.
-        ValueError: ``MECHESTIM_TIMEOUT`` is no time.
+        ValueError: ``MECHESTIM_TIMEOUT`` is no time, ``MECHESTIM_TOKEN_FILE`` has no token in it,
+            or ``MECHESTIM_SERVER_UID`` is no user id.
     """
     seconds = silence()
-    by_descriptor = url.startswith("fd://")
+    by_descriptor, by_port = url.startswith("fd://"), url.startswith("tcp://")
     arena = inherited_arena(url) if by_descriptor else None
+    secret = token() if by_port else ""
     fd = inherited(url) if by_descriptor else connected(url, seconds)
+    max_frame = None
     if arena is None:  # who could give an arena away has shaken hands already
         try:
-            shake_hands(fd, url)
+            max_frame = shake_hands(fd, url, secret, seconds).info.get("max_frame")
         except BaseException:
             os.close(fd)
             raise
     timed = not by_descriptor
-    return Channel(fd, url, seconds, timed=timed, arena=arena, may_have_arena=timed)
+    may_have_arena = timed and not by_port
+    return Channel(
+        fd,
+        url,
+        seconds,
+        timed=timed,
+        arena=arena,
+        may_have_arena=may_have_arena,
+        max_frame=max_frame if type(max_frame) is int else None,
+    )
 
 
 def silence() -> float:
@@ -61,16 +77,67 @@ def silence() -> float:
     return seconds
 
 
+def token() -> str:
+    """What is shown to a server at a port: ``MECHESTIM_TOKEN``, else what its file holds.
+
+    The file may be the server's, if that has one token: a name before it does not matter.
+    """
+    given = os.environ.get(TOKEN, "").strip()
+    path = os.environ.get(TOKEN_FILE, "").strip()
+    where = TOKEN
+    if not given and path:
+        where = f"{TOKEN_FILE}={path!r}"
+        try:
+            with open(path, encoding="utf-8") as file:
+                lines = [line.split() for line in file]
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or "it is not text"
+            raise ValueError(f"{where}: cannot be read: {why}") from None
+        found = [words for words in lines if words and not words[0].startswith("#")]
+        if len(found) != 1 or len(found[0]) > 2:
+            raise ValueError(f"{where}: expected one line, with a token, or a name and a token")
+        given = found[0][-1]
+    if not given.isascii() or not given.isprintable() or " " in given or len(given) > MAX_TOKEN:
+        raise ValueError(
+            f"{where}: a token has printable ASCII characters, no spaces, and at most {MAX_TOKEN}"
+        )
+    return given
+
+
+def server_uid() -> int | None:
+    """``MECHESTIM_SERVER_UID``: another user whose server is trusted, beside this one's."""
+    text = os.environ.get(SERVER_UID, "").strip()
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal() and int(text) < 2**32 - 1):
+        raise ValueError(f"{SERVER_UID}={text!r}: expected the number of a user")
+    return int(text)
+
+
+_used: set[tuple[int, int]] = set()  # the connections that have been given to sessions
+
+
 def inherited(url: str) -> int:
-    """The descriptor that ``fd://N`` names."""
+    """A duplicate of the descriptor that ``fd://N`` names, for one session.
+
+    Raises:
+        AddressError: it names none.
+        ServerNotFoundError: it is not open, or its connection has had a session: a second one would
+            begin in the middle of what the first has sent, or a parent process still sends.
+    """
     text = url[len("fd://") :].partition("?")[0]
     if not text.isdecimal():
         raise AddressError(url, "expected fd://N with the number of an inherited descriptor")
     fd = int(text)
     try:
-        os.fstat(fd)
+        status = os.fstat(fd)
     except OSError:
         raise ServerNotFoundError(url, f"descriptor {fd} is not open in this process") from None
+    connection = status.st_dev, status.st_ino
+    if connection in _used:
+        why = f"descriptor {fd} carries one session, and that has ended or is the parent process's"
+        raise ServerNotFoundError(url, why)
+    _used.add(connection)
     return os.dup(fd)
 
 
@@ -90,23 +157,25 @@ def connected(url: str, seconds: float) -> int:
     """A socket that is connected to the server at ``url``; its calls give up after ``seconds``."""
     import socket
 
-    from shm_echo.control.address import parse_address
-    from shm_echo.control.dial import dial as dial_line
+    from shm_echo.control.address import parse_address, parse_tcp
+    from shm_echo.control.dial import reach, reach_port
 
-    line = dial_line(parse_address(url), time.monotonic())
-    line.sock.setblocking(True)
+    place = parse_tcp(url)
+    if place is not None:
+        sock = reach_port(place, seconds)
+    else:
+        sock = reach(parse_address(url), server_uid(), f"{_SAME_USER} ({SERVER_UID})")
+    sock.setblocking(True)
     limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
-    line.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-    line.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-    fd = line.sock.detach()
-    os.close(line.pidfd)
-    line.pidfd = -1
-    return fd
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+    return sock.detach()
 
 
-def shake_hands(fd: int, url: str) -> Welcome:
-    """Hello and welcome, over a descriptor."""
-    handshake = ClientHandshake(url, SERVICE)
+def shake_hands(fd: int, url: str, secret: str = "", seconds: float = SILENCE_S) -> Welcome:
+    """Hello and welcome, over a descriptor; ``seconds`` of silence are too many."""
+    answered = poller(fd, "POLLIN")
+    handshake = ClientHandshake(url, SERVICE, token=secret)
     data = memoryview(handshake.hello())
     while data:
         try:
@@ -115,11 +184,13 @@ def shake_hands(fd: int, url: str) -> Welcome:
             break  # a refusal may have been sent before the hello was read
     while True:
         try:
-            came = os.read(fd, 1)
+            came = os.read(fd, 1) if answered(seconds * 1e3) else None
         except BlockingIOError:
-            raise ServerNotFoundError(url, "it accepts connections and says nothing") from None
+            came = None
         except OSError:
             came = b""
+        if came is None:
+            raise ServerNotFoundError(url, "it accepts connections and says nothing")
         welcome = handshake.receive(came)
         if welcome is not None:
             return welcome

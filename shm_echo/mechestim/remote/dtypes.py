@@ -1,307 +1,399 @@
-"""Dtypes without NumPy: ``mechestim.float32``, ``dtype("f4")``, ``x.dtype.itemsize``.
+"""Dtypes without NumPy: ``dtype("f4")``, ``x.dtype.itemsize``, ``dtype([("a", "i8")])``.
 
-A :class:`dtype` is a description, compared and hashed by its text. The scalar types
-(``mechestim.float32``)
-are classes: they name a dtype where one is asked for, and calling one makes a value.
+A :class:`dtype` is a description, compared and hashed by its text. It answers what NumPy's answers,
+in the same words; what would need NumPy's own memory (padded and overlapping fields) is refused.
 """
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
-# name, kind, item size, character
-_NUMBERS = (
-    ("bool", "b", 1, "?"),
-    ("int8", "i", 1, "b"),
-    ("int16", "i", 2, "h"),
-    ("int32", "i", 4, "i"),
-    ("int64", "i", 8, "l"),
-    ("uint8", "u", 1, "B"),
-    ("uint16", "u", 2, "H"),
-    ("uint32", "u", 4, "I"),
-    ("uint64", "u", 8, "L"),
-    ("float16", "f", 2, "e"),
-    ("float32", "f", 4, "f"),
-    ("float64", "f", 8, "d"),
-    ("longdouble", "f", 16, "g"),
-    ("complex64", "c", 8, "F"),
-    ("complex128", "c", 16, "D"),
-    ("clongdouble", "c", 32, "G"),
+from shm_echo.mechestim.remote.dtype_texts import BY_STR, text_of
+from shm_echo.mechestim.remote.scalar_types import (
+    ABSTRACT,
+    ALIASES,
+    SCALAR_TYPES,
+    name_of_type,
+    scalar_type,
 )
-_BY_STR = {
-    f"{'|' if size == 1 else '<'}{kind}{size}": (name, kind, size, char)
-    for name, kind, size, char in _NUMBERS
-}
-_STR_OF_NAME = {row[0]: text for text, row in _BY_STR.items()}
-ALIASES = {
-    "?": "bool",
-    "float": "float64",
-    "int": "int64",
-    "complex": "complex128",
-    "uint": "uint64",
-    "double": "float64",
-    "single": "float32",
-    "half": "float16",
-    "intp": "int64",
-    "uintp": "uint64",
-    "byte": "int8",
-    "ubyte": "uint8",
-    "short": "int16",
-    "ushort": "uint16",
-    "intc": "int32",
-    "uintc": "uint32",
-    "long": "int64",
-    "ulong": "uint64",
-    "longlong": "int64",
-    "ulonglong": "uint64",
-    "csingle": "complex64",
-    "cdouble": "complex128",
-    "int_": "int64",
-    "bool_": "bool",
-    "bool8": "bool",
-    "float128": "longdouble",
-    "complex256": "clongdouble",
-}
-ALIASES.update({char: name for name, _, _, char in _NUMBERS})
-ALIASES.update({f"{kind}{size}": name for name, kind, size, _ in _NUMBERS})
-ALIASES["b1"] = "bool"
-ALIASES.update({"q": "int64", "Q": "uint64", "p": "int64", "P": "uint64"})
-# Scalar types whose items have no size of their own, or are no numbers.
-_OTHERS = {
-    "str_": "<U0",
-    "bytes_": "|S0",
-    "void": "|V0",
-    "object_": "|O",
-    "datetime64": "<M8",
-    "timedelta64": "<m8",
-}
+
+__all__ = ["ABSTRACT", "ALIASES", "SCALAR_TYPES", "dtype", "name_of_type", "scalar_type"]
+
 _BY_KIND = {"U": "str_", "S": "bytes_", "V": "void", "O": "object_"}
 _BY_KIND.update({"M": "datetime64", "m": "timedelta64"})
-_PYTHON = {float: "float64", int: "int64", bool: "bool", complex: "complex128"}
+_STEMS = {"U": "str", "S": "bytes", "V": "void", "M": "datetime64", "m": "timedelta64"}
+_NUMS = dict(zip("?bBhHiIlLqQfdgFDGOSUVMme", range(24), strict=True))
+_FLAGS = {"O": 63, "U": 8}
+_REPEATED = re.compile(r"\(([\d, ]*)\)(.+)|(\d+)([^\d].*)")
+_OTHER_ORDER = {"<": ">", "=": ">", ">": "<", "|": "|"}
 
 
 class dtype:
     """The type of an array's elements.
 
     Args:
-        spec: ``"float32"``, ``"f4"``, ``"<f4"``, a scalar type, a Python type, another dtype, or a
-            list of ``(name, spec)`` fields.
+        spec: ``"float32"``, ``"f4"``, ``"<f4"``, a scalar type, a Python type, another dtype, a
+            list of ``(name, spec)`` fields, ``"f4, i8"``, or ``(spec, shape)``.
 
     Raises:
         TypeError: it is none of these.
     """
 
-    __slots__ = ("char", "fields", "itemsize", "kind", "name", "str")
+    __slots__ = ("_fields", "char", "itemsize", "kind", "name", "str", "subdtype")
+
+    name: Any
+    str: str
+    subdtype: tuple[dtype, tuple[int, ...]] | None
+    _fields: tuple[tuple[Any, dtype], ...] | None
 
     def __init__(self, spec: Any = "float64") -> None:
-        text, fields = _resolved(spec)
-        self.str: str = text
-        self.fields: tuple[tuple[str, dtype], ...] | None = fields
-        known = _BY_STR.get(text.replace(">", "<"))
+        self.subdtype = self._fields = None
+        if isinstance(spec, dtype):
+            self._be_text(spec.str)
+            self.subdtype, self._fields = spec.subdtype, spec._fields
+            self.name = spec.name
+            return
+        if is_numpys(spec):
+            spec = _of_numpys(spec)
+        text = text_of(spec)
+        if text is not None:
+            self._be_text(text)
+            return
+        fields = _fields_of(spec)
         if fields is not None:
-            self.name, self.kind, self.char = (
-                f"void{8 * sum(f.itemsize for _, f in fields)}",
-                "V",
-                "V",
-            )
-            self.itemsize = sum(field.itemsize for _, field in fields)
-        elif known is not None:
-            self.name, self.kind, self.itemsize, self.char = known
+            self._be_text(f"|V{sum(field.itemsize for _, field in fields)}")
+            self._fields = fields
+        else:
+            self._be_subarray(*_subarray_of(spec))
+
+    def _be_text(self, text: Any) -> None:
+        self.str = text
+        known = BY_STR.get(text.replace(">", "<"))
+        if known is not None:
+            name, self.kind, self.itemsize, self.char = known
+            self.name = {"longdouble": "float128", "clongdouble": "complex256"}.get(name, name)
         elif text == "|O":
             self.name, self.kind, self.itemsize, self.char = "object", "O", 8, "O"
         else:
-            kind, count = text[1], text[2:]
-            self.kind = self.char = kind
-            if kind in "Mm":
+            self.kind = self.char = text[1]
+            count = text[2:]
+            if self.kind in "Mm":
                 self.itemsize = 8
-                self.name = {"M": "datetime64", "m": "timedelta64"}[kind] + count[1:]
+                self.name = _STEMS[self.kind] + count[1:]
             else:
-                self.itemsize = int(count or 0) * (4 if kind == "U" else 1)
-                name = {"U": "str", "S": "bytes", "V": "void"}[kind]
-                self.name = name + (str(8 * self.itemsize) if self.itemsize else "")
+                self.itemsize = int(count) * (4 if self.kind == "U" else 1)
+                bits = repr(8 * self.itemsize) if self.itemsize else ""
+                self.name = _STEMS[self.kind] + bits
+
+    def _be_subarray(self, base: dtype, shape: tuple[int, ...]) -> None:
+        if base.subdtype is not None:
+            base, inner = base.subdtype
+            shape = shape + inner
+        self._be_text(f"|V{math.prod(shape) * base.itemsize}")
+        self.subdtype = (base, shape)
+
+    # What is sent and kept
 
     @property
     def described(self) -> Any:
         """What is sent for it."""
-        if self.fields is None:
+        if self.subdtype is not None:
+            base, shape = self.subdtype
+            return [base.described, list(shape)]
+        if self._fields is None:
             return self.str
-        return [[name, field.described] for name, field in self.fields]
+        return [[name, field.described] for name, field in self._fields]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return from_description, (self.described,)
+
+    # Attributes that NumPy's have
 
     @property
-    def names(self) -> tuple[str, ...] | None:
+    def names(self) -> tuple[Any, ...] | None:
         """Names of the fields of a record."""
-        return None if self.fields is None else tuple(name for name, _ in self.fields)
+        return None if self._fields is None else tuple(name for name, _ in self._fields)
+
+    @property
+    def fields(self) -> Mapping[Any, tuple[dtype, int]] | None:
+        """The fields of a record by name, each with its offset."""
+        if self._fields is None:
+            return None
+        found, offset = {}, 0
+        for name, field in self._fields:
+            found[name] = (field, offset)
+            offset += field.itemsize
+        return MappingProxyType(found)
 
     @property
     def type(self) -> Any:
         """The scalar type."""
-        return scalar_type(_BY_KIND.get(self.kind, self.name))
+        known = BY_STR.get(self.str.replace(">", "<"))
+        return scalar_type(known[0] if known else _BY_KIND[self.kind])
+
+    @property
+    def byteorder(self) -> Any:
+        """``"="``, ``"<"``, ``">"`` or ``"|"``."""
+        return "=" if self.str[0] == "<" else self.str[0]
+
+    @property
+    def isnative(self) -> bool:
+        """Whether its bytes are in this machine's order."""
+        if self.subdtype is not None:
+            return self.subdtype[0].isnative
+        if self._fields is not None:
+            return all(field.isnative for _, field in self._fields)
+        return self.str[0] != ">"
+
+    @property
+    def alignment(self) -> int:
+        """Bytes that its address is a multiple of."""
+        if self.subdtype is not None:
+            return self.subdtype[0].alignment
+        if self.kind in "SV":
+            return 1
+        return 4 if self.kind == "U" else self.itemsize // (2 if self.kind == "c" else 1)
+
+    @property
+    def isbuiltin(self) -> int:
+        """1 for a type that NumPy was born with."""
+        plain = self._fields is None and self.subdtype is None
+        unsized = self.kind in "SUV" and not self.itemsize
+        number = self.kind not in "SUVMm" and self.isnative
+        return int(plain and (unsized or number))
+
+    @property
+    def hasobject(self) -> bool:
+        """Whether it holds Python objects."""
+        if self.subdtype is not None:
+            return self.subdtype[0].hasobject
+        if self._fields is not None:
+            return any(field.hasobject for _, field in self._fields)
+        return self.kind == "O"
+
+    @property
+    def num(self) -> int:
+        """NumPy's number for the kind."""
+        return _NUMS[self.char]
+
+    @property
+    def flags(self) -> int:
+        """How NumPy handles its items."""
+        if self.subdtype is not None:
+            return self.subdtype[0].flags
+        if self._fields is None:
+            return _FLAGS.get(self.kind, 0)
+        found = 16
+        for _, field in self._fields:
+            found |= field.flags & 27
+        return found
+
+    @property
+    def base(self) -> dtype:
+        """Of a sub-array, what its elements are."""
+        return self if self.subdtype is None else self.subdtype[0]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a sub-array."""
+        return () if self.subdtype is None else self.subdtype[1]
+
+    @property
+    def ndim(self) -> int:
+        """Of a sub-array."""
+        return len(self.shape)
+
+    @property
+    def descr(self) -> list[tuple[Any, ...]]:
+        """The fields as a list that makes the same dtype."""
+        if self._fields is None:
+            return [("", self.str)]
+        return [(name, *_listed(field)) for name, field in self._fields]
+
+    @property
+    def isalignedstruct(self) -> bool:
+        """Never: fields stand next to one another."""
+        return False
+
+    @property
+    def metadata(self) -> None:
+        """None."""
+        return
+
+    def newbyteorder(self, new_order: Any = "S") -> dtype:
+        """The same with another order of bytes: ``"S"`` swaps."""
+        order = new_order[:1].upper()
+        if order not in ("S", "<", ">", "=", "|", "L", "B", "N", "I"):
+            raise ValueError(f"{new_order} is an unrecognized byteorder")
+        if self.subdtype is not None:
+            return dtype((self.subdtype[0].newbyteorder(order), self.subdtype[1]))
+        if self._fields is not None:
+            return dtype([(name, field.newbyteorder(order)) for name, field in self._fields])
+        old = self.str[0]
+        if old == "|" or order in "|I":
+            return self
+        new = {"S": _OTHER_ORDER[old], ">": ">", "B": ">"}.get(order, "<")
+        return dtype(new + self.str[1:])
+
+    # What Python asks
+
+    def __len__(self) -> int:
+        return len(self._fields or ())
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __getitem__(self, key: Any) -> dtype:
+        if self._fields is None:
+            raise KeyError(f"There are no fields in dtype {self}.")
+        if isinstance(key, int):
+            return self._fields[key][1]
+        found: dict[Any, dtype] = dict(self._fields)
+        if isinstance(key, list):
+            raise TypeError("several fields at once cannot be had of a dtype on the client")
+        if key not in found:
+            raise KeyError(f"Field named {key!r} not found.")
+        return found[key]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, dtype):
             try:
                 other = dtype(other)
-            except TypeError:
+            except (TypeError, ValueError):
                 return False
-        return self.str == other.str and self.fields == other.fields
+        return bool(self._key == other._key)
+
+    @property
+    def _key(self) -> Any:
+        return self.str, self.subdtype, self._fields
 
     def __hash__(self) -> int:
-        return hash(self.str)
+        return hash(self._key)
 
-    def __repr__(self) -> str:
-        if self.fields is not None:
-            return f"dtype({[(name, field.str) for name, field in self.fields]!r})"
-        if self.str[0] == ">" or self.kind in "USVMmO":
-            text = str(self.str).lstrip("|")
-            return f"dtype({(text if self.itemsize else text.rstrip('0'))!r})"
-        return f"dtype({self.name!r})"
+    def __repr__(self) -> Any:
+        return f"dtype({self._constructed(False)})"
 
-    def __str__(self) -> str:
-        if self.fields is not None:
-            return str([(name, field.str) for name, field in self.fields])
-        return self.str if self.kind in "USV" else self.name
+    def __str__(self) -> Any:
+        if self._fields is not None or self.subdtype is not None:
+            return self._constructed(True)
+        return self.str if self.kind in "USV" or not self.isnative else self.name
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return dtype, (self.described,)
+    def _constructed(self, short: bool) -> Any:
+        """What its constructor is given, as NumPy writes it."""
+        if self.subdtype is not None:
+            base, shape = self.subdtype
+            return f"({base._constructed(True)}, {shape!r})"
+        if self._fields is not None:
+            parts = [_field_text(name, field) for name, field in self._fields]
+            return f"[{', '.join(parts)}]"
+        if self.kind == "b":
+            return "'?'" if short else "'bool'"
+        text = self.str.lstrip("|")
+        if self.kind in "USV":
+            text = text if self.itemsize else text.rstrip("0")
+        elif self.kind not in "MmO" and not short and self.isnative:
+            text = self.name
+        return repr(text)
 
 
-def _resolved(spec: Any) -> tuple[str, Any]:
-    if isinstance(spec, dtype):
-        return spec.str, spec.fields
-    if isinstance(spec, type):
-        if spec is str or spec is bytes:
-            return _OTHERS[f"{spec.__name__}_"], None
-        name = _PYTHON.get(spec) or name_of_type(spec)
-        if name is not None:
-            return _resolved(name)
+def _field_text(name: Any, field: dtype) -> Any:
+    if field.subdtype is None:
+        return f"({name!r}, {field._constructed(True)})"
+    base, shape = field.subdtype
+    return f"({name!r}, {base._constructed(True)}, {shape!r})"
+
+
+def _listed(field: dtype) -> tuple[Any, ...]:
+    if field.subdtype is not None:
+        base, shape = field.subdtype
+        return (*_listed(base), shape)
+    return (field.str if field._fields is None else field.descr,)
+
+
+# Reading what a user, or the server, gives for one
+
+
+def _fields_of(spec: Any) -> tuple[tuple[Any, dtype], ...] | None:
+    """The fields of a record; None of what is none."""
+    if isinstance(spec, str) and "," in spec and not spec.startswith("("):
+        parts = [part.strip() for part in spec.split(",") if part.strip()]
+        return tuple((f"f{place}", dtype(part)) for place, part in enumerate(parts))
+    if spec == {}:
+        return ()
+    if isinstance(spec, dict) and {"names", "formats"} == set(spec):
+        return _fields_of(list(zip(spec["names"], spec["formats"], strict=True)))
+    if not isinstance(spec, list):
+        return None
+    found = []
+    for place, field in enumerate(spec):
+        if not isinstance(field, (tuple, list)) or len(field) not in (2, 3):
+            raise TypeError(
+                f"Field elements must be 2- or 3-tuples, got '{field!r}'"
+                if not isinstance(field, dict)
+                else f"data type {spec!r} not understood"
+            )
+        name, *rest = field
+        inner = dtype(rest[0] if len(rest) == 1 else (rest[0], rest[1]))
+        found.append((name or f"f{place}", inner))
+    names = [name for name, _ in found]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"field {twice!r} occurs more than once")
+    return tuple(found)
+
+
+def _subarray_of(spec: Any) -> tuple[dtype, tuple[int, ...]]:
+    if isinstance(spec, tuple) and len(spec) == 2:
+        base, shape = spec
+        if isinstance(shape, int):
+            shape = (shape,)
+        if isinstance(shape, (tuple, list)) and all(isinstance(n, int) for n in shape):
+            return dtype(base), tuple(shape)
     if isinstance(spec, str):
-        order, rest = ("", spec) if spec[:1] not in "<>=|" else (spec[0], spec[1:])
-        name = ALIASES.get(rest, rest)
-        text = _STR_OF_NAME.get(name)
-        if text is None and name in _OTHERS:
-            return _OTHERS[name], None
-        if text is not None:
-            return (">" + text[1:] if order == ">" and text[0] == "<" else text), None
-        if rest[:1] in ("U", "S", "V") and (rest[1:].isdecimal() or not rest[1:]):
-            return ("|" if rest[0] in "SV" else order.replace("=", "<") or "<") + rest[0] + (
-                rest[1:] or "0"
-            ), None
-        if rest in ("O", "object", "object_"):
-            return "|O", None
-        if rest[:2] in ("M8", "m8"):
-            return "<" + rest, None
-        if rest.startswith(("datetime64", "timedelta64")):
-            head, _, unit = rest.partition("64")
-            return "<" + head[0].replace("d", "M").replace("t", "m") + "8" + unit, None
-    if isinstance(spec, list):
-        fields = tuple((str(field[0]), dtype(field[1])) for field in spec)
-        return f"|V{sum(field.itemsize for _, field in fields)}", fields
-    raise TypeError(f"data type {spec!r} not understood")
+        found = _REPEATED.fullmatch(spec)
+        if found is not None:
+            lengths, base, count, other = found.groups()
+            numbers = lengths.split(",") if count is None else [count]
+            return dtype(base or other), tuple(int(n) for n in numbers if n.strip())
+        raise TypeError(f"data type {spec!r} not understood")
+    raise TypeError(f"Cannot interpret '{spec!r}' as a data type")
 
 
-class generic:
-    """Base of the scalar types; a value with a dtype."""
-
-    __slots__ = ("_value",)
-    _name = ""
-
-    def __new__(cls, value: Any = 0) -> Any:
-        from shm_echo.mechestim.remote import session
-
-        return session.call("array", value, dtype=cls)[()]
+def from_description(description: Any) -> dtype:
+    """The dtype that the server described, see :attr:`dtype.described`."""
+    if not isinstance(description, list):
+        return dtype(description)
+    if len(description) == 2 and _is_shape(description[1]):
+        return dtype((from_description(description[0]), tuple(description[1])))
+    return dtype([(name, from_description(inner)) for name, inner in description])
 
 
-class number(generic):
-    """Base of the numbers."""
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(n, int) for n in value)
 
 
-class integer(number):
-    """Base of the integers."""
+def is_numpys(value: Any) -> bool:
+    """Whether it is a dtype of NumPy's, in a process that has it."""
+    return hasattr(value, "newbyteorder") and type(value).__module__.startswith("numpy")
 
 
-class signedinteger(integer):
-    """Base of the signed integers."""
+def _of_numpys(found: Any) -> Any:
+    """What makes the dtype here that NumPy's is."""
+    if found.subdtype is not None:
+        return (_of_numpys(found.subdtype[0]), found.subdtype[1])
+    if found.names is not None:
+        return [(name, _of_numpys(found[name])) for name in found.names]
+    return found.str
 
 
-class unsignedinteger(integer):
-    """Base of the unsigned integers."""
-
-
-class inexact(number):
-    """Base of the floating-point and complex numbers."""
-
-
-class floating(inexact):
-    """Base of the floating-point numbers."""
-
-
-class complexfloating(inexact):
-    """Base of the complex numbers."""
-
-
-class flexible(generic):
-    """Base of what has no size of its own."""
-
-
-class character(flexible):
-    """Base of text and bytes."""
-
-
-_BASES: dict[str, type] = {"b": generic, "i": signedinteger, "u": unsignedinteger}
-_BASES.update({"f": floating, "c": complexfloating})
-ABSTRACT = {
-    cls.__name__: cls
-    for cls in (
-        generic,
-        number,
-        integer,
-        signedinteger,
-        unsignedinteger,
-        inexact,
-        floating,
-        complexfloating,
-        flexible,
-        character,
-    )
-}
-SCALAR_TYPES: dict[str, type] = {
-    name: type(
-        name,
-        (_BASES[kind],),
-        {"__slots__": (), "_name": name, "__doc__": f"The scalar type {name}."},
-    )
-    for name, kind, _, _ in _NUMBERS
-}
-_OTHER_BASES = {"str_": character, "bytes_": character, "void": flexible, "object_": generic}
-_OTHER_BASES.update({"datetime64": generic, "timedelta64": signedinteger})
-SCALAR_TYPES.update(
-    {
-        name: type(
-            name,
-            (_OTHER_BASES[name],),
-            {"__slots__": (), "_name": name, "__doc__": f"The scalar type {name}."},
-        )
-        for name in _OTHERS
-    }
-)
-for _cls in SCALAR_TYPES.values():
-    _cls.__module__ = "mechestim"  # where it can be had from, by this name
-
-
-def scalar_type(name: str) -> Any:
-    """The class ``mechestim.<name>``."""
-    name = ALIASES.get(name, name)
-    found = SCALAR_TYPES.get(name) or ABSTRACT.get(name)
-    if found is None:
-        raise AttributeError(f"mechestim has no scalar type {name!r}", name=name)
-    return found
-
-
-def name_of_type(cls: type) -> str | None:
-    """The name of a scalar type; None for other classes."""
-    found = _PYTHON.get(cls)
-    if found is not None:
-        return found
-    if issubclass(cls, generic):
-        return cls.__name__
-    return None
+def numpy_spec(found: dtype) -> Any:
+    """What makes the same dtype of NumPy's, where a client's process has it."""
+    if found.subdtype is not None:
+        return (numpy_spec(found.subdtype[0]), found.subdtype[1])
+    if found._fields is not None:
+        return [(name, numpy_spec(field)) for name, field in found._fields]
+    return found.str

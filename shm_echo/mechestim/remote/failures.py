@@ -13,6 +13,7 @@ import warnings
 from typing import Any
 
 from shm_echo.mechestim import errors
+from shm_echo.mechestim.accounting.settings import settings
 
 # The folder of shm_echo: frames of files below it are not the user's.
 _PACKAGE = os.path.join(__file__.rpartition(os.path.join("mechestim", "remote"))[0], "")
@@ -70,8 +71,26 @@ _CLASSES.update(
 )
 
 
+_NUMPYS: dict[str, type[Exception]] = {}
+
+
+def _numpys_too(twin: type[Exception]) -> type[Exception]:
+    """The twin, and the class of NumPy's: a process that has NumPy may catch either."""
+    name = twin.__name__
+    found = _NUMPYS.get(name)
+    if found is None:
+        numpy = sys.modules["numpy"]
+        theirs = getattr(numpy.linalg if name == "LinAlgError" else numpy.exceptions, name, None)
+        parts = {"__module__": twin.__module__, "__str__": BaseException.__str__}
+        found = twin if theirs is None else type(name, (twin, theirs), parts)
+        _NUMPYS[name] = found
+    return found
+
+
 def _class(name: Any) -> type[Exception]:
     found = _CLASSES.get(name)
+    if found in TWINS and hasattr(sys.modules.get("numpy"), "exceptions"):
+        return _numpys_too(found)
     if found is None:
         builtin = getattr(builtins, name, None) if isinstance(name, str) else None
         if isinstance(builtin, type) and issubclass(builtin, Exception):
@@ -116,5 +135,7 @@ def warn(described: Any) -> None:
         level += 1
     for one in described:
         error = rebuilt(one)
+        if isinstance(error, errors.SymmetryLossWarning) and not settings.symmetry_warnings:
+            continue
         if isinstance(error, Warning):
             warnings.warn(error, stacklevel=level)

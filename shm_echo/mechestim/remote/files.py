@@ -4,10 +4,10 @@ names."""
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
-from shm_echo.mechestim.errors import UnsupportedFunctionError
-from shm_echo.mechestim.remote import session
+from shm_echo.mechestim.remote import dtypes, session
 from shm_echo.mechestim.remote.array import RemoteArray
 
 
@@ -33,17 +33,26 @@ def fromfile(
     return session.call("copy", session.call("frombuffer", content, dtype=dtype, count=count))
 
 
-def fromregex(*args: Any, **kwargs: Any) -> Any:
-    """Not to be had from a server."""
-    raise UnsupportedFunctionError(
-        "fromregex",
-        "a server cannot read the files of this process; parse the text with `re` and give the "
-        "numbers to mechestim.array",
-    )
+def fromregex(file: Any, regexp: Any, dtype: Any, encoding: Any = None) -> Any:
+    """An array of what a pattern finds in a text file of this process, as ``numpy.fromregex``."""
+    kind = dtypes.dtype(dtype)
+    if hasattr(file, "read"):
+        content = file.read()
+    else:
+        with open(os.fspath(file), encoding=encoding) as stream:
+            content = stream.read()
+    if kind.names is None:
+        raise TypeError("dtype must be a structured datatype.")
+    if isinstance(content, bytes) and isinstance(regexp, str):
+        regexp = regexp.encode("latin-1")
+    found = re.compile(regexp).findall(content)
+    if found and not isinstance(found[0], tuple):  # one group: the first field, seen as the record
+        return session.call("ndarray.view", session.call("array", found, dtype=kind[0]), kind)
+    return session.call("array", found, dtype=kind)
 
 
-def from_dlpack(x: Any, /, **kwargs: Any) -> Any:
-    """An array of what ``x`` shares: copied, through the buffer protocol."""
+def from_dlpack(x: Any, /, *, device: Any = None, copy: Any = None) -> Any:
+    """An array of what ``x`` holds: copied, through the buffer protocol."""
     if isinstance(x, RemoteArray):
         return session.call("ndarray.view", x)
     if not hasattr(x, "__dlpack__"):

@@ -8,11 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 from shm_echo.mechestim import registry
+from shm_echo.mechestim.errors import NotSendableError
 from shm_echo.mechestim.registry.signatures import SIGNATURES
-from shm_echo.mechestim.remote import session
+from shm_echo.mechestim.remote import protocols, session
 
 _UFUNC = "subok=True, signature=None)"  # how their signatures end
 _METHODS = ("reduce", "accumulate", "reduceat", "outer", "at")
+_WRITERS = frozenset(  # write into their first argument
+    {"copyto", "fill_diagonal", "place", "put", "put_along_axis", "putmask"}
+)
 _FACTS = ("nin", "nout", "nargs", "ntypes", "types", "identity", "signature")
 
 
@@ -41,17 +45,41 @@ def made(name: str) -> Callable[..., Any]:
     if SIGNATURES.get(name, "").endswith(_UFUNC):
         return ufunc(name)
 
+    place = _place_of_out(SIGNATURES.get(name, ""))
+
     def function(*args: Any, **kwargs: Any) -> Any:
+        if len(args) > place and protocols.is_plain(args[place]):
+            kwargs["out"] = args[place]
+            args = args[:place]
+        if kwargs and protocols.has_plain_out(kwargs.get("out")):
+            return protocols.write_through(function, args, kwargs)
         return session.call(name, *args, **kwargs)
 
-    return labelled(function, name)
+    def writer(*args: Any, **kwargs: Any) -> Any:
+        if args and protocols.is_plain(args[0]):
+            return protocols.write_through(writer, args, kwargs, first=True)
+        return session.call(name, *args, **kwargs)
+
+    return labelled(writer if name in _WRITERS else function, name)
+
+
+def _place_of_out(signature: str) -> int:
+    """At which position an operation takes ``out``; beyond all where it takes none."""
+    names = [part for part in signature.strip("()").split(", ") if part != "/"]
+    for place, part in enumerate(names):
+        if part.startswith("*"):
+            break
+        if part == "out=None":
+            return place
+    return 1000
 
 
 def labelled(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     """The function with the name, the place, the text and the signature of the operation."""
-    place, _, last = name.rpartition(".")
-    function.__name__ = function.__qualname__ = last
-    function.__module__ = f"mechestim.{place}" if place else "mechestim"
+    *places, last = name.split(".")
+    function.__name__ = last
+    function.__qualname__ = ".".join([*places[1:], last])  # norm.pdf of mechestim.stats
+    function.__module__ = ".".join(["mechestim", *places[:1]])
     function.__doc__ = _text(name)
     if name in SIGNATURES:
         function.__wrapped__ = Signed(name)  # type: ignore[attr-defined]
@@ -72,9 +100,18 @@ class ufunc:
         self.__name__ = self.__qualname__ = name
         self.__doc__ = _text(name)
         self._signed = Signed(name)
+        self.nin = SIGNATURES[name].partition("/")[0].count(",")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return session.call(self.__name__, *args, **kwargs)
+        if len(args) > self.nin and protocols.has_plain_out(args[self.nin :]):
+            kwargs["out"] = args[self.nin :]
+            args = args[: self.nin]
+        if kwargs and protocols.has_plain_out(kwargs.get("out")):
+            return protocols.write_through(self, args, kwargs)
+        try:
+            return session.call(self.__name__, *args, **kwargs)
+        except NotSendableError as error:
+            return protocols.handed_over(error, self, args, kwargs)
 
     @property
     def __signature__(self) -> Any:
@@ -86,7 +123,7 @@ class ufunc:
                 self.__dict__[key] = value
             return self.__dict__[name]
         if name in _METHODS:
-            method = _method(f"{self.__name__}.{name}")
+            method = _method(self, name)
             self.__dict__[name] = method
             return method
         raise AttributeError(
@@ -109,10 +146,19 @@ def _found(name: str) -> Any:
     return member(name)
 
 
-def _method(name: str) -> Callable[..., Any]:
-    def method(*args: Any, **kwargs: Any) -> Any:
-        return session.call(name, *args, **kwargs)
+def _method(owner: ufunc, name: str) -> Callable[..., Any]:
+    op = f"{owner.__name__}.{name}"
 
-    method.__qualname__ = name
-    method.__name__ = name.rpartition(".")[2]
+    def method(*args: Any, **kwargs: Any) -> Any:
+        if kwargs and protocols.has_plain_out(kwargs.get("out")):
+            return protocols.write_through(method, args, kwargs)
+        if name == "at" and args and protocols.is_plain(args[0]):
+            return protocols.write_through(method, args, kwargs, first=True)
+        try:
+            return session.call(op, *args, **kwargs)
+        except NotSendableError as error:
+            return protocols.handed_over(error, owner, args, kwargs, name)
+
+    method.__qualname__ = op
+    method.__name__ = name
     return method

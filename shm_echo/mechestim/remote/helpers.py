@@ -20,24 +20,31 @@ exceptions = SimpleNamespace(**{cls.__name__: cls for cls in failures.TWINS})
 
 
 class _Options:
-    """Options of this thread or task, for the length of a block; a decorator, too."""
+    """Options of this thread or task, for the length of a block; a decorator, too.
+
+    Subclasses say of which variable (``of``), how the server calls changing them (``word``) and
+    where they stand in what is wanted of it (``part``).
+    """
 
     __slots__ = ("_options", "_tokens")
-    _variable: ContextVar[dict[str, Any] | None]
+    of: ContextVar[dict[str, Any] | None]
+    word: str
+    part: int
 
     def __init__(self, **options: Any) -> None:
         self._options = options
         self._tokens: list[Token[dict[str, Any] | None]] = []
 
+    @classmethod
+    def after(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """All of them, once these are changed."""
+        return session.changed(cls.word, cls.part, options)
+
     def __enter__(self) -> Any:
-        self._tokens.append(self._variable.set(self._after()))
+        self._tokens.append(self.of.set(self.after(self._options)))
 
     def __exit__(self, *_: object) -> None:
-        self._variable.reset(self._tokens.pop())
-
-    def _after(self) -> dict[str, Any]:
-        """All options, once these are changed."""
-        raise NotImplementedError
+        self.of.reset(self._tokens.pop())
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return decorate(function, lambda: type(self)(**self._options))
@@ -47,34 +54,28 @@ class errstate(_Options):
     """How floating-point errors are treated inside: ``errstate(divide="ignore")``, as in NumPy."""
 
     __slots__ = ()
-    _variable = context.errors
-
-    def _after(self) -> dict[str, Any]:
-        return session.changed("session.seterr", 3, self._options)
+    of, word, part = context.errors, "session.seterr", 3
 
 
 class printoptions(_Options):
     """How arrays are printed inside: ``printoptions(precision=3)``, as in NumPy."""
 
     __slots__ = ()
-    _variable = context.printing
+    of, word, part = context.printing, "session.print_options", 4
 
     def __enter__(self) -> dict[str, Any]:
         super().__enter__()
         return get_printoptions()
 
-    def _after(self) -> dict[str, Any]:
-        return session.changed("session.print_options", 4, self._options)
-
 
 def get_printoptions() -> dict[str, Any]:
     """The print options of this thread or task."""
-    return session.changed("session.print_options", 4, {})
+    return printoptions.after({})
 
 
 def set_printoptions(**options: Any) -> None:
     """Change the print options of this thread or task."""
-    context.printing.set(session.changed("session.print_options", 4, options))
+    context.printing.set(printoptions.after(options))
 
 
 class _Info:

@@ -1,21 +1,21 @@
 """What ``mechestim`` and its sub-modules hold in client mode: the names of the registry, as
-requests."""
+requests.
+
+Importing it brings no more than naming an operation takes. What it takes to speak with a server
+comes with the first call, what arrays, dtypes and helpers are with the first that is asked for.
+"""
 
 from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable
 from typing import Any
 
 from shm_echo.mechestim import registry
 from shm_echo.mechestim.distributions import Distribution
 from shm_echo.mechestim.errors import UnsupportedFunctionError
 from shm_echo.mechestim.registry.op import Category
-from shm_echo.mechestim.remote import dtypes, failures, functions, helpers, session
-from shm_echo.mechestim.remote.arena import LEAST
-from shm_echo.mechestim.remote.array import RemoteArray, truth
-from shm_echo.mechestim.remote.values import from_buffer, from_list
+from shm_echo.mechestim.remote import functions
 
 _CONSTANTS = {
     "pi": math.pi,
@@ -58,27 +58,17 @@ def member(name: str) -> Any:
         if name in _OWN:
             module = importlib.import_module(f"shm_echo.mechestim.remote.{_OWN[name]}")
             found = getattr(module, name)
+            if not isinstance(found, type):
+                found = functions.labelled(found, name)
+        elif name in _MAKERS:
+            found = importlib.import_module("shm_echo.mechestim.remote.making").maker(name)
         elif name == "random.shuffle":
-            found = importlib.import_module("shm_echo.mechestim.remote.random").shuffled(name)
+            module = importlib.import_module("shm_echo.mechestim.remote.random")
+            found = functions.labelled(module.shuffled(name), name)
         else:
-            found = _maker(name) if name in _MAKERS else functions.made(name)
+            found = functions.made(name)
         _members[name] = found
     return found
-
-
-def _maker(name: str) -> Callable[..., Any]:
-    def function(*args: Any, **kwargs: Any) -> Any:
-        if args and kwargs.get("copy") is not False:  # NumPy then refuses what is no array
-            first = args[0]
-            typed = from_list(first) if isinstance(first, (list, tuple)) else from_buffer(first)
-            if typed is not None:
-                large = typed.nbytes >= LEAST
-                args = (session.array_of(typed) if large else typed, *args[1:])
-                if large and name == "array" and len(args) == 1 and not kwargs:
-                    return args[0]  # it is new already
-        return session.call(name, *args, **kwargs)
-
-    return functions.labelled(function, name)
 
 
 def attribute(module: str, name: str) -> Any:
@@ -94,20 +84,24 @@ def attribute(module: str, name: str) -> Any:
     if not module:
         if name in _CONSTANTS:
             return _CONSTANTS[name]
-        if name == "ndarray":
-            return RemoteArray
-        if name == "dtype":
-            return dtypes.dtype
         if name == "ufunc":
             return functions.ufunc
+        from shm_echo.mechestim.remote import array, dtypes, helpers
+
+        if name == "ndarray":
+            return array.RemoteArray
         if name in _TRUTHS:
-            return truth(_TRUTHS[name])
+            return array.truth(_TRUTHS[name])
+        if name == "dtype":
+            return dtypes.dtype
         if name in dtypes.SCALAR_TYPES or name in dtypes.ABSTRACT or name in _PUBLIC_ALIASES:
             return dtypes.scalar_type(name)
         if name in helpers.NAMES:
             return getattr(helpers, name)
     elif module == "linalg" and name == "LinAlgError":
-        return failures.LinAlgError
+        from shm_echo.mechestim.remote.failures import LinAlgError
+
+        return LinAlgError
     elif module == "random":
         from shm_echo.mechestim.remote import random
 
@@ -130,6 +124,8 @@ def names(module: str) -> list[str]:
     }
     found = {name for name in found if name.isidentifier()}
     if not module:
+        from shm_echo.mechestim.remote import dtypes, helpers
+
         found |= {
             "ndarray",
             "dtype",

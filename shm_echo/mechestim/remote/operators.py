@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from shm_echo.mechestim.errors import NotSendableError
+from shm_echo.mechestim.remote import protocols
 from shm_echo.mechestim.remote.functions import Signed
 from shm_echo.mechestim.remote.session import call
 
@@ -17,7 +19,7 @@ _METHODS = (
     *("all", "any", "argmax", "argmin", "argpartition", "argsort", "astype", "byteswap", "choose"),
     *("clip", "compress", "conj", "conjugate", "copy", "cumprod", "cumsum", "diagonal", "dot"),
     *("fill", "flatten", "getfield", "max", "mean", "min", "nonzero", "partition", "prod", "put"),
-    *("ravel", "repeat", "reshape", "resize", "round", "searchsorted", "setfield", "setflags"),
+    *("ravel", "repeat", "reshape", "round", "searchsorted", "setfield", "setflags"),
     *("sort", "squeeze", "std", "sum", "swapaxes", "take", "trace", "transpose", "var", "view"),
 )
 
@@ -25,10 +27,18 @@ _METHODS = (
 def _binary(word: str) -> Any:
     op = f"ndarray.__{word}__"
 
+    in_place = word[0] == "i"
+
     def method(self: Any, other: Any) -> Any:
         if getattr(type(other), "__array_ufunc__", 0) is None:
+            if in_place:
+                kind = type(other).__name__
+                raise TypeError(f"operand {kind!r} does not support ufuncs (__array_ufunc__=None)")
             return NotImplemented
-        return call(op, self, other)
+        try:
+            return call(op, self, other)
+        except NotSendableError as error:
+            return protocols.deferred(error, word, self, other)
 
     return method
 
@@ -42,6 +52,8 @@ def _unary(op: str) -> Any:
 
 def _method(op: str) -> Any:
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if kwargs and protocols.has_plain_out(kwargs.get("out")):
+            return protocols.write_through(method, (self, *args), kwargs)
         return call(op, self, *args, **kwargs)
 
     return method
@@ -72,6 +84,7 @@ def install(array: Any, scalar: Any) -> None:
         _put(array, f"__{word}__", _unary(f"ndarray.__{word}__"))
     for name in _METHODS:
         _put(array, name, _method(f"ndarray.{name}"))
+    _put(array, "resize", array.resize)
     _put(array, "__getitem__", _getitem)
     _put(array, "__contains__", _binary("contains"))
     # Setting __eq__ after the class is made does not take __hash__ away.

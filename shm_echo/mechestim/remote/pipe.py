@@ -46,8 +46,8 @@ class Pipe:
         self.read: Callable[[int, int], bytes] = os.read
         self._timed = timed
         self._buffer = bytearray()
-        self._incoming = _poll(fd, "POLLIN")
-        self._outgoing = _poll(fd, "POLLOUT")
+        self._incoming = poller(fd, "POLLIN")
+        self._outgoing = poller(fd, "POLLOUT")
         self._spin = Spinner(functools.partial(self._incoming, 0)).wait
 
     def send(self, payload: bytes) -> None:
@@ -78,7 +78,8 @@ class Pipe:
             try:
                 data = data[os.write(self.fd, data[:_PIECE]) :]
             except BlockingIOError:
-                continue
+                if self._outgoing is _at_once:  # only the descriptor's own time-out says so
+                    raise Silence from None
 
     def receive(self, within: float | None = None) -> bytes:
         """The payload of the next frame.
@@ -142,7 +143,7 @@ def _at_once(milliseconds: float) -> bool:
     return True
 
 
-def _poll(fd: int, event: str) -> Callable[[float], object]:
+def poller(fd: int, event: str) -> Callable[[float], object]:
     """Waits until ``fd`` is ready; where ``select`` is not to be had, the call itself waits."""
     try:
         import select

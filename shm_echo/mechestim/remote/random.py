@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shm_echo.mechestim import registry
-from shm_echo.mechestim.remote import session
+from shm_echo.mechestim.remote import protocols, session
+from shm_echo.mechestim.remote.array import RemoteArray
 from shm_echo.mechestim.remote.records import RemoteObject, register
 
 __all__ = [
@@ -36,7 +37,13 @@ def shuffled(op: str) -> Any:
     """``shuffle``, which changes a list of this process in place."""
 
     def shuffle(*args: Any, **kwargs: Any) -> None:
-        if args and isinstance(args[-1], list):
+        if any(map(protocols.is_plain, args)):
+            where = next(i for i, arg in enumerate(args) if protocols.is_plain(arg))
+            before, target, after = args[:where], args[where], args[where + 1 :]
+            protocols.write_through(
+                lambda x: shuffle(*before, x, *after, **kwargs), (target,), {}, first=True
+            )
+        elif args and isinstance(args[-1], list):
             order = session.call("arange", len(args[-1]))
             session.call(op, *args[:-1], order, **kwargs)
             args[-1][:] = [args[-1][i] for i in order.tolist()]
@@ -63,16 +70,46 @@ class _Made(RemoteObject):
         """Made by the server; see ``__new__``."""
 
 
-class Generator(_Made):
+class _Drawing(_Made):
+    """A generator; a copy of one goes on alike and apart, a pickle holds its state."""
+
+    __slots__ = ()
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return session.word("generator.copy", self)
+
+    def __repr__(self) -> str:
+        return f"{self} at 0x{id(self):X}"
+
+    def __str__(self) -> str:
+        name = session.word("generator.state", self)["bit_generator"]
+        return f"{type(self).__name__}({name})"
+
+
+class Generator(_Drawing):
     """``numpy.random.Generator`` on the server; made by ``default_rng``, too."""
 
     __slots__ = ()
 
+    def __copy__(self) -> Any:  # as NumPy's: the stream is shared
+        return type(self)(self._source())
 
-class RandomState(_Made):
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._source(),)
+
+    def _source(self) -> Any:
+        return session.call("random.Generator.bit_generator", self)
+
+
+class RandomState(_Drawing):
     """``numpy.random.RandomState`` on the server."""
 
     __slots__ = ()
+
+    __copy__ = _Drawing.__deepcopy__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored_state, (_kept(session.word("generator.state", self)),)
 
 
 class SeedSequence(_Made):
@@ -80,11 +117,65 @@ class SeedSequence(_Made):
 
     __slots__ = ()
 
+    def generate_state(self, n_words: int, dtype: Any = "uint32") -> Any:
+        """Words to seed something with."""
+        return session.word("generator.generate_state", self, n_words, dtype)
+
+    def spawn(self, n_children: int) -> list[Any]:
+        """New sequences with streams of their own."""
+        found: list[Any] = session.word("generator.spawn", self, n_children)
+        return found
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return session.word("generator.copy", self)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name in ("entropy", "n_children_spawned", "pool_size", "spawn_key", "state"):
+                return session.word("generator.attributes", self)[name]
+            raise AttributeError(f"SeedSequence has no attribute {name!r}", name=name)
+
 
 class BitGenerator(_Made):
     """Base of what generators draw from."""
 
     __slots__ = ()
+
+    @property
+    def state(self) -> Any:
+        """The state, as NumPy describes it."""
+        return session.word("generator.state", self)
+
+    @state.setter
+    def state(self, value: Any) -> None:
+        session.word("generator.set_state", self, value)
+
+    @property
+    def seed_seq(self) -> Any:
+        """What it was seeded with."""
+        return session.word("generator.seed_seq", self)
+
+    def jumped(self, jumps: int = 1) -> Any:
+        """A bit generator that is as if very many numbers had been drawn."""
+        return session.word("generator.jumped", self, jumps)
+
+    def advance(self, delta: int) -> Any:
+        """Go on as if ``delta`` numbers had been drawn."""
+        return session.word("generator.advance", self, delta)
+
+    def spawn(self, n_children: int) -> list[Any]:
+        """New bit generators with streams of their own."""
+        found: list[Any] = session.word("generator.spawn", self, n_children)
+        return found
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return session.word("generator.copy", self)
+
+    __copy__ = __deepcopy__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored_source, (type(self).__name__, _kept(self.state))
 
 
 class MT19937(BitGenerator):
@@ -115,6 +206,36 @@ class SFC64(BitGenerator):
     """``numpy.random.SFC64`` on the server."""
 
     __slots__ = ()
+
+
+def _kept(state: Any) -> Any:
+    """A state without arrays of this session, so that it outlives it."""
+    if isinstance(state, dict):
+        return {key: _kept(value) for key, value in state.items()}
+    if isinstance(state, RemoteArray):
+        return state.item() if state.shape == () else (str(state.dtype), state.tolist())
+    return state
+
+
+def _revived(state: Any) -> Any:
+    if isinstance(state, dict):
+        return {key: _revived(value) for key, value in state.items()}
+    if isinstance(state, tuple):
+        dtype, values = state
+        return session.word("array", values, dtype=dtype)
+    return state
+
+
+def _restored_source(name: str, state: Any) -> Any:
+    found = globals()[name](0)
+    found.state = _revived(state)
+    return found
+
+
+def _restored_state(state: Any) -> Any:
+    found: Any = RandomState(globals()[state["bit_generator"]](0))
+    found.set_state(_revived(state))
+    return found
 
 
 def get_bit_generator() -> Any:

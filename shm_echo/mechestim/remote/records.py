@@ -36,10 +36,18 @@ def _known(name: str) -> Any:
         from shm_echo.mechestim.symmetry.info import SymmetryInfo
 
         return SymmetryInfo
+    if name == "ProductSymmetry":
+        from shm_echo.mechestim.symmetry.products import ProductSymmetry
+
+        return ProductSymmetry
     if name == "OpRecord":
         from shm_echo.mechestim.accounting.account import OpRecord
 
         return OpRecord
+    if name in ("date", "datetime", "timedelta"):  # of datetime64 and timedelta64
+        import datetime
+
+        return getattr(datetime, name)
     return None
 
 

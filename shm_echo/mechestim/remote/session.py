@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shm_echo.mechestim.accounting.current import current_frame, peek_frame
-from shm_echo.mechestim.remote.arena import LEAST
-from shm_echo.mechestim.remote.channel import Channel
 from shm_echo.mechestim.remote.context import wanted
-from shm_echo.mechestim.remote.values import Typed
+
+if TYPE_CHECKING:
+    from shm_echo.mechestim.remote.channel import Channel
+    from shm_echo.mechestim.remote.values import Typed
 
 DEFAULT_URL = "ipc:///tmp/mechestim.sock"
 
@@ -59,6 +60,8 @@ def call(op: str, *args: Any, **kwargs: Any) -> Any:
 
 def array_of(typed: Typed) -> Any:
     """An array of the server with these contents: through the arena where it is worth it."""
+    from shm_echo.mechestim.remote.arena import LEAST
+
     link = channel()
     if typed.nbytes >= LEAST:
         arena = link.arena

@@ -14,18 +14,23 @@ __all__ = ["SymmetricTensor", "as_symmetric", "is_symmetric"]
 class SymmetricTensor(RemoteArray):
     """An array of the server, symmetric along groups of axes; made by :func:`as_symmetric`."""
 
-    __slots__ = ("symmetric_axes",)
-
-    symmetric_axes: list[tuple[int, ...]]
+    __slots__ = ()
 
     @property
-    def symmetry_info(self) -> SymmetryInfo:
-        """The symmetry as prices see it."""
-        return SymmetryInfo(tuple(self.symmetric_axes), self.shape)
+    def symmetric_axes(self) -> list[tuple[int, ...]]:
+        """The groups of axes; none once it was written to. The server knows."""
+        return [tuple(group) for group in session.word("ndarray.symmetric_axes.get", self)]
+
+    @property
+    def symmetry_info(self) -> SymmetryInfo | None:
+        """The symmetry as prices see it; None once it was written to."""
+        axes = self.symmetric_axes
+        return SymmetryInfo(tuple(axes), self.shape) if axes else None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        _, content = super().__reduce__()
-        return _unpickled, (*content, self.symmetric_axes)
+        restored, content = super().__reduce__()
+        axes = self.symmetric_axes
+        return (_unpickled, (*content, axes)) if axes else (restored, content)
 
     def is_symmetric(self, axes: Any = None, *, atol: float = 1e-6, rtol: float = 1e-5) -> bool:
         """Whether the data is symmetric along ``axes``, its own by default."""
@@ -34,9 +39,9 @@ class SymmetricTensor(RemoteArray):
 
 
 def _unpickled(described: Any, shape: Any, content: bytes, axes: Any) -> Any:
-    from shm_echo.mechestim.remote import array
+    from shm_echo.mechestim.remote.contents import restored
 
-    return session.word("as_symmetric", array.restored(described, shape, content), axes)
+    return session.word("as_symmetric", restored(described, shape, content), axes)
 
 
 def as_symmetric(data: Any, symmetric_axes: Any) -> Any:

@@ -11,9 +11,10 @@ import msgpack
 
 from shm_echo.errors import ConnectionClosedError
 from shm_echo.mechestim import wire
+from shm_echo.mechestim.errors import NO_OBJECTS, NotSendableError
 from shm_echo.mechestim.remote import dtypes, records
 from shm_echo.mechestim.remote.arena import LEAST
-from shm_echo.mechestim.wire import NotSendableError, Wire
+from shm_echo.mechestim.wire import Wire
 
 if TYPE_CHECKING:
     from shm_echo.mechestim.remote.channel import Channel
@@ -50,7 +51,7 @@ class Values:
             {
                 wire.ARRAY: self._array,
                 wire.SCALAR: self._scalar,
-                wire.DTYPE: lambda data: dtypes.dtype(_tuples(self._wire.unpack(data))),
+                wire.DTYPE: lambda data: dtypes.from_description(self._wire.unpack(data)),
                 wire.SCALAR_TYPE: lambda data: dtypes.scalar_type(self._wire.unpack(data)),
                 wire.RECORD: lambda data: records.rebuilt(*self._wire.unpack(data)),
                 wire.OBJECT: self._object,
@@ -106,6 +107,8 @@ class Values:
         typed = from_buffer(value)
         if typed is not None:
             return self._pack(typed)
+        if dtypes.is_numpys(value):
+            return self._pack(dtypes.dtype(value))
         if callable(value):
             self._last_callback += 1
             self._callbacks[self._last_callback] = value
@@ -144,21 +147,13 @@ _dtypes: dict[str, dtypes.dtype] = {}
 
 def _dtype(described: Any) -> dtypes.dtype:
     if type(described) is not str:
-        return dtypes.dtype(_tuples(described))
+        return dtypes.from_description(described)
     found = _dtypes.get(described)
     if found is None:
         found = dtypes.dtype(described)
         if len(_dtypes) < 1000:
             _dtypes[described] = found
     return found
-
-
-def _tuples(description: Any) -> Any:
-    if isinstance(description, list):
-        return [
-            tuple(tuple(x) if isinstance(x, list) else x for x in field) for field in description
-        ]
-    return description
 
 
 _FORMATS = {
@@ -189,12 +184,23 @@ def from_buffer(value: Any) -> Typed | None:
         view = memoryview(value)
     except TypeError:
         return None
+    except ValueError:  # NumPy's dates have no format
+        return _from_numpy(value)
     dtype = _FORMATS.get(view.format)
     if dtype is None:
+        if hasattr(value, "__array_interface__"):
+            return _from_numpy(value)
         raise NotSendableError(f"a buffer of format {view.format!r} cannot be sent to the server")
     if not view.c_contiguous:
         return Typed(dtype, view.shape or (), view.tobytes())
     return Typed(dtype, view.shape or (), view if view.nbytes >= LEAST else bytes(view))
+
+
+def _from_numpy(value: Any) -> Typed:
+    dtype = dtypes.dtype(value.dtype)
+    if dtype.hasobject:
+        raise NotSendableError(NO_OBJECTS)
+    return Typed(dtype.described, value.shape, value.tobytes())
 
 
 def from_list(value: Any) -> Typed | None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from shm_echo.mechestim.errors import MechEstimServerError
 from shm_echo.mechestim.local.array import Array, base_view
 from shm_echo.mechestim.service.limits import Quotas
 from shm_echo.mechestim.service.objects import Objects
@@ -35,6 +36,7 @@ class Arena:
 
     Attributes:
         fds: their descriptors, to the server and to the client.
+        possible: the session's connection can pass descriptors.
     """
 
     def __init__(self, objects: Objects, quotas: Quotas, size: int = SIZE) -> None:
@@ -42,13 +44,22 @@ class Arena:
         self._quotas = quotas
         self._size = size
         self.fds: tuple[int, ...] = ()
+        self.possible = True
         self._incoming: Any = None
         self._outgoing: Any = None
         # Arrays that are being filled, and no others: a write into elements has its price.
         self._unfilled: weakref.WeakValueDictionary[int, Array] = weakref.WeakValueDictionary()
 
     def open(self) -> int:
-        """Make the areas; their size in bytes. The descriptors are to be sent with the answer."""
+        """Make the areas; their size in bytes. The descriptors are to be sent with the answer.
+
+        Raises:
+            MechEstimServerError: they could not be sent.
+        """
+        if not self.possible:
+            raise MechEstimServerError(
+                "this session has no arena: no descriptor can be passed over its connection"
+            )
         if not self.fds:
             incoming, outgoing = _area("mechestim-to-server", self._size), -1
             try:

@@ -8,6 +8,7 @@ lower a count nor raise a limit. Above all of them stands the ceiling of the ses
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 from typing import Any
 
 from shm_echo.mechestim.accounting.account import Account, Frame
@@ -22,6 +23,7 @@ from shm_echo.mechestim.service.limits import Quotas
 
 _MOST_CONTEXTS = 4096
 _MOST_LABELS = 4096  # in one context
+_MOST_SHAPES = 64
 _LONGEST_LABEL = 256
 _LONGEST_LOG = 10**5
 
@@ -107,12 +109,15 @@ class Budgets:
         account.deadline = None
         account.refresh()
 
-    def deduct(self, name: Any, flop_cost: Any, shapes: Any = ()) -> None:
+    def deduct(self, name: Any, flop_cost: Any, subscripts: Any = None, shapes: Any = ()) -> None:
         """Charge work that the client names itself."""
         if type(name) is not str or type(flop_cost) is not int or flop_cost < 0:
             raise ValueError(f"flop_cost must be an int >= 0, got {flop_cost!r}")
-        frame = current_frame()
-        frame.commit(name[:_LONGEST_LABEL], frame.reserve(name[:_LONGEST_LABEL], flop_cost))
+        operands: list[Any] = [] if subscripts is None else [str(subscripts)[:_LONGEST_LABEL]]
+        for shape in list(shapes)[:_MOST_SHAPES]:
+            operands.append(SimpleNamespace(shape=tuple(map(int, shape))[:_MOST_SHAPES]))
+        frame, label = current_frame(), name[:_LONGEST_LABEL]
+        frame.commit(label, frame.reserve(label, flop_cost), tuple(operands))
 
     def log(self, number: Any) -> list[Any]:
         """The records of the optional log."""

@@ -28,6 +28,11 @@ _MOST = 2**63 - 1
 HEAVY_FLOPS = 10**6  # above this an operation takes longer than the messages about it
 
 
+def exhausted(name: str, cost: int, left: int) -> BudgetExhaustedError:
+    """That the ceiling has no room for an operation."""
+    return BudgetExhaustedError(name, flop_cost=cost, flops_remaining=left, of_the_server=True)
+
+
 class _Alone:
     """Keeps out the other threads of this process, then the other processes."""
 
@@ -85,7 +90,7 @@ class Ceiling:
         with self._alone:
             left = self._most - words[_SPENT] - words[_PROMISED]
             if cost > left:
-                raise BudgetExhaustedError(name, flop_cost=cost, flops_remaining=left)
+                raise exhausted(name, cost, left)
             words[_PROMISED] += cost
 
     def spend(self, name: str, cost: int) -> None:
@@ -99,7 +104,7 @@ class Ceiling:
             spent = words[_SPENT]
             left = self._most - spent - words[_PROMISED]
             if cost > left:
-                raise BudgetExhaustedError(name, flop_cost=cost, flops_remaining=left)
+                raise exhausted(name, cost, left)
             words[_SPENT] = spent + cost
 
     def give_back(self, cost: int) -> None:

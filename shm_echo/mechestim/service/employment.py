@@ -22,8 +22,13 @@ _PROGRAM = (
 )
 # Each worker computes on one thread: there are as many workers as sessions.
 _ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
-# A worker is no client, and is told the weights.
-_REMOVED = frozenset({"MECHESTIM_SERVER_URL", "MECHESTIM_WEIGHTS_FILE"})
+# A worker is no client, is told the weights, and lets nobody in.
+_REMOVED = frozenset(
+    {
+        *("MECHESTIM_SERVER_URL", "MECHESTIM_WEIGHTS_FILE"),
+        *("MECHESTIM_TOKEN", "MECHESTIM_TOKEN_FILE"),
+    }
+)
 
 
 class Worker:

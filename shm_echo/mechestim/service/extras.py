@@ -8,19 +8,22 @@ context.
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import index
 from typing import Any
 
 import numpy as np
 
 from shm_echo.mechestim.costs.einsum_path import find_path, normalize_optimize
 from shm_echo.mechestim.costs.subscripts import Contraction
-from shm_echo.mechestim.local import callbacks, namespace, ufuncs
+from shm_echo.mechestim.local import callbacks, namespace, paths, ufuncs
 from shm_echo.mechestim.local.array import Array, wrap
 from shm_echo.mechestim.registry import OPS
 
 _GRIDS = ("mgrid", "ogrid", "r_", "c_")
 _FACTS = ("nin", "nout", "nargs", "ntypes", "types", "identity", "signature")
 _MOST_OPERANDS = 52  # as there are letters
+_MOST_DIGITS = 1000
+_LONGEST = {"nanstr": 100, "infstr": 100}
 _FINFO = (
     *("bits", "eps", "epsneg", "iexp", "machep", "max", "maxexp", "min", "minexp", "negep"),
     *("nexp", "nmant", "precision", "resolution", "smallest_normal", "smallest_subnormal", "tiny"),
@@ -45,7 +48,16 @@ def seterr(**options: Any) -> dict[str, Any]:
 
 
 def print_options(**options: Any) -> dict[str, Any]:
-    """``numpy.set_printoptions``; the options before."""
+    """``numpy.set_printoptions``; the options before. Numbers and words have a longest form."""
+    for name, longest in _LONGEST.items():
+        value = options.get(name)
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"{name} of the print options is text")
+        if value is not None and len(value) > longest:
+            raise ValueError(f"{name} of the print options has at most {longest} characters")
+    precision = options.get("precision")
+    if precision is not None and not -_MOST_DIGITS <= index(precision) <= _MOST_DIGITS:
+        raise ValueError(f"precision of the print options is at most {_MOST_DIGITS}")
     before = np.get_printoptions()
     if options:
         np.set_printoptions(**options)
@@ -84,7 +96,8 @@ def path(inputs: Any, output: Any, sizes: Any, optimize: Any) -> list[list[int]]
     if not known or len(terms) > _MOST_OPERANDS:
         raise ValueError("these are no subscripts of an einsum")
     contraction = Contraction(terms, tuple(map(str, output)), lengths)
-    return [list(step) for step in find_path(contraction, normalize_optimize(optimize))]
+    optimize = normalize_optimize(optimize)
+    return [list(step) for step in find_path(contraction, optimize, paths.search)]
 
 
 def grid(name: Any, key: Any) -> Any:
@@ -108,6 +121,11 @@ def flat_get(array: Any, key: Any) -> Any:
 def flat_set(array: Any, key: Any, value: Any) -> None:
     """``array.flat[key] = value``."""
     _array(array).flat[key] = value
+
+
+def symmetric_axes(array: Any) -> list[list[int]]:
+    """The groups of axes along which an array is declared symmetric, now."""
+    return [list(group) for group in getattr(_array(array), "symmetric_axes", ())]
 
 
 def set_shape(array: Any, shape: Any) -> Any:
@@ -145,6 +163,7 @@ EXTRAS: dict[str, Callable[..., Any]] = {
     "ndarray.flags.get": flags,
     "ndarray.flat.get": flat_get,
     "ndarray.flat.set": flat_set,
+    "ndarray.symmetric_axes.get": symmetric_axes,
     "ndarray.shape.set": set_shape,
     "ndarray.real.set": set_real,
     "ndarray.imag.set": set_imag,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import logging
+import traceback
 from typing import Any
 
 import numpy as np
@@ -28,12 +29,14 @@ _NUMPY = {
 # What ufuncs raise for dtypes that they cannot take; NumPy shows it under this name.
 _UFUNC_TYPE_ERROR = "UFuncTypeError"
 _BUILTIN = (
-    *("ArithmeticError", "AttributeError", "BufferError", "DeprecationWarning", "Exception"),
-    *("FloatingPointError", "FutureWarning", "IndexError", "KeyError", "LookupError"),
-    *("MemoryError", "NotImplementedError", "OverflowError", "PendingDeprecationWarning"),
-    *("RecursionError", "RuntimeError", "RuntimeWarning", "StopIteration", "TypeError"),
-    *("UnicodeError", "UserWarning", "ValueError", "Warning", "ZeroDivisionError"),
+    *("ArithmeticError", "AssertionError", "AttributeError", "BufferError", "DeprecationWarning"),
+    *("Exception", "FloatingPointError", "FutureWarning", "IndexError", "KeyError", "LookupError"),
+    *("MemoryError", "NameError", "NotImplementedError", "OverflowError"),
+    *("PendingDeprecationWarning", "RecursionError", "RuntimeError", "RuntimeWarning"),
+    *("StopIteration", "SyntaxError", "SystemError", "TypeError", "UnicodeError", "UserWarning"),
+    *("ValueError", "Warning", "ZeroDivisionError"),
 )
+_LONGEST = 10_000  # characters of a message: some quote their argument as a whole
 CLASSES: dict[type, str] = {cls: name for name, cls in _NUMPY.items()}
 CLASSES.update({getattr(builtins, name): name for name in _BUILTIN})
 CLASSES.update(
@@ -46,8 +49,9 @@ CLASSES.update(
 
 # Attributes that travel with an error, where it has them.
 _FIELDS = (
-    *("op_name", "flop_cost", "flops_remaining", "elapsed_s", "limit_s", "reason", "axes"),
-    *("max_deviation", "atol", "rtol", "limit", "allowed", "wanted", "axis", "ndim", "name"),
+    *("op_name", "flop_cost", "flops_remaining", "of_the_server", "elapsed_s", "limit_s"),
+    *("reason", "axes", "max_deviation", "atol", "rtol", "limit", "allowed", "wanted", "axis"),
+    *("ndim", "name"),
 )
 
 
@@ -62,7 +66,7 @@ def described(error: BaseException) -> list[Any]:
     else:
         name = "MechEstimServerError"
     if name in ("Exception", "MechEstimServerError") and type(error) not in CLASSES:
-        _log.error("an operation failed in an unforeseen way", exc_info=error)
+        log_failure("an operation failed in an unforeseen way", error)
         return ["MechEstimServerError", "the server failed; its log says why", {}]
     fields: dict[str, Any] = {}
     for field in _FIELDS:
@@ -75,7 +79,17 @@ def described(error: BaseException) -> list[Any]:
     return [name, _message(error), fields]
 
 
+def log_failure(what: str, error: BaseException) -> None:
+    """Log an error of the server's own: its class and where it arose.
+
+    Not what it says: the messages of NumPy and of Python quote the values that they complain of,
+    and the contents of a client's arrays have no business in a log.
+    """
+    where = "".join(traceback.format_tb(error.__traceback__)).rstrip()
+    _log.error("%s: %s\n%s", what, type(error).__qualname__, where)
+
+
 def _message(error: BaseException) -> str:
-    if isinstance(error, KeyError) and len(error.args) == 1:
-        return str(error.args[0])
-    return str(error)
+    keyed = isinstance(error, KeyError) and len(error.args) == 1
+    text = str(error.args[0] if keyed else error)[:_LONGEST]
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from shm_echo.mechestim.errors import NO_OBJECTS
 from shm_echo.mechestim.registry.signatures import SIGNATURES
 
 __all__ = ["MOST_DIGITS", "check_arguments", "check_result", "is_foreign"]
@@ -37,7 +38,6 @@ _MAY_SEE = frozenset(
     }
 )
 _LOOPS = ("signature", "sig")
-_REFUSAL = "arrays of Python objects cannot live on a server"
 
 
 def _places() -> dict[str, int]:
@@ -75,12 +75,12 @@ def check_arguments(
     """
     place = _PLACES.get(name)
     if place is not None and len(args) > place and _is_object_dtype(args[place]):
-        raise TypeError(_REFUSAL)
+        raise TypeError(NO_OBJECTS)
     if kwargs and (
         _is_object_dtype(kwargs.get("dtype"))
         or any("O" in str(kwargs[key]) for key in _LOOPS if key in kwargs)
     ):
-        raise TypeError(_REFUSAL)
+        raise TypeError(NO_OBJECTS)
     values = [*args, *kwargs.values()] if kwargs else args
     if long_numbers and not name.startswith(("random.", "budget.")):
         _check_long_numbers(values)
@@ -138,4 +138,4 @@ def check_result(name: str, result: Any) -> None:
     else:
         found = is_foreign(result)
     if found and name not in _MAKERS and name not in _MAY_SEE:
-        raise TypeError(_REFUSAL)
+        raise TypeError(NO_OBJECTS)

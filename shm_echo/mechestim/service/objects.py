@@ -25,7 +25,7 @@ class Objects:
         self._base_of: dict[int, int] = {}  # handle -> id of its base
         self._number_of: dict[int, int] = {}  # id of an object -> its handle
         self.find = self._objects.get  # the object with a number, or None
-        self._next = 1
+        self.next_number = 1
         self.bytes = 0
         self.foreign = False  # whether there ever was an array of Python objects
 
@@ -46,7 +46,7 @@ class Objects:
             raise QuotaExceededError(
                 "max_handles", allowed=quotas.max_handles, wanted=len(self._objects) + 1
             )
-        number = self._next
+        number = self.next_number
         if isinstance(value, np.ndarray):
             base = owner(value)
             known = self._bases.get(id(base))
@@ -64,7 +64,7 @@ class Objects:
                 self.foreign = True
         self._objects[number] = value
         self._number_of[id(value)] = number
-        self._next = number + 1
+        self.next_number = number + 1
         return number
 
     def get(self, number: int) -> Any:
@@ -93,6 +93,25 @@ class Objects:
                 if not known[0]:
                     del self._bases[base]
                     self.bytes -= known[1]
+
+    def alone(self, array: np.ndarray[Any, Any]) -> bool:
+        """Whether no other object of the session looks at the memory of ``array``, all of it."""
+        base = owner(array)
+        known = self._bases.get(id(base))
+        return known is not None and known[0] == 1 and base.nbytes == array.nbytes
+
+    def replace(self, old: np.ndarray[Any, Any], new: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Put ``new`` behind the number of ``old``, which must have one; returns ``new``."""
+        number = self._number_of[id(old)]
+        self.check_room(owner(new).nbytes)
+        following = self.next_number
+        self.free([number])
+        self.next_number = number
+        try:
+            self.keep(new)
+        finally:
+            self.next_number = following
+        return new
 
     def check_room(self, size: int) -> None:
         """See that a result of ``size`` bytes would fit.

@@ -8,6 +8,7 @@ of its registry entry, so that no request makes the server allocate what the ses
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,16 @@ from shm_echo.mechestim.local import dispatch, symmetric
 from shm_echo.mechestim.local import random as local_random
 from shm_echo.mechestim.local.array import Array, base_view
 from shm_echo.mechestim.registry import OPS
-from shm_echo.mechestim.service import catalogue, foreign, shortcuts, sizes
+from shm_echo.mechestim.service import catalogue, foreign, shortcuts, sizes, steps
 from shm_echo.mechestim.service.arena import Arena
 from shm_echo.mechestim.service.budgets import Budgets
 from shm_echo.mechestim.service.extras import EXTRAS
 from shm_echo.mechestim.service.gate import Turn
+from shm_echo.mechestim.service.generators import GENERATORS
 from shm_echo.mechestim.service.limits import Quotas
 from shm_echo.mechestim.service.objects import Objects
+from shm_echo.mechestim.service.randomness import check_state
+from shm_echo.mechestim.service.resizing import resize
 
 HEAVY_BYTES = 1 << 20  # above this an operation takes longer than the messages about it
 
@@ -41,6 +45,7 @@ class Operations:
         self._random = np.random.RandomState()
         self._words: dict[str, Callable[..., Any]] = {
             **EXTRAS,
+            **GENERATORS,
             "session.array": self._array,
             "session.fetch": self._fetch,
             "arena.open": self._open_arena,
@@ -48,6 +53,7 @@ class Operations:
             "arena.put": self.arena.put,
             "arena.hold": self.arena.hold,
             "arena.get": self.arena.get,
+            "ndarray.resize": partial(resize, objects),
             "session.size": lambda: [len(objects), objects.bytes],
             "as_symmetric": symmetric.as_symmetric,
             "is_symmetric": symmetric.is_symmetric,
@@ -85,6 +91,7 @@ class Operations:
         foreign.check_arguments(
             name, args, kwargs, long_numbers=long_numbers, foreign=self._objects.foreign
         )
+        steps.check(name, args, kwargs)
         self._check_sizes(name, args, kwargs)
         result = self._performed(name, args, kwargs)
         foreign.check_result(name, result)
@@ -121,6 +128,8 @@ class Operations:
         op = OPS.get(name)
         _, _, rest = name.partition(".")
         owner, _, method = rest.rpartition(".")
+        if method == "set_state":
+            check_state([*args, *kwargs.values()])
         if owner in ("Generator", "RandomState"):
             generator = args[0] if args else None
             cls = getattr(local_random, owner)
@@ -134,7 +143,7 @@ class Operations:
             source = getattr(self._random, _STATE_NAMES.get(method, method))
             if op.cost is None:
                 return dispatch.free(source, tuple(args), kwargs)
-            return dispatch.call(op, source, tuple(args), kwargs)
+            return local_random.charged(op, source, tuple(args), kwargs, local_random.spare_state)
         if rest == "get_bit_generator":
             return self._random._bit_generator
         if rest == "set_bit_generator":

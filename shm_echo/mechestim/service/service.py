@@ -1,15 +1,16 @@
 """The ``mechestim`` service: takes connections over from the control server, a seat for each.
 
-What a client may spend is kept per principal: the uid of the peer, or the descriptor that it was
-given. Sessions of users run on threads unless told otherwise, and their kernels pass a gate;
-sessions of descriptors, which are handed to code that need not be trusted, have processes of their
-own.
+What a client may spend is kept per principal: the descriptor that it was given, the token that it
+has shown, or else the uid of the peer. Sessions of this user run on threads unless told otherwise,
+and their kernels pass a gate; those of everybody else (other users, holders of a token, whoever has
+a descriptor), which need not be trusted, have processes of their own.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import socket
 import threading
 import time
@@ -20,7 +21,6 @@ from shm_echo.control.forking import FORK_LOCK, at_fork
 from shm_echo.control.service import Refusal
 from shm_echo.control.service import Session as ControlSession
 from shm_echo.mechestim.accounting.settings import settings
-from shm_echo.mechestim.service import warned
 from shm_echo.mechestim.service.employment import Worker
 from shm_echo.mechestim.service.gate import Gate
 from shm_echo.mechestim.service.greeting import SERVICE, welcome_info
@@ -46,14 +46,15 @@ class MechestimService:
     Args:
         quotas: what one session may use; ``max_flops`` in it is the ceiling of each principal.
         max_sessions: how many there may be at once.
-        max_sessions_per_user: how many of them one user may have.
-        isolation: where sessions of users run: on threads of this process, or each in a process of
-            its own.
+        max_sessions_per_user: how many of them one user, or one token, may have.
+        isolation: where sessions run: on threads of this process, or each in a process of its own.
+            Left out: threads for this user, processes for everybody else.
         kernels: long operations at once, of all sessions on threads; the number of CPUs if left
             out.
     """
 
     name = SERVICE
+    open_to_strangers = True
 
     def __init__(
         self,
@@ -61,13 +62,14 @@ class MechestimService:
         *,
         max_sessions: int = 1024,
         max_sessions_per_user: int | None = None,
-        isolation: Isolation = "threads",
+        isolation: Isolation | None = None,
         kernels: int | None = None,
     ) -> None:
-        if isolation not in ("threads", "process"):
+        if isolation not in ("threads", "process", None):
             raise ValueError(f"isolation must be 'threads' or 'process', not {isolation!r}")
         self.quotas = quotas or Quotas()
-        self.isolation: Isolation = isolation
+        self.isolation: Isolation = isolation or "threads"
+        self._of_others: Isolation = isolation or "process"
         self.max_sessions = max_sessions
         self.max_sessions_per_user = max_sessions_per_user or max_sessions
         self._gate = Gate(kernels)
@@ -80,18 +82,30 @@ class MechestimService:
         self._requests_ended = 0
         self._rate = 0.0
         self._counted = (time.monotonic(), 0)
-        warned.install()
+        self._keeps_spare = False
         at_fork(self)
         if isolation == "process":
-            self._warden = Warden(self._look)
-            self._warden.call(self._prepare)
+            self.keep_ready()
+
+    def keep_ready(self) -> None:
+        """Keep a worker process ready for the next session, from now on.
+
+        It is not done before there is need: a service whose sessions are all on threads has no
+        workers. Without it, the first answer to a client that gets a worker takes a second.
+        """
+        with FORK_LOCK, self._lock:
+            if self._closed or self._keeps_spare or self._of_others != "process":
+                return
+            self._keeps_spare = True
+            warden = self._warden = self._warden or Warden(self._look)
+        warden.call(self._prepare)
 
     # For the control server ----
 
     def open(self, session: ControlSession) -> dict[str, Any]:
         """Take a client in, if there is room."""
         session.watch = False  # the socket says all there is to know
-        problem = self._no_room(("uid", session.peer.uid))
+        problem = self._no_room(_key_of(session))
         if problem is not None:
             raise Refusal("full", problem)
         return welcome_info(self.quotas)
@@ -115,19 +129,21 @@ class MechestimService:
     def take_over(self, session: ControlSession, sock: socket.socket) -> None:
         """The connection of a welcomed client is the service's own from now on."""
         try:
-            principal = self._principal_of(session.peer.uid)
-            self._start(sock, principal, self.isolation, greet=False)
+            ours = session.holder is None and session.peer.uid == os.geteuid()
+            isolation = self.isolation if ours else self._of_others
+            self._start(sock, self._principal_of(session), isolation, greet=False)
         except (OSError, RuntimeError) as error:  # no descriptor or no thread is left
             _log.error("cannot start a session: %s", error)
             with sock, contextlib.suppress(OSError):
                 sock.send(frame(farewell(f"the server cannot start a session: {error}")))
 
-    def _principal_of(self, uid: int) -> Principal:
+    def _principal_of(self, session: ControlSession) -> Principal:
+        key = _key_of(session)
         with self._lock:
-            found = self._principals.get(("uid", uid))
+            found = self._principals.get(key)
             if found is None:
-                found = Principal(f"user {uid}", self.quotas.max_flops)
-                self._principals["uid", uid] = found
+                found = Principal(" ".join(map(str, key)), self.quotas.max_flops)
+                self._principals[key] = found
             return found
 
     def request(
@@ -227,7 +243,7 @@ class MechestimService:
             seat.failed(f"the server cannot start a worker process: {error.strerror or error}")
         else:
             warden.watch(seat.pidfd, seat.reap)
-        if self.isolation == "process":
+        if self._keeps_spare:
             warden.call(self._prepare)
 
     def _prepare(self) -> None:
@@ -335,6 +351,13 @@ class MechestimService:
         if self._warden is not None:
             self._warden.let_go_in_child()
             self._warden = None
+
+
+def _key_of(session: ControlSession) -> tuple[str, str | int]:
+    """Who spends, behind what kind of name it is."""
+    if session.holder is not None:
+        return "token", session.holder
+    return "user", session.peer.uid
 
 
 def _employed(seat: ProcessSeat, spare: Worker) -> bool:

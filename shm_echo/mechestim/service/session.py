@@ -39,6 +39,7 @@ _log = logging.getLogger("shm_echo.mechestim")
 BUSY: bytes = msgpack.packb({"busy": True})
 _DEEPEST = 32  # callbacks inside of callbacks
 _LONGEST_FAREWELL = 500
+_SHORT_MAP = 0x80
 _PROMPT_S = 0.5  # within this time the service itself has nothing to say to the client
 
 
@@ -104,6 +105,7 @@ class Session:
         """Serve until the client is gone. Raises nothing; the socket is closed afterwards."""
         self._board.open()
         before = frame_now.get()
+        warned.install()
         self._collect([])
         try:
             while True:
@@ -117,8 +119,8 @@ class Session:
             self._part(str(error), True)
         except OSError as error:
             self._part(f"it has lost its client: {error}", False)
-        except Exception:
-            _log.exception("internal error in a mechestim session")
+        except Exception as error:
+            failures.log_failure("internal error in a mechestim session", error)
             self._part("the server failed; its log says why", True)
         finally:
             frame_now.set(before)
@@ -161,12 +163,14 @@ class Session:
         caught = self._caught
         began = self._board.begin()
         objects = self.objects
+        first_sent: int | None = None
         try:
             if "f" in request or "fb" in request:
                 self._forget(request)
             if problem is not None:
                 raise problem
             result = self._perform(request)
+            first_sent = objects.next_number
             if caught:
                 payload = self._packed({"id": number, "r": result}, caught)
             else:
@@ -174,6 +178,8 @@ class Session:
         except (SessionEnded, ConnectionError):
             raise
         except BaseException as error:
+            if first_sent is not None:  # the answer did not fit: the client learns no number of it
+                objects.free(range(first_sent, objects.next_number))
             payload = self._packed({"id": number, "e": failures.described(error)}, caught)
         finally:
             self._purse.settle()
@@ -262,7 +268,10 @@ class Session:
 
     def _receive(self) -> dict[str, Any]:
         """The next message."""
-        message = self._values.unpack(self._stream.receive())
+        payload = self._stream.receive()
+        message = self._values.unpack(payload)
         if type(message) is not dict:
             raise ProtocolError("a message is malformed: it is not a map")
+        if payload[0] != _SHORT_MAP + len(message):  # one byte tells of up to 15 keys
+            raise ProtocolError("a message is malformed: it has the same key twice, or too many")
         return message

@@ -12,7 +12,7 @@ from typing import Any
 from shm_echo.mechestim.local.array import Array, Scalar
 from shm_echo.mechestim.registry import OPS
 from shm_echo.mechestim.registry.op import Category
-from shm_echo.mechestim.service import catalogue, sizes
+from shm_echo.mechestim.service import catalogue, sizes, steps
 
 __all__ = ["FUNCTIONS", "TOO_LARGE", "size"]
 
@@ -26,6 +26,8 @@ def _functions() -> dict[str, Callable[..., Any]]:
     for name in (*OPS, *sizes.BORROWED):
         op = OPS[sizes.BORROWED.get(name, name)]
         if op.category not in (Category.UNARY, Category.BINARY, Category.REDUCTION):
+            continue
+        if name in steps.RULES:
             continue
         owner, _, method = name.rpartition(".")
         if name in catalogue.METHODS:

@@ -17,14 +17,12 @@ from shm_echo.mechestim.costs.indexing import target_shape
 from shm_echo.mechestim.local import methods, ufuncs
 from shm_echo.mechestim.local.array import Array, plain
 from shm_echo.mechestim.registry import OPS, contraction
-from shm_echo.mechestim.service import catalogue
+from shm_echo.mechestim.service import catalogue, pieces
 
 __all__ = ["BORROWED", "needed"]
 
 Rule = Callable[..., int]
 
-_PYTHON_NUMBER = 40  # bytes: a number and the pointer to it
-_CHARACTERS = 64  # bytes: of one number as text
 _OPERATORS = {
     "add": "add",
     "sub": "subtract",
@@ -65,10 +63,6 @@ def _astype(self: Any, dtype: Any, *args: Any, **kwargs: Any) -> int:
     return int(self.size) * int(np.dtype(dtype).itemsize)
 
 
-def _tolist(self: Any) -> int:
-    return int(self.size) * _PYTHON_NUMBER
-
-
 def _contains(self: Any, value: Any) -> int:
     return int(self.size)
 
@@ -84,14 +78,6 @@ def _getitem(self: Any, key: Any) -> int:
     if all(part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in parts):
         return 0  # a view
     return math.prod(target_shape(self.shape, key)) * int(self.itemsize)
-
-
-def _text(self: Any, *args: Any) -> int:
-    options = np.get_printoptions()
-    shown = (
-        self.size if self.size <= options["threshold"] else (2 * options["edgeitems"]) ** self.ndim
-    )
-    return int(min(self.size, shown)) * _CHARACTERS
 
 
 def _flat_get(array: Any, key: Any) -> int:
@@ -126,9 +112,7 @@ def _compress(self: Any, condition: Any, axis: Any = None, out: Any = None) -> i
 _METHODS: dict[str, Rule] = {
     "__contains__": _contains,
     "__getitem__": _getitem,
-    "__repr__": _text,
     "__round__": _copy,
-    "__str__": _text,
     "astype": _astype,
     "byteswap": _copy,
     "compress": _compress,
@@ -140,7 +124,6 @@ _METHODS: dict[str, Rule] = {
     "reshape": _copy_unless_view,
     "resize": _resize,
     "tobytes": _copy,
-    "tolist": _tolist,
 }
 
 # Instead of what the registry says: here it can be seen whether a copy will be made.
@@ -151,6 +134,7 @@ _OWN: dict[str, Rule] = {
     "reshape": _copy_unless_view,
     "session.grid": _grid,
     **{f"ndarray.{name}": rule for name, rule in _METHODS.items()},
+    **pieces.RULES,
 }
 
 

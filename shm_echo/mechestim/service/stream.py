@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from shm_echo.errors import ProtocolError
+from shm_echo.mechestim.service.aside import Aside
 from shm_echo.mechestim.service.board import Board
 from shm_echo.mechestim.spinning import Spinner
 
@@ -86,6 +87,7 @@ class Stream:
         self._start = self._stop = 0  # what has come and was not asked for yet
         poll = select.poll()
         poll.register(sock, select.POLLIN)
+        self._aside = Aside()
         self._spin = Spinner(functools.partial(poll.poll, 0))
 
     def receive(self) -> bytes:
@@ -97,8 +99,14 @@ class Stream:
         """
         start, stop = self._start, self._stop
         if start == stop:
-            self._spin.wait()
-            start, stop = 0, self._sock.recv_into(self._space)
+            start = 0
+            if self._spin.wait():
+                stop = self._sock.recv_into(self._space)
+            else:
+                slept_from = time.monotonic()
+                stop = self._sock.recv_into(self._space)
+                if self._aside.slept(time.monotonic() - slept_from):
+                    self._spin.start_anew()
             if not stop:
                 raise SessionEnded(_GONE, tell=False)
         if stop - start > 4:

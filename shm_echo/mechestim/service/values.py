@@ -13,6 +13,7 @@ import numpy as np
 
 from shm_echo.errors import ProtocolError
 from shm_echo.mechestim import wire
+from shm_echo.mechestim.errors import NO_OBJECTS
 from shm_echo.mechestim.local.array import Array, Scalar, base_view, scalar
 from shm_echo.mechestim.local.namespace import DTYPES
 from shm_echo.mechestim.service.foreign import MOST_DIGITS
@@ -20,7 +21,7 @@ from shm_echo.mechestim.service.objects import Objects
 from shm_echo.mechestim.wire import Wire
 
 # Results that travel field by field; the client has classes of the same names.
-_RECORDS = frozenset({"PathInfo", "StepInfo", "SymmetryInfo", "OpRecord"})
+_RECORDS = frozenset({"PathInfo", "StepInfo", "ProductSymmetry", "SymmetryInfo", "OpRecord"})
 # What datetime64 and timedelta64 are in Python, and the fields that make them.
 _DAY = ("year", "month", "day")
 _TIME = (*_DAY, "hour", "minute", "second", "microsecond")
@@ -118,7 +119,7 @@ class Values:
         if found is None:
             raise TypeError("a message names a type that is not known here")
         if found is np.object_:
-            raise TypeError("arrays of Python objects cannot live on a server")
+            raise TypeError(NO_OBJECTS)
         return found
 
     def _ndarray(self, data: bytes) -> Array:
@@ -249,7 +250,7 @@ def plain_dtype(description: Any) -> np.dtype[Any]:
     except (TypeError, ValueError, SyntaxError, RecursionError):
         raise TypeError(f"data type {str(description)[:80]!r} not understood") from None
     if dtype.hasobject:
-        raise TypeError("arrays of Python objects cannot live on a server")
+        raise TypeError(NO_OBJECTS)
     return dtype
 
 

@@ -79,6 +79,7 @@ class Warden:
                 else:
                     self._poll.unregister(fd)
                     self._safely(ended)
+                del ended  # else the last session's memory would stay until the next one ends
             for _ in range(len(self._calls)):
                 self._safely(self._calls.popleft())
             try:

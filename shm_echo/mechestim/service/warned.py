@@ -9,33 +9,38 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections.abc import Callable
 from typing import Any
+
+from shm_echo.mechestim.errors import MechEstimWarning
 
 _local = threading.local()
 _lock = threading.Lock()
-_installed = False
+_before: Callable[..., None] = warnings.showwarning
 
 
 def install() -> None:
-    """Route the warnings of session threads to their sessions; other threads are as before."""
-    global _installed
+    """Route the warnings of session threads to their sessions; other threads are as before.
+
+    Idempotent, and to be called again now and then: whoever leaves ``warnings.catch_warnings`` puts
+    back what was there when it was entered.
+    """
+    global _before
     with _lock:
-        if _installed:
-            return
-        _installed = True
-        before = warnings.showwarning
+        if warnings.showwarning is not _show:
+            _before = warnings.showwarning
+            warnings.showwarning = _show
+            warnings.filterwarnings("always", module=r"(shm_echo|numpy)(\.|$)")
+            # They name the line of the caller, which is no code of ours, but a thread's.
+            warnings.simplefilter("always", MechEstimWarning)
 
-        def show(
-            message: Any, category: Any, filename: str, lineno: int, *rest: Any, **more: Any
-        ) -> None:
-            caught = getattr(_local, "caught", None)
-            if caught is None:
-                before(message, category, filename, lineno, *rest, **more)
-            else:
-                caught.append(message if isinstance(message, Warning) else category(message))
 
-        warnings.showwarning = show
-        warnings.filterwarnings("always", module=r"(shm_echo|numpy)(\.|$)")
+def _show(message: Any, category: Any, filename: str, lineno: int, *rest: Any, **more: Any) -> None:
+    caught = getattr(_local, "caught", None)
+    if caught is None:
+        _before(message, category, filename, lineno, *rest, **more)
+    else:
+        caught.append(message if isinstance(message, Warning) else category(message))
 
 
 def collect(caught: list[Any] | None) -> None:

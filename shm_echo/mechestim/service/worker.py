@@ -18,7 +18,6 @@ from typing import Any
 
 from shm_echo.mechestim.accounting.settings import settings
 from shm_echo.mechestim.local import namespace
-from shm_echo.mechestim.service import warned
 from shm_echo.mechestim.service.board import Board, FileLock
 from shm_echo.mechestim.service.ceiling import Ceiling
 from shm_echo.mechestim.service.greeting import greeted
@@ -40,7 +39,6 @@ def main(parent: int) -> None:
     _end_with(parent)
     assert namespace is not None  # everything is imported before there is a session
     logging.basicConfig(format="mechestim worker %(process)d: %(message)s")
-    warned.install()
     assigned = _assignment()
     if assigned is not None:
         _serve(*assigned)

@@ -311,6 +311,7 @@ def test_budgets_are_left_and_opened_in_many_threads_at_once() -> None:
     sys.version_info < (3, 11),
     reason="3.10 runs signal handlers between any two instructions: their charges may be lost",
 )
+@pytest.mark.local_only("signals")
 def test_a_signal_handler_that_charges_neither_hangs_nor_loses_a_count() -> None:
     printed = run_script("""
 import signal
@@ -342,6 +343,7 @@ print(sum(r["calls"] for r in rows) - done - 2 * handled)
     assert printed.split() == ["0", "0", "0"]
 
 
+@pytest.mark.local_only("fork")
 def test_a_child_that_was_forked_during_a_charge_goes_on_counting_for_itself() -> None:
     printed = run_script("""
 import os, threading, warnings

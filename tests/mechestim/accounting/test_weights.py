@@ -73,6 +73,7 @@ def test_weights_reach_budgets_that_are_open_and_leave_them_again() -> None:
     assert budget.flops_used == 50
 
 
+@pytest.mark.local_only("ceiling")
 def test_weighted_prices_are_whole_and_exact_however_large() -> None:
     configure(weights={"exp": 3, "log": 0.5})
     large = 2**62 - 1

@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 import opt_einsum
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import shm_echo.mechestim as me
@@ -159,6 +159,7 @@ def test_one_operand_or_two_leave_nothing_to_optimize(case: tuple[str, Shapes]) 
 @given(contractions(), st.sampled_from(["auto", "greedy", "optimal", "dp", "branch-2"]))
 def test_the_path_is_the_one_that_opt_einsum_finds(case: tuple[str, Shapes], optimize: str) -> None:
     subscripts, shapes = case
+    assume(optimize != "dp" or all(map(all, shapes)))  # its "dp" fails where a length is 0
     theirs, _ = opt_einsum.contract_path(subscripts, *shapes, shapes=True, optimize=optimize)
     ours = plan(subscripts, shapes, optimize=optimize).path
     assert list(ours) == [tuple(sorted(step)) for step in theirs]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import shm_echo.mechestim as me
+from tests.mechestim.modes import LOCAL
 
 
 def charged(run: Any) -> dict[str, int]:
@@ -51,7 +52,7 @@ def test_the_attributes_are_those_of_numpy() -> None:
         assert isinstance(ours, me.ufunc)
         for attribute in ("nin", "nout", "nargs", "types", "identity", "signature", "__name__"):
             assert getattr(ours, attribute) == getattr(theirs, attribute)
-    assert isinstance(np.add, me.ufunc)
+    assert isinstance(np.add, me.ufunc) == LOCAL
     assert not isinstance(me.sum, me.ufunc)
 
 
@@ -123,4 +124,8 @@ def test_operators_give_way_by_the_rules_of_numpy() -> None:
         assert x + Prior() == "reversed"
     with pytest.raises(TypeError, match="does not support ufuncs"):
         me.arange(3.0).__iadd__(Declines())
+
+
+@pytest.mark.local_only("objects")
+def test_an_operand_without_a_say_is_asked_element_by_element() -> None:
     assert (me.arange(2) + Confused()).tolist() == ["reversed", "reversed"]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from shm_echo.mechestim.registry import OPS
+from tests.mechestim.modes import LOCAL
 from tests.mechestim.parity.specs import A, Case, Dt, Fn, L, Same, Sc, member
 
 Door = Callable[[Any, list[Any], dict[str, Any]], Any]
@@ -244,7 +245,8 @@ def _spelled(case: Case) -> Iterator[tuple[str, Door]]:
         if name in _UNARY:
             yield "operator", lambda xp, a, k: _UNARY[name](a[0])
     if len(args) == 2 and not kwargs and any(map(is_array, args)):
-        mirrored = name in _MIRRORED and not first  # Python asks 2 < x of x, as x > 2
+        # Python asks 2 < x of x, as x > 2; and a client's scalar, which is an array, first.
+        mirrored = name in _MIRRORED and (not first or (not LOCAL and isinstance(args[1], Sc)))
         if name in _BINARY and not mirrored:
             yield "operator", lambda xp, a, k: _BINARY[name](a[0], a[1])
         if first and name in _IN_PLACE:

@@ -85,6 +85,7 @@ def check(case: Case, door: str, call: Door) -> None:
         assert not got.charges, f"was refused, but {got.charges} are charged ({right.error!r})"
 
 
+@pytest.mark.local_only("numpy arrays")
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_plain_operands_cost_the_same_and_give_counted_arrays(family: str) -> None:
     for name in FAMILIES[family]:

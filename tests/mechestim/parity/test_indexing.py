@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
 import mechestim as me
+from tests.mechestim.modes import LOCAL
 
 quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SHAPES = nps.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4)
@@ -73,8 +74,10 @@ def test_reading_gives_what_numpy_gives_and_is_free(case: tuple[Any, Any], own: 
             assert got.shape == np.shape(right)
             assert np.asarray(got).tobytes() == np.asarray(right).tobytes()
             if isinstance(right, np.ndarray):
-                assert got.strides == right.strides
-                assert np.shares_memory(got, plain) == np.shares_memory(right, plain)
+                if LOCAL or ours.strides == plain.strides:  # a client's are sent in C order
+                    assert got.strides == right.strides
+                if LOCAL or got.ndim:  # a client's 0-d results are values
+                    assert me.shares_memory(got, ours) == np.shares_memory(right, plain)
     assert books.flops_used == 0
 
 

@@ -22,6 +22,8 @@ from tests.mechestim.parity.crawl import (
 )
 from tests.support.scripts import ROOT
 
+pytestmark = pytest.mark.local_only("numpy functions")
+
 PINNED_WITH = "2.4"
 PAGE = (ROOT / "docs" / "mechestim" / "doors.md").read_text()
 

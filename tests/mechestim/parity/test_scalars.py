@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import mechestim as me
+from tests.mechestim.modes import LOCAL, same_class
 
 VALUES = {
     "bool": (True, False),
@@ -54,8 +55,9 @@ def agree(ask: Callable[[Any], Any], dtype: str, value: Any) -> None:
     try:
         right = ask(plain)
     except Exception as error:
-        with pytest.raises(type(error)) as caught:
+        with pytest.raises(Exception, match=".") as caught:
             ask(counted)
+        assert same_class(type(caught.value), type(error))
         assert str(caught.value).replace("ndarray", "scalar") == str(error).replace(
             "ndarray", "scalar"
         ) or type(error) in (TypeError, AttributeError)
@@ -161,9 +163,10 @@ QUESTIONS: dict[str, Callable[[Any], Any]] = {
     "array of": lambda x: np.array([x, x]).tobytes(),
     "asarray": lambda x: np.asarray(x).tobytes(),
     "dtype.type": lambda x: x.dtype.type(x).tobytes(),
-    "memoryview": lambda x: memoryview(x).tobytes(),
     "no such attribute": lambda x: x.nonsense,
 }
+if LOCAL:  # a client's has a buffer from Python 3.12 on
+    QUESTIONS["memoryview"] = lambda x: memoryview(x).tobytes()
 
 
 # NumPy's complex scalars drop their imaginary part here, with a warning; ours are refused.

@@ -53,7 +53,7 @@ def test_a_floating_point_error_leaves_the_charge(
     run, cost = STARTED[name]
 
     def failing() -> None:
-        with np.errstate(all="raise"):
+        with me.errstate(all="raise"):
             run(x)
 
     assert spent(context, failing, FloatingPointError) == cost
@@ -98,6 +98,7 @@ def test_a_failing_callback_costs_what_it_computed(context: dict[str, Any], x: A
 
 
 @WAYS
+@pytest.mark.local_only("internals")
 @pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt, RecursionError])
 def test_running_out_of_memory_or_being_interrupted_leaves_the_charge(
     error: type[BaseException], context: dict[str, Any], x: Any

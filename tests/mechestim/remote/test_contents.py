@@ -6,10 +6,14 @@ import array
 import copy
 import pickle
 import sys
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 import mechestim as me
 from tests.mechestim.remote.inside import in_a_client, run_client
+from tests.support.metering import dialled, serving
 
 
 def without_an_arena() -> None:
@@ -253,3 +257,32 @@ assert np.arange(10**5).sum() == me.array(np.arange(10**5)).sum()
 """
     done = run_client(server.url, source)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_a_message_that_is_too_long_for_the_server_is_not_sent(tmp_path: Path) -> None:
+    with serving(tmp_path, "--max-frame", "1M") as server, dialled(server.url) as channel:
+        x = channel.request("ones", (3,))
+        held = server.state()["objects"]
+        del x  # its number rides on the next request that is sent
+        with pytest.raises(me.errors.QuotaExceededError) as refused:
+            channel.request("array", ("text " * (1 << 18),))
+        assert refused.value.limit == "max_frame"
+        assert refused.value.allowed == 1 << 20
+        assert refused.value.wanted > 5 << 18
+        assert channel.why_closed is None
+        assert channel.request("add", (1.0, 2.0)).item() == 3.0
+        assert server.state()["objects"] == held - 1
+
+
+def test_the_answer_of_a_function_that_is_too_long_is_an_error_of_the_function(
+    tmp_path: Path,
+) -> None:
+    with serving(tmp_path, "--max-frame", "1M") as server, dialled(server.url) as channel:
+        x = channel.request("ones", (3,))
+
+        def long(_: Any) -> str:
+            return "text " * (1 << 18)
+
+        with pytest.raises(me.errors.QuotaExceededError):
+            channel.request("apply_along_axis", (long, 0, x))
+        assert channel.request("sum", (x,)).item() == 3.0

@@ -1,4 +1,5 @@
-"""The examples of examples/metered run unchanged in both modes and print the same."""
+"""Programs of examples/metered and of the documentation run unchanged in both modes and print the
+same: to the last bit, as they print what they compute in full."""
 
 from __future__ import annotations
 
@@ -11,29 +12,67 @@ import pytest
 
 from tests.mechestim.remote.apart import Apart
 from tests.mechestim.remote.inside import ROOT, environment, run_client
+from tests.support import markdown
 
 FOLDER = ROOT / "examples" / "metered"
 EXAMPLES = sorted(FOLDER.glob("*.py"))
-_RUN = "import runpy; runpy.run_path(sys.argv[1], run_name='__main__')"
+_PROGRAM = "tests.mechestim.remote.last_bit"
+_RUN = "import runpy; sys.argv.pop(0); runpy.run_module(sys.argv[0], run_name='__main__')"
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_prints_the_same_in_both_modes(path: Path, server: Apart) -> None:
+PROGRAMS = [
+    (f"{page.stem}:{program.file}", program.text)
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs" / "mechestim").glob("*.md"))]
+    for program in markdown.programs(page)
+    if "import mechestim as me" in program.text
+    if "shm_echo" not in program.text and "numpy" not in program.text
+]
+
+
+def in_both_modes(path: Path, server: Apart) -> str:
+    """What the program prints, which is the same in both modes but for the seconds it took; and so
+    is every array that it makes, to the last bit."""
     variables = environment("")
     del variables["MECHESTIM_SERVER_URL"]
     local = subprocess.run(
-        [sys.executable, "-W", "error", str(path)],
+        [sys.executable, "-W", "error", "-m", _PROGRAM, str(path)],
+        cwd=ROOT,
         env=variables,
         capture_output=True,
         text=True,
         timeout=120,
     )
     assert local.returncode == 0, local.stderr
-    remote = run_client(server.url, _RUN, str(path))
+    remote = run_client(server.url, _RUN, _PROGRAM, str(path))
     assert remote.returncode == 0, remote.stderr
-    assert remote.stdout == local.stdout
-    assert re.sub(r"numpy [^|]*", "", remote.stderr) == re.sub(r"numpy [^|]*", "", local.stderr)
-    assert "FLOP" in local.stdout
+    assert timeless(remote.stdout) == timeless(local.stdout)
+    assert timeless(remote.stderr) == timeless(local.stderr)
+    return local.stdout
+
+
+def timeless(text: str) -> str:
+    """Without the version of NumPy, which a client has none of, and without times."""
+    return re.sub(r"numpy [^|]*|\d+\.\d+ (?=s\b)", "", text)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_prints_the_same_in_both_modes(path: Path, server: Apart) -> None:
+    printed = in_both_modes(path, server)
+    assert "FLOP" in printed
+    assert len(re.findall(r"^[\w<>]+\.\w+ \w+ \(.*\) [0-9a-f]{16}$", printed, re.MULTILINE)) >= 1
+
+
+@pytest.mark.parametrize(("name", "text"), PROGRAMS, ids=[name for name, _ in PROGRAMS])
+def test_a_program_of_the_documentation_prints_the_same_in_both_modes(
+    name: str, text: str, server: Apart, tmp_path: Path
+) -> None:
+    path = tmp_path / name.partition(":")[2]
+    path.write_text(text)
+    assert in_both_modes(path, server)
+
+
+def test_there_are_programs_in_the_documentation() -> None:
+    assert len(PROGRAMS) >= 8
 
 
 def test_the_tour_uses_thirty_operations() -> None:

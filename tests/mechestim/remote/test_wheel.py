@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import msgpack
 import pytest
 
+from tests.boundaries.test_imports import imported, modules
 from tests.mechestim.remote.apart import Apart
 from tests.mechestim.remote.inside import ROOT, environment
 
@@ -80,6 +82,20 @@ def test_the_wheel_is_pure_python_and_needs_msgpack_only(wheel: Path) -> None:
         assert not [
             name for name in names if f"/{absent}/" in name or name.endswith(f"/{absent}.py")
         ]
+
+
+def test_whatever_a_module_of_the_wheel_may_import_is_in_it(wheel: Path) -> None:
+    of_the_tree = {name for name, _ in modules()}
+    with zipfile.ZipFile(wheel) as archive:
+        sources = {
+            name.removesuffix(".py").replace("/", ".").removesuffix(".__init__"): archive.read(name)
+            for name in archive.namelist()
+            if name.startswith("shm_echo/") and name.endswith(".py")
+        }
+    assert "shm_echo.mechestim.remote.session" in sources
+    for name, source in sources.items():
+        needed = imported(ast.parse(source), typing_too=False) & of_the_tree
+        assert needed <= set(sources), f"{name} needs {sorted(needed - set(sources))}"
 
 
 def test_the_seed_program_runs_with_the_wheel_alone(python: Path, server: Apart) -> None:

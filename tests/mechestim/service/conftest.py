@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import unharmed as after
 from tests.support.metering import ServerProcess, serving
 
 
@@ -26,3 +27,10 @@ def server() -> Iterator[ServerProcess]:
         with serving(Path(path), *options, "--max-frame", "4M") as running:
             yield running
             assert running.alive, running.log.read_text()
+
+
+@pytest.fixture
+def unharmed(server: ServerProcess) -> Iterator[None]:
+    """Whatever the test does leaves no mark on the server."""
+    with after.unharmed(server):
+        yield

@@ -17,9 +17,11 @@ from tests.support.metering import RawClient, ServerProcess, handle_of
 
 SIZE = 1 << 20
 
+pytestmark = pytest.mark.usefixtures("unharmed")
+
 
 @pytest.fixture
-def client(server: ServerProcess) -> Iterator[RawClient]:
+def client(server: ServerProcess, unharmed: None) -> Iterator[RawClient]:
     with RawClient(server.path) as one:
         yield one
         assert one.result("add", 1.0, 2.0) is not None, "the session is of no more use"
@@ -172,5 +174,5 @@ def test_asking_again_brings_no_more_descriptors_than_there_are(
         _, fds, _, _ = socket.recv_fds(client.sock, 4096, 8)
         for fd in fds:
             os.close(fd)
-    assert server.descriptors() == before
+    assert server.descriptors() <= before
     assert len(areas) == 2

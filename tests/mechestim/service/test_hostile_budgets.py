@@ -12,6 +12,7 @@ import pytest
 from shm_echo.mechestim import wire
 from tests.support.metering import RawClient, ServerProcess, handle_of, serving
 from tests.support.threads import Worker
+from tests.support.unharmed import unharmed
 
 CEILING = 10_000
 
@@ -19,7 +20,7 @@ CEILING = 10_000
 @pytest.fixture
 def limited(folder: Path) -> Iterator[ServerProcess]:
     """A server whose ceiling can be reached."""
-    with serving(folder, "--max-flop-budget", str(CEILING)) as running:
+    with serving(folder, "--max-flop-budget", str(CEILING)) as running, unharmed(running):
         yield running
 
 
@@ -70,7 +71,9 @@ def test_nothing_lifts_the_ceiling(limited: ServerProcess) -> None:
     with RawClient(limited.path) as client:
         kind, message = client.error("add", handle_of(client.result("zeros", 500)), 1.0)
         assert kind == "BudgetExhaustedError"
-        assert f"only {CEILING - seen[-1]:,} of the budget remain" in message
+        left = f"{CEILING - seen[-1]:,}"
+        assert f"only {left} that the server grants in all remain. Nothing was run" in message
+        assert "No BudgetContext lifts this" in message
 
 
 def test_of_sixty_four_requests_at_once_with_flops_for_one_exactly_one_runs(
@@ -153,6 +156,7 @@ BAD_BUDGETS: list[tuple[Any, ...]] = [
 ]
 
 
+@pytest.mark.usefixtures("unharmed")
 @pytest.mark.parametrize("args", BAD_BUDGETS, ids=repr)
 def test_a_budget_that_makes_no_sense_is_refused(
     server: ServerProcess, args: tuple[Any, ...]
@@ -162,6 +166,7 @@ def test_a_budget_that_makes_no_sense_is_refused(
         assert kind in ("ValueError", "TypeError")
 
 
+@pytest.mark.usefixtures("unharmed")
 @pytest.mark.parametrize("number", [1, -1, 2**63, "0", None, 0.0, [0], True], ids=repr)
 def test_a_budget_that_was_never_opened_cannot_be_used(server: ServerProcess, number: Any) -> None:
     with RawClient(server.path) as client:
@@ -173,6 +178,7 @@ def test_a_budget_that_was_never_opened_cannot_be_used(server: ServerProcess, nu
         assert client.result("add", 1.0, 2.0, fb=[number]) is not None
 
 
+@pytest.mark.usefixtures("unharmed")
 def test_closing_the_default_budget_changes_nothing(server: ServerProcess) -> None:
     with RawClient(server.path) as client:
         client.result("add", 1.0, 2.0)
@@ -180,6 +186,7 @@ def test_closing_the_default_budget_changes_nothing(server: ServerProcess) -> No
         assert client.result("budget.read", 0)["used"] == 2
 
 
+@pytest.mark.usefixtures("unharmed")
 @pytest.mark.parametrize("cost", [-1, 1.5, None, "5", True, 2**70], ids=repr)
 def test_a_client_cannot_deduct_what_is_no_cost(server: ServerProcess, cost: Any) -> None:
     if cost == 2**70:
@@ -191,6 +198,7 @@ def test_a_client_cannot_deduct_what_is_no_cost(server: ServerProcess, cost: Any
     assert flops(server) == before
 
 
+@pytest.mark.usefixtures("unharmed")
 def test_contexts_and_labels_are_limited_in_number(server: ServerProcess) -> None:
     with RawClient(server.path) as client:
         for _ in range(4096):

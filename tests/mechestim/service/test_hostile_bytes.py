@@ -8,7 +8,6 @@ import random
 import socket
 import struct
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import msgpack
@@ -17,29 +16,8 @@ import pytest
 from shm_echo.errors import ServiceUnavailableError
 from shm_echo.mechestim import wire
 from tests.support.metering import RawClient, ServerProcess, dialled
-from tests.support.waiting import wait_until
 
-MIB = 1 << 20
-
-
-@pytest.fixture
-def unharmed(server: ServerProcess) -> Iterator[None]:
-    """Another session goes on computing rightly; memory, descriptors and counts are as before."""
-    with dialled(server.url) as neighbour:
-        x = neighbour.request("arange", (1000,))
-        before, descriptors, resident = flops(server), server.descriptors(), server.resident()
-        yield
-        assert server.alive
-        assert neighbour.request("sum", (x,)).item() == 499_500
-        assert neighbour.request("ndarray.tolist", (x,)) == list(range(1000))
-        wait_until(lambda: server.state()["sessions"] == 1, "the hostile sessions have ended")
-        wait_until(lambda: server.descriptors() <= descriptors, "the descriptors are closed")
-        assert flops(server) >= before + 1000
-        assert server.resident() < resident + 64 * MIB
-
-
-def flops(server: ServerProcess) -> int:
-    return sum(one["flops"] for one in server.state()["principals"])
+pytestmark = pytest.mark.usefixtures("unharmed")
 
 
 def nested(depth: int) -> bytes:
@@ -83,7 +61,6 @@ PAYLOADS = {
 }
 
 
-@pytest.mark.usefixtures("unharmed")
 @pytest.mark.parametrize("data", BYTES.values(), ids=BYTES)
 def test_bytes_that_are_no_frame_end_the_session(server: ServerProcess, data: bytes) -> None:
     with RawClient(server.path) as client:
@@ -91,7 +68,6 @@ def test_bytes_that_are_no_frame_end_the_session(server: ServerProcess, data: by
         assert client.farewell() is not None
 
 
-@pytest.mark.usefixtures("unharmed")
 @pytest.mark.parametrize("payload", PAYLOADS.values(), ids=PAYLOADS)
 def test_a_frame_that_is_no_request_is_answered_by_an_error_or_ends_the_session(
     server: ServerProcess, payload: bytes
@@ -103,7 +79,6 @@ def test_a_frame_that_is_no_request_is_answered_by_an_error_or_ends_the_session(
         assert "bye" in message or "e" in message, message
 
 
-@pytest.mark.usefixtures("unharmed")
 @pytest.mark.parametrize("data", [*BYTES.values(), nested(100_000)], ids=[*BYTES, "nested"])
 def test_bytes_in_place_of_a_hello_end_the_connection(server: ServerProcess, data: bytes) -> None:
     with RawClient(server.path, service=None) as client:
@@ -113,17 +88,96 @@ def test_bytes_in_place_of_a_hello_end_the_connection(server: ServerProcess, dat
                 pass
 
 
-def test_the_last_of_two_equal_keys_counts_and_nothing_breaks(server: ServerProcess) -> None:
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        [("id", 1), ("op", "linalg.svd"), ("op", "add"), ("a", [1.0, 2.0])],
+        [("id", 1), ("op", "add"), ("a", [1.0, 2.0]), ("id", 2)],
+        [("id", 1), ("op", "add"), ("a", [1.0, 2.0]), *((f"x{i}", 0) for i in range(13))],
+    ],
+    ids=["op twice", "id twice", "sixteen keys"],
+)
+def test_a_request_with_the_same_key_twice_ends_the_session(
+    server: ServerProcess, pairs: list[tuple[str, Any]]
+) -> None:
     with RawClient(server.path) as client:
-        pairs = [("id", 1), ("op", "linalg.svd"), ("op", "add"), ("a", [1.0, 2.0]), ("id", 2)]
+        client.frame(msgpack.Packer().pack_map_pairs(pairs))
+        said = client.farewell()
+        assert said == "a message is malformed: it has the same key twice, or too many"
+
+
+def test_an_option_that_is_given_twice_counts_once(server: ServerProcess) -> None:
+    with RawClient(server.path) as client:
         packer = msgpack.Packer()
-        client.frame(packer.pack_map_pairs(pairs))
+        options = packer.pack_map_pairs([("axis", 7), ("axis", 0)])
+        request = packer.pack({"id": 1, "op": "sum", "a": [[1.0, 2.0]], "k": None})
+        client.frame(request[:-1] + options)
         message = client.hear()
         assert message is not None
-        assert (message["id"], "r" in message) == (2, True)
+        assert "r" in message
 
 
-@pytest.mark.usefixtures("unharmed")
+DEEP = [2, 23, 24, 100, 900]
+
+
+@pytest.mark.parametrize("code", [wire.TUPLE, wire.SLICE, wire.DTYPE, wire.FROZENSET, wire.NDARRAY])
+@pytest.mark.parametrize("depth", DEEP)
+def test_extensions_that_nest_without_end_cannot_use_up_the_stack(
+    server: ServerProcess, code: int, depth: int
+) -> None:
+    inner = b"\xc0"
+    for _ in range(depth):
+        inner = msgpack.packb(msgpack.ExtType(code, b"\x91" + inner))
+    with RawClient(server.path) as client:
+        client.frame(b"\x82\xa2id\x01\xa1a\x91" + inner)
+        message = client.hear()
+        assert message is not None
+        assert "bye" in message or "e" in message
+
+
+def test_copies_of_copies_cannot_use_up_the_memory(server: ServerProcess) -> None:
+    inner = msgpack.packb(bytes(3_500_000))
+    for _ in range(20):
+        inner = msgpack.packb(msgpack.ExtType(wire.TUPLE, b"\x91" + inner))
+    with RawClient(server.path) as client:
+        client.frame(b"\x82\xa2id\x01\xa1a\x91" + inner)
+        assert client.farewell() == "a message is malformed: it is nested too deeply"
+
+
+def test_a_set_whose_items_collide_is_refused(server: ServerProcess) -> None:
+    items = [wire.bigint((2**61 - 1) * (n + 100)) for n in range(5000)]
+    with RawClient(server.path) as client:
+        client.say(
+            {"id": 1, "op": "add", "a": [msgpack.ExtType(wire.FROZENSET, msgpack.packb(items))]}
+        )
+        assert client.farewell() == "a message is malformed: its bytes are no valid message"
+
+
+FIELDS = ("id", "op", "a", "k", "b", "n", "f", "fb", "ret", "r", "e", "cancel")
+WRONG: list[Any] = [
+    *(None, True, -1, 2**63, 2**64 - 1, 1.5, float("nan"), "", "x" * 300, b"", b"x", [], [[]], {}),
+    *([None, "x", -1, 2**63, [1]], {"x": {"x": []}}, msgpack.ExtType(wire.ELLIPSIS, b"")),
+    *(wire.handle_ext(2**64 - 1), wire.callback_ext(0), wire.bigint(2**70)),
+    *(msgpack.ExtType(code, b"") for code in range(1, 18)),
+]
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_every_field_may_be_of_a_wrong_type(server: ServerProcess, field: str) -> None:
+    client = RawClient(server.path)
+    for wrong in WRONG:
+        client.say({"id": 1, "op": "add", "a": [1.0, 2.0], "b": 0, field: wrong})
+        message = client.hear()
+        if message is None or "bye" in message:
+            client.close()
+            client = RawClient(server.path)
+        else:
+            assert "r" in message or "e" in message, (field, wrong)
+            if "e" in message:
+                assert "its log says why" not in message["e"][1], (field, wrong)
+    client.close()
+
+
 def test_random_bytes_end_the_session_or_are_waited_for(server: ServerProcess) -> None:
     source = random.Random(20)
     for _ in range(60):
@@ -134,7 +188,6 @@ def test_random_bytes_end_the_session_or_are_waited_for(server: ServerProcess) -
             assert message is None or "bye" in message or "e" in message, payload.hex()
 
 
-@pytest.mark.usefixtures("unharmed")
 def test_a_request_that_is_changed_at_random_is_answered_or_ends_the_session(
     server: ServerProcess,
 ) -> None:
@@ -156,7 +209,6 @@ def test_a_request_that_is_changed_at_random_is_answered_or_ends_the_session(
     client.close()
 
 
-@pytest.mark.usefixtures("unharmed")
 def test_whoever_hangs_up_in_the_middle_of_anything_is_forgotten(server: ServerProcess) -> None:
     whole = msgpack.packb({"id": 1, "op": "ones", "a": [1000], "b": 0})
     data = struct.pack("<I", len(whole)) + whole
@@ -165,7 +217,6 @@ def test_whoever_hangs_up_in_the_middle_of_anything_is_forgotten(server: ServerP
             client.send(data[:length])
 
 
-@pytest.mark.usefixtures("unharmed")
 def test_ten_thousand_connections_that_say_nothing_leave_nothing(server: ServerProcess) -> None:
     def knock() -> None:
         for _ in range(1250):
@@ -179,7 +230,6 @@ def test_ten_thousand_connections_that_say_nothing_leave_nothing(server: ServerP
         thread.join()
 
 
-@pytest.mark.usefixtures("unharmed")
 def test_half_frames_of_many_clients_hold_nobody_up(server: ServerProcess) -> None:
     crowd = [RawClient(server.path) for _ in range(40)]
     try:
@@ -192,7 +242,6 @@ def test_half_frames_of_many_clients_hold_nobody_up(server: ServerProcess) -> No
             client.close()
 
 
-@pytest.mark.usefixtures("unharmed")
 def test_descriptors_that_a_client_sends_are_not_kept(server: ServerProcess) -> None:
     with RawClient(server.path) as client:
         before = server.descriptors()

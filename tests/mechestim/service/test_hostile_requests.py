@@ -11,9 +11,11 @@ import pytest
 from shm_echo.mechestim import wire
 from tests.support.metering import RawClient, ServerProcess, handle_of
 
+pytestmark = pytest.mark.usefixtures("unharmed")
+
 
 @pytest.fixture
-def client(server: ServerProcess) -> Iterator[RawClient]:
+def client(server: ServerProcess, unharmed: None) -> Iterator[RawClient]:
     with RawClient(server.path) as one:
         yield one
         assert one.result("add", 1.0, 2.0) is not None, "the session is of no more use"
@@ -89,6 +91,7 @@ def test_a_name_that_is_no_operation_is_refused(
         "",
         "banana",
         "f999",
+        "(((,)f8",
         "<f8;import os",
         "V-1",
         7,

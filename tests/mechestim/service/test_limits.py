@@ -150,6 +150,16 @@ def test_too_many_objects_are_refused_and_freed_ones_make_room(small: Any) -> No
         assert len(held) == 4
 
 
+def test_an_answer_of_which_only_a_part_fits_leaves_nothing_behind(small: Any) -> None:
+    url, _ = small(Quotas(max_handles=8))
+    with dialled(url) as client:
+        held = client.request("zeros", ([10, 2],))
+        for _ in range(3):
+            with pytest.raises(QuotaExceededError, match="max_handles"):
+                client.request("unstack", (held,))
+            assert client.request("session.size") == [1, 160]
+
+
 def spent(server: ServerProcess) -> int:
     return sum(one["flops"] for one in server.state()["principals"])
 

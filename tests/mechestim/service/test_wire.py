@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shm_echo.errors import ProtocolError
+from shm_echo.mechestim.errors import NotSendableError
 from shm_echo.mechestim.service.limits import Quotas
 from shm_echo.mechestim.service.objects import Objects
 from shm_echo.mechestim.service.values import Values
-from shm_echo.mechestim.wire import NotSendableError, Wire
+from shm_echo.mechestim.wire import Wire
 
 PLAIN = Wire(lambda value: None, {})
 

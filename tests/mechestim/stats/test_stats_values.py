@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import shm_echo.mechestim as me
-from shm_echo.mechestim.costs.stats import PER_POINT
 from shm_echo.mechestim.local import gaussian
 from shm_echo.mechestim.local import stats as plain_stats
 from shm_echo.mechestim.registry import OPS
+from shm_echo.mechestim.registry.stats import PER_POINT
 
 FUNCTIONS = ("pdf", "cdf", "ppf")
 SHAPES: dict[str, tuple[float, ...]] = {

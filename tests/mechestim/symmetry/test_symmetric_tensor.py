@@ -288,6 +288,7 @@ def test_the_warning_can_be_switched_off(s: Any, silent: None) -> None:
         s[0, 1] = 3
 
 
+@pytest.mark.local_only("warnings")
 def test_a_warning_that_is_an_error_leaves_the_budget_whole(budget: Any, s: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -304,7 +305,7 @@ def test_a_warning_that_is_an_error_leaves_the_budget_whole(budget: Any, s: Any)
 def test_a_chain_of_operations_keeps_a_symmetry_that_is_real(chain: list[Any]) -> None:
     x: Any = me.as_symmetric(matrix(4), (0, 1))
     plain: Any = me.array(matrix(4))
-    with np.errstate(all="ignore"):
+    with me.errstate(all="ignore"):
         for operation in chain:
             if x.shape != (4, 4):
                 break

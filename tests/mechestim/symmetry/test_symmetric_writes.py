@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import shm_echo.mechestim as me
+from tests.mechestim.modes import LOCAL
 
 
 def matrix(n: int = 6, seed: int = 0) -> np.ndarray:
@@ -69,7 +70,7 @@ def test_a_write_ends_the_symmetry_for_every_view(budget: Any, s: Any, write: An
 
 def test_a_view_cannot_be_written_to_while_the_symmetry_stands(budget: Any, s: Any) -> None:
     before = np.array(s)
-    for view in (s[0], np.asarray(s), s.view(), s.diagonal()):
+    for view in (s[0], np.asarray(s) if LOCAL else s.T[0], s.view(), s.diagonal()):
         with pytest.raises(ValueError, match="read-only"):
             view[...] = 5
     with pytest.raises(ValueError, match="read-only"):

@@ -1,0 +1,10 @@
+"""Where the count of local mode is kept: in this process."""
+
+from __future__ import annotations
+
+from shm_echo.mechestim.accounting.account import Account
+
+
+def new(limit: int, multiplier: float = 1.0) -> Account:
+    """A budget of ``limit`` FLOPs."""
+    return Account(limit, multiplier=multiplier)

@@ -1,0 +1,84 @@
+"""Runs the fuzzers: ``python -m tests.fuzz.run [--seconds N] [TARGET ...]``, and atheris.
+
+Each target has a process of its own. What one finds is kept in ``--folder`` as ``TARGET-crash-...``
+(or ``-timeout-``, ``-oom-``); ``--replay TARGET FILE`` plays it again without a fuzzer. Exit status
+1 when anything was found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+_SHARES = {"codec": 0.15, "values": 0.15, "session": 0.7}
+_SLOWEST_S = 10  # an input that takes longer is a find
+_MOST_MIB = 2048
+
+
+def start(target: str, seconds: float, folder: Path, seeds: Path | None) -> int:
+    """Run one target for a while; what it printed last tells how far it came."""
+    corpus = folder / f"{target}-corpus"
+    corpus.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "tests.fuzz.inside", target, str(corpus)]
+    command += [str(seeds)] if seeds is not None else []
+    command += [
+        f"-max_total_time={max(1, int(seconds))}",
+        f"-timeout={_SLOWEST_S}",
+        f"-rss_limit_mb={_MOST_MIB}",
+        f"-artifact_prefix={folder}/{target}-",
+        "-max_len=16384",
+        "-print_final_stats=1",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    lines = (done.stdout + done.stderr).splitlines()
+    shown = [line for line in lines if line.startswith(("stat::number_of", "INFO: Loaded"))]
+    shown += [line for line in lines if " cov: " in line][-1:]
+    print(f"{target}: {seconds:.0f} s, exit status {done.returncode}")
+    print("\n".join(f"  {line}" for line in shown), flush=True)
+    if done.returncode != 0:
+        print("\n".join(lines[-60:]))
+    return done.returncode
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(_SHARES))
+    parser.add_argument("--seconds", type=float, default=60.0, help="for all of them together")
+    parser.add_argument("--folder", type=Path, help="for the corpus, and for what is found")
+    parser.add_argument("--replay", nargs=2, metavar=("TARGET", "FILE"))
+    args = parser.parse_args()
+    if args.replay:
+        from tests.fuzz.targets import TARGETS
+
+        target, file = args.replay
+        TARGETS[target](Path(file).read_bytes())
+        return
+    names = args.targets or list(_SHARES)
+    folder = args.folder or Path(tempfile.mkdtemp(prefix="fuzz-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    seeds = None
+    if "session" in names:
+        from tests.fuzz.record import record
+
+        seeds = folder / "seeds"
+        print(f"{record(seeds)} seeds were recorded from the parity cases", flush=True)
+    whole = sum(_SHARES[name] for name in names)
+    found = [
+        name
+        for name in names
+        if start(
+            name,
+            args.seconds * _SHARES[name] / whole,
+            folder,
+            seeds if name == "session" else None,
+        )
+    ]
+    print(f"corpus and finds: {folder}")
+    sys.exit(1 if found else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""What is fuzzed, as functions of bytes, and what each of them promises.
+
+A function that returns has found nothing. It raises for whatever must not happen: an exception that
+is not the one for bad bytes, an internal error in a session's log, a count that went down, objects
+that a session did not give back. Nothing here needs a fuzzer: the ordinary tests call them, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import logging
+import socket
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from shm_echo.control.codec import Codec
+from shm_echo.control.frames import FrameDecoder
+from shm_echo.control.messages import parse
+from shm_echo.errors import ProtocolError
+from shm_echo.mechestim.service import warned
+from shm_echo.mechestim.service.ceiling import Ceiling
+from shm_echo.mechestim.service.limits import Quotas
+from shm_echo.mechestim.service.objects import Objects
+from shm_echo.mechestim.service.session import Place, Session
+from shm_echo.mechestim.service.values import Values
+from shm_echo.mechestim.wire import Wire
+
+__all__ = ["TARGETS", "codec", "session", "values"]
+
+MIB = 1 << 20
+QUOTAS = Quotas(
+    max_handles=64,
+    max_bytes=8 * MIB,
+    max_call_bytes=8 * MIB,
+    max_frame=1 << 16,
+    stall_s=0.2,
+)
+CEILING = 10**7
+
+_codec = Codec()
+_plain = Wire(lambda value: None, {})
+
+
+def codec(data: bytes) -> None:
+    """Frames and control messages: whole and byte by byte, and both the same way."""
+    assert _read_frames([data]) == _read_frames([data[i : i + 1] for i in range(len(data))])
+    with contextlib.suppress(ProtocolError):
+        parse(_codec.decode(data))
+
+
+def _read_frames(parts: list[bytes]) -> list[Any]:
+    frames, found = FrameDecoder(1 << 16), []
+    try:
+        for part in parts:
+            frames.feed(part)
+            while (payload := frames.next_frame()) is not None:
+                try:
+                    found.append(repr(parse(_codec.decode(payload))))
+                except ProtocolError as error:
+                    found.append(str(error))
+    except ProtocolError as error:
+        found.append(str(error))
+    return found
+
+
+def values(data: bytes) -> None:
+    """The values of mechestim: a value, a note about a wrong one, or a protocol error."""
+    objects = Objects(QUOTAS)
+    session = Values(objects, lambda number: number)
+    for read in (_plain.unpack, session.unpack):
+        with contextlib.suppress(ProtocolError):
+            read(data)
+    assert session.problem is None or isinstance(session.problem, Exception)
+    assert (len(objects), objects.bytes) == (0, 0), "reading made objects"
+
+
+class _Watched(Ceiling):
+    """A ceiling that sees to it that what is spent only grows, up to its limit.
+
+    What it sees is kept in ``wrong``: a session would answer its client if it were raised here.
+    """
+
+    seen = 0
+    wrong = ""
+
+    def look(self, cost: int = 0) -> None:
+        """After every change."""
+        spent, promised = self.spent, self.promised
+        if spent < self.seen:
+            self.wrong = f"a count went down: {self.seen} to {spent}"
+        if min(promised, cost) < 0 or spent + promised > CEILING:
+            self.wrong = f"{cost} more, and there are {spent} and {promised} of {CEILING}"
+        self.seen = spent
+
+    def take(self, name: str, cost: int) -> None:
+        super().take(name, cost)
+        self.look(cost)
+
+    def spend(self, name: str, cost: int) -> None:
+        super().spend(name, cost)
+        self.look(cost)
+
+    def give_back(self, cost: int) -> None:
+        super().give_back(cost)
+        self.look()
+
+    def settle(self, cost: int) -> None:
+        super().settle(cost)
+        self.look()
+
+
+class _Errors(logging.Handler):
+    """Keeps what a session logs as an error."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.first: logging.LogRecord | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.first = self.first or record
+
+    def check(self) -> None:
+        """Raise what was logged."""
+        first, self.first = self.first, None
+        if first is None:
+            return
+        cause = first.exc_info[1] if isinstance(first.exc_info, tuple) else None
+        raise AssertionError(f"the session logged: {first.getMessage()}") from cause
+
+
+_errors = _Errors()
+
+
+def session(data: bytes) -> None:
+    """A session from its first frame to the end of its client, which says ``data`` at once."""
+    contextvars.copy_context().run(_one_session, data)
+
+
+def _one_session(data: bytes) -> None:
+    log = logging.getLogger("shm_echo.mechestim")
+    if _errors not in log.handlers:
+        log.addHandler(_errors)
+        log.propagate = False
+        warned.install()
+    ours, theirs = socket.socketpair()
+    ceiling = _Watched(CEILING)
+    place = Place(ceiling)
+    with theirs, warnings.catch_warnings():
+        warnings.simplefilter("always")
+        one = Session(ours, QUOTAS, place)
+        theirs.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            theirs.send(data[: 1 << 16])
+        theirs.shutdown(socket.SHUT_WR)
+        one.run()
+    _errors.check()
+    assert not ceiling.wrong, ceiling.wrong
+    assert ceiling.promised == 0, f"{ceiling.promised} FLOPs stay promised"
+    assert ceiling.spent == place.board.flops, "the board and the ceiling differ"
+    assert (len(one.objects), one.objects.bytes) == (0, 0), "objects are left"
+    assert ours.fileno() == -1, "the socket is open"
+    place.board.close()
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "codec": codec,
+    "values": values,
+    "session": session,
+}

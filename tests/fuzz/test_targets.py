@@ -1,0 +1,92 @@
+"""The fuzzers' targets without a fuzzer: they pass what a client says, and see what goes wrong."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+
+from shm_echo.mechestim import wire
+from shm_echo.mechestim.service.objects import Objects
+from shm_echo.mechestim.service.operations import Operations
+from tests.fuzz import mutations, targets
+from tests.fuzz.record import record
+
+REQUESTS: list[dict[str, Any]] = [
+    {"id": 1, "op": "budget.open", "a": [10**6, 1.0, None], "b": 0},
+    {"id": 2, "op": "ones", "a": [[3, 3]], "b": 1},
+    {"id": 3, "op": "linalg.svd", "a": [wire.handle_ext(1)], "b": 1},
+    {"id": 4, "op": "ndarray.tolist", "a": [wire.handle_ext(2)], "b": 1, "f": [2]},
+    {"id": 6, "op": "add", "a": [wire.handle_ext(1), 1.0], "b": 1},
+    {"id": 5, "op": "apply_along_axis", "a": [wire.callback_ext(1), 0, wire.handle_ext(1)], "b": 1},
+    {"ret": 1, "r": 7.0},
+]
+
+
+@pytest.mark.parametrize("target", targets.TARGETS.values(), ids=targets.TARGETS)
+def test_bytes_of_all_kinds_pass(target: Any) -> None:
+    source = random.Random(5)
+    target(b"")
+    for _ in range(100):
+        target(source.randbytes(source.randrange(1, 60)))
+
+
+def test_a_session_that_goes_well_and_its_changes_pass() -> None:
+    data = mutations.joined(REQUESTS)
+    targets.session(data)
+    for seed in range(300):
+        changed = mutations.mutated(data, seed)
+        assert changed is None or mutations.frames(changed) is not None
+        targets.session(changed or data)
+
+
+def test_what_a_client_says_is_recorded_and_can_be_played_again(tmp_path: Path) -> None:
+    assert record(tmp_path, "add", "linalg.svd", "sort") >= 3
+    seeds = [path.read_bytes() for path in tmp_path.iterdir()]
+    asked = {message.get("op") for seed in seeds for message in mutations.frames(seed) or []}
+    assert {"add", "linalg.svd", "sort", "budget.open"} <= asked
+    for seed in seeds:
+        targets.session(seed)
+
+
+def test_objects_that_stay_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Objects, "clear", lambda self: None)
+    with pytest.raises(AssertionError, match="objects are left"):
+        targets.session(mutations.joined(REQUESTS))
+
+
+def test_a_count_that_goes_down_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    spend = targets._Watched.spend
+
+    def cheating(self: Any, name: str, cost: int) -> None:
+        spend(self, name, cost)
+        self._words[0] -= 1
+        self.look()
+
+    monkeypatch.setattr(targets._Watched, "spend", cheating)
+    with pytest.raises(AssertionError, match="a count went down"):
+        targets.session(mutations.joined(REQUESTS))
+
+
+def test_a_failure_of_the_server_itself_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise LookupErrorOfAServer
+
+    monkeypatch.setattr(Operations, "perform", broken)
+    with pytest.raises(AssertionError, match="the session logged"):
+        targets.session(mutations.joined(REQUESTS))
+
+
+class LookupErrorOfAServer(Exception):
+    """None that a client may see."""
+
+
+def test_bytes_that_are_no_frames_are_left_to_the_fuzzer() -> None:
+    for data in (b"", b"\x00" * 9, mutations.joined([[1]]), mutations.joined(REQUESTS)[:-1]):
+        assert mutations.mutated(data, 1) is None
+    twice = mutations.frames(mutations.joined(REQUESTS))
+    assert twice is not None
+    assert msgpack.packb(twice) == msgpack.packb(REQUESTS)

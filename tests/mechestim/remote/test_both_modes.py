@@ -1,0 +1,71 @@
+"""What local mode is tested for holds for a client: the same tests, folder by folder, as one.
+
+Each folder runs in a process of its own, as the mode belongs to the process, with a server behind
+it. What does not hold there is marked with a reason, and the documentation names that reason.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.mechestim.reasons import REASONS
+from tests.mechestim.remote.inside import ROOT
+
+TESTS = "tests/mechestim"  # from ROOT, as pytest names them
+FOLDERS = (
+    *("accounting", "einsum", "fft", "flops", "linalg", "local", "parity", "random", "stats"),
+    "symmetry",
+)
+DOORS = (
+    "parity/test_doors.py::test_every_door_gives_what_numpy_gives_and_charges_the_price",
+    "parity/test_refusals.py",
+)
+_PYTESTS_OWN = ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_CURRENT_TEST")
+
+
+def as_a_client(*arguments: str) -> int:
+    """Run tests as a client; how many passed.
+
+    Fails unless all of them do.
+    """
+    kept = {key: value for key, value in os.environ.items() if key not in _PYTESTS_OWN}
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short"),
+            *("--backend", "remote", *arguments),
+        ],
+        cwd=ROOT,
+        env=kept,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert passed is not None, done.stdout
+    return int(passed[1])
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_what_holds_locally_holds_for_a_client(folder: str) -> None:
+    left_out = [f"--deselect={TESTS}/{one}" for one in DOORS]
+    assert as_a_client(f"{TESTS}/{folder}", *left_out) > 10
+
+
+@pytest.mark.nightly
+def test_every_door_is_the_same_for_a_client() -> None:
+    assert as_a_client(*(f"{TESTS}/{one}" for one in DOORS)) > 500
+
+
+def test_every_reason_why_a_test_is_local_only_is_used_and_documented() -> None:
+    sources = [path.read_text() for path in (ROOT / TESTS).rglob("test_*.py")]
+    used = {name for text in sources for name in re.findall(r'local_only\("([\w ]+)"\)', text)}
+    assert used == set(REASONS)
+    page = (ROOT / "docs" / "mechestim" / "client.md").read_text()
+    _, _, section = page.partition("## What is left different")
+    listed = re.findall(r"^- \*\*(.+?)\*\*", section.partition("\n## ")[0], re.MULTILINE)
+    assert {heading for heading in REASONS.values() if heading} <= set(listed)

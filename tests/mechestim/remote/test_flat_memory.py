@@ -1,0 +1,31 @@
+"""The memory of a server does not grow with the number of arrays that have come and gone."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from tests.support.metering import dialled, serving
+
+_MEGABYTE = 1 << 20
+
+
+def test_what_a_server_takes_is_what_lives_however_many_temporaries_there_were() -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="me-") as folder,
+        serving(Path(folder)) as server,
+        dialled(server.url) as client,
+    ):
+        x = client.request("ones", (10_000,))
+        y = x
+
+        def loop(count: int) -> None:
+            nonlocal y
+            for _ in range(count):
+                y = client.request("add", (y, x))  # 80 kB; what y was is a temporary
+
+        loop(500)
+        before = server.resident()
+        loop(5000)  # 400 MB in all
+        assert server.resident() - before < 16 * _MEGABYTE
+        assert tuple(client.request("session.size")) == (2, 160_000)

@@ -1,0 +1,26 @@
+"""``shm-echo`` with a short patience for messages that have begun: ``python -m ... serve``."""
+
+from __future__ import annotations
+
+import functools
+import sys
+
+from shm_echo.mechestim.service import limits
+from tests.support.metering import ServerProcess
+
+__all__ = ["STALL_S", "ImpatientServer"]
+
+STALL_S = 0.4
+
+
+class ImpatientServer(ServerProcess):
+    """A server that lets a message stay incomplete for ``STALL_S`` only."""
+
+    program = "tests.support.impatient"
+
+
+if __name__ == "__main__":
+    limits.Quotas = functools.partial(limits.Quotas, stall_s=STALL_S)  # type: ignore[assignment,misc]
+    from shm_echo.cli.main import main
+
+    sys.exit(main())
