@@ -27,12 +27,15 @@ class Spinner:
 
     Args:
         ready: tells at once whether there is something to read.
+        disturbs: tells at once whether somebody works whom spinning would slow down: another
+            thread of this process, which needs the interpreter.
     """
 
-    __slots__ = ("_ready", "_score", "_skipped")
+    __slots__ = ("_disturbs", "_ready", "_score", "_skipped")
 
-    def __init__(self, ready: Callable[[], object]) -> None:
+    def __init__(self, ready: Callable[[], object], disturbs: Callable[[], bool] = bool) -> None:
         self._ready = ready
+        self._disturbs = disturbs
         self._score = _ALWAYS
         self._skipped = 0
 
@@ -51,7 +54,10 @@ class Spinner:
             ready = self._ready
             if not ready():
                 end = _clock() + SPIN_S
+                disturbs = self._disturbs
                 while not ready():
+                    if disturbs():
+                        return False
                     if _clock() > end:
                         self._score -= self._score >> 3
                         return False

@@ -25,7 +25,7 @@ _SPENT, _PROMISED = range(2)
 _SIZE = mmap.PAGESIZE
 _MOST = 2**63 - 1
 
-HEAVY_FLOPS = 10**6  # above this an operation takes longer than the messages about it
+HEAVY_FLOPS = 10**5  # above this an operation takes longer than the messages about it
 
 
 def exhausted(name: str, cost: int, left: int) -> BudgetExhaustedError:

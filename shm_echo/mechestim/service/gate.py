@@ -1,9 +1,12 @@
-"""The gate: how many sessions of one process may compute at once.
+"""The gate: which sessions of one process may work at once.
 
-No more long operations run at a time than there are CPUs; the others wait for their turn, first
-come first served. Short ones have a lane of their own, so that none waits behind a long one. It is
-wide, and yet bounded: BLAS libraries have room for a limited number of threads, and some corrupt
-their memory when hundreds of them call at once.
+No more long operations run at a time than there are CPUs; the others wait for their turn. BLAS
+libraries have room for a limited number of threads, and some corrupt their memory when hundreds of
+them call at once.
+
+Short ones have a lane of their own, so that none waits behind a long one. There is one place in it,
+from the arrival of a request until its answer has gone: the interpreter lets one thread work at a
+time anyway, and threads that fight for it in every system call get less done, all of them together.
 """
 
 from __future__ import annotations
@@ -12,8 +15,6 @@ import os
 import queue
 
 __all__ = ["Gate", "Turn"]
-
-_LANE = 32  # short operations at once
 
 
 class Gate:
@@ -27,8 +28,7 @@ class Gate:
         self.kernels = kernels or len(os.sched_getaffinity(0))
         self.short: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.long: queue.SimpleQueue[None] = queue.SimpleQueue()
-        for _ in range(max(_LANE, self.kernels)):
-            self.short.put(None)
+        self.short.put(None)
         for _ in range(self.kernels):
             self.long.put(None)
 
@@ -45,10 +45,14 @@ class Turn:
         self._held: queue.SimpleQueue[None] | None = None
 
     def begin(self) -> None:
-        """Take a place in the lane of short operations. Waits for one."""
+        """Take the place in the lane of short operations. Waits for it."""
         if self._gate is not None and self._held is None:
             self._gate.short.get()
             self._held = self._gate.short
+
+    def others(self) -> bool:
+        """Whether another session is in the lane of short operations."""
+        return self._gate is not None and self._gate.short.empty()
 
     def heavy(self) -> None:
         """What runs next is long: change lanes. Waits for a place there."""
@@ -57,6 +61,13 @@ class Turn:
             self.end()
             gate.long.get()
             self._held = gate.long
+
+    def light(self) -> None:
+        """What runs next is short: change lanes back."""
+        gate = self._gate
+        if gate is not None and self._held is gate.long:
+            self.end()
+            self.begin()
 
     def end(self) -> None:
         """Make room for others: the operation is over, or waits for its client."""

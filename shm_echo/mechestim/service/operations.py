@@ -100,6 +100,8 @@ class Operations:
     def _performed(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
         word = self._words.get(name)
         if word is not None:
+            if name in _COPIES:
+                self._turn.heavy()
             return word(*args, **kwargs)
         if name.startswith("random."):
             return self._draw(name, args, kwargs)
@@ -183,6 +185,7 @@ class Operations:
         return [array.dtype.str, list(array.shape), base_view(array).tobytes()]
 
 
+_COPIES = frozenset({"arena.put", "arena.get", "arena.hold"})
 _STATE_NAMES = {"ranf": "random_sample", "sample": "random_sample"}
 _MAKERS = frozenset(
     {"RandomState", "Generator", "MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64", "SeedSequence"}

@@ -86,7 +86,9 @@ class Session:
         self._board = place.board
         self._turn = place.turn
         self._purse = Purse(place.ceiling, place.board, place.weights, place.turn)
-        self._stream = Stream(sock, quotas.max_frame, quotas.stall_s, place.board, place.lock)
+        self._stream = Stream(
+            sock, quotas.max_frame, quotas.stall_s, place.board, place.lock, place.turn
+        )
         self._depth = 0
         self._calls = 0
         self._ending: str | None = None
@@ -204,11 +206,10 @@ class Session:
         if type(name) is not str or type(args) is not list or type(kwargs) is not dict:
             raise ProtocolError("a request needs an op (text), a (a list) and k (a map)")
         self._charge(self.budgets.frame(request.get("b", 0), request.get("n")))
-        self._turn.begin()
         try:
             return self._operations.perform(name, args, kwargs, self._values.long_numbers)
         finally:
-            self._turn.end()
+            self._turn.light()
 
     def _collect(self, caught: list[Any]) -> None:
         """The warnings of the request that is served now go there."""
@@ -267,8 +268,10 @@ class Session:
             self._turn.begin()
 
     def _receive(self) -> dict[str, Any]:
-        """The next message."""
+        """The next message, and a place among those who work: one at a time has the interpreter."""
+        self._turn.end()
         payload = self._stream.receive()
+        self._turn.begin()
         message = self._values.unpack(payload)
         if type(message) is not dict:
             raise ProtocolError("a message is malformed: it is not a map")

@@ -19,6 +19,7 @@ from typing import Protocol
 from shm_echo.errors import ProtocolError
 from shm_echo.mechestim.service.aside import Aside
 from shm_echo.mechestim.service.board import Board
+from shm_echo.mechestim.service.gate import Turn
 from shm_echo.mechestim.spinning import Spinner
 
 __all__ = ["SessionEnded", "Stream", "frame", "interject"]
@@ -73,10 +74,17 @@ class Stream:
         stall_s: seconds for a frame, and one more for each MiB of it.
         board: shows whether a message has been sent in part.
         lock: held while a message goes out.
+        turn: the session's place at the gate, which it gives up before it waits for its client.
     """
 
     def __init__(
-        self, sock: socket.socket, max_frame: int, stall_s: float, board: Board, lock: Lock
+        self,
+        sock: socket.socket,
+        max_frame: int,
+        stall_s: float,
+        board: Board,
+        lock: Lock,
+        turn: Turn,
     ) -> None:
         self._sock = sock
         self._max_frame = max_frame
@@ -88,7 +96,8 @@ class Stream:
         poll = select.poll()
         poll.register(sock, select.POLLIN)
         self._aside = Aside()
-        self._spin = Spinner(functools.partial(poll.poll, 0))
+        self._turn = turn
+        self._spin = Spinner(functools.partial(poll.poll, 0), turn.others)
 
     def receive(self) -> bytes:
         """The next payload.
@@ -181,6 +190,7 @@ class Stream:
             data = data[_sent(self._sock, data) :]
 
     def _wait_for_room(self, deadline: float) -> None:
+        self._turn.end()
         if not _ready(self._sock, select.POLLOUT, deadline):
             raise SessionEnded(
                 f"the client has taken no answer for {self._stall_s:g} s or more", tell=False

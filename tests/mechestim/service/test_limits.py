@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from shm_echo.mechestim.service.limits import Quotas
 from shm_echo.mechestim.service.seats import ThreadSeat
 from shm_echo.mechestim.service.service import MechestimService
 from tests.support.metering import RawClient, ServerProcess, dialled, handle_of
-from tests.support.waiting import wait_until
+from tests.support.waiting import WATCHDOG, wait_until
 
 MIB = 1 << 20
 
@@ -256,3 +257,13 @@ def test_a_server_that_can_start_no_more_threads_says_so(
         monkeypatch.undo()
         assert first.request("add", (1.0, 2.0)).item() == 3.0
         assert len(service.seats()) == 1
+
+
+def test_a_client_that_takes_no_answer_holds_nobody_up(server: ServerProcess) -> None:
+    with RawClient(server.path) as stuck, RawClient(server.path) as other:
+        array = handle_of(stuck.result("ones", [300, 1000]))
+        stuck.say({"id": 100, "op": "session.fetch", "a": [array], "b": 0})
+        assert select.select([stuck.sock], [], [], WATCHDOG)[0]  # it is being sent, and not read
+        for _ in range(50):
+            assert other.result("add", 1.0, 2.0) is not None
+        assert server.state()["sessions"] == 2, "they waited until it was given up"
