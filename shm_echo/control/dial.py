@@ -95,6 +95,8 @@ def reach_port(address: TcpAddress, patience: float) -> socket.socket:
         if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
             raise descriptor_limit(f"a connection to {address}") from None
         why = getattr(error, "strerror", None) or str(error)
+        if isinstance(error, ConnectionRefusedError):
+            why += "; start the server first, or give it time to start"
         raise ServerNotFoundError(str(address), why) from None
     # Requests are short, and each waits for its answer: nothing is gained by collecting them.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

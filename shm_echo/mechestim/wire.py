@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import msgpack
@@ -53,6 +54,7 @@ _U64 = struct.Struct("<Q")
 _LIMITS = Limits(
     max_depth=64, max_nodes=1 << 22, max_array=1 << 22, max_bin=1 << 30, max_ext=1 << 30
 )
+ANSWERS = replace(_LIMITS, max_str=1 << 30)  # a large array as text is long
 _ALL_CODES = dict.fromkeys(range(1, 17))
 
 Hook = Callable[[Any], "msgpack.ExtType | None"]

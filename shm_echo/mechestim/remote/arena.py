@@ -10,10 +10,10 @@ from __future__ import annotations
 import io
 import mmap
 import os
-import threading
 from typing import TYPE_CHECKING, Any
 
 from shm_echo.errors import AddressError
+from shm_echo.mechestim.remote.turns import Turns
 
 if TYPE_CHECKING:
     from shm_echo.mechestim.remote.channel import Channel
@@ -37,13 +37,14 @@ class Arena:
             os.close(to_server)
             os.close(to_client)
         self._size = size
-        self._lock = threading.RLock()  # what lies in an area is one transfer's
+        self._turns = Turns()  # what lies in an area is one transfer's
 
     def upload(self, channel: Channel, dtype: Any, shape: tuple[int, ...], content: Any) -> Any:
         """An array of the server with this content."""
         array = channel.request("arena.blank", (dtype, list(shape)))
         view = memoryview(content).cast("B")
-        with self._lock:
+        self._turns.check()
+        with self._turns.lock:
             for offset in range(0, len(view), self._size):
                 piece = view[offset : offset + self._size]
                 self._to_server[: len(piece)] = piece
@@ -60,7 +61,8 @@ class Arena:
         content.write(b"\0")
         content.seek(0)
         source = memoryview(self._to_client)
-        with self._lock:
+        self._turns.check()
+        with self._turns.lock:
             held = channel.request("arena.hold", (array,))  # which brings the first piece, too
             content.write(source[: min(size, total)])
             for offset in range(size, total, size):

@@ -269,6 +269,8 @@ class RemoteScalar(RemoteArray):
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
+            if name in RemoteArray.__slots__ or name in RemoteScalar.__slots__:
+                raise AttributeError(name)  # interrupted before it was complete
             if self.dtype.char not in _FACES.get(name, ""):
                 kind = self.dtype.type.__name__
                 raise AttributeError(f"'numpy.{kind}' object has no attribute {name!r}", name=name)

@@ -70,7 +70,7 @@ class Channel:
         self._max_frame = max_frame or _ANY_SIZE
         self._pipe = Pipe(fd, address, silence, timed)
         self._turns = Turns()
-        self._last_id = 0
+        self._last_id = self._answered = 0
         self._op = ""
         self._freed: deque[int] = deque()  # appended to by __del__, which may run anywhere
         self._freed_bytes = 0
@@ -91,15 +91,16 @@ class Channel:
     def _free_now(self) -> None:
         """Tell the server what was freed, unless a request is under way: that will do as well."""
         turns = self._turns
-        if not turns.take_if_free():
+        if turns.is_mine():
             return
         try:
-            if self.why_closed is None:
+            if turns.take_if_free() and self.why_closed is None:
                 self.say("session.size")
         except (ConnectionClosedError, ProtocolError, RequestTimeoutError):
             pass  # the next request says it
         finally:
-            turns.give()
+            if turns.is_mine():  # it was not before: an interrupted taking counts
+                turns.give()
 
     def object(self, number: int) -> Any:
         """What stands for the server's object with this number; None if nothing does.
@@ -154,15 +155,13 @@ class Channel:
         if namespace is not None:
             message["n"] = namespace
         turns = self._turns
-        turns.take()
-        try:
+        turns.check()
+        with turns.lock:
             if self.why_closed is not None:
                 raise ConnectionClosedError(self.why_closed)
             if wanted is not None and wanted != self.told:
                 context.tell(self, wanted)
             reply, raised = self._exchange(message, op)
-        finally:
-            turns.give()
         # From here on, code of the user's may run: filters and hooks of warnings.
         if "w" in reply:
             failures.warn(reply["w"])
@@ -181,8 +180,8 @@ class Channel:
         self, op: str, part: int, options: dict[str, Any], now: context.Wanted
     ) -> dict[str, Any]:
         """Change options of the session, see ``session.changed``."""
-        self._turns.take()
-        try:
+        self._turns.check()
+        with self._turns.lock:
             if self.why_closed is not None:
                 raise ConnectionClosedError(self.why_closed)
             context.tell(self, now)
@@ -192,8 +191,6 @@ class Channel:
             found: dict[str, Any] = self.say(op)
             self.told = (*now[:part], found, *now[part + 1 :])
             return found
-        finally:
-            self._turns.give()
 
     def request_descriptors(self, op: str) -> tuple[Any, list[int]]:
         """Like ``request``, for an answer that brings descriptors: only over a Unix socket.
@@ -285,6 +282,7 @@ class Channel:
         while True:
             message = self._receive()
             if message.get("id") == number:
+                self._answered = number
                 return message, raised
             if "call" in message:
                 raised = self._called(message) or raised
@@ -298,8 +296,9 @@ class Channel:
         call, op = message["call"], self._op
         raised: BaseException | None = None
         payload = None
-        depth = self._turns.lend()
+        depth = self._turns.next_depth
         try:
+            self._turns.lend(depth)
             function = self.values.callback(message.get("fn"))
             result = function(*message.get("a", ()), **message.get("k", {}))
         except BaseException as error:
@@ -319,7 +318,7 @@ class Channel:
 
     def _abandon(self, number: int) -> None:
         """Ctrl-C: wait a moment for the answer, so that the session stays in step, or close."""
-        if self.why_closed is not None:
+        if self.why_closed is not None or self._answered == number:
             return
         deadline = time.monotonic() + _AFTER_INTERRUPT_S
         try:
@@ -369,11 +368,9 @@ class Channel:
 
     def close(self) -> None:
         """End the session: the server frees everything. Idempotent."""
-        self._turns.take()
-        try:
+        self._turns.check()
+        with self._turns.lock:
             self._close(f"the session with {self.address} was closed")
-        finally:
-            self._turns.give()
 
     def leave_behind(self) -> None:
         """In a forked child: the session is the parent's."""

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import os
-import threading
 from typing import TYPE_CHECKING, Any
 
 from shm_echo.mechestim.accounting.current import current_frame, peek_frame
 from shm_echo.mechestim.remote.context import wanted
+from shm_echo.mechestim.remote.turns import Turns
 
 if TYPE_CHECKING:
     from shm_echo.mechestim.remote.channel import Channel
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DEFAULT_URL = "ipc:///tmp/mechestim.sock"
 
 _channel: Channel | None = None
-_lock = threading.Lock()
+_turns = Turns()
 
 
 def url() -> str:
@@ -37,7 +37,8 @@ def channel() -> Channel:
     found = _channel
     if found is not None and found.why_closed is None:
         return found
-    with _lock:
+    _turns.check()
+    with _turns.lock:
         if _channel is None or _channel.why_closed is not None:
             from shm_echo.mechestim.remote.dial import dial
 
@@ -87,8 +88,8 @@ def word(op: str, *args: Any, **kwargs: Any) -> Any:
 
 
 def _in_child() -> None:
-    global _lock
-    _lock = threading.Lock()  # the thread that had it is not here
+    global _turns
+    _turns = Turns()  # the thread that had it is not here
 
 
 os.register_at_fork(after_in_child=_in_child)
@@ -97,7 +98,8 @@ os.register_at_fork(after_in_child=_in_child)
 def close() -> None:
     """End the session, if there is one."""
     global _channel
-    with _lock:
+    _turns.check()
+    with _turns.lock:
         found, _channel = _channel, None
     if found is not None:
         found.close()

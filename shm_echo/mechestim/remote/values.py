@@ -56,6 +56,7 @@ class Values:
                 wire.RECORD: lambda data: records.rebuilt(*self._wire.unpack(data)),
                 wire.OBJECT: self._object,
             },
+            wire.ANSWERS,
         )
         self.pack = self._wire.pack
         self.unpack = self._wire.unpack

@@ -54,6 +54,16 @@ class Turn:
         """Whether another session is in the lane of short operations."""
         return self._gate is not None and self._gate.short.empty()
 
+    @property
+    def shared(self) -> bool:
+        """Whether there may be other sessions."""
+        return self._gate is not None
+
+    @property
+    def long(self) -> bool:
+        """Whether what runs now has a place in the lane of long operations."""
+        return self._gate is not None and self._held is self._gate.long
+
     def heavy(self) -> None:
         """What runs next is long: change lanes. Waits for a place there."""
         gate = self._gate

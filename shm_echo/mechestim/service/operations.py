@@ -40,6 +40,7 @@ class Operations:
         self._budgets = budgets
         self._quotas = quotas
         self._turn = turn
+        self._small = min(HEAVY_BYTES, quotas.max_call_bytes)
         self.arena = Arena(objects, quotas)
         self.fds: tuple[int, ...] = ()  # to be sent with the answer of this request
         self._random = np.random.RandomState()
@@ -86,12 +87,13 @@ class Operations:
         function = shortcuts.FUNCTIONS.get(name)
         if function is not None and not long_numbers and not self._objects.foreign:
             size = shortcuts.size(name, args, kwargs)
-            if size <= HEAVY_BYTES and self._objects.bytes + size <= self._quotas.max_bytes:
+            if size <= self._small and self._objects.bytes + size <= self._quotas.max_bytes:
                 return function(*args, **kwargs)
         foreign.check_arguments(
             name, args, kwargs, long_numbers=long_numbers, foreign=self._objects.foreign
         )
-        steps.check(name, args, kwargs)
+        if steps.check(name, args, kwargs):
+            self._turn.heavy()
         self._check_sizes(name, args, kwargs)
         result = self._performed(name, args, kwargs)
         foreign.check_result(name, result)
@@ -116,11 +118,11 @@ class Operations:
         """Refuse what would not fit."""
         result, scratch = sizes.needed(name, args, kwargs)
         both = result + scratch
+        if both > self._quotas.max_call_bytes:
+            raise QuotaExceededError(
+                "max_call_bytes", allowed=self._quotas.max_call_bytes, wanted=both
+            )
         if both > HEAVY_BYTES:
-            if both > self._quotas.max_call_bytes:
-                raise QuotaExceededError(
-                    "max_call_bytes", allowed=self._quotas.max_call_bytes, wanted=both
-                )
             self._turn.heavy()
         self._objects.check_room(result)
 

@@ -40,6 +40,7 @@ BUSY: bytes = msgpack.packb({"busy": True})
 _DEEPEST = 32  # callbacks inside of callbacks
 _LONGEST_FAREWELL = 500
 _SHORT_MAP = 0x80
+_QUICKLY_READ = 1 << 14  # bytes of a message
 _PROMPT_S = 0.5  # within this time the service itself has nothing to say to the client
 
 
@@ -241,6 +242,7 @@ class Session:
         self._calls += 1
         call = self._calls
         frame, caught = self._frame, self._caught
+        was_long, go_on = self._turn.long, self._turn.begin
         self._turn.end()
         self._board.idle()  # the time is the client's
         self._collect([])
@@ -257,6 +259,8 @@ class Session:
                         raise problem
                     if "e" in message:
                         raise CallbackFailed
+                    if was_long:  # and is so still: NumPy goes on with what the client has given
+                        go_on = self._turn.heavy
                     return message.get("r")
                 self._serve(message)
         finally:
@@ -265,14 +269,18 @@ class Session:
                 self._charge(frame)
             self._collect(caught)
             self._board.resume()
-            self._turn.begin()
+            go_on()
 
     def _receive(self) -> dict[str, Any]:
         """The next message, and a place among those who work: one at a time has the interpreter."""
         self._turn.end()
         payload = self._stream.receive()
-        self._turn.begin()
-        message = self._values.unpack(payload)
+        if len(payload) <= _QUICKLY_READ:
+            self._turn.begin()
+            message = self._values.unpack(payload)
+        else:  # reading a million items takes a while, and is nobody else's affair
+            message = self._values.unpack(payload)
+            self._turn.begin()
         if type(message) is not dict:
             raise ProtocolError("a message is malformed: it is not a map")
         if payload[0] != _SHORT_MAP + len(message):  # one byte tells of up to 15 keys

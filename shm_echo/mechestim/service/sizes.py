@@ -182,11 +182,16 @@ def needed(name: str, args: list[Any], kwargs: dict[str, Any]) -> tuple[int, int
 
 def _shapes(name: str, args: list[Any]) -> Any:
     """All that the rules of contractions look at, to be found again by; None for rare arguments."""
+    if len(args) > _MOST_OPERANDS:
+        return None
     key: list[Any] = [name]
     for value in args:
         kind = type(value)
         if kind is Array:
-            key += (value.shape, value.dtype)
+            dtype = value.dtype
+            if dtype.isbuiltin != 1:  # these can be as long as a client likes
+                return None
+            key += (value.shape, dtype)
         elif kind is str and len(value) <= _LONGEST_KEY:
             key.append(value)
         else:
@@ -196,6 +201,7 @@ def _shapes(name: str, args: list[Any]) -> Any:
 
 _known: dict[Any, tuple[int, int]] = {}  # of contractions, which programs repeat
 _MOST_KNOWN = 4096
+_MOST_OPERANDS = 8
 _LONGEST_KEY = 200
 _CONTRACTIONS = frozenset(
     name for name in (*OPS, *BORROWED) if OPS[BORROWED.get(name, name)] in contraction.OPS

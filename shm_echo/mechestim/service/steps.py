@@ -21,6 +21,11 @@ __all__ = ["MOST", "RULES", "check"]
 
 MOST = 10**6
 
+_FEW = 10**4
+_SEARCHES = frozenset({"einsum", "einsum_path", "session.path"})
+_QUICKLY_SEARCHED = 7  # operands, or these and the subscripts
+_LOOK_AT_ALL = frozenset({"is_symmetric", "ndarray.flat.set", "ndarray.tobytes", "session.fetch"})
+_QUICKLY_SEEN = 1 << 20  # bytes
 _FOR_EVER = 2**63 - 1
 _CONCENTRATED = 1e15  # above this no angle differs from the mean, and none is ever accepted
 
@@ -83,18 +88,27 @@ RULES: dict[str, Rule] = {
 }
 
 
-def check(name: str, args: list[Any], kwargs: dict[str, Any]) -> None:
+def check(name: str, args: list[Any], kwargs: dict[str, Any]) -> bool:
     """See that the operation ends.
+
+    Returns:
+        Whether it takes long, whatever its price and its size are.
 
     Raises:
         QuotaExceededError: it would take more than ``MOST`` steps; nothing has run.
     """
+    if name in _SEARCHES:
+        operands = args[0] if name == "session.path" and args else args
+        return isinstance(operands, (list, tuple)) and len(operands) > _QUICKLY_SEARCHED
+    if name in _LOOK_AT_ALL:
+        return any(getattr(value, "nbytes", 0) > _QUICKLY_SEEN for value in args[:1])
     rule = RULES.get(name)
     if rule is None:
-        return
+        return False
     try:
         steps = rule(*plain(args), **{key: plain(value) for key, value in kwargs.items()})
     except Exception:
-        return  # arguments that make no sense: NumPy says so
+        return False  # arguments that make no sense: NumPy says so
     if steps > MOST:
         raise QuotaExceededError("max_steps", allowed=MOST, wanted=steps)
+    return steps > _FEW

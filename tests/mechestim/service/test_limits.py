@@ -267,3 +267,11 @@ def test_a_client_that_takes_no_answer_holds_nobody_up(server: ServerProcess) ->
         for _ in range(50):
             assert other.result("add", 1.0, 2.0) is not None
         assert server.state()["sessions"] == 2, "they waited until it was given up"
+
+
+def test_a_large_array_as_text_reaches_its_client(server: ServerProcess) -> None:
+    with dialled(server.url) as client:
+        x = client.request("arange", (6000.0,))
+        client.request("session.print_options", (), {"threshold": 10**6})
+        assert len(client.request("ndarray.__repr__", (x,))) > 1 << 16
+        client.request("session.print_options", (), {"threshold": 1000})

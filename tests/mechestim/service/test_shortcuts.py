@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 
 from shm_echo.mechestim import wire
-from shm_echo.mechestim.service import shortcuts
-from tests.support.metering import RawClient, ServerProcess, handle_of
+from shm_echo.mechestim.local.array import Array
+from shm_echo.mechestim.service import shortcuts, sizes
+from tests.support.metering import RawClient, ServerProcess, handle_of, serving
 
 
 @pytest.fixture
@@ -99,3 +101,30 @@ def test_what_may_be_large_is_looked_at_closely(client: RawClient) -> None:
     column = client.result("ndarray.reshape", x, [30_000, 1])
     name, _ = client.error("ndarray.__add__", handle_of(column), x)
     assert name == "QuotaExceededError"  # 30,000 by 30,000
+
+
+def test_wide_text_is_looked_at_closely(client: RawClient) -> None:
+    x = handle_of(client.result("zeros", [1], "S40000000"))
+    before = used(client)
+    name, _ = client.error("add", x, x)
+    assert name == "QuotaExceededError"
+    assert used(client) == before, "it was refused before it ran"
+
+
+def test_a_small_limit_of_one_call_holds_on_the_short_way_too(folder: Path) -> None:
+    with serving(folder, "--max-call-bytes", "4096") as running, RawClient(running.path) as one:
+        x = sent(one, np.ones(600))
+        name, message = one.error("ndarray.__add__", x, x)
+        assert name == "QuotaExceededError"
+        assert "max_call_bytes" in message
+
+
+@pytest.mark.parametrize(
+    "operands",
+    [[np.ones((2, 2)).view(Array)] * 50, [np.zeros((2, 2), ">f8").view(Array)] * 2],
+    ids=["many", "a dtype of its own"],
+)
+def test_sizes_that_could_take_much_memory_are_not_remembered(operands: list[Any]) -> None:
+    before = len(sizes._known)
+    sizes.needed("einsum", ["ij,jk->ik", *operands], {})
+    assert len(sizes._known) == before
