@@ -17,30 +17,8 @@ from shm_echo.mechestim.local.array import Array, Scalar
 from shm_echo.mechestim.local.dispatch import call
 from shm_echo.mechestim.local.matrix import matmul
 from shm_echo.mechestim.registry import OPS
+from shm_echo.mechestim.registry.operators import COMPARISONS, POINTWISE, UNARY
 
-_BINARY = {
-    "add": "add",
-    "sub": "subtract",
-    "mul": "multiply",
-    "truediv": "divide",
-    "floordiv": "floor_divide",
-    "mod": "remainder",
-    "pow": "power",
-    "lshift": "left_shift",
-    "rshift": "right_shift",
-    "and": "bitwise_and",
-    "or": "bitwise_or",
-    "xor": "bitwise_xor",
-}
-_COMPARISONS = {
-    "lt": "less",
-    "le": "less_equal",
-    "gt": "greater",
-    "ge": "greater_equal",
-    "eq": "equal",
-    "ne": "not_equal",
-}
-_UNARY = {"neg": "negative", "pos": "positive", "abs": "absolute", "invert": "invert"}
 _PYTHON = {"and": "and_", "or": "or_"}
 
 Method = Callable[..., Any]
@@ -71,7 +49,7 @@ def _not_in_place(function: Method) -> Method:
 
 def install() -> None:
     """Put the operators on :class:`Array` and :class:`Scalar`."""
-    for word, name in _BINARY.items():
+    for word, name in POINTWISE.items():
         ufunc = getattr(np, name)
         run = getattr(operator, _PYTHON.get(word, word))
         op = OPS[name]
@@ -80,10 +58,10 @@ def install() -> None:
         _put(Array, f"__r{word}__", fast.reflected(op, ufunc, run))
         _put(Array, f"__i{word}__", fast.in_place(op, ufunc, getattr(operator, f"i{word}")))
         _put(Scalar, f"__i{word}__", _not_in_place(function))
-    for word, name in _COMPARISONS.items():
+    for word, name in COMPARISONS.items():
         function = fast.binary(OPS[name], getattr(np, name), getattr(operator, word))
         _put(Array, f"__{word}__", function)
-    for word, name in _UNARY.items():
+    for word, name in UNARY.items():
         function = fast.unary(OPS[name], getattr(np, name), getattr(operator, word))
         _put(Array, f"__{word}__", _one(function))
     _put(Array, "__matmul__", _deferring(matmul))

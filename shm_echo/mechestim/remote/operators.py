@@ -5,16 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from shm_echo.mechestim.errors import NotSendableError
+from shm_echo.mechestim.registry.operators import BINARY, COMPARISONS, IN_PLACE, UNARY
 from shm_echo.mechestim.remote import protocols
 from shm_echo.mechestim.remote.functions import Signed
 from shm_echo.mechestim.remote.session import call
 
-_BINARY = (
-    *("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "divmod"),
-    *("lshift", "rshift", "and", "or", "xor"),
-)
-_COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
-_UNARY = ("neg", "pos", "abs", "invert")
 _METHODS = (
     *("all", "any", "argmax", "argmin", "argpartition", "argsort", "astype", "byteswap", "choose"),
     *("clip", "compress", "conj", "conjugate", "copy", "cumprod", "cumsum", "diagonal", "dot"),
@@ -72,15 +67,15 @@ def _put(cls: type, name: str, method: Any) -> None:
 
 def install(array: Any, scalar: Any) -> None:
     """Give the classes of arrays and of 0-d results their operators and methods."""
-    for word in _BINARY:
+    for word in BINARY:
         _put(array, f"__{word}__", _binary(word))
         _put(array, f"__r{word}__", _binary(f"r{word}"))
-        if word != "divmod":
+        if word in IN_PLACE:
             _put(array, f"__i{word}__", _binary(f"i{word}"))
             _put(scalar, f"__i{word}__", _binary(word))
-    for word in _COMPARISONS:
+    for word in COMPARISONS:
         _put(array, f"__{word}__", _binary(word))
-    for word in _UNARY:
+    for word in UNARY:
         _put(array, f"__{word}__", _unary(f"ndarray.__{word}__"))
     for name in _METHODS:
         _put(array, name, _method(f"ndarray.{name}"))

@@ -13,34 +13,14 @@ from typing import Any
 from shm_echo.mechestim import registry
 from shm_echo.mechestim.errors import NotSendableError, UnsupportedFunctionError
 from shm_echo.mechestim.registry.op import Category
+from shm_echo.mechestim.registry.operators import BINARY, COMPARISONS
 from shm_echo.mechestim.remote import session
 
 Function = Callable[..., Any]
 
 _METHODS = frozenset({"reduce", "accumulate", "reduceat", "outer", "at"})
 _TEXTS = frozenset({"array_repr", "array_str", "array2string"})
-_UFUNCS = {
-    "add": "add",
-    "sub": "subtract",
-    "mul": "multiply",
-    "truediv": "divide",
-    "floordiv": "floor_divide",
-    "mod": "remainder",
-    "pow": "power",
-    "matmul": "matmul",
-    "divmod": "divmod",
-    "lshift": "left_shift",
-    "rshift": "right_shift",
-    "and": "bitwise_and",
-    "or": "bitwise_or",
-    "xor": "bitwise_xor",
-    "lt": "less",
-    "le": "less_equal",
-    "gt": "greater",
-    "ge": "greater_equal",
-    "eq": "equal",
-    "ne": "not_equal",
-}
+_UFUNCS = {**BINARY, **COMPARISONS}
 _twins: dict[str, str] = {}
 
 

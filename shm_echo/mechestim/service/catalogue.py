@@ -14,18 +14,18 @@ from shm_echo.mechestim.local import methods, namespace, ufuncs
 from shm_echo.mechestim.local.array import Array
 from shm_echo.mechestim.registry import OPS
 from shm_echo.mechestim.registry.op import Category
+from shm_echo.mechestim.registry.operators import BINARY, COMPARISONS, IN_PLACE, UNARY
 
 Function = Callable[..., Any]
 
 OPERATORS = tuple(
     f"__{word}__"
     for word in (
-        *("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "divmod"),
-        *("radd", "rsub", "rmul", "rtruediv", "rfloordiv", "rmod", "rpow", "rmatmul", "rdivmod"),
-        *("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "imatmul"),
-        *("lshift", "rshift", "and", "or", "xor", "rlshift", "rrshift", "rand", "ror", "rxor"),
-        *("ilshift", "irshift", "iand", "ior", "ixor"),
-        *("lt", "le", "gt", "ge", "eq", "ne", "neg", "pos", "abs", "invert"),
+        *BINARY,
+        *(f"r{word}" for word in BINARY),
+        *(f"i{word}" for word in IN_PLACE),
+        *COMPARISONS,
+        *UNARY,
         *("getitem", "setitem", "contains", "repr", "str", "format", "round"),
         *("bool", "int", "float", "complex", "index", "len", "hash"),
     )

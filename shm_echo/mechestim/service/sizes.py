@@ -17,38 +17,12 @@ from shm_echo.mechestim.costs.indexing import target_shape
 from shm_echo.mechestim.local import methods, ufuncs
 from shm_echo.mechestim.local.array import Array, plain
 from shm_echo.mechestim.registry import OPS, contraction
+from shm_echo.mechestim.registry.operators import BINARY, COMPARISONS, UNARY
 from shm_echo.mechestim.service import catalogue, pieces
 
 __all__ = ["BORROWED", "needed"]
 
 Rule = Callable[..., int]
-
-_OPERATORS = {
-    "add": "add",
-    "sub": "subtract",
-    "mul": "multiply",
-    "truediv": "divide",
-    "floordiv": "floor_divide",
-    "mod": "remainder",
-    "pow": "power",
-    "matmul": "matmul",
-    "lshift": "left_shift",
-    "rshift": "right_shift",
-    "and": "bitwise_and",
-    "or": "bitwise_or",
-    "xor": "bitwise_xor",
-    "divmod": "divmod",
-    "lt": "less",
-    "le": "less_equal",
-    "gt": "greater",
-    "ge": "greater_equal",
-    "eq": "equal",
-    "ne": "not_equal",
-    "neg": "negative",
-    "pos": "positive",
-    "abs": "absolute",
-    "invert": "invert",
-}
 
 
 def _copy(self: Any, *args: Any, **kwargs: Any) -> int:
@@ -145,7 +119,7 @@ def _borrowed() -> dict[str, str]:
         for name in (*methods.COUNTED, *methods.REDUCTIONS, *catalogue.FREE_METHODS)
         if name in OPS
     }
-    for word, name in _OPERATORS.items():
+    for word, name in {**BINARY, **COMPARISONS, **UNARY}.items():
         found[f"ndarray.__{word}__"] = found[f"ndarray.__r{word}__"] = name
     return found
 
