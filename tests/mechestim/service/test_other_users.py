@@ -43,6 +43,15 @@ except (ShmEchoError, ValueError) as error:
 """
 
 
+# Once to a server of its own before it becomes another user, for what that loads.
+SENDS_BEFORE = """
+import sys, numpy
+from shm_echo import Server, ShmClient, ShmTransport
+sample, url = {"x": numpy.zeros(2)}, sys.argv[1] + sys.argv[2]
+with Server(sample, batch_size=1, transport=ShmTransport(url)), ShmClient(url, sample) as ring:
+    ring.send(sample)
+"""
+
 # Run once before it becomes another user, for what it loads.
 ASKS_STATUS = """
 import contextlib, io
@@ -173,7 +182,7 @@ def test_the_ring_is_for_others_only_where_it_was_given(
     print("sent", flush=True)
     sys.exit()
 """
-    script = COMPUTES.replace("    channel = dial(sys.argv[1])\n", sends)
+    script = SENDS_BEFORE + COMPUTES.replace("    channel = dial(sys.argv[1])\n", sends)
     with Server(sample, batch_size=1, transport=transport) as server:
         with Program(script, url, str(OTHER)) as client:
             assert client.hear().startswith("ServiceUnavailableError ")
