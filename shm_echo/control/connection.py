@@ -132,7 +132,7 @@ class Connection:
     Attributes:
         address: the path of the server's socket.
         service: the service that was asked for.
-        session: the server's number for this session.
+        session: the number that the server has given the session.
         limits: what the server allows, such as ``max_frame``.
         info: what the service had to say in its welcome.
         peer: the server's process.
@@ -192,7 +192,7 @@ class Connection:
             self._close_if_asked()
 
     def goodbye(self, timeout: float = 5.0) -> bool:
-        """Tell the server that this session ends on purpose, and close.
+        """Tell the server that the session ends on purpose, and close.
 
         Returns:
             Whether the server has confirmed it. If not, it has gone or did not answer in time.

@@ -1,9 +1,9 @@
 """The handshake, without a socket: how a connection becomes a session, or a clear error.
 
 The client says hello with its protocol number and the service that it wants, and with a token where
-one is asked for; the server welcomes or refuses it. Who shows no good token learns nothing else
-than that. Only the protocol number decides whether two sides fit; package versions are told
-for people to read.
+one is asked for; the server welcomes or refuses it. Only the protocol number decides whether two
+sides fit, and it is looked at first; package versions are told for people to read. Who then shows
+no good token learns nothing else than that.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class RemoteAccount(Account):
             return
 
     def number_in(self, channel: Channel) -> int:
-        """The account's number in this session; opens it there first if need be."""
+        """The account's number in a session; opens it there first if need be."""
         with _opening:
             if channel is not self.channel:
                 self.number = channel.request(
