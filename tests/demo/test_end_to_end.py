@@ -16,6 +16,7 @@ import pytest
 from shm_echo.demo.fragment import STEPS
 from shm_echo.demo.learner import train
 from shm_echo.demo.outcome import Options, Progress
+from tests.support.leftovers import child_processes
 
 pytest.importorskip("gymnasium")
 pytest.importorskip("matplotlib")
@@ -32,13 +33,8 @@ sys.exit(demo.run(parser.parse_args(["demo", *sys.argv[1:]])))
 """
 
 
-def children(pid: int) -> list[int]:
-    paths = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for path in paths for child in path.read_text().split()]
-
-
 def test_killed_actors_are_restarted_and_every_sample_arrives_once_and_whole() -> None:
-    before = set(children(os.getpid()))
+    before = set(child_processes(os.getpid()))
     shown: list[Progress] = []
     options = Options(
         actors=2, seconds=WATCHDOG, kill_actors=True, kills=3, target=0.1, seed=1, kill_interval=0.2
@@ -55,7 +51,7 @@ def test_killed_actors_are_restarted_and_every_sample_arrives_once_and_whole() -
     assert len(outcome.deaths) >= 3
     assert {death.signal for death in outcome.deaths} == {signal.SIGKILL}
     assert shown[-1].version > 1
-    assert set(children(os.getpid())) <= before
+    assert set(child_processes(os.getpid())) <= before
 
 
 @contextmanager
@@ -79,7 +75,7 @@ def running_demo(directory: Path) -> Iterator[tuple[subprocess.Popen[str], list[
             if "producers 2" in line:
                 break
         actors = []
-        for pid in children(process.pid):
+        for pid in child_processes(process.pid):
             actors.append(os.pidfd_open(pid))
             stack.callback(os.close, actors[-1])
         assert len(actors) == 2

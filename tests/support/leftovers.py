@@ -1,4 +1,4 @@
-"""What a server must not leave behind: names in /dev/shm, open descriptors."""
+"""What a server must not leave behind: names in /dev/shm, open descriptors, processes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,24 @@ from pathlib import Path
 
 from tests.support.waiting import wait_until
 
-__all__ = ["nothing_new_stays_in_shm", "open_descriptors", "shm_names"]
+__all__ = ["child_processes", "nothing_new_stays_in_shm", "open_descriptors", "shm_names"]
+
+
+def child_processes(pid: int) -> list[int]:
+    """The processes whose parent is that process; one that has ended counts until it is waited for.
+
+    Asked of every process: the lists of children that the threads of a process have are moved from
+    thread to thread as threads end, so that whoever reads them one by one may find a child in none.
+    """
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            stat = path.read_text()
+        except (FileNotFoundError, ProcessLookupError):  # it has gone in the meantime
+            continue
+        if int(stat.rpartition(")")[2].split()[1]) == pid:
+            found.append(int(path.parent.name))
+    return found
 
 
 def shm_names() -> set[str]:

@@ -25,6 +25,7 @@ from shm_echo.control.handshake import ClientHandshake
 from shm_echo.mechestim import wire
 from shm_echo.mechestim.remote.channel import Channel
 from shm_echo.mechestim.remote.dial import dial
+from tests.support.leftovers import child_processes
 from tests.support.waiting import WATCHDOG
 
 __all__ = ["ROOT", "RawClient", "ServerProcess", "dialled", "handle_of", "serving"]
@@ -98,11 +99,7 @@ class ServerProcess:
 
     def children(self) -> list[int]:
         """The processes that it has started."""
-        return [
-            int(pid)
-            for task in Path(f"/proc/{self.pid}/task").iterdir()
-            for pid in (task / "children").read_text().split()
-        ]
+        return child_processes(self.pid)
 
     def close(self) -> None:
         """Kill it if it lives, and let go of it."""
