@@ -1,8 +1,8 @@
 """Accounts of a session: each charge is paid by the session's purse, too.
 
 What a client's context shows (its limit, its multiplier, its weights) is in the account; the purse
-takes the plain price from the ceiling of the session's principal. A session works on one thread, so
-a charge in one step needs no lock here.
+takes the plain price from the ceiling of the session's principal. One thread at a time works on a
+session, so a charge in one step needs no lock here.
 """
 
 from __future__ import annotations

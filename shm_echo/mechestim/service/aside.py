@@ -1,9 +1,10 @@
-"""Stepping aside: a session that shares a CPU with its client moves to another one.
+"""Stepping aside: a thread that shares a CPU with its client moves to another one.
 
 The kernel likes to run the two ends of a conversation on one CPU, one after the other. It is where
 they land when both sleep in every turn, and there neither can spin until the other has answered, so
 that both go on sleeping. Each answer then costs two changes of the running process, while other
-CPUs are idle. A session notices: its waits are short, and yet spinning has not seen their end.
+CPUs are idle. A server's thread notices: its waits are short, and yet spinning has not seen their
+end.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ _clock = time.monotonic
 
 
 class Aside:
-    """Watches the waits of one session, on the session's own thread."""
+    """Watches the waits of one thread, on that thread."""
 
     def __init__(self) -> None:
         self._short = 0
         self._resting = 0.0
 
     def slept(self, seconds: float) -> bool:
-        """The session has slept for so long for a request; whether it has moved because of that."""
+        """The thread has slept for so long for a request; whether it has moved because of that."""
         if seconds > SPIN_S / 2:
             self._short = 0
             return False

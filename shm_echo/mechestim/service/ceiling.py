@@ -133,7 +133,7 @@ class Ceiling:
 class Purse:
     """What one session pays from: asks the ceiling, keeps the board, and waits at the gate.
 
-    Not thread-safe: a session works on one thread.
+    Not thread-safe: one thread at a time works on a session.
 
     Args:
         ceiling: of the session's principal.

@@ -1,8 +1,7 @@
 """What a session can be asked for beside operations and methods: settings of NumPy, attributes,
 grids.
 
-Error handling and print options are those of the session's own thread: NumPy keeps them per
-context.
+Error handling and print options are the session's own: NumPy keeps them in context variables.
 """
 
 from __future__ import annotations

@@ -12,13 +12,50 @@ time anyway, and threads that fight for it in every system call get less done, a
 from __future__ import annotations
 
 import os
-import queue
+import threading
+from collections import deque
+from collections.abc import Callable
 
-__all__ = ["Gate", "Turn"]
+__all__ = ["Gate", "Lane", "Turn"]
+
+
+class Lane:
+    """Places that threads take, wait for in the order of their coming, and give back.
+
+    Who gives a place back while others wait hands it to the first of them: a thread that takes the
+    next one at once would else always be quicker than one that has to wake up.
+
+    Args:
+        places: how many there are.
+    """
+
+    def __init__(self, places: int) -> None:
+        self.free = places
+        self._mutex = threading.Lock()
+        self._waiting: deque[threading.Lock] = deque()
+
+    def enter(self) -> None:
+        """Take a place. Waits for one."""
+        with self._mutex:
+            if self.free:
+                self.free -= 1
+                return
+            handed = threading.Lock()
+            handed.acquire()
+            self._waiting.append(handed)
+        handed.acquire()
+
+    def leave(self) -> None:
+        """Give a place back."""
+        with self._mutex:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self.free += 1
 
 
 class Gate:
-    """Tokens for the threads that compute.
+    """The lanes of one process.
 
     Args:
         kernels: how many long operations may run at once; the number of CPUs if left out.
@@ -26,11 +63,12 @@ class Gate:
 
     def __init__(self, kernels: int | None = None) -> None:
         self.kernels = kernels or len(os.sched_getaffinity(0))
-        self.short: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self.long: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self.short.put(None)
-        for _ in range(self.kernels):
-            self.long.put(None)
+        self.short = Lane(1)
+        self.long = Lane(self.kernels)
+
+    def short_is_taken(self) -> bool:
+        """Whether somebody is in the lane of short operations."""
+        return not self.short.free
 
 
 class Turn:
@@ -38,26 +76,26 @@ class Turn:
 
     Args:
         gate: None where there is none, because the session has a process of its own.
+
+    Attributes:
+        step_down: set while the thread that serves the session leads its crew: has another thread
+            lead, before this one does something that others should not wait for.
     """
 
     def __init__(self, gate: Gate | None = None) -> None:
         self._gate = gate
-        self._held: queue.SimpleQueue[None] | None = None
+        self._held: Lane | None = None
+        self.step_down: Callable[[], None] | None = None
 
     def begin(self) -> None:
         """Take the place in the lane of short operations. Waits for it."""
         if self._gate is not None and self._held is None:
-            self._gate.short.get()
+            self._gate.short.enter()
             self._held = self._gate.short
 
     def others(self) -> bool:
         """Whether another session is in the lane of short operations."""
-        return self._gate is not None and self._gate.short.empty()
-
-    @property
-    def shared(self) -> bool:
-        """Whether there may be other sessions."""
-        return self._gate is not None
+        return self._gate is not None and self._gate.short_is_taken()
 
     @property
     def long(self) -> bool:
@@ -69,18 +107,25 @@ class Turn:
         gate = self._gate
         if gate is not None and self._held is not gate.long:
             self.end()
-            gate.long.get()
+            gate.long.enter()
             self._held = gate.long
 
     def light(self) -> None:
         """What runs next is short: change lanes back."""
         gate = self._gate
         if gate is not None and self._held is gate.long:
-            self.end()
+            self.rest()
             self.begin()
 
-    def end(self) -> None:
-        """Make room for others: the operation is over, or waits for its client."""
+    def rest(self) -> None:
+        """Make room for others: the request has been answered."""
         held, self._held = self._held, None
         if held is not None:
-            held.put(None)
+            held.leave()
+
+    def end(self) -> None:
+        """Make room for others, and let another thread lead: what comes next may take a while."""
+        self.rest()
+        step_down, self.step_down = self.step_down, None
+        if step_down is not None:
+            step_down()

@@ -16,7 +16,7 @@ from shm_echo.mechestim.service.limits import Quotas
 
 
 class Objects:
-    """The objects of one session. Not thread-safe: a session works on one thread."""
+    """The objects of one session. Not thread-safe: one thread at a time works on it."""
 
     def __init__(self, quotas: Quotas) -> None:
         self._quotas = quotas

@@ -1,4 +1,4 @@
-"""Where a session runs: on a thread of this process, or in a process of its own.
+"""Where a session runs: on the threads of this process, or in a process of its own.
 
 To the service both are a :class:`Seat`: it is started, it may be told to end, it can be ended by
 force, and its board can be read at any time.
@@ -7,6 +7,7 @@ force, and its board can be read at any time.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import logging
 import os
 import socket
@@ -19,12 +20,13 @@ from dataclasses import asdict
 from shm_echo.errors import describe_death
 from shm_echo.mechestim.service.board import Board, FileLock, opened_again, sealed_memory
 from shm_echo.mechestim.service.ceiling import Ceiling
+from shm_echo.mechestim.service.crew import Crew
 from shm_echo.mechestim.service.employment import Worker
-from shm_echo.mechestim.service.gate import Gate, Turn
+from shm_echo.mechestim.service.gate import Turn
 from shm_echo.mechestim.service.greeting import greeted
 from shm_echo.mechestim.service.limits import Quotas
 from shm_echo.mechestim.service.session import BUSY, Place, Session, farewell
-from shm_echo.mechestim.service.stream import Lock, interject
+from shm_echo.mechestim.service.stream import Lock, frame, interject
 
 __all__ = ["ProcessSeat", "Seat", "ThreadSeat"]
 
@@ -78,16 +80,16 @@ class Seat(ABC):
 
 
 class ThreadSeat(Seat):
-    """A session on a thread of its own.
+    """A session on the threads of a crew.
 
     Args:
         sock: the connection, in blocking mode; closed at the end.
         quotas: what the session may use.
         ceiling: of its principal.
         weights: the server's own.
-        gate: shared with the other sessions of this process.
+        crew: serves the session.
         greet: the client has not said hello yet.
-        ended: called once, on that thread, when all is over.
+        ended: called once, when all is over.
     """
 
     isolation = "threads"
@@ -98,31 +100,85 @@ class ThreadSeat(Seat):
         quotas: Quotas,
         ceiling: Ceiling,
         weights: Mapping[str, float],
-        gate: Gate,
+        crew: Crew,
         greet: bool,
         ended: Callable[[Seat], None],
     ) -> None:
         lock = threading.Lock()
         super().__init__(sock, Board(), lock)
         self.pid = os.getpid()
+        self.turn = Turn(crew.gate)
         self._greet = greet
         self._ended = ended
         self._quotas = quotas
-        self._session = Session(sock, quotas, Place(ceiling, self.board, lock, Turn(gate), weights))
-        self._thread = threading.Thread(target=self._run, name="mechestim-session", daemon=True)
+        self._crew = crew
+        self._session = Session(sock, quotas, Place(ceiling, self.board, lock, self.turn, weights))
+        # What NumPy and this package keep in context variables is the session's, on any thread.
+        self._context = contextvars.Context()
+        self._over = threading.Event()
 
     def start(self) -> None:
-        """Begin to serve."""
-        self._thread.start()
+        """Begin to serve.
 
-    def _run(self) -> None:
+        Raises:
+            RuntimeError: no thread is left.
+            OSError: the kernel cannot watch the connection.
+        """
         try:
-            if self._greet and not greeted(self._sock, self._quotas):
-                self._sock.close()
+            if self._greet:
+                threading.Thread(target=self._meet, name="mechestim-greeting", daemon=True).start()
+            else:
+                self._begin()
+        except BaseException:
+            self._over.set()
+            raise
+
+    def _meet(self) -> None:
+        """The client may take its time to say hello."""
+        try:
+            if greeted(self._sock, self._quotas):
+                self._begin()
                 return
-            self._session.run()
-        finally:
+        except (OSError, RuntimeError) as error:
+            _log.error("cannot start a session: %s", error)
+            with contextlib.suppress(OSError):
+                self._sock.send(frame(farewell(f"the server cannot start a session: {error}")))
+        self._sock.close()
+        self._end()
+
+    def _begin(self) -> None:
+        self._context.run(self._session.begin)
+        self._crew.add(self)
+
+    def _end(self) -> None:
+        try:
             self._ended(self)
+        finally:
+            self._over.set()
+
+    # For the crew ----
+
+    def fileno(self) -> int:
+        """Of the connection."""
+        return self._sock.fileno()
+
+    @property
+    def pending(self) -> bool:
+        """More has been read from the connection than was asked for so far."""
+        return self._session.pending
+
+    def step(self) -> bool:
+        """Serve what has come; whether the session goes on."""
+        return self._context.run(self._session.step)
+
+    def finish(self) -> None:
+        """The session is over."""
+        try:
+            self._context.run(self._session.finish)
+        finally:
+            self._end()
+
+    # For the service ----
 
     def end(self, why: str) -> None:
         """Have it end after the operation that runs."""
@@ -138,9 +194,7 @@ class ThreadSeat(Seat):
 
     def wait(self, seconds: float) -> bool:
         """Whether it has ended, at the latest after this time."""
-        if self._thread is not threading.current_thread() and self._thread.ident is not None:
-            self._thread.join(max(0.0, seconds))
-        return not self._thread.is_alive()
+        return self._over.wait(max(0.0, seconds))
 
 
 class ProcessSeat(Seat):

@@ -21,6 +21,7 @@ from shm_echo.control.forking import FORK_LOCK, at_fork
 from shm_echo.control.service import Refusal
 from shm_echo.control.service import Session as ControlSession
 from shm_echo.mechestim.accounting.settings import settings
+from shm_echo.mechestim.service.crew import Crew
 from shm_echo.mechestim.service.employment import Worker
 from shm_echo.mechestim.service.gate import Gate
 from shm_echo.mechestim.service.greeting import SERVICE, welcome_info
@@ -73,6 +74,7 @@ class MechestimService:
         self.max_sessions = max_sessions
         self.max_sessions_per_user = max_sessions_per_user or max_sessions
         self._gate = Gate(kernels)
+        self._crew: Crew | None = None
         self._seats: dict[Seat, Principal] = {}
         self._principals: dict[Any, Principal] = {}
         self._lock = threading.Lock()
@@ -131,7 +133,9 @@ class MechestimService:
         try:
             ours = session.holder is None and session.peer.uid == os.geteuid()
             isolation = self.isolation if ours else self._of_others
-            self._start(sock, self._principal_of(session), isolation, greet=False)
+            principal = self._principal_of(session)
+            if not self._start(sock, principal, isolation, greet=False, key=_key_of(session)):
+                sock.close()
         except (OSError, RuntimeError) as error:  # no descriptor or no thread is left
             _log.error("cannot start a session: %s", error)
             with sock, contextlib.suppress(OSError):
@@ -196,27 +200,43 @@ class MechestimService:
                 self._principals[key] = found
         sock.setblocking(True)
         if not self._start(sock, found, isolation, greet=True):
+            sock.close()
             raise RuntimeError("the mechestim service was closed")
         return found
 
     def _start(
-        self, sock: socket.socket, principal: Principal, isolation: Isolation, greet: bool
+        self,
+        sock: socket.socket,
+        principal: Principal,
+        isolation: Isolation,
+        greet: bool,
+        key: Any = None,
     ) -> bool:
-        """Begin a session; False if the service is closed."""
+        """Begin a session.
+
+        Args:
+            key: whose sessions are counted; None where nobody's are.
+
+        Returns:
+            Whether it has begun. If not, a client that has been welcomed was told why.
+        """
         sock.setblocking(True)
         ceiling, weights = principal.ceiling, settings.weights or {}
         seat: Seat
         with FORK_LOCK, self._lock:
-            if self._closed:
-                sock.close()
+            # Asked again: another one may have been welcomed since this one was.
+            problem = SHUTDOWN if self._closed else None if key is None else self._no_room(key)
+            if problem is not None:
+                if not greet:
+                    with contextlib.suppress(OSError):
+                        sock.send(frame(farewell(problem)))
                 return False
             warden = self._warden = self._warden or Warden(self._look)
             if isolation == "process":
                 seat = ProcessSeat(sock, self.quotas, ceiling, weights, greet, self._ended)
             else:
-                seat = ThreadSeat(
-                    sock, self.quotas, ceiling, weights, self._gate, greet, self._ended
-                )
+                crew = self._crew = self._crew or Crew(self._gate)
+                seat = ThreadSeat(sock, self.quotas, ceiling, weights, crew, greet, self._ended)
             self._seats[seat] = principal
             principal.add(seat)
         if isinstance(seat, ProcessSeat):
@@ -225,7 +245,7 @@ class MechestimService:
         else:
             try:
                 seat.start()
-            except RuntimeError:
+            except (RuntimeError, OSError):
                 self._ended(seat)
                 raise
             warden.call(_nothing)
@@ -332,6 +352,8 @@ class MechestimService:
         warden.call(self._dismiss_spare)
         warden.stop()
         self._warden = None
+        if self._crew is not None:
+            self._crew.close()
 
     def _dismiss_spare(self) -> None:
         spare, self._spare = self._spare, None
@@ -345,6 +367,9 @@ class MechestimService:
         for seat in self._seats:
             seat.let_go_in_child()
         self._seats.clear()
+        if self._crew is not None:
+            self._crew.let_go_in_child()
+            self._crew = None
         if self._spare is not None:
             self._spare.let_go_in_child()
             self._spare = None

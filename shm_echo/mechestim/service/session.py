@@ -1,9 +1,9 @@
 """One client: its arrays, its budgets, its random state, and the loop that serves it.
 
-A session works on one thread (or in one process) of its own and blocks there, on its own socket, so
-that it delays nobody else. It ends when the socket closes, and everything it owned is freed with
-it. When it ends for another reason, the client is told which: ``{"bye": text}`` is the last message
-then.
+In a process of its own a session blocks on its socket; on the threads of a crew it is served a step
+at a time, by one thread or another. It ends when the socket closes, and everything it owned is
+freed with it. When it ends for another reason, the client is told which: ``{"bye": text}`` is the
+last message then.
 """
 
 from __future__ import annotations
@@ -106,16 +106,53 @@ class Session:
 
     def run(self) -> None:
         """Serve until the client is gone. Raises nothing; the socket is closed afterwards."""
+        self.begin()
+        try:
+            while self._served(self._stream.receive):
+                pass
+        finally:
+            self.finish()
+
+    def begin(self) -> None:
+        """The client has been welcomed."""
         self._board.open()
-        before = frame_now.get()
         warned.install()
         self._collect([])
+
+    def step(self) -> bool:
+        """Serve what has come, if anything has. Raises nothing.
+
+        Returns:
+            Whether the session goes on; otherwise ``finish`` is due.
+        """
+        return self._served(self._stream.take)
+
+    @property
+    def pending(self) -> bool:
+        """There is more to serve, although the socket may not be readable."""
+        return self._stream.pending
+
+    def finish(self) -> None:
+        """Let go of everything, and close the socket."""
+        frame_now.set(None)
+        warned.collect(None)
+        self._turn.end()
+        self._board.idle()
+        self._operations.arena.close()
+        self.objects.clear()
+        self.budgets.close()
+        self._board.note(0, 0, 0)
+        self._sock.close()
+
+    def _served(self, receive: Callable[[], bytes | None]) -> bool:
+        """Receive a message and serve it; whether the session goes on."""
         try:
-            while True:
-                request = self._receive()
-                if self._ending is not None:
-                    raise SessionEnded(self._ending)
-                self._serve(request)
+            payload = receive()
+            if self._ending is not None:
+                raise SessionEnded(self._ending)
+            if payload is not None:
+                self._serve(self._read(payload))
+            return True
         except SessionEnded as error:
             self._part(self._ending or str(error), error.tell or self._ending is not None)
         except ProtocolError as error:
@@ -125,16 +162,7 @@ class Session:
         except Exception as error:
             failures.log_failure("internal error in a mechestim session", error)
             self._part("the server failed; its log says why", True)
-        finally:
-            frame_now.set(before)
-            warned.collect(None)
-            self._turn.end()
-            self._board.idle()
-            self._operations.arena.close()
-            self.objects.clear()
-            self.budgets.close()
-            self._board.note(0, 0, 0)
-            self._sock.close()
+        return False
 
     def _part(self, why: str, tell: bool) -> None:
         """The last words."""
@@ -185,6 +213,7 @@ class Session:
                 objects.free(range(first_sent, objects.next_number))
             payload = self._packed({"id": number, "e": failures.described(error)}, caught)
         finally:
+            self._turn.light()  # not before: a long list of numbers takes a while to be packed
             self._purse.settle()
             took = self._board.end(len(objects), objects.bytes, len(self.budgets)) - began
             caught.clear()
@@ -207,10 +236,7 @@ class Session:
         if type(name) is not str or type(args) is not list or type(kwargs) is not dict:
             raise ProtocolError("a request needs an op (text), a (a list) and k (a map)")
         self._charge(self.budgets.frame(request.get("b", 0), request.get("n")))
-        try:
-            return self._operations.perform(name, args, kwargs, self._values.long_numbers)
-        finally:
-            self._turn.light()
+        return self._operations.perform(name, args, kwargs, self._values.long_numbers)
 
     def _collect(self, caught: list[Any]) -> None:
         """The warnings of the request that is served now go there."""
@@ -218,7 +244,7 @@ class Session:
         warned.collect(caught)
 
     def _charge(self, frame: Frame) -> None:
-        """Whatever this thread does from now on is charged to ``frame``."""
+        """Whatever is done in this context from now on is charged to ``frame``."""
         if frame is not self._frame:
             frame_now.set(frame)
             self._frame = frame
@@ -250,7 +276,8 @@ class Session:
             payload = self._values.pack({"call": call, "fn": number, "a": list(args), "k": kwargs})
             self._stream.send(payload)
             while True:
-                message = self._receive()
+                self._turn.end()
+                message = self._read(self._stream.receive())
                 if self._ending is not None:
                     raise SessionEnded(self._ending)
                 if message.get("ret") == call:
@@ -271,14 +298,13 @@ class Session:
             self._board.resume()
             go_on()
 
-    def _receive(self) -> dict[str, Any]:
-        """The next message, and a place among those who work: one at a time has the interpreter."""
-        self._turn.end()
-        payload = self._stream.receive()
+    def _read(self, payload: bytes) -> dict[str, Any]:
+        """What a message says, and a place among those who work: one at a time can anyway."""
         if len(payload) <= _QUICKLY_READ:
             self._turn.begin()
             message = self._values.unpack(payload)
         else:  # reading a million items takes a while, and is nobody else's affair
+            self._turn.end()
             message = self._values.unpack(payload)
             self._turn.begin()
         if type(message) is not dict:

@@ -27,13 +27,12 @@ __all__ = ["SessionEnded", "Stream", "frame", "interject"]
 _HEADER = struct.Struct("<I")
 _length_at = _HEADER.unpack_from
 _NO_SIGNAL = int(socket.MSG_NOSIGNAL)
+_NOW = int(socket.MSG_DONTWAIT)
 _AT_ONCE = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 _IN_ONE_PIECE = 4096  # bytes that the kernel takes as a whole or not at all
 _SPACE = 1 << 16  # bytes that are received at once
 _LONG_READ = 1 << 18  # bytes of a long frame
 _SLOWEST = 1 << 20  # bytes per second of a long frame
-_IN_A_ROW = 32  # messages that are taken without a moment for others
-_MOMENT_S = 50e-6
 
 _GONE = "the client closed the connection"
 
@@ -94,7 +93,6 @@ class Stream:
         self._lock = lock
         self._space = memoryview(bytearray(_SPACE))
         self._start = self._stop = 0  # what has come and was not asked for yet
-        self._unasked = 0  # messages that were there before the last one was answered
         poll = select.poll()
         poll.register(sock, select.POLLIN)
         self._aside = Aside()
@@ -108,33 +106,56 @@ class Stream:
             SessionEnded: the client has gone, or stalls.
             ProtocolError: it announces a frame that is empty or too long.
         """
+        if self._start == self._stop:
+            self._stop = self._wait_for_some()
+            self._start = 0
+        return self._next()
+
+    def take(self) -> bytes | None:
+        """The next payload, if anything has come; waits only for the rest of what has begun to.
+
+        Raises:
+            SessionEnded, ProtocolError: as ``receive``.
+        """
+        if self._start == self._stop:
+            try:
+                self._stop = self._sock.recv_into(self._space, 0, _NOW)
+            except BlockingIOError:
+                return None
+            self._start = 0
+        return self._next()
+
+    @property
+    def pending(self) -> bool:
+        """The next message, or a part of it, has been read already."""
+        return self._start != self._stop
+
+    def _wait_for_some(self) -> int:
+        if self._spin.wait():
+            return self._sock.recv_into(self._space)
+        since = time.monotonic()
+        size = self._sock.recv_into(self._space)
+        if self._aside.slept(time.monotonic() - since):
+            self._spin.start_anew()
+        return size
+
+    def _next(self) -> bytes:
+        """The next payload, the beginning of which is in ``_space``."""
         start, stop = self._start, self._stop
-        if start != stop:
-            self._unasked += 1
-            if self._unasked % _IN_A_ROW == 0 and self._turn.shared:
-                time.sleep(_MOMENT_S)  # else nobody who waits would be quick enough to go first
-        else:
-            start = 0
-            if self._spin.wait():
-                stop = self._sock.recv_into(self._space)
-            else:
-                slept_from = time.monotonic()
-                stop = self._sock.recv_into(self._space)
-                if self._aside.slept(time.monotonic() - slept_from):
-                    self._spin.start_anew()
-            if not stop:
-                raise SessionEnded(_GONE, tell=False)
+        if start == stop:
+            raise SessionEnded(_GONE, tell=False)
         if stop - start > 4:
             (length,) = _length_at(self._space, start)
             end = start + 4 + length
             if end <= stop and 0 < length <= self._max_frame:
-                self._start, self._stop = end, stop
+                self._start = end
                 return bytes(self._space[start + 4 : end])
         self._start = self._stop = 0
         return self._receive_rest(bytearray(self._space[start:stop]))
 
     def _receive_rest(self, buffer: bytearray) -> bytes:
         """The payload of a frame whose beginning has come."""
+        self._turn.end()
         deadline = time.monotonic() + self._stall_s
         while len(buffer) < 4:
             self._wait_and_read(buffer, 4, deadline)

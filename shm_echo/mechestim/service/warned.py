@@ -1,8 +1,8 @@
 """Warnings of a session's operations, caught for its client.
 
 ``warnings.catch_warnings`` changes the whole process and cannot be used by several threads at once.
-So the process's ``showwarning`` is replaced, once, by one that hands a warning to the session of
-the thread that it arose in; filters let everything through, as the client has filters of its own.
+So the process's ``showwarning`` is replaced, once, by one that hands a warning to the session in
+whose context it arose; filters let everything through, as the client has filters of its own.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 from shm_echo.mechestim.errors import MechEstimWarning
 
-_local = threading.local()
+_caught: ContextVar[list[Any] | None] = ContextVar("mechestim_caught", default=None)
 _lock = threading.Lock()
 _before: Callable[..., None] = warnings.showwarning
 
 
 def install() -> None:
-    """Route the warnings of session threads to their sessions; other threads are as before.
+    """Route the warnings of sessions to them; all others are as before.
 
     Idempotent, and to be called again now and then: whoever leaves ``warnings.catch_warnings`` puts
     back what was there when it was entered.
@@ -36,7 +37,7 @@ def install() -> None:
 
 
 def _show(message: Any, category: Any, filename: str, lineno: int, *rest: Any, **more: Any) -> None:
-    caught = getattr(_local, "caught", None)
+    caught = _caught.get()
     if caught is None:
         _before(message, category, filename, lineno, *rest, **more)
     else:
@@ -44,5 +45,5 @@ def _show(message: Any, category: Any, filename: str, lineno: int, *rest: Any, *
 
 
 def collect(caught: list[Any] | None) -> None:
-    """Put the warnings of this thread into the list from now on; None: show them as ever."""
-    _local.caught = caught
+    """Put the warnings of this context into the list from now on; None: show them as ever."""
+    _caught.set(caught)

@@ -38,7 +38,7 @@ def test_a_short_operation_passes_long_ones_that_run_and_wait() -> None:
 
 def test_those_who_wait_for_the_long_lane_leave_the_short_one_free() -> None:
     gate = Gate(kernels=1)
-    places = gate.short.qsize()
+    places = gate.short.free
     running = Turn(gate)
     running.begin()
     running.heavy()
@@ -47,7 +47,7 @@ def test_those_who_wait_for_the_long_lane_leave_the_short_one_free() -> None:
     for worker in workers:
         worker.wait_until_asleep()
 
-    assert gate.short.qsize() == places
+    assert gate.short.free == places
 
     running.end()
     for worker in workers:
@@ -56,16 +56,40 @@ def test_those_who_wait_for_the_long_lane_leave_the_short_one_free() -> None:
 
 def test_a_turn_that_ends_gives_back_exactly_what_it_held() -> None:
     gate = Gate(kernels=3)
-    before = gate.short.qsize(), gate.long.qsize()
+    before = gate.short.free, gate.long.free
     turn = Turn(gate)
     turn.begin()
     turn.begin()  # a nested request of a callback
     turn.heavy()
     turn.heavy()
-    assert (gate.short.qsize(), gate.long.qsize()) == (before[0], before[1] - 1)
+    assert (gate.short.free, gate.long.free) == (before[0], before[1] - 1)
     turn.end()
     turn.end()
-    assert (gate.short.qsize(), gate.long.qsize()) == before
+    assert (gate.short.free, gate.long.free) == before
+
+
+def test_places_are_given_in_the_order_of_asking() -> None:
+    gate = Gate()
+    first = Turn(gate)
+    first.begin()
+    order: list[int] = []
+
+    def pass_by(number: int) -> None:
+        turn = Turn(gate)
+        turn.begin()
+        order.append(number)
+        turn.end()
+
+    others = []
+    for number in range(5):
+        others.append(Worker(pass_by, number))
+        others[-1].wait_until_asleep()
+    first.end()
+    first.begin()  # who has just had it comes last
+    assert order == [0, 1, 2, 3, 4]
+    first.end()
+    for other in others:
+        other.result()
 
 
 def test_a_session_with_a_process_of_its_own_waits_for_nobody() -> None:

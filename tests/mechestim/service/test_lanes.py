@@ -12,12 +12,11 @@ import pytest
 
 from shm_echo.control.listener import ControlServer
 from shm_echo.mechestim import wire
-from shm_echo.mechestim.service import stream as streams
 from shm_echo.mechestim.service.board import Board
 from shm_echo.mechestim.service.gate import Gate, Turn
 from shm_echo.mechestim.service.seats import ThreadSeat
 from shm_echo.mechestim.service.service import MechestimService
-from shm_echo.mechestim.service.stream import Stream, frame
+from shm_echo.mechestim.service.stream import Stream
 from tests.support.metering import RawClient, handle_of
 
 
@@ -36,7 +35,7 @@ def served(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
 
     def begin(self: ThreadSeat, *args: Any) -> None:
         begun(self, *args)
-        turns.append(self._session._turn)
+        turns.append(self.turn)
 
     monkeypatch.setattr(ThreadSeat, "__init__", begin)
     service = MechestimService()
@@ -123,23 +122,6 @@ def test_what_looks_at_all_of_a_large_array_is_long(served: Served, long_ones: l
         assert len(long_ones) == before
         client.result("session.fetch", large)
         assert len(long_ones) == before + 1
-
-
-@pytest.mark.parametrize(("gate", "moments"), [(Gate(), 3), (None, 0)])
-def test_messages_that_come_in_a_crowd_leave_moments_for_others(
-    gate: Gate | None, moments: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slept: list[float] = []
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        turn = Turn(gate)
-        stream = Stream(ours, 100, 5.0, Board(), FakeLock(), turn)
-        theirs.sendall(frame(b"x") * 100)
-        monkeypatch.setattr(streams.time, "sleep", slept.append)
-        for _ in range(100):
-            assert stream.receive() == b"x"
-        monkeypatch.undo()
-    assert len(slept) == moments
 
 
 class FakeLock:

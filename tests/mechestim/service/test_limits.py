@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,35 @@ def test_a_full_server_says_so(small: Any) -> None:
             dial(url)
 
 
+def test_clients_that_are_welcomed_at_once_are_no_more_than_allowed(
+    small: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, service = small(Quotas(), max_sessions=1)
+    both_welcomed = threading.Barrier(2)
+    take_over = MechestimService.take_over
+
+    def wait_and_take_over(*args: Any) -> None:
+        def work() -> None:
+            both_welcomed.wait(WATCHDOG)
+            take_over(*args)
+
+        threading.Thread(target=work).start()
+
+    monkeypatch.setattr(MechestimService, "take_over", wait_and_take_over)
+    clients = [dial(url), dial(url)]
+    outcomes = []
+    for client in clients:
+        try:
+            outcomes.append(client.request("add", (1.0, 2.0)).item())
+        except ConnectionClosedError as error:
+            outcomes.append(str(error))
+    assert 3.0 in outcomes
+    assert sum("takes no more (max_sessions)" in str(outcome) for outcome in outcomes) == 1
+    for client in clients:
+        client.close()
+    wait_until(lambda: not service.seats(), "it has ended")
+
+
 def test_a_server_that_can_start_no_more_threads_says_so(
     small: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,11 +290,12 @@ def test_a_server_that_can_start_no_more_threads_says_so(
 
 
 def test_a_client_that_takes_no_answer_holds_nobody_up(server: ServerProcess) -> None:
+    wait_until(lambda: not server.state()["sessions"], "the sessions before have ended")
     with RawClient(server.path) as stuck, RawClient(server.path) as other:
         array = handle_of(stuck.result("ones", [300, 1000]))
         stuck.say({"id": 100, "op": "session.fetch", "a": [array], "b": 0})
         assert select.select([stuck.sock], [], [], WATCHDOG)[0]  # it is being sent, and not read
-        for _ in range(50):
+        for _ in range(20):
             assert other.result("add", 1.0, 2.0) is not None
         assert server.state()["sessions"] == 2, "they waited until it was given up"
 
