@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import time
 
 import numpy as np
 
@@ -72,6 +73,9 @@ def main() -> None:
         ]
         for actor in actors:
             actor.start()
+        # One that is slow to start might find that the others have done all the work.
+        while len(server.producers()) < args.actors and all(a.is_alive() for a in actors):
+            time.sleep(0.01)
         logits = POLICY["logits"]
         server.publish({"logits": logits})
         for step, sample in enumerate(server.dataset_iter(), start=1):

@@ -2,27 +2,61 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
 import secrets
 import signal
+import tempfile
 from collections.abc import Iterator
 
 import pytest
 
+from tests.support.folders import socket_folder
 from tests.support.leftovers import nothing_new_stays_in_shm, shm_names
 
-WATCHDOG_SECONDS = 180
+WATCHDOG_SECONDS = 600
+
+# Where servers with a name have their sockets if nobody says where: a path may have 107 bytes.
+LONGEST_TEMPORARY = 50
+
+# Beside Ctrl-C, what must end processes or tell of their end: whoever started us may ignore it.
+IGNORED = (signal.SIGTERM, signal.SIGCHLD)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--nightly", action="store_true", help="also run the long tests")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     # Ignored in a job that a script runs in the background, and then in all children too.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in IGNORED:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    # Of whoever debugs a program of theirs in this shell: tests read batches that were given back.
+    os.environ.pop("SHM_ECHO_DEBUG", None)
+    draw_cases(anew=config.getoption("--nightly"))
+    if len(tempfile.gettempdir()) > LONGEST_TEMPORARY:
+        runtime = contextlib.ExitStack()
+        config.add_cleanup(runtime.close)
+        os.environ["XDG_RUNTIME_DIR"] = str(runtime.enter_context(socket_folder()))
+
+
+def draw_cases(*, anew: bool) -> None:
+    """How Hypothesis draws: the same cases every day, and other ones in each nightly run.
+
+    How long that takes, or a test, says something about the machine only.
+    """
+    with contextlib.suppress(ImportError):  # not every test needs it
+        from hypothesis import HealthCheck, settings
+
+        slow = [HealthCheck.too_slow]
+        settings.register_profile(
+            "ours", deadline=None, suppress_health_check=slow, derandomize=not anew
+        )
+        settings.load_profile("ours")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

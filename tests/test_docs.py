@@ -15,7 +15,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +23,8 @@ import pytest
 import shm_echo
 from shm_echo import errors, metrics
 from tests.support import markdown
+from tests.support.folders import socket_folder
+from tests.support.loneliness import without_loneliness
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -42,8 +43,8 @@ def name_of(page: Path) -> str:
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder with a short path: sockets go there, and their paths are limited."""
-    with tempfile.TemporaryDirectory(prefix="docs-") as path:
-        yield Path(path)
+    with socket_folder() as path:
+        yield path
 
 
 @pytest.mark.parametrize(
@@ -61,12 +62,16 @@ def test_a_program_runs_and_prints_what_the_page_shows(
         env={**os.environ, "XDG_RUNTIME_DIR": str(folder), "PYTHONHASHSEED": "0"},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=500,
     )
-    assert (done.returncode, done.stderr) == (0, ""), f"{name_of(page)}, line {program.line}"
+    said = without_loneliness(done.stderr)
+    assert (done.returncode, said) == (0, ""), f"{name_of(page)}, line {program.line}"
     if program.printed is not None:
-        same = doctest.OutputChecker().check_output(program.printed, done.stdout, doctest.ELLIPSIS)
-        assert same, f"{name_of(page)}, line {program.line}, prints\n{done.stdout}"
+        # Of a process that somebody has waited for, a kernel before 6.15 does not tell the signal.
+        told = re.sub(r"(pid \d+) ended without", r"\1 was ended by SIGKILL without", done.stdout)
+        check = doctest.OutputChecker().check_output
+        same = [check(program.printed, out, doctest.ELLIPSIS) for out in (done.stdout, told)]
+        assert any(same), f"{name_of(page)}, line {program.line}, prints\n{done.stdout}"
 
 
 def test_there_are_programs_to_run() -> None:

@@ -212,14 +212,14 @@ def test_a_reset_forgets_extremes(detailed: Pair) -> None:
     server.flush()
     assert server.info().queue_dwell.max_ns >= 30_000_000
     server.reset_histograms()
-    client.send(numbered(1))
     began = time.perf_counter_ns()
+    client.send(numbered(1))
     sample = server.flush()
     waited = time.perf_counter_ns() - began
     assert sample is not None
     times = sample.info.queue_dwell
     assert times.count == 1
-    assert times.mean_ns < waited + 30_000_000
+    assert times.max_ns <= waited * 1.1  # the maximum is that of its bucket, 3 % wide
     assert is_in_order(times)
 
 

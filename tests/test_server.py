@@ -6,7 +6,6 @@ import gc
 import signal
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -118,7 +117,7 @@ def test_a_start_that_failed_leaves_no_descriptor_and_may_be_tried_again(name: s
             second.start()
         gc.collect()  # the traceback had the mapping, which has a descriptor of its own
         # The first server may still be about to drop the connection by which it was found alive.
-        wait_until(lambda: open_descriptors() == before, "all descriptors are closed")
+        wait_until(lambda: open_descriptors() <= before, "all descriptors are closed")
     with second:
         assert second.publish({"w": np.ones(2)}) == 1
 
@@ -185,14 +184,17 @@ def test_close_ends_every_thread_that_waits_for_its_turn_to_sample() -> None:
 
 
 def test_close_ends_a_blocked_submit() -> None:
+    end = threading.Event()
     with Server(EXAMPLE, 2, num_buffers=2) as server:
-        learner = Worker(lambda: (server.sample(timeout=60), threading.Event().wait(60)))
+        learner = Worker(lambda: (server.sample(timeout=60), end.wait(60)))
         producer = Worker(lambda: [server.submit(numbered(i)) for i in range(100)])
         wait_until(lambda: server.info().push_blocked_count, "submit waits for room")
         producer.wait_until_asleep()
     with pytest.raises(ConnectionClosedError):
         producer.result()
     assert learner.thread.is_alive()  # it was there all the time, so submit had to wait
+    end.set()
+    learner.result()
 
 
 def test_close_lets_producers_know(name: str) -> None:
@@ -213,17 +215,16 @@ def test_a_server_that_starts_and_closes_leaves_no_descriptor_open(name: str) ->
                 client.send(numbered(1))
     del server, client
     gc.collect()
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
-def test_a_server_that_is_dropped_says_so_and_frees_its_address(tmp_path: Path) -> None:
-    address = f"ipc://{tmp_path}/s.sock"
-    server = Server(EXAMPLE, 2, ShmTransport(address)).start()
+def test_a_server_that_is_dropped_says_so_and_frees_its_address(name: str) -> None:
+    server = Server(EXAMPLE, 2, ShmTransport(name)).start()
     server.submit(numbered(0))
     gc.collect()
     with pytest.warns(ResourceWarning, match="<Server of .*, running> was not closed"):
         del server
-    with Server(EXAMPLE, 2, ShmTransport(address)) as server:
+    with Server(EXAMPLE, 2, ShmTransport(name)) as server:
         assert server.info().store_size == 0
 
 

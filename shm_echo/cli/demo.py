@@ -20,6 +20,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shm_echo.cli import arguments
 from shm_echo.errors import ShmEchoError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["add_parser", "run"]
 
 _EXTRAS = ("gymnasium", "matplotlib", "rich")
+_MOST_ACTORS = 1024
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -38,18 +40,23 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description=(
             "Gymnasium CartPole actors in separate processes stream transitions through a "
             "shared-memory ring to a learner, which trains a small policy and publishes each "
-            "version of it to them. Ends when CartPole is solved."
+            "version of it to them. Ends when CartPole is solved. Exit status 0 when the policy "
+            "has improved and every sample has arrived once and whole, 1 when not."
         ),
     )
     parser.add_argument(
-        "--actors", type=_positive_int, default=2, metavar="N", help="actor processes (default: 2)"
+        "--actors",
+        type=_actors,
+        default=2,
+        metavar="N",
+        help="number of actor processes (default: 2)",
     )
     parser.add_argument(
         "--seconds",
-        type=_positive_number,
+        type=arguments.seconds,
         default=45.0,
         metavar="S",
-        help="stop training after this time at the latest (default: 45)",
+        help="stop training after so many seconds at the latest (default: 45)",
     )
     parser.add_argument(
         "--target",
@@ -70,6 +77,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--seed",
         type=_seed,
         default=None,
+        metavar="N",
         help="random seed of networks and environments (default: a new one each time)",
     )
     parser.add_argument(
@@ -77,7 +85,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=Path,
         default=Path("shm-echo-demo.png"),
         metavar="PATH",
-        help="where to write the learning curve (default: %(default)s)",
+        help="the file to write the learning curve to, as PNG (default: %(default)s)",
     )
 
 
@@ -119,7 +127,10 @@ def _run(args: argparse.Namespace) -> int:
     print(summarise(outcome, options), flush=True)
     from shm_echo.demo.plot import write_plot  # takes a while to load: not before the run
 
-    write_plot(outcome.history, args.plot)
+    try:
+        write_plot(outcome.history, args.plot)
+    except OSError as error:
+        raise OSError(f"cannot write the plot {args.plot}: {error.strerror or error}") from None
     print(f"plot: {args.plot}")
     return 0 if outcome.succeeded else 1
 
@@ -157,22 +168,12 @@ def _unwritable(path: Path) -> str | None:
     return None
 
 
-def _positive_int(text: str) -> int:
-    return _whole_number(text, least=1)
+def _actors(text: str) -> int:
+    return arguments.count(text, most=_MOST_ACTORS)
 
 
 def _seed(text: str) -> int:
-    return _whole_number(text, least=0)
-
-
-def _whole_number(text: str, least: int) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = least - 1
-    if value < least:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of {least} or more")
-    return value
+    return arguments.count(text, least=0)
 
 
 def _positive_number(text: str) -> float:

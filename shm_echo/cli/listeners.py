@@ -11,6 +11,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
+from shm_echo.control.address import Address, TcpAddress, parse_place
 from shm_echo.errors import AddressError
 
 if TYPE_CHECKING:
@@ -36,18 +37,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="URL",
         help=(
-            "where to serve: ipc:///path.sock, a bare name, or tcp://host:port, where clients have "
-            "to show a token (port 0: one that is free, which is printed). May be given several "
-            f"times (default: {DEFAULT_URL})"
+            "where to serve: ipc:///path.sock, a bare name (a socket in a folder of this user), or "
+            "tcp://host:port, where clients have to show a token (port 0: one that is free, which "
+            f"is printed). May be given several times (default: {DEFAULT_URL})"
         ),
     )
     parser.add_argument(
         "--token-file",
         metavar="FILE",
         help=(
-            "tokens of those who may connect to tcp://, one a line, each behind its holder's name "
-            f"if there are several (default: the file that {TOKEN_FILE} names, else the token in "
-            f"{TOKEN})"
+            "tokens of those who may connect to tcp:// addresses, one a line, each behind its "
+            "holder's name if there are several (default: the file that "
+            f"{TOKEN_FILE} names, else the token in {TOKEN})"
         ),
     )
     parser.add_argument(
@@ -62,15 +63,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="UID[:SERVICE,...]",
         help=(
-            "another user that may connect to ipc:// sockets, and for what (default: mechestim). "
-            "May be given several times"
+            "another user, by number, that may connect to ipc:// sockets, and for what: mechestim "
+            "(default), status. May be given several times"
         ),
     )
 
 
 def takes_strangers(args: argparse.Namespace) -> bool:
     """Somebody else than this user may connect."""
-    return bool(args.allow_uid) or any(url.startswith("tcp://") for url in _urls(args))
+    return bool(args.allow_uid) or any(isinstance(place, TcpAddress) for place in _places(args))
 
 
 def servers_of(args: argparse.Namespace, services: Mapping[str, Any]) -> list[ControlServer]:
@@ -85,31 +86,34 @@ def servers_of(args: argparse.Namespace, services: Mapping[str, Any]) -> list[Co
     """
     from shm_echo.control.listener import ControlServer
 
-    urls = _urls(args)
-    ports = [url for url in urls if url.startswith("tcp://")]
-    files = [url for url in urls if url not in ports]
-    if args.token_file is not None and not ports:
-        raise ValueError("--token-file is for tcp:// addresses, and there is none (--url)")
-    if args.allow_uid and not files:
+    places = _places(args)
+    ports = [place for place in places if isinstance(place, TcpAddress)]
+    for option, given in (
+        ("--token-file", args.token_file is not None),
+        ("--allow-remote", args.allow_remote),
+    ):
+        if given and not ports:
+            raise ValueError(f"{option} is for tcp:// addresses, and there is none (--url)")
+    if args.allow_uid and len(ports) == len(places):
         raise ValueError("--allow-uid is for socket files, and there is none (--url)")
     tokens = _tokens(args.token_file) if ports else None
     allowed: dict[int, tuple[str, ...]] = {}
     for uid, names in args.allow_uid:
         allowed[uid] = (*allowed.get(uid, ()), *names)
     servers = []
-    for url in urls:
-        if url in ports:
+    for place in places:
+        if isinstance(place, TcpAddress):
             if tokens is None:
                 raise AddressError(
-                    url,
+                    place.text,
                     "clients have to show a token here: give --token-file FILE, or set "
                     f"{TOKEN_FILE} or {TOKEN}",
                 )
             offered = {_OF_TOKENS: services[_OF_TOKENS]}
             remote = args.allow_remote
-            servers.append(ControlServer(url, offered, tokens=tokens, allow_remote=remote))
+            servers.append(ControlServer(place, offered, tokens=tokens, allow_remote=remote))
         else:
-            servers.append(ControlServer(url, services, allow_uids=allowed))
+            servers.append(ControlServer(place, services, allow_uids=allowed))
     return servers
 
 
@@ -119,16 +123,17 @@ def without_tokens() -> None:
         os.environ.pop(name, None)
 
 
-def _urls(args: argparse.Namespace) -> list[str]:
-    return args.url or [DEFAULT_URL]
+def _places(args: argparse.Namespace) -> list[Address | TcpAddress]:
+    return [parse_place(url) for url in args.url or [DEFAULT_URL]]
 
 
 def _tokens(path: str | None) -> Tokens | None:
     """The tokens that were given; None if none were."""
     from shm_echo.control.tokens import Tokens
 
-    path = path or os.environ.get(TOKEN_FILE, "").strip()
-    if path:
+    if path is None:
+        path = os.environ.get(TOKEN_FILE, "").strip() or None
+    if path is not None:
         return Tokens.read(path)
     token = os.environ.get(TOKEN, "").strip()
     if not token:
@@ -144,7 +149,7 @@ def _allowed(text: str) -> tuple[int, tuple[str, ...]]:
     match = _ALLOWED.fullmatch(text)
     if match is None or int(match[1]) >= 2**32 - 1:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a user: expected a number, or one and services, such as "
-            "1001:mechestim,status"
+            f"{text!r} is not a user: expected a number below 2**32 - 1, or one and services, such "
+            "as 1001:mechestim,status"
         )
     return int(match[1]), tuple((match[2] or _OF_TOKENS).split(","))

@@ -7,6 +7,7 @@ the clients are.
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -21,6 +22,10 @@ __all__ = ["add_options", "apply_environment", "apply_weights", "quotas_of", "se
 
 # Read by BLAS libraries once, when NumPy is imported.
 _BLAS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+
+# What a worker process and its BLAS take before they compute anything.
+_LEAST_MEMORY = 64 << 20
+_LEAST_FRAME = 4096  # of a message without contents
 
 
 def add_options(
@@ -41,31 +46,34 @@ def add_options(
         "--max-bytes",
         type=arguments.size,
         metavar="SIZE",
-        help="arrays that one session may hold (default: 4G)",
+        help=(
+            "bytes of arrays that one session may hold, such as 512M or 4G, powers of 1024 "
+            "(default: 4G)"
+        ),
     )
     parser.add_argument(
         "--max-call-bytes",
         type=arguments.size,
         metavar="SIZE",
-        help="what one operation may take for its result and on the way to it (default: 4G)",
+        help="bytes that one operation may take for its result and on the way to it (default: 4G)",
     )
     parser.add_argument(
         "--max-frame",
-        type=arguments.size,
+        type=functools.partial(arguments.size, least=_LEAST_FRAME),
         metavar="SIZE",
-        help="the longest message (default: 256M)",
+        help="bytes of the longest message; at least 4K (default: 256M)",
     )
     parser.add_argument(
         "--max-handles",
         type=arguments.count,
         metavar="N",
-        help="arrays and generators that one session may hold (default: 1048576)",
+        help="number of arrays and generators that one session may hold (default: 1048576)",
     )
     parser.add_argument(
         "--wall-time",
         type=arguments.seconds,
         metavar="S",
-        help="seconds that one session may last (default: any time)",
+        help="seconds that one session may last, such as 90 or 0.5 (default: any time)",
     )
     parser.add_argument(
         "--weights",
@@ -83,15 +91,21 @@ def add_options(
     )
     parser.add_argument(
         "--memory",
-        type=arguments.size,
+        type=functools.partial(arguments.size, least=_LEAST_MEMORY),
         metavar="SIZE",
-        help="memory of a session that is a process of its own (default: what it may hold)",
+        help=(
+            "bytes of memory of a session that is a process of its own, beside what its "
+            "interpreter takes; at least 64M (default: --max-bytes and --max-call-bytes together)"
+        ),
     )
     parser.add_argument(
         "--kernels",
         type=arguments.count,
         metavar="N",
-        help="long operations at once, of all sessions on threads (default: the number of CPUs)",
+        help=(
+            "number of long operations at once, of all sessions on threads (default: the number of "
+            "CPUs)"
+        ),
     )
     parser.add_argument(
         "--blas-threads",
@@ -99,7 +113,7 @@ def add_options(
         default=blas_threads,
         metavar="N",
         help=(
-            "threads of one BLAS call, for sessions on threads "
+            "number of threads of one BLAS call, for sessions on threads "
             f"(default: {'as the environment says' if blas_threads is None else blas_threads})"
         ),
     )
@@ -141,7 +155,12 @@ def quotas_of(args: argparse.Namespace, max_flops: int | None = None) -> Quotas:
         "max_handles": args.max_handles,
         "wall_time_s": args.wall_time,
     }
-    return replace(Quotas(), **{name: value for name, value in given.items() if value is not None})
+    quotas = replace(
+        Quotas(), **{name: value for name, value in given.items() if value is not None}
+    )
+    if args.memory is None and quotas.max_bytes + quotas.max_call_bytes < _LEAST_MEMORY:
+        quotas = replace(quotas, memory=_LEAST_MEMORY)
+    return quotas
 
 
 def apply_environment(blas_threads: int | None) -> None:

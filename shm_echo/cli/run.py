@@ -35,7 +35,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="run a mechestim program under a FLOP budget that it cannot lift",
         description=(
             "Starts a private server, runs a Python program as its client, and prints to stderr "
-            "what the program has spent. The exit status is the program's."
+            "what the program has spent. The exit status is the program's: 128 + N if signal N "
+            "ended it, and 2 if it cannot be started as asked."
         ),
     )
     parser.add_argument(
@@ -43,11 +44,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=arguments.flops,
         required=True,
         metavar="N",
-        help="what the program may spend in all, such as 1e9",
+        help="FLOPs that the program may spend in all, such as 1e9",
     )
     quotas.add_options(parser, "threads", "threads", blas_threads=None)
-    parser.add_argument("program", help="the Python program")
-    parser.add_argument("args", nargs=argparse.REMAINDER, help="its arguments")
+    parser.add_argument(
+        "program", help="the Python program: a file, or a folder with a __main__.py"
+    )
+    arguments_of_it = parser.add_argument(
+        "args", nargs=argparse.REMAINDER, metavar="ARG", help="its arguments, options included"
+    )
+    arguments_of_it.required = False  # nor does the message about a missing program name it
 
 
 def run(args: argparse.Namespace) -> int:
@@ -84,13 +90,18 @@ def _run(args: argparse.Namespace) -> int:
     spent = service.adopt(ours, isolation=args.isolation)
     with theirs:
         os.set_inheritable(theirs.fileno(), True)
+        # What begins with a hyphen would be an option of Python.
+        program = f"./{args.program}" if args.program.startswith("-") else args.program
         pid = os.posix_spawn(
             sys.executable,
-            [sys.executable, args.program, *args.args],
+            [sys.executable, program, *args.args],
             {**os.environ, "MECHESTIM_SERVER_URL": f"fd://{theirs.fileno()}"},
             setsigmask=(),
         )
     try:
+        for number in signal.sigpending().intersection(_PASSED_ON):
+            signal.sigwait({number})  # it came before there was a program
+            _tell(pid, number)
         status = _wait(pid, args.wall_time)
     finally:
         service.close()

@@ -1,8 +1,8 @@
 """``shm-echo serve``: a server for mechestim clients.
 
-Prints one line for each address when clients can connect. SIGTERM and Ctrl-C end it: running
-operations are finished, clients are told, sockets are removed; a second signal ends it at once.
-Exit status 0 then, 2 when it cannot start as asked.
+Prints one line for each address when clients can connect; where they cannot be written it does not
+serve. SIGTERM and Ctrl-C end it: running operations are finished, clients are told, sockets are
+removed; a second signal ends it at once. Exit status 0 then, 2 when it cannot start as asked.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description=(
             "Runs the operations of mechestim programs that are started with "
             "MECHESTIM_SERVER_URL set to this server's address. Serves processes of this user, "
-            "other users that are allowed, and at tcp:// addresses whoever holds a token."
+            "other users that are allowed, and at tcp:// addresses whoever holds a token. Prints a "
+            "line for each address when clients can connect. Ctrl-C and SIGTERM end it, with exit "
+            "status 0 once running operations are finished; a second one ends it at once. Exit "
+            "status 2 when it cannot start as asked, 1 when that line cannot be written."
         ),
     )
     listeners.add_options(parser)
@@ -42,7 +45,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=arguments.flops,
         metavar="N",
         help=(
-            "what the sessions of one user, or of one token, may spend in all, such as 1e12; "
+            "FLOPs that the sessions of one user, or of one token, may spend in all, such as 1e12; "
             "nothing restores it (default: no ceiling)"
         ),
     )
@@ -54,15 +57,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=arguments.count,
         default=1024,
         metavar="N",
-        help="sessions at once (default: %(default)s)",
+        help="number of sessions at once (default: %(default)s)",
     )
     parser.add_argument(
         "--max-sessions-per-user",
         type=arguments.count,
         metavar="N",
-        help="sessions at once of one user, or token (default: as many as --max-sessions)",
+        help="number of sessions at once of one user, or token (default: as --max-sessions)",
     )
-    parser.add_argument("-v", "--verbose", action="count", default=0, help="log more; twice: all")
+    parser.add_argument(
+        "-v", "--verbose", action="count", default=0, help="log more to stderr; twice: all"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

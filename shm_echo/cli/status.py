@@ -1,7 +1,8 @@
 """``shm-echo status``: what a mechestim server is doing.
 
-Prints the totals, who has spent what, and the sessions; with ``--watch`` again and again, as a live
-table where ``rich`` is installed. Exit status 0, or 1 when no server answers.
+Prints the totals, who has spent what, and the sessions; with ``--watch`` again and again until
+Ctrl-C, as a live table where ``rich`` is installed. Exit status 0, 1 when no server answers, 130 on
+Ctrl-C.
 """
 
 from __future__ import annotations
@@ -24,18 +25,26 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "status",
         help="show the sessions, budgets and arrays of a mechestim server",
-        description="Shows the sessions, budgets, arrays and operations per second of a server.",
+        description=(
+            "Shows the sessions, budgets, arrays and operations per second of a server. Exit "
+            "status 1 when none answers."
+        ),
     )
     parser.add_argument(
-        "url", nargs="?", default=DEFAULT_URL, help="the server's address (default: %(default)s)"
+        "url",
+        nargs="?",
+        default=DEFAULT_URL,
+        help="the server's address: ipc:///path.sock or a bare name (default: %(default)s)",
     )
-    parser.add_argument("--watch", action="store_true", help="show it again and again")
+    parser.add_argument(
+        "--watch", action="store_true", help="show it again and again, until Ctrl-C (status 130)"
+    )
     parser.add_argument(
         "--interval",
         type=arguments.seconds,
         default=1.0,
         metavar="S",
-        help="seconds between two looks of --watch (default: %(default)g)",
+        help="seconds between two looks of --watch, such as 0.5 (default: %(default)g)",
     )
 
 
@@ -57,8 +66,6 @@ def run(args: argparse.Namespace) -> int:
     except (ShmEchoError, ValueError) as error:
         print(f"shm-echo status: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 0
     return 0
 
 

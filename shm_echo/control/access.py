@@ -94,7 +94,8 @@ class Access:
                 check_user(peer, "the client")
             elif peer.uid not in self._allowed:
                 raise PeerRefusedError(
-                    f"the client runs as user {peer.uid}, who was not allowed (allow_uids)"
+                    f"the client runs as user {peer.uid}, who was not allowed (--allow-uid, "
+                    "allow_uids)"
                 )
             names = self._allowed[peer.uid]
         if peer.pid == 0:

@@ -11,18 +11,32 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shm_echo.errors import AddressError
 
-__all__ = ["MAX_PATH_BYTES", "Address", "TcpAddress", "parse_address", "parse_tcp"]
+__all__ = [
+    "MAX_PATH_BYTES",
+    "Address",
+    "TcpAddress",
+    "parse_address",
+    "parse_place",
+    "parse_tcp",
+]
 
 # sockaddr_un.sun_path has 108 bytes, the last one for a NUL.
 MAX_PATH_BYTES = 107
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HOST = re.compile(r"\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([A-Za-z0-9._-]{1,253})")
-_FORMS = "use a bare name (letters, digits, '.', '_', '-'; at most 64) or ipc:///absolute/path.sock"
+_FORMS = ("a name (letters, digits, '.', '_', '-'; at most 64)", "ipc:///absolute/path.sock")
+_MORE_FORMS = {"tcp": "tcp://HOST:PORT", "fd": "fd://N"}  # of some services, some clients
+_ELSEWHERE = {
+    "tcp": "tcp:// does not reach this service, which is offered at Unix sockets of this host only",
+    "fd": "fd:// is for mechestim clients, which inherit a connected descriptor",
+}
+_TCP_FORM = "expected tcp://HOST:PORT, such as tcp://127.0.0.1:5000"
 
 
 @dataclass(frozen=True)
@@ -115,8 +129,12 @@ class TcpAddress:
         return f"tcp://{host}:{self.port}"
 
 
-def parse_tcp(text: str) -> TcpAddress | None:
+def parse_tcp(text: str, least_port: int = 0) -> TcpAddress | None:
     """Turn ``"tcp://host:port"`` into a :class:`TcpAddress`; None for every other scheme.
+
+    Args:
+        text: the address.
+        least_port: 1 for who must know the port: 0 stands for any that is free.
 
     Raises:
         AddressError: it names no host, or no port.
@@ -125,37 +143,59 @@ def parse_tcp(text: str) -> TcpAddress | None:
     if not separator or scheme != "tcp":
         return None
     host, colon, port = rest.rpartition(":")
-    found = _HOST.fullmatch(host)
+    if not colon or "]" in port:
+        raise AddressError(text, f"there is no port: {_TCP_FORM}")
     number = int(port) if port.isascii() and port.isdecimal() and len(port) <= 5 else -1
-    if not colon or found is None or not 0 <= number <= 65535:
-        raise AddressError(text, "expected tcp://host:port, such as tcp://127.0.0.1:5000")
+    if not least_port <= number <= 65535:
+        free = "" if least_port else " (0: one that is free)"
+        raise AddressError(text, f"port {port!r} is not a number from {least_port} to 65535{free}")
+    found = _HOST.fullmatch(host)
+    if found is None:
+        if not host:
+            problem = "there is no host"
+        elif ":" in host:
+            problem = f"host {host!r} is not an IPv6 address in brackets, such as [::1]"
+        else:
+            problem = f"host {host!r} is not a name or an IP address"
+        raise AddressError(text, f"{problem}: {_TCP_FORM}")
     return TcpAddress(text, found[1] or found[2], number)
 
 
-def parse_address(text: str) -> Address:
+def parse_place(text: str) -> Address | TcpAddress:
+    """What a server can listen at: a name, ``ipc://`` or ``tcp://``.
+
+    Raises:
+        AddressError: it is nothing of these.
+    """
+    return parse_tcp(text) or parse_address(text, ("tcp",))
+
+
+def parse_address(text: str, also: Sequence[str] = ()) -> Address:
     """Turn ``"name"`` or ``"ipc:///path.sock"`` into an :class:`Address`.
+
+    Args:
+        text: the address.
+        also: the other schemes that the caller knows, for the message.
 
     Raises:
         AddressError: the text is not an address, or names a transport that is not offered here.
     """
     if not isinstance(text, str):
         raise AddressError(str(text), f"expected text, got {type(text).__name__}")
+    forms = [*_FORMS, *(_MORE_FORMS[scheme] for scheme in also)]
+    use = f"use {', '.join(forms[:-1])} or {forms[-1]}"
     scheme, separator, rest = text.partition("://")
+    if not text.strip():
+        raise AddressError(text, f"it is empty: {use}")
     if not separator:
         if text.startswith("/"):
             raise AddressError(text, f"a path is written ipc://{text}")
         if not _NAME.fullmatch(text):
-            raise AddressError(text, f"not a name: {_FORMS}")
+            raise AddressError(text, f"not a name: {use}")
         return _checked(Address(text, os.path.join(_runtime_folder(), f"{text}.sock"), True))
     if scheme == "ipc":
         return _checked(Address(text, _ipc_path(text, rest), False))
-    if scheme in ("tcp", "fd"):
-        raise AddressError(
-            text,
-            f"{scheme}:// does not reach this service, which is offered at Unix sockets of this "
-            f"host alone: {_FORMS}",
-        )
-    raise AddressError(text, f"unknown scheme {scheme!r}: {_FORMS}")
+    raise AddressError(text, f"{_ELSEWHERE.get(scheme, f'unknown scheme {scheme!r}')}: {use}")
 
 
 def _ipc_path(text: str, path: str) -> str:

@@ -37,6 +37,7 @@ __all__ = ["Connection", "connect"]
 
 _HANDSHAKE_TIMEOUT = 5.0
 _PAUSE_AFTER_HANGUP = 0.01
+_PATIENCE_WITH_AN_END = 0.5
 _SENT_AS_A_WHOLE = 4096  # bytes: fits into one buffer of a Unix socket
 
 
@@ -318,8 +319,8 @@ class Connection:
         except LineTimeoutError:
             self._leave(whole, f"it did not answer {request.op!r} in time")
             raise RequestTimeoutError(self.address, request.op, timeout) from None
-        except LineClosedError as error:
-            self._break(str(error))
+        except LineClosedError:
+            self._break(self._line.how_closed(_PATIENCE_WITH_AN_END))
             raise self._closed_error() from None
         except BaseException as error:
             # An interrupt, too: the answer may still come, and would be taken for the next one.

@@ -134,10 +134,14 @@ class Line:
             if left <= 0:
                 raise LineTimeoutError
 
-    def how_closed(self) -> str:
-        """How the other end went, when it is known that it did."""
+    def how_closed(self, patience: float = 0.0) -> str:
+        """How the other end went, when it is known that it did.
+
+        Args:
+            patience: seconds for its process to end: one that is killed closes its sockets first.
+        """
         poll = select.poll()
         poll.register(self.pidfd, select.POLLIN)
-        if poll.poll(0):
+        if poll.poll(patience * 1000):
             return f"its server (pid {self.peer.pid}) has ended"
         return "its server has closed the connection"

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from shm_echo.control.access import Access
-from shm_echo.control.address import Address, TcpAddress, parse_address, parse_tcp
+from shm_echo.control.address import Address, TcpAddress, parse_place
 from shm_echo.control.link import ServerLimits
 from shm_echo.control.loop import Loop
 from shm_echo.control.service import Service
@@ -58,7 +58,7 @@ class ControlServer:
         """Prepare a server; nothing is opened before ``start``.
 
         Args:
-            address: a name, an ``ipc://`` path (see ``parse_address``), or ``tcp://host:port``.
+            address: a name, an ``ipc://`` path, or ``tcp://host:port``: see ``parse_place``.
             services: what is offered, by the name that clients ask for.
             limits: how many clients, and how patient with them.
             allow_uids: other users that may connect to the socket file, and the names of the
@@ -71,7 +71,7 @@ class ControlServer:
             AddressError: there is no such address, or it cannot be served in this way.
             ValueError: the services and those who may have them do not fit together.
         """
-        self.address = _parsed(address) if isinstance(address, str) else address
+        self.address = parse_place(address) if isinstance(address, str) else address
         self._access = Access(services, allow_uids, tokens)
         self._check_address()
         self._allow_remote = allow_remote
@@ -195,10 +195,6 @@ class ControlServer:
             raise RuntimeError(
                 f"this control server belongs to process {self._pid}; a forked child cannot serve"
             )
-
-
-def _parsed(text: str) -> Address | TcpAddress:
-    return parse_tcp(text) or parse_address(text)
 
 
 def _stop(loop: Loop, thread: threading.Thread, pid: int) -> None:

@@ -91,8 +91,8 @@ def _resolved(address: TcpAddress) -> tuple[int, tuple[str, int]]:
         found = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-    except OSError as error:
-        why = error.strerror or str(error)
+    except (OSError, UnicodeError) as error:  # the latter: of two dots side by side
+        why = getattr(error, "strerror", None) or str(error)
         raise AddressError(address.text, f"there is no host {address.host}: {why}") from None
     # "localhost" can be both ::1 and 127.0.0.1; clients try both, and servers write the latter.
     family, _, _, _, where = min(found, key=lambda entry: entry[0] != socket.AF_INET)

@@ -18,8 +18,11 @@ SERVER_URL = "MECHESTIM_SERVER_URL"
 
 
 def name() -> str:
-    """``"local"`` if NumPy is there and ``MECHESTIM_SERVER_URL`` is not set, else ``"remote"``."""
-    if os.environ.get(SERVER_URL, "").strip():
+    """``"local"`` if NumPy is there and ``MECHESTIM_SERVER_URL`` is not set, else ``"remote"``.
+
+    Blanks are something, though no address: a client says so, and nothing runs uncounted.
+    """
+    if os.environ.get(SERVER_URL):
         return "remote"
     return "local" if importlib.util.find_spec("numpy") is not None else "remote"
 

@@ -54,7 +54,8 @@ class Producers:
         self._ring = ring
         self._consumer = consumer
         self._remember = remember
-        self._lock = threading.Lock()
+        # Re-entrant: a signal handler may close an inlet while its thread is in a method here.
+        self._lock = threading.RLock()
         self._active: dict[int, _Producer] = {}
         # Oldest first, so that an id rests as long as possible before it is used again.
         self._free: deque[int] = deque(range(1, ring.config.max_producers + 1))

@@ -11,7 +11,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "mechestim_overhea
 
 def test_the_benchmark_of_counting_runs_and_prints_its_tables() -> None:
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--smoke"], capture_output=True, text=True, timeout=120
+        [sys.executable, str(SCRIPT), "--smoke"], capture_output=True, text=True, timeout=500
     )
     assert done.returncode == 0, done.stderr
     for words in ("Small operands", "Large operands", "Targets", "add, 4 elements: added"):

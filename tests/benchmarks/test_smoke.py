@@ -29,7 +29,7 @@ Run = Callable[[str], str]
 
 
 def start(*command: str) -> str:
-    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -27,7 +27,10 @@ def test_no_command_is_an_error_that_lists_the_commands(
     assert "COMMAND" in capsys.readouterr().err
 
 
-def test_help_describes_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_describes_every_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")  # so wide that no description is broken
     with pytest.raises(SystemExit) as end:
         main(["--help"])
     assert end.value.code == 0

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,17 +17,18 @@ from shm_echo.cli import arguments, status
 from shm_echo.cli.main import main
 from shm_echo.errors import ConnectionClosedError
 from shm_echo.mechestim.remote.dial import dial
+from tests.support.folders import socket_folder
 from tests.support.metering import ROOT, RawClient, ServerProcess, dialled, handle_of, serving
 from tests.support.terminal import Terminal
-from tests.support.waiting import wait_until
+from tests.support.waiting import WATCHDOG, wait_until
 
 COMMAND = [sys.executable, "-m", "shm_echo.cli.main"]
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="me-") as path:
-        yield Path(path)
+    with socket_folder() as path:
+        yield path
 
 
 @pytest.fixture
@@ -38,7 +38,9 @@ def server(folder: Path) -> Iterator[ServerProcess]:
 
 
 def shm_echo(*args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *args], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [*COMMAND, *args], cwd=ROOT, capture_output=True, text=True, timeout=WATCHDOG
+    )
 
 
 def test_one_line_says_that_it_is_ready_and_where(server: ServerProcess) -> None:
@@ -77,7 +79,7 @@ def test_status_watches_until_it_is_interrupted(server: ServerProcess) -> None:
             heads += next(lines).startswith("mechestim server ")
         watching.send_signal(signal.SIGINT)
         lines.read()
-    assert watching.wait(30) == 0
+    assert watching.wait(WATCHDOG) == 128 + signal.SIGINT
 
 
 @pytest.mark.parametrize("options", [[], ["--watch", "--interval", "0.05"]])
@@ -92,7 +94,7 @@ def test_status_ends_quietly_when_nobody_reads_it_any_more(
             cwd=ROOT,
             stdout=nowhere,
             stderr=subprocess.PIPE,
-            timeout=60,
+            timeout=WATCHDOG,
         )
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
 
@@ -109,7 +111,7 @@ def test_status_of_a_server_that_is_killed_ends_and_says_so(folder: Path) -> Non
         assert watching.stdout is not None
         assert watching.stdout.readline().startswith("mechestim server ")
         server.signal(signal.SIGKILL)
-        _, said = watching.communicate(timeout=60)
+        _, said = watching.communicate(timeout=WATCHDOG)
         assert watching.returncode == 1
         assert said == (
             f"shm-echo status: the connection to {server.path} is closed: its server "
@@ -167,7 +169,7 @@ def test_an_address_that_is_in_use_is_refused(server: ServerProcess) -> None:
         (["--max-flop-budget", "-5"], "is not a number of FLOPs"),
         (["--max-flop-budget", "nan"], "is not a number of FLOPs"),
         (["--max-bytes", "4X"], "is not a size"),
-        (["--max-sessions", "0"], "is not a whole number above 0"),
+        (["--max-sessions", "0"], "is not a whole number from 1 to 2147483647"),
         (["--wall-time", "inf"], "is not a number of seconds"),
         (["--weights", "/nowhere.json"], "cannot read the weights file"),
         (["--isolation", "hope"], "invalid choice"),
@@ -227,8 +229,9 @@ def test_a_report_of_many_sessions_says_how_many_it_leaves_out() -> None:
 
 
 def test_every_option_of_the_guide_exists_and_every_option_is_in_the_guide(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # so wide that no option is broken
     with pytest.raises(SystemExit):
         main(["serve", "--help"])
     usage = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help", "--verbose"}
@@ -240,8 +243,9 @@ def test_every_option_of_the_guide_exists_and_every_option_is_in_the_guide(
 def test_a_terminal_gets_a_table_that_is_drawn_in_place(server: ServerProcess) -> None:
     pytest.importorskip("rich", reason="without it, one report follows the other")
     options = ["status", server.url, "--watch", "--interval", "0.05"]
-    terminal = Terminal([*COMMAND, *options], {"TERM": "xterm", "COLUMNS": "200"})
-    terminal.read_until(b"mechestim server ", times=3)
-    terminal.type(b"\x03")
-    assert terminal.wait() == 0
-    assert b"\x1b[" in terminal.said
+    with Terminal([*COMMAND, *options], {"TERM": "xterm", "COLUMNS": "200"}) as terminal:
+        terminal.read_until(b"mechestim server ", times=3)
+        terminal.type(b"\x03")
+        assert terminal.wait() == 128 + signal.SIGINT
+        assert b"\x1b[" in terminal.said
+        assert b"Traceback" not in terminal.said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from shm_echo.control.listener import ControlServer
-from tests.control.harness import Recorder, open_fds
+from tests.control.harness import Recorder, eventually, open_fds
 
 
 @pytest.fixture
@@ -46,8 +47,10 @@ def server(address: str, service: Recorder) -> Iterator[ControlServer]:
 @pytest.fixture
 def no_descriptor_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """A client leaves no descriptor behind, whatever became of its connection."""
+    gc.collect()  # what earlier tests have left in cycles goes now, not in between
     before = open_fds()
     yield
     # A server that outlives the test has its own.
     if "server" not in request.fixturenames:
-        assert open_fds() == before
+        gc.collect()  # the traceback of an expected error may hold what it went through
+        eventually(lambda: open_fds() <= before)

@@ -21,9 +21,9 @@ from typing import Any
 from shm_echo.control.codec import Codec
 from shm_echo.control.frames import FrameDecoder, encode_frame
 from shm_echo.control.service import Refusal, Session
+from tests.support.waiting import WATCHDOG
 
 ROOT = Path(__file__).parents[2]
-WATCHDOG = 30.0
 
 
 class Recorder:
@@ -173,7 +173,9 @@ class RawClient:
         self._frames = FrameDecoder()
 
     def send(self, data: bytes) -> None:
-        self.sock.sendall(data)
+        """Say it to a server that may have dropped this client already: ``hear`` tells."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.sock.sendall(data)
 
     def say(self, **message: Any) -> None:
         self.send(frame(**message))
@@ -229,7 +231,7 @@ def process_state(pid: int) -> str:
     try:
         with open(f"/proc/{pid}/stat") as stat:
             return stat.read().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter if it ends between the two calls
         return "X"
 
 
@@ -256,7 +258,8 @@ def descriptor_links(pid: int | str) -> list[str]:
     """What the open descriptors of a process refer to, in the words of /proc."""
     links = []
     for name in os.listdir(f"/proc/{pid}/fd"):
-        with contextlib.suppress(FileNotFoundError):  # closed in the meantime
+        # Closed in the meantime, or gone with its process.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             links.append(os.readlink(f"/proc/{pid}/fd/{name}"))
     return links
 

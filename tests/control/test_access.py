@@ -145,7 +145,7 @@ def test_a_user_that_was_not_allowed_hears_so(
         for wanted in ("guest", "status", "ring", "shutdown"):
             client.expect(
                 f"{wanted} PeerRefusedError {path} refused this process: the client runs as user "
-                "4321, who was not allowed (allow_uids)"
+                "4321, who was not allowed (--allow-uid, allow_uids)"
             )
         assert client.wait() == 0
     assert not any(service.told("open") for service in offered.values())

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import pytest
 
-from shm_echo.control.address import MAX_PATH_BYTES, parse_address
+from shm_echo.control.address import (
+    MAX_PATH_BYTES,
+    Address,
+    TcpAddress,
+    parse_address,
+    parse_place,
+)
 from shm_echo.errors import AddressError
 
 
@@ -52,7 +59,10 @@ def test_an_ipc_path_is_taken_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "not a name"),
+        ("", "it is empty"),
+        ("  ", "it is empty"),
+        ("ipc:/tmp/x", "not a name"),
+        ("tcp//host:1", "not a name"),
         ("a/b", "not a name"),
         ("a b", "not a name"),
         ("/tmp/x.sock", "a path is written ipc:///tmp/x.sock"),
@@ -65,7 +75,7 @@ def test_an_ipc_path_is_taken_as_it_is() -> None:
         ("ipc:///a\0b", "NUL"),
         ("ipc:///\ud800", "cannot be encoded"),
         ("tcp://localhost:1", "tcp:// does not reach this service"),
-        ("fd://3", "fd:// does not reach this service"),
+        ("fd://3", "fd:// is for mechestim clients"),
         ("http://x", "unknown scheme 'http'"),
         (17, "expected text, got int"),
     ],
@@ -74,6 +84,37 @@ def test_what_is_not_an_address_is_refused_with_the_reason(text: str, problem: s
     with pytest.raises(AddressError, match=problem) as caught:
         parse_address(text)
     assert caught.value.address == str(text)
+
+
+NAME = r"a name \(letters, digits, '.', '_', '-'; at most 64\)"
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "foo://x", "http://x", "ipc:/tmp/x", "tcp//host:1", "a b"]
+)
+@pytest.mark.parametrize(
+    ("parse", "forms"),
+    [
+        (parse_address, f"{NAME} or ipc:///absolute/path.sock"),
+        (parse_place, f"{NAME}, ipc:///absolute/path.sock or tcp://HOST:PORT"),
+        (
+            lambda text: parse_address(text, ("tcp", "fd")),
+            f"{NAME}, ipc:///absolute/path.sock, tcp://HOST:PORT or fd://N",
+        ),
+    ],
+    ids=["of a ring", "of a server", "of a client"],
+)
+def test_what_has_no_form_is_told_all_forms_that_there_are(
+    text: str, parse: Callable[[str], object], forms: str
+) -> None:
+    with pytest.raises(AddressError, match=f": use {forms}$"):
+        parse(text)
+
+
+def test_a_server_may_listen_at_all_three() -> None:
+    assert isinstance(parse_place("x"), Address)
+    assert isinstance(parse_place("ipc:///a/b"), Address)
+    assert parse_place("tcp://[::1]:0") == TcpAddress("tcp://[::1]:0", "::1", 0)
 
 
 def test_a_path_of_107_bytes_is_the_longest() -> None:

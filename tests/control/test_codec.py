@@ -36,7 +36,7 @@ VALUES = st.recursive(
 )
 MESSAGES = st.dictionaries(st.text(max_size=8), VALUES, max_size=5)
 
-PURE = [HealthCheck.function_scoped_fixture]
+PURE = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
 class PythonMsgpack:

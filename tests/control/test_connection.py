@@ -199,7 +199,7 @@ def test_descriptors_that_belong_to_no_reply_are_closed(address: str, path: str)
             sock.sendmsg([refused], [rights])
             with pytest.raises(RuntimeError, match=r"^no$"):
                 connections[0].request("echo", {})
-            assert open_fds() == before
+            assert open_fds() <= before
             connections[0].close()
 
 

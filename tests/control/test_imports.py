@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.control.harness import ROOT
+from tests.control.harness import ROOT, WATCHDOG
 
 PACKAGE = ROOT / "shm_echo" / "control"
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
@@ -49,7 +49,7 @@ for name in {modules!r}:
     __import__("shm_echo.control." + name)
 """
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=WATCHDOG
     )
     return done.stderr
 

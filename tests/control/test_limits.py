@@ -28,6 +28,16 @@ from tests.control.harness import (
 )
 
 
+def answers_buffered() -> int:
+    """How many of the largest answers it takes until one does not fit into a socket's buffer."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX)
+    with ours, theirs:
+        return 1 + ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // (MAX_FRAME - 100)
+
+
+BUFFERED = answers_buffered()  # 1 on most machines
+
+
 @pytest.fixture
 def limits() -> ServerLimits:
     return ServerLimits()
@@ -131,7 +141,8 @@ def test_a_client_that_takes_no_answers_is_dropped(
 ) -> None:
     with RawClient(path) as client:
         client.hello()
-        client.say(type="request", id=1, op="big", args={"size": MAX_FRAME - 100})
+        for number in range(BUFFERED):
+            client.say(type="request", id=number, op="big", args={"size": MAX_FRAME - 100})
         service.wait_for("hangup")
 
 
@@ -140,12 +151,12 @@ def test_answers_are_not_piled_up_for_a_client_that_does_not_read(
 ) -> None:
     with ControlServer(address, {"test": service}), RawClient(path) as client:
         client.hello()
-        for number in range(5):
+        for number in range(BUFFERED + 4):
             client.say(type="request", id=number, op="big", args={"size": MAX_FRAME - 100})
-        # The second request waits until the first answer has been taken.
+        # The next request waits until the answer that is not in the buffer has been taken.
         service.wait_for("tick", len(service.told("tick")) + 2)
-        assert len(service.told("request")) == 1
-        for number in range(5):
+        assert 1 <= len(service.told("request")) <= BUFFERED
+        for number in range(BUFFERED + 4):
             answer = client.hear()
             assert answer is not None
             assert (answer["id"], len(answer["result"]["data"])) == (number, MAX_FRAME - 100)
@@ -226,7 +237,7 @@ def test_descriptors_from_a_client_are_never_taken(bystander: Connection, path: 
             client.sock.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
             assert client.hear() is None
     bystander.request("echo", {})
-    eventually(lambda: open_fds() == before)
+    eventually(lambda: open_fds() <= before)
 
 
 def test_more_clients_than_allowed_are_refused_and_room_comes_back(address: str) -> None:
@@ -263,7 +274,7 @@ def test_many_connections_leave_nothing_behind(
                 client.send(b"\x10\x00")
     service.wait_for("hangup", 100)
     bystander.request("echo", {})
-    eventually(lambda: open_fds() == before)
+    eventually(lambda: open_fds() <= before)
 
 
 @with_limits(hello_timeout=0.5)

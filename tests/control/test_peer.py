@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -156,8 +157,8 @@ def test_the_signal_that_ended_somebody_elses_child_is_told_before_and_after_it_
 
 def kernel_tells_after_reaping() -> bool:
     """PIDFD_GET_INFO with PIDFD_INFO_EXIT came with Linux 6.15."""
-    major, minor = os.uname().release.split(".")[:2]
-    return (int(major), int(minor)) >= (6, 15)
+    found = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    return found is not None and (int(found[1]), int(found[2])) >= (6, 15)
 
 
 def test_a_process_of_which_nothing_is_told_has_no_signal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import resource
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -144,6 +146,18 @@ def test_descriptors_travel_with_the_reply_and_stay_the_services_own(
             os.close(fd)
 
 
+@pytest.fixture
+def room_for_descriptors() -> Iterator[None]:
+    """For several times as many as the kernel takes in one message."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 1024:
+        pytest.skip(f"this process may open {hard} descriptors only")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1024), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("room_for_descriptors")
 def test_the_kernels_limit_of_descriptors_for_one_reply_is_kept(
     server: ControlServer, service: Recorder, address: str
 ) -> None:
@@ -172,8 +186,10 @@ def test_goodbye_is_told_before_the_client_has_its_answer(
 
 
 def test_a_client_that_is_killed_has_died_by_that_signal(
-    server: ControlServer, service: Recorder, address: str
+    server: ControlServer, service: Recorder, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # However long the kernel takes from the end of its socket to that of the process.
+    monkeypatch.setattr("shm_echo.control.sessions._HANGUP_GRACE", WATCHDOG)
     with Program(OBEDIENT, address) as client:
         client.expect("connected")
         client.kill()
@@ -209,8 +225,10 @@ def test_a_client_that_hangs_up_lives_until_it_dies_and_dies_once(
         other.expect("connected")
         other.kill()
         died = service.wait_for("died", 2)
-    assert [call[1] for call in died] == service.sessions
-    assert service.told("hangup") == [("hangup", service.sessions[0])]
+    first, second = service.sessions
+    assert [call[1] for call in died] == [first, second]
+    # Of the other one a hangup may be told, if its end takes longer than the server waits for it.
+    assert [call for call in service.told("hangup") if call[1] is not second] == [("hangup", first)]
 
 
 def test_a_client_that_said_goodbye_may_end_as_it_likes(

@@ -24,8 +24,9 @@ import logging, os, resource, sys
 from shm_echo.control.door import Door
 from tests.control.harness import descriptor_links
 logging.basicConfig(level="WARNING", format="%(message)s", stream=sys.stdout)
+most, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 def limit(number):
-    resource.setrlimit(resource.RLIMIT_NOFILE, (number, 4096))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
 def descriptors():
     return len(os.listdir("/proc/self/fd")) - 1
 def hold_one():
@@ -95,7 +96,7 @@ def test_a_server_that_cannot_even_refuse_waits_without_spinning(address: str) -
         ticks = int(ask(program, "len(service.told('tick'))"))
         eventually(lambda: int(ask(program, "len(service.told('tick'))")) >= ticks + 4)
         assert ask(program, "len(attempts)") == "1"
-        ask(program, "limit(1024)")
+        ask(program, "limit(most)")
         thread.join(WATCHDOG)
         (connection,) = connections
         connection.request("echo", {})
@@ -119,17 +120,17 @@ def test_a_client_without_descriptors_is_told_which_limit(
 import os, resource, sys
 from shm_echo.control.connection import connect
 from shm_echo.errors import DescriptorLimitError
+most, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 connection = connect(sys.argv[1], "test")
 free = os.open("/dev/null", os.O_RDONLY)
 os.close(free)
 def report(call):
-    before = len(os.listdir("/proc/self/fd"))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 3, 4096))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 3, hard))
     try:
         call()
     except DescriptorLimitError as error:
         print(error.limit == free + 3, "RLIMIT_NOFILE" in str(error), connection.closed, flush=True)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 4096))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 taken = [os.open("/dev/null", os.O_RDONLY) for _ in range(3)]
 report(lambda: connect(sys.argv[1], "test"))
 for fd in taken:
@@ -153,15 +154,16 @@ def test_a_server_that_cannot_open_what_it_needs_says_so_and_leaves_nothing(
 import os, resource, sys
 from shm_echo.control.listener import ControlServer
 from shm_echo.errors import AddressError, DescriptorLimitError
+most, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 before = len(os.listdir("/proc/self/fd"))
 for room in range(6):
-    resource.setrlimit(resource.RLIMIT_NOFILE, (before - 1 + room, 4096))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before - 1 + room, hard))
     server = ControlServer(sys.argv[1], {})
     try:
         server.start()
         server.close()
     except (AddressError, DescriptorLimitError) as error:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 4096))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
         assert "open" in str(error), error
         assert server.close() is None
         assert not os.path.exists(sys.argv[2])

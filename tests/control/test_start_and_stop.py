@@ -55,8 +55,8 @@ def test_a_server_comes_and_goes_and_leaves_nothing(address: str, folder: str) -
     server.close()
     assert not server.running
     assert os.listdir(folder) == []
-    assert open_fds() == before
-    assert threading.active_count() == threads
+    assert open_fds() <= before
+    assert threading.active_count() <= threads  # one of another test may have ended meanwhile
     with pytest.raises(RuntimeError, match="started once"):
         server.start()
 
@@ -347,5 +347,5 @@ def test_a_failed_start_leaves_nothing_open(address: str, path: str) -> None:
             with pytest.raises(AddressInUseError):
                 ControlServer(address, {}).start()
         # The server that was met lets go of those who only looked whether it lives.
-        eventually(lambda: open_fds() == inside)
-    assert open_fds() == before
+        eventually(lambda: open_fds() <= inside)
+    assert open_fds() <= before

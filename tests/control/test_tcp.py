@@ -89,16 +89,40 @@ def test_an_address_has_a_host_and_a_port(text: str, host: str, port: int) -> No
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "problem"),
     [
-        *("tcp://", "tcp://host", "tcp://host:", "tcp://:80", "tcp://host:65536", "tcp://host:-1"),
-        *("tcp://host:8_0", "tcp://ho st:80", "tcp://::1:80", "tcp://host:80/x", "tcp://u@h:80"),
-        "tcp://host:\N{SUPERSCRIPT TWO}",
+        ("tcp://", "there is no port: expected tcp://HOST:PORT"),
+        ("tcp://host", "there is no port: expected tcp://HOST:PORT"),
+        ("tcp://[::1]", "there is no port: expected tcp://HOST:PORT"),
+        ("tcp://host:", "port '' is not a number from 0 to 65535"),
+        ("tcp://host:65536", "port '65536' is not a number from 0 to 65535"),
+        ("tcp://host:80000", "port '80000' is not a number from 0 to 65535"),
+        ("tcp://host:-1", "port '-1' is not a number from 0 to 65535"),
+        ("tcp://host:abc", "port 'abc' is not a number from 0 to 65535"),
+        ("tcp://host:8_0", "port '8_0' is not a number"),
+        ("tcp://host:80/x", "port '80/x' is not a number"),
+        ("tcp://host:\N{SUPERSCRIPT TWO}", "is not a number"),
+        ("tcp://:80", "there is no host: expected tcp://HOST:PORT"),
+        ("tcp://::1:80", r"host '::1' is not an IPv6 address in brackets, such as \[::1\]"),
+        ("tcp://ho st:80", "host 'ho st' is not a name or an IP address"),
+        ("tcp://u@h:80", "host 'u@h' is not a name or an IP address"),
     ],
 )
-def test_what_has_no_host_or_no_port_is_refused(text: str) -> None:
-    with pytest.raises(AddressError, match="expected tcp://host:port"):
+def test_what_has_no_host_or_no_port_is_refused_by_name(text: str, problem: str) -> None:
+    with pytest.raises(AddressError, match=problem):
         parse_tcp(text)
+
+
+def test_port_0_is_for_who_listens_only() -> None:
+    assert parse_tcp("tcp://host:1", least_port=1) == TcpAddress("tcp://host:1", "host", 1)
+    with pytest.raises(AddressError, match="port '0' is not a number from 1 to 65535$"):
+        parse_tcp("tcp://host:0", least_port=1)
+
+
+def test_a_host_that_cannot_be_one_is_named(service: Guest) -> None:
+    server = ControlServer("tcp://..:0", {"test": service}, tokens=TOKENS)
+    with pytest.raises(AddressError, match=r"'tcp://..:0': there is no host \.\.: "):
+        server.start()
 
 
 @pytest.mark.parametrize("text", ["name", "ipc:///a/b", "fd://3", "tcp"])
@@ -163,17 +187,25 @@ def test_a_port_can_be_served_again_at_once(server: ControlServer, service: Gues
         assert again.url == server.url
 
 
-def test_a_host_that_is_not_here_is_refused(service: Guest) -> None:
+def test_a_host_that_is_not_here_is_refused(
+    service: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody_knows(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    # A real name server may take its time, or have an answer for everything.
+    monkeypatch.setattr(socket, "getaddrinfo", nobody_knows)
     server = ControlServer("tcp://no-such-host.invalid:0", {"test": service}, tokens=TOKENS)
     with pytest.raises(AddressError, match=r"there is no host no-such-host\.invalid"):
         server.start()
 
 
 def test_a_port_where_nobody_listens_is_told() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with pytest.raises(ServerNotFoundError, match=f"no server at tcp://127.0.0.1:{port}: "):
-        reach_port(TcpAddress("", "127.0.0.1", port), WATCHDOG)
+    with socket.socket() as taken:  # so that nobody else listens there meanwhile
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        with pytest.raises(ServerNotFoundError, match=f"no server at tcp://127.0.0.1:{port}: "):
+            reach_port(TcpAddress("", "127.0.0.1", port), WATCHDOG)
 
 
 def test_the_sixth_version_of_ip_has_a_loopback_too(service: Guest) -> None:
@@ -255,10 +287,13 @@ def test_a_crowd_that_says_nothing_goes_and_leaves_room(server: ControlServer) -
     finally:
         for client in crowd:
             client.close()
-    with knock(server.url) as client:
-        answer = enter(client)
-        assert answer is not None
-        assert answer["type"] == "welcome"
+
+    def welcomed() -> bool:
+        with knock(server.url) as client:
+            answer = enter(client)  # None if it was too slow for the limit of this test
+            return answer is not None and answer["type"] == "welcome"
+
+    eventually(welcomed)
 
 
 @with_limits(max_sessions=1)
@@ -277,7 +312,7 @@ def test_no_descriptor_is_left(server: ControlServer, service: Guest) -> None:
     for token in (SECRET, "", SECRET):
         with knock(server.url) as client:
             enter(client, token)
-    eventually(lambda: open_fds() == before)
+    eventually(lambda: open_fds() <= before)
 
 
 def test_answers_are_not_held_back_to_be_collected(service: Guest) -> None:

@@ -45,13 +45,16 @@ def test_all_missing_extras_are_named_at_once(
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("--actors", "0"), "'0' is not a whole number of 1 or more"),
-        (("--actors", "two"), "'two' is not a whole number of 1 or more"),
-        (("--seconds", "-1"), "'-1' is not a number above 0"),
-        (("--seconds", "nan"), "'nan' is not a number above 0"),
-        (("--seconds", "inf"), "'inf' is not a number above 0"),
+        (("--actors", "0"), "'0' is not a whole number from 1 to 1024"),
+        (("--actors", "two"), "'two' is not a whole number from 1 to 1024"),
+        (("--actors", "1025"), "'1025' is not a whole number from 1 to 1024"),
+        (("--seconds", "-1"), "'-1' is not a number of seconds above 0"),
+        (("--seconds", "nan"), "'nan' is not a number of seconds above 0"),
+        (("--seconds", "1e400"), "'1e400' is not a number of seconds above 0 and at most 1e9"),
         (("--target", "0"), "'0' is not a number above 0"),
-        (("--seed", "-1"), "'-1' is not a whole number of 0 or more"),
+        (("--target", "1e400"), "'1e400' is not a number above 0"),
+        (("--seed", "-1"), "'-1' is not a whole number from 0 to 2147483647"),
+        (("--seed", "1.5"), "'1.5' is not a whole number from 0 to 2147483647"),
     ],
 )
 def test_a_bad_option_is_refused_by_name(

@@ -22,7 +22,7 @@ pytest.importorskip("gymnasium")
 pytest.importorskip("matplotlib")
 pytest.importorskip("rich")
 
-WATCHDOG = 120.0
+WATCHDOG = 400.0
 
 COMMAND = """
 import argparse, sys

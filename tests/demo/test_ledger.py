@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from shm_echo.demo.ledger import Ledger, LedgerRow, Sends
+from tests.support.waiting import WATCHDOG
 
 CHILD = """
 import os, signal, sys
@@ -26,7 +27,7 @@ def test_counts_of_a_killed_process_remain_up_to_the_send_it_was_in() -> None:
         [sys.executable, "-c", CHILD, str(ledger.fd)],
         pass_fds=[ledger.fd],
         check=False,
-        timeout=60,
+        timeout=WATCHDOG,
     )
 
     assert child.returncode == -signal.SIGKILL

@@ -110,8 +110,10 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_terminal_gets_a_table_in_place() -> None:
+def test_a_terminal_gets_a_table_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("rich")
+    for variable, value in {"TERM": "xterm", "COLUMNS": "100", "LINES": "30"}.items():
+        monkeypatch.setenv(variable, value)  # whatever the terminal of whoever runs this
     stream = Terminal()
     with progress_view(stream) as show:
         show(progress(history(20.0)))

@@ -58,8 +58,8 @@ def client(pipe: Any, address: str, action: str) -> None:
     with attach(address) as attached:
         if sent:
             attached.send_batch(MAKER.batch(0, sent))
-        pipe.send("blocking")
         try:
+            pipe.send("blocking")  # from here on it may be interrupted
             block(attached)
         except KeyboardInterrupt as interrupt:
             sent += getattr(interrupt, "sent", 0)
@@ -101,6 +101,7 @@ def close_twice(pipe: Any, address: str) -> None:
     pipe.send("blocking")
     attached.close()
     pipe.send("closed")
+    pipe.recv()  # so that a signal that comes late finds it
 
 
 def learner(pipe: Any, address: str, action: str) -> None:
@@ -111,8 +112,8 @@ def learner(pipe: Any, address: str, action: str) -> None:
             _let_another_thread_sample(server)
         pipe.send("serving")
         pipe.recv()
-        pipe.send("blocking")
         try:
+            pipe.send("blocking")  # from here on it may be interrupted
             if action == "dataset_iter":
                 next(server.dataset_iter())
             else:

@@ -6,13 +6,14 @@ everything usable.
 
 from __future__ import annotations
 
+import itertools
 import random
 import signal
 import time
 
 import pytest
 
-from shm_echo import Server, ShmTransport
+from shm_echo import Server, ShmClient, ShmTransport
 from shm_echo.transports.base import Ingress
 from tests.faults import interrupted, roles, stormy
 from tests.support.door import Door
@@ -130,6 +131,7 @@ def test_a_signal_handler_may_close_a_client_that_is_being_closed(name: str) -> 
             until_blocked(child)
             child.kill(signal.SIGTERM)
             child.expect("closed")
+            child.say("end")
             assert child.wait() == 0
 
 
@@ -197,10 +199,14 @@ def test_a_client_works_through_a_storm_of_interrupts(name: str, how: str) -> No
 
 
 def test_a_learner_works_through_a_storm_of_interrupts(name: str) -> None:
+    def feed(client: ShmClient) -> None:
+        for first in itertools.count(0, 1000):
+            client.send_batch(Maker(1).batch(first, 1000))
+
     with start(stormy.learner, name) as child:
         child.expect("at work")
         with roles.attach(name) as client:
-            first = Worker(client.send_batch, Maker(1).batch(0, 10**5))
+            feeding = Worker(feed, client)
             storm(child, 2)
             child.say("stop")
             child.say("one more")
@@ -208,4 +214,4 @@ def test_a_learner_works_through_a_storm_of_interrupts(name: str) -> None:
             assert child.hear() > 0
             assert child.wait() == 0
             with pytest.raises(ConnectionError):
-                first.result()
+                feeding.result()

@@ -43,6 +43,7 @@ def rampage(server: Server, fleet: Fleet, kills: int, seed: int) -> int:
     return held
 
 
+MOST_KILLS = 2000
 CASES = {
     "send": {"how": "send", "words": 16, "kills": 80},
     "send of large samples": {"how": "send", "words": 1 << 14, "kills": 60},
@@ -64,9 +65,11 @@ def run(name: str, folder: Path, case: dict[str, object], kills: int) -> None:
         Fleet(name, folder, **options) as fleet,  # type: ignore[arg-type]
     ):
         held = rampage(server, fleet, kills, seed=len(str(case)))
+        while case["how"] == "reserve" and not held and len(fleet.deaths) < MOST_KILLS:
+            held += rampage(server, fleet, 10, seed=len(fleet.deaths))
         fleet.stop()
     audit.check(fleet.sent(), in_order=False)
-    assert len(fleet.deaths) == kills
+    assert len(fleet.deaths) >= kills
     assert len(audit.sequences()) > kills / 2, "most were killed before they sent anything"
     if case["how"] == "reserve":
         assert held > 0, "no kill found a claim held: this test tests nothing"
@@ -139,6 +142,11 @@ def test_producers_of_every_start_method_are_told_apart_from_their_killed_ones(
     ):
         fleet.streaming(0)
         fleet.streaming(1)
+        victim = fleet.children[0]
+        victim.kill()
+        # Before anybody waits for it: afterwards only a recent kernel (6.15) tells the signal.
+        gone = f"{victim.pid} is gone"
+        wait_until(lambda: victim.pid not in {p.pid for p in server.producers()}, gone)
         fleet.kill(0)
         fleet.start(0)
         fleet.streaming(0)
@@ -146,6 +154,8 @@ def test_producers_of_every_start_method_are_told_apart_from_their_killed_ones(
     audit.check(fleet.sent(), in_order=False)
     assert set(audit.sequences()) == {(0, 0), (0, 1), (1, 0)}
     warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
-    assert warnings == [
-        f"producer pid {pid} was ended by SIGKILL without closing" for pid in fleet.deaths
-    ]
+    ends = {"was ended by SIGKILL"}
+    if method == "forkserver":  # whose children are waited for by the fork server, at once
+        ends.add("ended")
+    (pid,) = fleet.deaths
+    assert warnings in [[f"producer pid {pid} {end} without closing"] for end in ends]

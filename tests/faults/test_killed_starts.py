@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import secrets
 import signal
 import time
 from typing import Any
@@ -17,7 +18,7 @@ from tests.faults.roles import send_some, serve
 from tests.support.leftovers import shm_names
 from tests.support.processes import start
 from tests.support.samples import example
-from tests.support.waiting import WATCHDOG
+from tests.support.waiting import WATCHDOG, wait_until
 
 pytestmark = pytest.mark.usefixtures("shm_unchanged")
 
@@ -35,16 +36,20 @@ def start_large(pipe: Any, address: str, backing: Any) -> None:
 
 def die_before_unlinking(pipe: Any, address: str) -> None:
     """Be killed between the two calls that make a segment and take its name away."""
+    unlink = posix_ipc.unlink_shared_memory
 
     def die(name: str) -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
+        if f"-{os.getpid()}-" in name:
+            os.kill(os.getpid(), signal.SIGKILL)
+        unlink(name)  # of somebody else, which is swept
 
     posix_ipc.unlink_shared_memory = die
     start_large(pipe, address, "posix")
 
 
 def names_of(pids: set[int]) -> set[str]:
-    return {name for name in shm_names() if int(name.split("-")[2]) in pids}
+    """Their names, among those of other programs, which may be of any kind."""
+    return {name for name in shm_names() for pid in pids if name.startswith(f"shm-echo-{pid}-")}
 
 
 @pytest.mark.parametrize("backing", ["posix", "memfd"])
@@ -69,15 +74,19 @@ def test_kills_at_random_moments_of_the_start_of_a_large_ring_leave_nothing(
 def test_a_name_that_was_left_between_two_calls_is_swept_by_the_next_start(name: str) -> None:
     with start(die_before_unlinking, name) as child:
         child.expect("starting")
-        assert child.wait() == -signal.SIGKILL
+        wait_until(child.ended, "it has died")
+        # As long as nobody has waited for it, nobody sweeps its name, in whatever program.
         assert len(names_of({child.pid})) == 1
+        assert child.wait() == -signal.SIGKILL
         with start(serve, name, 4, False, {}) as other:
             other.expect("serving")
             assert not names_of({child.pid, other.pid})
 
 
 def test_the_names_of_live_servers_are_not_swept(name: str) -> None:
-    own = posix_ipc.SharedMemory(f"/shm-echo-{os.getpid()}-{_start_time()}-{name}", os.O_CREAT)
+    own = posix_ipc.SharedMemory(
+        f"/shm-echo-{os.getpid()}-{_start_time()}-{secrets.token_hex(8)}", os.O_CREAT
+    )
     try:
         with Server(example(), 2, ShmTransport(name), num_buffers=2):
             assert own.name.removeprefix("/") in shm_names()

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import WATCHDOG
+
 ROOT = Path(__file__).resolve().parents[2]
 
 # As root, or as a user who may make user namespaces.
@@ -59,7 +61,7 @@ def inside(script: str) -> subprocess.CompletedProcess[str]:
                 env=os.environ | {"PYTHONPATH": str(ROOT)},
                 capture_output=True,
                 text=True,
-                timeout=60,
+                timeout=2 * WATCHDOG,
             )
         refusals.append(allowed.stderr.strip())
     pytest.skip(f"a tmpfs may not be mounted here: {'; '.join(refusals)}")

@@ -40,28 +40,28 @@ for name in sys.argv[1:] or sorted(CASES):
 
 
 class _Recorder:
-    """Stands for ``Stream.receive`` and keeps what it gives, by session."""
+    """Stands for what gives a stream's next payload, and keeps it, by session."""
 
     def __init__(self) -> None:
-        self._receive = Stream.receive
+        self._next = Stream._next
         self._lock = threading.Lock()
         self.sessions: dict[Any, bytearray] = {}  # by stream, which stays alive
 
     def __enter__(self) -> _Recorder:
-        recorder, receive = self, self._receive
+        recorder, next_of = self, self._next
 
         def kept(stream: Any) -> bytes:
-            payload = receive(stream)
+            payload = next_of(stream)
             with recorder._lock:
                 said = recorder.sessions.setdefault(stream, bytearray())
                 said += struct.pack("<I", len(payload)) + payload
             return payload
 
-        Stream.receive = kept  # type: ignore[method-assign]
+        Stream._next = kept  # type: ignore[method-assign]
         return self
 
     def __exit__(self, *_: object) -> None:
-        Stream.receive = self._receive  # type: ignore[method-assign]
+        Stream._next = self._next  # type: ignore[method-assign]
 
 
 def record(folder: Path, *names: str) -> int:

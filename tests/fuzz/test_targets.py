@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,16 @@ REQUESTS: list[dict[str, Any]] = [
     {"id": 5, "op": "apply_along_axis", "a": [wire.callback_ext(1), 0, wire.handle_ext(1)], "b": 1},
     {"ret": 1, "r": 7.0},
 ]
+
+
+@pytest.fixture(autouse=True)
+def log() -> Iterator[None]:
+    """What the targets change about the log, for good, is put back: other tests read it."""
+    log = logging.getLogger("shm_echo.mechestim")
+    before = log.propagate
+    yield
+    log.removeHandler(targets._errors)
+    log.propagate = before
 
 
 @pytest.mark.parametrize("target", targets.TARGETS.values(), ids=targets.TARGETS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,10 @@ def refuse(result: int, sent: int, timeout: Any) -> None:
 
 
 @pytest.fixture
-def ring() -> Ring:
-    return Ring.create(SPEC, CONFIG, "memfd")
+def ring() -> Iterator[Ring]:
+    ring = Ring.create(SPEC, CONFIG, "memfd")
+    yield ring
+    ring.segment.close()
 
 
 def other_side(ring: Ring, spec: TreeSpec = SPEC, **changes: Any) -> Ring:

@@ -118,7 +118,7 @@ def test_posix_memory_that_does_not_fit_is_refused_with_the_numbers(small_shm: i
     assert (error.need, error.have, error.path) == (SIZE, small_shm, "/dev/shm")
     assert isinstance(error, OSError)
     nothing_new_stays_in_shm(before)
-    assert open_descriptors() == descriptors
+    assert open_descriptors() <= descriptors
 
 
 def test_auto_takes_a_memfd_where_dev_shm_is_too_small_and_says_so(
@@ -155,7 +155,7 @@ def test_a_shortage_that_shows_while_allocating_is_the_same_error(
     with pytest.raises(ShmTooSmallError) as caught:
         Segment.allocate(SIZE, backing)
     assert (caught.value.need, caught.value.path) == (SIZE, path)
-    assert open_descriptors() == descriptors
+    assert open_descriptors() <= descriptors
 
 
 @pytest.mark.parametrize("backing", ["auto", "posix", "memfd", "private"])
@@ -197,7 +197,7 @@ def test_a_failure_at_any_step_leaves_no_name_and_no_descriptor(
     monkeypatch.setattr(home, step, strike)
     with pytest.raises(Struck):
         Segment.allocate(SIZE, "posix")
-    assert open_descriptors() == descriptors
+    assert open_descriptors() <= descriptors
     ours = {name for name in shm_names() - before if f"-{os.getpid()}-" in name}
     for name in ours:  # only where the unlinking itself has failed
         assert step == "unlink_shared_memory"
@@ -261,4 +261,4 @@ def test_no_descriptor_is_left_when_the_last_reference_goes(backing: Backing) ->
     segment = Segment.allocate(SIZE, backing)
     segment.close()
     del segment
-    assert open_descriptors() == before
+    assert open_descriptors() <= before

@@ -14,6 +14,7 @@ import pytest
 
 from shm_echo import Server, ShmTransport
 from shm_echo.ring.segment import sweep
+from tests.control.test_refused_peers import needs_root
 from tests.support.numbered import EXAMPLE
 from tests.support.scripts import run_script
 
@@ -96,7 +97,7 @@ def test_names_that_cannot_be_removed_disturb_nobody(
     assert refused == names
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
+@needs_root
 def test_a_stale_name_of_another_user_stops_no_server(leave: Callable[[str], Path]) -> None:
     leave(f"{ended_process()}-1-")
     printed = run_script(

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
 from tests.support.waiting import wait_until
 
-__all__ = ["child_processes", "nothing_new_stays_in_shm", "open_descriptors", "shm_names"]
+__all__ = [
+    "child_processes",
+    "limit_for_more_descriptors",
+    "nothing_new_stays_in_shm",
+    "open_descriptors",
+    "shm_names",
+]
 
 
 def child_processes(pid: int) -> list[int]:
@@ -49,3 +56,10 @@ def nothing_new_stays_in_shm(before: set[str]) -> None:
 def open_descriptors(pid: int | None = None) -> int:
     """How many descriptors a process has open; this one by default."""
     return len(os.listdir(f"/proc/{pid or 'self'}/fd"))
+
+
+def limit_for_more_descriptors(more: int) -> int:
+    """The RLIMIT_NOFILE with which this process may open so many descriptors more."""
+    taken = set(map(int, os.listdir("/proc/self/fd")))
+    free = (number for number in itertools.count() if number not in taken)
+    return next(itertools.islice(free, more - 1, None)) + 1

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import select
 import signal
 import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,9 @@ from shm_echo.mechestim import wire
 from shm_echo.mechestim.remote.channel import Channel
 from shm_echo.mechestim.remote.dial import dial
 from tests.support.leftovers import child_processes
-from tests.support.waiting import WATCHDOG
+from tests.support.waiting import WATCHDOG, wait_until
 
-__all__ = ["ROOT", "RawClient", "ServerProcess", "dialled", "handle_of", "serving"]
+__all__ = ["ROOT", "RawClient", "ServerProcess", "dialled", "handle_of", "serving", "status"]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -86,8 +87,8 @@ class ServerProcess:
 
     def state(self) -> dict[str, Any]:
         """What its status service says."""
-        with connect(self.url, "status", timeout=WATCHDOG) as link:
-            return link.request("read", {})[0]
+        with status(self.url) as read:
+            return read()
 
     def descriptors(self) -> int:
         """How many it has open."""
@@ -95,11 +96,37 @@ class ServerProcess:
 
     def resident(self) -> int:
         """Bytes of its memory that are there."""
-        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * 4096
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * resource.getpagesize()
 
     def children(self) -> list[int]:
         """The processes that it has started."""
         return child_processes(self.pid)
+
+    def watched(self) -> set[int]:
+        """The processes of which it has a pidfd."""
+        found = set()
+        for path in Path(f"/proc/{self.pid}/fdinfo").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed in the meantime
+                lines = [line.split() for line in path.read_text().splitlines()]
+                found.update(int(line[1]) for line in lines if line[:1] == ["Pid:"])
+        return found
+
+    def wait_for_spare(self) -> list[int]:
+        """Wait until each session has its worker, one more is kept ready, and no other is left.
+
+        Returns:
+            The processes. All of them have been started to the end: the server has a pidfd of each,
+            which comes last, and nothing open any more that was for their start.
+        """
+
+        def staff() -> list[int]:
+            rows = [row for row in self.state()["rows"] if row["isolation"] == "process"]
+            serving, children = {row["pid"] for row in rows}, set(self.children())
+            complete = serving < children and len(children) == len(rows) + 1
+            return sorted(children) if complete and children <= self.watched() else []
+
+        return wait_until(staff, "each session has a worker, and one is kept ready")
 
     def close(self) -> None:
         """Kill it if it lives, and let go of it."""
@@ -118,6 +145,13 @@ def serving(folder: Path, *options: str) -> Iterator[ServerProcess]:
         yield server
     finally:
         server.close()
+
+
+@contextlib.contextmanager
+def status(url: str) -> Iterator[Callable[[], dict[str, Any]]]:
+    """What asks the status service of the server at ``url``, over one connection."""
+    with connect(url, "status", WATCHDOG, handshake_timeout=WATCHDOG) as link:
+        yield lambda: link.request("read", {}, WATCHDOG)[0]
 
 
 @contextlib.contextmanager
@@ -157,9 +191,16 @@ class RawClient:
                 raise
 
     def _greet(self, handshake: ClientHandshake) -> None:
-        self.sock.sendall(handshake.hello())
-        while handshake.receive(self.sock.recv(1)) is None:
+        self.send(handshake.hello())  # a server that is full has refused before it reads this
+        while handshake.receive(self._received(1)) is None:
             pass
+
+    def _received(self, most: int) -> bytes:
+        """What has come; nothing at the end, whether that is one in order or a reset."""
+        try:
+            return self.sock.recv(most)
+        except ConnectionResetError:
+            return b""
 
     def send(self, data: bytes) -> None:
         """Send bytes as they are; a server that has closed the connection is no error."""
@@ -175,18 +216,20 @@ class RawClient:
         self.frame(msgpack.packb(message))
 
     def hear(self) -> dict[str, Any] | None:
-        """The next message; None when the server has closed the connection."""
+        """The next message; None when the server has closed the connection.
+
+        That an operation is still running is passed over: it depends on how fast the machine is.
+        """
         while True:
             if len(self._buffer) >= 4:
                 end = 4 + struct.unpack_from("<I", self._buffer)[0]
                 if len(self._buffer) >= end:
                     payload, self._buffer = self._buffer[4:end], self._buffer[end:]
                     message: dict[str, Any] = msgpack.unpackb(payload, strict_map_key=False)
+                    if message == {"busy": True}:
+                        continue
                     return message
-            try:
-                data = self.sock.recv(1 << 16)
-            except ConnectionResetError:
-                data = b""
+            data = self._received(1 << 16)
             if not data:
                 return None
             self._buffer += data

@@ -9,13 +9,15 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.support.waiting import WATCHDOG
+
 __all__ = ["run_script"]
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def run_script(
-    text: str, *args: str, env: Mapping[str, str] | None = None, timeout: float = 60.0
+    text: str, *args: str, env: Mapping[str, str] | None = None, timeout: float = WATCHDOG
 ) -> str:
     """Run a program with warnings as errors, and return what it printed.
 

@@ -8,24 +8,19 @@ objects, bytes, descriptors and processes are gone, and nobody's FLOPs have beco
 from __future__ import annotations
 
 import contextlib
-import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from shm_echo.mechestim.errors import BudgetExhaustedError
-from tests.support.metering import ServerProcess, dialled
+from tests.support.metering import ServerProcess, dialled, status
 from tests.support.waiting import wait_until
 
-__all__ = ["flops_by_principal", "unharmed"]
+__all__ = ["unharmed"]
 
 MIB = 1 << 20
-
-
-def flops_by_principal(server: ServerProcess) -> dict[str, int]:
-    """What each of them has spent."""
-    return {one["label"]: one["flops"] for one in server.state()["principals"]}
+Status = Callable[[], dict[str, Any]]
 
 
 @contextlib.contextmanager
@@ -36,14 +31,14 @@ def unharmed(server: ServerProcess, room: int = 48 * MIB) -> Iterator[None]:
         server: where it happens; nobody else may use it in the meantime.
         room: bytes by which its process may have grown, for allocators keep what they had.
     """
-    with dialled(server.url) as neighbour:
+    with status(server.url) as read, dialled(server.url) as neighbour:
         x = neighbour.request("arange", (100,))
         used = neighbour.request("budget.read", (0,))["used"]
-        wait_until(lambda: server.state()["objects"] == 1, "the sessions before have ended")
-        if server.children():  # each session has a worker, and one more is kept ready
-            wait_until(lambda: len(server.children()) == 2, "the next worker is kept ready")
-        before, links = _settled(server), _links(server)
-        spent, resident = flops_by_principal(server), server.resident()
+        wait_until(lambda: _of_neighbour(read()), "the sessions before have ended")
+        if server.children():
+            server.wait_for_spare()
+        before, links = _marks(server, read()), _links(server)
+        spent, resident = _flops(read()), server.resident()
         yield
         assert server.alive, server.log.read_text()
         assert neighbour.request("ndarray.tolist", (x,)) == list(range(100))
@@ -52,22 +47,32 @@ def unharmed(server: ServerProcess, room: int = 48 * MIB) -> Iterator[None]:
             used += 100
         assert neighbour.request("budget.read", (0,))["used"] == used
         try:
-            wait_until(lambda: _back(server, before), "all is as it was")
+            wait_until(lambda: _back(server, read, before), "all is as it was")
         except AssertionError:
             more = _links(server) - links
             raise AssertionError(
-                f"left is {_marks(server)}, before there was {before}; descriptors: {dict(more)}"
+                f"left is {_marks(server, read())}, before there was {before}; "
+                f"descriptors: {dict(more)}"
             ) from None
-        after = flops_by_principal(server)
+        after = _flops(read())
         fewer = {who for who, flops in spent.items() if after[who] < flops}
         assert not fewer, f"FLOPs of {fewer} went down: {spent} to {after}"
         assert server.resident() < resident + room
         assert "internal error" not in server.log.read_text()
 
 
-def _marks(server: ServerProcess) -> dict[str, Any]:
+def _of_neighbour(state: dict[str, Any]) -> bool:
+    """Whether there is one session, and its array."""
+    return state["sessions"] == state["objects"] == 1
+
+
+def _flops(state: dict[str, Any]) -> dict[str, int]:
+    """What each principal has spent."""
+    return {one["label"]: one["flops"] for one in state["principals"]}
+
+
+def _marks(server: ServerProcess, state: dict[str, Any]) -> dict[str, Any]:
     """What an attack must not change, beside the counts."""
-    state = server.state()
     return {
         "sessions": state["sessions"],
         "objects": state["objects"],
@@ -75,16 +80,6 @@ def _marks(server: ServerProcess) -> dict[str, Any]:
         "descriptors": server.descriptors(),
         "children": len(server.children()),
     }
-
-
-def _settled(server: ServerProcess) -> dict[str, Any]:
-    """The marks, once they stay: the next worker's descriptors come one by one."""
-    same, marks = 0, _marks(server)
-    while same < 5:
-        time.sleep(0.005)
-        last, marks = marks, _marks(server)
-        same = same + 1 if marks == last else 0
-    return marks
 
 
 def _links(server: ServerProcess) -> Counter[str]:
@@ -96,6 +91,6 @@ def _links(server: ServerProcess) -> Counter[str]:
     return found
 
 
-def _back(server: ServerProcess, before: dict[str, Any]) -> bool:
-    after = _marks(server)
+def _back(server: ServerProcess, read: Status, before: dict[str, Any]) -> bool:
+    after = _marks(server, read())
     return all(after[name] <= before[name] for name in before)

@@ -1,6 +1,6 @@
 """What every transport must do, as tests: a class to derive from, once for each transport.
 
-A derived class says by :meth:`Conformance.way` which transport it is about.
+A derived class says by a fixture of its own, ``way``, which transport it is about.
 """
 
 from __future__ import annotations
@@ -50,12 +50,10 @@ BLOCKING: dict[str, Callable[[Producer], object]] = {
 
 
 class Conformance:
-    """The suite. Batches are of two, the ring holds two of them."""
+    """The suite, for the transport that the fixture ``way`` of the derived class returns.
 
-    @pytest.fixture
-    def way(self, name: str) -> Way:
-        """The transport under test."""
-        raise NotImplementedError
+    Batches are of two, the ring holds two of them.
+    """
 
     @pytest.fixture
     def serve(self, way: Way) -> Iterator[Callable[..., Server]]:
@@ -253,6 +251,7 @@ class Conformance:
         with pytest.raises((RefusedError, RuntimeError), match=rf"\({MAX_PRODUCERS}\).*max_prod"):
             way.attach()
         producers.pop().close()
+        wait_until(lambda: len(server.producers()) < MAX_PRODUCERS, "it has left")
         producers.append(way.attach())
         producers[-1].send(numbered(1), timeout=0)
         for producer in producers:

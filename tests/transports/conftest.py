@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.support.folders import socket_folder
 from tests.support.leftovers import open_descriptors
 from tests.support.waiting import wait_until
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with a path that is short enough for sockets."""
+    with socket_folder() as path:
+        yield path
 
 
 @pytest.fixture

@@ -37,9 +37,9 @@ NESTED: dict[str, Any] = {"obs": {"pos": np.zeros(3, np.float32)}, "n": np.int64
 
 
 @pytest.fixture
-def path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def path(folder: Path) -> Iterator[str]:
     """Of a socket that nobody has made yet."""
-    path = str(tmp_path_factory.mktemp("s") / "s")
+    path = str(folder / "s")
     yield path
     assert not os.path.exists(path), "a socket was left behind"
 
@@ -341,8 +341,7 @@ def test_a_failed_attach_leaves_neither_a_producer_nor_a_descriptor(name: str) -
             fails()
         # The server's ends of the connections are in this process too.
         wait_until(lambda: open_descriptors() <= before, "all connections are closed")
-        assert open_descriptors() == before
-        assert threading.active_count() == threads
+        assert threading.active_count() <= threads  # one of another test may have ended meanwhile
         assert len(server.producers()) == 1
         first.close()
         wait_until(lambda: not server.producers(), "nobody else is there")

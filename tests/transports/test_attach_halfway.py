@@ -14,6 +14,7 @@ import pytest
 
 from shm_echo import Server, ShmClient, ShmTransport
 from shm_echo.errors import ConnectionClosedError, DescriptorLimitError
+from tests.support.leftovers import limit_for_more_descriptors
 from tests.support.numbered import EXAMPLE, numbered, numbers_of
 from tests.support.processes import start
 from tests.support.threads import Worker
@@ -23,7 +24,7 @@ from tests.support.waiting import WATCHDOG, wait_until
 def attach_with_more_and_more_descriptors(pipe: Any, address: str) -> None:
     ShmClient(address, EXAMPLE).close()  # all that is imported on the way
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit_for_more_descriptors(24), hard))
     hogs = []
     with pytest.raises(OSError, match="Too many open files"):
         while True:
@@ -95,7 +96,7 @@ def attach_without_address_space(pipe: Any, address: str) -> None:
     ShmClient(f"{address}-small", EXAMPLE).close()
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (8 << 20), hard))
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (16 << 20), hard))
     try:
         ShmClient(address, np.zeros(1 << 22, np.uint8))
     except MemoryError as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -62,6 +64,28 @@ def test_the_end_of_an_inlet_wakes_those_who_wait_in_it_and_nobody_else(
     other.close()
     with pytest.raises(ConnectionClosedError):
         bystander.result()
+
+
+@pytest.mark.parametrize("end", [Inlet.close, Inlet.died])
+def test_a_signal_handler_may_end_an_inlet_while_its_thread_looks_at_the_producers(
+    server: Server, door: Door, end: Callable[[Inlet], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inlet, other = door.open(pid=11), door.open(pid=12)
+    look = server._producers._view
+
+    def interrupted_look(owner: int) -> Any:
+        signal.raise_signal(signal.SIGUSR1)
+        return look(owner)
+
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: end(inlet))
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(server._producers, "_view", interrupted_look)
+            assert [p.pid for p in server.producers()] == [11, 12]  # as it was at the beginning
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert [p.pid for p in server.producers()] == [12]
+    other.close()
 
 
 def test_a_sample_that_is_being_copied_at_the_end_comes_whole_or_not_at_all(door: Door) -> None:

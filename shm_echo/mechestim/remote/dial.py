@@ -126,9 +126,10 @@ def inherited(url: str) -> int:
             begin in the middle of what the first has sent, or a parent process still sends.
     """
     text = url[len("fd://") :].partition("?")[0]
-    if not text.isdecimal():
+    number = text.isascii() and text.isdecimal() and len(text) <= 10
+    fd = int(text) if number else -1
+    if not 0 <= fd < 2**31:
         raise AddressError(url, "expected fd://N with the number of an inherited descriptor")
-    fd = int(text)
     try:
         status = os.fstat(fd)
     except OSError:
@@ -149,7 +150,7 @@ def inherited_arena(url: str) -> Arena | None:
     try:
         size = min(os.fstat(fd).st_size for fd in found)
         return Arena(os.dup(found[0]), os.dup(found[1]), size)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, OverflowError) as error:
         raise ServerNotFoundError(url, f"its arena cannot be mapped: {error}") from None
 
 
@@ -160,11 +161,12 @@ def connected(url: str, seconds: float) -> int:
     from shm_echo.control.address import parse_address, parse_tcp
     from shm_echo.control.dial import reach, reach_port
 
-    place = parse_tcp(url)
+    place = parse_tcp(url, least_port=1)
     if place is not None:
         sock = reach_port(place, seconds)
     else:
-        sock = reach(parse_address(url), server_uid(), f"{_SAME_USER} ({SERVER_UID})")
+        address = parse_address(url, ("tcp", "fd"))
+        sock = reach(address, server_uid(), f"{_SAME_USER} ({SERVER_UID})")
     sock.setblocking(True)
     limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)

@@ -23,8 +23,12 @@ _turns = Turns()
 
 
 def url() -> str:
-    """Where the server is: ``MECHESTIM_SERVER_URL``, or its default."""
-    return os.environ.get("MECHESTIM_SERVER_URL", "").strip() or DEFAULT_URL
+    """Where the server is: ``MECHESTIM_SERVER_URL``, or its default where that is not set.
+
+    Blanks alone are no address: they stay, for the message.
+    """
+    text = os.environ.get("MECHESTIM_SERVER_URL") or DEFAULT_URL
+    return text.strip() or text
 
 
 def channel() -> Channel:

@@ -23,7 +23,7 @@ _clock = time.monotonic
 
 
 class Aside:
-    """Watches the waits of one thread, on that thread."""
+    """Watches the waits of those threads that wait for the same clients, one after the other."""
 
     def __init__(self) -> None:
         self._short = 0

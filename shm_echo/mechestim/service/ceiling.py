@@ -195,3 +195,7 @@ class Purse:
             self._promised = []
             self._board.settle(charges)
             self._ceiling.settle(sum([cost for _, cost in charges]))
+
+    def close(self) -> None:
+        """The session is over: let go of the ceiling, which has descriptors of its own."""
+        del self._ceiling

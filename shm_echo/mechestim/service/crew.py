@@ -49,6 +49,9 @@ class Job(Protocol):
     def step(self) -> bool:
         """Serve what has come, without waiting for more; whether the session goes on."""
 
+    def end(self, why: str) -> None:
+        """Have the next step be the last one, which tells the client."""
+
     def finish(self) -> None:
         """Let go of everything: the session is over."""
 
@@ -103,14 +106,22 @@ class Crew:
             OSError: the kernel cannot watch its socket.
         """
         with self._mutex:
+            if self._poll.closed:
+                raise RuntimeError("the crew was closed")
             self._put(job)
             try:
                 if not self._led:
                     self._appoint()
-            except RuntimeError:
+            except BaseException:
                 self._take(job)
                 raise
             self._sessions += 1
+
+    def look(self) -> None:
+        """Have a thread lead if none does although it should: one could not be started before."""
+        with self._mutex:
+            if self._idle and not self._led:
+                self._appoint_if_possible()
 
     def close(self) -> None:
         """Let go of everything as soon as no session is left; sessions end by themselves."""
@@ -161,6 +172,13 @@ class Crew:
                 raise
         self._led = True
 
+    def _appoint_if_possible(self) -> None:
+        """Have another thread lead; if that fails, the next look tries again."""
+        try:
+            self._appoint()
+        except (RuntimeError, MemoryError) as error:
+            _log.warning("cannot start a thread for mechestim sessions: %s", error)
+
     # What a thread does ----
 
     def _run(self) -> None:
@@ -186,7 +204,7 @@ class Crew:
         with self._mutex:
             self._led = False
             if self._idle:
-                self._appoint()
+                self._appoint_if_possible()
 
     def _lead(self) -> tuple[Job, bool]:
         """Serve until this thread has stepped down.
@@ -246,10 +264,7 @@ class Crew:
             self._take(job)
             self._led = False
             if self._idle:
-                try:
-                    self._appoint()
-                except RuntimeError as error:  # they wait until this thread is back
-                    _log.warning("cannot start a thread for mechestim sessions: %s", error)
+                self._appoint_if_possible()
 
     def _see_through(self, job: Job, goes_on: bool) -> bool:
         """Serve a session of one's own until it is idle, or over.
@@ -258,26 +273,34 @@ class Crew:
             Whether this thread leads from now on.
         """
         turn = job.turn
+        turn.rest()
         while goes_on and job.pending:
             goes_on = _step(job)
-        turn.end()
+            turn.rest()  # for the others who wait, as when the leader serves it
         if goes_on:
-            with self._mutex:
-                try:
-                    self._put(job)
-                except OSError as error:
-                    _log.error("cannot go on with a mechestim session: %s", error)
-                    goes_on = False
+            goes_on = self._put_back(job)
         if not goes_on:
-            _finish(job)
-            with self._mutex:
+            with self._mutex:  # first: who has waited for the session's end may close the crew
                 self._sessions -= 1
                 if not self._sessions:
                     self._dismiss()
+            _finish(job)
         with self._mutex:
             leads = not self._led and bool(self._idle)
             self._led = self._led or leads
             return leads
+
+    def _put_back(self, job: Job) -> bool:
+        """The session is idle again; whether that was possible. If not, it was told so."""
+        try:
+            with self._mutex:
+                self._put(job)
+        except Exception as error:
+            _log.error("cannot go on with a mechestim session: %s", error)
+            job.end(f"the server cannot watch the connection: {error}")
+            _step(job)  # which is its last
+            return False
+        return True
 
     def _dismiss(self) -> None:
         """No session is left: all threads end."""

@@ -27,12 +27,16 @@ class Lane:
 
     Args:
         places: how many there are.
+
+    Attributes:
+        free: how many nobody has.
+        waiting: one lock for each thread that waits, first come first.
     """
 
     def __init__(self, places: int) -> None:
         self.free = places
         self._mutex = threading.Lock()
-        self._waiting: deque[threading.Lock] = deque()
+        self.waiting: deque[threading.Lock] = deque()
 
     def enter(self) -> None:
         """Take a place. Waits for one."""
@@ -42,14 +46,14 @@ class Lane:
                 return
             handed = threading.Lock()
             handed.acquire()
-            self._waiting.append(handed)
+            self.waiting.append(handed)
         handed.acquire()
 
     def leave(self) -> None:
         """Give a place back."""
         with self._mutex:
-            if self._waiting:
-                self._waiting.popleft().release()
+            if self.waiting:
+                self.waiting.popleft().release()
             else:
                 self.free += 1
 

@@ -9,12 +9,12 @@ import socket
 import time
 from typing import Any
 
-from shm_echo.control.handshake import ServerHandshake
+from shm_echo.control.handshake import INTERNAL, ServerHandshake
 from shm_echo.control.messages import Hello, Refused
 from shm_echo.errors import ProtocolError
 from shm_echo.mechestim.service.limits import Quotas
 
-__all__ = ["SERVICE", "greeted", "welcome_info"]
+__all__ = ["SERVICE", "greeted", "refusal", "welcome_info"]
 
 SERVICE = "mechestim"
 
@@ -24,6 +24,11 @@ _log = logging.getLogger("shm_echo.mechestim")
 def welcome_info(quotas: Quotas) -> dict[str, Any]:
     """What a client is told in its welcome."""
     return {"max_frame": quotas.max_frame}
+
+
+def refusal(why: str) -> bytes:
+    """What tells a client that was not greeted yet that it will not be."""
+    return ServerHandshake([SERVICE]).refuse(Refused(INTERNAL, why))
 
 
 def greeted(sock: socket.socket, quotas: Quotas) -> bool:

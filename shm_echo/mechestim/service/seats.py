@@ -23,7 +23,7 @@ from shm_echo.mechestim.service.ceiling import Ceiling
 from shm_echo.mechestim.service.crew import Crew
 from shm_echo.mechestim.service.employment import Worker
 from shm_echo.mechestim.service.gate import Turn
-from shm_echo.mechestim.service.greeting import greeted
+from shm_echo.mechestim.service.greeting import greeted, refusal
 from shm_echo.mechestim.service.limits import Quotas
 from shm_echo.mechestim.service.session import BUSY, Place, Session, farewell
 from shm_echo.mechestim.service.stream import Lock, frame, interject
@@ -299,7 +299,7 @@ class ProcessSeat(Seat):
 
     def _finish(self) -> None:
         if self._why is not None:
-            interject(self._sock, farewell(self._why), self.board, self._lock)
+            self._tell(self._why)
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
         try:
@@ -308,6 +308,14 @@ class ProcessSeat(Seat):
             self._sock.close()
             os.close(self._board_fd)
             self._over.set()
+
+    def _tell(self, why: str) -> None:
+        """The client's last message: the answer to its hello, if it had none yet."""
+        if self._config["greet"] and not self.board.age_s:
+            with contextlib.suppress(OSError):
+                self._sock.send(refusal(why), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        else:
+            interject(self._sock, farewell(why), self.board, self._lock)
 
     def wait(self, seconds: float) -> bool:
         """Whether it has ended, at the latest after this time."""

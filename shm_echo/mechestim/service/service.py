@@ -198,10 +198,12 @@ class MechestimService:
                 key = ("given", principal)
                 found = self._principals.get(key) or Principal(principal, self.quotas.max_flops)
                 self._principals[key] = found
-        sock.setblocking(True)
-        if not self._start(sock, found, isolation, greet=True):
+        try:
+            if not self._start(sock, found, isolation, greet=True):
+                raise RuntimeError("the mechestim service was closed")
+        except BaseException:
             sock.close()
-            raise RuntimeError("the mechestim service was closed")
+            raise
         return found
 
     def _start(
@@ -292,6 +294,8 @@ class MechestimService:
             seat.say_busy(self.quotas.busy_s)
             if limit is not None and seat.board.age_s > limit:
                 seat.kill(f"its wall time of {limit:g} s is over (wall_time_s)")
+        if self._crew is not None:
+            self._crew.look()
         self._measure(self.requests)
         return bool(seats)
 

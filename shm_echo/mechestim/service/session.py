@@ -141,6 +141,7 @@ class Session:
         self._operations.arena.close()
         self.objects.clear()
         self.budgets.close()
+        self._purse.close()
         self._board.note(0, 0, 0)
         self._sock.close()
 

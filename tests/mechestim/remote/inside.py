@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[3]
 WITHOUT = ("numpy", "optree", "cffi", "posix_ipc", "opt_einsum")
 
-_ENVIRONMENT = ("MECHESTIM_SERVER_URL", "MECHESTIM_DEFAULT_BUDGET", "MECHESTIM_TIMEOUT")
+# Of whoever runs the tests, and none of a client's business; colors would stand between the words.
+_OTHERS = ("MECHESTIM_", "FORCE_COLOR", "PYTHON_COLORS")
 
 _BLOCK = f"""
 import sys
@@ -38,7 +39,7 @@ sys.argv = sys.argv[1:]
 
 def environment(url: str, **more: str) -> dict[str, str]:
     """Of a client of the server at ``url``."""
-    kept = {key: value for key, value in os.environ.items() if key not in _ENVIRONMENT}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(_OTHERS)}
     return {**kept, "MECHESTIM_SERVER_URL": url, "PYTHONPATH": str(ROOT), **more}
 
 
@@ -48,14 +49,14 @@ def command(source: str, *arguments: str) -> list[str]:
 
 
 def run_client(
-    url: str, source: str, *arguments: str, timeout: float = 120, **more: Any
+    url: str, source: str, *arguments: str, timeout: float = 170, cwd: Path = ROOT, **more: Any
 ) -> subprocess.CompletedProcess[str]:
     """Run ``source`` as a client, to its end."""
     variables = more.pop("env", {})
     return subprocess.run(
         command(source, *arguments),
         env=environment(url, **variables),
-        cwd=ROOT,
+        cwd=cwd,
         capture_output=True,
         text=True,
         timeout=timeout,

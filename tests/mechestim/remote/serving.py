@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from shm_echo.control.listener import ControlServer
 from shm_echo.mechestim.service.limits import Quotas
 from shm_echo.mechestim.service.service import MechestimService
+from tests.support.folders import socket_folder
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Serving:
 @contextmanager
 def serving(quotas: Quotas | None = None, **options: object) -> Iterator[Serving]:
     """Serve at a socket of its own while the block runs."""
-    with tempfile.TemporaryDirectory(prefix="me-") as folder:
+    with socket_folder() as folder:
         url = f"ipc://{folder}/s.sock"
         service = MechestimService(quotas, **options)  # type: ignore[arg-type]
         with ControlServer(url, {"mechestim": service}):

@@ -10,11 +10,13 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
 from tests.mechestim.reasons import REASONS
 from tests.mechestim.remote.inside import ROOT
+from tests.support.watchdog import patient_watchdog
 
 TESTS = "tests/mechestim"  # from ROOT, as pytest names them
 FOLDERS = (
@@ -25,7 +27,17 @@ DOORS = (
     "parity/test_doors.py::test_every_door_gives_what_numpy_gives_and_charges_the_price",
     "parity/test_refusals.py",
 )
-_PYTESTS_OWN = ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_CURRENT_TEST")
+_PYTESTS_OWN = (
+    *("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_CURRENT_TEST"),
+    "PYTEST_ADDOPTS",  # what is read of its output depends on how much it says
+)
+
+
+@pytest.fixture(autouse=True)
+def watchdog() -> Iterator[None]:
+    """A test here is a whole suite, whose tests have watchdogs of their own."""
+    with patient_watchdog():
+        yield
 
 
 def as_a_client(*arguments: str) -> int:

@@ -259,8 +259,8 @@ assert np.arange(10**5).sum() == me.array(np.arange(10**5)).sum()
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def test_a_message_that_is_too_long_for_the_server_is_not_sent(tmp_path: Path) -> None:
-    with serving(tmp_path, "--max-frame", "1M") as server, dialled(server.url) as channel:
+def test_a_message_that_is_too_long_for_the_server_is_not_sent(folder: Path) -> None:
+    with serving(folder, "--max-frame", "1M") as server, dialled(server.url) as channel:
         x = channel.request("ones", (3,))
         held = server.state()["objects"]
         del x  # its number rides on the next request that is sent
@@ -275,9 +275,9 @@ def test_a_message_that_is_too_long_for_the_server_is_not_sent(tmp_path: Path) -
 
 
 def test_the_answer_of_a_function_that_is_too_long_is_an_error_of_the_function(
-    tmp_path: Path,
+    folder: Path,
 ) -> None:
-    with serving(tmp_path, "--max-frame", "1M") as server, dialled(server.url) as channel:
+    with serving(folder, "--max-frame", "1M") as server, dialled(server.url) as channel:
         x = channel.request("ones", (3,))
 
         def long(_: Any) -> str:

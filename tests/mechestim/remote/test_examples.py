@@ -29,21 +29,22 @@ PROGRAMS = [
 ]
 
 
-def in_both_modes(path: Path, server: Apart) -> str:
+def in_both_modes(path: Path, server: Apart, folder: Path) -> str:
     """What the program prints, which is the same in both modes but for the seconds it took; and so
-    is every array that it makes, to the last bit."""
+    is every array that it makes, to the last bit. It may write files to the folder.
+    """
     variables = environment("")
     del variables["MECHESTIM_SERVER_URL"]
     local = subprocess.run(
         [sys.executable, "-W", "error", "-m", _PROGRAM, str(path)],
-        cwd=ROOT,
+        cwd=folder,
         env=variables,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=170,
     )
     assert local.returncode == 0, local.stderr
-    remote = run_client(server.url, _RUN, _PROGRAM, str(path))
+    remote = run_client(server.url, _RUN, _PROGRAM, str(path), cwd=folder)
     assert remote.returncode == 0, remote.stderr
     assert timeless(remote.stdout) == timeless(local.stdout)
     assert timeless(remote.stderr) == timeless(local.stderr)
@@ -56,8 +57,10 @@ def timeless(text: str) -> str:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_prints_the_same_in_both_modes(path: Path, server: Apart) -> None:
-    printed = in_both_modes(path, server)
+def test_an_example_prints_the_same_in_both_modes(
+    path: Path, server: Apart, tmp_path: Path
+) -> None:
+    printed = in_both_modes(path, server, tmp_path)
     assert "FLOP" in printed
     assert len(re.findall(r"^[\w<>]+\.\w+ \w+ \(.*\) [0-9a-f]{16}$", printed, re.MULTILINE)) >= 1
 
@@ -68,7 +71,7 @@ def test_a_program_of_the_documentation_prints_the_same_in_both_modes(
 ) -> None:
     path = tmp_path / name.partition(":")[2]
     path.write_text(text)
-    assert in_both_modes(path, server)
+    assert in_both_modes(path, server, tmp_path)
 
 
 def test_there_are_programs_in_the_documentation() -> None:

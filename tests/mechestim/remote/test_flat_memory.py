@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
+from tests.support.folders import socket_folder
 from tests.support.metering import dialled, serving
 
 _MEGABYTE = 1 << 20
@@ -12,8 +10,8 @@ _MEGABYTE = 1 << 20
 
 def test_what_a_server_takes_is_what_lives_however_many_temporaries_there_were() -> None:
     with (
-        tempfile.TemporaryDirectory(prefix="me-") as folder,
-        serving(Path(folder)) as server,
+        socket_folder() as folder,
+        serving(folder) as server,
         dialled(server.url) as client,
     ):
         x = client.request("ones", (10_000,))

@@ -6,16 +6,27 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
+
+import pytest
 
 from shm_echo.mechestim.errors import NO_OBJECTS
 from tests.mechestim.remote.apart import Apart, server_apart
 from tests.mechestim.remote.inside import ROOT, environment, run_client
+from tests.support.watchdog import patient_watchdog
 
 _RUN = "import runpy; runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
 
 # docs/mechestim/client.md names it. That the result would be such an array is local mode's word.
 _REFUSED = ["TypeError", NO_OBJECTS]
+
+
+@pytest.fixture(autouse=True)
+def watchdog() -> Iterator[None]:
+    """All cases are one test."""
+    with patient_watchdog():
+        yield
 
 
 def played(arguments: list[str], server: Apart | None) -> list[dict[str, Any]]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +12,8 @@ import pytest
 from shm_echo.errors import RefusedError, ServerNotFoundError
 from shm_echo.mechestim.remote.dial import dial, token
 from tests.mechestim.remote.inside import ROOT, run_client
+from tests.support.folders import socket_folder
+from tests.support.leftovers import open_descriptors
 from tests.support.metering import ServerProcess, serving
 
 SECRET = "correct-horse-battery"
@@ -32,12 +32,12 @@ class Port:
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[Port]:
-    with tempfile.TemporaryDirectory(prefix="me-") as name:
-        path = Path(name) / "token"
+    with socket_folder() as folder:
+        path = folder / "token"
         path.touch(0o600)
         path.write_text(f"# of the lab\nann {SECRET}\n")
         options = ("--url", "tcp://127.0.0.1:0", "--token-file", str(path))
-        with serving(Path(name), *options) as server:
+        with serving(folder, *options) as server:
             yield Port(server, path)
             assert server.alive, server.log.read_text()
 
@@ -147,11 +147,11 @@ def test_a_token_that_is_none_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> No
     assert "words" not in str(caught.value)
 
 
-def test_the_token_is_shown_to_ports_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_token_is_shown_to_ports_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MECHESTIM_TOKEN", SECRET)
     heard: list[bytes] = []
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(f"{tmp_path}/s")
+    with socket_folder() as folder, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{folder}/s")
         listener.listen()
 
         def listen() -> None:
@@ -162,18 +162,19 @@ def test_the_token_is_shown_to_ports_only(tmp_path: Path, monkeypatch: pytest.Mo
         thread = threading.Thread(target=listen)
         thread.start()
         with pytest.raises(ConnectionError):
-            dial(f"ipc://{tmp_path}/s")
+            dial(f"ipc://{folder}/s")
         thread.join()
     assert b"mechestim" in heard[0]
     assert SECRET.encode() not in heard[0]
 
 
 def test_a_port_where_nobody_listens_is_told() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
-    refused = f"^no server at {url}: Connection refused; start"
-    with pytest.raises(ServerNotFoundError, match=refused):
-        dial(url)
+    with socket.socket() as taken:  # nobody else gets the port, and nobody listens there
+        taken.bind(("127.0.0.1", 0))
+        url = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        refused = f"^no server at {url}: Connection refused; start"
+        with pytest.raises(ServerNotFoundError, match=refused):
+            dial(url)
 
 
 def test_a_port_where_something_else_answers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,11 +186,8 @@ def test_a_port_where_something_else_answers_is_told(monkeypatch: pytest.MonkeyP
 
 
 def test_no_descriptor_is_left_by_a_refusal(port: Port) -> None:
-    def fds() -> int:
-        return len(os.listdir("/proc/self/fd"))
-
-    before = fds()
+    before = open_descriptors()
     for _ in range(3):
         with pytest.raises(RefusedError):
             dial(port.url)
-    assert fds() == before
+    assert open_descriptors() <= before

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 import struct
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 
 from tests.mechestim.remote.inside import ROOT, command, environment, run_client
 from tests.mechestim.remote.test_bare import SANDBOX
+from tests.support.waiting import stop
 
 _SERVER = """
 import socket, sys
@@ -28,9 +28,10 @@ sys.stdin.read()
 # Waits in an operation, and says what came of it.
 _ASK = """
 import mechestim as me
+from shm_echo.mechestim.remote import session
 x = me.ones(4)
 print("ready", flush=True)
-input()
+session.channel()._pipe.silence = float(input())
 try:
     {request}
 except TimeoutError as error:
@@ -95,13 +96,27 @@ def asking(given: Given, source: str, **more: str) -> Iterator[subprocess.Popen[
             client.kill()
 
 
-def said_after_a_stop(client: subprocess.Popen[str], server: subprocess.Popen[str]) -> list[str]:
-    """Stop the server between two operations of the client; what the client says of the second."""
+def said_after_a_stop(
+    client: subprocess.Popen[str], given: Given, silence: float, of_the_socket: float = 0.0
+) -> list[str]:
+    """Stop the server between two operations of the client; what the client says of the second.
+
+    The times are as short as this only from then on: the first answer may take longer.
+
+    Args:
+        client: runs ``_ASK``.
+        given: what it was given.
+        silence: seconds that it waits itself.
+        of_the_socket: seconds that its reads and writes wait; 0 for ever.
+    """
     assert client.stdout is not None
     assert client.stdin is not None
     assert client.stdout.readline() == "ready\n"
-    server.send_signal(signal.SIGSTOP)
-    client.stdin.write("\n")
+    limit = struct.pack("ll", 0, int(of_the_socket * 1e6))
+    given.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+    given.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+    stop(given.server.pid)
+    client.stdin.write(f"{silence}\n")
     client.stdin.flush()
     lines = client.stdout.read().splitlines()
     assert client.wait() == 0, lines
@@ -113,8 +128,8 @@ def test_a_request_to_a_server_that_stopped_is_given_up_after_the_silence(
     given: Given, request_: str
 ) -> None:
     source = _ASK.format(request=request_)
-    with asking(given, source, MECHESTIM_TIMEOUT="0.3") as client:
-        first, second = said_after_a_stop(client, given.server)
+    with asking(given, source) as client:
+        first, second = said_after_a_stop(client, given, 0.3)
     assert first.startswith("RequestTimeoutError")
     assert "0.3 s" in first
     assert second.startswith("ServerNotFoundError")
@@ -126,11 +141,8 @@ def test_where_nothing_can_be_polled_the_descriptors_own_time_out_is_what_counts
     given: Given, request_: str
 ) -> None:
     """As docs/mechestim/client.md says: whoever hands the descriptor over sets the time."""
-    limit = struct.pack("ll", 0, 300_000)
-    given.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-    given.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
     with asking(given, SANDBOX + _ASK.format(request=request_)) as client:
-        first, second = said_after_a_stop(client, given.server)
+        first, second = said_after_a_stop(client, given, 1000.0, of_the_socket=0.3)
     assert first.startswith("RequestTimeoutError")
     assert second.startswith("ServerNotFoundError")
     assert "carries one session" in second

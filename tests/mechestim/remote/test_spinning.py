@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from shm_echo.mechestim import spinning
 from shm_echo.mechestim.spinning import Spinner
+from tests.support.processes import start
 
 
 @pytest.fixture(autouse=True)
@@ -90,12 +92,14 @@ def test_one_cpu_is_left_for_those_who_are_waited_for(monkeypatch: pytest.Monkey
         assert len(found) == cpus - 1
 
 
+def count_places(pipe: Any) -> None:
+    pipe.send(len(spinning._places))
+
+
 def test_a_child_process_has_all_the_places() -> None:
     taken = spinning._places.pop()
     try:
-        pid = os.fork()
-        if pid == 0:
-            os._exit(len(spinning._places) != len(os.sched_getaffinity(0)) - 1)
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        with start(count_places) as child:
+            assert child.hear() == len(os.sched_getaffinity(0)) - 1
     finally:
         spinning._places.append(taken)

@@ -9,6 +9,7 @@ from typing import Any
 
 import mechestim as me
 from tests.mechestim.remote.inside import in_a_client
+from tests.support.waiting import WATCHDOG
 
 # Each program returns what was charged. All run in both modes.
 
@@ -78,7 +79,7 @@ def callbacks_of_several_threads() -> Any:
     both = threading.Barrier(2)
 
     def function(row: Any) -> Any:
-        both.wait(30)
+        both.wait(WATCHDOG)
         return row + 1
 
     def work(n: int) -> Any:
@@ -112,7 +113,7 @@ def error_handling_of_threads() -> Any:
     def work() -> None:
         with me.errstate(all="raise"):
             inside.set()
-            done.wait(30)
+            done.wait(WATCHDOG)
             try:
                 me.ones(1) / me.zeros(1)
             except FloatingPointError as error:
@@ -120,7 +121,7 @@ def error_handling_of_threads() -> Any:
 
     thread = threading.Thread(target=work)
     thread.start()
-    inside.wait(30)
+    inside.wait(WATCHDOG)
     with me.errstate(divide="ignore"):
         outcome.append(str(me.ones(1) / me.zeros(1)))
     done.set()

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support import unharmed as after
+from tests.support.folders import socket_folder
 from tests.support.metering import ServerProcess, serving
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder with a short path, for sockets."""
-    with tempfile.TemporaryDirectory(prefix="me-") as path:
-        yield Path(path)
+    with socket_folder() as path:
+        yield path
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ServerProcess]:
     """A server with a ceiling and small quotas, shared by the tests of a module."""
-    with tempfile.TemporaryDirectory(prefix="me-") as path:
+    with socket_folder() as path:
         options = ("--max-flop-budget", "1e12", "--max-bytes", "64M", "--max-call-bytes", "64M")
-        with serving(Path(path), *options, "--max-frame", "4M") as running:
+        with serving(path, *options, "--max-frame", "4M") as running:
             yield running
             assert running.alive, running.log.read_text()
 

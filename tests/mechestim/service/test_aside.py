@@ -27,7 +27,10 @@ def moves(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     return found
 
 
-def test_short_sleeps_in_a_row_have_it_move_once(moves: list[None]) -> None:
+def test_short_sleeps_in_a_row_have_it_move_once(
+    moves: list[None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aside, "_clock", lambda: 100.0)
     one = Aside()
     answers = [one.slept(SHORT) for _ in range(20)]
     assert answers.count(True) == len(moves) == 1
@@ -66,10 +69,19 @@ def test_the_thread_may_use_the_same_cpus_afterwards() -> None:
         return step_aside(), before, os.sched_getaffinity(0)
 
     moved, before, after = on_a_thread(work)
-    assert moved == (len(before) > 1)
+    assert moved == (len(before) > 1 and affinity_can_be_set())
     assert after == before
 
 
+def affinity_can_be_set() -> bool:
+    try:
+        os.sched_setaffinity(0, os.sched_getaffinity(0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not affinity_can_be_set(), reason="affinity cannot be set here")
 def test_with_one_cpu_there_is_nowhere_to_go() -> None:
     def work() -> bool:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +11,7 @@ import pytest
 from shm_echo.mechestim.service.limits import Quotas
 from shm_echo.mechestim.service.service import MechestimService
 from tests.support.metering import RawClient, handle_of
-from tests.support.waiting import process_state, wait_until
+from tests.support.waiting import stop, wait_until
 
 
 @pytest.fixture
@@ -31,17 +29,19 @@ def service() -> Iterator[Any]:
 
 
 def stuck(service: MechestimService) -> tuple[RawClient, Any]:
-    """A client whose operation never ends: its worker does not go on."""
+    """A client whose operation never ends: its worker does not go on.
+
+    It would take many seconds, so that it cannot be over before the worker is stopped.
+    """
     ours, theirs = socket.socketpair()
     spender = service.adopt(ours)
     client = RawClient(theirs)
-    x = handle_of(client.result("ones", [700, 700]))
+    x = handle_of(client.result("random.randn", 2500, 2500))
     (seat,) = service.seats()
-    assert seat.pid is not None
+    pid = wait_until(lambda: seat.pid, "the worker's number is known")
     client.say({"id": 50, "op": "linalg.eigvals", "a": [x], "b": 0})
     wait_until(lambda: seat.board.promised > 0, "it has begun")
-    os.kill(seat.pid, signal.SIGSTOP)
-    wait_until(lambda: process_state(seat.pid) == "T", "the worker is stopped")
+    stop(pid)
     return client, spender
 
 
@@ -49,12 +49,12 @@ def test_wall_time_ends_an_operation_that_never_would(service: Any) -> None:
     running = service()
     client, spender = stuck(running)
     with client:
-        promised = spender.ceiling.promised
+        before, promised = spender.ceiling.spent, spender.ceiling.promised
         assert promised > 0
         running.quotas = Quotas(wall_time_s=0.01)
         assert client.farewell() == "its wall time of 0.01 s is over (wall_time_s)"
     wait_until(lambda: not running.seats(), "the session has ended")
-    assert (spender.ceiling.promised, spender.ceiling.spent) == (0, promised)
+    assert (spender.ceiling.promised, spender.ceiling.spent) == (0, before + promised)
 
 
 def test_the_end_of_the_service_does_not_wait_for_an_operation_that_never_ends(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from shm_echo.mechestim.service.gate import Gate, Turn
 from tests.support.threads import Worker
+from tests.support.waiting import wait_until
 
 
 def test_no_more_long_operations_run_than_there_are_kernels() -> None:
@@ -14,8 +15,7 @@ def test_no_more_long_operations_run_than_there_are_kernels() -> None:
         turn.heavy()
 
     third = Worker(lambda: (turns[2].begin(), turns[2].heavy()))
-    third.wait_until_asleep()
-    assert third.thread.is_alive()
+    wait_until(lambda: gate.long.waiting, "it waits")
 
     turns[0].end()
     third.result()
@@ -27,7 +27,7 @@ def test_a_short_operation_passes_long_ones_that_run_and_wait() -> None:
     running.begin()
     running.heavy()
     queued = Worker(lambda: (waiting.begin(), waiting.heavy()))
-    queued.wait_until_asleep()
+    wait_until(lambda: gate.long.waiting, "it waits")
 
     Worker(short.begin).result()
     short.end()
@@ -44,8 +44,7 @@ def test_those_who_wait_for_the_long_lane_leave_the_short_one_free() -> None:
     running.heavy()
     crowd = [Turn(gate) for _ in range(places + 5)]
     workers = [Worker(lambda turn=turn: (turn.begin(), turn.heavy(), turn.end())) for turn in crowd]
-    for worker in workers:
-        worker.wait_until_asleep()
+    wait_until(lambda: len(gate.long.waiting) == len(crowd), "all wait for the long lane")
 
     assert gate.short.free == places
 
@@ -83,7 +82,7 @@ def test_places_are_given_in_the_order_of_asking() -> None:
     others = []
     for number in range(5):
         others.append(Worker(pass_by, number))
-        others[-1].wait_until_asleep()
+        wait_until(lambda: len(gate.short.waiting) == len(others), "it waits")
     first.end()
     first.begin()  # who has just had it comes last
     assert order == [0, 1, 2, 3, 4]

@@ -13,6 +13,7 @@ from shm_echo.mechestim import wire
 from tests.support.metering import RawClient, ServerProcess, handle_of, serving
 from tests.support.threads import Worker
 from tests.support.unharmed import unharmed
+from tests.support.waiting import WATCHDOG
 
 CEILING = 10_000
 
@@ -84,7 +85,7 @@ def test_of_sixty_four_requests_at_once_with_flops_for_one_exactly_one_runs(
 
     def attempt(client: RawClient) -> bool:
         x = handle_of(client.result("zeros", CEILING - 100))
-        together.wait(30)
+        together.wait(WATCHDOG)
         reply = client.ask("add", x, 1.0)
         assert reply is not None
         return "r" in reply

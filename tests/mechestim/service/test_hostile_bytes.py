@@ -16,6 +16,7 @@ import pytest
 from shm_echo.errors import ServiceUnavailableError
 from shm_echo.mechestim import wire
 from tests.support.metering import RawClient, ServerProcess, dialled
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("unharmed")
 
@@ -254,7 +255,7 @@ def test_descriptors_that_a_client_sends_are_not_kept(server: ServerProcess) -> 
                 os.close(fd)
             if client.hear() is None:
                 break
-        assert server.descriptors() <= before
+        wait_until(lambda: server.descriptors() <= before, "there are no more than before")
 
 
 def test_a_service_that_is_not_offered_is_refused(server: ServerProcess) -> None:

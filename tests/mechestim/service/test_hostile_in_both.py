@@ -10,29 +10,31 @@ import os
 import signal
 import socket
 import struct
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import pytest
 
 from shm_echo.mechestim import wire
 from tests.support import unharmed as after
+from tests.support.folders import socket_folder
 from tests.support.impatient import STALL_S, ImpatientServer
 from tests.support.metering import RawClient, ServerProcess, handle_of
+from tests.support.processes import start
 from tests.support.threads import Worker
-from tests.support.waiting import wait_until
+from tests.support.waiting import WATCHDOG, wait_until
 
 CEILING = 10**6
 
 
 @pytest.fixture(scope="module", params=["threads", "process"])
 def server(request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
-    with tempfile.TemporaryDirectory(prefix="me-") as path:
+    with socket_folder() as folder:
         options = ("--isolation", request.param, "--max-flop-budget", str(CEILING))
-        running = ImpatientServer(Path(path), *options, "--max-bytes", "64M")
+        running = ImpatientServer(folder, *options, "--max-bytes", "64M")
         try:
             yield running
             assert running.alive, running.log.read_text()
@@ -150,7 +152,7 @@ def test_of_sixty_four_requests_at_once_with_flops_for_one_exactly_one_runs(
 
     def attempts(client: RawClient) -> int:
         x = handle_of(client.result("zeros", size))
-        together.wait(60)
+        together.wait(WATCHDOG)
         for number in range(100, 116):
             client.say({"id": number, "op": "negative", "a": [x], "b": 0})
         replies = [client.hear() for _ in range(16)]
@@ -165,17 +167,14 @@ def test_of_sixty_four_requests_at_once_with_flops_for_one_exactly_one_runs(
 
 
 def test_a_killed_client_is_forgotten(server: ServerProcess) -> None:
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        client = RawClient(server.path)
-        client.result("zeros", 10**6)
-        client.send(struct.pack("<I", 1000) + b"\x81")
-        os.write(write, b"x")
-        signal.pause()
-        os._exit(0)
-    assert os.read(read, 1) == b"x"
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    os.close(read)
-    os.close(write)
+    with start(be_in_the_middle, server.path) as child:
+        child.expect("half a frame is sent")
+        assert child.end() == -signal.SIGKILL
+
+
+def be_in_the_middle(pipe: Any, path: Path) -> None:
+    client = RawClient(path)
+    client.result("zeros", 10**6)
+    client.send(struct.pack("<I", 1000) + b"\x81")
+    pipe.send("half a frame is sent")
+    pipe.recv()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import select
 import socket
 import threading
 
@@ -10,6 +12,7 @@ import pytest
 
 from shm_echo.mechestim.service.board import Board
 from shm_echo.mechestim.service.stream import interject
+from tests.support.waiting import WATCHDOG
 
 
 def connected(family: int) -> tuple[socket.socket, socket.socket]:
@@ -28,12 +31,15 @@ def test_a_client_that_reads_little_gets_whole_messages(family: int) -> None:
     came = bytearray()
     sent: list[bytes] = []
     with ours, theirs:
-        for _ in range(60):
+        while len(came) < 6_000_000:
             payload = bytes([len(sent) % 251]) * chance.randint(10, 520)
             while interject(ours, payload, board, lock):
                 sent.append(payload)
                 payload = bytes([len(sent) % 251]) * chance.randint(10, 520)
-            came += theirs.recv(chance.randint(1, 200_000))
+            # Either something is there to be read, or there is room again.
+            assert any(select.select([theirs], [ours], [], WATCHDOG))
+            with contextlib.suppress(BlockingIOError):
+                came += theirs.recv(chance.randint(1, 200_000), socket.MSG_DONTWAIT)
         ours.shutdown(socket.SHUT_WR)
         while data := theirs.recv(1 << 20):
             came += data

@@ -50,6 +50,7 @@ def test_a_short_operation_is_answered_while_a_long_one_of_another_session_runs(
     with dialled(isolated.url) as cheap, RawClient(isolated.path) as client:
         args = asked(client, op)
         cheap.request("add", (1.0, 2.0))
+        isolated.wait_for_spare()
         before = {row["pid"] for row in isolated.state()["rows"]}
         assert len(before) == 2, "each has a process of its own"
         busy = Worker(keep_busy, client, op, args, over)

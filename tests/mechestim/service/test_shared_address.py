@@ -13,6 +13,7 @@ from shm_echo.mechestim.errors import BudgetExhaustedError
 from shm_echo.mechestim.service.limits import Quotas
 from shm_echo.mechestim.service.service import MechestimService
 from tests.support.metering import dialled
+from tests.support.waiting import WATCHDOG
 
 SAMPLE = {"x": np.zeros(2)}
 
@@ -25,7 +26,7 @@ def test_samples_and_operations_go_through_one_address(folder: Path) -> None:
         with ShmClient(url, SAMPLE) as ring, dialled(url) as compute:
             total = compute.request("add", (np.ones(2).tolist(), 1.0))
             ring.send({"x": np.array(compute.request("ndarray.tolist", (total,)))})
-            sample = server.sample(timeout=30)
+            sample = server.sample(timeout=WATCHDOG)
             assert sample is not None
             assert sample.batch["x"].tolist() == [[2.0, 2.0]]
             with pytest.raises(BudgetExhaustedError):
@@ -45,7 +46,7 @@ def test_closing_the_service_alone_leaves_the_ring_open(folder: Path) -> None:
             with pytest.raises(ConnectionClosedError, match="shutting down"):
                 compute.request("add", (1.0, 2.0))
             ring.send(SAMPLE)
-            assert server.sample(timeout=30) is not None
+            assert server.sample(timeout=WATCHDOG) is not None
 
 
 def test_the_name_of_the_ring_is_taken() -> None:

@@ -6,11 +6,9 @@ import contextlib
 import os
 import socket
 import struct
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -23,6 +21,7 @@ from shm_echo.mechestim.errors import BudgetExhaustedError
 from shm_echo.mechestim.service.limits import Quotas
 from shm_echo.mechestim.service.service import MechestimService
 from tests.control.harness import descriptor_links
+from tests.support.folders import socket_folder
 from tests.support.metering import RawClient, ServerProcess, dialled, handle_of, serving
 from tests.support.waiting import WATCHDOG, wait_until
 
@@ -69,13 +68,13 @@ def ports(shared: Ports) -> Ports:
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Ports]:
-    with tempfile.TemporaryDirectory(prefix="me-") as name:
-        tokens = Path(name) / "tokens"
+    with socket_folder() as folder:
+        tokens = folder / "tokens"
         tokens.touch(0o600)
         tokens.write_text(f"ann {ANN}\nbob {BOB}\n")
         options = ("--url", "tcp://127.0.0.1:0", "--token-file", str(tokens))
         limits = ("--max-flop-budget", str(CEILING), "--max-frame", "4M", "-vv")
-        with serving(Path(name), *options, *limits) as server:
+        with serving(folder, *options, *limits) as server:
             yield Ports(server, server.next_line().split()[3])
             assert server.alive, server.log.read_text()
 
@@ -170,6 +169,7 @@ def test_ten_thousand_connections_that_show_no_token_leave_nothing(ports: Ports)
     at_once = struct.pack("ii", 1, 0)
     with ports.client() as neighbour:
         x = handle_of(neighbour.result("arange", 5))
+        ports.server.wait_for_spare()
         before, resident = ports.server.descriptors(), ports.server.resident()
 
         def knock(words: bytes) -> None:
@@ -195,12 +195,12 @@ def test_ten_thousand_connections_that_show_no_token_leave_nothing(ports: Ports)
 def test_a_client_that_shows_a_token_and_goes_leaves_nothing(ports: Ports) -> None:
     ports.client().close()
     wait_until(lambda: not rows(ports), "its session has ended")
-    wait_until(lambda: len(ports.server.children()) == 1, "one worker is kept ready")
+    ports.server.wait_for_spare()
     before = ports.server.descriptors()
     for _ in range(3):
         ports.client().close()
     wait_until(lambda: not rows(ports), "their sessions have ended")
-    wait_until(lambda: len(ports.server.children()) == 1, "one worker is kept ready")
+    ports.server.wait_for_spare()
     wait_until(lambda: ports.server.descriptors() <= before, "the descriptors are closed")
 
 
