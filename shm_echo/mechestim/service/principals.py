@@ -8,7 +8,11 @@ from shm_echo.mechestim.service.board import Board
 from shm_echo.mechestim.service.ceiling import Ceiling
 from shm_echo.mechestim.service.seats import Seat
 
-__all__ = ["Principal"]
+__all__ = ["GIVEN", "Key", "Principal", "Principals"]
+
+GIVEN = "given"  # by whoever gave the service a descriptor
+
+Key = tuple[str, str | int]  # the kind of name, and the name
 
 
 class Principal:
@@ -62,6 +66,55 @@ class Principal:
             for seat in self._seats:
                 _add(found, seat.board)
         return dict(sorted(found.items(), key=lambda item: (-item[1][0], item[0])))
+
+
+class Principals:
+    """All who have a ceiling, by what kind of name and which.
+
+    Args:
+        limit: FLOPs of each; None for no limit.
+        most_sessions: how many sessions each may have, except those whose descriptors were given
+            to the service.
+    """
+
+    def __init__(self, limit: int | None, most_sessions: int) -> None:
+        self._limit = limit
+        self._most_sessions = most_sessions
+        self._lock = threading.Lock()
+        self._known: dict[Key, Principal] = {}
+
+    def of(self, key: Key) -> Principal:
+        """The principal of that name; a new one the first time."""
+        with self._lock:
+            found = self._known.get(key)
+            if found is None:
+                kind, name = key
+                label = f"{kind} {name}" if kind != GIVEN else str(name)
+                found = self._known[key] = Principal(label, self._limit)
+            return found
+
+    def new(self, label: str) -> Principal:
+        """One that nobody can name again."""
+        return Principal(label, self._limit)
+
+    def no_room(self, key: Key) -> str | None:
+        """Why the principal may have no more sessions; None if it may."""
+        found = self._known.get(key)
+        if found is None or found.sessions < self._most_sessions:
+            return None
+        return (
+            f"{found.label} has {found.sessions:,} mechestim sessions, and may have no more "
+            "(max_sessions_per_user)"
+        )
+
+    def all(self) -> list[Principal]:
+        """Those with a name."""
+        with self._lock:
+            return list(self._known.values())
+
+    def let_go_in_child(self) -> None:
+        """Whoever had the lock is not in a forked child."""
+        self._lock = threading.Lock()
 
 
 def _add(books: dict[str, tuple[int, int]], board: Board) -> None:

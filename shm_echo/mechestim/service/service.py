@@ -26,7 +26,7 @@ from shm_echo.mechestim.service.employment import Worker
 from shm_echo.mechestim.service.gate import Gate
 from shm_echo.mechestim.service.greeting import SERVICE, welcome_info
 from shm_echo.mechestim.service.limits import Quotas
-from shm_echo.mechestim.service.principals import Principal
+from shm_echo.mechestim.service.principals import GIVEN, Key, Principal, Principals
 from shm_echo.mechestim.service.seats import ProcessSeat, Seat, ThreadSeat
 from shm_echo.mechestim.service.session import farewell
 from shm_echo.mechestim.service.stream import frame
@@ -72,11 +72,10 @@ class MechestimService:
         self.isolation: Isolation = isolation or "threads"
         self._of_others: Isolation = isolation or "process"
         self.max_sessions = max_sessions
-        self.max_sessions_per_user = max_sessions_per_user or max_sessions
         self._gate = Gate(kernels)
         self._crew: Crew | None = None
         self._seats: dict[Seat, Principal] = {}
-        self._principals: dict[Any, Principal] = {}
+        self._principals = Principals(self.quotas.max_flops, max_sessions_per_user or max_sessions)
         self._lock = threading.Lock()
         self._closed = False
         self._warden: Warden | None = None
@@ -112,7 +111,7 @@ class MechestimService:
             raise Refusal("full", problem)
         return welcome_info(self.quotas)
 
-    def _no_room(self, key: Any) -> str | None:
+    def _no_room(self, key: Key) -> str | None:
         if self._closed:
             return SHUTDOWN
         if len(self._seats) >= self.max_sessions:
@@ -120,35 +119,20 @@ class MechestimService:
                 f"the server has {self.max_sessions:,} mechestim sessions, and takes no more "
                 "(max_sessions)"
             )
-        principal = self._principals.get(key)
-        if principal is not None and principal.sessions >= self.max_sessions_per_user:
-            return (
-                f"{principal.label} has {principal.sessions:,} mechestim sessions, and may have no "
-                "more (max_sessions_per_user)"
-            )
-        return None
+        return self._principals.no_room(key)
 
     def take_over(self, session: ControlSession, sock: socket.socket) -> None:
         """The connection of a welcomed client is the service's own from now on."""
         try:
             ours = session.holder is None and session.peer.uid == os.geteuid()
             isolation = self.isolation if ours else self._of_others
-            principal = self._principal_of(session)
-            if not self._start(sock, principal, isolation, greet=False, key=_key_of(session)):
+            key = _key_of(session)
+            if not self._start(sock, self._principals.of(key), isolation, greet=False, key=key):
                 sock.close()
         except (OSError, RuntimeError) as error:  # no descriptor or no thread is left
             _log.error("cannot start a session: %s", error)
             with sock, contextlib.suppress(OSError):
                 sock.send(frame(farewell(f"the server cannot start a session: {error}")))
-
-    def _principal_of(self, session: ControlSession) -> Principal:
-        key = _key_of(session)
-        with self._lock:
-            found = self._principals.get(key)
-            if found is None:
-                found = Principal(" ".join(map(str, key)), self.quotas.max_flops)
-                self._principals[key] = found
-            return found
 
     def request(
         self, session: ControlSession, op: str, args: dict[str, Any]
@@ -191,13 +175,10 @@ class MechestimService:
             RuntimeError: the service was closed, or no thread is left.
             OSError: no descriptor is left.
         """
-        with self._lock:
-            if principal is None:
-                found = Principal(f"descriptor {sock.fileno()}", self.quotas.max_flops)
-            else:
-                key = ("given", principal)
-                found = self._principals.get(key) or Principal(principal, self.quotas.max_flops)
-                self._principals[key] = found
+        if principal is None:
+            found = self._principals.new(f"descriptor {sock.fileno()}")
+        else:
+            found = self._principals.of((GIVEN, principal))
         try:
             if not self._start(sock, found, isolation, greet=True):
                 raise RuntimeError("the mechestim service was closed")
@@ -212,7 +193,7 @@ class MechestimService:
         principal: Principal,
         isolation: Isolation,
         greet: bool,
-        key: Any = None,
+        key: Key | None = None,
     ) -> bool:
         """Begin a session.
 
@@ -316,7 +297,7 @@ class MechestimService:
     def principals(self) -> list[Principal]:
         """All who have a ceiling here, and those who have a session."""
         with self._lock:
-            return list(dict.fromkeys([*self._principals.values(), *self._seats.values()]))
+            return list(dict.fromkeys([*self._principals.all(), *self._seats.values()]))
 
     @property
     def requests(self) -> int:
@@ -368,6 +349,7 @@ class MechestimService:
         """A forked child has no part in the sessions."""
         self._closed = True
         self._lock = threading.Lock()
+        self._principals.let_go_in_child()
         for seat in self._seats:
             seat.let_go_in_child()
         self._seats.clear()
@@ -382,7 +364,7 @@ class MechestimService:
             self._warden = None
 
 
-def _key_of(session: ControlSession) -> tuple[str, str | int]:
+def _key_of(session: ControlSession) -> Key:
     """Who spends, behind what kind of name it is."""
     if session.holder is not None:
         return "token", session.holder
