@@ -1,4 +1,4 @@
-"""One server for the tests of a module that only talk to it."""
+"""One server for the tests of a module that only talk to it; a crew of threads for one test."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.support import unharmed as after
+from tests.support.company import Company
 from tests.support.folders import socket_folder
 from tests.support.metering import ServerProcess, serving
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -34,3 +36,16 @@ def unharmed(server: ServerProcess) -> Iterator[None]:
     """Whatever the test does leaves no mark on the server."""
     with after.unharmed(server):
         yield
+
+
+@pytest.fixture
+def company() -> Iterator[Company]:
+    """A crew without sessions, which takes leave of all that it has got."""
+    whole = Company()
+    yield whole
+    for session in whole.sessions:
+        session.leave()
+    threads = whole.threads()
+    whole.close()
+    wait_until(lambda: not any(one.is_alive() for one in threads), "its threads have ended")
+    assert (whole.gate.short.free, whole.gate.long.free) == (1, 2)

@@ -2,116 +2,18 @@
 
 from __future__ import annotations
 
-import logging
-import socket
+import gc
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+import weakref
 
-import numpy as np
 import pytest
 
-from shm_echo.control.listener import ControlServer
+from shm_echo.mechestim.accounting.account import Account
+from shm_echo.mechestim.accounting.current import frame_now, threads_inherit
 from shm_echo.mechestim.service import crew as crews
-from shm_echo.mechestim.service.crew import Crew
-from shm_echo.mechestim.service.gate import Gate, Turn
-from shm_echo.mechestim.service.service import MechestimService
-from tests.support.metering import RawClient, dialled, handle_of
+from tests.support.company import Company, Session, Wait
+from tests.support.threads import Worker
 from tests.support.waiting import WATCHDOG, wait_until
-
-
-class Session:
-    """What a crew serves: answers each byte with the same byte.
-
-    Args:
-        gate: of the crew.
-        does: called with each byte before the answer.
-    """
-
-    def __init__(self, gate: Gate, does: Callable[[Session, bytes], None] | None = None) -> None:
-        self.turn = Turn(gate)
-        self.threads: list[threading.Thread] = []
-        self.over = threading.Event()
-        self._does = does
-        self._read = b""
-        self._ours, self.client = socket.socketpair()
-        self.client.settimeout(WATCHDOG)
-
-    def fileno(self) -> int:
-        return self._ours.fileno()
-
-    @property
-    def pending(self) -> bool:
-        return bool(self._read)
-
-    def step(self) -> bool:
-        self.threads.append(threading.current_thread())
-        if not self._read:
-            self._read = self._ours.recv(1000)
-            if not self._read:
-                return False
-        self.turn.begin()
-        byte, self._read = self._read[:1], self._read[1:]
-        if self._does is not None:
-            self._does(self, byte)
-        self._ours.send(byte)
-        return True
-
-    def finish(self) -> None:
-        self._ours.close()
-        self.over.set()
-
-    def ask(self, byte: bytes = b"x") -> bytes:
-        self.client.sendall(byte)
-        return self.client.recv(1)
-
-    def leave(self) -> None:
-        self.client.close()
-        assert self.over.wait(WATCHDOG)
-
-
-class Company:
-    """A crew and its sessions."""
-
-    def __init__(self) -> None:
-        self.gate = Gate(kernels=2)
-        self.crew = Crew(self.gate)
-        self.sessions: list[Session] = []
-
-    def add(self, does: Callable[[Session, bytes], None] | None = None) -> Session:
-        session = Session(self.gate, does)
-        self.sessions.append(session)
-        self.crew.add(session)
-        return session
-
-    def threads(self) -> set[threading.Thread]:
-        return {thread for session in self.sessions for thread in session.threads}
-
-
-@pytest.fixture
-def company() -> Iterator[Company]:
-    one = Company()
-    yield one
-    for session in one.sessions:
-        session.leave()
-    threads = one.threads()
-    one.crew.close()
-    wait_until(lambda: not any(one.is_alive() for one in threads), "its threads have ended")
-    assert (one.gate.short.free, one.gate.long.free) == (1, 2)
-
-
-class Wait:
-    """What a session does: ends its turn, and waits until it may go on."""
-
-    def __init__(self) -> None:
-        self.waits = threading.Event()
-        self.may_go_on = threading.Event()
-
-    def __call__(self, session: Session, byte: bytes) -> None:
-        session.turn.end()
-        self.waits.set()
-        assert self.may_go_on.wait(WATCHDOG)
-        session.turn.begin()
 
 
 def test_one_thread_serves_all_whose_requests_are_short(company: Company) -> None:
@@ -150,6 +52,64 @@ def test_a_session_that_is_alone_keeps_its_thread(company: Company) -> None:
     assert len(company.threads()) == 1
 
 
+@pytest.mark.parametrize("before", [2, 5, 20, 21])
+def test_a_session_that_has_a_thread_of_its_own_is_served_by_no_other(
+    company: Company, before: int
+) -> None:
+    wait = Wait()
+    begun, all_is_there = threading.Event(), threading.Event()
+    served: list[bytes] = []
+
+    def work(session: Session, byte: bytes) -> None:
+        served.append(byte)
+        if byte == b"1":
+            begun.set()
+            assert all_is_there.wait(WATCHDOG)
+        if byte == b"w":
+            wait(session, byte)
+
+    busy, other = company.add(work), company.add()
+    first, then = b"1" + b"2" * (before - 1) + b"w34", b"567"
+    busy.client.sendall(first)
+    assert begun.wait(WATCHDOG)
+    busy.client.sendall(then)  # of which its descriptor tells, while there is more that was read
+    all_is_there.set()
+    assert wait.waits.wait(WATCHDOG)
+    for _ in range(5):
+        assert other.ask() == b"x"
+    assert served[-1] == b"w"
+    wait.may_go_on.set()
+    assert busy.hear(len(first + then)) == first + then
+
+
+def test_requests_that_came_with_a_long_one_are_answered_after_it(company: Company) -> None:
+    def work(session: Session, byte: bytes) -> None:
+        if byte == b"l":
+            session.turn.heavy()
+
+    session = company.add(work)
+    session.client.sendall(b"labc")
+    assert session.hear(4) == b"labc"
+
+
+def test_a_thread_that_has_become_free_is_needed_before_a_new_one(company: Company) -> None:
+    first, second = Wait(), Wait()
+    one, other = company.add(first), company.add(second)
+    idle = company.add()
+    one.client.sendall(b"a")
+    assert first.waits.wait(WATCHDOG)
+    assert idle.ask() == b"x"
+    first.may_go_on.set()
+    assert one.client.recv(1) == b"a"
+    wait_until(lambda: company.crew._followers, "its thread waits until it is needed")
+    other.client.sendall(b"b")
+    assert second.waits.wait(WATCHDOG)
+    assert idle.ask() == b"x"
+    assert idle.threads[-1] is one.threads[-1]
+    second.may_go_on.set()
+    assert other.client.recv(1) == b"b"
+
+
 def test_threads_that_are_needed_no_more_end(company: Company) -> None:
     waits = [Wait() for _ in range(20)]
     sessions = [company.add(wait) for wait in waits]
@@ -164,6 +124,42 @@ def test_threads_that_are_needed_no_more_end(company: Company) -> None:
     wait_until(
         lambda: sum(thread.is_alive() for thread in company.threads()) <= most, "the others end"
     )
+
+
+def test_a_thread_that_waits_holds_nothing_of_the_session_it_has_served(company: Company) -> None:
+    wait = Wait()
+    waiting = company.add(wait)
+    waiting.client.sendall(b"a")
+    assert wait.waits.wait(WATCHDOG)
+    gone = company.add()
+    assert gone.ask() == b"x"
+    gone.leave()
+    company.sessions.remove(gone)
+    left = weakref.ref(gone)
+    del gone
+    wait_until(lambda: gc.collect() >= 0 and left() is None, "its memory is free")
+    wait.may_go_on.set()
+    assert waiting.client.recv(1) == b"a"
+
+
+def test_a_thread_that_a_session_needs_charges_nothing_to_it(company: Company) -> None:
+    threads_inherit()  # what a thread that is started while something is charged does from then on
+    frame = Account(100).frame(None)
+    wait = Wait()
+
+    def spend_and_wait(session: Session, byte: bytes) -> None:
+        charged = frame_now.set(frame)
+        wait(session, byte)
+        frame_now.reset(charged)
+
+    waiting, other = company.add(spend_and_wait), company.add()
+    waiting.client.sendall(b"a")
+    assert wait.waits.wait(WATCHDOG)
+    assert other.ask() == b"x"
+    assert other.threads[-1] is not waiting.threads[-1]
+    assert getattr(other.threads[-1], "_mechestim_frame", None) is None
+    wait.may_go_on.set()
+    assert waiting.client.recv(1) == b"a"
 
 
 def test_long_operations_run_beside_each_other_and_beside_short_ones(company: Company) -> None:
@@ -200,75 +196,31 @@ def test_who_sends_many_requests_at_once_does_not_keep_the_others_from_theirs(
     other.client.sendall(b"o")
     come.set()
     assert other.client.recv(1) == b"o"
-    received = b""
-    while len(received) < 51:
-        received += crowd.client.recv(100)
+    assert crowd.hear(51) == b"1" + b"2" * 50
     assert order.index(b"o") <= 3
 
 
-def test_an_error_inside_ends_that_session_alone(
-    company: Company, caplog: pytest.LogCaptureFixture
-) -> None:
-    def fail(session: Session, byte: bytes) -> None:
-        raise SystemExit(3)
+def test_short_requests_behind_a_long_one_make_room_for_others_after_each(company: Company) -> None:
+    order: list[bytes] = []
+    is_short_again = threading.Event()
 
-    failing, other = company.add(fail), company.add()
-    failing.client.sendall(b"a")
-    assert failing.client.recv(1) == b""
-    assert failing.over.wait(WATCHDOG)
-    assert other.ask() == b"x"
-    assert "internal error in a mechestim session" in caplog.text
+    def work(session: Session, byte: bytes) -> None:
+        if byte == b"l":
+            session.turn.heavy()
+            session.turn.light()
+            is_short_again.set()
+        if byte in b"l1":
+            wait_until(lambda: company.gate.short.waiting or b"p" in order, "the other asks")
+        order.append(byte)
 
-
-def test_a_leader_that_fails_is_replaced(
-    company: Company, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    session = company.add()
-    assert session.ask() == b"x"
-
-    class Failing:
-        def __get__(self, crew: Crew, owner: type[Crew]) -> Callable[[], None]:
-            monkeypatch.undo()
-            raise MemoryError
-
-    monkeypatch.setattr(Crew, "_arrivals", Failing())
-    assert session.ask(b"b") == b"b"  # with this it looks for the next one
-    assert session.ask(b"c") == b"c"
-    assert "a thread that serves mechestim sessions has ended" in caplog.text
-    assert len(company.threads()) == 2
-
-
-def no_thread(self: threading.Thread) -> None:
-    raise RuntimeError("can't start new thread")
-
-
-def test_without_a_thread_for_it_a_session_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    company = Company()
-    session = Session(company.gate)
-    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="start new thread"):
-        patch.setattr(threading.Thread, "start", no_thread)
-        company.crew.add(session)
-    company.crew.add(session)
-    assert session.ask() == b"x"
-    session.leave()
-    company.crew.close()
-
-
-def test_without_a_thread_to_lead_the_others_wait_for_the_one_there_is(
-    company: Company, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    wait = Wait()
-    waiting, other = company.add(wait), company.add()
-    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
-        patch.setattr(threading.Thread, "start", no_thread)
-        waiting.client.sendall(b"a")
-        assert wait.waits.wait(WATCHDOG)
-        other.client.sendall(b"o")
-        wait.may_go_on.set()
-        assert waiting.client.recv(1) == b"a"
-        assert other.client.recv(1) == b"o"
-    assert "cannot start a thread for mechestim sessions" in caplog.text
-    assert len(company.threads()) == 1
+    crowd, other = company.add(work), company.add(work)
+    crowd.client.sendall(b"l1" + b"2" * 50)
+    assert is_short_again.wait(WATCHDOG)
+    other.client.sendall(b"op")
+    assert crowd.hear(52) == b"l1" + b"2" * 50
+    assert other.hear(2) == b"op"
+    assert order.index(b"o") == 1
+    assert order.index(b"p") <= 3
 
 
 def test_a_session_can_end_while_the_crew_closes() -> None:
@@ -277,7 +229,7 @@ def test_a_session_can_end_while_the_crew_closes() -> None:
     session = company.add(wait)
     session.client.sendall(b"a")
     assert wait.waits.wait(WATCHDOG)
-    company.crew.close()
+    company.close()
     wait.may_go_on.set()
     assert session.client.recv(1) == b"a"
     session.leave()
@@ -287,42 +239,31 @@ def test_a_session_can_end_while_the_crew_closes() -> None:
     )
 
 
-# ---------------------------------------------------------------- what a session takes along
+class Lingering(Session):
+    """Its thread has something to do after its end."""
+
+    def __init__(self, company: Company) -> None:
+        super().__init__(company.gate)
+        self.may_go_on = threading.Event()
+
+    def finish(self) -> None:
+        super().finish()
+        assert self.may_go_on.wait(WATCHDOG)
 
 
-@pytest.fixture
-def address(folder: Path) -> Iterator[Path]:
-    service = MechestimService(isolation="threads")
-    with ControlServer(f"ipc://{folder}/crew.sock", {"mechestim": service}):
-        yield folder / "crew.sock"
-        service.close()
+def test_a_crew_that_closes_waits_for_its_threads() -> None:
+    company = Company()
+    session = Lingering(company)
+    company.take_in(session)
+    assert session.ask() == b"x"
+    session.leave()
 
+    def close() -> list[threading.Thread]:
+        company.crew.close()
+        return [thread for thread in company.threads() if thread.is_alive()]
 
-def test_settings_and_budgets_follow_a_session_from_thread_to_thread(address: Path) -> None:
-    with RawClient(address) as strict, RawClient(address) as plain:
-        strict.result("session.seterr", k={"divide": "raise"})
-        budget = strict.result("budget.open", 10**9)
-        large = handle_of(strict.result("ones", [1000, 1000]))
-        zero = handle_of(strict.result("zeros", [3]))
-        before = strict.result("budget.read", budget)["used"]
-        for _ in range(10):
-            strict.result("add", large, large, budget=budget)  # a long one
-            assert plain.result("add", 1.0, 2.0) is not None
-            assert strict.error("divide", 1.0, zero, budget=budget)[0] == "FloatingPointError"
-            assert "r" in plain.ask("divide", 1.0, handle_of(plain.result("zeros", [3])))
-        used = strict.result("budget.read", budget)["used"]
-        assert used - before == 10 * (10**6 + 3)
-    assert np.geterr()["divide"] == "warn"
-
-
-def test_a_server_without_sessions_has_no_threads_for_them(address: Path) -> None:
-    def members() -> set[threading.Thread]:
-        return {one for one in threading.enumerate() if one.name == "mechestim-crew"}
-
-    others = members()  # of services of earlier tests
-    with dialled(f"ipc://{address}") as one, dialled(f"ipc://{address}") as other:
-        for channel in (one, other):
-            x = channel.request("ones", ([1000, 1000],))
-            channel.request("add", (x, x))
-        assert members() - others
-    wait_until(lambda: not members() - others, "they have ended")
+    closing = Worker(close)
+    closing.wait_until_asleep()  # or done, which would be too early
+    session.may_go_on.set()
+    assert closing.result() == []
+    assert company.crew._poll.closed

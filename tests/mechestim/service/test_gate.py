@@ -67,6 +67,17 @@ def test_a_turn_that_ends_gives_back_exactly_what_it_held() -> None:
     assert (gate.short.free, gate.long.free) == before
 
 
+def test_who_is_short_again_has_the_place_of_short_ones() -> None:
+    gate = Gate(kernels=2)
+    turn = Turn(gate)
+    turn.begin()
+    turn.heavy()
+    turn.light()
+    assert (gate.short.free, gate.long.free) == (0, 2)
+    turn.end()
+    assert (gate.short.free, gate.long.free) == (1, 2)
+
+
 def test_places_are_given_in_the_order_of_asking() -> None:
     gate = Gate()
     first = Turn(gate)

@@ -2,45 +2,56 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import struct
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import pytest
 
 from shm_echo.control.listener import ControlServer
 from shm_echo.mechestim import wire
 from shm_echo.mechestim.service.board import Board
 from shm_echo.mechestim.service.gate import Gate, Turn
+from shm_echo.mechestim.service.limits import Quotas
 from shm_echo.mechestim.service.seats import ThreadSeat
 from shm_echo.mechestim.service.service import MechestimService
 from shm_echo.mechestim.service.stream import Stream
+from shm_echo.mechestim.service.values import Values
 from tests.support.metering import RawClient, handle_of
+from tests.support.waiting import WATCHDOG, wait_until
 
 
 class Served:
-    """A service of this process; ``turns`` are those of its sessions."""
+    """A service of this process, which waits for its clients longer than a test does.
 
-    def __init__(self, path: Path, turns: list[Turn]) -> None:
+    Attributes:
+        path: of its socket.
+        seats: of its sessions, in the order of their coming.
+    """
+
+    def __init__(self, path: Path, seats: list[ThreadSeat]) -> None:
         self.path = path
-        self.turns = turns
+        self.seats = seats
 
 
 @pytest.fixture
 def served(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    turns: list[Turn] = []
+    seats: list[ThreadSeat] = []
     begun = ThreadSeat.__init__
 
     def begin(self: ThreadSeat, *args: Any) -> None:
         begun(self, *args)
-        turns.append(self.turn)
+        seats.append(self)
 
     monkeypatch.setattr(ThreadSeat, "__init__", begin)
-    service = MechestimService()
+    service = MechestimService(Quotas(stall_s=10 * WATCHDOG))
     with ControlServer(f"ipc://{folder}/lanes.sock", {"mechestim": service}):
-        yield Served(folder / "lanes.sock", turns)
+        yield Served(folder / "lanes.sock", seats)
         service.close()
 
 
@@ -59,10 +70,127 @@ def long_ones(monkeypatch: pytest.MonkeyPatch) -> list[Turn]:
     return found
 
 
+class Halt:
+    """Stops the service at a point of its work, once.
+
+    Args:
+        method: what it calls there.
+        here: whether it is to stop before this call, given the arguments.
+    """
+
+    def __init__(self, method: Callable[..., Any], here: Callable[..., bool]) -> None:
+        self._method = method
+        self._here = here
+        self.reached = threading.Event()
+        self.may_go_on = threading.Event()
+
+    def __call__(self, *args: Any) -> Any:
+        if self._here(*args) and not self.reached.is_set():
+            self.reached.set()
+            assert self.may_go_on.wait(WATCHDOG)
+        return self._method(*args)
+
+    def __get__(self, of: object, owner: type) -> Callable[..., Any]:
+        return functools.partial(self, of)
+
+
+def call_back(client: RawClient, x: msgpack.ExtType) -> None:
+    """Ask for an operation that calls a function of the client."""
+    client.say({"id": 99, "op": "apply_along_axis", "a": [wire.callback_ext(1), 0, x], "b": 0})
+
+
+def are_served(*clients: RawClient) -> None:
+    """Each of them, three times: the first request may be served before what is there as well."""
+    for _ in range(3):
+        for client in clients:
+            assert client.result("add", 1.0, 2.0) is not None
+
+
+def test_half_a_message_holds_nobody_up(served: Served) -> None:
+    with RawClient(served.path) as slow, RawClient(served.path) as other:
+        slow.send(struct.pack("<I", 64) + b"half of it")
+        are_served(other)
+
+
+def test_an_answer_that_is_not_taken_holds_nobody_up(served: Served) -> None:
+    with RawClient(served.path) as stuck, RawClient(served.path) as other:
+        x = handle_of(stuck.result("ones", [60_000]))
+        for number in range(10):
+            stuck.say({"id": 100 + number, "op": "session.fetch", "a": [x], "b": 0})
+        wait_until(lambda: served.seats[0].board.writing, "an answer is being sent")
+        are_served(other)
+
+
+def test_a_callback_that_has_asked_for_something_holds_nobody_up(served: Served) -> None:
+    with RawClient(served.path) as calling, RawClient(served.path) as other:
+        call_back(calling, handle_of(calling.result("ones", [3])))
+        assert "call" in (calling.hear() or {})
+        are_served(calling, other)
+
+
+def test_what_a_callback_is_given_is_packed_while_others_are_served(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    halt = Halt(Values._pack_array, lambda *_: True)
+    with RawClient(served.path) as calling, RawClient(served.path) as other:
+        x = handle_of(calling.result("ones", [3]))
+        monkeypatch.setattr(Values, "_pack_array", halt)
+        call_back(calling, x)
+        assert halt.reached.wait(WATCHDOG)
+        are_served(other)
+        halt.may_go_on.set()
+        assert "call" in (calling.hear() or {})
+
+
+def test_a_long_answer_is_packed_while_others_are_served(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    halt = Halt(Values.pack_answer, lambda _, number, result: type(result) is list)
+    monkeypatch.setattr(Values, "pack_answer", halt)
+    with RawClient(served.path) as client, RawClient(served.path) as other:
+        x = handle_of(client.result("ones", [300_000]))
+        client.say({"id": 99, "op": "ndarray.tolist", "a": [x], "b": 0})
+        assert halt.reached.wait(WATCHDOG)
+        are_served(other)
+        halt.may_go_on.set()
+        assert (client.hear() or {})["r"] == [1.0] * 300_000
+
+
+def test_a_message_of_many_items_is_read_while_others_are_served(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    halt = Halt(Values.unpack, lambda _, payload: len(payload) > 1 << 14)
+    monkeypatch.setattr(Values, "unpack", halt)
+    with RawClient(served.path) as client, RawClient(served.path) as other:
+        client.say({"id": 99, "op": "sum", "a": [[1.0] * 2500], "b": 0})
+        assert halt.reached.wait(WATCHDOG)
+        are_served(other)
+        halt.may_go_on.set()
+        assert "r" in (client.hear() or {})
+
+
+def test_an_answer_goes_out_in_the_lane_of_short_ones(
+    served: Served, long_ones: list[Turn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent_as_long_ones: list[bool] = []
+    send = Stream.send
+
+    def noted(self: Stream, *args: Any) -> None:
+        sent_as_long_ones.append(self._turn.long)
+        send(self, *args)
+
+    monkeypatch.setattr(Stream, "send", noted)
+    with RawClient(served.path) as client:
+        x = handle_of(client.result("ones", [500, 500]))
+        assert client.result("sum", x) is not None
+    assert len(long_ones) == len(sent_as_long_ones) == 2
+    assert not any(sent_as_long_ones)
+
+
 def test_a_long_message_is_read_without_a_place(served: Served) -> None:
     with RawClient(served.path) as client:
         assert client.result("add", 1.0, 2.0) is not None
-        other = Turn(served.turns[0]._gate)
+        other = Turn(served.seats[0].turn._gate)
         other.begin()
         client.frame(b"\xc1" * (1 << 17))
         assert "malformed" in (client.farewell() or "")
@@ -92,8 +220,7 @@ def test_a_callback_of_a_short_operation_leaves_it_short(
     served: Served, long_ones: list[Turn]
 ) -> None:
     with RawClient(served.path) as client:
-        x = handle_of(client.result("ones", [3]))
-        client.say({"id": 99, "op": "apply_along_axis", "a": [wire.callback_ext(1), 0, x], "b": 0})
+        call_back(client, handle_of(client.result("ones", [3])))
         call = client.hear()
         assert call is not None
         client.say({"ret": call["call"], "r": 2.0})
