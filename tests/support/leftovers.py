@@ -24,13 +24,15 @@ def child_processes(pid: int) -> list[int]:
     thread to thread as threads end, so that whoever reads them one by one may find a child in none.
     """
     found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
+    for name in os.listdir("/proc"):  # glob looks at each, and raises if one has just gone
+        if not name.isdigit():
+            continue
         try:
-            stat = path.read_text()
+            stat = Path("/proc", name, "stat").read_text()
         except (FileNotFoundError, ProcessLookupError):  # it has gone in the meantime
             continue
         if int(stat.rpartition(")")[2].split()[1]) == pid:
-            found.append(int(path.parent.name))
+            found.append(int(name))
     return found
 
 

@@ -80,6 +80,17 @@ def numpy_function(op: Op) -> Any:
     return found
 
 
+def installed(op: Op) -> bool:
+    """Whether the installed NumPy has what computes ``op``."""
+    if not op.numpy or op.name in _SPECIAL:
+        return True
+    try:
+        numpy_function(op)
+    except UnsupportedFunctionError:
+        return False
+    return True
+
+
 def lookup(name: str) -> Function:
     """The function ``mechestim.<name>``.
 

@@ -116,6 +116,8 @@ class Flat:
 
     def __setitem__(self, key: Any, value: Any) -> None:
         def write(array: Any, key: Any, value: Any) -> None:
+            if isinstance(key, tuple) and not key:  # at which NumPy 2.2 and before it die
+                raise IndexError("Assigning to a flat iterator with a 0-D index is not supported")
             array.flat[key] = value
 
         def price(array: Any, key: Any, value: Any) -> int:

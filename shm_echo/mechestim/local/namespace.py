@@ -154,7 +154,9 @@ def names(module: str) -> list[str]:
     found = {
         name[len(prefix) :].split(".")[0]
         for name, op in registry.OPS.items()
-        if name.startswith(prefix) and op.category is not Category.UNSUPPORTED
+        if name.startswith(prefix)
+        and op.category is not Category.UNSUPPORTED
+        and functions.installed(op)
     }
     found = {name for name in found if name.isidentifier()}
     if not module:

@@ -1,13 +1,12 @@
 """What a session can be asked for beside operations and methods: settings of NumPy, attributes,
 grids.
 
-Error handling and print options are the session's own: NumPy keeps them in context variables.
+Error handling is the session's own: NumPy keeps it in a context variable.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import index
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,11 @@ from shm_echo.mechestim.costs.subscripts import Contraction
 from shm_echo.mechestim.local import callbacks, namespace, paths, ufuncs
 from shm_echo.mechestim.local.array import Array, wrap
 from shm_echo.mechestim.registry import OPS
+from shm_echo.mechestim.service import printing
 
 _GRIDS = ("mgrid", "ogrid", "r_", "c_")
 _FACTS = ("nin", "nout", "nargs", "ntypes", "types", "identity", "signature")
 _MOST_OPERANDS = 52  # as there are letters
-_MOST_DIGITS = 1000
-_LONGEST = {"nanstr": 100, "infstr": 100}
 _FINFO = (
     *("bits", "eps", "epsneg", "iexp", "machep", "max", "maxexp", "min", "minexp", "negep"),
     *("nexp", "nmant", "precision", "resolution", "smallest_normal", "smallest_subnormal", "tiny"),
@@ -44,27 +42,6 @@ def seterr(**options: Any) -> dict[str, Any]:
     if any(value in ("call", "log", "print") for value in options.values()):
         raise ValueError("a server can ignore, warn or raise; it has nothing to call or print to")
     return dict(np.seterr(**options))
-
-
-def print_options(**options: Any) -> dict[str, Any]:
-    """``numpy.set_printoptions``; the options before. Numbers and words have a longest form."""
-    for name, longest in _LONGEST.items():
-        value = options.get(name)
-        if value is not None and not isinstance(value, str):
-            raise TypeError(f"{name} of the print options is text")
-        if value is not None and len(value) > longest:
-            raise ValueError(f"{name} of the print options has at most {longest} characters")
-    precision = options.get("precision")
-    if precision is not None and not -_MOST_DIGITS <= index(precision) <= _MOST_DIGITS:
-        raise ValueError(f"precision of the print options is at most {_MOST_DIGITS}")
-    before = np.get_printoptions()
-    if options:
-        np.set_printoptions(**options)
-    return {
-        key: value
-        for key, value in before.items()
-        if isinstance(value, (str, int, float, bool, type(None)))
-    }
 
 
 def finfo(dtype: Any) -> dict[str, Any]:
@@ -153,7 +130,7 @@ def call_object(function: Any, *args: Any, **kwargs: Any) -> Any:
 EXTRAS: dict[str, Callable[..., Any]] = {
     "object.call": call_object,
     "session.seterr": seterr,
-    "session.print_options": print_options,
+    "session.print_options": printing.change,
     "session.finfo": finfo,
     "session.iinfo": iinfo,
     "session.grid": grid,
@@ -166,4 +143,5 @@ EXTRAS: dict[str, Callable[..., Any]] = {
     "ndarray.shape.set": set_shape,
     "ndarray.real.set": set_real,
     "ndarray.imag.set": set_imag,
+    **printing.TEXTS,
 }

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from shm_echo.mechestim.service import printing
+
 __all__ = ["RULES", "text", "tolist"]
 
 Rule = Callable[..., int]
@@ -38,7 +40,7 @@ def tolist(self: Any) -> int:
 
 def text(self: Any, *_: Any) -> int:
     """As many elements as are shown, each as long as it may be."""
-    options = np.get_printoptions()
+    options = printing.options()
     shown = (
         self.size if self.size <= options["threshold"] else (2 * options["edgeitems"]) ** self.ndim
     )
@@ -70,7 +72,8 @@ def _binary_repr(num: Any, width: Any = None) -> int:
 
 
 def _format(self: Any, spec: Any = "") -> int:
-    return max(map(int, _DIGITS.findall(str(spec)[:100])), default=0)
+    """A number as wide as it says, or an array as text."""
+    return text(self) + max(map(int, _DIGITS.findall(str(spec)[:100])), default=0)
 
 
 def _spawn(self: Any, n_children: Any) -> int:

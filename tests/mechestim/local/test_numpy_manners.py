@@ -99,6 +99,13 @@ def test_flat_is_an_iterator() -> None:
         del x.flat[0]
 
 
+def test_nothing_of_flat_is_written_that_has_no_index() -> None:
+    x = me.array([[1, 2], [3, 4]])
+    with pytest.raises(IndexError, match="0-D index is not supported"):
+        x.flat[()] = 5
+    assert x.tolist() == [[1, 2], [3, 4]]
+
+
 @pytest.mark.local_only("objects")
 def test_flat_gives_the_objects_of_an_array_themselves() -> None:
     thing = object()

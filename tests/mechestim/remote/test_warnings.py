@@ -112,6 +112,20 @@ def test_print_options_are_those_of_the_block() -> None:
 
 
 @in_a_client
+def test_print_options_that_are_functions_are_refused() -> None:
+    third = me.ones(1) / 3
+    with me.printoptions(precision=3):
+        for options in ({"formatter": {"float_kind": hex}}, {"override_repr": repr}):
+            try:
+                me.set_printoptions(**options)
+            except ValueError as error:
+                assert "a server keeps no function" in str(error)
+            else:
+                raise AssertionError("it is not refused")
+        assert str(third) == "[0.333]"
+
+
+@in_a_client
 def test_options_outlive_the_session_that_they_were_made_in() -> None:
     from shm_echo.mechestim.remote import session
 

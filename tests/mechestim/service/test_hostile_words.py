@@ -139,6 +139,7 @@ def test_a_grid_that_cannot_be_is_refused(client: RawClient, name: Any, key: Any
         {"threshold": "x"},
         {"floatmode": "none"},
         {"sign": 5},
+        {"legacy": "1.12"},
         {"nothing": 1},
     ],
     ids=lambda options: repr(options)[:40],
@@ -155,8 +156,8 @@ def test_a_text_that_would_be_too_long_is_refused_before_it_is_made(client: RawC
     client.result("session.print_options", k={"threshold": 10**9})
     letters = handle_of(client.result("array", ["x" * 20_000]))
     many = handle_of(client.result("broadcast_to", letters, [5000]))
-    for word in ("ndarray.__repr__", "ndarray.__str__"):
-        kind, message = client.error(word, many)
+    for word in ("ndarray.__repr__", "ndarray.__str__", "ndarray.__format__"):
+        kind, message = client.error(word, many, *([""] if word.endswith("format__") else []))
         assert (kind, "max_call_bytes" in message) == ("QuotaExceededError", True)
 
 

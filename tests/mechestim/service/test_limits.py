@@ -158,7 +158,7 @@ def test_an_answer_of_which_only_a_part_fits_leaves_nothing_behind(small: Any) -
         held = client.request("zeros", ([10, 2],))
         for _ in range(3):
             with pytest.raises(QuotaExceededError, match="max_handles"):
-                client.request("unstack", (held,))
+                client.request("split", (held, 10))
             assert client.request("session.size") == [1, 160]
 
 
