@@ -27,6 +27,7 @@ _QUICKLY_SEARCHED = 7  # operands, or these and the subscripts
 _LOOK_AT_ALL = frozenset({"is_symmetric", "ndarray.flat.set", "ndarray.tobytes", "session.fetch"})
 _QUICKLY_SEEN = 1 << 20  # bytes
 _FOR_EVER = 2**63 - 1
+_STEEPEST = 1025.0  # from here on 2 ** (a - 1) is infinite, and no number is ever accepted
 _CONCENTRATED = 1e15  # above this no angle differs from the mean, and none is ever accepted
 
 Rule = Callable[..., int]
@@ -50,6 +51,8 @@ def _seed_sequence(*_: Any, pool_size: Any = 4, **__: Any) -> int:
 
 def _zipf(a: Any, size: Any = None) -> int:
     """Numbers above 2**63 are thrown away: of those drawn, one in 43 * (a - 1) is left."""
+    if float(np.max(a)) >= _STEEPEST:
+        return _FOR_EVER
     least = float(np.min(a))
     if not 1.0 < least < 1.01:
         return 0

@@ -127,6 +127,7 @@ LONG: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("random.Generator.spawn", (3, 10**9), {}),
     ("random.vonmises", (0.0, 1e300), {}),
     ("random.zipf", (1.0 + 1e-15,), {}),
+    ("random.zipf", (1025.0,), {}),
     ("generator.jumped", (4, 10**9), {}),
 ]
 
