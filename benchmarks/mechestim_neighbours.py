@@ -23,7 +23,7 @@ from typing import Any
 from harness import remote
 from harness.report import Target, machine, print_table, print_targets, short
 
-from shm_echo.control.connection import connect
+from shm_echo.control.client.client_connection import connect
 
 PAUSE_S = 0.001
 LIMIT_MS = 50.0

@@ -56,7 +56,7 @@ print(json.dumps({"rate": done / now, "errors": errors}))
 
 _CROWD = """
 import json, sys, threading
-from shm_echo.mechestim.remote.dial import dial
+from shm_echo.mechestim.remote.connection.connect import dial
 count, url = int(sys.argv[1]), sys.argv[2]
 errors, done = [], []
 def work():

@@ -17,8 +17,8 @@ import tempfile
 import numpy as np
 
 from shm_echo import Server, ShmClient, ShmTransport
-from shm_echo.mechestim.service.limits import Quotas
-from shm_echo.mechestim.service.service import MechestimService
+from shm_echo.mechestim.service.metering.quotas import Quotas
+from shm_echo.mechestim.service.server import MechestimService
 
 DARTS = 1000
 RESULT = {"actor": np.int64(0), "hits": np.int64(0)}

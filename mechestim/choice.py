@@ -1,3 +1,3 @@
 """Read by type checkers only: see ``__init__.py``."""
 
-from shm_echo.mechestim.choice import *
+from shm_echo.mechestim.backend_choice import *

@@ -17,17 +17,17 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
 
-from shm_echo.arguments import check_count, seconds
-from shm_echo.delivery import Delivery
+from shm_echo.consumer import Delivery
 from shm_echo.errors import ConnectionClosedError, ForkedHandleError
+from shm_echo.local_producer import Submitter
 from shm_echo.metrics import ProducerInfo, SampleInfo
 from shm_echo.ring.broadcast import Publisher
 from shm_echo.ring.producers import Producers
 from shm_echo.ring.ring import Ring, RingConfig
 from shm_echo.ring.segment import Backing, sweep
 from shm_echo.spec import TreeSpec
-from shm_echo.submit import Submitter
 from shm_echo.transports.base import Ingress, Transport
+from shm_echo.validation import check_count, seconds
 
 __all__ = ["Sample", "Server"]
 

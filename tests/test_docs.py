@@ -24,7 +24,7 @@ import shm_echo
 from shm_echo import errors, metrics
 from tests.support import markdown
 from tests.support.folders import socket_folder
-from tests.support.loneliness import without_loneliness
+from tests.support.log_filters import without_loneliness
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from shm_echo import Server, ShmTransport
-from shm_echo.arguments import check_count, seconds
+from shm_echo.validation import check_count, seconds
 from tests.support.numbered import EXAMPLE, numbered, numbers_of
 
 NAN = float("nan")

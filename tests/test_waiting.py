@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from shm_echo import ProducerDiedError, Server, ShmClient, ShmTransport
-from tests.support.door import Door
 from tests.support.numbered import EXAMPLE, numbered, numbers_of, stacked
+from tests.support.server_door import Door
 from tests.support.threads import Worker
 from tests.support.waiting import wait_until
 
@@ -132,9 +132,9 @@ def test_a_flush_that_is_ended_by_a_death_loses_nothing(door: Door) -> None:
 def impatient(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Warnings come after hundredths of a second instead of seconds."""
     caplog.set_level(logging.WARNING, "shm_echo")
-    monkeypatch.setattr("shm_echo.delivery._LONELY_AFTER", 0.02)
-    monkeypatch.setattr("shm_echo.delivery._LONELY_AGAIN", 0.05)
-    monkeypatch.setattr("shm_echo.delivery._STUCK_AFTER", 0.02)
+    monkeypatch.setattr("shm_echo.consumer._LONELY_AFTER", 0.02)
+    monkeypatch.setattr("shm_echo.consumer._LONELY_AGAIN", 0.05)
+    monkeypatch.setattr("shm_echo.consumer._STUCK_AFTER", 0.02)
     return
 
 

@@ -12,55 +12,33 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parents[2]
 os.chdir(Path(__file__).parent)
 
-# Packages that go in whole, and the modules of those that do not.
-WHOLE = (
-    "shm_echo.mechestim.accounting",
-    "shm_echo.mechestim.costs",
-    "shm_echo.mechestim.registry",
-    "shm_echo.mechestim.remote",
-    "shm_echo.mechestim.symmetry",
+# Packages that go in whole, with the packages below them.
+WHOLE = tuple(
+    f"shm_echo.{name}"
+    for name in (
+        "control.protocol",
+        "mechestim.accounting",
+        "mechestim.costs",
+        "mechestim.registry",
+        "mechestim.remote",
+        "mechestim.symmetry",
+    )
 )
+# The modules of the packages that do not.
 PARTS = {
-    "mechestim": {
-        *(
-            "__init__",
-            "_finder",
-            "accounting",
-            "choice",
-            "costs",
-            "distributions",
-            "errors",
-            "fft",
-            "flops",
-            "linalg",
-        ),
-        *("random", "registry", "remote", "spinning", "stats", "symmetry", "wire"),
-    },
+    "mechestim": {"__init__", "_finder", "errors", "fft", "flops", "linalg", "random", "stats"},
     "shm_echo": {"__init__", "errors"},
-    "shm_echo.control": {
-        *("__init__", "address", "codec", "descriptors", "dial", "endpoint", "frames"),
-        *("handshake", "line", "messages", "peer", "states"),
-    },
+    "shm_echo.control": {"__init__", "address", "descriptors", "peer"},
+    "shm_echo.control.client": {"__init__", "client_stream", "socket_connect"},
     "shm_echo.mechestim": {
-        *(
-            "__init__",
-            "choice",
-            "distributions",
-            "errors",
-            "fft",
-            "flops",
-            "linalg",
-            "random",
-            "stats",
-            "spinning",
-            "wire",
-        ),
+        *("__init__", "adaptive_spin", "backend_choice", "distributions", "errors", "fft"),
+        *("flops", "linalg", "random", "stats", "wire"),
     },
 }
 
@@ -81,7 +59,10 @@ assert version is not None
 
 setup(
     version=version[1],
-    packages=[*WHOLE, *PARTS],
+    packages=[
+        *PARTS,
+        *find_packages(str(ROOT), include=[*WHOLE, *(f"{name}.*" for name in WHOLE)]),
+    ],
     package_dir={"": os.path.relpath(ROOT)},
     package_data={"shm_echo": ["py.typed"], "mechestim": ["py.typed"]},
     include_package_data=False,

@@ -24,7 +24,7 @@ from shm_echo.cli import arguments
 from shm_echo.errors import ShmEchoError
 
 if TYPE_CHECKING:
-    from shm_echo.demo.outcome import Options
+    from shm_echo.demo.run_records import Options
 
 __all__ = ["add_parser", "run"]
 
@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     from shm_echo.demo.learner import train
-    from shm_echo.demo.outcome import Options
+    from shm_echo.demo.run_records import Options
     from shm_echo.demo.summary import summarise
     from shm_echo.demo.view import progress_view
 

@@ -17,8 +17,8 @@ from shm_echo.errors import AddressError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shm_echo.control.listener import ControlServer
-    from shm_echo.control.tokens import Tokens
+    from shm_echo.control.server.control_server import ControlServer
+    from shm_echo.control.server.tokens import Tokens
 
 __all__ = ["DEFAULT_URL", "add_options", "servers_of", "takes_strangers", "without_tokens"]
 
@@ -84,7 +84,7 @@ def servers_of(args: argparse.Namespace, services: Mapping[str, Any]) -> list[Co
     Raises:
         AddressError, ValueError: that cannot be served.
     """
-    from shm_echo.control.listener import ControlServer
+    from shm_echo.control.server.control_server import ControlServer
 
     places = _places(args)
     ports = [place for place in places if isinstance(place, TcpAddress)]
@@ -129,7 +129,7 @@ def _places(args: argparse.Namespace) -> list[Address | TcpAddress]:
 
 def _tokens(path: str | None) -> Tokens | None:
     """The tokens that were given; None if none were."""
-    from shm_echo.control.tokens import Tokens
+    from shm_echo.control.server.tokens import Tokens
 
     if path is None:
         path = os.environ.get(TOKEN_FILE, "").strip() or None

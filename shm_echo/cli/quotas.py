@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from shm_echo.cli import arguments
 
 if TYPE_CHECKING:
-    from shm_echo.mechestim.service.limits import Quotas
-    from shm_echo.mechestim.service.service import MechestimService
+    from shm_echo.mechestim.service.metering.quotas import Quotas
+    from shm_echo.mechestim.service.server import MechestimService
 
 __all__ = ["add_options", "apply_environment", "apply_weights", "quotas_of", "service_of"]
 
@@ -130,7 +130,7 @@ def service_of(
     Raises:
         ValueError: the weights cannot be used.
     """
-    from shm_echo.mechestim.service.service import MechestimService
+    from shm_echo.mechestim.service.server import MechestimService
 
     apply_weights(args.weights)
     return MechestimService(
@@ -144,7 +144,7 @@ def service_of(
 
 def quotas_of(args: argparse.Namespace, max_flops: int | None = None) -> Quotas:
     """The limits that were asked for."""
-    from shm_echo.mechestim.service.limits import Quotas
+    from shm_echo.mechestim.service.metering.quotas import Quotas
 
     given = {
         "max_flops": max_flops,

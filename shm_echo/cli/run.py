@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from shm_echo.cli import arguments, listeners, quotas
 
 if TYPE_CHECKING:
-    from shm_echo.mechestim.service.principals import Principal
+    from shm_echo.mechestim.service.metering.principals import Principal
 
 __all__ = ["add_parser", "run"]
 

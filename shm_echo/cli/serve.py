@@ -18,7 +18,7 @@ from shm_echo.cli import arguments, listeners, quotas
 from shm_echo.errors import ShmEchoError
 
 if TYPE_CHECKING:
-    from shm_echo.control.listener import ControlServer
+    from shm_echo.control.server.control_server import ControlServer
 
 __all__ = ["add_parser", "run"]
 

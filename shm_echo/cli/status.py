@@ -50,8 +50,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Show the state; returns the exit status."""
-    from shm_echo.control.connection import connect
-    from shm_echo.mechestim.remote.dial import server_uid
+    from shm_echo.control.client.client_connection import connect
+    from shm_echo.mechestim.remote.connection.connect import server_uid
 
     try:
         with connect(args.url, "status", server_uid=server_uid()) as link:

@@ -22,13 +22,13 @@ import numpy as np
 from shm_echo import Sample, Server, ShmTransport
 from shm_echo.demo.actor_config import ActorConfig
 from shm_echo.demo.chaos import Killer
-from shm_echo.demo.continuity import ContinuityChecker
+from shm_echo.demo.delivery_audit import ContinuityChecker
 from shm_echo.demo.fleet import Fleet
 from shm_echo.demo.fragment import example, unpack
 from shm_echo.demo.history import History
-from shm_echo.demo.news import News
-from shm_echo.demo.outcome import Options, Outcome, Progress
+from shm_echo.demo.log_capture import News
 from shm_echo.demo.ppo import PPO, Hyperparameters
+from shm_echo.demo.run_records import Options, Outcome, Progress
 
 __all__ = ["train"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 
 from shm_echo.demo.history import WINDOW
-from shm_echo.demo.outcome import REQUIRED_IMPROVEMENT, Options, Outcome
+from shm_echo.demo.run_records import REQUIRED_IMPROVEMENT, Options, Outcome
 
 __all__ = ["summarise"]
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TextIO
 
-from shm_echo.demo.outcome import SOLVED, Progress
+from shm_echo.demo.run_records import SOLVED, Progress
 
 __all__ = ["PlainView", "progress_view"]
 

@@ -19,16 +19,16 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from shm_echo.mechestim import choice as _choice
+from shm_echo.mechestim import backend_choice as _choice
 
 # Names that are no operations: where they live.
 _HOMES = {
     "BudgetContext": "accounting.context",
     "budget": "accounting.context",
     "namespace": "accounting.namespaces",
-    "budget_summary": "accounting.looking",
-    "budget_summary_dict": "accounting.looking",
-    "budget_reset": "accounting.looking",
+    "budget_summary": "accounting.summaries",
+    "budget_summary_dict": "accounting.summaries",
+    "budget_reset": "accounting.summaries",
     "budget_live": "accounting.live",
     "OpRecord": "accounting.account",
     "configure": "accounting.settings",
@@ -41,8 +41,8 @@ _HOMES = {
     "SymmetryError": "errors",
     "SymmetryLossWarning": "errors",
     "SymmetryInfo": "symmetry.info",
-    "PathInfo": "costs.einsum",
-    "StepInfo": "costs.einsum",
+    "PathInfo": "costs.flops.einsum",
+    "StepInfo": "costs.flops.einsum",
 }
 # The same, where local and remote mode have their own.
 _OF_THE_BACKEND = {
@@ -55,7 +55,7 @@ _SUBMODULES = ("linalg", "fft", "random", "stats", "flops")
 # called.
 _PARTS = (
     "accounting",
-    "choice",
+    "backend_choice",
     "costs",
     "distributions",
     "errors",
@@ -63,7 +63,7 @@ _PARTS = (
     "registry",
     "remote",
     "service",
-    "spinning",
+    "adaptive_spin",
     "symmetry",
     "wire",
 )
@@ -74,7 +74,7 @@ def __getattr__(name: str) -> Any:
     if home is not None:
         found = getattr(importlib.import_module(f"{__name__}.{home}"), name)
     elif name in _OF_THE_BACKEND:
-        found = getattr(_choice.backend(_OF_THE_BACKEND[name]), name)
+        found = getattr(getattr(_choice.backend(), _OF_THE_BACKEND[name]), name)
     elif name in _SUBMODULES or name in _PARTS:
         found = importlib.import_module(f"{__name__}.{name}")
     elif name == "backend":

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from shm_echo.mechestim.costs import interpolation, polynomials, windows
-from shm_echo.mechestim.costs.dense import (
+from shm_echo.mechestim.costs.flops import interpolation, polynomials, windows
+from shm_echo.mechestim.costs.flops.dense import (
     cholesky_cost,
     cond_cost,
     count,
@@ -38,10 +38,10 @@ from shm_echo.mechestim.costs.dense import (
     tensorsolve_cost,
     trace_cost,
 )
-from shm_echo.mechestim.costs.einsum import einsum_cost
-from shm_echo.mechestim.costs.fft import fft_cost, fftn_cost, hfft_cost, rfft_cost, rfftn_cost
-from shm_echo.mechestim.costs.matrix_chain import multi_dot as _multi_dot
-from shm_echo.mechestim.costs.norms import matrix_norm_cost, norm_cost, vector_norm_cost
+from shm_echo.mechestim.costs.flops.einsum import einsum_cost
+from shm_echo.mechestim.costs.flops.fft import fft_cost, fftn_cost, hfft_cost, rfft_cost, rfftn_cost
+from shm_echo.mechestim.costs.flops.matrix_chain import multi_dot as _multi_dot
+from shm_echo.mechestim.costs.flops.norms import matrix_norm_cost, norm_cost, vector_norm_cost
 from shm_echo.mechestim.costs.operands import as_shape, numel
 from shm_echo.mechestim.symmetry.info import SymmetryInfo
 

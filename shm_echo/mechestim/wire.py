@@ -4,9 +4,9 @@ Both ends use this file, so it imports no NumPy. What is special to one end (arr
 here) is given as hooks. Everything a value can be is listed in ``EXT``; nothing else is ever built
 from bytes, so no message can name a class, a module or an attribute.
 
-Messages are msgpack maps in frames of :mod:`shm_echo.control.frames`. Small frames are decoded in
-one step: their size bounds what they can announce. Larger ones are walked first (see
-``control.codec``).
+Messages are msgpack maps in frames of `control.protocol.frames`. Small frames are decoded in one
+step: their size bounds what they can announce. Larger ones are walked first (see
+`control.protocol.codec`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import msgpack
 
-from shm_echo.control.codec import Limits, scan
+from shm_echo.control.protocol.codec import Limits, scan
 from shm_echo.errors import ProtocolError
 from shm_echo.mechestim.errors import NotSendableError
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shm_echo.arguments import check_count, seconds
 from shm_echo.errors import ConnectionClosedError
 from shm_echo.ring.core import Result, checked, ffi, lib
 from shm_echo.ring.segment import Backing, Segment
+from shm_echo.validation import check_count, seconds
 
 if TYPE_CHECKING:
     from shm_echo.spec import TreeSpec

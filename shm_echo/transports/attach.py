@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from shm_echo.control.connection import Connection, connect
+from shm_echo.control.client.client_connection import Connection, connect
 from shm_echo.control.descriptors import descriptor_limit
 from shm_echo.errors import ProtocolError, RefusedError, RequestError
 from shm_echo.ring.broadcast import Subscriber

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from shm_echo.arguments import check_count
-from shm_echo.control.listener import ControlServer
-from shm_echo.control.service import Refusal, Service, Session
+from shm_echo.control.server.control_server import ControlServer
+from shm_echo.control.server.service import Refusal, Service, Session
 from shm_echo.ring.producers import OwnersExhausted
 from shm_echo.ring.segment import Backing
 from shm_echo.transports.base import Ingress
+from shm_echo.validation import check_count
 
 if TYPE_CHECKING:
     from shm_echo.transports.shm_client import ShmClient

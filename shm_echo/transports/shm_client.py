@@ -16,7 +16,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from shm_echo.control.connection import Connection
+from shm_echo.control.client.client_connection import Connection
 from shm_echo.errors import (
     ConnectionClosedError,
     ForkedHandleError,

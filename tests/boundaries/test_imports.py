@@ -61,7 +61,7 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
         "shm_echo.spec",
         "shm_echo.transports",
         "shm_echo.server",
-        "shm_echo.delivery",
+        "shm_echo.consumer",
         "shm_echo.metrics",
     ),
     "shm_echo.spec": (
@@ -77,14 +77,14 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
         "msgpack",
         "shm_echo.transports",
         "shm_echo.server",
-        "shm_echo.delivery",
-        "shm_echo.submit",
+        "shm_echo.consumer",
+        "shm_echo.local_producer",
         "shm_echo.control",
     ),
-    "shm_echo.transports": ("shm_echo.server", "shm_echo.delivery", "shm_echo.submit"),
+    "shm_echo.transports": ("shm_echo.server", "shm_echo.consumer", "shm_echo.local_producer"),
     "shm_echo.trajectory": ("shm_echo.ring", "shm_echo.transports", "shm_echo.control"),
     "shm_echo.errors": ("numpy", "optree", *(f"shm_echo.{part}" for part in ("ring", "spec"))),
-    "shm_echo.arguments": ("numpy", "shm_echo"),
+    "shm_echo.validation": ("numpy", "shm_echo"),
     "shm_echo.metrics": ("numpy", "shm_echo.server", "shm_echo.transports", "shm_echo.control"),
 }
 
@@ -104,7 +104,7 @@ def test_arrows_point_down_only(part: str) -> None:
 # Who may import what an extra brings. Each does so when it is used, or is imported only then.
 EXTRAS: dict[str, tuple[str, ...]] = {
     "shm_echo.mechestim.accounting.live": ("rich", "IPython"),
-    "shm_echo.mechestim.accounting.looking": ("rich",),
+    "shm_echo.mechestim.accounting.summaries": ("rich",),
     "shm_echo.mechestim.accounting.plot": ("matplotlib",),
     "shm_echo.mechestim.accounting.rich_tables": ("rich",),
 }
@@ -196,7 +196,7 @@ print(sorted(sys.modules))
 
 def test_a_client_that_names_operations_has_not_imported_what_calling_them_takes() -> None:
     loaded = set(ast.literal_eval(run_script(_CLIENT)))
-    assert "shm_echo.mechestim.remote.namespace" in loaded
+    assert "shm_echo.mechestim.remote.api.namespace" in loaded
     for heavy in (*HEAVY, "dataclasses", "inspect"):
         assert heavy not in loaded
     for part in ("mechestim.costs", "mechestim.symmetry", "mechestim.local", "control", "errors"):
@@ -207,5 +207,5 @@ def test_naming_a_price_imports_its_family_alone() -> None:
     _, ours = loaded_by(
         "from shm_echo.mechestim.registry import OPS; OPS['sort'].cost; OPS['add'].counted"
     )
-    assert "shm_echo.mechestim.costs.sorting" in ours
-    assert "shm_echo.mechestim.costs.einsum" not in ours
+    assert "shm_echo.mechestim.costs.flops.sorting" in ours
+    assert "shm_echo.mechestim.costs.flops.einsum" not in ours

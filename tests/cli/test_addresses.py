@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from shm_echo.errors import AddressError, ServerNotFoundError
-from shm_echo.mechestim import choice
-from shm_echo.mechestim.remote import session
-from shm_echo.mechestim.remote.dial import dial
+from shm_echo.mechestim import backend_choice
+from shm_echo.mechestim.remote import client_session
+from shm_echo.mechestim.remote.connection.connect import dial
 from tests.support.metering import ROOT
 from tests.support.waiting import WATCHDOG
 
@@ -61,13 +61,13 @@ def test_nothing_at_all_is_no_address_for_a_command(side: str) -> None:
 
 def test_a_variable_that_is_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MECHESTIM_SERVER_URL", "")
-    assert choice.name() == "local"
-    assert session.url() == "ipc:///tmp/mechestim.sock"
+    assert backend_choice.name() == "local"
+    assert client_session.url() == "ipc:///tmp/mechestim.sock"
     monkeypatch.setenv("MECHESTIM_SERVER_URL", " ")
-    assert choice.name() == "remote"
-    assert session.url() == " "
+    assert backend_choice.name() == "remote"
+    assert client_session.url() == " "
     monkeypatch.setenv("MECHESTIM_SERVER_URL", " ipc:///x ")
-    assert session.url() == "ipc:///x"
+    assert client_session.url() == "ipc:///x"
 
 
 @pytest.mark.parametrize(

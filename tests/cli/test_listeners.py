@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from shm_echo.errors import RefusedError
-from shm_echo.mechestim.remote.dial import dial
+from shm_echo.mechestim.remote.connection.connect import dial
 from tests.support.folders import socket_folder
 from tests.support.metering import ROOT, dialled, serving
 from tests.support.waiting import WATCHDOG

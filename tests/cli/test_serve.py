@@ -16,7 +16,7 @@ import pytest
 from shm_echo.cli import arguments, status
 from shm_echo.cli.main import main
 from shm_echo.errors import ConnectionClosedError
-from shm_echo.mechestim.remote.dial import dial
+from shm_echo.mechestim.remote.connection.connect import dial
 from tests.support.folders import socket_folder
 from tests.support.metering import ROOT, RawClient, ServerProcess, dialled, handle_of, serving
 from tests.support.terminal import Terminal

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shm_echo.control.listener import ControlServer
+from shm_echo.control.server.control_server import ControlServer
 from tests.control.harness import Recorder, eventually, open_fds
 
 

@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from shm_echo.control.codec import Codec
-from shm_echo.control.frames import FrameDecoder, encode_frame
-from shm_echo.control.service import Refusal, Session
+from shm_echo.control.protocol.codec import Codec
+from shm_echo.control.protocol.frames import FrameDecoder, encode_frame
+from shm_echo.control.server.service import Refusal, Session
 from tests.support.waiting import WATCHDOG
 
 ROOT = Path(__file__).parents[2]
@@ -296,7 +296,7 @@ def fake_server(path: str, *words: bytes, close: bool = True) -> Iterator[socket
 
 SERVER = """
 import sys
-from shm_echo.control.listener import ControlServer
+from shm_echo.control.server.control_server import ControlServer
 from tests.control.harness import Recorder
 service = Recorder()
 server = ControlServer(sys.argv[1], {"test": service})
@@ -306,7 +306,7 @@ print("serving", flush=True)
 
 CLIENT = """
 import os, signal, sys
-from shm_echo.control.connection import connect
+from shm_echo.control.client.client_connection import connect
 connection = connect(sys.argv[1], "test", 20.0)
 print("connected", flush=True)
 """

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from shm_echo.control import connection as connections
-from shm_echo.control.connection import Connection, connect
+from shm_echo.control.client import client_connection as connections
+from shm_echo.control.client.client_connection import Connection, connect
 from shm_echo.errors import ConnectionClosedError
 from tests.control.harness import Program
 from tests.support.threads import Worker

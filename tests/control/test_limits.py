@@ -15,9 +15,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from shm_echo.control.connection import Connection, connect
-from shm_echo.control.frames import MAX_FRAME
-from shm_echo.control.listener import ControlServer, ServerLimits
+from shm_echo.control.client.client_connection import Connection, connect
+from shm_echo.control.protocol.frames import MAX_FRAME
+from shm_echo.control.server.control_server import ControlServer, ServerLimits
 from shm_echo.errors import RefusedError
 from tests.control.harness import (
     RawClient,

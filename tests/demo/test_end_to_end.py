@@ -15,7 +15,7 @@ import pytest
 
 from shm_echo.demo.fragment import STEPS
 from shm_echo.demo.learner import train
-from shm_echo.demo.outcome import Options, Progress
+from shm_echo.demo.run_records import Options, Progress
 from tests.support.leftovers import child_processes
 
 pytest.importorskip("gymnasium")

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from shm_echo.demo.continuity import Continuity
+from shm_echo.demo.delivery_audit import Continuity
 from shm_echo.demo.fleet import Death
 from shm_echo.demo.history import History, Throughput
 from shm_echo.demo.ledger import Sends
-from shm_echo.demo.news import News
-from shm_echo.demo.outcome import Options, Outcome, Progress
+from shm_echo.demo.log_capture import News
+from shm_echo.demo.run_records import Options, Outcome, Progress
 from shm_echo.demo.summary import summarise
 from shm_echo.demo.view import PlainView, progress_view
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.loneliness import without_loneliness
+from tests.support.log_filters import without_loneliness
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 

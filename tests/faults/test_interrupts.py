@@ -15,11 +15,11 @@ import pytest
 
 from shm_echo import Server, ShmClient, ShmTransport
 from shm_echo.transports.base import Ingress
-from tests.faults import interrupted, roles, stormy
-from tests.support.door import Door
+from tests.faults import interrupt_storm, interrupted, roles
 from tests.support.learner import auditing
 from tests.support.processes import Child, start
 from tests.support.samples import Audit, Maker, example
+from tests.support.server_door import Door
 from tests.support.threads import Worker
 from tests.support.waiting import WATCHDOG, process_state, wait_until
 
@@ -186,7 +186,7 @@ def test_a_client_works_through_a_storm_of_interrupts(name: str, how: str) -> No
     with (
         Server(example(), 2, ShmTransport(name), num_buffers=2) as server,
         auditing(server) as audit,
-        start(stormy.client, name, how) as child,
+        start(interrupt_storm.client, name, how) as child,
     ):
         child.expect("at work")
         storm(child, 1)
@@ -203,7 +203,7 @@ def test_a_learner_works_through_a_storm_of_interrupts(name: str) -> None:
         for first in itertools.count(0, 1000):
             client.send_batch(Maker(1).batch(first, 1000))
 
-    with start(stormy.learner, name) as child:
+    with start(interrupt_storm.learner, name) as child:
         child.expect("at work")
         with roles.attach(name) as client:
             feeding = Worker(feed, client)

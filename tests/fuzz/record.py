@@ -13,8 +13,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from shm_echo.mechestim.service.stream import Stream
-from tests.mechestim.remote.inside import run_client
+from shm_echo.mechestim.service.session.frame_stream import Stream
+from tests.mechestim.remote.client_script import run_client
 from tests.mechestim.remote.serving import serving
 
 __all__ = ["record"]
@@ -24,7 +24,7 @@ _LONGEST = 8192  # of one seed, in bytes: fuzzers like them short
 _PLAY = """
 import os
 from tests.mechestim.parity.cases import CASES, some
-from tests.mechestim.remote.player import play
+from tests.mechestim.remote.parity_runner import play
 
 play(some("add", 1)[0])  # imports what the children need
 for name in sys.argv[1:] or sorted(CASES):

@@ -15,16 +15,16 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from shm_echo.control.codec import Codec
-from shm_echo.control.frames import FrameDecoder
-from shm_echo.control.messages import parse
+from shm_echo.control.protocol.codec import Codec
+from shm_echo.control.protocol.frames import FrameDecoder
+from shm_echo.control.protocol.messages import parse
 from shm_echo.errors import ProtocolError
-from shm_echo.mechestim.service import warned
-from shm_echo.mechestim.service.ceiling import Ceiling
-from shm_echo.mechestim.service.limits import Quotas
-from shm_echo.mechestim.service.objects import Objects
-from shm_echo.mechestim.service.session import Place, Session
-from shm_echo.mechestim.service.values import Values
+from shm_echo.mechestim.service.metering.flop_ceiling import Ceiling
+from shm_echo.mechestim.service.metering.quotas import Quotas
+from shm_echo.mechestim.service.objects.handle_table import Objects
+from shm_echo.mechestim.service.objects.value_codec import Values
+from shm_echo.mechestim.service.session import warning_capture
+from shm_echo.mechestim.service.session.session import Place, Session
 from shm_echo.mechestim.wire import Wire
 
 __all__ = ["TARGETS", "codec", "session", "values"]
@@ -143,7 +143,7 @@ def _one_session(data: bytes) -> None:
     if _errors not in log.handlers:
         log.addHandler(_errors)
         log.propagate = False
-        warned.install()
+        warning_capture.install()
     ours, theirs = socket.socketpair()
     ceiling = _Watched(CEILING)
     place = Place(ceiling)

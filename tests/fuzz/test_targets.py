@@ -12,8 +12,8 @@ import msgpack
 import pytest
 
 from shm_echo.mechestim import wire
-from shm_echo.mechestim.service.objects import Objects
-from shm_echo.mechestim.service.operations import Operations
+from shm_echo.mechestim.service.objects.handle_table import Objects
+from shm_echo.mechestim.service.operations.dispatch import Operations
 from tests.fuzz import mutations, targets
 from tests.fuzz.record import record
 

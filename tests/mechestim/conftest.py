@@ -12,8 +12,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.mechestim.reasons import REASONS
-from tests.mechestim.remote.apart import server_apart
+from tests.mechestim.remote.server_process import server_apart
+from tests.mechestim.skip_reasons import REASONS
 
 _serving = pytest.StashKey[ExitStack]()
 _URL = "MECHESTIM_SERVER_URL"
@@ -31,7 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "local_only(reason): does not hold for a client; a key of tests.mechestim.reasons",
+        "local_only(reason): does not hold for a client; a key of tests.mechestim.skip_reasons",
     )
     if config.getoption("backend", "local") != "remote":
         return
@@ -42,9 +42,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     if _serving in config.stash:
-        from shm_echo.mechestim.remote import session
+        from shm_echo.mechestim.remote import client_session
 
-        session.close()
+        client_session.close()
         config.stash[_serving].close()
         del os.environ[_URL]
 

@@ -14,8 +14,8 @@ import pytest
 from shm_echo import ConnectionClosedError, Server, ShmClient, ShmTransport
 from shm_echo.errors import RefusedError
 from shm_echo.metrics import ProducerInfo
-from tests.support.door import Door
 from tests.support.numbered import EXAMPLE, numbered, numbers_of, stacked
+from tests.support.server_door import Door
 from tests.support.threads import Worker
 from tests.support.waiting import wait_until
 

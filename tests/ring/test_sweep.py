@@ -14,7 +14,7 @@ import pytest
 
 from shm_echo import Server, ShmTransport
 from shm_echo.ring.segment import sweep
-from tests.control.test_refused_peers import needs_root
+from tests.control.server.test_refused_peers import needs_root
 from tests.support.numbered import EXAMPLE
 from tests.support.scripts import run_script
 

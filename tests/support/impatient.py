@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 
-from shm_echo.mechestim.service import limits
+from shm_echo.mechestim.service.metering import quotas
 from tests.support.metering import ServerProcess
 
 __all__ = ["STALL_S", "ImpatientServer"]
@@ -20,7 +20,7 @@ class ImpatientServer(ServerProcess):
 
 
 if __name__ == "__main__":
-    limits.Quotas = functools.partial(limits.Quotas, stall_s=STALL_S)  # type: ignore[assignment,misc]
+    quotas.Quotas = functools.partial(quotas.Quotas, stall_s=STALL_S)  # type: ignore[assignment,misc]
     from shm_echo.cli.main import main
 
     sys.exit(main())

@@ -21,11 +21,11 @@ from typing import Any
 
 import msgpack
 
-from shm_echo.control.connection import connect
-from shm_echo.control.handshake import ClientHandshake
+from shm_echo.control.client.client_connection import connect
+from shm_echo.control.protocol.handshake import ClientHandshake
 from shm_echo.mechestim import wire
-from shm_echo.mechestim.remote.channel import Channel
-from shm_echo.mechestim.remote.dial import dial
+from shm_echo.mechestim.remote.connection.channel import Channel
+from shm_echo.mechestim.remote.connection.connect import dial
 from tests.support.leftovers import child_processes
 from tests.support.waiting import WATCHDOG, wait_until
 

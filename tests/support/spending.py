@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from shm_echo.mechestim.accounting.active_account import current_frame
 from shm_echo.mechestim.accounting.context import BudgetContext
-from shm_echo.mechestim.accounting.current import current_frame
-from shm_echo.mechestim.accounting.looking import budget_summary_dict
-from shm_echo.mechestim.choice import chosen
+from shm_echo.mechestim.accounting.summaries import budget_summary_dict
+from shm_echo.mechestim.backend_choice import chosen
 
 __all__ = ["quiet", "spend", "used", "used_by"]
 

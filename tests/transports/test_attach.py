@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from shm_echo import Server, ShmClient, ShmTransport, SpecMismatchError
-from shm_echo.control.listener import ControlServer
+from shm_echo.control.server.control_server import ControlServer
 from shm_echo.errors import (
     AddressError,
     AddressInUseError,

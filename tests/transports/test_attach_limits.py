@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from shm_echo import Server, ShmClient, ShmTransport, SpecMismatchError
-from shm_echo.control.connection import connect
+from shm_echo.control.client.client_connection import connect
 from shm_echo.errors import (
     AddressError,
     DescriptorLimitError,

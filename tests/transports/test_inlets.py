@@ -10,9 +10,9 @@ import pytest
 
 from shm_echo import ConnectionClosedError, ProducerDiedError, Server
 from shm_echo.transports.base import Inlet
-from tests.support.door import Door
 from tests.support.learner import auditing
 from tests.support.samples import Maker, example
+from tests.support.server_door import Door
 from tests.support.threads import Worker
 from tests.support.waiting import wait_until
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from shm_echo import Server, ShmClient, ShmTransport, SpecMismatchError
-from shm_echo.control.listener import ControlServer
-from shm_echo.control.service import Refusal, Session
+from shm_echo.control.server.control_server import ControlServer
+from shm_echo.control.server.service import Refusal, Session
 from shm_echo.errors import ProtocolError, RefusedError, ServiceUnavailableError
 from shm_echo.spec import TreeSpec
 

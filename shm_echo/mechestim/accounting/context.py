@@ -1,7 +1,7 @@
 """Explicit budgets: :class:`BudgetContext`, as a block and as a decorator.
 
 An explicit context is what the operations of its thread or task charge while its block runs (see
-:mod:`shm_echo.mechestim.accounting.current`). Two of them do not nest in one thread or task;
+:mod:`shm_echo.mechestim.accounting.active_account`). Two of them do not nest in one thread or task;
 different ones may each have their own. NumPy-free: the server uses the same contexts.
 """
 
@@ -17,11 +17,11 @@ from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, TypeVar
 
-from shm_echo.mechestim import choice
-from shm_echo.mechestim.accounting import session
+from shm_echo.mechestim import backend_choice
+from shm_echo.mechestim.accounting import process_books
 from shm_echo.mechestim.accounting.account import Account, Frame, OpRecord
-from shm_echo.mechestim.accounting.amounts import positive_number, whole_flops
-from shm_echo.mechestim.accounting.current import frame_now, labelled, threads_inherit
+from shm_echo.mechestim.accounting.active_account import frame_now, labelled, threads_inherit
+from shm_echo.mechestim.accounting.budget_values import positive_number, whole_flops
 from shm_echo.mechestim.accounting.namespaces import decorate
 from shm_echo.mechestim.accounting.namespaces import namespace as namespace
 from shm_echo.mechestim.accounting.settings import settings
@@ -65,7 +65,7 @@ class BudgetContext:
         self._quiet = bool(quiet)
         self._namespace = namespace
         self._time_limit = wall_time_limit_s
-        self._account: Account = choice.backend("account").new(limit, multiplier)
+        self._account: Account = backend_choice.backend().account.new(limit, multiplier)
         self._frame = self._account.frame(namespace)
         self._account.set_closed(True)  # until it is entered
         self._place: object = None  # the thread or task that has it open
@@ -147,7 +147,7 @@ class BudgetContext:
 
     def summary_dict(self, by_namespace: bool = False) -> dict[str, Any]:
         """The books as plain values: the totals, and FLOPs and calls by operation."""
-        return session.describe(self._account, self._namespace, by_namespace=by_namespace)
+        return process_books.describe(self._account, self._namespace, by_namespace=by_namespace)
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Draw FLOPs over time into a PNG, by operation and by namespace (extra ``plot``)."""
@@ -202,7 +202,7 @@ class BudgetContext:
         self._elapsed = self.elapsed_s
         self._entered_at = None
         self._account.set_closed(True)
-        session.keep(self._account, self._namespace)
+        process_books.keep(self._account, self._namespace)
         with _lock:
             self._place = None
             _opened.discard(self)

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Protocol
 
-from shm_echo.mechestim.accounting import context, current, session
+from shm_echo.mechestim.accounting import active_account, context, process_books
 from shm_echo.mechestim.accounting.report import bars_text, session_text
 from shm_echo.mechestim.errors import MechEstimWarning
 
@@ -135,8 +135,8 @@ def budget_live(refresh_s: float = 0.25) -> BudgetLive:
 
 
 def _books() -> dict[str, Any]:
-    return session.snapshot(
-        current.existing_default(), by_namespace=True, still_open=context.open_accounts()
+    return process_books.snapshot(
+        active_account.existing_default(), by_namespace=True, still_open=context.open_accounts()
     )
 
 

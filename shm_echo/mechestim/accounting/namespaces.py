@@ -8,7 +8,12 @@ from contextvars import ContextVar
 from typing import Any, TypeVar, cast
 
 from shm_echo.mechestim.accounting.account import Frame
-from shm_echo.mechestim.accounting.current import current_frame, frame_now, labels, threads_inherit
+from shm_echo.mechestim.accounting.active_account import (
+    current_frame,
+    frame_now,
+    labels,
+    threads_inherit,
+)
 
 __all__ = ["decorate", "namespace"]
 

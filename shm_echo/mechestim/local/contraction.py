@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy._core.multiarray import c_einsum
 
-from shm_echo.mechestim.costs.einsum import plan
+from shm_echo.mechestim.costs.flops.einsum import plan
 from shm_echo.mechestim.costs.subscripts import LETTERS, Shape, Term
 
 Array = np.ndarray[Any, Any]

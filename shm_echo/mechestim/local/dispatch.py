@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from shm_echo.mechestim.accounting.account import Frame
-from shm_echo.mechestim.accounting.current import current_frame, peek_frame
+from shm_echo.mechestim.accounting.active_account import current_frame, peek_frame
 from shm_echo.mechestim.costs.operands import Refused
 from shm_echo.mechestim.local.array import Array, Scalar, base_view, number, plain, wrap
-from shm_echo.mechestim.local.refusal import was_refused
+from shm_echo.mechestim.local.kernel_started import was_refused
 from shm_echo.mechestim.registry.op import Op
 
 _ndarray = np.ndarray
@@ -194,7 +194,7 @@ def report_nan_inf(name: str, result: Any) -> None:
     import warnings
 
     from shm_echo.mechestim.errors import MechEstimWarning
-    from shm_echo.mechestim.local.caller import stacklevel
+    from shm_echo.mechestim.local.stacklevel import stacklevel
 
     for array in _arrays(result) if not isinstance(result, np.generic) else [np.asarray(result)]:
         values = np.asarray(array)

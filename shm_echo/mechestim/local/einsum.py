@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy._core.multiarray import c_einsum
 
-from shm_echo.mechestim.accounting.current import peek_frame
-from shm_echo.mechestim.costs.einsum import einsum_path as einsum_path
-from shm_echo.mechestim.costs.einsum import identities, plan_operands
-from shm_echo.mechestim.costs.einsum_path import normalize_optimize
+from shm_echo.mechestim.accounting.active_account import peek_frame
+from shm_echo.mechestim.costs.flops.einsum import einsum_path as einsum_path
+from shm_echo.mechestim.costs.flops.einsum import identities, plan_operands
+from shm_echo.mechestim.costs.flops.einsum_path import normalize_optimize
 from shm_echo.mechestim.costs.operands import shape as shape_of
 from shm_echo.mechestim.costs.subscripts import from_arguments, parse
 from shm_echo.mechestim.local.array import Array, base_view, scalar

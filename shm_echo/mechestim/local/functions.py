@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from shm_echo.mechestim.errors import UnsupportedFunctionError
-from shm_echo.mechestim.local import callbacks, fast, ufuncs
+from shm_echo.mechestim.local import callbacks, fast_path, ufuncs
 from shm_echo.mechestim.local.dispatch import call, free
 from shm_echo.mechestim.registry import OPS
 from shm_echo.mechestim.registry.op import Category, Op
@@ -47,8 +47,8 @@ _SPECIAL = {
     "einsum": "einsum:counted_einsum",
     "einsum_path": "einsum:einsum_path",
     "isscalar": "array:isscalar",
-    "bmat": "special:bmat",
-    "in1d": "special:in1d",
+    "bmat": "adapted_functions:bmat",
+    "in1d": "adapted_functions:in1d",
     "linalg.svd": "linalg:svd",
     "vectorize": "callbacks:vectorize",
     "frompyfunc": "callbacks:frompyfunc",
@@ -128,11 +128,11 @@ def _make(op: Op) -> Function:
         return callbacks.caller(source, *positions)
     if isinstance(source, np.ufunc) and source.signature is None and source.nout == 1:
         if source.nin == 1 and op.category is Category.UNARY:
-            return fast.unary(op, source)
+            return fast_path.unary(op, source)
         if source.nin == 2 and op.category is Category.BINARY:
-            return fast.binary(op, source)
+            return fast_path.binary(op, source)
     if op.name in _SHORT_REDUCTIONS:
-        return fast.reduction(op, source, _SHORT_REDUCTIONS[op.name])
+        return fast_path.reduction(op, source, _SHORT_REDUCTIONS[op.name])
     if op.cost is None:
         return _free(source)
     return _ufunc(op, source) if isinstance(source, np.ufunc) else _counted(op, source)
@@ -154,7 +154,7 @@ def _counted(op: Op, source: Function) -> Function:
 
 def _ufunc(op: Op, source: np.ufunc) -> Function:
     def function(*args: Any, **kwargs: Any) -> Any:
-        if fast.overridden(args, kwargs):
+        if fast_path.overridden(args, kwargs):
             return source(*args, **kwargs)
         return call(op, source, args, kwargs)
 

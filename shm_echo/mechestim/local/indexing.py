@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from shm_echo.mechestim.costs.indexing import setitem as write_price
-from shm_echo.mechestim.costs.indexing import target_shape
+from shm_echo.mechestim.costs.flops.indexing import setitem as write_price
+from shm_echo.mechestim.costs.flops.indexing import target_shape
 from shm_echo.mechestim.costs.operands import numel
 from shm_echo.mechestim.local.array import Array, Scalar, base_view, number, plain, scalar, wrap
 from shm_echo.mechestim.local.dispatch import call

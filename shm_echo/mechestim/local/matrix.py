@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from shm_echo.mechestim.accounting.current import peek_frame
+from shm_echo.mechestim.accounting.active_account import peek_frame
 from shm_echo.mechestim.local.array import Array, base_view, scalar
 from shm_echo.mechestim.local.dispatch import call
-from shm_echo.mechestim.local.fast import overridden
+from shm_echo.mechestim.local.fast_path import overridden
 from shm_echo.mechestim.registry import OPS
 
 _FLOATS = frozenset("fdFD")

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from shm_echo.mechestim.local import fast
+from shm_echo.mechestim.local import fast_path
 from shm_echo.mechestim.local.array import Array, Scalar, base_view, plain, scalar, wrap
 from shm_echo.mechestim.local.dispatch import call
 from shm_echo.mechestim.local.resizing import resize, sizeof
@@ -245,7 +245,7 @@ def install() -> None:
     for name in COUNTED:
         _install(Array, name, _counted(OPS[name], getattr(_nd, name)))
     for name, passes in REDUCTIONS.items():
-        _install(Array, name, fast.reduction(OPS[name], getattr(_nd, name), passes))
+        _install(Array, name, fast_path.reduction(OPS[name], getattr(_nd, name), passes))
     _install(Array, "compress", _compress)
     _install(Array, "put", _put)
     _install(Array, "fill", _fill)

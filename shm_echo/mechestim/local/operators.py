@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from shm_echo.mechestim.local import fast
+from shm_echo.mechestim.local import fast_path
 from shm_echo.mechestim.local.array import Array, Scalar
 from shm_echo.mechestim.local.dispatch import call
 from shm_echo.mechestim.local.matrix import matmul
@@ -26,7 +26,7 @@ Method = Callable[..., Any]
 
 def _deferring(function: Method) -> Method:
     def method(self: Any, other: Any) -> Any:
-        return NotImplemented if fast.defers(other, self) else function(self, other)
+        return NotImplemented if fast_path.defers(other, self) else function(self, other)
 
     return method
 
@@ -53,16 +53,16 @@ def install() -> None:
         ufunc = getattr(np, name)
         run = getattr(operator, _PYTHON.get(word, word))
         op = OPS[name]
-        function = fast.binary(op, ufunc, run)
+        function = fast_path.binary(op, ufunc, run)
         _put(Array, f"__{word}__", function)
-        _put(Array, f"__r{word}__", fast.reflected(op, ufunc, run))
-        _put(Array, f"__i{word}__", fast.in_place(op, ufunc, getattr(operator, f"i{word}")))
+        _put(Array, f"__r{word}__", fast_path.reflected(op, ufunc, run))
+        _put(Array, f"__i{word}__", fast_path.in_place(op, ufunc, getattr(operator, f"i{word}")))
         _put(Scalar, f"__i{word}__", _not_in_place(function))
     for word, name in COMPARISONS.items():
-        function = fast.binary(OPS[name], getattr(np, name), getattr(operator, word))
+        function = fast_path.binary(OPS[name], getattr(np, name), getattr(operator, word))
         _put(Array, f"__{word}__", function)
     for word, name in UNARY.items():
-        function = fast.unary(OPS[name], getattr(np, name), getattr(operator, word))
+        function = fast_path.unary(OPS[name], getattr(np, name), getattr(operator, word))
         _put(Array, f"__{word}__", _one(function))
     _put(Array, "__matmul__", _deferring(matmul))
     _put(Array, "__rmatmul__", _reflected(matmul))

@@ -16,7 +16,7 @@ from shm_echo.mechestim.errors import UnsupportedFunctionError
 from shm_echo.mechestim.local import ufuncs
 from shm_echo.mechestim.local.array import Array
 from shm_echo.mechestim.local.dispatch import call, free
-from shm_echo.mechestim.local.fast import overridden
+from shm_echo.mechestim.local.fast_path import overridden
 from shm_echo.mechestim.local.functions import twin
 
 # NumPy functions that only look at an array or print it.

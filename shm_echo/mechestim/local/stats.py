@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from shm_echo.mechestim.local import gaussian as g
-from shm_echo.mechestim.local.gaussian import Floats, by_region
+from shm_echo.mechestim.local import normal_distribution as g
+from shm_echo.mechestim.local.normal_distribution import Floats, by_region
 
 
 def _floats(value: Any) -> Floats:

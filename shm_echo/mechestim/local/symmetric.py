@@ -26,7 +26,7 @@ from shm_echo.mechestim.costs.operands import shape as shape_of
 from shm_echo.mechestim.errors import SymmetryError, SymmetryLossWarning
 from shm_echo.mechestim.local import dispatch
 from shm_echo.mechestim.local.array import Array, base_view, plain
-from shm_echo.mechestim.local.caller import stacklevel
+from shm_echo.mechestim.local.stacklevel import stacklevel
 from shm_echo.mechestim.registry import OPS
 from shm_echo.mechestim.registry.op import Op
 from shm_echo.mechestim.symmetry import propagate

@@ -17,7 +17,7 @@ import numpy as np
 
 from shm_echo.mechestim.costs import operands
 from shm_echo.mechestim.local.dispatch import call
-from shm_echo.mechestim.local.fast import overridden
+from shm_echo.mechestim.local.fast_path import overridden
 from shm_echo.mechestim.registry import OPS
 from shm_echo.mechestim.registry.op import Category, Op
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from shm_echo.mechestim.registry.op import Category, Op, Rule
-from shm_echo.mechestim.registry.rules import pointwise, sizes
+from shm_echo.mechestim.registry.rules.flops import pointwise
+from shm_echo.mechestim.registry.rules.memory import bounds
 
 OUTPUT = "numel(output)"
 
@@ -11,8 +12,8 @@ OUTPUT = "numel(output)"
 def free(
     name: str,
     summary: str,
-    result: Rule = sizes.none,
-    scratch: Rule = sizes.none,
+    result: Rule = bounds.none,
+    scratch: Rule = bounds.none,
     *,
     numpy: str = "",
     charged_as: str = "",
@@ -40,7 +41,7 @@ def unary(
     width: int | None = None,
     charged_as: str = "",
     result: Rule | None = None,
-    scratch: Rule = sizes.none,
+    scratch: Rule = bounds.none,
 ) -> Op:
     """A ufunc of one operand, or a function priced like one."""
     return Op(
@@ -48,7 +49,7 @@ def unary(
         category=Category.UNARY,
         formula=OUTPUT,
         cost=cost,
-        result_bytes=result or sizes.pointwise(1, outputs, width),
+        result_bytes=result or bounds.pointwise(1, outputs, width),
         scratch_bytes=scratch,
         numpy=name,
         charged_as=charged_as,
@@ -71,8 +72,8 @@ def binary(
         category=Category.BINARY,
         formula=OUTPUT,
         cost=pointwise.binary,
-        result_bytes=result or sizes.pointwise(2, outputs, width),
-        scratch_bytes=sizes.none,
+        result_bytes=result or bounds.pointwise(2, outputs, width),
+        scratch_bytes=bounds.none,
         numpy=name,
         charged_as=charged_as,
         summary=summary,
@@ -84,7 +85,7 @@ def reduction(
     summary: str,
     cost: Rule,
     result: Rule,
-    scratch: Rule = sizes.none,
+    scratch: Rule = bounds.none,
     *,
     formula: str = "numel(input)",
     charged_as: str = "",
@@ -108,8 +109,8 @@ def custom(
     formula: str,
     cost: Rule,
     summary: str,
-    result: Rule = sizes.scalar,
-    scratch: Rule = sizes.none,
+    result: Rule = bounds.scalar,
+    scratch: Rule = bounds.none,
     *,
     numpy: str = "",
     charged_as: str = "",

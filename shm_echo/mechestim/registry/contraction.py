@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from shm_echo.mechestim.registry.build import custom, free
 from shm_echo.mechestim.registry.op import Op
-from shm_echo.mechestim.registry.rules import contraction as cost
-from shm_echo.mechestim.registry.rules import contraction_sizes as sizes
-from shm_echo.mechestim.registry.rules import einsum, matrix_chain
-from shm_echo.mechestim.registry.rules import sizes as shared
+from shm_echo.mechestim.registry.rules.flops import contraction as cost
+from shm_echo.mechestim.registry.rules.flops import einsum, matrix_chain
+from shm_echo.mechestim.registry.rules.memory import bounds as shared
+from shm_echo.mechestim.registry.rules.memory import contraction as sizes
 
 _STEP = "FLOP count of a pairwise contraction as in opt_einsum, doi:10.21105/joss.00753"
 _CHAIN = "T. H. Cormen et al., Introduction to Algorithms, 3rd ed., section 15.2"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from shm_echo.mechestim.registry.build import free
 from shm_echo.mechestim.registry.op import Op
-from shm_echo.mechestim.registry.rules import creation as size
-from shm_echo.mechestim.registry.rules import shaping, sizes
+from shm_echo.mechestim.registry.rules.memory import bounds, shaping
+from shm_echo.mechestim.registry.rules.memory import creation as size
 
 OPS: tuple[Op, ...] = (
     free("arange", "Numbers from start to stop in steps.", size.arange),
@@ -16,17 +16,17 @@ OPS: tuple[Op, ...] = (
     free("ascontiguousarray", "An array with rows next to each other.", size.array, size.array),
     free("asfortranarray", "An array with columns next to each other.", size.array, size.array),
     free("astype", "A copy of another type.", size.astype),
-    free("copy", "A copy.", sizes.elements_copied),
+    free("copy", "A copy.", bounds.elements_copied),
     free("diag_indices", "Indices of the diagonal of a square array.", size.diag_indices),
     free("diag_indices_from", "Indices of the diagonal of an array.", size.diag_indices_from),
     free("empty", "An array whose elements are not set.", size.filled),
     free("empty_like", "An array like another one, elements not set.", size.filled_like),
     free("eye", "Ones on a diagonal, zeros elsewhere.", size.eye),
-    free("from_dlpack", "An array that shares another library's memory.", sizes.none),
+    free("from_dlpack", "An array that shares another library's memory.", bounds.none),
     free("frombuffer", "An array over the bytes of a buffer.", size.frombuffer),
-    free("fromfile", "An array of a file's numbers.", sizes.none),
+    free("fromfile", "An array of a file's numbers.", bounds.none),
     free("fromiter", "An array of what an iterator gives.", size.fromiter, size.fromiter),
-    free("fromregex", "An array of what a pattern finds in a text file.", sizes.none),
+    free("fromregex", "An array of what a pattern finds in a text file.", bounds.none),
     free("fromstring", "An array of the numbers in a text.", size.fromstring, size.fromstring),
     free("full", "An array filled with one value.", size.full),
     free("full_like", "An array like another one, filled with one value.", size.full_like),

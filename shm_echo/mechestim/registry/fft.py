@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from shm_echo.mechestim.registry.build import custom, free
 from shm_echo.mechestim.registry.op import Op, Rule
-from shm_echo.mechestim.registry.rules import fft as cost
-from shm_echo.mechestim.registry.rules import fft_sizes as sizes
-from shm_echo.mechestim.registry.rules import sizes as shared
+from shm_echo.mechestim.registry.rules.flops import fft as cost
+from shm_echo.mechestim.registry.rules.memory import bounds as shared
+from shm_echo.mechestim.registry.rules.memory import fft as sizes
 
 _SOURCE = (
     "radix-2 algorithm: J. W. Cooley and J. W. Tukey, Math. Comp. 19 (1965), "

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from shm_echo.mechestim.registry.build import free
 from shm_echo.mechestim.registry.op import Op
-from shm_echo.mechestim.registry.rules import creation, shaping, sizes
+from shm_echo.mechestim.registry.rules.memory import bounds, creation, shaping
 
 OPS: tuple[Op, ...] = (
     free("apply_along_axis", "A function of vectors applied to every slice along an axis.",
@@ -18,7 +18,7 @@ OPS: tuple[Op, ...] = (
          creation.fromfunction, callbacks=("function",)),
     free("frompyfunc", "A Python function that works element by element, giving objects.",
          callbacks=("func",)),
-    free("piecewise", "Functions applied where their conditions hold.", sizes.elements_copied,
-         sizes.copies(2), callbacks=("funclist",)),
+    free("piecewise", "Functions applied where their conditions hold.", bounds.elements_copied,
+         bounds.copies(2), callbacks=("funclist",)),
     free("vectorize", "A Python function that broadcasts over arrays.", callbacks=("pyfunc",)),
 )  # fmt: skip

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from shm_echo.mechestim.registry.build import free
 from shm_echo.mechestim.registry.op import Op
-from shm_echo.mechestim.registry.rules import sizes
+from shm_echo.mechestim.registry.rules.memory import bounds
 
-_ANSWERS = sizes.pointwise(1, 1, 1)
+_ANSWERS = bounds.pointwise(1, 1, 1)
 
 OPS: tuple[Op, ...] = (
-    free("base_repr", "An integer written in some base.", sizes.text),
-    free("binary_repr", "An integer written in binary.", sizes.text),
+    free("base_repr", "An integer written in some base.", bounds.text),
+    free("binary_repr", "An integer written in binary.", bounds.text),
     free("can_cast", "Whether a cast is allowed by a rule."),
     free("common_type", "The inexact type that several arrays share."),
     free("isdtype", "Whether a type is of a kind."),

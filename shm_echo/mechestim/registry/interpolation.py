@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from shm_echo.mechestim.registry.build import custom
 from shm_echo.mechestim.registry.op import Op
-from shm_echo.mechestim.registry.rules import creation, results, sizes
-from shm_echo.mechestim.registry.rules import interpolation as cost
+from shm_echo.mechestim.registry.rules.flops import interpolation as cost
+from shm_echo.mechestim.registry.rules.memory import bounds, creation, results
 
 OPS: tuple[Op, ...] = (
     custom("convolve", "n*m", cost.convolve, "Discrete convolution of two vectors.",
@@ -17,11 +17,11 @@ OPS: tuple[Op, ...] = (
     custom("diff", "numel(input)", cost.diff, "Differences of neighbours along an axis.",
            results.differences, results.differences),
     custom("ediff1d", "numel(input)", cost.ediff1d, "Differences of neighbours, flattened.",
-           results.flat_differences, sizes.named_shape("ary")),
+           results.flat_differences, bounds.named_shape("ary")),
     custom("geomspace", "num", cost.geomspace, "Numbers evenly spaced on a log scale.",
            creation.geomspace, creation.geomspace),
     custom("gradient", "numel(input)", cost.gradient, "Slope by differences of both neighbours.",
-           results.gradients, sizes.copies(4)),
+           results.gradients, bounds.copies(4)),
     custom("interp", "n*ceil(log2(m))", cost.interp, "Piecewise linear interpolation.",
            results.interpolated, results.interp_scratch),
     custom("logspace", "num", cost.logspace, "Numbers whose logarithms are evenly spaced.",
@@ -32,5 +32,5 @@ OPS: tuple[Op, ...] = (
            results.trapezoid, results.trapezoid_scratch, numpy="trapezoid",
            charged_as="trapezoid"),
     custom("unwrap", "numel(input)", cost.unwrap, "Angles without jumps of a period.",
-           sizes.named_shape("p"), sizes.named_shape("p", 6)),
+           bounds.named_shape("p"), bounds.named_shape("p", 6)),
 )  # fmt: skip

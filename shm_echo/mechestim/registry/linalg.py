@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from shm_echo.mechestim.registry.build import custom, free
 from shm_echo.mechestim.registry.op import Op
-from shm_echo.mechestim.registry.rules import linalg as cost
-from shm_echo.mechestim.registry.rules import linalg_sizes as sizes
-from shm_echo.mechestim.registry.rules import norms
+from shm_echo.mechestim.registry.rules.flops import linalg as cost
+from shm_echo.mechestim.registry.rules.flops import norms
+from shm_echo.mechestim.registry.rules.memory import linalg as sizes
 
 _GVL = (
     "G. H. Golub and C. F. Van Loan, Matrix Computations, 4th ed., "

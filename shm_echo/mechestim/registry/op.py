@@ -20,7 +20,7 @@ from enum import Enum
 from functools import cached_property
 from typing import Final
 
-from shm_echo.mechestim.registry.rules import resolved
+from shm_echo.mechestim.registry.rules.lazy import resolved
 
 Rule = Callable[..., int]
 

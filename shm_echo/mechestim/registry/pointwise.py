@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from shm_echo.mechestim.registry.build import binary, custom, unary
 from shm_echo.mechestim.registry.op import Op
-from shm_echo.mechestim.registry.rules import pointwise as cost
-from shm_echo.mechestim.registry.rules import sizes
+from shm_echo.mechestim.registry.rules.flops import pointwise as cost
+from shm_echo.mechestim.registry.rules.memory import bounds
 
 _BOOL = 1
 
@@ -44,7 +44,7 @@ _UNARY = (
         "frexp",
         "Each number as a fraction and a power of 2.",
         outputs=2,
-        result=sizes.pointwise(1, 2, at_least=4),
+        result=bounds.pointwise(1, 2, at_least=4),
     ),
     unary("invert", "Every binary digit turned over."),
     unary("isnat", "Which dates are not a time.", width=_BOOL),
@@ -72,42 +72,42 @@ _UNARY = (
     unary("trunc", "Each element with its fraction cut off."),
 )
 
-_THREE = sizes.copies(3)
+_THREE = bounds.copies(3)
 
 _LIKE_UNARY = (
     unary("angle", "Angle of complex numbers, in radians or degrees.", cost.named("z"),
-          result=sizes.named_shape("z"), scratch=sizes.named_shape("z", 4)),
+          result=bounds.named_shape("z"), scratch=bounds.named_shape("z", 4)),
     unary("around", "Rounded to so many decimals.", cost.rounded, charged_as="round",
-          result=sizes.rounded),
-    unary("fix", "Rounded towards zero.", cost.fix, result=sizes.pointwise(1),
-          scratch=sizes.named_shape("x", 2)),
+          result=bounds.rounded),
+    unary("fix", "Rounded towards zero.", cost.fix, result=bounds.pointwise(1),
+          scratch=bounds.named_shape("x", 2)),
     unary("i0", "Modified Bessel function of the first kind, order 0.", cost.named("x"),
-          result=sizes.named_shape("x"), scratch=sizes.named_shape("x", 8)),
-    unary("imag", "Imaginary part.", cost.named("val"), result=sizes.named_shape("val")),
+          result=bounds.named_shape("x"), scratch=bounds.named_shape("x", 8)),
+    unary("imag", "Imaginary part.", cost.named("val"), result=bounds.named_shape("val")),
     unary("isclose", "Which elements of two arrays are equal within a tolerance.", cost.isclose,
-          result=sizes.close, scratch=sizes.close_scratch),
+          result=bounds.close, scratch=bounds.close_scratch),
     unary("iscomplex", "Which elements have an imaginary part that is not 0.", cost.named("x"),
-          result=sizes.named_shape("x")),
+          result=bounds.named_shape("x")),
     unary("iscomplexobj", "Whether an array is of a complex type.", cost.whole_question,
-          result=sizes.none),
+          result=bounds.none),
     unary("isneginf", "Which elements are minus infinity.", cost.fix,
-          result=sizes.pointwise(1), scratch=sizes.named_shape("x", 2)),
+          result=bounds.pointwise(1), scratch=bounds.named_shape("x", 2)),
     unary("isposinf", "Which elements are plus infinity.", cost.fix,
-          result=sizes.pointwise(1), scratch=sizes.named_shape("x", 2)),
+          result=bounds.pointwise(1), scratch=bounds.named_shape("x", 2)),
     unary("isreal", "Which elements have an imaginary part of 0.", cost.named("x"),
-          result=sizes.named_shape("x"), scratch=sizes.named_shape("x")),
+          result=bounds.named_shape("x"), scratch=bounds.named_shape("x")),
     unary("isrealobj", "Whether an array is of a type that is not complex.", cost.whole_question,
-          result=sizes.none),
+          result=bounds.none),
     unary("nan_to_num", "NaN and infinities replaced by numbers.", cost.named("x"),
-          result=sizes.named_shape("x"), scratch=sizes.named_shape("x", 4)),
-    unary("real", "Real part.", cost.named("val"), result=sizes.named_shape("val")),
+          result=bounds.named_shape("x"), scratch=bounds.named_shape("x", 4)),
+    unary("real", "Real part.", cost.named("val"), result=bounds.named_shape("val")),
     unary("real_if_close", "Real part if every imaginary part is next to 0.", cost.real_if_close,
-          result=sizes.named_shape("a"), scratch=sizes.named_shape("a", 2)),
-    unary("round", "Rounded to so many decimals.", cost.rounded, result=sizes.rounded),
-    unary("sinc", "sin(pi*x)/(pi*x), 1 at 0.", cost.named("x"), result=sizes.named_shape("x"),
-          scratch=sizes.named_shape("x", 3)),
+          result=bounds.named_shape("a"), scratch=bounds.named_shape("a", 2)),
+    unary("round", "Rounded to so many decimals.", cost.rounded, result=bounds.rounded),
+    unary("sinc", "sin(pi*x)/(pi*x), 1 at 0.", cost.named("x"), result=bounds.named_shape("x"),
+          scratch=bounds.named_shape("x", 3)),
     unary("sort_complex", "Sorted by real part, then by imaginary part; always complex.",
-          cost.sort_complex, result=sizes.complex_copy, scratch=sizes.complex_copy),
+          cost.sort_complex, result=bounds.complex_copy, scratch=bounds.complex_copy),
 )  # fmt: skip
 
 _BINARY = (
@@ -126,7 +126,7 @@ _BINARY = (
     binary(
         "float_power",
         "x1 to the power x2, in double precision at least.",
-        result=sizes.pointwise(2, at_least=16),
+        result=bounds.pointwise(2, at_least=16),
     ),
     binary("floor_divide", "Largest integer not above the quotient."),
     binary("fmax", "Larger of two elements; a NaN loses."),
@@ -162,15 +162,15 @@ _BINARY = (
 )
 
 _CUSTOM = (
-    custom("clip", "numel(input)", cost.clip, "Elements moved into an interval.", sizes.clipped),
+    custom("clip", "numel(input)", cost.clip, "Elements moved into an interval.", bounds.clipped),
     custom("allclose", "numel(broadcast(a,b))", cost.allclose,
-           "Whether two arrays are equal within a tolerance.", sizes.none, sizes.close_scratch),
+           "Whether two arrays are equal within a tolerance.", bounds.none, bounds.close_scratch),
     custom("array_equal", "numel(broadcast(a,b))", cost.array_equal,
-           "Whether two arrays have the same shape and elements.", sizes.none,
-           sizes.equal_scratch),
+           "Whether two arrays have the same shape and elements.", bounds.none,
+           bounds.equal_scratch),
     custom("array_equiv", "numel(broadcast(a,b))", cost.array_equiv,
-           "Whether two arrays, broadcast together, have the same elements.", sizes.none,
-           sizes.equiv_scratch),
+           "Whether two arrays, broadcast together, have the same elements.", bounds.none,
+           bounds.equiv_scratch),
 )  # fmt: skip
 
 OPS: tuple[Op, ...] = _UNARY + _LIKE_UNARY + _BINARY + _CUSTOM

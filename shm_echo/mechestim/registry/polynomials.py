@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from shm_echo.mechestim.registry.build import custom
 from shm_echo.mechestim.registry.op import Op
-from shm_echo.mechestim.registry.rules import creation, results, sizes
-from shm_echo.mechestim.registry.rules import polynomials as cost
+from shm_echo.mechestim.registry.rules.flops import polynomials as cost
+from shm_echo.mechestim.registry.rules.memory import bounds, creation, results
 
 _COMPANION = (
     "the eigenvalues of the companion matrix: G. H. Golub and C. F. Van Loan, Matrix Computations, "
@@ -19,13 +19,13 @@ OPS: tuple[Op, ...] = (
     custom("polyadd", "max(n1,n2)", cost.polyadd, "Sum of two polynomials.",
            results.coefficient_sum, results.coefficient_sum),
     custom("polyder", "n", cost.derivative, "Derivative of a polynomial.",
-           results.derivative, sizes.copies(2)),
+           results.derivative, bounds.copies(2)),
     custom("polydiv", "n1*n2", cost.polydiv, "Quotient and remainder of two polynomials.",
            results.quotient, results.quotient),
     custom("polyfit", "2*m*(deg+1)^2", cost.polyfit, "Polynomial that fits points best.",
            results.fitted, results.fit_scratch),
     custom("polyint", "n", cost.integral,
-           "Antiderivative of a polynomial.", results.integral, sizes.copies(3)),
+           "Antiderivative of a polynomial.", results.integral, bounds.copies(3)),
     custom("polymul", "n1*n2", cost.polymul, "Product of two polynomials.",
            results.coefficient_product, results.coefficient_product),
     custom("polysub", "max(n1,n2)", cost.polyadd, "Difference of two polynomials.",
@@ -35,5 +35,5 @@ OPS: tuple[Op, ...] = (
     custom("roots", "10*n^3", cost.roots, "Roots of a polynomial.",
            results.roots, results.companion, source=_COMPANION),
     custom("vander", "len(x)*(N-1)", cost.vander, "Matrix of the powers of each element.",
-           creation.vander, sizes.copies(1)),
+           creation.vander, bounds.copies(1)),
 )  # fmt: skip

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 from shm_echo.mechestim.registry.build import custom, free
 from shm_echo.mechestim.registry.op import Op, Rule
-from shm_echo.mechestim.registry.rules import sampling as cost
-from shm_echo.mechestim.registry.rules import sampling_sizes as sizes
-from shm_echo.mechestim.registry.rules import sizes as shared
+from shm_echo.mechestim.registry.rules.flops import sampling as cost
+from shm_echo.mechestim.registry.rules.memory import bounds as shared
+from shm_echo.mechestim.registry.rules.memory import sampling as sizes
 
 Sampler = cost.Sampler
 

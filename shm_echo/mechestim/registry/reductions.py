@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from shm_echo.mechestim.registry.build import reduction
 from shm_echo.mechestim.registry.op import Op
-from shm_echo.mechestim.registry.rules import reductions as cost
-from shm_echo.mechestim.registry.rules import results, sizes
+from shm_echo.mechestim.registry.rules.flops import reductions as cost
+from shm_echo.mechestim.registry.rules.memory import bounds, results
 
 _TWICE = "2*numel(input)"
-_COPY = sizes.copies(1)  # a transposed or converted copy
-_NAN_FREE = sizes.copies(3)  # a copy without the NaN, a mask, and a copy to select from
-_DEVIATIONS = sizes.copies(4)
+_COPY = bounds.copies(1)  # a transposed or converted copy
+_NAN_FREE = bounds.copies(3)  # a copy without the NaN, a mask, and a copy to select from
+_DEVIATIONS = bounds.copies(4)
 
 OPS: tuple[Op, ...] = (
     reduction("all", "Whether all elements are true.", cost.extremum, results.positions),
@@ -21,7 +21,7 @@ OPS: tuple[Op, ...] = (
               _COPY),
     reduction("argmin", "Position of the smallest element.", cost.position, results.positions,
               _COPY),
-    reduction("average", "Weighted mean.", cost.average, results.average, sizes.copies(4)),
+    reduction("average", "Weighted mean.", cost.average, results.average, bounds.copies(4)),
     reduction("count_nonzero", "Number of elements that are not 0.", cost.count_nonzero,
               results.positions, _COPY),
     reduction("cumprod", "Running product.", cost.cumulative, results.cumulative, _COPY),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from shm_echo.mechestim.registry.build import free
 from shm_echo.mechestim.registry.op import Op
-from shm_echo.mechestim.registry.rules import shaping as size
-from shm_echo.mechestim.registry.rules import sizes
+from shm_echo.mechestim.registry.rules.memory import bounds
+from shm_echo.mechestim.registry.rules.memory import shaping as size
 
-_COPY = sizes.elements_copied
+_COPY = bounds.elements_copied
 
 OPS: tuple[Op, ...] = (
     free("append", "Values put behind an array.", size.appended),
@@ -29,7 +29,7 @@ OPS: tuple[Op, ...] = (
          size.compress_scratch),
     free("concat", "Arrays joined along an axis.", size.concatenated, charged_as="concatenate"),
     free("concatenate", "Arrays joined along an axis.", size.concatenated),
-    free("delete", "A copy without some slices.", _COPY, sizes.copies(1)),
+    free("delete", "A copy without some slices.", _COPY, bounds.copies(1)),
     free("diag", "A diagonal of a matrix, or a matrix with a given diagonal.",
          size.diagonal_matrix),
     free("diagflat", "A matrix with all elements on a diagonal.", size.flat_diagonal_matrix),
@@ -45,7 +45,7 @@ OPS: tuple[Op, ...] = (
     free("flipud", "A view with rows in reverse order."),
     free("hsplit", "Parts of an array along the second axis."),
     free("hstack", "Arrays joined side by side.", size.joined),
-    free("insert", "A copy with values put in.", size.inserted, sizes.copies(1)),
+    free("insert", "A copy with values put in.", size.inserted, bounds.copies(1)),
     free("matrix_transpose", "A view with the last two axes exchanged."),
     free("moveaxis", "A view with axes moved elsewhere."),
     free("nonzero", "Indices of the elements that are not 0.", size.indices_of),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from shm_echo.mechestim.registry.build import custom
 from shm_echo.mechestim.registry.op import Op
-from shm_echo.mechestim.registry.rules import results, sizes
-from shm_echo.mechestim.registry.rules import sorting as cost
+from shm_echo.mechestim.registry.rules.flops import sorting as cost
+from shm_echo.mechestim.registry.rules.memory import bounds, results
 
 _SORT = "n*ceil(log2(n)) per slice"
 _PARTITION = "n per slice"
@@ -13,7 +13,7 @@ _SET = "(n+m)*ceil(log2(n+m))"
 _UNIQUE = "n*ceil(log2(n))"
 _MERGE = "comparisons of a merge sort: D. E. Knuth, The Art of Computer Programming, vol. 3, 5.2.4"
 _SELECT = "quickselect, to first order: C. A. R. Hoare, Algorithm 65, Comm. ACM 4 (1961)"
-_COPY = sizes.copies(2)
+_COPY = bounds.copies(2)
 
 OPS: tuple[Op, ...] = (
     custom("sort", _SORT, cost.sort, "A sorted copy.", results.sorted_copy, _COPY, source=_MERGE),
@@ -28,17 +28,17 @@ OPS: tuple[Op, ...] = (
     custom("searchsorted", "m*ceil(log2(n))", cost.searchsorted,
            "Where elements belong in a sorted array.", results.found, results.both_scratch),
     custom("unique", _UNIQUE, cost.unique, "Sorted distinct elements.", results.distinct,
-           sizes.copies(8)),
+           bounds.copies(8)),
     custom("unique_all", _UNIQUE, cost.unique_standard,
            "Distinct elements with positions, inverse and counts.", results.distinct,
-           sizes.copies(8)),
+           bounds.copies(8)),
     custom("unique_counts", _UNIQUE, cost.unique_standard, "Distinct elements with their counts.",
-           results.distinct, sizes.copies(8)),
+           results.distinct, bounds.copies(8)),
     custom("unique_inverse", _UNIQUE, cost.unique_standard,
            "Distinct elements with the indices that rebuild the array.", results.distinct,
-           sizes.copies(8)),
+           bounds.copies(8)),
     custom("unique_values", _UNIQUE, cost.unique_standard, "Distinct elements.", results.distinct,
-           sizes.copies(8)),
+           bounds.copies(8)),
     custom("in1d", _SET, cost.isin, "Which elements are among others.", results.isin,
            results.membership_scratch, numpy="isin", charged_as="isin"),
     custom("isin", _SET, cost.isin, "Which elements are among others.", results.isin,

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from shm_echo.mechestim.registry.build import custom
 from shm_echo.mechestim.registry.op import Op
-from shm_echo.mechestim.registry.rules import results, sizes
-from shm_echo.mechestim.registry.rules import statistics as cost
+from shm_echo.mechestim.registry.rules.flops import statistics as cost
+from shm_echo.mechestim.registry.rules.memory import bounds, results
 
 _COVARIANCE = "f^2*s"
 
 OPS: tuple[Op, ...] = (
     custom("histogram", "n*ceil(log2(bins))", cost.histogram, "Number of elements in each bin.",
-           results.histogram, sizes.copies(4)),
+           results.histogram, bounds.copies(4)),
     custom("histogram2d", "n*(ceil(log2(bx))+ceil(log2(by)))", cost.histogram2d,
            "Number of points in each cell of a plane.", results.plane, results.plane_scratch),
     custom("histogramdd", "n*sum_i(ceil(log2(b_i)))", cost.histogramdd,
            "Number of points in each cell of a space.", results.grid, results.grid_scratch),
     custom("histogram_bin_edges", "numel(a)", cost.histogram_bin_edges,
-           "Edges of the bins that a histogram would use.", results.bin_edges, sizes.copies(4)),
+           "Edges of the bins that a histogram would use.", results.bin_edges, bounds.copies(4)),
     custom("bincount", "numel(x)", cost.bincount, "How often each non-negative integer occurs.",
-           results.bincount, sizes.copies(2)),
+           results.bincount, bounds.copies(2)),
     custom("digitize", "n*ceil(log2(len(bins)))", cost.digitize,
            "Index of the bin that each element falls into.", results.places,
            results.places_scratch),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shm_echo.mechestim.registry.op import Category, Op
-from shm_echo.mechestim.registry.rules import stats as cost
+from shm_echo.mechestim.registry.rules.flops import stats as cost
 
 _FUNCTIONS = {
     "pdf": "Probability density",

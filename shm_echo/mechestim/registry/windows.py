@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from shm_echo.mechestim.registry.build import custom
 from shm_echo.mechestim.registry.op import Op
-from shm_echo.mechestim.registry.rules import creation
-from shm_echo.mechestim.registry.rules import windows as cost
+from shm_echo.mechestim.registry.rules.flops import windows as cost
+from shm_echo.mechestim.registry.rules.memory import creation
 
 _SIZE, _SCRATCH = creation.window, creation.window_scratch
 

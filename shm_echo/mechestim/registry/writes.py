@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from shm_echo.mechestim.registry.build import custom
 from shm_echo.mechestim.registry.op import Op, Rule
-from shm_echo.mechestim.registry.rules import indexing as cost
-from shm_echo.mechestim.registry.rules import shaping, sizes
+from shm_echo.mechestim.registry.rules.flops import indexing as cost
+from shm_echo.mechestim.registry.rules.memory import bounds, shaping
 
 _TARGET = "numel(target)"
 
 
 def _write(name: str, rule: Rule, summary: str, target: str, numpy: str = "") -> Op:
-    scratch = shaping.along_scratch if name == "put_along_axis" else sizes.written
+    scratch = shaping.along_scratch if name == "put_along_axis" else bounds.written
     return custom(
-        name, _TARGET, rule, summary, sizes.none, scratch, numpy=numpy or name, writes=(target,)
+        name, _TARGET, rule, summary, bounds.none, scratch, numpy=numpy or name, writes=(target,)
     )
 
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from shm_echo.mechestim.accounting.account import Account, Mark, OpRecord
 from shm_echo.mechestim.accounting.settings import settings
-from shm_echo.mechestim.remote import context
+from shm_echo.mechestim.remote.connection import session_options
 
 if TYPE_CHECKING:
-    from shm_echo.mechestim.remote.channel import Channel
+    from shm_echo.mechestim.remote.connection.channel import Channel
 
 _opening = threading.RLock()  # threads that share a context open it once
 
@@ -119,7 +119,7 @@ class RemoteAccount(Account):
         return [
             OpRecord(name, subscripts, tuple(map(tuple, shapes)), cost, cumulative, namespace)
             for name, subscripts, shapes, cost, cumulative, namespace in channel.request(
-                "budget.log", (self.number,), wanted=context.wanted()
+                "budget.log", (self.number,), wanted=session_options.wanted()
             )
         ]
 
@@ -127,14 +127,14 @@ class RemoteAccount(Account):
         self, namespace: str | None, name: str, cost: int, operands: tuple[Any, ...]
     ) -> None:
         """Charge work that no operation of the library did."""
-        from shm_echo.mechestim.remote import session
+        from shm_echo.mechestim.remote import client_session
 
-        link = session.channel()
+        link = client_session.channel()
         texts = [one for one in operands if isinstance(one, str)]
         shapes = [one.shape for one in operands if not isinstance(one, str)]
         args = (name, cost, texts[0] if texts else None, shapes)
         number = self.number_in(link)
-        link.request("budget.deduct", args, None, number, namespace, context.wanted())
+        link.request("budget.deduct", args, None, number, namespace, session_options.wanted())
 
     def reset(self) -> None:
         """Start the default budget anew: the server forgets this one, the next use opens one."""

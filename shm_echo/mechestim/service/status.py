@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from shm_echo import __version__
-from shm_echo.control.service import Refusal
-from shm_echo.control.service import Session as ControlSession
-from shm_echo.mechestim.service.principals import Principal
-from shm_echo.mechestim.service.seats import Seat
-from shm_echo.mechestim.service.service import MechestimService
+from shm_echo.control.server.service import Refusal
+from shm_echo.control.server.service import Session as ControlSession
+from shm_echo.mechestim.service.hosting.session_hosts import Seat
+from shm_echo.mechestim.service.metering.principals import Principal
+from shm_echo.mechestim.service.server import MechestimService
 
 __all__ = ["StatusService"]
 

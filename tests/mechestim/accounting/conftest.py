@@ -6,16 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from shm_echo.mechestim.accounting import current, session
+from shm_echo.mechestim.accounting import active_account, process_books
 from shm_echo.mechestim.accounting.settings import configure
 
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(current, "_default", None)
-    token = current.frame_now.set(None)
-    session.reset()
+    monkeypatch.setattr(active_account, "_default", None)
+    token = active_account.frame_now.set(None)
+    process_books.reset()
     yield
     configure(symmetry_warnings=True, check_nan_inf=False, op_log=0, weights=None)
-    session.reset()
-    current.frame_now.reset(token)
+    process_books.reset()
+    active_account.frame_now.reset(token)

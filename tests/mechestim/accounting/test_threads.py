@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import mechestim as me
+from shm_echo.mechestim.accounting import active_account
 from shm_echo.mechestim.accounting import context as contexts
-from shm_echo.mechestim.accounting import current
 from tests.support.scripts import run_script
 from tests.support.spending import quiet, spend, used
 
@@ -37,7 +37,7 @@ def in_thread(work: Callable[[], Any]) -> Any:
 
 
 def default_used() -> int:
-    account = current.existing_default()
+    account = active_account.existing_default()
     return 0 if account is None else account.used
 
 

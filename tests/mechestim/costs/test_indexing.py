@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import basic_indices, integer_array_indices
 
-from shm_echo.mechestim.costs.indexing import setitem, target_shape
+from shm_echo.mechestim.costs.flops.indexing import setitem, target_shape
 
 SHAPES = st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple)
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import shm_echo.mechestim as me
-from shm_echo.mechestim.costs import contraction, matrix_chain
-from shm_echo.mechestim.costs.einsum import einsum
+from shm_echo.mechestim.costs.flops import contraction, matrix_chain
+from shm_echo.mechestim.costs.flops.einsum import einsum
 from shm_echo.mechestim.registry import OPS
 from shm_echo.mechestim.symmetry.info import Groups, SymmetryInfo
 

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import shm_echo.mechestim as me
-from shm_echo.mechestim.costs.einsum import einsum_cost, plan
+from shm_echo.mechestim.costs.flops.einsum import einsum_cost, plan
 from shm_echo.mechestim.symmetry.info import SymmetryInfo
 
 Shapes = list[tuple[int, ...]]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import shm_echo.mechestim as me
-from shm_echo.mechestim.costs.einsum import PathInfo, plan
+from shm_echo.mechestim.costs.flops.einsum import PathInfo, plan
 
 CHAIN = ("ij,jk,kl->il", [(3, 4), (4, 5), (5, 6)])
 

@@ -195,8 +195,9 @@ def test_planning_needs_no_numpy() -> None:
 
     code = (
         "import sys; sys.modules['numpy'] = None; sys.modules['opt_einsum'] = None\n"
-        "from shm_echo.mechestim.costs.einsum import einsum_cost\n"
-        "from shm_echo.mechestim.costs import contraction, contraction_sizes, matrix_chain\n"
+        "from shm_echo.mechestim.costs.flops.einsum import einsum_cost\n"
+        "from shm_echo.mechestim.costs.flops import contraction, matrix_chain\n"
+        "from shm_echo.mechestim.costs.memory import contraction as contraction_sizes\n"
         "from shm_echo.mechestim.symmetry import propagate\n"
         "assert einsum_cost('ij,jk->ik', [(3, 4), (4, 5)]) == 120\n"
     )

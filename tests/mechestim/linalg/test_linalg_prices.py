@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import shm_echo.mechestim as me
 from shm_echo.mechestim.registry import OPS
 from shm_echo.mechestim.symmetry.info import SymmetryInfo
-from tests.mechestim.modes import same_class
+from tests.mechestim.backend_mode import same_class
 
 sides = st.integers(0, 9)
 stacks = st.lists(st.integers(0, 3), max_size=2).map(tuple)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import shm_echo.mechestim as me
-from tests.mechestim.modes import LOCAL
+from tests.mechestim.backend_mode import LOCAL
 
 
 def test_an_array_is_resized_in_place() -> None:

@@ -52,11 +52,12 @@ except mechestim.UnsupportedFunctionError as error:
 def test_a_server_serves_the_others() -> None:
     program = """
 from shm_echo.mechestim.errors import UnsupportedFunctionError
-from shm_echo.mechestim.service import catalogue, service, shortcuts
-print("cumulative_sum" in shortcuts.FUNCTIONS or not hasattr(numpy, "cumulative_sum"))
-print("cumulative_prod" in shortcuts.FUNCTIONS)
+from shm_echo.mechestim.service import server
+from shm_echo.mechestim.service.operations import allowlist, fast_path
+print("cumulative_sum" in fast_path.FUNCTIONS or not hasattr(numpy, "cumulative_sum"))
+print("cumulative_prod" in fast_path.FUNCTIONS)
 try:
-    catalogue.function("cumulative_prod")
+    allowlist.function("cumulative_prod")
 except UnsupportedFunctionError as error:
     print(error)
 """

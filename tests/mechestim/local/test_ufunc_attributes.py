@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import shm_echo.mechestim as me
-from tests.mechestim.modes import LOCAL
+from tests.mechestim.backend_mode import LOCAL
 
 
 def charged(run: Any) -> dict[str, int]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from shm_echo.mechestim.registry import OPS
-from tests.mechestim.modes import LOCAL
+from tests.mechestim.backend_mode import LOCAL
 from tests.mechestim.parity.specs import A, Case, Dt, Fn, L, Same, Sc, member
 
 Door = Callable[[Any, list[Any], dict[str, Any]], Any]

@@ -13,7 +13,7 @@ import numpy as np
 
 import mechestim as me
 from shm_echo.mechestim.errors import NO_OBJECTS
-from tests.mechestim.modes import LOCAL, is_writable, plain, same_class
+from tests.mechestim.backend_mode import LOCAL, is_writable, plain, same_class
 from tests.mechestim.parity.doors import Door
 from tests.mechestim.parity.specs import Case, build
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import mechestim as me
-from tests.mechestim.modes import LOCAL
+from tests.mechestim.backend_mode import LOCAL
 
 DATA = np.arange(12.0).reshape(3, 4) - 4.0
 

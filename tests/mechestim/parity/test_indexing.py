@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
 import mechestim as me
-from tests.mechestim.modes import LOCAL
+from tests.mechestim.backend_mode import LOCAL
 
 quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SHAPES = nps.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4)

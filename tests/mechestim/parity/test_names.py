@@ -12,7 +12,7 @@ import pytest
 
 import mechestim as me
 from shm_echo.mechestim.registry import OPS, Category
-from tests.mechestim.modes import same_class
+from tests.mechestim.backend_mode import same_class
 from tests.mechestim.parity.cases import ABSENT
 from tests.mechestim.parity.specs import member
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import mechestim as me
-from tests.mechestim.modes import LOCAL, same_class
+from tests.mechestim.backend_mode import LOCAL, same_class
 
 VALUES = {
     "bool": (True, False),

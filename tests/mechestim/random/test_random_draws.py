@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import shm_echo.mechestim as me
 from shm_echo.mechestim.registry import OPS
-from tests.mechestim.modes import same_class
+from tests.mechestim.backend_mode import same_class
 from tests.mechestim.random.draws import Call, calls
 
 OWNERS = ("module", "RandomState", "Generator")

@@ -11,7 +11,7 @@ import pytest
 
 import shm_echo.mechestim as me
 from shm_echo.mechestim.registry import OPS
-from tests.mechestim.modes import LOCAL
+from tests.mechestim.backend_mode import LOCAL
 
 
 def same(got: Any, want: Any) -> None:

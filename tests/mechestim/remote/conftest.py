@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mechestim.remote.apart import Apart, server_apart
+from tests.mechestim.remote.server_process import Apart, server_apart
 from tests.support.folders import socket_folder
 
 

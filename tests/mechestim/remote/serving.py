@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from shm_echo.control.listener import ControlServer
-from shm_echo.mechestim.service.limits import Quotas
-from shm_echo.mechestim.service.service import MechestimService
+from shm_echo.control.server.control_server import ControlServer
+from shm_echo.mechestim.service.metering.quotas import Quotas
+from shm_echo.mechestim.service.server import MechestimService
 from tests.support.folders import socket_folder
 
 

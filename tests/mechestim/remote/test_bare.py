@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.mechestim.remote.inside import ROOT, environment, run_client
+from tests.mechestim.remote.client_script import ROOT, environment, run_client
 
 PROGRAM = """
 import mechestim as me
@@ -82,7 +82,7 @@ def test_the_pure_python_form_of_msgpack_will_do(server: object) -> None:
 @pytest.fixture(params=["threads", "process"])
 def adopted(request: pytest.FixtureRequest) -> Iterator[socket.socket]:
     """The client's end of a socket that a service has adopted."""
-    from shm_echo.mechestim.service.service import MechestimService
+    from shm_echo.mechestim.service.server import MechestimService
 
     service = MechestimService()
     ours, theirs = socket.socketpair()
@@ -110,7 +110,7 @@ def test_over_a_descriptor_a_client_needs_no_sockets_no_threads_and_no_foreign_c
 
 
 def test_the_same_with_an_arena_that_was_handed_over(adopted: socket.socket) -> None:
-    from shm_echo.mechestim.remote.dial import prepared
+    from shm_echo.mechestim.remote.connection.connect import prepared
 
     fd = adopted.fileno()
     areas = prepared(fd)

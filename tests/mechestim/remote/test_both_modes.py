@@ -14,8 +14,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.mechestim.reasons import REASONS
-from tests.mechestim.remote.inside import ROOT
+from tests.mechestim.remote.client_script import ROOT
+from tests.mechestim.skip_reasons import REASONS
 from tests.support.watchdog import patient_watchdog
 
 TESTS = "tests/mechestim"  # from ROOT, as pytest names them

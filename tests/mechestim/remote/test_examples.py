@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mechestim.remote.apart import Apart
-from tests.mechestim.remote.inside import ROOT, environment, run_client
+from tests.mechestim.remote.client_script import ROOT, environment, run_client
+from tests.mechestim.remote.server_process import Apart
 from tests.support import markdown
 
 FOLDER = ROOT / "examples" / "metered"

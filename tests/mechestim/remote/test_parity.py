@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from shm_echo.mechestim.errors import NO_OBJECTS
-from tests.mechestim.remote.apart import Apart, server_apart
-from tests.mechestim.remote.inside import ROOT, environment, run_client
+from tests.mechestim.remote.client_script import ROOT, environment, run_client
+from tests.mechestim.remote.server_process import Apart, server_apart
 from tests.support.watchdog import patient_watchdog
 
 _RUN = "import runpy; runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
@@ -34,7 +34,7 @@ def watchdog() -> Iterator[None]:
 
 def played(arguments: list[str], server: Apart | None) -> list[dict[str, Any]]:
     """What the player writes, run locally or as a client of ``server``."""
-    module = "tests.mechestim.remote.player"
+    module = "tests.mechestim.remote.parity_runner"
     if server is not None:
         done = run_client(server.url, f"sys.argv.pop(0); {_RUN}", module, *arguments, timeout=1000)
     else:

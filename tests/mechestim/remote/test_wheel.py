@@ -15,8 +15,8 @@ import msgpack
 import pytest
 
 from tests.boundaries.test_imports import imported, modules
-from tests.mechestim.remote.apart import Apart
-from tests.mechestim.remote.inside import ROOT, environment
+from tests.mechestim.remote.client_script import ROOT, environment
+from tests.mechestim.remote.server_process import Apart
 
 PROJECT = ROOT / "packaging" / "client"
 
@@ -92,7 +92,7 @@ def test_whatever_a_module_of_the_wheel_may_import_is_in_it(wheel: Path) -> None
             for name in archive.namelist()
             if name.startswith("shm_echo/") and name.endswith(".py")
         }
-    assert "shm_echo.mechestim.remote.session" in sources
+    assert "shm_echo.mechestim.remote.client_session" in sources
     for name, source in sources.items():
         needed = imported(ast.parse(source), typing_too=False) & of_the_tree
         assert needed <= set(sources), f"{name} needs {sorted(needed - set(sources))}"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import unharmed as after
-from tests.support.company import Company
+from tests.support import assert_alive as after
+from tests.support.fake_sessions import Company
 from tests.support.folders import socket_folder
 from tests.support.metering import ServerProcess, serving
 from tests.support.waiting import wait_until

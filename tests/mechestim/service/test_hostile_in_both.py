@@ -19,7 +19,7 @@ import msgpack
 import pytest
 
 from shm_echo.mechestim import wire
-from tests.support import unharmed as after
+from tests.support import assert_alive as after
 from tests.support.folders import socket_folder
 from tests.support.impatient import STALL_S, ImpatientServer
 from tests.support.metering import RawClient, ServerProcess, handle_of

@@ -10,7 +10,7 @@ import msgpack
 import pytest
 
 from shm_echo.mechestim import wire
-from shm_echo.mechestim.service import failures
+from shm_echo.mechestim.service.session import error_encoding
 from tests.support.metering import RawClient, handle_of, serving
 
 SECRET = 3141592.6535
@@ -54,7 +54,7 @@ def test_an_unforeseen_error_is_logged_by_class_and_place(
         raise Unforeseen(TEXT)
     except Unforeseen as error:
         with caplog.at_level(logging.ERROR):
-            crossing = failures.described(error)
+            crossing = error_encoding.described(error)
     assert crossing == ["MechEstimServerError", "the server failed; its log says why", {}]
     assert "Unforeseen" in caplog.text
     assert "test_logging.py" in caplog.text

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from shm_echo import Server, ShmTransport
-from shm_echo.control.connection import connect
+from shm_echo.control.client.client_connection import connect
 from shm_echo.errors import ServiceUnavailableError
-from shm_echo.mechestim.service.limits import Quotas
-from shm_echo.mechestim.service.service import MechestimService
+from shm_echo.mechestim.service.metering.quotas import Quotas
+from shm_echo.mechestim.service.server import MechestimService
 from tests.control.harness import Program
-from tests.control.test_refused_peers import needs_root, unshare_reason
+from tests.control.server.test_refused_peers import needs_root, unshare_reason
 from tests.support.metering import ServerProcess, dialled, serving
 from tests.support.waiting import WATCHDOG
 
@@ -24,9 +24,10 @@ OTHER, ANOTHER = 65534, 4321
 COMPUTES = """
 import os, sys
 # Imported before, because another user may not be able to read this installation.
-import shm_echo.control.address, shm_echo.control.connection, shm_echo.control.dial
+import shm_echo.control.address, shm_echo.control.client.client_connection
+import shm_echo.control.client.socket_connect
 import encodings.idna, shm_echo.transports.shm_client, numpy
-from shm_echo.mechestim.remote.dial import dial
+from shm_echo.mechestim.remote.connection.connect import dial
 from shm_echo.mechestim.remote import array, arena, failures
 from shm_echo.errors import ShmEchoError
 uid = int(sys.argv[2])

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 
 from shm_echo.mechestim import wire
-from shm_echo.mechestim.service.board import Board
-from shm_echo.mechestim.service.budgets import Budgets
-from shm_echo.mechestim.service.ceiling import Ceiling, Purse
-from shm_echo.mechestim.service.gate import Turn
-from shm_echo.mechestim.service.limits import Quotas
-from shm_echo.mechestim.service.objects import Objects
-from shm_echo.mechestim.service.operations import Operations
+from shm_echo.mechestim.service.metering.budgets import Budgets
+from shm_echo.mechestim.service.metering.flop_ceiling import Ceiling, Purse
+from shm_echo.mechestim.service.metering.quotas import Quotas
+from shm_echo.mechestim.service.metering.stats_page import Board
+from shm_echo.mechestim.service.objects.handle_table import Objects
+from shm_echo.mechestim.service.operations.dispatch import Operations
+from shm_echo.mechestim.service.scheduling.scheduler import Turn
 from tests.support.metering import ROOT
 
 PAGE = (ROOT / "docs/mechestim/protocol.md").read_text()

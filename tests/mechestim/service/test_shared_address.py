@@ -10,8 +10,8 @@ import pytest
 from shm_echo import Server, ShmClient, ShmTransport
 from shm_echo.errors import ConnectionClosedError
 from shm_echo.mechestim.errors import BudgetExhaustedError
-from shm_echo.mechestim.service.limits import Quotas
-from shm_echo.mechestim.service.service import MechestimService
+from shm_echo.mechestim.service.metering.quotas import Quotas
+from shm_echo.mechestim.service.server import MechestimService
 from tests.support.metering import dialled
 from tests.support.waiting import WATCHDOG
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import pytest
 
 from shm_echo.control.address import parse_tcp
-from shm_echo.control.handshake import ClientHandshake
-from shm_echo.control.listener import ControlServer
-from shm_echo.control.tokens import Tokens
+from shm_echo.control.protocol.handshake import ClientHandshake
+from shm_echo.control.server.control_server import ControlServer
+from shm_echo.control.server.tokens import Tokens
 from shm_echo.errors import RefusedError, ServiceUnavailableError
 from shm_echo.mechestim.errors import BudgetExhaustedError
-from shm_echo.mechestim.service.limits import Quotas
-from shm_echo.mechestim.service.service import MechestimService
+from shm_echo.mechestim.service.metering.quotas import Quotas
+from shm_echo.mechestim.service.server import MechestimService
 from tests.control.harness import descriptor_links
 from tests.support.folders import socket_folder
 from tests.support.metering import RawClient, ServerProcess, dialled, handle_of, serving

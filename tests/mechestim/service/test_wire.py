@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from shm_echo.errors import ProtocolError
 from shm_echo.mechestim.errors import NotSendableError
-from shm_echo.mechestim.service.limits import Quotas
-from shm_echo.mechestim.service.objects import Objects
-from shm_echo.mechestim.service.values import Values
+from shm_echo.mechestim.service.metering.quotas import Quotas
+from shm_echo.mechestim.service.objects.handle_table import Objects
+from shm_echo.mechestim.service.objects.value_codec import Values
 from shm_echo.mechestim.wire import Wire
 
 PLAIN = Wire(lambda value: None, {})

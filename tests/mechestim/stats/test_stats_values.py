@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import shm_echo.mechestim as me
-from shm_echo.mechestim.local import gaussian
+from shm_echo.mechestim.local import normal_distribution
 from shm_echo.mechestim.local import stats as plain_stats
 from shm_echo.mechestim.registry import OPS
 from shm_echo.mechestim.registry.stats import PER_POINT
@@ -260,5 +260,5 @@ def test_results_fit_into_the_bytes_foretold(name: str, function: str) -> None:
 
 def test_the_quadrature_is_gauss_legendre_with_ten_points() -> None:
     nodes, weights = np.polynomial.legendre.leggauss(10)
-    np.testing.assert_allclose(gaussian._NODES, nodes[5:], rtol=1e-15)
-    np.testing.assert_allclose(gaussian._WEIGHTS, weights[5:], rtol=1e-14)
+    np.testing.assert_allclose(normal_distribution._NODES, nodes[5:], rtol=1e-15)
+    np.testing.assert_allclose(normal_distribution._WEIGHTS, weights[5:], rtol=1e-14)

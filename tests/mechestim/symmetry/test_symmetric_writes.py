@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import shm_echo.mechestim as me
-from tests.mechestim.modes import LOCAL
+from tests.mechestim.backend_mode import LOCAL
 
 
 def matrix(n: int = 6, seed: int = 0) -> np.ndarray:

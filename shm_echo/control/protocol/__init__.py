@@ -1,0 +1,1 @@
+"""The control protocol without sockets: frames, messages, the state table and the handshake."""

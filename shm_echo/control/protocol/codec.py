@@ -1,0 +1,251 @@
+"""The codec: msgpack maps to bytes and back, within limits that hold before memory is taken.
+
+A few bytes of msgpack can announce gigabytes (an array header promises up to 2**32 items, and
+headers nest). So the bytes are first walked once, flat, without building anything: every length
+must fit into what is left, nesting and the number of nodes are bounded, keys are text, extension
+types are registered ones. Only then does msgpack build objects. What the map means is for
+``messages``.
+
+Errors in what came from outside are ProtocolError; errors in what this process wants to send are
+ValueError. Both have fixed texts and never show contents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+
+from shm_echo.control.protocol.frames import MAX_FRAME
+from shm_echo.errors import ProtocolError
+
+__all__ = ["Codec", "Extension", "Limits"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one message may hold. The defaults keep its objects below 8 MiB."""
+
+    max_depth: int = 16
+    max_nodes: int = 1 << 15
+    max_str: int = 1 << 16
+    max_bin: int = MAX_FRAME
+    max_ext: int = MAX_FRAME
+    max_array: int = 1 << 15
+    max_map: int = 1 << 14
+
+
+@dataclass(frozen=True)
+class Extension:
+    """One type that travels as a msgpack extension.
+
+    ``code`` is from 0 to 127. ``unpack`` gets bytes from outside and raises ValueError for those
+    that it does not accept.
+    """
+
+    code: int
+    type: type
+    pack: Callable[[Any], bytes]
+    unpack: Callable[[bytes], Any]
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.code <= 127:
+            raise ValueError(f"an extension code is from 0 to 127, got {self.code}")
+
+
+class _BadBytes(ValueError):
+    """The reason why bytes are refused, without saying whose fault it is."""
+
+
+class Codec:
+    """Encodes and decodes messages. Has no state, so one may serve any number of connections."""
+
+    def __init__(self, limits: Limits | None = None, extensions: Iterable[Extension] = ()) -> None:
+        self._limits = limits or Limits()
+        self._by_code = {extension.code: extension for extension in extensions}
+        self._by_type = {extension.type: extension for extension in self._by_code.values()}
+
+    def encode(self, message: Mapping[str, Any]) -> bytes:
+        """One msgpack map.
+
+        Raises:
+            ValueError: something in it has no place in a message, or the other side would have to
+                refuse it for its size.
+        """
+        try:
+            data: bytes = msgpack.packb(dict(message), default=self._pack_extension)
+            scan(data, self._limits, self._by_code)
+        except OverflowError:
+            raise ValueError(
+                "the message cannot be sent: it has an integer of more than 64 bits"
+            ) from None
+        except TypeError as error:
+            raise ValueError(f"the message cannot be sent: {error}") from None
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"the message cannot be sent: {_reason(error)}") from None
+        return data
+
+    def decode(self, data: bytes) -> dict[str, Any]:
+        """The map that the bytes hold.
+
+        Raises:
+            ProtocolError: the bytes are not one msgpack map within the limits.
+        """
+        try:
+            scan(data, self._limits, self._by_code)
+            message = msgpack.unpackb(
+                data,
+                raw=False,
+                strict_map_key=True,
+                object_pairs_hook=_without_duplicates,
+                ext_hook=self._unpack_extension,
+                max_str_len=self._limits.max_str,
+                max_bin_len=self._limits.max_bin,
+                max_array_len=self._limits.max_array,
+                max_map_len=self._limits.max_map,
+                max_ext_len=self._limits.max_ext,
+            )
+        except (ValueError, msgpack.UnpackException, RecursionError) as error:
+            raise ProtocolError(f"a message is malformed: {_reason(error)}") from None
+        if not isinstance(message, dict):
+            raise ProtocolError("a message is malformed: it is not a map")
+        return message
+
+    def _pack_extension(self, value: Any) -> msgpack.ExtType:
+        extension = self._by_type.get(type(value))
+        if extension is None:
+            if isinstance(value, int):
+                raise OverflowError
+            raise TypeError(f"no form for {type(value).__name__} objects")
+        return msgpack.ExtType(extension.code, extension.pack(value))
+
+    def _unpack_extension(self, code: int, data: bytes) -> Any:
+        # The scan has refused every code that is not registered.
+        return self._by_code[code].unpack(data)
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise _BadBytes("a map has the same key twice")
+    return result
+
+
+def _reason(error: Exception) -> str:
+    """A fixed text: msgpack's own and Unicode errors quote what they were given."""
+    if isinstance(error, _BadBytes):
+        return str(error)
+    if isinstance(error, UnicodeError):
+        return "text is not valid UTF-8"
+    if isinstance(error, RecursionError) or "recursion" in str(error):
+        return "it is nested too deeply"
+    return "its bytes are not valid msgpack, or an extension value is wrong"
+
+
+# ---------------------------------------------------------------- the flat walk
+
+_SCALAR, _STR, _BIN, _EXT, _ARRAY, _MAP, _INVALID = range(7)
+
+
+def _formats() -> list[tuple[int, int, int]]:
+    """For every first byte: kind, bytes of its length field, size (or items) if that is 0."""
+    table = [(_SCALAR, 0, 0)] * 256
+    for byte in range(16):
+        table[0x80 + byte] = (_MAP, 0, byte)
+        table[0x90 + byte] = (_ARRAY, 0, byte)
+    for byte in range(32):
+        table[0xA0 + byte] = (_STR, 0, byte)
+    table[0xC1] = (_INVALID, 0, 0)
+    for power, width in enumerate((1, 2, 4)):
+        table[0xC4 + power] = (_BIN, width, 0)
+        table[0xC7 + power] = (_EXT, width, 0)
+        table[0xD9 + power] = (_STR, width, 0)
+    for power, size in enumerate((4, 8)):
+        table[0xCA + power] = (_SCALAR, 0, size)
+    for power in range(4):
+        table[0xCC + power] = (_SCALAR, 0, 1 << power)
+        table[0xD0 + power] = (_SCALAR, 0, 1 << power)
+    for power in range(5):
+        table[0xD4 + power] = (_EXT, 0, 1 << power)
+    for power, width in enumerate((2, 4)):
+        table[0xDC + power] = (_ARRAY, width, 0)
+        table[0xDE + power] = (_MAP, width, 0)
+    return table
+
+
+_FORMATS = _formats()
+
+
+def scan(data: bytes, limits: Limits, ext_codes: Mapping[int, object]) -> None:
+    """Walk over one msgpack object without building it; time and memory follow len(data).
+
+    Raises:
+        ValueError: it is cut short, followed by more, too large, too deep, has a key that is not
+            text or an extension type that is not in ``ext_codes``.
+    """
+    end = len(data)
+    pos = 0
+    nodes = 0
+    # Items that the open containers still announce. Each takes a byte at least, so a header that
+    # announces more than there are bytes is refused at once.
+    announced = 1
+    left, in_map = 1, False
+    stack: list[tuple[int, bool]] = []
+    while True:
+        while left == 0:
+            if not stack:
+                if pos != end:
+                    raise _BadBytes("bytes follow its end")
+                return
+            left, in_map = stack.pop()
+        if pos >= end:
+            raise _BadBytes("it is cut short")
+        kind, width, size = _FORMATS[data[pos]]
+        # Keys come first in each pair, so an even number of items is left in front of one.
+        if in_map and not left & 1 and kind != _STR:
+            raise _BadBytes("a map has a key that is not text")
+        left -= 1
+        announced -= 1
+        nodes += 1
+        pos += 1
+        if width:
+            size = int.from_bytes(data[pos : pos + width], "big")
+            pos += width
+        if kind == _SCALAR:
+            pos += size
+        elif kind == _STR:
+            if size > limits.max_str:
+                raise _BadBytes(f"text of {size:,} bytes (allowed: {limits.max_str:,})")
+            pos += size
+        elif kind == _BIN:
+            if size > limits.max_bin:
+                raise _BadBytes(f"binary data of {size:,} bytes (allowed: {limits.max_bin:,})")
+            pos += size
+        elif kind == _EXT:
+            if size > limits.max_ext:
+                raise _BadBytes(f"an extension of {size:,} bytes (allowed: {limits.max_ext:,})")
+            # Codes above 127 are msgpack's own, such as its timestamps; none can be registered.
+            if pos < end and data[pos] not in ext_codes:
+                raise _BadBytes("it has an extension type that is not known here")
+            pos += 1 + size
+        elif kind == _INVALID:
+            raise _BadBytes("it has a byte that msgpack does not use")
+        else:
+            limit = limits.max_map if kind == _MAP else limits.max_array
+            if size > limit:
+                name = "a map" if kind == _MAP else "an array"
+                raise _BadBytes(f"{name} of {size:,} items (allowed: {limit:,})")
+            items = 2 * size if kind == _MAP else size
+            announced += items
+            if announced > end - pos:
+                raise _BadBytes("it announces more items than it has bytes")
+            if nodes + announced > limits.max_nodes:
+                raise _BadBytes(f"it has more than {limits.max_nodes:,} items")
+            stack.append((left, in_map))
+            if len(stack) > limits.max_depth:
+                raise _BadBytes(f"it is nested more than {limits.max_depth} deep")
+            left, in_map = items, kind == _MAP
+        if pos > end:
+            raise _BadBytes("it is cut short")

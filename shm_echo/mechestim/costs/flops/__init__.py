@@ -1,0 +1,1 @@
+"""Prices in FLOPs, one module for each family of operations."""

@@ -1,0 +1,1 @@
+"""Upper bounds of the memory that results and scratch take, one module for each family."""

@@ -1,0 +1,1 @@
+"""The names of NumPy that `mechestim` offers in client mode."""

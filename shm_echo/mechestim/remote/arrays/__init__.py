@@ -1,0 +1,1 @@
+"""Array handles: objects of this process that stand for arrays of the server."""

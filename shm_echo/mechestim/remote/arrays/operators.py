@@ -1,0 +1,90 @@
+"""Operators and methods of the client's arrays: each is a request of the same name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shm_echo.mechestim.errors import NotSendableError
+from shm_echo.mechestim.registry.operators import BINARY, COMPARISONS, IN_PLACE, UNARY
+from shm_echo.mechestim.remote.api.functions import Signed
+from shm_echo.mechestim.remote.arrays import protocols
+from shm_echo.mechestim.remote.client_session import call
+
+_METHODS = (
+    *("all", "any", "argmax", "argmin", "argpartition", "argsort", "astype", "byteswap", "choose"),
+    *("clip", "compress", "conj", "conjugate", "copy", "cumprod", "cumsum", "diagonal", "dot"),
+    *("fill", "flatten", "getfield", "max", "mean", "min", "nonzero", "partition", "prod", "put"),
+    *("ravel", "repeat", "reshape", "round", "searchsorted", "setfield", "setflags"),
+    *("sort", "squeeze", "std", "sum", "swapaxes", "take", "trace", "transpose", "var", "view"),
+)
+
+
+def _binary(word: str) -> Any:
+    op = f"ndarray.__{word}__"
+
+    in_place = word[0] == "i"
+
+    def method(self: Any, other: Any) -> Any:
+        if getattr(type(other), "__array_ufunc__", 0) is None:
+            if in_place:
+                kind = type(other).__name__
+                raise TypeError(f"operand {kind!r} does not support ufuncs (__array_ufunc__=None)")
+            return NotImplemented
+        try:
+            return call(op, self, other)
+        except NotSendableError as error:
+            return protocols.deferred(error, word, self, other)
+
+    return method
+
+
+def _unary(op: str) -> Any:
+    def method(self: Any) -> Any:
+        return call(op, self)
+
+    return method
+
+
+def _method(op: str) -> Any:
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if kwargs and protocols.has_plain_out(kwargs.get("out")):
+            return protocols.write_through(method, (self, *args), kwargs)
+        return call(op, self, *args, **kwargs)
+
+    return method
+
+
+def _getitem(self: Any, key: Any) -> Any:
+    return call("ndarray.__getitem__", self, key)
+
+
+def _put(cls: type, name: str, method: Any) -> None:
+    method.__wrapped__ = Signed(f"ndarray.{name}")
+    method.__name__ = name
+    method.__qualname__ = f"{cls.__name__}.{name}"
+    setattr(cls, name, method)
+
+
+def install(array: Any, scalar: Any) -> None:
+    """Give the classes of arrays and of 0-d results their operators and methods."""
+    for word in BINARY:
+        _put(array, f"__{word}__", _binary(word))
+        _put(array, f"__r{word}__", _binary(f"r{word}"))
+        if word in IN_PLACE:
+            _put(array, f"__i{word}__", _binary(f"i{word}"))
+            _put(scalar, f"__i{word}__", _binary(word))
+    for word in COMPARISONS:
+        _put(array, f"__{word}__", _binary(word))
+    for word in UNARY:
+        _put(array, f"__{word}__", _unary(f"ndarray.__{word}__"))
+    for name in _METHODS:
+        _put(array, name, _method(f"ndarray.{name}"))
+    _put(array, "resize", array.resize)
+    _put(array, "__getitem__", _getitem)
+    _put(array, "__contains__", _binary("contains"))
+    # Setting __eq__ after the class is made does not take __hash__ away.
+    scalar.__hash__ = _hash
+
+
+def _hash(self: Any) -> int:
+    return hash(self.item())

@@ -1,0 +1,1 @@
+"""The connection to a server: frames, requests, the value codec and what both ends share."""

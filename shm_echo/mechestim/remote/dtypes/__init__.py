@@ -1,0 +1,1 @@
+"""Dtypes and scalar types for a process without NumPy."""

@@ -1,0 +1,95 @@
+"""A session in a process of its own: what the interpreter that a ``ProcessSeat`` starts runs.
+
+The process has the connection, a board and the page of the ceiling, and nothing else of the server.
+Its memory is limited, and it ends with the server, whatever that dies of.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import logging
+import os
+import resource
+import signal
+import socket
+from typing import Any
+
+from shm_echo.mechestim.accounting.settings import settings
+from shm_echo.mechestim.local import namespace
+from shm_echo.mechestim.service.metering.flop_ceiling import Ceiling
+from shm_echo.mechestim.service.metering.quotas import Quotas
+from shm_echo.mechestim.service.metering.stats_page import Board, FileLock
+from shm_echo.mechestim.service.session.inherited_handshake import greeted
+from shm_echo.mechestim.service.session.session import Place, Session
+
+__all__ = ["main"]
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(parent: int) -> None:
+    """Wait for a session, and serve it; returns when its client has gone.
+
+    Args:
+        parent: the process that has started this one.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_with(parent)
+    assert namespace is not None  # everything is imported before there is a session
+    logging.basicConfig(format="mechestim worker %(process)d: %(message)s")
+    assigned = _assignment()
+    if assigned is not None:
+        _serve(*assigned)
+
+
+def _assignment() -> tuple[dict[str, Any], list[int]] | None:
+    """What to do, and the descriptors for it; None when there is nothing to be done."""
+    with socket.socket(fileno=os.dup(0)) as channel:
+        os.dup2(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), 0)
+        data, fds, _, _ = socket.recv_fds(channel, 1 << 16, 3)
+        while more := channel.recv(1 << 16):
+            data += more
+    return (json.loads(data), fds) if len(fds) == 3 else None
+
+
+def _serve(config: dict[str, Any], fds: list[int]) -> None:
+    quotas = Quotas(**config["quotas"])
+    _limit_memory(quotas)
+    if config["weights"]:
+        settings.change({"weights": config["weights"]})
+    connection, board_fd, ceiling_fd = fds
+    sock = socket.socket(fileno=connection)
+    board, lock = Board(board_fd), FileLock(board_fd)
+    ceiling = Ceiling(config["limit"], ceiling_fd)
+    session = Session(sock, quotas, Place(ceiling, board, lock, weights=config["weights"]))
+    signal.signal(signal.SIGTERM, lambda *_: session.end("the server is shutting down"))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # the server may wait for it
+    if config["greet"] and not greeted(sock, quotas):
+        sock.close()
+    else:
+        session.run()
+
+
+def _end_with(parent: int) -> None:
+    """Have the kernel kill this process when its server ends."""
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _limit_memory(quotas: Quotas) -> None:
+    """Allow what the interpreter has taken so far, and the session's share."""
+    allowed = quotas.memory
+    if allowed is None:
+        allowed = quotas.max_bytes + quotas.max_call_bytes
+    with open("/proc/self/statm") as file:
+        taken = int(file.read().split()[0]) * resource.getpagesize()
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = taken + allowed
+    if hard != resource.RLIM_INFINITY:
+        limit = min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,0 +1,173 @@
+"""The budgets of one session.
+
+Counts live here and nowhere else. A client opens contexts and reads their books; it can neither
+lower a count nor raise a limit. Above all of them stands the ceiling of the session's principal
+(``ceiling``), from which the session's purse pays, and which its contexts cannot lift.
+"""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+from typing import Any
+
+from shm_echo.mechestim.accounting.account import Account, Frame
+from shm_echo.mechestim.accounting.active_account import current_frame
+from shm_echo.mechestim.accounting.budget_values import positive_number, whole_flops
+from shm_echo.mechestim.accounting.settings import Settings, settings
+from shm_echo.mechestim.accounting.weights import check as checked_weights
+from shm_echo.mechestim.errors import MechEstimServerError, QuotaExceededError
+from shm_echo.mechestim.service.metering.accounts import SessionAccount
+from shm_echo.mechestim.service.metering.flop_ceiling import Purse
+from shm_echo.mechestim.service.metering.quotas import Quotas
+
+_MOST_CONTEXTS = 4096
+_MOST_LABELS = 4096  # in one context
+_MOST_SHAPES = 64
+_LONGEST_LABEL = 256
+_LONGEST_LOG = 10**5
+
+
+class Budgets:
+    """The accounts of one session, by number; 0 is its default budget."""
+
+    def __init__(self, quotas: Quotas, purse: Purse) -> None:
+        self._purse = purse
+        self._settings = Settings()
+        self._accounts: dict[int, Account] = {0: self._account(quotas.default_budget, 1.0)}
+        self._next = 1
+
+    def _account(self, limit: int, multiplier: float) -> Account:
+        account = SessionAccount(limit, self._purse, multiplier)
+        self._settings.follow(account)
+        return account
+
+    def open(
+        self, flop_budget: Any, multiplier: float = 1.0, time_limit: float | None = None
+    ) -> int:
+        """A new account; its number.
+
+        Raises:
+            ValueError: the budget is not one.
+            QuotaExceededError: too many are open.
+        """
+        if len(self._accounts) > _MOST_CONTEXTS:
+            raise QuotaExceededError(
+                "max_contexts", allowed=_MOST_CONTEXTS, wanted=len(self._accounts)
+            )
+        if time_limit is not None:
+            time_limit = positive_number("wall_time_limit_s", time_limit)
+        multiplier = positive_number("flop_multiplier", multiplier)
+        account = self._account(whole_flops(flop_budget), multiplier)
+        account.time_limit = time_limit
+        number, self._next = self._next, self._next + 1
+        self._accounts[number] = account
+        return number
+
+    def account(self, number: Any) -> Account:
+        """The account with this number.
+
+        Raises:
+            MechEstimServerError: this session has none.
+        """
+        found = self._accounts.get(number) if type(number) is int else None
+        if found is None:
+            raise MechEstimServerError(
+                "this session has no such budget: it was closed, or never opened"
+            )
+        return found
+
+    def frame(self, number: Any, namespace: Any) -> Frame:
+        """What an operation charges."""
+        if type(number) is int and (namespace is None or type(namespace) is str):
+            account = self._accounts.get(number)
+            found = None if account is None else account.frames.get(namespace)
+            if found is not None:
+                return found
+        if namespace is not None and (
+            type(namespace) is not str or len(namespace) > _LONGEST_LABEL
+        ):
+            raise MechEstimServerError(f"a namespace has at most {_LONGEST_LABEL} characters")
+        account = self.account(number)
+        if namespace not in account.frames and len(account.frames) >= _MOST_LABELS:
+            raise QuotaExceededError(
+                "max_namespaces", allowed=_MOST_LABELS, wanted=len(account.frames) + 1
+            )
+        return account.frame(namespace)
+
+    def enter(self, number: Any, elapsed_s: float = 0.0) -> None:
+        """The client has entered the context: its time runs."""
+        account = self.account(number)
+        if account.time_limit is not None:
+            elapsed_s = max(0.0, float(elapsed_s))
+            account.deadline = time.monotonic() + account.time_limit - elapsed_s
+            account.refresh()
+
+    def leave(self, number: Any) -> None:
+        """The client has left the context: its time stands still."""
+        account = self.account(number)
+        account.deadline = None
+        account.refresh()
+
+    def deduct(self, name: Any, flop_cost: Any, subscripts: Any = None, shapes: Any = ()) -> None:
+        """Charge work that the client names itself."""
+        if type(name) is not str or type(flop_cost) is not int or flop_cost < 0:
+            raise ValueError(f"flop_cost must be an int >= 0, got {flop_cost!r}")
+        operands: list[Any] = [] if subscripts is None else [str(subscripts)[:_LONGEST_LABEL]]
+        for shape in list(shapes)[:_MOST_SHAPES]:
+            operands.append(SimpleNamespace(shape=tuple(map(int, shape))[:_MOST_SHAPES]))
+        frame, label = current_frame(), name[:_LONGEST_LABEL]
+        frame.commit(label, frame.reserve(label, flop_cost), tuple(operands))
+
+    def log(self, number: Any) -> list[Any]:
+        """The records of the optional log."""
+        return [list(record) for record in self.account(number).log or ()]
+
+    def history(self, number: Any) -> list[Any]:
+        """The marks of the history, for drawing."""
+        return [
+            [
+                mark.elapsed_s,
+                [[namespace, name, flops] for (namespace, name), flops in mark.flops.items()],
+            ]
+            for mark in self.account(number).history
+        ]
+
+    def configure(self, op_log: Any = 0, check_nan_inf: Any = False, weights: Any = None) -> None:
+        """What the client's ``configure`` set: it changes what its own contexts show."""
+        self._settings.change(
+            {
+                "op_log": min(int(op_log), _LONGEST_LOG),
+                "check_nan_inf": bool(check_nan_inf),
+                "weights": settings.weights if weights is None else checked_weights(weights),
+            }
+        )
+
+    def reset(self) -> None:
+        """Start the default budget anew; the ceiling stays where it is."""
+        self.account(0).reset()
+
+    def forget_all(self, numbers: list[Any]) -> None:
+        """Close accounts for good. Their FLOPs stay taken from the ceiling."""
+        for number in numbers:
+            if type(number) is int and number != 0:
+                self._accounts.pop(number, None)
+
+    def read(self, number: Any) -> dict[str, Any]:
+        """The books of one account."""
+        account = self.account(number)
+        return {
+            "used": account.used,
+            "limit": account.limit,
+            "books": [
+                [namespace, {name: list(tally) for name, tally in operations.items()}]
+                for namespace, operations in account.books().items()
+            ],
+        }
+
+    def __len__(self) -> int:
+        return len(self._accounts)
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._accounts.clear()

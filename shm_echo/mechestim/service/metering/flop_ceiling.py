@@ -1,0 +1,206 @@
+"""The FLOPs that one principal may spend in all of its sessions, and one session's purse.
+
+A :class:`Ceiling` is two words: what has been spent, and what is promised to operations that run
+now. Sessions that are processes of their own share the page; whoever changes it holds a lock that
+the kernel takes from a holder that dies. What a killed session had promised is never free again.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import threading
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from shm_echo.mechestim.accounting.account import scaled
+from shm_echo.mechestim.errors import BudgetExhaustedError
+from shm_echo.mechestim.service.metering.stats_page import (
+    Board,
+    FileLock,
+    opened_again,
+    sealed_memory,
+)
+from shm_echo.mechestim.service.scheduling.scheduler import Turn
+
+__all__ = ["Ceiling", "Purse"]
+
+_SPENT, _PROMISED = range(2)
+_SIZE = mmap.PAGESIZE
+_MOST = 2**63 - 1
+
+HEAVY_FLOPS = 10**5  # above this an operation takes longer than the messages about it
+
+
+def exhausted(name: str, cost: int, left: int) -> BudgetExhaustedError:
+    """That the ceiling has no room for an operation."""
+    return BudgetExhaustedError(name, flop_cost=cost, flops_remaining=left, of_the_server=True)
+
+
+class _Alone:
+    """Keeps out the other threads of this process, then the other processes."""
+
+    def __init__(self, threads: threading.Lock, fd: int) -> None:
+        self._threads = threads
+        self._processes = FileLock(fd)
+
+    def __enter__(self) -> None:
+        self._threads.acquire()
+        self._processes.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._processes.release()
+        self._threads.release()
+
+
+class Ceiling:
+    """FLOPs of one principal; nothing restores them.
+
+    Args:
+        limit: how many there are; None for no limit (they are counted all the same).
+        fd: the page of a ceiling that another process made; stays the caller's. None makes one.
+    """
+
+    def __init__(self, limit: int | None, fd: int | None = None) -> None:
+        self.limit = limit
+        self._most = _MOST if limit is None else limit
+        self._fd = sealed_memory("mechestim-ceiling", _SIZE) if fd is None else os.dup(fd)
+        self._map = mmap.mmap(self._fd, _SIZE)
+        self._words = memoryview(self._map).cast("Q")
+        self._threads = threading.Lock()
+        self._alone: AbstractContextManager[Any] = self._threads
+        if fd is not None:
+            self._alone = _Alone(self._threads, self._fd)
+
+    @property
+    def spent(self) -> int:
+        """FLOPs of operations that have started; it never goes down."""
+        with self._alone:
+            return int(self._words[_SPENT])
+
+    @property
+    def promised(self) -> int:
+        """FLOPs of the operations that run now."""
+        with self._alone:
+            return int(self._words[_PROMISED])
+
+    def take(self, name: str, cost: int) -> None:
+        """Promise ``cost`` FLOPs to an operation: the check and the promise are one step.
+
+        Raises:
+            BudgetExhaustedError: they are not there.
+        """
+        words = self._words
+        with self._alone:
+            left = self._most - words[_SPENT] - words[_PROMISED]
+            if cost > left:
+                raise exhausted(name, cost, left)
+            words[_PROMISED] += cost
+
+    def spend(self, name: str, cost: int) -> None:
+        """Take ``cost`` FLOPs for an operation that nothing refuses any more.
+
+        Raises:
+            BudgetExhaustedError: they are not there.
+        """
+        words = self._words
+        with self._alone:
+            spent = words[_SPENT]
+            left = self._most - spent - words[_PROMISED]
+            if cost > left:
+                raise exhausted(name, cost, left)
+            words[_SPENT] = spent + cost
+
+    def give_back(self, cost: int) -> None:
+        """Free what was promised to an operation that was refused before it started."""
+        with self._alone:
+            self._words[_PROMISED] -= cost
+
+    def settle(self, cost: int) -> None:
+        """What was promised is spent: the operation has started."""
+        words = self._words
+        with self._alone:
+            words[_PROMISED] -= cost
+            words[_SPENT] += cost
+
+    def share(self) -> int:
+        """A new descriptor of the page, for another process; the caller's to close."""
+        self._alone = _Alone(self._threads, self._fd)
+        return opened_again(self._fd)
+
+    def __del__(self) -> None:
+        fd = getattr(self, "_fd", -1)
+        if fd >= 0:
+            os.close(fd)
+
+
+class Purse:
+    """What one session pays from: asks the ceiling, keeps the board, and waits at the gate.
+
+    Not thread-safe: one thread at a time works on a session.
+
+    Args:
+        ceiling: of the session's principal.
+        board: shows what is paid for what.
+        weights: the server's own, whatever a client configures.
+        turn: the session's place at the gate.
+    """
+
+    def __init__(
+        self, ceiling: Ceiling, board: Board, weights: Mapping[str, float], turn: Turn
+    ) -> None:
+        self._ceiling = ceiling
+        self._board = board
+        self._weights = weights
+        self._turn = turn
+        self._promised: list[tuple[str, int]] = []
+
+    def take(self, name: str, cost: int) -> None:
+        """Pay ``cost`` FLOPs, times the server's weight, for an operation that is about to run.
+
+        Raises:
+            BudgetExhaustedError: the ceiling does not allow it.
+        """
+        if cost > HEAVY_FLOPS:
+            self._turn.heavy()
+        if self._weights:
+            cost = scaled(cost, self._weights.get(name, 1))
+        self._ceiling.take(name, cost)
+        self._promised.append((name, cost))
+        self._board.promise(name, cost)
+
+    def spend(self, name: str, cost: int) -> None:
+        """Pay for an operation that nothing refuses any more: :meth:`take`, settled at once.
+
+        Raises:
+            BudgetExhaustedError: the ceiling does not allow it.
+        """
+        if cost > HEAVY_FLOPS:
+            self._turn.heavy()
+        if self._weights:
+            cost = scaled(cost, self._weights.get(name, 1))
+        self._ceiling.spend(name, cost)
+        self._board.spend(name, cost)
+
+    def give_back(self, name: str, cost: int) -> None:
+        """The operation was refused before it started."""
+        if self._weights:
+            cost = scaled(cost, self._weights.get(name, 1))
+        if (name, cost) not in self._promised:
+            return  # settled meanwhile: it stays charged
+        self._promised.remove((name, cost))
+        self._board.take_back(cost)
+        self._ceiling.give_back(cost)
+
+    def settle(self) -> None:
+        """The request is over: what was promised is spent."""
+        charges = self._promised
+        if charges:
+            self._promised = []
+            self._board.settle(charges)
+            self._ceiling.settle(sum([cost for _, cost in charges]))
+
+    def close(self) -> None:
+        """The session is over: let go of the ceiling, which has descriptors of its own."""
+        del self._ceiling

@@ -1,0 +1,1 @@
+"""The objects that a session owns on the server, and their form on the wire."""

@@ -1,0 +1,1 @@
+"""The operations that a client may ask for, and the bounds that hold before one runs."""

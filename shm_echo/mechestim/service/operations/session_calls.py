@@ -1,0 +1,147 @@
+"""What a session can be asked for beside operations and methods: settings of NumPy, attributes,
+grids.
+
+Error handling is the session's own: NumPy keeps it in a context variable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from shm_echo.mechestim.costs.flops.einsum_path import find_path, normalize_optimize
+from shm_echo.mechestim.costs.subscripts import Contraction
+from shm_echo.mechestim.local import callbacks, namespace, paths, ufuncs
+from shm_echo.mechestim.local.array import Array, wrap
+from shm_echo.mechestim.registry import OPS
+from shm_echo.mechestim.service.operations import printing
+
+_GRIDS = ("mgrid", "ogrid", "r_", "c_")
+_FACTS = ("nin", "nout", "nargs", "ntypes", "types", "identity", "signature")
+_MOST_OPERANDS = 52  # as there are letters
+_FINFO = (
+    *("bits", "eps", "epsneg", "iexp", "machep", "max", "maxexp", "min", "minexp", "negep"),
+    *("nexp", "nmant", "precision", "resolution", "smallest_normal", "smallest_subnormal", "tiny"),
+)
+_FLAGS = (
+    *("c_contiguous", "f_contiguous", "owndata", "writeable", "aligned", "writebackifcopy"),
+    *("contiguous", "fortran", "fnc", "forc", "behaved", "carray", "farray"),
+)
+
+
+def _array(value: Any) -> Array:
+    if not isinstance(value, Array):
+        raise TypeError("this needs an array")
+    return value
+
+
+def seterr(**options: Any) -> dict[str, Any]:
+    """``numpy.seterr``; the options before. Calls and logs are for the local mode only."""
+    if any(value in ("call", "log", "print") for value in options.values()):
+        raise ValueError("a server can ignore, warn or raise; it has nothing to call or print to")
+    return dict(np.seterr(**options))
+
+
+def finfo(dtype: Any) -> dict[str, Any]:
+    """The limits of a floating-point dtype."""
+    found = np.finfo(dtype)
+    return {"dtype": found.dtype, **{name: wrap(getattr(found, name)) for name in _FINFO}}
+
+
+def iinfo(dtype: Any) -> dict[str, Any]:
+    """The limits of an integer dtype."""
+    found = np.iinfo(dtype)
+    return {"dtype": found.dtype, "min": found.min, "max": found.max, "bits": found.bits}
+
+
+def ufunc(name: Any) -> dict[str, Any]:
+    """The facts of a ufunc."""
+    found = namespace.member(name) if name in OPS else None
+    if not isinstance(found, ufuncs.ufunc):
+        raise TypeError(f"no ufunc is called {str(name)[:40]!r}")
+    return {fact: getattr(found, fact) for fact in _FACTS}
+
+
+def path(inputs: Any, output: Any, sizes: Any, optimize: Any) -> list[list[int]]:
+    """The path of an einsum of such subscripts."""
+    terms = tuple(tuple(map(str, term)) for term in inputs)
+    lengths = {str(label): int(length) for label, length in dict(sizes).items()}
+    known = all(label in lengths for term in (*terms, tuple(map(str, output))) for label in term)
+    if not known or len(terms) > _MOST_OPERANDS:
+        raise ValueError("these are no subscripts of an einsum")
+    contraction = Contraction(terms, tuple(map(str, output)), lengths)
+    optimize = normalize_optimize(optimize)
+    return [list(step) for step in find_path(contraction, optimize, paths.search)]
+
+
+def grid(name: Any, key: Any) -> Any:
+    """``mgrid[key]`` and its like."""
+    if name not in _GRIDS:
+        raise TypeError(f"no grid is called {str(name)[:40]!r}")
+    return namespace.attribute("", name)[key]
+
+
+def flags(array: Any) -> dict[str, bool]:
+    """How an array lies in memory."""
+    found = _array(array).flags
+    return {name: bool(getattr(found, name)) for name in _FLAGS}
+
+
+def flat_get(array: Any, key: Any) -> Any:
+    """``array.flat[key]``."""
+    return _array(array).flat[key]
+
+
+def flat_set(array: Any, key: Any, value: Any) -> None:
+    """``array.flat[key] = value``."""
+    _array(array).flat[key] = value
+
+
+def symmetric_axes(array: Any) -> list[list[int]]:
+    """The groups of axes along which an array is declared symmetric, now."""
+    return [list(group) for group in getattr(_array(array), "symmetric_axes", ())]
+
+
+def set_shape(array: Any, shape: Any) -> Any:
+    """``array.shape = shape``; the array, so that its owner learns the shape."""
+    _array(array).shape = shape
+    return array
+
+
+def set_real(array: Any, value: Any) -> None:
+    """``array.real = value``."""
+    _array(array).real = value
+
+
+def set_imag(array: Any, value: Any) -> None:
+    """``array.imag = value``."""
+    _array(array).imag = value
+
+
+def call_object(function: Any, *args: Any, **kwargs: Any) -> Any:
+    """Call what ``vectorize`` or ``frompyfunc`` made."""
+    if not isinstance(function, (callbacks.vectorize, callbacks.PythonUfunc)):
+        raise TypeError("this object cannot be called")
+    return function(*args, **kwargs)
+
+
+EXTRAS: dict[str, Callable[..., Any]] = {
+    "object.call": call_object,
+    "session.seterr": seterr,
+    "session.print_options": printing.change,
+    "session.finfo": finfo,
+    "session.iinfo": iinfo,
+    "session.grid": grid,
+    "session.path": path,
+    "session.ufunc": ufunc,
+    "ndarray.flags.get": flags,
+    "ndarray.flat.get": flat_get,
+    "ndarray.flat.set": flat_set,
+    "ndarray.symmetric_axes.get": symmetric_axes,
+    "ndarray.shape.set": set_shape,
+    "ndarray.real.set": set_real,
+    "ndarray.imag.set": set_imag,
+    **printing.TEXTS,
+}

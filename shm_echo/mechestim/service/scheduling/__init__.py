@@ -1,0 +1,1 @@
+"""Which thread works now: the leader/followers pool, its scheduler and CPU migration."""

@@ -1,0 +1,338 @@
+"""The crew: the threads that serve the sessions of one process, of which one leads.
+
+The leader waits for the messages of all idle sessions and serves each as it comes. So a crowd of
+clients with short requests is served without a change of threads between them. Before a session
+does something long, or waits for its client, the leader *steps down*: another thread leads from
+then on, and this one is the session's own until the request is over. Then the session is idle
+again, and the thread leads if nobody does, or waits until it is needed.
+
+The pattern is known as Leader/Followers (Schmidt, O'Ryan, Pyarali, Kircher and Buschmann, 2000).
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import logging
+import select
+import threading
+import time
+from collections import deque
+from typing import Protocol
+
+from shm_echo.mechestim.adaptive_spin import Spinner
+from shm_echo.mechestim.service.scheduling.cpu_affinity import Aside
+from shm_echo.mechestim.service.scheduling.scheduler import Gate, Turn
+
+__all__ = ["Crew", "Job"]
+
+_log = logging.getLogger("shm_echo.mechestim")
+
+_AT_ONCE = 64  # sessions of one look; the kernel begins with others the next time
+_KEPT = 4  # threads that wait until they are needed; more of them end
+
+
+class Job(Protocol):
+    """A session, as a crew sees it. One thread at a time works on it."""
+
+    @property
+    def turn(self) -> Turn:
+        """Its place at the gate."""
+
+    @property
+    def pending(self) -> bool:
+        """More has been read from its socket than was asked for so far."""
+
+    def fileno(self) -> int:
+        """Of its socket, which is readable when there is something to do."""
+
+    def step(self) -> bool:
+        """Serve what has come, without waiting for more; whether the session goes on."""
+
+    def end(self, why: str) -> None:
+        """Have the next step be the last one, which tells the client."""
+
+    def finish(self) -> None:
+        """Let go of everything: the session is over."""
+
+
+class _Follower:
+    """A thread that waits until it is needed."""
+
+    def __init__(self) -> None:
+        self._called = threading.Lock()
+        self._called.acquire()
+        self._leads = False
+
+    def call(self, leads: bool) -> None:
+        """It leads from now on, or ends."""
+        self._leads = leads
+        self._called.release()
+
+    def wait(self) -> bool:
+        """Whether it leads; otherwise it ends."""
+        self._called.acquire()
+        return self._leads
+
+
+class Crew:
+    """Serves sessions on as many threads as are needed; on none while there is no session.
+
+    Args:
+        gate: that the sessions pass.
+    """
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
+        self._poll = select.epoll()
+        self._seen: list[tuple[int, int]] = []
+        self._spin = Spinner(self._look, gate.short_is_taken)
+        self._aside = Aside()
+        self._ready: deque[Job] = deque()  # idle ones whose next message is here; the leader's
+        # Under the mutex:
+        self._mutex = threading.Lock()
+        self._idle: dict[int, Job] = {}  # by descriptor; the leader waits for them
+        self._sessions = 0
+        self._led = False  # a thread leads, or has been told to; then there are idle sessions
+        self._followers: list[_Follower] = []
+        self._threads: set[threading.Thread] = set()
+        self._closing = False
+
+    def add(self, job: Job) -> None:
+        """Serve a session from now on.
+
+        Raises:
+            RuntimeError: no thread can be started.
+            OSError: the kernel cannot watch its socket.
+        """
+        with self._mutex:
+            if self._poll.closed:
+                raise RuntimeError("the crew was closed")
+            self._put(job)
+            try:
+                if not self._led:
+                    self._appoint()
+            except BaseException:
+                self._take(job)
+                raise
+            self._sessions += 1
+
+    def look(self) -> None:
+        """Have a thread lead if none does although it should: one could not be started before."""
+        with self._mutex:
+            if self._idle and not self._led:
+                self._appoint_if_possible()
+
+    def close(self) -> None:
+        """Let go of everything as soon as no session is left; sessions end by themselves."""
+        with self._mutex:
+            self._closing = True
+            over = not self._sessions
+            if over:
+                self._poll.close()
+            threads = self._threads - {threading.current_thread()} if over else set()
+        for thread in threads:
+            thread.join()
+
+    def let_go_in_child(self) -> None:
+        """Close what a forked child has inherited."""
+        self._poll.close()
+
+    # Under the mutex ----
+
+    def _put(self, job: Job) -> None:
+        """The session is idle."""
+        fd = job.fileno()
+        self._idle[fd] = job  # first: the leader may see it as soon as it is registered
+        try:
+            self._poll.register(fd, select.EPOLLIN)
+        except BaseException:
+            del self._idle[fd]
+            raise
+
+    def _take(self, job: Job) -> None:
+        """The session is not idle any more."""
+        fd = job.fileno()
+        self._poll.unregister(fd)
+        del self._idle[fd]
+        if job in self._ready:
+            self._ready.remove(job)
+
+    def _appoint(self) -> None:
+        """Have another thread lead."""
+        if self._followers:
+            self._followers.pop().call(leads=True)
+        else:
+            thread = threading.Thread(target=self._run, name="mechestim-crew", daemon=True)
+            self._threads.add(thread)
+            try:
+                contextvars.Context().run(thread.start)  # it inherits nothing of a session
+            except BaseException:
+                self._threads.discard(thread)
+                raise
+        self._led = True
+
+    def _appoint_if_possible(self) -> None:
+        """Have another thread lead; if that fails, the next look tries again."""
+        try:
+            self._appoint()
+        except (RuntimeError, MemoryError) as error:
+            _log.warning("cannot start a thread for mechestim sessions: %s", error)
+
+    # What a thread does ----
+
+    def _run(self) -> None:
+        """A thread that begins as the leader."""
+        leads = True
+        try:
+            while leads:
+                own = self._lead()
+                leads = False
+                leads = self._see_through(*own)
+                del own  # else the session's memory would stay
+                leads = leads or self._follow()
+        except BaseException:
+            _log.exception("internal error: a thread that serves mechestim sessions has ended")
+            if leads:
+                self._replace()
+        finally:
+            with self._mutex:
+                self._threads.discard(threading.current_thread())
+
+    def _replace(self) -> None:
+        """The leader has failed."""
+        with self._mutex:
+            self._led = False
+            if self._idle:
+                self._appoint_if_possible()
+
+    def _lead(self) -> tuple[Job, bool]:
+        """Serve until this thread has stepped down.
+
+        Returns:
+            The session that it did so for, whose own thread it is now, and whether that goes on.
+        """
+        idle, ready = self._idle, self._ready
+        while True:
+            for fd, _ in self._arrivals():
+                job = idle[fd]
+                goes_on = self._serve(job)
+                if goes_on is not None:
+                    return job, goes_on
+            for _ in range(len(ready)):
+                job = ready.popleft()
+                goes_on = self._serve(job)
+                if goes_on is not None:
+                    return job, goes_on
+
+    def _arrivals(self) -> list[tuple[int, int]]:
+        """The descriptors of sessions that have something to read, once there are any."""
+        if self._ready:
+            return self._look()
+        if self._spin.wait():
+            return self._seen
+        since = time.monotonic()
+        seen = self._poll.poll(None, _AT_ONCE)
+        if self._aside.slept(time.monotonic() - since):
+            self._spin.start_anew()
+        return seen
+
+    def _look(self) -> list[tuple[int, int]]:
+        self._seen = seen = self._poll.poll(0, _AT_ONCE)
+        return seen
+
+    def _serve(self, job: Job) -> bool | None:
+        """One step of a session, as the leader.
+
+        Returns:
+            None if this thread is the leader still; else whether the session goes on.
+        """
+        turn = job.turn
+        turn.step_down = functools.partial(self._step_down, job)
+        goes_on = _step(job)
+        if turn.step_down is None:
+            return goes_on
+        turn.step_down = None
+        turn.rest()
+        if job.pending and job not in self._ready:
+            self._ready.append(job)
+        return None
+
+    def _step_down(self, job: Job) -> None:
+        """The leader is about to wait: this session is its own now, and others need a leader."""
+        with self._mutex:
+            self._take(job)
+            self._led = False
+            if self._idle:
+                self._appoint_if_possible()
+
+    def _see_through(self, job: Job, goes_on: bool) -> bool:
+        """Serve a session of one's own until it is idle, or over.
+
+        Returns:
+            Whether this thread leads from now on.
+        """
+        turn = job.turn
+        turn.rest()
+        while goes_on and job.pending:
+            goes_on = _step(job)
+            turn.rest()  # for the others who wait, as when the leader serves it
+        if goes_on:
+            goes_on = self._put_back(job)
+        if not goes_on:
+            with self._mutex:  # first: who has waited for the session's end may close the crew
+                self._sessions -= 1
+                if not self._sessions:
+                    self._dismiss()
+            _finish(job)
+        with self._mutex:
+            leads = not self._led and bool(self._idle)
+            self._led = self._led or leads
+            return leads
+
+    def _put_back(self, job: Job) -> bool:
+        """The session is idle again; whether that was possible. If not, it was told so."""
+        try:
+            with self._mutex:
+                self._put(job)
+        except Exception as error:
+            _log.error("cannot go on with a mechestim session: %s", error)
+            job.end(f"the server cannot watch the connection: {error}")
+            _step(job)  # which is its last
+            return False
+        return True
+
+    def _dismiss(self) -> None:
+        """No session is left: all threads end."""
+        for follower in self._followers:
+            follower.call(leads=False)
+        self._followers.clear()
+        if self._closing:
+            self._poll.close()
+
+    def _follow(self) -> bool:
+        """Wait until this thread is to lead; whether that comes."""
+        with self._mutex:
+            if not self._sessions or len(self._followers) >= _KEPT:
+                return False
+            follower = _Follower()
+            self._followers.append(follower)
+        return follower.wait()
+
+
+def _step(job: Job) -> bool:
+    """Serve what has come; whether the session goes on."""
+    try:
+        if job.step():
+            return True
+    except BaseException:
+        _log.exception("internal error in a mechestim session")
+    job.turn.end()
+    return False
+
+
+def _finish(job: Job) -> None:
+    try:
+        job.finish()
+    except BaseException:
+        _log.exception("internal error at the end of a mechestim session")

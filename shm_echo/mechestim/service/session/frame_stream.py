@@ -1,0 +1,270 @@
+"""The frames of one session on its socket, with a deadline for everything that has begun.
+
+Waiting for the next request may last for ever; a frame that has begun to come, or to go, may not. A
+client that sends a byte now and then gains nothing by it: the time is that of the whole frame. Long
+frames have more of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import select
+import socket
+import struct
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from shm_echo.errors import ProtocolError
+from shm_echo.mechestim.adaptive_spin import Spinner
+from shm_echo.mechestim.service.metering.stats_page import Board
+from shm_echo.mechestim.service.scheduling.cpu_affinity import Aside
+from shm_echo.mechestim.service.scheduling.scheduler import Turn
+
+__all__ = ["SessionEnded", "Stream", "frame", "interject"]
+
+_HEADER = struct.Struct("<I")
+_length_at = _HEADER.unpack_from
+_NO_SIGNAL = int(socket.MSG_NOSIGNAL)
+_NOW = int(socket.MSG_DONTWAIT)
+_AT_ONCE = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+_IN_ONE_PIECE = 4096  # bytes that the kernel takes as a whole or not at all
+_SPACE = 1 << 16  # bytes that are received at once
+_LONG_READ = 1 << 18  # bytes of a long frame
+_SLOWEST = 1 << 20  # bytes per second of a long frame
+
+_GONE = "the client closed the connection"
+
+
+def frame(payload: bytes) -> bytes:
+    """A payload behind its length."""
+    return _HEADER.pack(len(payload)) + payload
+
+
+class SessionEnded(Exception):
+    """The session is over.
+
+    Args:
+        why: for the log.
+        tell: the client can be told so.
+    """
+
+    def __init__(self, why: str, tell: bool = True) -> None:
+        super().__init__(why)
+        self.tell = tell
+
+
+class Lock(Protocol):
+    """Of the writing side: a frame goes out in one piece."""
+
+    def acquire(self, blocking: bool = True) -> bool:
+        """Take it; whether it was there to be taken."""
+
+    def release(self) -> None:
+        """Give it back."""
+
+
+class Stream:
+    """Whole messages over a connected socket, which must be in blocking mode.
+
+    Args:
+        sock: the connection; stays the caller's.
+        max_frame: the longest payload that is accepted.
+        stall_s: seconds for a frame, and one more for each MiB of it.
+        board: shows whether a message has been sent in part.
+        lock: held while a message goes out.
+        turn: the session's place at the gate, which it gives up before it waits for its client.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        max_frame: int,
+        stall_s: float,
+        board: Board,
+        lock: Lock,
+        turn: Turn,
+    ) -> None:
+        self._sock = sock
+        self._max_frame = max_frame
+        self._stall_s = stall_s
+        self._board = board
+        self._lock = lock
+        self._space = memoryview(bytearray(_SPACE))
+        self._start = self._stop = 0  # what has come and was not asked for yet
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        self._aside = Aside()
+        self._turn = turn
+        self._spin = Spinner(functools.partial(poll.poll, 0), turn.others)
+
+    def receive(self) -> bytes:
+        """The next payload.
+
+        Raises:
+            SessionEnded: the client has gone, or stalls.
+            ProtocolError: it announces a frame that is empty or too long.
+        """
+        if self._start == self._stop:
+            self._stop = self._wait_for_some()
+            self._start = 0
+        return self._next()
+
+    def take(self) -> bytes | None:
+        """The next payload, if anything has come; waits only for the rest of what has begun to.
+
+        Raises:
+            SessionEnded, ProtocolError: as ``receive``.
+        """
+        if self._start == self._stop:
+            try:
+                self._stop = self._sock.recv_into(self._space, 0, _NOW)
+            except BlockingIOError:
+                return None
+            self._start = 0
+        return self._next()
+
+    @property
+    def pending(self) -> bool:
+        """The next message, or a part of it, has been read already."""
+        return self._start != self._stop
+
+    def _wait_for_some(self) -> int:
+        if self._spin.wait():
+            return self._sock.recv_into(self._space)
+        since = time.monotonic()
+        size = self._sock.recv_into(self._space)
+        if self._aside.slept(time.monotonic() - since):
+            self._spin.start_anew()
+        return size
+
+    def _next(self) -> bytes:
+        """The next payload, the beginning of which is in ``_space``."""
+        start, stop = self._start, self._stop
+        if start == stop:
+            raise SessionEnded(_GONE, tell=False)
+        if stop - start > 4:
+            (length,) = _length_at(self._space, start)
+            end = start + 4 + length
+            if end <= stop and 0 < length <= self._max_frame:
+                self._start = end
+                return bytes(self._space[start + 4 : end])
+        self._start = self._stop = 0
+        return self._receive_rest(bytearray(self._space[start:stop]))
+
+    def _receive_rest(self, buffer: bytearray) -> bytes:
+        """The payload of a frame whose beginning has come."""
+        self._turn.end()
+        deadline = time.monotonic() + self._stall_s
+        while len(buffer) < 4:
+            self._wait_and_read(buffer, 4, deadline)
+        (length,) = _length_at(buffer)
+        if not 0 < length <= self._max_frame:
+            raise ProtocolError(
+                f"a frame of {length:,} bytes was announced (allowed: 1 to {self._max_frame:,})"
+            )
+        deadline += length / _SLOWEST
+        while len(buffer) < 4 + length:
+            self._wait_and_read(buffer, 4 + length, deadline)
+        return bytes(memoryview(buffer)[4:])
+
+    def _wait_and_read(self, buffer: bytearray, size: int, deadline: float) -> None:
+        """Read more of a frame, and nothing of the next one."""
+        if not _ready(self._sock, select.POLLIN, deadline):
+            raise SessionEnded(f"a message stayed incomplete for {self._stall_s:g} s or more")
+        with contextlib.suppress(BlockingIOError):
+            most = min(size - len(buffer), _LONG_READ)
+            data = self._sock.recv(most, socket.MSG_DONTWAIT)
+            if not data:
+                raise SessionEnded(_GONE, tell=False)
+            buffer += data
+
+    def send(self, payload: bytes, fds: Sequence[int] = (), prompt: bool = False) -> None:
+        """Send one payload, and descriptors with its first byte.
+
+        Args:
+            prompt: nobody else can have had a reason to write in the meantime. A short payload
+                needs no lock then: the kernel takes it in one piece.
+
+        Raises:
+            SessionEnded: the client does not take it.
+            OSError: it has gone.
+        """
+        data = _HEADER.pack(len(payload)) + payload
+        sent = 0
+        if prompt and not fds and len(data) <= _IN_ONE_PIECE:
+            sent = _sent(self._sock, data)
+            if sent == len(data):
+                return
+        self._lock.acquire()
+        try:
+            self._board.writing = True
+            if fds:
+                self._wait_for_room(time.monotonic() + self._stall_s)
+            rest = memoryview(data)[sent:]
+            rest = rest[_sent(self._sock, rest, fds) :]
+            if rest:
+                self._send_rest(rest)
+            self._board.writing = False
+        finally:
+            self._lock.release()
+
+    def _send_rest(self, data: memoryview) -> None:
+        deadline = time.monotonic() + self._stall_s + len(data) / _SLOWEST
+        while data:
+            self._wait_for_room(deadline)
+            data = data[_sent(self._sock, data) :]
+
+    def _wait_for_room(self, deadline: float) -> None:
+        self._turn.end()
+        if not _ready(self._sock, select.POLLOUT, deadline):
+            raise SessionEnded(
+                f"the client has taken no answer for {self._stall_s:g} s or more", tell=False
+            )
+
+
+def _sent(sock: socket.socket, data: bytes | memoryview, fds: Sequence[int] = ()) -> int:
+    try:
+        if fds:  # so short a message is taken as a whole or not at all
+            return socket.send_fds(sock, [data], list(fds), _NO_SIGNAL)
+        return sock.send(data, _AT_ONCE)
+    except BlockingIOError:
+        return 0
+
+
+def _ready(sock: socket.socket, event: int, deadline: float) -> bool:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        return False
+    poll = select.poll()
+    poll.register(sock, event)
+    return bool(poll.poll(left * 1000))
+
+
+def _has_room(sock: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(sock, select.POLLOUT)
+    return bool(poll.poll(0))
+
+
+def interject(sock: socket.socket, payload: bytes, board: Board, lock: Lock) -> bool:
+    """Send a short payload from outside of the session, between two messages of it.
+
+    Never waits. Returns whether it was sent: not while the session is writing itself, and not to a
+    client that takes nothing.
+    """
+    if not lock.acquire(blocking=False):
+        return False
+    try:
+        if board.writing:  # its writer has died in the middle of a message
+            return False
+        # So short a message is taken as a whole or not at all; by TCP, where there is much room.
+        if sock.family != socket.AF_UNIX and not _has_room(sock):
+            return False
+        data = frame(payload)
+        return sock.send(data, _AT_ONCE) == len(data)
+    except OSError:
+        return False
+    finally:
+        lock.release()

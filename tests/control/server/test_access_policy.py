@@ -1,0 +1,192 @@
+"""Who is let in, and what is offered to whom: the rules, and other users as real processes."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from shm_echo.control.client.client_connection import connect
+from shm_echo.control.peer import Peer
+from shm_echo.control.server.access_policy import Access
+from shm_echo.control.server.control_server import ControlServer
+from shm_echo.control.server.tokens import Tokens
+from shm_echo.errors import AddressError, PeerRefusedError
+from tests.control.harness import SERVER, Program, Recorder
+from tests.control.server.test_refused_peers import AS_NOBODY, NOBODY, TELLS_ERRORS, needs_root
+
+OURS = os.geteuid()
+OTHER = OURS + 1
+STRANGER = OURS + 2
+TOKENS = Tokens({"ann": "correct-horse-battery"})
+
+
+class Guest(Recorder):
+    open_to_strangers = True
+
+
+SERVICES: dict[str, Any] = {"guest": Guest(), "status": Recorder(), "ring": Recorder()}
+
+
+# ---------------------------------------------------------------- the rules
+
+
+def test_this_user_is_offered_everything_and_others_what_they_were_allowed() -> None:
+    access = Access(SERVICES, {OTHER: ["guest", "ring"], STRANGER: ["status"]})
+    assert access.offered_to(Peer(7, OURS)) == ("guest", "status", "ring")
+    assert access.offered_to(Peer(7, OTHER)) == ("guest", "ring")
+    assert access.offered_to(Peer(7, STRANGER)) == ("status",)
+    with pytest.raises(PeerRefusedError, match=f"user {OURS + 3}, who was not allowed"):
+        access.offered_to(Peer(7, OURS + 3))
+
+
+def test_to_allow_this_user_something_takes_nothing_from_it() -> None:
+    access = Access(SERVICES, {OURS: ["guest"]})
+    assert access.offered_to(Peer(7, OURS)) == ("guest", "status", "ring")
+
+
+def test_without_a_word_only_this_user_may_come() -> None:
+    access = Access(SERVICES)
+    assert not access.others
+    with pytest.raises(PeerRefusedError, match="both must be the same user"):
+        access.offered_to(Peer(7, OTHER))
+
+
+def test_a_process_that_cannot_be_seen_gets_what_needs_no_watching() -> None:
+    access = Access(SERVICES, {OTHER: ["guest", "ring"], STRANGER: ["ring"]})
+    assert access.offered_to(Peer(0, OURS)) == ("guest",)
+    assert access.offered_to(Peer(0, OTHER)) == ("guest",)
+    with pytest.raises(PeerRefusedError, match="another pid namespace"):
+        access.offered_to(Peer(0, STRANGER))
+    with pytest.raises(PeerRefusedError, match="runs as user"):
+        Access(SERVICES).offered_to(Peer(0, OTHER))
+
+
+@pytest.mark.parametrize(
+    ("allowed", "said"),
+    [
+        ({1001: ["shutdown"]}, "user 1001 cannot be offered 'shutdown'.*offers 'guest', 'status'"),
+        ({1001: []}, "user 1001 needs a collection of names"),
+        ({1001: "guest"}, "user 1001 needs a collection of names"),
+        ({-1: ["guest"]}, "-1 is no user id"),
+        ({2**32 - 1: ["guest"]}, "is no user id"),
+        ({"root": ["guest"]}, "'root' is no user id"),
+        ({True: ["guest"]}, "True is no user id"),
+    ],
+)
+def test_rules_that_make_no_sense_are_refused(allowed: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Access(SERVICES, allowed)
+
+
+def test_users_are_not_known_where_tokens_are() -> None:
+    with pytest.raises(ValueError, match="over TCP nobody knows the user"):
+        Access({"guest": Guest()}, {1001: ["guest"]}, TOKENS)
+
+
+def test_a_private_folder_cannot_be_opened_to_others() -> None:
+    with pytest.raises(AddressError, match=r"no other user can enter .*ipc:///path\.sock"):
+        ControlServer("some-name", SERVICES, allow_uids={OTHER: ["guest"]})
+
+
+def test_the_socket_is_open_to_others_only_if_some_are_allowed(address: str, path: str) -> None:
+    for allowed, mode in ((None, 0o600), ({OTHER: ["guest"]}, 0o666)):
+        with ControlServer(address, SERVICES, allow_uids=allowed):
+            assert stat.S_IMODE(os.stat(path).st_mode) == mode
+
+
+# ---------------------------------------------------------------- other users
+
+ASKS = """
+from shm_echo.control.client.client_connection import connect
+for wanted in ("guest", "status", "ring", "shutdown"):
+    try:
+        with connect(sys.argv[1], wanted, server_uid=0) as connection:
+            print(wanted, connection.request("echo", {})[0]["op"], flush=True)
+    except Exception as error:
+        print(wanted, type(error).__name__, error, flush=True)
+"""
+
+
+@pytest.fixture
+def offered(address: str, folder: str) -> Iterator[dict[str, Recorder]]:
+    os.chmod(folder, 0o755)
+    services: dict[str, Any] = {"guest": Guest(), "status": Recorder(), "ring": Recorder()}
+    with ControlServer(address, services, allow_uids={NOBODY: ["guest", "status"]}):
+        yield services
+
+
+@needs_root
+def test_another_user_gets_the_services_that_it_was_allowed_and_no_other(
+    offered: dict[str, Recorder], address: str, path: str
+) -> None:
+    with Program(AS_NOBODY + ASKS, address) as client:
+        client.expect("guest echo")
+        client.expect("status echo")
+        for wanted in ("ring", "shutdown"):
+            client.expect(
+                f"{wanted} ServiceUnavailableError {path} offers no service '{wanted}' (it offers "
+                "'guest', 'status')"
+            )
+        assert client.wait() == 0
+    assert offered["guest"].sessions[0].peer.uid == NOBODY
+    assert not offered["ring"].told("open")
+
+
+@needs_root
+def test_a_user_that_was_not_allowed_hears_so(
+    offered: dict[str, Recorder], address: str, path: str
+) -> None:
+    as_another = AS_NOBODY.replace("setresuid(65534, 65534, 65534)", "setresuid(4321, 4321, 4321)")
+    with Program(as_another + ASKS, address) as client:
+        for wanted in ("guest", "status", "ring", "shutdown"):
+            client.expect(
+                f"{wanted} PeerRefusedError {path} refused this process: the client runs as user "
+                "4321, who was not allowed (--allow-uid, allow_uids)"
+            )
+        assert client.wait() == 0
+    assert not any(service.told("open") for service in offered.values())
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("uid", "said"),
+    [
+        ("None", "both must be the same user"),
+        ("4321", "only that user and user 4321 are welcome"),
+    ],
+)
+def test_a_client_checks_the_user_of_the_server_all_the_same(
+    offered: dict[str, Recorder], address: str, path: str, uid: str, said: str
+) -> None:
+    call = f"connect(sys.argv[1], 'guest', server_uid={uid})"
+    with Program(
+        AS_NOBODY
+        + "from shm_echo.control.client.client_connection import connect\n"
+        + TELLS_ERRORS,
+        address,
+        call,
+    ) as client:
+        client.expect(
+            f"PeerRefusedError the server at {path} runs as user 0 and this process as user "
+            f"{NOBODY}: {said}"
+        )
+    assert not offered["guest"].told("open")
+
+
+@needs_root
+def test_a_server_of_another_user_is_talked_to_when_it_is_trusted(
+    address: str, folder: str
+) -> None:
+    os.chmod(folder, 0o777)
+    serving = SERVER.replace('{"test": service})', '{"test": service}, allow_uids={0: ["test"]})')
+    with Program(AS_NOBODY + serving + "sys.stdin.readline()", address) as program:
+        program.expect("serving")
+        with pytest.raises(PeerRefusedError, match="both must be the same user"):
+            connect(address, "test")
+        with connect(address, "test", server_uid=NOBODY) as connection:
+            assert connection.request("echo", {})[0]["op"] == "echo"
+            assert connection.peer.uid == NOBODY

@@ -1,0 +1,186 @@
+"""A client over ``fd://N`` does not wait for ever for a server that takes or answers nothing."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from tests.mechestim.remote.client_script import ROOT, command, environment, run_client
+from tests.mechestim.remote.test_bare import SANDBOX
+from tests.support.waiting import stop
+
+_SERVER = """
+import socket, sys
+from shm_echo.mechestim.service.server import MechestimService
+service = MechestimService()
+service.adopt(socket.socket(fileno=int(sys.argv[1])), isolation="threads")
+print("serving", flush=True)
+sys.stdin.read()
+"""
+
+# Waits in an operation, and says what came of it.
+_ASK = """
+import mechestim as me
+from shm_echo.mechestim.remote import session
+x = me.ones(4)
+print("ready", flush=True)
+session.channel()._pipe.silence = float(input())
+try:
+    {request}
+except TimeoutError as error:
+    print(type(error).__name__, error, flush=True)
+try:
+    me.ones(4)
+except ConnectionError as error:
+    print(type(error).__name__, error, flush=True)
+"""
+
+_SMALL = "x + 1"
+_LARGE = "me.array([0.5] * 10**6)"  # 8 MB: far more than a socket holds
+
+
+@dataclass
+class Given:
+    """The client's end of a connection, and the process that serves the other one."""
+
+    sock: socket.socket
+    server: subprocess.Popen[str]
+
+
+@pytest.fixture
+def given() -> Iterator[Given]:
+    ours, theirs = socket.socketpair()
+    server = subprocess.Popen(
+        [sys.executable, "-c", _SERVER, str(ours.fileno())],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        pass_fds=[ours.fileno()],
+    )
+    ours.close()
+    with theirs, server:
+        assert server.stdout is not None
+        try:
+            assert server.stdout.readline() == "serving\n"
+            yield Given(theirs, server)
+        finally:
+            server.kill()
+
+
+@contextmanager
+def asking(given: Given, source: str, **more: str) -> Iterator[subprocess.Popen[str]]:
+    """A client that runs ``source`` over the descriptor; it can be talked to."""
+    fd = given.sock.fileno()
+    client = subprocess.Popen(
+        command(source),
+        env=environment(f"fd://{fd}", **more),
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        pass_fds=[fd],
+    )
+    with client:
+        try:
+            yield client
+        finally:
+            client.kill()
+
+
+def said_after_a_stop(
+    client: subprocess.Popen[str], given: Given, silence: float, of_the_socket: float = 0.0
+) -> list[str]:
+    """Stop the server between two operations of the client; what the client says of the second.
+
+    The times are as short as this only from then on: the first answer may take longer.
+
+    Args:
+        client: runs ``_ASK``.
+        given: what it was given.
+        silence: seconds that it waits itself.
+        of_the_socket: seconds that its reads and writes wait; 0 for ever.
+    """
+    assert client.stdout is not None
+    assert client.stdin is not None
+    assert client.stdout.readline() == "ready\n"
+    limit = struct.pack("ll", 0, int(of_the_socket * 1e6))
+    given.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+    given.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+    stop(given.server.pid)
+    client.stdin.write(f"{silence}\n")
+    client.stdin.flush()
+    lines = client.stdout.read().splitlines()
+    assert client.wait() == 0, lines
+    return lines
+
+
+@pytest.mark.parametrize("request_", [_SMALL, _LARGE], ids=["small", "large"])
+def test_a_request_to_a_server_that_stopped_is_given_up_after_the_silence(
+    given: Given, request_: str
+) -> None:
+    source = _ASK.format(request=request_)
+    with asking(given, source) as client:
+        first, second = said_after_a_stop(client, given, 0.3)
+    assert first.startswith("RequestTimeoutError")
+    assert "0.3 s" in first
+    assert second.startswith("ServerNotFoundError")
+    assert "carries one session" in second
+
+
+@pytest.mark.parametrize("request_", [_SMALL, _LARGE], ids=["small", "large"])
+def test_where_nothing_can_be_polled_the_descriptors_own_time_out_is_what_counts(
+    given: Given, request_: str
+) -> None:
+    """As docs/mechestim/client.md says: whoever hands the descriptor over sets the time."""
+    with asking(given, SANDBOX + _ASK.format(request=request_)) as client:
+        first, second = said_after_a_stop(client, given, 1000.0, of_the_socket=0.3)
+    assert first.startswith("RequestTimeoutError")
+    assert second.startswith("ServerNotFoundError")
+    assert "carries one session" in second
+
+
+_FORK = """
+import os, sys
+import mechestim as me
+x = me.ones(4)
+child = os.fork()
+if child == 0:
+    try:
+        me.ones(4)
+    except ConnectionError as error:
+        os._exit(7 if "the parent process's" in str(error) else 1)
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+print(float((x + 1).sum()))
+"""
+
+
+def test_a_forked_child_does_not_speak_on_its_parents_descriptor(given: Given) -> None:
+    with asking(given, _FORK) as client:
+        assert client.stdout is not None
+        assert client.stdout.read() == "8.0\n"
+        assert client.wait() == 0
+
+
+def test_a_descriptor_at_which_nobody_answers_is_no_server() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        fd = theirs.fileno()
+        done = run_client(
+            f"fd://{fd}",
+            "import mechestim as me; me.ones(1)",
+            env={"MECHESTIM_TIMEOUT": "0.3"},
+            pass_fds=[fd],
+        )
+    assert done.returncode == 1
+    assert f"ServerNotFoundError: no server at fd://{fd}" in done.stderr
+    assert "says nothing" in done.stderr

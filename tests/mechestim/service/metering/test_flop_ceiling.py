@@ -1,0 +1,212 @@
+"""The ceiling: exact between threads and between processes, and never restored by a death."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from shm_echo.mechestim.errors import BudgetExhaustedError
+from shm_echo.mechestim.service.metering.flop_ceiling import Ceiling, Purse
+from shm_echo.mechestim.service.metering.stats_page import (
+    Board,
+    FileLock,
+    opened_again,
+    sealed_memory,
+)
+from shm_echo.mechestim.service.scheduling.scheduler import Turn
+from tests.support.processes import start
+from tests.support.threads import Worker
+
+
+def purse(ceiling: Ceiling, **weights: float) -> tuple[Purse, Board]:
+    board = Board()
+    return Purse(ceiling, board, weights, Turn()), board
+
+
+def test_what_does_not_fit_is_refused_and_changes_nothing() -> None:
+    ceiling = Ceiling(100)
+    one, board = purse(ceiling)
+    one.take("add", 60)
+    with pytest.raises(BudgetExhaustedError) as refused:
+        one.take("matmul", 41)
+    assert (refused.value.op_name, refused.value.flop_cost) == ("matmul", 41)
+    assert refused.value.flops_remaining == 40
+    one.settle()
+    assert (ceiling.spent, ceiling.promised) == (60, 0)
+    assert board.tallies() == {"add": (60, 1)}
+
+
+def test_what_was_refused_before_it_started_is_given_back() -> None:
+    ceiling = Ceiling(100)
+    one, board = purse(ceiling)
+    one.take("add", 60)
+    one.give_back("add", 60)
+    one.settle()
+    assert (ceiling.spent, ceiling.promised, board.flops) == (0, 0, 0)
+
+
+def test_what_has_started_cannot_be_given_back_any_more() -> None:
+    ceiling = Ceiling(100)
+    one, board = purse(ceiling)
+    one.take("add", 60)
+    one.settle()
+    one.give_back("add", 60)
+    assert ceiling.spent == board.flops == 60
+
+
+def test_a_count_that_others_see_never_goes_down() -> None:
+    ceiling = Ceiling(100)
+    one, _ = purse(ceiling)
+    seen = [ceiling.spent]
+    for refused in (True, False, True, False):
+        one.take("add", 10)
+        seen.append(ceiling.spent)
+        if refused:
+            one.give_back("add", 10)
+            seen.append(ceiling.spent)
+        one.settle()
+        seen.append(ceiling.spent)
+    assert seen == sorted(seen)
+    assert ceiling.spent == 20
+
+
+def test_the_weights_of_the_server_apply() -> None:
+    ceiling = Ceiling(100)
+    one, board = purse(ceiling, exp=2.5)
+    one.take("exp", 10)
+    one.take("add", 10)
+    one.settle()
+    assert ceiling.spent == 35
+    assert board.tallies() == {"exp": (25, 1), "add": (10, 1)}
+
+
+def test_sessions_of_one_principal_share_the_ceiling() -> None:
+    ceiling = Ceiling(100)
+    one, two = purse(ceiling)[0], purse(ceiling)[0]
+    one.take("add", 60)
+    with pytest.raises(BudgetExhaustedError):
+        two.take("add", 60)
+
+
+def test_of_sixty_four_threads_with_flops_for_one_exactly_one_gets_them() -> None:
+    ceiling = Ceiling(100)
+
+    def attempt() -> bool:
+        try:
+            purse(ceiling)[0].take("add", 100)
+        except BudgetExhaustedError:
+            return False
+        return True
+
+    assert sum(worker.result() for worker in [Worker(attempt) for _ in range(64)]) == 1
+
+
+def test_a_ceiling_without_a_limit_counts_all_the_same() -> None:
+    ceiling = Ceiling(None)
+    one, _ = purse(ceiling)
+    one.take("add", 2**62)
+    one.settle()
+    assert ceiling.spent == 2**62
+
+
+# ---------------------------------------------------------------- between processes
+
+
+def spend(pipe: Any, page: int, limit: int, calls: int) -> None:
+    ceiling = Ceiling(limit, page)
+    one, board = purse(ceiling)
+    pipe.send("ready")
+    pipe.recv()
+    for _ in range(calls):
+        try:
+            one.take("add", 3)
+        except BudgetExhaustedError:
+            continue
+        one.settle()
+    pipe.send(board.flops)
+
+
+def test_processes_never_spend_more_together_than_there_is() -> None:
+    limit = 3 * 700 + 2
+    ceiling = Ceiling(limit)
+    pages = [ceiling.share() for _ in range(3)]
+    children = [start(spend, page, limit, 400) for page in pages]
+    try:
+        for child in children:
+            child.expect("ready")
+        for child in children:
+            child.say("go")
+        assert sum(child.hear() for child in children) == 3 * 700 == ceiling.spent
+        assert ceiling.promised == 0
+    finally:
+        for child, page in zip(children, pages, strict=True):
+            child.end()
+            os.close(page)
+
+
+def take_and_wait(pipe: Any, page: int, board: int) -> None:
+    counters = Board(board)
+    one = Purse(Ceiling(100, page), counters, {}, Turn())
+    counters.begin()
+    one.take("add", 60)
+    pipe.send("taken")
+    pipe.recv()
+
+
+def test_what_a_killed_process_had_promised_stays_taken_and_can_be_booked() -> None:
+    ceiling, shared = Ceiling(100), sealed_memory("test-board", Board.SIZE)
+    page = ceiling.share()
+    child = start(take_and_wait, page, shared)
+    try:
+        child.expect("taken")
+        assert child.end() == -signal.SIGKILL
+        assert (ceiling.spent, ceiling.promised) == (0, 60)
+        with pytest.raises(BudgetExhaustedError):
+            ceiling.take("add", 41)
+        board = Board(shared)
+        assert board.promised == 60
+        assert board.running_s is not None
+        board.bury()
+        assert board.tallies() == {"add": (60, 1)}
+    finally:
+        child.end()
+        os.close(page)
+        os.close(shared)
+
+
+def hold(pipe: Any, page: int) -> None:
+    FileLock(page).acquire()
+    pipe.send("held")
+    pipe.recv()
+
+
+def test_a_process_that_dies_with_the_lock_keeps_nobody_out() -> None:
+    ceiling = Ceiling(100)
+    page = ceiling.share()
+    child = start(hold, page)
+    try:
+        child.expect("held")
+        os.close(page)  # the description is the child's alone
+        waiting = Worker(ceiling.take, "add", 10)
+        waiting.wait_until_asleep()
+        assert waiting.thread.is_alive()
+        child.end()
+        waiting.result()
+        assert ceiling.promised == 10
+    finally:
+        child.end()
+
+
+def test_nobody_can_change_the_size_of_the_page() -> None:
+    fd = sealed_memory("test", 4096)
+    again = opened_again(fd)
+    try:
+        for wanted in (0, 4097):
+            with pytest.raises(PermissionError):
+                os.ftruncate(again, wanted)
+    finally:
+        os.close(fd)
+        os.close(again)

@@ -1,0 +1,98 @@
+"""Stepping aside: when a session does it, and that it may use the same CPUs afterwards."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from shm_echo.mechestim.service.scheduling import cpu_affinity
+from shm_echo.mechestim.service.scheduling.cpu_affinity import Aside, step_aside
+from tests.support.threads import Worker
+
+SHORT, LONG = 20e-6, 1e-3
+
+
+@pytest.fixture
+def moves(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """Grows with each move, instead of one."""
+    found: list[None] = []
+
+    def moved() -> bool:
+        found.append(None)
+        return True
+
+    monkeypatch.setattr(cpu_affinity, "step_aside", moved)
+    return found
+
+
+def test_short_sleeps_in_a_row_have_it_move_once(
+    moves: list[None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu_affinity, "_clock", lambda: 100.0)
+    one = Aside()
+    answers = [one.slept(SHORT) for _ in range(20)]
+    assert answers.count(True) == len(moves) == 1
+    assert not any(answers[:7])
+
+
+def test_it_moves_again_after_a_rest(moves: list[None], monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(cpu_affinity, "_clock", lambda: now)
+    one = Aside()
+    for _ in range(100):
+        one.slept(SHORT)
+    assert len(moves) == 1
+    now += 1.0
+    for _ in range(100):
+        one.slept(SHORT)
+    assert len(moves) == 2
+
+
+def test_a_client_that_takes_its_time_is_not_moved_away_from(moves: list[None]) -> None:
+    one = Aside()
+    for _ in range(100):
+        for seconds in (SHORT, SHORT, SHORT, LONG):
+            assert not one.slept(seconds)
+    assert moves == []
+
+
+def on_a_thread(work: Any) -> Any:
+    """Affinity is a thread's own: that of the tests stays what it is."""
+    return Worker(work).result()
+
+
+def test_the_thread_may_use_the_same_cpus_afterwards() -> None:
+    def work() -> tuple[bool, set[int], set[int]]:
+        before = os.sched_getaffinity(0)
+        return step_aside(), before, os.sched_getaffinity(0)
+
+    moved, before, after = on_a_thread(work)
+    assert moved == (len(before) > 1 and affinity_can_be_set())
+    assert after == before
+
+
+def affinity_can_be_set() -> bool:
+    try:
+        os.sched_setaffinity(0, os.sched_getaffinity(0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not affinity_can_be_set(), reason="affinity cannot be set here")
+def test_with_one_cpu_there_is_nowhere_to_go() -> None:
+    def work() -> bool:
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        return step_aside()
+
+    assert on_a_thread(work) is False
+
+
+def test_where_it_is_forbidden_it_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(pid: int, cpus: set[int]) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setaffinity", forbidden)
+    assert step_aside() is False

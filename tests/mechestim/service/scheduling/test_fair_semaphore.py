@@ -1,0 +1,268 @@
+"""Who works in which lane: what takes a while does not keep the one place of short operations."""
+
+from __future__ import annotations
+
+import functools
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+
+from shm_echo.control.server.control_server import ControlServer
+from shm_echo.mechestim import wire
+from shm_echo.mechestim.service.hosting.session_hosts import ThreadSeat
+from shm_echo.mechestim.service.metering.quotas import Quotas
+from shm_echo.mechestim.service.metering.stats_page import Board
+from shm_echo.mechestim.service.objects.value_codec import Values
+from shm_echo.mechestim.service.scheduling.scheduler import Gate, Turn
+from shm_echo.mechestim.service.server import MechestimService
+from shm_echo.mechestim.service.session.frame_stream import Stream
+from tests.support.metering import RawClient, handle_of
+from tests.support.waiting import WATCHDOG, wait_until
+
+
+class Served:
+    """A service of this process, which waits for its clients longer than a test does.
+
+    Attributes:
+        path: of its socket.
+        seats: of its sessions, in the order of their coming.
+    """
+
+    def __init__(self, path: Path, seats: list[ThreadSeat]) -> None:
+        self.path = path
+        self.seats = seats
+
+
+@pytest.fixture
+def served(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    seats: list[ThreadSeat] = []
+    begun = ThreadSeat.__init__
+
+    def begin(self: ThreadSeat, *args: Any) -> None:
+        begun(self, *args)
+        seats.append(self)
+
+    monkeypatch.setattr(ThreadSeat, "__init__", begin)
+    service = MechestimService(Quotas(stall_s=10 * WATCHDOG))
+    with ControlServer(f"ipc://{folder}/lanes.sock", {"mechestim": service}):
+        yield Served(folder / "lanes.sock", seats)
+        service.close()
+
+
+@pytest.fixture
+def long_ones(monkeypatch: pytest.MonkeyPatch) -> list[Turn]:
+    """Grows with each change to the lane of long operations."""
+    found: list[Turn] = []
+    heavy = Turn.heavy
+
+    def noted(self: Turn) -> None:
+        if not self.long:
+            found.append(self)
+        heavy(self)
+
+    monkeypatch.setattr(Turn, "heavy", noted)
+    return found
+
+
+class Halt:
+    """Stops the service at a point of its work, once.
+
+    Args:
+        method: what it calls there.
+        here: whether it is to stop before this call, given the arguments.
+    """
+
+    def __init__(self, method: Callable[..., Any], here: Callable[..., bool]) -> None:
+        self._method = method
+        self._here = here
+        self.reached = threading.Event()
+        self.may_go_on = threading.Event()
+
+    def __call__(self, *args: Any) -> Any:
+        if self._here(*args) and not self.reached.is_set():
+            self.reached.set()
+            assert self.may_go_on.wait(WATCHDOG)
+        return self._method(*args)
+
+    def __get__(self, of: object, owner: type) -> Callable[..., Any]:
+        return functools.partial(self, of)
+
+
+def call_back(client: RawClient, x: msgpack.ExtType) -> None:
+    """Ask for an operation that calls a function of the client."""
+    client.say({"id": 99, "op": "apply_along_axis", "a": [wire.callback_ext(1), 0, x], "b": 0})
+
+
+def are_served(*clients: RawClient) -> None:
+    """Each of them, three times: the first request may be served before what is there as well."""
+    for _ in range(3):
+        for client in clients:
+            assert client.result("add", 1.0, 2.0) is not None
+
+
+def test_half_a_message_holds_nobody_up(served: Served) -> None:
+    with RawClient(served.path) as slow, RawClient(served.path) as other:
+        slow.send(struct.pack("<I", 64) + b"half of it")
+        are_served(other)
+
+
+def test_an_answer_that_is_not_taken_holds_nobody_up(served: Served) -> None:
+    with RawClient(served.path) as stuck, RawClient(served.path) as other:
+        x = handle_of(stuck.result("ones", [60_000]))
+        for number in range(10):
+            stuck.say({"id": 100 + number, "op": "session.fetch", "a": [x], "b": 0})
+        wait_until(lambda: served.seats[0].board.writing, "an answer is being sent")
+        are_served(other)
+
+
+def test_a_callback_that_has_asked_for_something_holds_nobody_up(served: Served) -> None:
+    with RawClient(served.path) as calling, RawClient(served.path) as other:
+        call_back(calling, handle_of(calling.result("ones", [3])))
+        assert "call" in (calling.hear() or {})
+        are_served(calling, other)
+
+
+def test_what_a_callback_is_given_is_packed_while_others_are_served(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    halt = Halt(Values._pack_array, lambda *_: True)
+    with RawClient(served.path) as calling, RawClient(served.path) as other:
+        x = handle_of(calling.result("ones", [3]))
+        monkeypatch.setattr(Values, "_pack_array", halt)
+        call_back(calling, x)
+        assert halt.reached.wait(WATCHDOG)
+        are_served(other)
+        halt.may_go_on.set()
+        assert "call" in (calling.hear() or {})
+
+
+def test_a_long_answer_is_packed_while_others_are_served(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    halt = Halt(Values.pack_answer, lambda _, number, result: type(result) is list)
+    monkeypatch.setattr(Values, "pack_answer", halt)
+    with RawClient(served.path) as client, RawClient(served.path) as other:
+        x = handle_of(client.result("ones", [300_000]))
+        client.say({"id": 99, "op": "ndarray.tolist", "a": [x], "b": 0})
+        assert halt.reached.wait(WATCHDOG)
+        are_served(other)
+        halt.may_go_on.set()
+        assert (client.hear() or {})["r"] == [1.0] * 300_000
+
+
+def test_a_message_of_many_items_is_read_while_others_are_served(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    halt = Halt(Values.unpack, lambda _, payload: len(payload) > 1 << 14)
+    monkeypatch.setattr(Values, "unpack", halt)
+    with RawClient(served.path) as client, RawClient(served.path) as other:
+        client.say({"id": 99, "op": "sum", "a": [[1.0] * 2500], "b": 0})
+        assert halt.reached.wait(WATCHDOG)
+        are_served(other)
+        halt.may_go_on.set()
+        assert "r" in (client.hear() or {})
+
+
+def test_an_answer_goes_out_in_the_lane_of_short_ones(
+    served: Served, long_ones: list[Turn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent_as_long_ones: list[bool] = []
+    send = Stream.send
+
+    def noted(self: Stream, *args: Any) -> None:
+        sent_as_long_ones.append(self._turn.long)
+        send(self, *args)
+
+    monkeypatch.setattr(Stream, "send", noted)
+    with RawClient(served.path) as client:
+        x = handle_of(client.result("ones", [500, 500]))
+        assert client.result("sum", x) is not None
+    assert len(long_ones) == len(sent_as_long_ones) == 2
+    assert not any(sent_as_long_ones)
+
+
+def test_a_long_message_is_read_without_a_place(served: Served) -> None:
+    with RawClient(served.path) as client:
+        assert client.result("add", 1.0, 2.0) is not None
+        other = Turn(served.seats[0].turn._gate)
+        other.begin()
+        client.frame(b"\xc1" * (1 << 17))
+        assert "malformed" in (client.farewell() or "")
+        other.end()
+
+
+def test_a_long_operation_is_a_long_one_after_its_callback_too(
+    served: Served, long_ones: list[Turn]
+) -> None:
+    with RawClient(served.path) as client:
+        x = handle_of(client.result("ones", [300_000]))
+        yes = handle_of(client.result("ndarray.__gt__", x, 0.0))
+        before = len(long_ones)
+        client.say({"id": 99, "op": "piecewise", "a": [x, [yes], [wire.callback_ext(1)]], "b": 0})
+        call = client.hear()
+        assert call is not None
+        assert call["fn"] == 1
+        assert len(long_ones) == before + 1
+        client.say({"ret": call["call"], "r": 2.0})
+        answer = client.hear()
+        assert answer is not None
+        assert "r" in answer
+        assert len(long_ones) == before + 2
+
+
+def test_a_callback_of_a_short_operation_leaves_it_short(
+    served: Served, long_ones: list[Turn]
+) -> None:
+    with RawClient(served.path) as client:
+        call_back(client, handle_of(client.result("ones", [3])))
+        call = client.hear()
+        assert call is not None
+        client.say({"ret": call["call"], "r": 2.0})
+        assert client.hear() is not None
+        assert long_ones == []
+
+
+@pytest.mark.parametrize(("operands", "changes"), [(4, 0), (30, 1)])
+def test_the_search_for_a_path_of_many_operands_is_long(
+    served: Served, long_ones: list[Turn], operands: int, changes: int
+) -> None:
+    terms = [[str(at), str(at + 1)] for at in range(operands)]
+    sizes = [[str(at), 2] for at in range(operands + 1)]
+    with RawClient(served.path) as client:
+        assert client.result("session.path", terms, [], sizes, "auto")
+        assert len(long_ones) == changes
+        assert client.error("session.path", 5, [], sizes, "auto")[0] == "TypeError"
+
+
+def test_what_looks_at_all_of_a_large_array_is_long(served: Served, long_ones: list[Turn]) -> None:
+    with RawClient(served.path) as client:
+        small = handle_of(client.result("ones", [100, 100]))
+        large = handle_of(client.result("ones", [500, 500]))
+        before = len(long_ones)
+        client.result("session.fetch", small)
+        assert len(long_ones) == before
+        client.result("session.fetch", large)
+        assert len(long_ones) == before + 1
+
+
+class FakeLock:
+    def acquire(self, blocking: bool = True) -> bool:
+        raise AssertionError("nothing is sent")
+
+    def release(self) -> None:
+        raise AssertionError("nothing is sent")
+
+
+def test_a_frame_that_comes_with_others_is_whole() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        stream = Stream(ours, 100, 5.0, Board(), FakeLock(), Turn(Gate()))
+        texts = [b"%d" % n for n in range(200)]
+        theirs.sendall(b"".join(struct.pack("<I", len(text)) + text for text in texts))
+        assert [stream.receive() for _ in texts] == texts

@@ -1,0 +1,149 @@
+"""Sessions on the crew of a service: what they take along, what is told to them, what is left."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shm_echo.control.server.control_server import ControlServer
+from shm_echo.mechestim import wire
+from shm_echo.mechestim.service.hosting.session_hosts import ThreadSeat
+from shm_echo.mechestim.service.scheduling.leader_followers import Crew
+from shm_echo.mechestim.service.server import MechestimService
+from tests.support.fake_sessions import no_thread
+from tests.support.metering import RawClient, dialled, handle_of
+from tests.support.scripts import run_script
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture
+def service() -> MechestimService:
+    return MechestimService(isolation="threads")
+
+
+@pytest.fixture
+def address(service: MechestimService, folder: Path) -> Iterator[Path]:
+    with ControlServer(f"ipc://{folder}/crew.sock", {"mechestim": service}):
+        yield folder / "crew.sock"
+        service.close()
+
+
+def crew_of(service: MechestimService) -> Crew:
+    crew = service._crew
+    assert crew is not None
+    return crew
+
+
+def call_back(client: RawClient) -> int:
+    """Have a function of the client called; the number of the call, which is to be answered."""
+    x = handle_of(client.result("ones", [3]))
+    client.say({"id": 99, "op": "apply_along_axis", "a": [wire.callback_ext(1), 0, x], "b": 0})
+    call = client.hear()
+    assert call is not None
+    number = call["call"]
+    assert type(number) is int
+    return number
+
+
+def test_settings_and_budgets_follow_a_session_from_thread_to_thread(address: Path) -> None:
+    with RawClient(address) as strict, RawClient(address) as plain:
+        strict.result("session.seterr", k={"divide": "raise"})
+        budget = strict.result("budget.open", 10**9)
+        large = handle_of(strict.result("ones", [1000, 1000]))
+        zero = handle_of(strict.result("zeros", [3]))
+        before = strict.result("budget.read", budget)["used"]
+        for _ in range(10):
+            strict.result("add", large, large, budget=budget)  # a long one
+            assert plain.result("add", 1.0, 2.0) is not None
+            assert strict.error("divide", 1.0, zero, budget=budget)[0] == "FloatingPointError"
+            assert "r" in plain.ask("divide", 1.0, handle_of(plain.result("zeros", [3])))
+        used = strict.result("budget.read", budget)["used"]
+        assert used - before == 10 * (10**6 + 3)
+    assert np.geterr()["divide"] == "warn"
+
+
+def test_a_server_without_sessions_has_no_threads_for_them(address: Path) -> None:
+    def members() -> set[threading.Thread]:
+        return {one for one in threading.enumerate() if one.name == "mechestim-crew"}
+
+    others = members()  # of services of earlier tests
+    with dialled(f"ipc://{address}") as one, dialled(f"ipc://{address}") as other:
+        for channel in (one, other):
+            x = channel.request("ones", ([1000, 1000],))
+            channel.request("add", (x, x))
+        assert members() - others
+    wait_until(lambda: not members() - others, "they have ended")
+
+
+def test_a_client_is_served_as_soon_as_there_can_be_a_thread_for_it(
+    address: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with RawClient(address) as calling, RawClient(address) as other:
+        assert other.result("add", 1.0, 2.0) is not None
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", no_thread)
+            call = call_back(calling)
+        assert "cannot start a thread for mechestim sessions" in caplog.text
+        assert other.result("add", 1.0, 2.0) is not None
+        calling.say({"ret": call, "r": 2.0})
+        assert "r" in (calling.hear() or {})
+
+
+def test_a_client_whose_connection_can_be_watched_no_more_hears_so(
+    address: Path, service: MechestimService
+) -> None:
+    with RawClient(address) as client, RawClient(address) as other:
+        call = call_back(client)
+        seat = next(iter(service.seats()))  # the first one
+        assert isinstance(seat, ThreadSeat)
+        crew_of(service)._poll.register(seat.fileno(), 0)  # so that this is not possible again
+        client.say({"ret": call, "r": 2.0})
+        assert "r" in (client.hear() or {})
+        assert (client.farewell() or "").startswith("the server cannot watch the connection: ")
+        assert other.result("add", 1.0, 2.0) is not None
+
+
+def test_a_service_that_was_closed_watches_nobody(address: Path, service: MechestimService) -> None:
+    with RawClient(address) as client:
+        assert client.result("add", 1.0, 2.0) is not None
+        crew = crew_of(service)
+        service.close()
+        wait_until(lambda: crew._poll.closed, "its descriptor is closed")
+
+
+_FORK = """
+import contextlib, os, sys, warnings
+from shm_echo.control.server.control_server import ControlServer
+from shm_echo.mechestim.service.server import MechestimService
+from tests.support.metering import RawClient
+
+warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: a fork while there are threads
+
+def watching():
+    found = 0
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # closed in the meantime
+            found += "eventpoll" in os.readlink(f"/proc/self/fd/{name}")
+    return found
+
+service = MechestimService(isolation="threads")
+with ControlServer(f"ipc://{sys.argv[1]}", {"mechestim": service}):
+    before = watching()
+    with RawClient(sys.argv[1]) as client:
+        client.result("add", 1.0, 2.0)
+        assert watching() == before + 1
+        child = os.fork()
+        if child == 0:
+            os._exit(watching())
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        client.result("add", 1.0, 2.0)
+    service.close()
+"""
+
+
+def test_a_forked_child_watches_nobody(folder: Path) -> None:
+    assert run_script(_FORK, str(folder / "fork.sock")) == "0\n"

@@ -1,0 +1,79 @@
+"""Operations that never end: wall time and the server's own end do not wait for them."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from shm_echo.mechestim.service.metering.quotas import Quotas
+from shm_echo.mechestim.service.server import MechestimService
+from tests.support.metering import RawClient, handle_of
+from tests.support.waiting import stop, wait_until
+
+
+@pytest.fixture
+def service() -> Iterator[Any]:
+    """Makes a service whose sessions are processes."""
+    opened: list[MechestimService] = []
+
+    def make(quotas: Quotas | None = None) -> MechestimService:
+        opened.append(MechestimService(quotas))
+        return opened[-1]
+
+    yield make
+    for one in opened:
+        one.close()
+
+
+def stuck(service: MechestimService) -> tuple[RawClient, Any]:
+    """A client whose operation never ends: its worker does not go on.
+
+    It would take many seconds, so that it cannot be over before the worker is stopped.
+    """
+    ours, theirs = socket.socketpair()
+    spender = service.adopt(ours)
+    client = RawClient(theirs)
+    x = handle_of(client.result("random.randn", 2500, 2500))
+    (seat,) = service.seats()
+    pid = wait_until(lambda: seat.pid, "the worker's number is known")
+    client.say({"id": 50, "op": "linalg.eigvals", "a": [x], "b": 0})
+    wait_until(lambda: seat.board.promised > 0, "it has begun")
+    stop(pid)
+    return client, spender
+
+
+def test_wall_time_ends_an_operation_that_never_would(service: Any) -> None:
+    running = service()
+    client, spender = stuck(running)
+    with client:
+        before, promised = spender.ceiling.spent, spender.ceiling.promised
+        assert promised > 0
+        running.quotas = Quotas(wall_time_s=0.01)
+        assert client.farewell() == "its wall time of 0.01 s is over (wall_time_s)"
+    wait_until(lambda: not running.seats(), "the session has ended")
+    assert (spender.ceiling.promised, spender.ceiling.spent) == (0, before + promised)
+
+
+def test_the_end_of_the_service_does_not_wait_for_an_operation_that_never_ends(
+    service: Any,
+) -> None:
+    running = service()
+    client, spender = stuck(running)
+    with client:
+        running.close(patience=0.2)
+        assert client.farewell() == "the server is shutting down"
+    assert not running.seats()
+    assert spender.ceiling.promised == 0
+
+
+def test_a_neighbour_of_an_operation_that_never_ends_is_served(service: Any) -> None:
+    running = service()
+    client, _ = stuck(running)
+    ours, theirs = socket.socketpair()
+    running.adopt(ours)
+    with client, RawClient(theirs) as neighbour:
+        for _ in range(20):
+            assert neighbour.result("add", 1.0, 2.0) is not None
