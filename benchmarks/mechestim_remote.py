@@ -56,7 +56,7 @@ print(json.dumps({"rate": done / now, "errors": errors}))
 
 _CROWD = """
 import json, sys, threading
-from shm_echo.mechestim.remote.connection.connect import dial
+from shm_echo.mechestim.remote.connection.connect import open_channel
 count, url = int(sys.argv[1]), sys.argv[2]
 errors, done = [], []
 def work():

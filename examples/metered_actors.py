@@ -18,7 +18,7 @@ import numpy as np
 
 from shm_echo import Server, ShmClient, ShmTransport
 from shm_echo.mechestim.service.metering.quotas import Quotas
-from shm_echo.mechestim.service.server import MechestimService
+from shm_echo.mechestim.service.server import MechEstimService
 
 DARTS = 1000
 RESULT = {"actor": np.int64(0), "hits": np.int64(0)}
@@ -49,7 +49,7 @@ def main() -> None:
     # The learner's own program and its actors' server share one socket.
     with tempfile.TemporaryDirectory() as folder:
         url = f"ipc://{folder}/metered.sock"
-        metering = MechestimService(Quotas(max_flops=args.flop_budget))
+        metering = MechEstimService(Quotas(max_flops=args.flop_budget))
         transport = ShmTransport(url, services={"mechestim": metering})
         with Server(RESULT, batch_size=16, transport=transport) as server:
             context = multiprocessing.get_context("spawn")

@@ -23,7 +23,7 @@ from shm_echo.ring.producers import Producers
 from shm_echo.ring.ring import Ring
 from shm_echo.validation import seconds
 
-__all__ = ["Delivery"]
+__all__ = ["Consumer"]
 
 _log = logging.getLogger("shm_echo")
 
@@ -37,7 +37,7 @@ _LONELY_AFTER, _LONELY_AGAIN = 5.0, 60.0
 _STUCK_AFTER = 5.0
 
 
-class Delivery:
+class Consumer:
     """The learner's end of one ring.
 
     Args:

@@ -9,26 +9,26 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from shm_echo.consumer import Delivery
+from shm_echo.consumer import Consumer
 from shm_echo.errors import ConnectionClosedError, RingFullError, SendTimeoutError
 from shm_echo.ring.core import Result
 from shm_echo.ring.ring import Ring
 from shm_echo.validation import seconds
 
-__all__ = ["Submitter"]
+__all__ = ["LocalProducer"]
 
 _GRACE = 5.0  # seconds granted to a learner that has not sampled yet
 
 SERVER_OWNER = 0  # the owner id that no client gets
 
 
-class Submitter:
+class LocalProducer:
     """Puts samples of this process into the ring. Threads may share it."""
 
-    def __init__(self, ring: Ring, delivery: Delivery) -> None:
+    def __init__(self, ring: Ring, delivery: Consumer) -> None:
         self._capacity = ring.config.capacity
         self._sender = ring.sender(
-            SERVER_OWNER, _refuse, watch=_Company(delivery, ring.config.capacity)
+            SERVER_OWNER, _refuse, watch=_OtherProducers(delivery, ring.config.capacity)
         )
 
     def submit(self, data: Any, timeout: float | None) -> None:
@@ -40,10 +40,10 @@ class Submitter:
             raise RingFullError(self._capacity, f"stayed so for {timeout:g} s") from None
 
 
-class _Company:
+class _OtherProducers:
     """Raises RingFullError where waiting for room would be for ever. Called before each wait."""
 
-    def __init__(self, delivery: Delivery, capacity: int) -> None:
+    def __init__(self, delivery: Consumer, capacity: int) -> None:
         self._delivery = delivery
         self._capacity = capacity
         self._began = time.monotonic()

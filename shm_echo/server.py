@@ -17,9 +17,9 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
 
-from shm_echo.consumer import Delivery
+from shm_echo.consumer import Consumer
 from shm_echo.errors import ConnectionClosedError, ForkedHandleError
-from shm_echo.local_producer import Submitter
+from shm_echo.local_producer import LocalProducer
 from shm_echo.metrics import ProducerInfo, SampleInfo
 from shm_echo.ring.broadcast import Publisher
 from shm_echo.ring.producers import Producers
@@ -162,18 +162,18 @@ class Server:
             raise
         self._ring, self._publisher, self._delivery = ring, publisher, delivery
         self._producers: Producers = delivery.producers
-        self._submitter = Submitter(ring, delivery)
+        self._submitter = LocalProducer(ring, delivery)
         interrupted, self._state = self._state == "closed", "running"
         if interrupted:  # a signal handler has closed it meanwhile
             self.close()
 
-    def _deliver(self, ring: Ring) -> Delivery:
+    def _deliver(self, ring: Ring) -> Consumer:
         receiver = ring.receiver(
             leased=self._lease,
             writable=self._writable,
             poisoned=os.environ.get("SHM_ECHO_DEBUG") == "1",
         )
-        return Delivery(
+        return Consumer(
             ring,
             receiver,
             on_death=self._on_death,

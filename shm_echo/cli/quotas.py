@@ -16,7 +16,7 @@ from shm_echo.cli import arguments
 
 if TYPE_CHECKING:
     from shm_echo.mechestim.service.metering.quotas import Quotas
-    from shm_echo.mechestim.service.server import MechestimService
+    from shm_echo.mechestim.service.server import MechEstimService
 
 __all__ = ["add_options", "apply_environment", "apply_weights", "quotas_of", "service_of"]
 
@@ -124,16 +124,16 @@ def service_of(
     max_flops: int | None,
     max_sessions: int,
     max_sessions_per_user: int | None = None,
-) -> MechestimService:
+) -> MechEstimService:
     """The service that was asked for.
 
     Raises:
         ValueError: the weights cannot be used.
     """
-    from shm_echo.mechestim.service.server import MechestimService
+    from shm_echo.mechestim.service.server import MechEstimService
 
     apply_weights(args.weights)
-    return MechestimService(
+    return MechEstimService(
         quotas_of(args, max_flops),
         max_sessions=max_sessions,
         max_sessions_per_user=max_sessions_per_user,

@@ -1,17 +1,56 @@
 """The control plane: small messages over a socket between a server and its clients.
 
-From the bytes upwards, one idea to a file:
+Three rooms, lowest first, and what both ends share:
 
-- without any I/O: ``frames`` (bytes to payloads), ``codec`` (payloads to maps), ``messages`` (maps
-  to checked dataclasses), ``states`` (who may say what when), ``endpoint`` (one end, all of these
-  together), ``handshake`` (from hello to welcome);
-- for both sides: ``address``, ``peer`` (the process at the other end), ``descriptors``;
-- the client: ``dial`` (reach a server), ``line`` (its end of the socket), ``connection``;
-- the server: ``listener`` (what a program holds), ``loop`` (its thread), ``socketfile`` and ``tcp``
-  (where it listens), ``access`` and ``tokens`` (who may have what), ``door`` (where they are kept
-  out), ``link`` (one connection), ``processes`` (their pidfds), ``sessions`` (what messages mean),
-  ``service`` (the contract with those who offer something), ``forking``.
+- `protocol`: the protocol without sockets, from bytes to sessions: frames, codec, messages, the
+  state table, endpoint and handshake;
+- `address`, `peer`, `descriptors`, `fork_safety`: used by both ends;
+- `client`: connect to a server's socket, send requests, wait for replies;
+- `server`: listeners, connections, sessions and the event loop that drives them.
 
-Services register with a server; nothing here knows what they do. Nothing is imported before it is
-used, so that the protocol alone can run where there is no ``socket``.
+Services register with a `ControlServer`; nothing here knows their requests. The names below load
+when they are first used, so that the protocol alone can run where there is no `socket` module.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shm_echo.control.client.client_connection import ClientConnection, connect
+    from shm_echo.control.server.control_server import ControlServer
+    from shm_echo.control.server.service import Service, ServiceRefusalError, Session
+    from shm_echo.control.server.tokens import Tokens
+
+_HOMES = {
+    "ClientConnection": "client.client_connection",
+    "ControlServer": "server.control_server",
+    "Service": "server.service",
+    "ServiceRefusalError": "server.service",
+    "Session": "server.service",
+    "Tokens": "server.tokens",
+    "connect": "client.client_connection",
+}
+
+__all__ = [
+    "ClientConnection",
+    "ControlServer",
+    "Service",
+    "ServiceRefusalError",
+    "Session",
+    "Tokens",
+    "connect",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -5,7 +5,7 @@ clients of a dead server would wait for an answer from a socket that nobody read
 would look alive. So in every child, before anything else runs, what is registered here lets go.
 
 ``FORK_LOCK`` is held while a fork happens. Whoever opens a descriptor holds it until the
-descriptor is where ``let_go_in_child`` finds it.
+descriptor is where ``after_fork_in_child`` finds it.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ import threading
 import weakref
 from typing import Protocol
 
-__all__ = ["FORK_LOCK", "LetsGo", "at_fork"]
+__all__ = ["FORK_LOCK", "ForkAware", "at_fork"]
 
 # Re-entrant because a signal handler may fork while its thread holds it.
 FORK_LOCK = threading.RLock()
 
 
-class LetsGo(Protocol):
-    def let_go_in_child(self) -> None:
+class ForkAware(Protocol):
+    def after_fork_in_child(self) -> None:
         """Close inherited descriptors. May take no lock: its holder may not exist here."""
 
 
-_registered: weakref.WeakSet[LetsGo] = weakref.WeakSet()
+_registered: weakref.WeakSet[ForkAware] = weakref.WeakSet()
 
 
-def at_fork(owner: LetsGo) -> None:
-    """Have ``owner.let_go_in_child()`` called in children, as long as the owner lives."""
+def at_fork(owner: ForkAware) -> None:
+    """Have ``owner.after_fork_in_child()`` called in children, as long as the owner lives."""
     with FORK_LOCK:
         _registered.add(owner)
 
@@ -38,7 +38,7 @@ def at_fork(owner: LetsGo) -> None:
 def _in_child() -> None:
     FORK_LOCK.release()
     for owner in list(_registered):
-        owner.let_go_in_child()
+        owner.after_fork_in_child()
     _registered.clear()
 
 

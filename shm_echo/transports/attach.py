@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from shm_echo.control.client.client_connection import Connection, connect
+from shm_echo.control.client.client_connection import ClientConnection, connect
 from shm_echo.control.descriptors import descriptor_limit
 from shm_echo.errors import ProtocolError, RefusedError, RequestError
 from shm_echo.ring.broadcast import Subscriber
@@ -32,7 +32,7 @@ class Attached(NamedTuple):
         subscriber: reads what the server publishes; None where it publishes nothing.
     """
 
-    connection: Connection
+    connection: ClientConnection
     ring: Ring
     owner: int
     subscriber: Subscriber | None
@@ -78,7 +78,7 @@ def attach(
         raise
 
 
-def _ask(connection: Connection, address: str, op: str) -> tuple[dict[str, Any], list[int]]:
+def _ask(connection: ClientConnection, address: str, op: str) -> tuple[dict[str, Any], list[int]]:
     try:
         return connection.request(op, {})
     except RequestError as error:
@@ -118,7 +118,7 @@ def _agree(
 
 
 def _map(
-    connection: Connection,
+    connection: ClientConnection,
     address: str,
     spec: TreeSpec,
     config: RingConfig,

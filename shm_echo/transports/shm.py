@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from shm_echo.control.server.control_server import ControlServer
-from shm_echo.control.server.service import Refusal, Service, Session
+from shm_echo.control.server.service import Service, ServiceRefusalError, Session
 from shm_echo.ring.producers import OwnersExhausted
 from shm_echo.ring.segment import Backing
 from shm_echo.transports.base import Ingress
@@ -43,7 +43,7 @@ class ShmTransport:
             /dev/shm is too small.
         max_producers: how many may be attached at once, at most 65534.
         services: what else is offered at the address, by name, such as
-            ``{"mechestim": MechestimService()}``. Whoever made them closes them.
+            ``{"mechestim": MechEstimService()}``. Whoever made them closes them.
         allow_uids: other users that may connect, and the names of what each is offered, such as
             ``{1001: ["mechestim"]}``. The address must be an ``ipc://`` path then, in a folder
             that they can enter. Who is offered the ring can write into it: a producer is trusted
@@ -134,13 +134,13 @@ class RingService:
         if op == "memory":
             return {}, self._descriptors()
         if op != "attach":
-            raise Refusal("unknown_op", f"the ring service has no request {op[:64]!r}")
+            raise ServiceRefusalError("unknown_op", f"the ring service has no request {op[:64]!r}")
         if session.data is not None:
-            raise Refusal("attached", "this connection has attached already")
+            raise ServiceRefusalError("attached", "this connection has attached already")
         try:
             owner = self._ingress.producers.attach(session.peer.pid)
         except OwnersExhausted as error:
-            raise Refusal("too_many_producers", str(error)) from None
+            raise ServiceRefusalError("too_many_producers", str(error)) from None
         session.data = owner
         session.watch = True
         return {"owner": owner}, ()

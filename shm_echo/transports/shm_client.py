@@ -16,7 +16,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from shm_echo.control.client.client_connection import Connection
+from shm_echo.control.client.client_connection import ClientConnection
 from shm_echo.errors import (
     ConnectionClosedError,
     ForkedHandleError,
@@ -90,7 +90,7 @@ class ShmClient:
         self._ring = ring
         self._owner = owner
         self._subscriber = subscriber
-        self._connection: Connection = connection
+        self._connection: ClientConnection = connection
         self.server_pid = connection.peer.pid
 
     # ---------------------------------------------------------------- sending

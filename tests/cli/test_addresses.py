@@ -11,7 +11,7 @@ import pytest
 from shm_echo.errors import AddressError, ServerNotFoundError
 from shm_echo.mechestim import backend_choice
 from shm_echo.mechestim.remote import client_session
-from shm_echo.mechestim.remote.connection.connect import dial
+from shm_echo.mechestim.remote.connection.connect import open_channel
 from tests.support.metering import ROOT
 from tests.support.waiting import WATCHDOG
 
@@ -92,13 +92,13 @@ def test_a_client_names_the_part_that_is_wrong(
 ) -> None:
     monkeypatch.setenv("MECHESTIM_TOKEN", "correct-horse-battery")
     with pytest.raises(AddressError) as caught:
-        dial(url)
+        open_channel(url)
     assert problem in str(caught.value)
 
 
 def test_descriptors_of_an_arena_that_cannot_be_are_an_error_of_the_address() -> None:
     with pytest.raises(ServerNotFoundError, match="its arena cannot be mapped"):
-        dial(f"fd://0?arena={'9' * 20},5")
+        open_channel(f"fd://0?arena={'9' * 20},5")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ from typing import Any
 
 from shm_echo.control.protocol.codec import Codec
 from shm_echo.control.protocol.frames import FrameDecoder, encode_frame
-from shm_echo.control.server.service import Refusal, Session
+from shm_echo.control.protocol.messages import PROTOCOL
+from shm_echo.control.server.service import ServiceRefusalError, Session
 from tests.support.waiting import WATCHDOG
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +35,7 @@ class Recorder:
         self.calls: list[tuple[Any, ...]] = []
         self.sessions: list[Session] = []
         self.info: dict[str, Any] = {"greeting": "hi"}
-        self.refusal: Refusal | None = None
+        self.refusal: ServiceRefusalError | None = None
         self.failure: Exception | None = None
         self.watch = True
         self.release = threading.Event()
@@ -73,13 +74,13 @@ class Recorder:
     ) -> tuple[dict[str, Any], Sequence[int]]:
         self._record("request", session, op)
         if op == "refuse":
-            raise Refusal("not_now", "come back later", {"hours": 2})
+            raise ServiceRefusalError("not_now", "come back later", {"hours": 2})
         if op == "fail":
             raise RuntimeError("a secret of the server")
         if op == "unsendable":
             return {"object": object()}, ()
         if op == "badly_refuse":
-            raise Refusal("not_now", "come back later", {"object": object()})
+            raise ServiceRefusalError("not_now", "come back later", {"object": object()})
         if op == "bad_fd":
             return {}, [10**6]
         if op == "fds":
@@ -195,7 +196,7 @@ class RawClient:
             self._frames.feed(data)
 
     def hello(self, service: str = "test") -> None:
-        self.say(type="hello", protocol=1, package="0", service=service)
+        self.say(type="hello", protocol=PROTOCOL, package="0", service=service)
         answer = self.hear()
         assert answer is not None
         assert answer["type"] == "welcome", answer
@@ -215,7 +216,12 @@ def frame(**message: Any) -> bytes:
 
 
 WELCOME = frame(
-    type="welcome", protocol=1, package="0", session=1, limits={"max_frame": 1 << 20}, info={}
+    type="welcome",
+    protocol=PROTOCOL,
+    package="0",
+    session=1,
+    limits={"max_frame": 1 << 20},
+    info={},
 )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from shm_echo.control.client import client_connection as connections
-from shm_echo.control.client.client_connection import Connection, connect
+from shm_echo.control.client.client_connection import ClientConnection, connect
 from shm_echo.errors import ConnectionClosedError
 from tests.control.harness import Program
 from tests.support.threads import Worker
@@ -39,13 +39,13 @@ def dying(path: str) -> Iterator[Program]:
 
 
 @pytest.fixture
-def connection(address: str, dying: Program) -> Iterator[Connection]:
+def connection(address: str, dying: Program) -> Iterator[ClientConnection]:
     with connect(address, "test") as found:
         yield found
 
 
 def test_the_end_of_a_process_whose_socket_has_gone_is_waited_for(
-    dying: Program, connection: Connection, monkeypatch: pytest.MonkeyPatch
+    dying: Program, connection: ClientConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "_PATIENCE_WITH_AN_END", WATCHDOG)
     asking = Worker(connection.request, "echo", {})
@@ -57,7 +57,7 @@ def test_the_end_of_a_process_whose_socket_has_gone_is_waited_for(
 
 
 def test_a_server_that_goes_on_without_its_socket_is_not_waited_for_long(
-    dying: Program, connection: Connection, monkeypatch: pytest.MonkeyPatch
+    dying: Program, connection: ClientConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "_PATIENCE_WITH_AN_END", 0.01)
     with pytest.raises(ConnectionClosedError, match="its server has closed the connection"):

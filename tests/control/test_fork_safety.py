@@ -12,7 +12,7 @@ import socket
 
 import pytest
 
-from shm_echo.control.client.client_connection import Connection, connect
+from shm_echo.control.client.client_connection import ClientConnection, connect
 from shm_echo.control.server.control_server import ControlServer
 from shm_echo.errors import ConnectionClosedError, ServerNotFoundError
 from tests.control.harness import (
@@ -49,7 +49,7 @@ def sockets_of(pid: int) -> int:
     return sum(link.startswith(kinds) for link in descriptor_links(pid))
 
 
-def wait_for_end_of_stream(connection: Connection) -> None:
+def wait_for_end_of_stream(connection: ClientConnection) -> None:
     poll = select.poll()
     poll.register(connection, select.POLLRDHUP)
     assert poll.poll(WATCHDOG * 1000)
@@ -75,7 +75,7 @@ def test_the_death_of_a_server_is_visible_although_its_child_lives(address: str)
             os.kill(child, signal.SIGKILL)
 
 
-def connect_to(program: Program, address: str) -> Connection:
+def connect_to(program: Program, address: str) -> ClientConnection:
     program.expect("serving")
     return connect(address, "test")
 

@@ -15,8 +15,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from shm_echo.control.client.client_connection import Connection, connect
+from shm_echo.control.client.client_connection import ClientConnection, connect
 from shm_echo.control.protocol.frames import MAX_FRAME
+from shm_echo.control.protocol.messages import PROTOCOL
 from shm_echo.control.server.control_server import ControlServer, ServerLimits
 from shm_echo.errors import RefusedError
 from tests.control.harness import (
@@ -55,7 +56,7 @@ def with_limits(**values: float) -> pytest.MarkDecorator:
 
 
 @pytest.fixture
-def bystander(server: ControlServer, address: str) -> Iterator[Connection]:
+def bystander(server: ControlServer, address: str) -> Iterator[ClientConnection]:
     """A client that must be served before, while and after others misbehave."""
     # With time to try again, where the limits of a test are tight for a busy machine.
     with connect(address, "test", 20.0) as connection:
@@ -65,22 +66,22 @@ def bystander(server: ControlServer, address: str) -> Iterator[Connection]:
 
 
 @with_limits(hello_timeout=0.3)
-def test_a_client_that_never_says_hello_is_dropped(bystander: Connection, path: str) -> None:
+def test_a_client_that_never_says_hello_is_dropped(bystander: ClientConnection, path: str) -> None:
     with RawClient(path) as client:
         assert client.hear() is None
 
 
 @with_limits(hello_timeout=0.3)
-def test_half_a_hello_is_not_a_hello(bystander: Connection, path: str) -> None:
+def test_half_a_hello_is_not_a_hello(bystander: ClientConnection, path: str) -> None:
     with RawClient(path) as client:
-        client.send(frame(type="hello", protocol=1, package="0", service="test")[:-1])
+        client.send(frame(type="hello", protocol=PROTOCOL, package="0", service="test")[:-1])
         assert client.hear() is None
 
 
 @with_limits(frame_timeout=0.3)
 @pytest.mark.parametrize("part", [b"\x10", b"\x10\x00\x00\x00", b"\x10\x00\x00\x00\x81"])
 def test_half_a_message_is_waited_for_only_so_long(
-    bystander: Connection, service: Recorder, path: str, part: bytes
+    bystander: ClientConnection, service: Recorder, path: str, part: bytes
 ) -> None:
     with RawClient(path) as client:
         client.hello()
@@ -91,17 +92,17 @@ def test_half_a_message_is_waited_for_only_so_long(
 
 @with_limits(frame_timeout=0.3)
 def test_the_time_of_a_message_starts_with_its_first_byte_even_behind_another(
-    bystander: Connection, path: str
+    bystander: ClientConnection, path: str
 ) -> None:
     with RawClient(path) as client:
-        hello = frame(type="hello", protocol=1, package="0", service="test")
+        hello = frame(type="hello", protocol=PROTOCOL, package="0", service="test")
         client.send(hello + frame(type="request", id=1, op="echo", args={}) + b"\x10\x00")
         answers = list(iter(client.hear, None))
     assert [answer["type"] for answer in answers] == ["welcome", "reply"]
 
 
 @with_limits(frame_timeout=0.3)
-def test_trickling_bytes_do_not_buy_time(bystander: Connection, path: str) -> None:
+def test_trickling_bytes_do_not_buy_time(bystander: ClientConnection, path: str) -> None:
     stop = threading.Event()
 
     def trickle(client: RawClient) -> None:
@@ -123,7 +124,7 @@ def test_trickling_bytes_do_not_buy_time(bystander: Connection, path: str) -> No
 
 @with_limits(frame_timeout=0.3, write_timeout=0.3)
 def test_a_client_that_is_silent_between_messages_stays(
-    bystander: Connection, service: Recorder, path: str
+    bystander: ClientConnection, service: Recorder, path: str
 ) -> None:
     with RawClient(path) as client:
         client.hello()
@@ -137,7 +138,7 @@ def test_a_client_that_is_silent_between_messages_stays(
 
 @with_limits(write_timeout=0.3)
 def test_a_client_that_takes_no_answers_is_dropped(
-    bystander: Connection, service: Recorder, path: str
+    bystander: ClientConnection, service: Recorder, path: str
 ) -> None:
     with RawClient(path) as client:
         client.hello()
@@ -163,16 +164,16 @@ def test_answers_are_not_piled_up_for_a_client_that_does_not_read(
 
 
 def test_requests_that_come_all_at_once_are_answered_one_after_the_other(
-    bystander: Connection, path: str
+    bystander: ClientConnection, path: str
 ) -> None:
     with RawClient(path) as client:
         client.send(
-            frame(type="hello", protocol=1, package="0", service="test")
+            frame(type="hello", protocol=PROTOCOL, package="0", service="test")
             + b"".join(frame(type="request", id=n, op="echo", args={}) for n in range(300))
             + frame(type="goodbye")
         )
         answers = list(iter(client.hear, None))
-    assert [answer["type"] for answer in answers] == ["welcome"] + ["reply"] * 300 + ["bye"]
+    assert [answer["type"] for answer in answers] == ["welcome"] + ["reply"] * 300 + ["closed"]
     assert [answer["id"] for answer in answers[1:-1]] == list(range(300))
 
 
@@ -183,7 +184,7 @@ BAD_BYTES = {
     "an empty frame": b"\x00\x00\x00\x00",
     "no msgpack": struct.pack("<I", 3) + b"\xc1\xc1\xc1",
     "no message": frame(type="nonsense"),
-    "a message of the server": frame(type="bye"),
+    "a message of the server": frame(type="closed"),
     "a request of the wrong shape": frame(type="request", id="1", op="x", args={}),
     "deep nesting": struct.pack("<I", 100_003) + b"\x81\xa1a" + b"\x91" * 100_000,
 }
@@ -192,7 +193,7 @@ BAD_BYTES = {
 @pytest.mark.parametrize("greeted", [False, True], ids=["instead of hello", "after hello"])
 @pytest.mark.parametrize("name", BAD_BYTES)
 def test_a_client_that_breaks_the_protocol_is_dropped(
-    bystander: Connection, path: str, name: str, greeted: bool
+    bystander: ClientConnection, path: str, name: str, greeted: bool
 ) -> None:
     with RawClient(path) as client:
         if greeted:
@@ -201,14 +202,14 @@ def test_a_client_that_breaks_the_protocol_is_dropped(
         assert client.hear() is None
 
 
-def test_a_second_hello_is_out_of_turn(bystander: Connection, path: str) -> None:
+def test_a_second_hello_is_out_of_turn(bystander: ClientConnection, path: str) -> None:
     with RawClient(path) as client:
         client.hello()
-        client.say(type="hello", protocol=1, package="0", service="test")
+        client.say(type="hello", protocol=PROTOCOL, package="0", service="test")
         assert client.hear() is None
 
 
-def test_another_protocol_is_answered_with_ours(bystander: Connection, path: str) -> None:
+def test_another_protocol_is_answered_with_ours(bystander: ClientConnection, path: str) -> None:
     with RawClient(path) as client:
         client.say(type="hello", protocol=2, wants="something new")
         answer = client.hear()
@@ -218,7 +219,7 @@ def test_another_protocol_is_answered_with_ours(bystander: Connection, path: str
         assert client.hear() is None
 
 
-def test_random_bytes_never_hurt_anybody_else(bystander: Connection, path: str) -> None:
+def test_random_bytes_never_hurt_anybody_else(bystander: ClientConnection, path: str) -> None:
     generator = random.Random(7)
     for _ in range(100):
         with RawClient(path) as client:
@@ -229,7 +230,7 @@ def test_random_bytes_never_hurt_anybody_else(bystander: Connection, path: str) 
     bystander.request("echo", {})
 
 
-def test_descriptors_from_a_client_are_never_taken(bystander: Connection, path: str) -> None:
+def test_descriptors_from_a_client_are_never_taken(bystander: ClientConnection, path: str) -> None:
     fds = array.array("i", [0] * 200)
     before = open_fds()
     for _ in range(50):
@@ -263,7 +264,7 @@ def test_sessions_that_wait_for_a_process_to_end_count(address: str, path: str) 
 
 
 def test_many_connections_leave_nothing_behind(
-    server: ControlServer, bystander: Connection, path: str, service: Recorder
+    server: ControlServer, bystander: ClientConnection, path: str, service: Recorder
 ) -> None:
     before = open_fds()
     for number in range(300):
@@ -278,7 +279,7 @@ def test_many_connections_leave_nothing_behind(
 
 
 @with_limits(hello_timeout=0.5)
-def test_a_hundred_half_messages_hold_nobody_up(bystander: Connection, path: str) -> None:
+def test_a_hundred_half_messages_hold_nobody_up(bystander: ClientConnection, path: str) -> None:
     clients = [RawClient(path) for _ in range(100)]
     for client in clients:
         client.send(b"\x10\x00\x00\x00\x81")

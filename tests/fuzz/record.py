@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from shm_echo.mechestim.service.session.frame_stream import Stream
+from shm_echo.mechestim.service.session.frame_stream import FrameStream
 from tests.mechestim.remote.client_script import run_client
 from tests.mechestim.remote.serving import serving
 
@@ -43,7 +43,7 @@ class _Recorder:
     """Stands for what gives a stream's next payload, and keeps it, by session."""
 
     def __init__(self) -> None:
-        self._next = Stream._next
+        self._next = FrameStream._next
         self._lock = threading.Lock()
         self.sessions: dict[Any, bytearray] = {}  # by stream, which stays alive
 
@@ -57,11 +57,11 @@ class _Recorder:
                 said += struct.pack("<I", len(payload)) + payload
             return payload
 
-        Stream._next = kept  # type: ignore[method-assign]
+        FrameStream._next = kept  # type: ignore[method-assign]
         return self
 
     def __exit__(self, *_: object) -> None:
-        Stream._next = self._next  # type: ignore[method-assign]
+        FrameStream._next = self._next  # type: ignore[method-assign]
 
 
 def record(folder: Path, *names: str) -> int:

@@ -21,10 +21,10 @@ from shm_echo.control.protocol.messages import parse
 from shm_echo.errors import ProtocolError
 from shm_echo.mechestim.service.metering.flop_ceiling import Ceiling
 from shm_echo.mechestim.service.metering.quotas import Quotas
-from shm_echo.mechestim.service.objects.handle_table import Objects
-from shm_echo.mechestim.service.objects.value_codec import Values
+from shm_echo.mechestim.service.objects.handle_table import HandleTable
+from shm_echo.mechestim.service.objects.value_codec import SessionValueCodec
 from shm_echo.mechestim.service.session import warning_capture
-from shm_echo.mechestim.service.session.session import Place, Session
+from shm_echo.mechestim.service.session.session import Session, SessionEnvironment
 from shm_echo.mechestim.wire import Wire
 
 __all__ = ["TARGETS", "codec", "session", "values"]
@@ -67,8 +67,8 @@ def _read_frames(parts: list[bytes]) -> list[Any]:
 
 def values(data: bytes) -> None:
     """The values of mechestim: a value, a note about a wrong one, or a protocol error."""
-    objects = Objects(QUOTAS)
-    session = Values(objects, lambda number: number)
+    objects = HandleTable(QUOTAS)
+    session = SessionValueCodec(objects, lambda number: number)
     for read in (_plain.unpack, session.unpack):
         with contextlib.suppress(ProtocolError):
             read(data)
@@ -146,7 +146,7 @@ def _one_session(data: bytes) -> None:
         warning_capture.install()
     ours, theirs = socket.socketpair()
     ceiling = _Watched(CEILING)
-    place = Place(ceiling)
+    place = SessionEnvironment(ceiling)
     with theirs, warnings.catch_warnings():
         warnings.simplefilter("always")
         one = Session(ours, QUOTAS, place)

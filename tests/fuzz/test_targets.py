@@ -12,8 +12,8 @@ import msgpack
 import pytest
 
 from shm_echo.mechestim import wire
-from shm_echo.mechestim.service.objects.handle_table import Objects
-from shm_echo.mechestim.service.operations.dispatch import Operations
+from shm_echo.mechestim.service.objects.handle_table import HandleTable
+from shm_echo.mechestim.service.operations.dispatch import Dispatcher
 from tests.fuzz import mutations, targets
 from tests.fuzz.record import record
 
@@ -65,7 +65,7 @@ def test_what_a_client_says_is_recorded_and_can_be_played_again(tmp_path: Path) 
 
 
 def test_objects_that_stay_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Objects, "clear", lambda self: None)
+    monkeypatch.setattr(HandleTable, "clear", lambda self: None)
     with pytest.raises(AssertionError, match="objects are left"):
         targets.session(mutations.joined(REQUESTS))
 
@@ -87,7 +87,7 @@ def test_a_failure_of_the_server_itself_is_noticed(monkeypatch: pytest.MonkeyPat
     def broken(*_: Any, **__: Any) -> None:
         raise LookupErrorOfAServer
 
-    monkeypatch.setattr(Operations, "perform", broken)
+    monkeypatch.setattr(Dispatcher, "perform", broken)
     with pytest.raises(AssertionError, match="the session logged"):
         targets.session(mutations.joined(REQUESTS))
 

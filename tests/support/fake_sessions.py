@@ -6,8 +6,8 @@ import socket
 import threading
 from collections.abc import Callable
 
-from shm_echo.mechestim.service.scheduling.leader_followers import Crew
-from shm_echo.mechestim.service.scheduling.scheduler import Gate, Turn
+from shm_echo.mechestim.service.scheduling.leader_followers import LeaderFollowersPool
+from shm_echo.mechestim.service.scheduling.scheduler import Scheduler, SchedulerSlot
 from tests.support.threads import Worker
 from tests.support.waiting import WATCHDOG
 
@@ -28,8 +28,10 @@ class Session:
         over: it has ended.
     """
 
-    def __init__(self, gate: Gate, does: Callable[[Session, bytes], None] | None = None) -> None:
-        self.turn = Turn(gate)
+    def __init__(
+        self, gate: Scheduler, does: Callable[[Session, bytes], None] | None = None
+    ) -> None:
+        self.turn = SchedulerSlot(gate)
         self.threads: list[threading.Thread] = []
         self.over = threading.Event()
         self._does = does
@@ -105,8 +107,8 @@ class Company:
     """A crew and its sessions."""
 
     def __init__(self) -> None:
-        self.gate = Gate(kernels=2)
-        self.crew = Crew(self.gate)
+        self.gate = Scheduler(kernels=2)
+        self.crew = LeaderFollowersPool(self.gate)
         self.sessions: list[Session] = []
 
     def add(self, does: Callable[[Session, bytes], None] | None = None) -> Session:

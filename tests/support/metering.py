@@ -25,7 +25,7 @@ from shm_echo.control.client.client_connection import connect
 from shm_echo.control.protocol.handshake import ClientHandshake
 from shm_echo.mechestim import wire
 from shm_echo.mechestim.remote.connection.channel import Channel
-from shm_echo.mechestim.remote.connection.connect import dial
+from shm_echo.mechestim.remote.connection.connect import open_channel
 from tests.support.leftovers import child_processes
 from tests.support.waiting import WATCHDOG, wait_until
 
@@ -157,7 +157,7 @@ def status(url: str) -> Iterator[Callable[[], dict[str, Any]]]:
 @contextlib.contextmanager
 def dialled(url: str) -> Iterator[Channel]:
     """A well-behaved client."""
-    channel = dial(url)
+    channel = open_channel(url)
     try:
         yield channel
     finally:
@@ -258,7 +258,7 @@ class RawClient:
         """What the server says before it closes the connection, which it must."""
         said = None
         while (message := self.hear()) is not None:
-            said = message.get("bye", said)
+            said = message.get("closed", said)
         return said
 
     def close(self) -> None:

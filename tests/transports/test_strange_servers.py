@@ -14,7 +14,7 @@ import pytest
 
 from shm_echo import Server, ShmClient, ShmTransport, SpecMismatchError
 from shm_echo.control.server.control_server import ControlServer
-from shm_echo.control.server.service import Refusal, Session
+from shm_echo.control.server.service import ServiceRefusalError, Session
 from shm_echo.errors import ProtocolError, RefusedError, ServiceUnavailableError
 from shm_echo.spec import TreeSpec
 
@@ -44,7 +44,7 @@ class Strange:
     def __init__(self, name: str = "ring") -> None:
         self.name = name
         self.info = honest()
-        self.reply: dict[str, Any] | Refusal = {"owner": 1}
+        self.reply: dict[str, Any] | ServiceRefusalError = {"owner": 1}
         self.descriptors = [memory(1 << 20)]
         self.passed_with_the_owner: Sequence[int] = ()
 
@@ -60,7 +60,7 @@ class Strange:
     def request(
         self, session: Session, op: str, args: dict[str, Any]
     ) -> tuple[dict[str, Any], Sequence[int]]:
-        if isinstance(self.reply, Refusal):
+        if isinstance(self.reply, ServiceRefusalError):
             raise self.reply
         if op == "memory":
             return {}, self.descriptors
@@ -137,7 +137,7 @@ def test_an_empty_description_is_a_protocol_error(name: str, strange: Strange) -
 
 def test_the_spec_is_compared_before_anything_is_asked_for(name: str, strange: Strange) -> None:
     strange.info = honest() | {"spec": TreeSpec.from_example({"y": np.float32(0)}).to_wire()}
-    strange.reply = Refusal("never", "asked for")
+    strange.reply = ServiceRefusalError("never", "asked for")
     with pytest.raises(SpecMismatchError, match=r"\['y'\]"):
         ShmClient(name, EXAMPLE)
 
@@ -216,7 +216,7 @@ def test_an_owner_id_with_descriptors_is_refused_and_they_are_closed(
 
 
 def test_the_words_of_a_refusal_are_passed_on(name: str, strange: Strange) -> None:
-    strange.reply = Refusal("closed_today", "come back tomorrow", {"hours": 24})
+    strange.reply = ServiceRefusalError("closed_today", "come back tomorrow", {"hours": 24})
     with pytest.raises(RefusedError, match="refused this client: come back tomorrow") as refused:
         ShmClient(name, EXAMPLE)
     assert (refused.value.code, refused.value.fields) == ("closed_today", {"hours": 24})

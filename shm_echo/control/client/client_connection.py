@@ -18,12 +18,16 @@ from types import TracebackType
 from typing import Any
 
 from shm_echo.control.address import Address, parse_address
-from shm_echo.control.client.client_stream import Line, LineClosedError, LineTimeoutError
-from shm_echo.control.client.socket_connect import dial
+from shm_echo.control.client.client_stream import (
+    ClientStream,
+    StreamClosedError,
+    StreamTimeoutError,
+)
+from shm_echo.control.client.socket_connect import open_stream
 from shm_echo.control.peer import Peer
 from shm_echo.control.protocol.handshake import ClientHandshake
 from shm_echo.control.protocol.messages import (
-    Bye,
+    Closed,
     ErrorReply,
     Goodbye,
     Message,
@@ -41,7 +45,7 @@ from shm_echo.errors import (
     ServerNotFoundError,
 )
 
-__all__ = ["Connection", "connect"]
+__all__ = ["ClientConnection", "connect"]
 
 _HANDSHAKE_TIMEOUT = 5.0
 _PAUSE_AFTER_HANGUP = 0.01
@@ -56,7 +60,7 @@ def connect(
     *,
     handshake_timeout: float = _HANDSHAKE_TIMEOUT,
     server_uid: int | None = None,
-) -> Connection:
+) -> ClientConnection:
     """Connect to a service.
 
     Args:
@@ -81,10 +85,10 @@ def connect(
     patience = _seconds("handshake_timeout", handshake_timeout)
     while True:
         handshake = ClientHandshake(where.path, service)
-        line = dial(where, deadline, server_uid)
+        line = open_stream(where, deadline, server_uid)
         try:
             welcome = _greet(line, handshake, patience)
-            return Connection(where.path, service, line, handshake, welcome)
+            return ClientConnection(where.path, service, line, handshake, welcome)
         except _HungUpError as error:
             line.close()
             # A server that is being replaced by the next one: as good as none, while there is time.
@@ -104,21 +108,21 @@ class _HungUpError(Exception):
         self.reason = reason
 
 
-def _greet(line: Line, handshake: ClientHandshake, patience: float) -> Welcome:
+def _greet(line: ClientStream, handshake: ClientHandshake, patience: float) -> Welcome:
     deadline = time.monotonic() + patience
     # A server that is full refuses without waiting for the hello. Then the hello finds the
     # connection closed, and the refusal is still there to be read.
-    with contextlib.suppress(LineClosedError):
+    with contextlib.suppress(StreamClosedError):
         try:
             line.send(handshake.hello(), deadline)
-        except LineTimeoutError:
+        except StreamTimeoutError:
             raise handshake.timed_out(patience) from None
     while True:
         try:
             data = line.receive(deadline)
-        except LineTimeoutError:
+        except StreamTimeoutError:
             raise handshake.timed_out(patience) from None
-        except LineClosedError as error:
+        except StreamClosedError as error:
             raise _HungUpError(ServerNotFoundError(handshake.address, str(error))) from None
         finally:
             line.drop_fds()  # none belong to a welcome
@@ -132,7 +136,7 @@ def _greet(line: Line, handshake: ClientHandshake, patience: float) -> Welcome:
             return welcome
 
 
-class Connection:
+class ClientConnection:
     """A session with a service. Thread-safe: requests wait for each other.
 
     Use it as a context manager, or end it with ``goodbye`` (the server then knows that it was on
@@ -148,7 +152,12 @@ class Connection:
     """
 
     def __init__(
-        self, address: str, service: str, line: Line, handshake: ClientHandshake, welcome: Welcome
+        self,
+        address: str,
+        service: str,
+        line: ClientStream,
+        handshake: ClientHandshake,
+        welcome: Welcome,
     ) -> None:
         self.address = address
         self.service = service
@@ -217,9 +226,9 @@ class Connection:
                 if self._why_closed is not None:
                     return False
                 self._line.send(self._endpoint.send(Goodbye()), deadline)
-                self._next_message(deadline)  # nothing but bye is left to be said
+                self._next_message(deadline)  # only `closed` can still come
                 return True
-            except (LineClosedError, LineTimeoutError, ProtocolError):
+            except (StreamClosedError, StreamTimeoutError, ProtocolError):
                 return False
             finally:
                 self._lock.release()
@@ -280,7 +289,7 @@ class Connection:
         self._why_closed = "it belongs to the parent process"
         self._line.close()
 
-    def __enter__(self) -> Connection:
+    def __enter__(self) -> ClientConnection:
         return self
 
     def __exit__(
@@ -324,10 +333,10 @@ class Connection:
             self._line.send(data, deadline)
             whole = True
             answer = self._next_message(deadline)
-        except LineTimeoutError:
+        except StreamTimeoutError:
             self._leave(whole, f"it did not answer {request.op!r} in time")
             raise RequestTimeoutError(self.address, request.op, timeout) from None
-        except LineClosedError:
+        except StreamClosedError:
             self._break(self._line.how_closed(_PATIENCE_WITH_AN_END))
             raise self._closed_error() from None
         except BaseException as error:
@@ -339,7 +348,7 @@ class Connection:
         if isinstance(answer, ErrorReply) and answer.id == request.id:
             self._line.drop_fds()
             raise RequestError(answer.code, answer.message, answer.fields)
-        if isinstance(answer, Bye):
+        if isinstance(answer, Closed):
             self._break("its server has shut down")
             raise self._closed_error()
         self._break("its server broke the protocol")
@@ -353,7 +362,7 @@ class Connection:
                     return message
                 data = self._line.receive(deadline)
                 if not data:
-                    raise LineClosedError(self._line.how_closed())
+                    raise StreamClosedError(self._line.how_closed())
                 self._endpoint.feed(data)
         except ProtocolError as error:
             raise ProtocolError(f"{self.address} broke the control protocol: {error}") from None
@@ -364,7 +373,7 @@ class Connection:
         """
         try:
             if whole and self._why_closed is None:
-                with contextlib.suppress(LineClosedError, LineTimeoutError, ProtocolError):
+                with contextlib.suppress(StreamClosedError, StreamTimeoutError, ProtocolError):
                     self._line.send(self._endpoint.send(Goodbye()), 0.0)
         finally:
             self._break(why)

@@ -17,22 +17,22 @@ import time
 from shm_echo.control.descriptors import MAX_FDS, descriptor_limit
 from shm_echo.control.peer import Peer
 
-__all__ = ["Line", "LineClosedError", "LineTimeoutError"]
+__all__ = ["ClientStream", "StreamClosedError", "StreamTimeoutError"]
 
 _READ_SIZE = 1 << 16
 _ANCILLARY_SIZE = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
 _LONGEST_POLL_MS = 60_000
 
 
-class LineClosedError(Exception):
+class StreamClosedError(Exception):
     """Nothing can be said or heard any more. The text says how the other end went."""
 
 
-class LineTimeoutError(Exception):
+class StreamTimeoutError(Exception):
     """The deadline has passed."""
 
 
-class Line:
+class ClientStream:
     """A connected, non-blocking socket and the process that listens at its other end.
 
     Attributes:
@@ -60,7 +60,7 @@ class Line:
             except BlockingIOError:
                 self._wait(select.POLLOUT, deadline)
             except OSError:
-                raise LineClosedError(self.how_closed()) from None
+                raise StreamClosedError(self.how_closed()) from None
 
     def receive(self, deadline: float) -> bytes:
         """The next bytes, empty at the end of the stream. Descriptors go to ``fds``.
@@ -130,9 +130,9 @@ class Line:
             if self.sock.fileno() in ready:
                 return
             if ready:
-                raise LineClosedError(self.how_closed())
+                raise StreamClosedError(self.how_closed())
             if left <= 0:
-                raise LineTimeoutError
+                raise StreamTimeoutError
 
     def how_closed(self, patience: float = 0.0) -> str:
         """How the other end went, when it is known that it did.

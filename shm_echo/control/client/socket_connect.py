@@ -14,7 +14,7 @@ import stat
 import time
 
 from shm_echo.control.address import Address, TcpAddress
-from shm_echo.control.client.client_stream import Line
+from shm_echo.control.client.client_stream import ClientStream
 from shm_echo.control.descriptors import descriptor_limit
 from shm_echo.control.peer import SAME_USER, check_peer, check_user, open_pidfd, peer_of
 from shm_echo.errors import (
@@ -24,13 +24,13 @@ from shm_echo.errors import (
     ServerNotFoundError,
 )
 
-__all__ = ["dial", "reach", "reach_port"]
+__all__ = ["connect_tcp", "connect_unix", "open_stream"]
 
 _FIRST_PAUSE = 0.002
 _LONGEST_PAUSE = 0.1
 
 
-def dial(address: Address, deadline: float, server_uid: int | None = None) -> Line:
+def open_stream(address: Address, deadline: float, server_uid: int | None = None) -> ClientStream:
     """Connect, trying again until ``deadline`` (``time.monotonic()``) while nobody listens.
 
     Args:
@@ -47,7 +47,7 @@ def dial(address: Address, deadline: float, server_uid: int | None = None) -> Li
     pause = _FIRST_PAUSE
     while True:
         line = _try(address, server_uid)
-        if isinstance(line, Line):
+        if isinstance(line, ClientStream):
             return line
         left = deadline - time.monotonic()
         if left <= 0:
@@ -56,7 +56,9 @@ def dial(address: Address, deadline: float, server_uid: int | None = None) -> Li
         pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-def reach(address: Address, server_uid: int | None, advice: str = SAME_USER) -> socket.socket:
+def connect_unix(
+    address: Address, server_uid: int | None, advice: str = SAME_USER
+) -> socket.socket:
     """Connect to a server that is there now, and see that it is of this user or of ``server_uid``.
 
     For those who need not watch its process; it may live in another pid namespace.
@@ -80,7 +82,7 @@ def reach(address: Address, server_uid: int | None, advice: str = SAME_USER) -> 
     return sock
 
 
-def reach_port(address: TcpAddress, patience: float) -> socket.socket:
+def connect_tcp(address: TcpAddress, patience: float) -> socket.socket:
     """Connect to whoever listens at a port, within ``patience`` seconds.
 
     Raises:
@@ -104,7 +106,7 @@ def reach_port(address: TcpAddress, patience: float) -> socket.socket:
     return sock
 
 
-def _try(address: Address, server_uid: int | None) -> Line | str:
+def _try(address: Address, server_uid: int | None) -> ClientStream | str:
     """A line, or why there is none yet."""
     sock = _connected(address)
     if isinstance(sock, str):
@@ -119,7 +121,7 @@ def _try(address: Address, server_uid: int | None) -> Line | str:
             return f"its server (pid {peer.pid}) has ended"
         except OSError as error:
             raise _shortage_or(error, address) from None
-        return Line(sock, peer, pidfd)
+        return ClientStream(sock, peer, pidfd)
     except BaseException:
         sock.close()
         raise

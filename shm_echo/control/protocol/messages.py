@@ -20,7 +20,7 @@ __all__ = [
     "MAX_SENTENCE",
     "MAX_TOKEN",
     "PROTOCOL",
-    "Bye",
+    "Closed",
     "ErrorReply",
     "Goodbye",
     "Hello",
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 # Raised when the meaning of a message changes. Package versions are informational.
-PROTOCOL = 1
+PROTOCOL = 2
 
 # The longest text of a refusal or an error, in characters.
 MAX_SENTENCE = 2000
@@ -204,10 +204,10 @@ class Goodbye(Message):
 
 
 @dataclass(frozen=True)
-class Bye(Message):
+class Closed(Message):
     """The server's last words: the answer to goodbye, or that it shuts down."""
 
-    kind: ClassVar[str] = "bye"
+    kind: ClassVar[str] = "closed"
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ class OtherProtocol(Message):
 
 
 KINDS: dict[str, type[Message]] = {
-    cls.kind: cls for cls in (Hello, Welcome, Refused, Request, Reply, ErrorReply, Goodbye, Bye)
+    cls.kind: cls for cls in (Hello, Welcome, Refused, Request, Reply, ErrorReply, Goodbye, Closed)
 }
 
 

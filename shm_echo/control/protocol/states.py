@@ -1,17 +1,17 @@
-"""Who may say what when: one table for both ends of a connection.
+"""The order of messages: one transition table for both ends of a connection.
 
     START --hello--> GREETED --welcome--> READY --request--> BUSY --reply or error--> READY
                         |                   |                  |
-                     refused             goodbye       bye, or goodbye
+                     refused             goodbye       closed, or goodbye
                         v                   v                  v
-                     CLOSED <----bye---- LEAVING       CLOSED, or LEAVING
+                     CLOSED <--closed--- LEAVING       CLOSED, or LEAVING
 
-A client may leave without the answer that it waits for (it was interrupted, or ran out of time);
-that answer is still on its way then, before the bye.
+A client may leave without the answer that it waits for (it was interrupted, or its time-out
+expired); that answer is then still under way, ahead of the `closed`.
 
-All transitions live in ``TRANSITIONS``; nothing here knows which end this process is. The server
-may refuse before it has read the hello (it is full) and may say bye whenever it shuts down, so a
-client must expect both. Whatever is not in the table is an error, and ERROR is for ever.
+All transitions live in `TRANSITIONS`; nothing here knows which end this process is. The server may
+refuse before it has read the hello (it is full) and may send `closed` whenever it shuts down, so a
+client must expect both. A message that the table does not list is an error, and ERROR is final.
 """
 
 from __future__ import annotations
@@ -52,18 +52,18 @@ TRANSITIONS: dict[State, dict[tuple[Role, str], State]] = {
     State.READY: {
         (_C, "request"): State.BUSY,
         (_C, "goodbye"): State.LEAVING,
-        (_S, "bye"): State.CLOSED,
+        (_S, "closed"): State.CLOSED,
     },
     State.BUSY: {
         (_S, "reply"): State.READY,
         (_S, "error"): State.READY,
         (_C, "goodbye"): State.LEAVING,
-        (_S, "bye"): State.CLOSED,
+        (_S, "closed"): State.CLOSED,
     },
     State.LEAVING: {
         (_S, "reply"): State.LEAVING,
         (_S, "error"): State.LEAVING,
-        (_S, "bye"): State.CLOSED,
+        (_S, "closed"): State.CLOSED,
     },
     State.CLOSED: {},
     State.ERROR: {},

@@ -17,14 +17,14 @@ import socket
 from shm_echo.control.peer import peer_of
 from shm_echo.control.protocol.handshake import FULL, PEER, ServerHandshake
 from shm_echo.control.protocol.messages import Refused
-from shm_echo.control.server.access_policy import Access
+from shm_echo.control.server.access_policy import AccessPolicy
 from shm_echo.control.server.processes import ProcessTable
-from shm_echo.control.server.server_connection import Link, ServerLimits
-from shm_echo.control.server.tcp_listener import TcpListening
-from shm_echo.control.server.unix_listener import ListeningSocket
+from shm_echo.control.server.server_connection import ServerConnection, ServerLimits
+from shm_echo.control.server.tcp_listener import TcpListener
+from shm_echo.control.server.unix_listener import UnixListener
 from shm_echo.errors import PeerRefusedError
 
-__all__ = ["Door"]
+__all__ = ["Acceptor"]
 
 _log = logging.getLogger("shm_echo.control")
 
@@ -33,7 +33,7 @@ _NO_DESCRIPTORS = Refused(FULL, "the server has no file descriptor left (RLIMIT_
 _NO_ROOM = Refused(FULL, "the server has as many clients as it takes")
 
 
-class Door:
+class Acceptor:
     """The listening socket, where the rules of admission are kept.
 
     Attributes:
@@ -44,7 +44,7 @@ class Door:
     CROWD = 64  # admissions in a row before others get their turn
 
     def __init__(
-        self, listening: ListeningSocket | TcpListening, access: Access, limits: ServerLimits
+        self, listening: UnixListener | TcpListener, access: AccessPolicy, limits: ServerLimits
     ) -> None:
         self._listening = listening
         self._access = access
@@ -59,7 +59,7 @@ class Door:
     def sock(self) -> socket.socket:
         return self._listening.sock
 
-    def admit(self, processes: ProcessTable, clients: int, now: float) -> Link | None:
+    def admit(self, processes: ProcessTable, clients: int, now: float) -> ServerConnection | None:
         """Accept one connection; None if nobody waits or the one who did may not come in."""
         self.idle = False
         try:
@@ -91,7 +91,7 @@ class Door:
             _refuse(sock, _NO_DESCRIPTORS)
             return None
         handshake = ServerHandshake(offered, tokens=self._access.tokens)
-        return Link(sock, peer, process, handshake, self._limits, now)
+        return ServerConnection(sock, peer, process, handshake, self._limits, now)
 
     def reopen(self) -> bool:
         """After ``closed``: try again."""

@@ -3,7 +3,7 @@
 A socket file is for the server's own user, who is offered all services of the listener, and for
 other users that were allowed by name, service by service. A port is for holders of a token. What
 is offered to those whom the server's process cannot watch (in another pid namespace, or behind a
-port) are the services that need no watching and that say so (``Service.open_to_strangers``):
+port) are the services that need no watching and that say so (``Service.allows_unwatched_peers``):
 never the ring, whose memory a producer maps, and never what looks into the server or stops it.
 """
 
@@ -17,10 +17,10 @@ from shm_echo.control.server.service import Service
 from shm_echo.control.server.tokens import Tokens
 from shm_echo.errors import PeerRefusedError
 
-__all__ = ["Access"]
+__all__ = ["AccessPolicy"]
 
 
-class Access:
+class AccessPolicy:
     """The rules of one listener.
 
     Args:
@@ -47,7 +47,7 @@ class Access:
         self._of_strangers = tuple(
             name
             for name, service in services.items()
-            if getattr(service, "open_to_strangers", False)
+            if getattr(service, "allows_unwatched_peers", False)
         )
         self._allowed: dict[int, tuple[str, ...]] = {}
         closed = [name for name in self._all if name not in self._of_strangers]

@@ -17,14 +17,14 @@ from types import TracebackType
 from typing import Any
 
 from shm_echo.control.address import Address, TcpAddress, parse_place
-from shm_echo.control.server.access_policy import Access
-from shm_echo.control.server.event_loop import Loop
+from shm_echo.control.server.access_policy import AccessPolicy
+from shm_echo.control.server.event_loop import EventLoop
 from shm_echo.control.server.server_connection import ServerLimits
 from shm_echo.control.server.service import Service
-from shm_echo.control.server.session_table import Sessions
-from shm_echo.control.server.tcp_listener import TcpListening, listen_at_port
+from shm_echo.control.server.session_table import SessionTable
+from shm_echo.control.server.tcp_listener import TcpListener, listen_tcp
 from shm_echo.control.server.tokens import Tokens
-from shm_echo.control.server.unix_listener import ListeningSocket, listen_at
+from shm_echo.control.server.unix_listener import UnixListener, listen_unix
 from shm_echo.errors import AddressError
 
 __all__ = ["ControlServer", "ServerLimits"]
@@ -72,12 +72,12 @@ class ControlServer:
             ValueError: the services and those who may have them do not fit together.
         """
         self.address = parse_place(address) if isinstance(address, str) else address
-        self._access = Access(services, allow_uids, tokens)
+        self._access = AccessPolicy(services, allow_uids, tokens)
         self._check_address()
         self._allow_remote = allow_remote
         self._limits = limits or ServerLimits()
         self._services = dict(services)
-        self._loop: Loop | None = None
+        self._loop: EventLoop | None = None
         self._thread: threading.Thread | None = None
         self._finalizer: weakref.finalize[Any, ControlServer] | None = None
         self._pid = os.getpid()
@@ -95,8 +95,8 @@ class ControlServer:
         self._check_process()
         if self._thread is not None or self._closed:
             raise RuntimeError("a control server can be started once")
-        sessions = Sessions(self._services, self._limits)
-        loop = Loop(self._listen(), self._access, sessions, self._limits)
+        sessions = SessionTable(self._services, self._limits)
+        loop = EventLoop(self._listen(), self._access, sessions, self._limits)
         thread = threading.Thread(target=loop.run, name="shm-echo-control", daemon=True)
         try:
             thread.start()
@@ -129,12 +129,12 @@ class ControlServer:
                 "ipc:///path.sock in a folder that they can enter",
             )
 
-    def _listen(self) -> ListeningSocket | TcpListening:
+    def _listen(self) -> UnixListener | TcpListener:
         if isinstance(self.address, TcpAddress):
-            listening = listen_at_port(self.address, self._allow_remote)
+            listening = listen_tcp(self.address, self._allow_remote)
             self.address = listening.address
             return listening
-        return listen_at(self.address, 0o666 if self._access.others else 0o600)
+        return listen_unix(self.address, 0o666 if self._access.others else 0o600)
 
     @property
     def url(self) -> str:
@@ -197,7 +197,7 @@ class ControlServer:
             )
 
 
-def _stop(loop: Loop, thread: threading.Thread, pid: int) -> None:
+def _stop(loop: EventLoop, thread: threading.Thread, pid: int) -> None:
     if os.getpid() != pid:
         return
     loop.stop()

@@ -18,17 +18,21 @@ from collections.abc import Callable
 
 from shm_echo.control.descriptors import descriptor_limit
 from shm_echo.control.fork_safety import FORK_LOCK, at_fork
-from shm_echo.control.protocol.messages import Bye
-from shm_echo.control.server.acceptor import Door
-from shm_echo.control.server.access_policy import Access
+from shm_echo.control.protocol.messages import Closed
+from shm_echo.control.server.acceptor import Acceptor
+from shm_echo.control.server.access_policy import AccessPolicy
 from shm_echo.control.server.processes import Process, ProcessTable
-from shm_echo.control.server.server_connection import Link, LinkBrokenError, ServerLimits
-from shm_echo.control.server.session_table import Sessions
-from shm_echo.control.server.tcp_listener import TcpListening
-from shm_echo.control.server.unix_listener import ListeningSocket
+from shm_echo.control.server.server_connection import (
+    ConnectionBrokenError,
+    ServerConnection,
+    ServerLimits,
+)
+from shm_echo.control.server.session_table import SessionTable
+from shm_echo.control.server.tcp_listener import TcpListener
+from shm_echo.control.server.unix_listener import UnixListener
 from shm_echo.errors import ProtocolError
 
-__all__ = ["Loop"]
+__all__ = ["EventLoop"]
 
 _log = logging.getLogger("shm_echo.control")
 
@@ -39,7 +43,7 @@ _MESSAGES_PER_TURN = 16
 _LAST_READS = 64
 
 
-class Loop:
+class EventLoop:
     """The sockets of one server, and the main function of its thread.
 
     Takes the listening socket over, even if the constructor raises. ``run`` returns after
@@ -49,23 +53,23 @@ class Loop:
 
     def __init__(
         self,
-        listening: ListeningSocket | TcpListening,
-        access: Access,
-        sessions: Sessions,
+        listening: UnixListener | TcpListener,
+        access: AccessPolicy,
+        sessions: SessionTable,
         limits: ServerLimits,
     ) -> None:
         self._sessions = sessions
-        self._links: set[Link] = set()
+        self._links: set[ServerConnection] = set()
         self._processes = ProcessTable()
         # Clients that may have more complete messages than their last turn had room for.
-        self._turns: deque[Link] = deque()
+        self._turns: deque[ServerConnection] = deque()
         self._calls: deque[Callable[[], object]] = deque()
         # Guards _open and _wake against closing while another thread is about to wake the loop.
         self._gate = threading.Lock()
         self._open = True
         self._stopping = False
         with FORK_LOCK, contextlib.ExitStack() as undo:
-            self._door = Door(listening, access, limits)
+            self._door = Acceptor(listening, access, limits)
             undo.callback(self._door.shut)
             try:
                 self._selector = selectors.DefaultSelector()
@@ -96,7 +100,7 @@ class Loop:
             if self._open:
                 os.eventfd_write(self._wake, 1)
 
-    def let_go_in_child(self) -> None:
+    def after_fork_in_child(self) -> None:
         """Close what a forked child has inherited, and say nothing to anybody."""
         self._gate = threading.Lock()
         self._open = False
@@ -138,11 +142,11 @@ class Loop:
         return max(0.0, wake_at - time.monotonic())
 
     def _on_event(self, source: object, mask: int, now: float) -> None:
-        if isinstance(source, Link):
+        if isinstance(source, ServerConnection):
             self._on_link(source, mask, now)
         elif isinstance(source, Process):
             self._on_exit(source, now)
-        elif isinstance(source, Door):
+        elif isinstance(source, Acceptor):
             self._on_arrival(now)
         else:
             with contextlib.suppress(BlockingIOError):
@@ -171,7 +175,7 @@ class Loop:
 
     def _on_arrival(self, now: float) -> None:
         # One at a time under the lock, so that forks elsewhere need not wait for a crowd.
-        for _ in range(Door.CROWD):
+        for _ in range(Acceptor.CROWD):
             with FORK_LOCK:
                 link = self._door.admit(self._processes, len(self._links), now)
                 if link is not None:
@@ -187,7 +191,7 @@ class Loop:
             if self._door.idle:
                 return
 
-    def _on_link(self, link: Link, mask: int, now: float) -> None:
+    def _on_link(self, link: ServerConnection, mask: int, now: float) -> None:
         if link.closed:
             return
         try:
@@ -206,14 +210,14 @@ class Loop:
                 self._drop(link, now, "the client closed it")
             else:
                 self._selector.modify(link.sock, link.interest, link)
-        except (LinkBrokenError, ProtocolError) as error:
+        except (ConnectionBrokenError, ProtocolError) as error:
             self._drop(link, now, str(error))
         except Exception:
             # A mistake of ours; it costs the client that found it, not the others.
             _log.exception("internal error while serving %s", link.peer.name)
             self._drop(link, now, "internal error")
 
-    def _converse(self, link: Link, now: float, at_most: int) -> bool:
+    def _converse(self, link: ServerConnection, now: float, at_most: int) -> bool:
         """Handle messages; whether there may be more."""
         for _ in range(at_most):
             message = link.next_message(now)
@@ -235,19 +239,19 @@ class Loop:
             self._drop(link, now, "its process has ended")
         self._release(process)
 
-    def _hear_out(self, link: Link, now: float) -> None:
+    def _hear_out(self, link: ServerConnection, now: float) -> None:
         try:
             for _ in range(_LAST_READS):
                 while self._converse(link, now, _MESSAGES_PER_TURN):
                     pass
                 if not link.fill(now):
                     return
-        except (LinkBrokenError, ProtocolError):
+        except (ConnectionBrokenError, ProtocolError):
             pass  # it is about to be dropped anyway
         except Exception:
             _log.exception("internal error in the last words of %s", link.peer.name)
 
-    def _drop(self, link: Link, now: float, why: str) -> None:
+    def _drop(self, link: ServerConnection, now: float, why: str) -> None:
         if link.closed:
             return
         _log.debug("connection of %s closed: %s", link.peer.name, why)
@@ -258,7 +262,7 @@ class Loop:
         self._sessions.lost(link, now)
         self._release(link.process)
 
-    def _hand_over(self, link: Link, now: float) -> None:
+    def _hand_over(self, link: ServerConnection, now: float) -> None:
         """The client has its welcome; its service takes the connection."""
         if link.handshake.endpoint.unfinished:
             self._drop(link, now, "it did not wait for its welcome")
@@ -287,7 +291,7 @@ class Loop:
         for link in self._links:
             if link.greeted and not link.closing:
                 with contextlib.suppress(ProtocolError):
-                    link.send(link.handshake.endpoint.send(Bye()), time.monotonic())
+                    link.send(link.handshake.endpoint.send(Closed()), time.monotonic())
         self._close_all()
 
     def _close_all(self) -> None:

@@ -14,8 +14,8 @@ from shm_echo.control.fork_safety import FORK_LOCK
 from shm_echo.control.peer import Peer, has_exited, open_pidfd
 
 if TYPE_CHECKING:
-    from shm_echo.control.server.server_connection import Link
-    from shm_echo.control.server.session_table import Attached
+    from shm_echo.control.server.server_connection import ServerConnection
+    from shm_echo.control.server.session_table import SessionRecord
 
 __all__ = ["Process", "ProcessTable"]
 
@@ -35,8 +35,8 @@ class Process:
         self.pid = pid
         self.pidfd = pidfd
         self.gone = False
-        self.links: set[Link] = set()
-        self.attached: set[Attached] = set()
+        self.links: set[ServerConnection] = set()
+        self.attached: set[SessionRecord] = set()
 
 
 class ProcessTable:

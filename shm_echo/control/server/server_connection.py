@@ -21,7 +21,7 @@ from shm_echo.control.protocol.messages import Message
 if TYPE_CHECKING:
     from shm_echo.control.server.processes import Process
 
-__all__ = ["Link", "LinkBrokenError", "ServerLimits"]
+__all__ = ["ConnectionBrokenError", "ServerConnection", "ServerLimits"]
 
 _READ_SIZE = 1 << 16
 
@@ -46,7 +46,7 @@ class ServerLimits:
     write_timeout: float = 10.0
 
 
-class LinkBrokenError(Exception):
+class ConnectionBrokenError(Exception):
     """The connection must end. The text is for the log."""
 
 
@@ -58,7 +58,7 @@ class _Pending:
     fds: list[int]
 
 
-class Link:
+class ServerConnection:
     """A connection that the server has accepted.
 
     Attributes:
@@ -115,7 +115,9 @@ class Link:
         except OSError:
             data, flags = b"", 0  # reset: the client closed without reading our last answers
         if flags & socket.MSG_CTRUNC:
-            raise LinkBrokenError("the client sent file descriptors, which are never accepted")
+            raise ConnectionBrokenError(
+                "the client sent file descriptors, which are never accepted"
+            )
         if not data:
             self.ended = True
             return False

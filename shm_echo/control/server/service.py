@@ -13,10 +13,10 @@ from typing import Any, Protocol
 from shm_echo.control.peer import Peer
 from shm_echo.control.protocol.messages import MAX_SENTENCE, Refused
 
-__all__ = ["Refusal", "Service", "Session"]
+__all__ = ["Service", "ServiceRefusalError", "Session"]
 
 
-class Refusal(Exception):
+class ServiceRefusalError(Exception):
     """A service raises this to say no: from ``open`` to a client, from ``request`` to a request.
 
     The code, the text and the fields travel to the client as they are, so they may hold nothing
@@ -83,7 +83,7 @@ class Service(Protocol):
         """
 
     # A service that may be offered to those whose process cannot be watched, holders of a token
-    # among them, has an attribute more: ``open_to_strangers = True``. Their sessions are never
+    # among them, has an attribute more: ``allows_unwatched_peers = True``. Their sessions are never
     # watched: ``hangup`` ends them.
     #
     # A service whose sessions speak a protocol of their own after the welcome has one method more:
@@ -94,7 +94,7 @@ class Service(Protocol):
     # service's from then on, and of the methods below none is called for that session.
 
     def goodbye(self, session: Session) -> None:
-        """The client leaves on purpose. It gets its ``bye`` after this returns."""
+        """The client leaves on purpose. It gets its `closed` after this returns."""
 
     def hangup(self, session: Session) -> None:
         """The socket closed without goodbye, and the process still lives. ``died`` follows."""

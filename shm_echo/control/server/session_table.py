@@ -18,7 +18,7 @@ from shm_echo.control.peer import exit_signal, has_exited
 from shm_echo.control.protocol.frames import MAX_FRAME
 from shm_echo.control.protocol.handshake import FULL, INTERNAL
 from shm_echo.control.protocol.messages import (
-    Bye,
+    Closed,
     ErrorReply,
     Goodbye,
     Hello,
@@ -28,10 +28,10 @@ from shm_echo.control.protocol.messages import (
     Request,
 )
 from shm_echo.control.server.processes import Process
-from shm_echo.control.server.server_connection import Link, ServerLimits
-from shm_echo.control.server.service import Refusal, Service, Session
+from shm_echo.control.server.server_connection import ServerConnection, ServerLimits
+from shm_echo.control.server.service import Service, ServiceRefusalError, Session
 
-__all__ = ["Attached", "Sessions"]
+__all__ = ["SessionRecord", "SessionTable"]
 
 _log = logging.getLogger("shm_echo.control")
 
@@ -42,32 +42,32 @@ _HANGUP_GRACE = 0.1
 _SERVICE_FAILED = "the service failed; the server's log says why"
 
 
-class Attached:
+class SessionRecord:
     """A session that was opened and has not ended."""
 
     __slots__ = ("link", "process", "service", "session")
 
-    def __init__(self, session: Session, service: Service, link: Link) -> None:
+    def __init__(self, session: Session, service: Service, link: ServerConnection) -> None:
         self.session = session
         self.service = service
-        self.link: Link | None = link
+        self.link: ServerConnection | None = link
         self.process = link.process
 
 
-class Sessions:
+class SessionTable:
     """All sessions of one control server."""
 
     def __init__(self, services: Mapping[str, Service], limits: ServerLimits) -> None:
         self._services = dict(services)
         self._limits = limits
-        self._by_link: dict[Link, Attached] = {}
+        self._by_link: dict[ServerConnection, SessionRecord] = {}
         self._count = 0
-        self._hangups: deque[tuple[float, Attached]] = deque()
+        self._hangups: deque[tuple[float, SessionRecord]] = deque()
         self._failed_ticks: set[str] = set()
 
     # ------------------------------------------------------------ messages
 
-    def handle(self, link: Link, message: Message, now: float) -> None:
+    def handle(self, link: ServerConnection, message: Message, now: float) -> None:
         """Act on one message, answer included."""
         if isinstance(message, Hello):
             self._open(link, message, now)
@@ -79,7 +79,7 @@ class Sessions:
             assert isinstance(message, Goodbye)  # the table of states lets no other by
             self._goodbye(link, now)
 
-    def _open(self, link: Link, hello: Hello, now: float) -> None:
+    def _open(self, link: ServerConnection, hello: Hello, now: float) -> None:
         if self._count >= self._limits.max_sessions:
             _refuse(link, Refused(FULL, "the server has no room for another session"), now)
             return
@@ -89,7 +89,7 @@ class Sessions:
         session = Session(number, link.peer, hello.service, holder=holder)
         try:
             info = service.open(session)
-        except Refusal as refusal:
+        except ServiceRefusalError as refusal:
             _refuse(link, Refused(refusal.code, refusal.message, refusal.fields), now)
             return
         except Exception:
@@ -98,7 +98,7 @@ class Sessions:
             return
         if link.process.pidfd < 0:
             session.watch = False
-        attached = Attached(session, service, link)
+        attached = SessionRecord(session, service, link)
         self._by_link[link] = attached
         link.process.attached.add(attached)
         self._count += 1
@@ -113,14 +113,14 @@ class Sessions:
         link.send(data, now)
         link.taken_over = getattr(service, "take_over", None) is not None
 
-    def hand_over(self, link: Link) -> None:
+    def hand_over(self, link: ServerConnection) -> None:
         """Give the connection to its service, which speaks with the client itself from now on."""
         attached = self._by_link.pop(link)
         self._forget(attached)
         take_over: Any = attached.service
         _tell(attached, take_over.take_over, attached.session, link.detach())
 
-    def _request(self, link: Link, request: Request, now: float) -> None:
+    def _request(self, link: ServerConnection, request: Request, now: float) -> None:
         attached = self._by_link[link]
         endpoint = link.handshake.endpoint
         copies: list[int] = []
@@ -129,7 +129,7 @@ class Sessions:
                 result, fds = attached.service.request(attached.session, request.op, request.args)
                 copies = duplicates(fds)
                 data = endpoint.send(Reply(request.id, result))
-            except Refusal as refusal:
+            except ServiceRefusalError as refusal:
                 data = endpoint.send(
                     ErrorReply(request.id, refusal.code, refusal.message, refusal.fields)
                 )
@@ -141,16 +141,16 @@ class Sessions:
             data = endpoint.send(ErrorReply(request.id, INTERNAL, _SERVICE_FAILED))
         link.send(data, now, copies)
 
-    def _goodbye(self, link: Link, now: float) -> None:
+    def _goodbye(self, link: ServerConnection, now: float) -> None:
         attached = self._by_link.pop(link)
         self._forget(attached)
         _tell(attached, attached.service.goodbye, attached.session)
         link.closing = True
-        link.send(link.handshake.endpoint.send(Bye()), now)
+        link.send(link.handshake.endpoint.send(Closed()), now)
 
     # ------------------------------------------------------------ ends
 
-    def lost(self, link: Link, now: float) -> None:
+    def lost(self, link: ServerConnection, now: float) -> None:
         """The connection has closed. A session of it has hung up, or its process is ending."""
         attached = self._by_link.pop(link, None)
         if attached is not None:
@@ -202,12 +202,12 @@ class Sessions:
                     self._failed_ticks.add(name)
                     _log.exception("service %r failed in tick (told once)", name)
 
-    def _forget(self, attached: Attached) -> None:
+    def _forget(self, attached: SessionRecord) -> None:
         attached.process.attached.remove(attached)
         self._count -= 1
 
 
-def _refuse(link: Link, refused: Refused, now: float) -> None:
+def _refuse(link: ServerConnection, refused: Refused, now: float) -> None:
     try:
         data = link.handshake.refuse(refused)
     except ValueError:
@@ -217,7 +217,7 @@ def _refuse(link: Link, refused: Refused, now: float) -> None:
     link.send(data, now)
 
 
-def _tell(attached: Attached, method: Callable[..., None], *args: Any) -> None:
+def _tell(attached: SessionRecord, method: Callable[..., None], *args: Any) -> None:
     try:
         method(*args)
     except Exception:

@@ -18,14 +18,14 @@ from shm_echo.control.descriptors import descriptor_limit
 from shm_echo.control.fork_safety import FORK_LOCK
 from shm_echo.errors import AddressError, AddressInUseError
 
-__all__ = ["TcpListening", "listen_at_port"]
+__all__ = ["TcpListener", "listen_tcp"]
 
 # A client whose host is gone without a word is noticed after about two minutes.
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 
 
 @dataclass
-class TcpListening:
+class TcpListener:
     """A listening socket.
 
     Attributes:
@@ -41,7 +41,7 @@ class TcpListening:
         self.sock.close()
 
 
-def listen_at_port(address: TcpAddress, allow_remote: bool) -> TcpListening:
+def listen_tcp(address: TcpAddress, allow_remote: bool) -> TcpListener:
     """Listen at a port.
 
     Args:
@@ -82,7 +82,7 @@ def listen_at_port(address: TcpAddress, allow_remote: bool) -> TcpListening:
             raise descriptor_limit(f"a socket at {address}") from None
         why = os.strerror(error.errno) if error.errno else str(error)
         raise AddressError(address.text, f"cannot listen there: {why}") from None
-    return TcpListening(sock, TcpAddress(address.text, address.host, sock.getsockname()[1]))
+    return TcpListener(sock, TcpAddress(address.text, address.host, sock.getsockname()[1]))
 
 
 def _resolved(address: TcpAddress) -> tuple[int, tuple[str, int]]:

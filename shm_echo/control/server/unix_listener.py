@@ -22,7 +22,7 @@ from shm_echo.control.fork_safety import FORK_LOCK
 from shm_echo.control.peer import peer_of
 from shm_echo.errors import AddressError, AddressInUseError
 
-__all__ = ["ListeningSocket", "listen_at"]
+__all__ = ["UnixListener", "listen_unix"]
 
 # Starting takes well under a millisecond, so nobody holds the folder this long.
 _LOCK_PATIENCE = 5.0
@@ -30,7 +30,7 @@ _LOCK_PAUSE = 0.005
 
 
 @dataclass
-class ListeningSocket:
+class UnixListener:
     """A listening socket and the identity of its file."""
 
     sock: socket.socket
@@ -50,7 +50,7 @@ class ListeningSocket:
         self.sock.close()
 
 
-def listen_at(address: Address, mode: int = 0o600) -> ListeningSocket:
+def listen_unix(address: Address, mode: int = 0o600) -> UnixListener:
     """Listen at an address, replacing the socket of a dead server.
 
     Args:
@@ -78,7 +78,7 @@ def listen_at(address: Address, mode: int = 0o600) -> ListeningSocket:
         time.sleep(_LOCK_PAUSE)
 
 
-def _listen_if_free(address: Address, mode: int) -> ListeningSocket | None:
+def _listen_if_free(address: Address, mode: int) -> UnixListener | None:
     """One attempt; None while another starter is at work in this folder."""
     try:
         folder = os.open(address.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -127,7 +127,7 @@ def _remove_stale(address: Address) -> None:
     os.unlink(address.path)
 
 
-def _listen(address: Address, mode: int) -> ListeningSocket:
+def _listen(address: Address, mode: int) -> UnixListener:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         # The file takes its mode from the socket, less the umask, at the moment of its birth.
@@ -139,7 +139,7 @@ def _listen(address: Address, mode: int) -> ListeningSocket:
     except BaseException:
         sock.close()
         raise
-    return ListeningSocket(sock, address.path, found.st_dev, found.st_ino)
+    return UnixListener(sock, address.path, found.st_dev, found.st_ino)
 
 
 def _unusable(address: Address, error: OSError) -> AddressError:

@@ -1,21 +1,14 @@
 """The count itself: what a budget allows, what is used, and the books by operation and by
 namespace.
 
-An :class:`Account` is one budget. A :class:`Frame` is an account seen from one namespace: the pair
+An `Account` is one budget. An `AccountView` is an account seen from one namespace: the pair
 that operations charge. Both are shared by threads; every change happens under the account's lock,
 and the check and the charge are one step of it.
 
-``room`` is what is neither used nor promised. :meth:`Frame.charge` takes from it for good.
-:meth:`Frame.reserve` only promises: the promise is kept by :meth:`Frame.commit` once the operation
-has started, or given back by :meth:`Frame.cancel` when NumPy refused its arguments. ``flops_used``
-counts what is kept, so it never goes down.
-
-The fast paths of the local library charge frames without asking for more than ``frame.special``: it
-is true whenever a charge needs more than the sum (weights, a multiplier, a time limit, a log, a
-closed context), and such a frame is charged through :meth:`Frame.reserve`.
-
-Memory is O(distinct operations x distinct namespaces): no call leaves a record, except in the
-optional bounded log and in at most 256 marks of the history.
+`room` is what is neither used nor reserved. `AccountView.charge` takes from it for good.
+`AccountView.reserve` only sets FLOPs aside: `AccountView.commit` takes them once the operation has
+started, and `AccountView.cancel` releases them when NumPy refused the arguments. `flops_used`
+counts what is taken, so it never goes down.
 """
 
 from __future__ import annotations
@@ -97,7 +90,7 @@ class Account:
         self.multiplier = multiplier
         self.weights = weights
         self.lock = RLock()  # a signal handler or a finalizer may charge while this thread has it
-        self.frames: dict[str | None, Frame] = {}
+        self.frames: dict[str | None, AccountView] = {}
         self.clock_started = time.monotonic()
         self.time_limit: float | None = None
         self.deadline: float | None = None
@@ -156,7 +149,7 @@ class Account:
 
     # Frames ----
 
-    def frame(self, namespace: str | None) -> Frame:
+    def frame(self, namespace: str | None) -> AccountView:
         """This account, seen from ``namespace``."""
         with self.lock:
             found = self.frames.get(namespace)
@@ -164,8 +157,8 @@ class Account:
                 found = self.frames[namespace] = self._new_frame(namespace)
             return found
 
-    def _new_frame(self, namespace: str | None) -> Frame:
-        return Frame(self, namespace)
+    def _new_frame(self, namespace: str | None) -> AccountView:
+        return AccountView(self, namespace)
 
     @property
     def special(self) -> bool:
@@ -242,7 +235,7 @@ class Account:
         )
 
 
-class Frame:
+class AccountView:
     """An account, seen from one namespace: what the operations of a thread or task charge."""
 
     __slots__ = ("account", "closed", "namespace", "special", "tallies")

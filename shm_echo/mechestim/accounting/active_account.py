@@ -1,6 +1,6 @@
 """Which budget is charged now, in each thread and task.
 
-Each of them sees one :class:`~shm_echo.mechestim.accounting.account.Frame` through a
+Each of them sees one :class:`~shm_echo.mechestim.accounting.account.AccountView` through a
 ``ContextVar``. An explicit context puts its own there; without one the process's default budget is
 charged. A thread that is started inside a context charges that context (a new thread would
 otherwise start with an empty ``ContextVar`` and spend the default budget); a task inherits by
@@ -19,20 +19,20 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from shm_echo.mechestim import backend_choice
-from shm_echo.mechestim.accounting.account import Account, Frame
+from shm_echo.mechestim.accounting.account import Account, AccountView
 from shm_echo.mechestim.accounting.budget_values import LARGEST_BUDGET, whole_flops
 from shm_echo.mechestim.accounting.settings import settings
 
 DEFAULT_BUDGET = 10**15
 
-frame_now: ContextVar[Frame | None] = ContextVar("mechestim_frame", default=None)
+frame_now: ContextVar[AccountView | None] = ContextVar("mechestim_frame", default=None)
 labels: ContextVar[tuple[str, ...]] = ContextVar("mechestim_labels", default=())
 
 # The first step of the hot path: None and closed frames go on to current_frame().
-peek_frame = frame_now.get
+peek_view = frame_now.get
 
 
-def current_frame() -> Frame:
+def current_view() -> AccountView:
     """The frame that an operation of this thread or task charges now."""
     frame = frame_now.get()
     if frame is None:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from shm_echo.mechestim import backend_choice
 from shm_echo.mechestim.accounting import process_books
-from shm_echo.mechestim.accounting.account import Account, Frame, OpRecord
+from shm_echo.mechestim.accounting.account import Account, AccountView, OpRecord
 from shm_echo.mechestim.accounting.active_account import frame_now, labelled, threads_inherit
 from shm_echo.mechestim.accounting.budget_values import positive_number, whole_flops
 from shm_echo.mechestim.accounting.namespaces import decorate
@@ -69,7 +69,7 @@ class BudgetContext:
         self._frame = self._account.frame(namespace)
         self._account.set_closed(True)  # until it is entered
         self._place: object = None  # the thread or task that has it open
-        self._tokens: tuple[Token[Frame | None], Token[BudgetContext | None]] | None = None
+        self._tokens: tuple[Token[AccountView | None], Token[BudgetContext | None]] | None = None
         self._entered_at: float | None = None
         self._elapsed = 0.0
         settings.follow(self._account)

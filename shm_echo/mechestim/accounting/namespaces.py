@@ -7,9 +7,9 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, TypeVar, cast
 
-from shm_echo.mechestim.accounting.account import Frame
+from shm_echo.mechestim.accounting.account import AccountView
 from shm_echo.mechestim.accounting.active_account import (
-    current_frame,
+    current_view,
     frame_now,
     labels,
     threads_inherit,
@@ -21,7 +21,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 # The frames around the open blocks of this thread or task. Not kept by the object: several of them
 # may have one entered.
-_outer: ContextVar[tuple[Frame, ...]] = ContextVar("mechestim_outer", default=())
+_outer: ContextVar[tuple[AccountView, ...]] = ContextVar("mechestim_outer", default=())
 
 
 class namespace:
@@ -37,7 +37,7 @@ class namespace:
 
     def __enter__(self) -> namespace:
         threads_inherit()
-        outer = current_frame()
+        outer = current_view()
         label = self._name if outer.namespace is None else f"{outer.namespace}.{self._name}"
         _outer.set((*_outer.get(), outer))
         labels.set((*labels.get(), self._name))

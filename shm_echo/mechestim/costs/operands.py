@@ -26,7 +26,7 @@ numel: Callable[[Iterable[int]], int] = math.prod
 _ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})
 
 
-class Refused(ValueError):
+class UnsafeCallError(ValueError):
     """A rule raises this where NumPy must not be asked, because it would crash."""
 
 
@@ -39,7 +39,9 @@ def check_running_out(out: object) -> None:
         Refused: ``out`` has no dimensions.
     """
     if getattr(out, "shape", None) == ():
-        raise Refused("out of a running total must have the dimensions of the result, got 0-d")
+        raise UnsafeCallError(
+            "out of a running total must have the dimensions of the result, got 0-d"
+        )
 
 
 def is_array(x: object) -> bool:

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from shm_echo.mechestim.accounting.account import Frame
-from shm_echo.mechestim.accounting.active_account import current_frame, peek_frame
-from shm_echo.mechestim.costs.operands import Refused
+from shm_echo.mechestim.accounting.account import AccountView
+from shm_echo.mechestim.accounting.active_account import current_view, peek_view
+from shm_echo.mechestim.costs.operands import UnsafeCallError
 from shm_echo.mechestim.local.array import Array, Scalar, base_view, number, plain, wrap
 from shm_echo.mechestim.local.kernel_started import was_refused
 from shm_echo.mechestim.registry.op import Op
@@ -48,15 +48,15 @@ def call(
         return free(function, args, kwargs)
     try:
         cost = rule(*args, **kwargs)
-    except Refused as error:
+    except UnsafeCallError as error:
         raise ValueError(str(error)) from None
     except Exception as error:
         return _unpriced(op, function, args, kwargs, error)
     if cost < 1 and not op.zero_ok:
         cost = 1
-    frame = peek_frame()
+    frame = peek_view()
     if frame is None or frame.closed:
-        frame = current_frame()
+        frame = current_view()
     name = op.charged_as or op.name
     promised = frame.reserve(name, cost)
     if symmetry is not None:
@@ -174,7 +174,7 @@ def _unpriced(
     """
     result = free(function, args, kwargs)
     name = op.charged_as or op.name
-    frame: Frame = current_frame()
+    frame: AccountView = current_view()
     cost = max(1, sum(int(item.size) for item in _arrays(result)))
     frame.commit(name, frame.reserve(name, cost), args)
     del error

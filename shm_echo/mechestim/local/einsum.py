@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy._core.multiarray import c_einsum
 
-from shm_echo.mechestim.accounting.active_account import peek_frame
+from shm_echo.mechestim.accounting.active_account import peek_view
 from shm_echo.mechestim.costs.flops.einsum import einsum_path as einsum_path
 from shm_echo.mechestim.costs.flops.einsum import identities, plan_operands
 from shm_echo.mechestim.costs.flops.einsum_path import normalize_optimize
@@ -66,7 +66,7 @@ def counted_einsum(*operands: Any, **kwargs: Any) -> Any:
     ``SymmetricTensor``. It does not change the price of this call.
     """
     if not kwargs and operands and type(operands[0]) is str:
-        frame = peek_frame()
+        frame = peek_view()
         if frame is not None and not frame.special:
             known = _recall(operands)
             if known is not None:

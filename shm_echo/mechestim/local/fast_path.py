@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from shm_echo.mechestim.accounting.active_account import peek_frame
+from shm_echo.mechestim.accounting.active_account import peek_view
 from shm_echo.mechestim.local.array import Array, Scalar, base_view, number, scalar
 from shm_echo.mechestim.local.dispatch import call
 from shm_echo.mechestim.registry.op import Op
@@ -57,7 +57,7 @@ def unary(op: Op, ufunc: np.ufunc, run: Function | None = None) -> Function:
     def function(x: Any = _ABSENT, /, *args: Any, **kwargs: Any) -> Any:
         strip = _STRIP.get(type(x))
         if strip is not None and not args and not kwargs and x.dtype.char in accepted:
-            frame = peek_frame()
+            frame = peek_view()
             if frame is not None and not frame.special:
                 frame.charge(name, x.size or 1)
                 result = run(strip(x))
@@ -86,7 +86,7 @@ def binary(op: Op, ufunc: np.ufunc, run: Function | None = None) -> Function:
         strip = _STRIP.get(type(x))
         if strip is not None and not args and not kwargs:
             char = x.dtype.char
-            frame = peek_frame()
+            frame = peek_view()
             if char in accepted and frame is not None and not frame.special:
                 kind = type(y)
                 strip_y = _STRIP.get(kind)
@@ -139,7 +139,7 @@ def reflected(op: Op, ufunc: np.ufunc, run: Function) -> Function:
                     and (char in _FLOATS or char == _INT64)
                 )
             ):
-                frame = peek_frame()
+                frame = peek_view()
                 if frame is not None and not frame.special:
                     frame.charge(name, self.size or 1)
                     result = run(other, strip(self))
@@ -192,7 +192,7 @@ def in_place(op: Op, ufunc: np.ufunc, run: Function) -> Function:
     def method(self: Any, other: Any, /) -> Any:
         if type(self) is Array:
             char = self.dtype.char
-            frame = peek_frame()
+            frame = peek_view()
             if (
                 char in accepted
                 and frame is not None
@@ -233,7 +233,7 @@ def reduction(op: Op, function: Function, passes: int = 1, accepted: str = _KIND
 
     def reduce(a: Any, axis: Any = None, *args: Any, **kwargs: Any) -> Any:
         if type(a) is Array and not args and not kwargs and a.size and a.dtype.char in chars:
-            frame = peek_frame()
+            frame = peek_view()
             if (
                 frame is not None
                 and not frame.special

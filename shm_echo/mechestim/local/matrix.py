@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from shm_echo.mechestim.accounting.active_account import peek_frame
+from shm_echo.mechestim.accounting.active_account import peek_view
 from shm_echo.mechestim.local.array import Array, base_view, scalar
 from shm_echo.mechestim.local.dispatch import call
 from shm_echo.mechestim.local.fast_path import overridden
@@ -31,7 +31,7 @@ def _product(name: str, run: Callable[..., Any]) -> Callable[..., Any]:
 
     def product(x1: Any = _MISSING, x2: Any = _MISSING, /, *args: Any, **kwargs: Any) -> Any:
         if type(x1) is Array and type(x2) is Array and not args and not kwargs:
-            frame = peek_frame()
+            frame = peek_view()
             char = x1.dtype.char
             if (
                 char in _FLOATS

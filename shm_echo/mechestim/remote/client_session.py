@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from shm_echo.mechestim.accounting.active_account import current_frame, peek_frame
-from shm_echo.mechestim.remote.connection.request_lock import Turns
+from shm_echo.mechestim.accounting.active_account import current_view, peek_view
+from shm_echo.mechestim.remote.connection.request_lock import RequestLock
 from shm_echo.mechestim.remote.connection.session_options import wanted
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DEFAULT_URL = "ipc:///tmp/mechestim.sock"
 
 _channel: Channel | None = None
-_turns = Turns()
+_turns = RequestLock()
 
 
 def url() -> str:
@@ -44,17 +44,17 @@ def channel() -> Channel:
     _turns.check()
     with _turns.lock:
         if _channel is None or _channel.why_closed is not None:
-            from shm_echo.mechestim.remote.connection.connect import dial
+            from shm_echo.mechestim.remote.connection.connect import open_channel
 
-            _channel = dial(url())
+            _channel = open_channel(url())
         return _channel
 
 
 def call(op: str, *args: Any, **kwargs: Any) -> Any:
     """Have the server perform ``op``, charged to what this thread or task charges now."""
-    frame = peek_frame()
+    frame = peek_view()
     if frame is None or frame.closed:
-        frame = current_frame()
+        frame = current_view()
     link = _channel
     if link is None or link.why_closed is not None:
         link = channel()
@@ -93,7 +93,7 @@ def word(op: str, *args: Any, **kwargs: Any) -> Any:
 
 def _in_child() -> None:
     global _turns
-    _turns = Turns()  # the thread that had it is not here
+    _turns = RequestLock()  # the thread that had it is not here
 
 
 os.register_at_fork(after_in_child=_in_child)

@@ -18,21 +18,21 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from shm_echo.control.fork_safety import FORK_LOCK, at_fork
-from shm_echo.control.server.service import Refusal
+from shm_echo.control.server.service import ServiceRefusalError
 from shm_echo.control.server.service import Session as ControlSession
 from shm_echo.mechestim.accounting.settings import settings
-from shm_echo.mechestim.service.hosting.session_hosts import ProcessSeat, Seat, ThreadSeat
-from shm_echo.mechestim.service.hosting.supervisor import Warden
-from shm_echo.mechestim.service.hosting.worker_process import Worker
+from shm_echo.mechestim.service.hosting.session_hosts import ProcessHost, SessionHost, ThreadHost
+from shm_echo.mechestim.service.hosting.supervisor import Supervisor
+from shm_echo.mechestim.service.hosting.worker_process import WorkerProcess
 from shm_echo.mechestim.service.metering.principals import GIVEN, Key, Principal, Principals
 from shm_echo.mechestim.service.metering.quotas import Quotas
-from shm_echo.mechestim.service.scheduling.leader_followers import Crew
-from shm_echo.mechestim.service.scheduling.scheduler import Gate
+from shm_echo.mechestim.service.scheduling.leader_followers import LeaderFollowersPool
+from shm_echo.mechestim.service.scheduling.scheduler import Scheduler
 from shm_echo.mechestim.service.session.frame_stream import frame
 from shm_echo.mechestim.service.session.inherited_handshake import SERVICE, welcome_info
-from shm_echo.mechestim.service.session.session import farewell
+from shm_echo.mechestim.service.session.session import closed_message
 
-__all__ = ["Isolation", "MechestimService"]
+__all__ = ["Isolation", "MechEstimService"]
 
 _log = logging.getLogger("shm_echo.mechestim")
 
@@ -41,7 +41,7 @@ Isolation = Literal["threads", "process"]
 SHUTDOWN = "the server is shutting down"
 
 
-class MechestimService:
+class MechEstimService:
     """Serves mechestim clients; give it to a ``ControlServer``.
 
     Args:
@@ -55,7 +55,7 @@ class MechestimService:
     """
 
     name = SERVICE
-    open_to_strangers = True
+    allows_unwatched_peers = True
 
     def __init__(
         self,
@@ -72,14 +72,14 @@ class MechestimService:
         self.isolation: Isolation = isolation or "threads"
         self._of_others: Isolation = isolation or "process"
         self.max_sessions = max_sessions
-        self._gate = Gate(kernels)
-        self._crew: Crew | None = None
-        self._seats: dict[Seat, Principal] = {}
+        self._gate = Scheduler(kernels)
+        self._crew: LeaderFollowersPool | None = None
+        self._seats: dict[SessionHost, Principal] = {}
         self._principals = Principals(self.quotas.max_flops, max_sessions_per_user or max_sessions)
         self._lock = threading.Lock()
         self._closed = False
-        self._warden: Warden | None = None
-        self._spare: Worker | None = None  # for the next session; the warden's
+        self._warden: Supervisor | None = None
+        self._spare: WorkerProcess | None = None  # for the next session; the warden's
         self._requests_ended = 0
         self._rate = 0.0
         self._counted = (time.monotonic(), 0)
@@ -98,7 +98,7 @@ class MechestimService:
             if self._closed or self._keeps_spare or self._of_others != "process":
                 return
             self._keeps_spare = True
-            warden = self._warden = self._warden or Warden(self._look)
+            warden = self._warden = self._warden or Supervisor(self._look)
         warden.call(self._prepare)
 
     # For the control server ----
@@ -108,7 +108,7 @@ class MechestimService:
         session.watch = False  # the socket says all there is to know
         problem = self._no_room(_key_of(session))
         if problem is not None:
-            raise Refusal("full", problem)
+            raise ServiceRefusalError("full", problem)
         return welcome_info(self.quotas)
 
     def _no_room(self, key: Key) -> str | None:
@@ -132,13 +132,15 @@ class MechestimService:
         except (OSError, RuntimeError) as error:  # no descriptor or no thread is left
             _log.error("cannot start a session: %s", error)
             with sock, contextlib.suppress(OSError):
-                sock.send(frame(farewell(f"the server cannot start a session: {error}")))
+                sock.send(frame(closed_message(f"the server cannot start a session: {error}")))
 
     def request(
         self, session: ControlSession, op: str, args: dict[str, Any]
     ) -> tuple[dict[str, Any], Sequence[int]]:
         """Never called: the session's connection is not the control server's any more."""
-        raise Refusal("protocol", "a mechestim session does not speak the control protocol")
+        raise ServiceRefusalError(
+            "protocol", "a mechestim session does not speak the control protocol"
+        )
 
     def goodbye(self, session: ControlSession) -> None:
         """Nothing is left to do."""
@@ -205,24 +207,24 @@ class MechestimService:
         """
         sock.setblocking(True)
         ceiling, weights = principal.ceiling, settings.weights or {}
-        seat: Seat
+        seat: SessionHost
         with FORK_LOCK, self._lock:
             # Asked again: another one may have been welcomed since this one was.
             problem = SHUTDOWN if self._closed else None if key is None else self._no_room(key)
             if problem is not None:
                 if not greet:
                     with contextlib.suppress(OSError):
-                        sock.send(frame(farewell(problem)))
+                        sock.send(frame(closed_message(problem)))
                 return False
-            warden = self._warden = self._warden or Warden(self._look)
+            warden = self._warden = self._warden or Supervisor(self._look)
             if isolation == "process":
-                seat = ProcessSeat(sock, self.quotas, ceiling, weights, greet, self._ended)
+                seat = ProcessHost(sock, self.quotas, ceiling, weights, greet, self._ended)
             else:
-                crew = self._crew = self._crew or Crew(self._gate)
-                seat = ThreadSeat(sock, self.quotas, ceiling, weights, crew, greet, self._ended)
+                crew = self._crew = self._crew or LeaderFollowersPool(self._gate)
+                seat = ThreadHost(sock, self.quotas, ceiling, weights, crew, greet, self._ended)
             self._seats[seat] = principal
             principal.add(seat)
-        if isinstance(seat, ProcessSeat):
+        if isinstance(seat, ProcessHost):
             worker = seat
             warden.call(lambda: self._employ(worker, warden))
         else:
@@ -234,7 +236,7 @@ class MechestimService:
             warden.call(_nothing)
         return True
 
-    def _employ(self, seat: ProcessSeat, warden: Warden) -> None:
+    def _employ(self, seat: ProcessHost, warden: Supervisor) -> None:
         """Have a worker serve; on the warden's thread."""
         spare, self._spare = self._spare, None
         try:
@@ -254,11 +256,11 @@ class MechestimService:
         if self._spare is None and not self._closed:
             try:
                 with FORK_LOCK:
-                    self._spare = Worker()
+                    self._spare = WorkerProcess()
             except OSError as error:
                 _log.warning("cannot keep a worker process ready: %s", error)
 
-    def _ended(self, seat: Seat) -> None:
+    def _ended(self, seat: SessionHost) -> None:
         with self._lock:
             principal = self._seats.pop(seat, None)
             if principal is not None:
@@ -289,7 +291,7 @@ class MechestimService:
 
     # What is asked about it ----
 
-    def seats(self) -> dict[Seat, Principal]:
+    def seats(self) -> dict[SessionHost, Principal]:
         """The sessions that are open, and whose they are."""
         with self._lock:
             return dict(self._seats)
@@ -332,7 +334,7 @@ class MechestimService:
         for seat in late:
             seat.kill(why)
         for seat in late:
-            if isinstance(seat, ProcessSeat):
+            if isinstance(seat, ProcessHost):
                 seat.wait(60.0)
         warden.call(self._dismiss_spare)
         warden.stop()
@@ -345,22 +347,22 @@ class MechestimService:
         if spare is not None:
             spare.dismiss()
 
-    def let_go_in_child(self) -> None:
+    def after_fork_in_child(self) -> None:
         """A forked child has no part in the sessions."""
         self._closed = True
         self._lock = threading.Lock()
-        self._principals.let_go_in_child()
+        self._principals.after_fork_in_child()
         for seat in self._seats:
-            seat.let_go_in_child()
+            seat.after_fork_in_child()
         self._seats.clear()
         if self._crew is not None:
-            self._crew.let_go_in_child()
+            self._crew.after_fork_in_child()
             self._crew = None
         if self._spare is not None:
-            self._spare.let_go_in_child()
+            self._spare.after_fork_in_child()
             self._spare = None
         if self._warden is not None:
-            self._warden.let_go_in_child()
+            self._warden.after_fork_in_child()
             self._warden = None
 
 
@@ -371,7 +373,7 @@ def _key_of(session: ControlSession) -> Key:
     return "user", session.peer.uid
 
 
-def _employed(seat: ProcessSeat, spare: Worker) -> bool:
+def _employed(seat: ProcessHost, spare: WorkerProcess) -> bool:
     """Whether the worker that was kept ready serves now; it may have died meanwhile."""
     try:
         seat.employ(spare)

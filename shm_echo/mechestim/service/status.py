@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from shm_echo import __version__
-from shm_echo.control.server.service import Refusal
+from shm_echo.control.server.service import ServiceRefusalError
 from shm_echo.control.server.service import Session as ControlSession
-from shm_echo.mechestim.service.hosting.session_hosts import Seat
+from shm_echo.mechestim.service.hosting.session_hosts import SessionHost
 from shm_echo.mechestim.service.metering.principals import Principal
-from shm_echo.mechestim.service.server import MechestimService
+from shm_echo.mechestim.service.server import MechEstimService
 
 __all__ = ["StatusService"]
 
@@ -33,7 +33,7 @@ class StatusService:
 
     name = "status"
 
-    def __init__(self, service: MechestimService) -> None:
+    def __init__(self, service: MechEstimService) -> None:
         self._service = service
         self._started = time.monotonic()
 
@@ -47,7 +47,9 @@ class StatusService:
     ) -> tuple[dict[str, Any], Sequence[int]]:
         """The state now."""
         if op != "read":
-            raise Refusal("unknown_op", f"the status service has no request {op[:64]!r}")
+            raise ServiceRefusalError(
+                "unknown_op", f"the status service has no request {op[:64]!r}"
+            )
         return self.state(), ()
 
     def state(self) -> dict[str, Any]:
@@ -83,7 +85,7 @@ class StatusService:
         """Nothing here depends on the clock."""
 
 
-def _seat(seat: Seat, principal: Principal) -> dict[str, Any]:
+def _seat(seat: SessionHost, principal: Principal) -> dict[str, Any]:
     board = seat.board
     return {
         "principal": principal.label,

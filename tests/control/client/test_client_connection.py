@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from shm_echo.control.client.client_connection import Connection, connect
+from shm_echo.control.client.client_connection import ClientConnection, connect
 from shm_echo.control.server.control_server import ControlServer
 from shm_echo.errors import (
     ConnectionClosedError,
@@ -185,7 +185,7 @@ def test_descriptors_that_belong_to_no_reply_are_closed(address: str, path: str)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
-        connections: list[Connection] = []
+        connections: list[ClientConnection] = []
         thread = threading.Thread(target=lambda: connections.append(connect(address, "test")))
         thread.start()
         sock, _ = listener.accept()

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from shm_echo.control.client.client_connection import Connection, connect
+from shm_echo.control.client.client_connection import ClientConnection, connect
 from shm_echo.control.server.control_server import ControlServer
 from shm_echo.errors import (
     AddressError,
@@ -98,7 +98,7 @@ def test_a_client_waits_for_a_server_that_is_not_up_yet(
     if stale:
         with socket.socket(socket.AF_UNIX) as dead:
             dead.bind(path)
-    connections: list[Connection] = []
+    connections: list[ClientConnection] = []
     thread = threading.Thread(target=lambda: connections.append(connect(address, "test", WATCHDOG)))
     thread.start()
     with ControlServer(address, {"test": Recorder()}):
@@ -111,7 +111,7 @@ def test_a_client_waits_for_a_server_that_is_not_up_yet(
 def test_a_client_waits_while_the_socket_is_there_and_nobody_listens_yet(
     address: str, path: str
 ) -> None:
-    connections: list[Connection] = []
+    connections: list[ClientConnection] = []
     thread = threading.Thread(target=lambda: connections.append(connect(address, "test", WATCHDOG)))
     with socket.socket(socket.AF_UNIX) as starting:
         starting.bind(path)
@@ -126,7 +126,7 @@ def test_a_client_waits_while_the_socket_is_there_and_nobody_listens_yet(
 
 
 def test_a_client_that_meets_a_closing_server_goes_to_the_next_one(address: str, path: str) -> None:
-    connections: list[Connection] = []
+    connections: list[ClientConnection] = []
     thread = threading.Thread(target=lambda: connections.append(connect(address, "test", WATCHDOG)))
     with fake_server(path):
         thread.start()

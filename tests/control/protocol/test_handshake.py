@@ -14,7 +14,8 @@ from shm_echo.control.protocol.endpoint import Endpoint
 from shm_echo.control.protocol.frames import encode_frame
 from shm_echo.control.protocol.handshake import FULL, PEER, ClientHandshake, ServerHandshake
 from shm_echo.control.protocol.messages import (
-    Bye,
+    PROTOCOL,
+    Closed,
     Goodbye,
     Hello,
     Message,
@@ -38,7 +39,12 @@ PATH = "/run/x.sock"
 class Pair:
     """A client and a server that are joined by nothing but the bytes they hand out."""
 
-    def __init__(self, service: str = "ring", client_protocol: int = 1, server_protocol: int = 1):
+    def __init__(
+        self,
+        service: str = "ring",
+        client_protocol: int = PROTOCOL,
+        server_protocol: int = PROTOCOL,
+    ):
         self.client = ClientHandshake(PATH, service, client_protocol, "0.1")
         self.server = ServerHandshake(["ring", "status"], server_protocol, "0.2")
 
@@ -75,7 +81,7 @@ def test_the_handshake_works_byte_by_byte() -> None:
 def test_what_follows_the_handshake_in_the_same_bytes_is_kept() -> None:
     client = Endpoint(Role.CLIENT)
     pair = Pair()
-    words = client.send(Hello(1, "0", "ring"))
+    words = client.send(Hello(PROTOCOL, "0", "ring"))
     assert isinstance(pair.server.receive(words + frame_of(Goodbye())), Hello)
     pair.server.welcome(1, {}, {})
     assert pair.server.endpoint.next_message() == Goodbye()
@@ -138,7 +144,7 @@ def test_a_refused_peer_has_its_own_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{}, {"protocol": "1"}, {"offered": "ring"}, {"protocol": 1, "package": 5}]
+    "fields", [{}, {"protocol": "1"}, {"offered": "ring"}, {"protocol": PROTOCOL, "package": 5}]
 )
 @pytest.mark.parametrize("code", ["version", "service"])
 def test_a_refusal_with_odd_fields_is_still_a_handshake_error(
@@ -161,7 +167,7 @@ def test_a_refusal_with_odd_fields_is_still_a_handshake_error(
         encode_frame(b"not msgpack"),
         encode_frame(b"\x80"),
         frame_of(Reply(1, {})),
-        frame_of(Bye()),
+        frame_of(Closed()),
     ],
 )
 def test_something_else_that_answers_is_named_with_its_path(words: bytes) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shm_echo.control.protocol.messages import (
     PROTOCOL,
-    Bye,
+    Closed,
     ErrorReply,
     Goodbye,
     Hello,
@@ -33,7 +33,7 @@ EXAMPLES: list[Message] = [
     Reply(1, {"ok": True}),
     ErrorReply(1, "nope", "not now", {"hours": 2}),
     Goodbye(),
-    Bye(),
+    Closed(),
     Hello(PROTOCOL, "0.1.0", "ring", "a-token-of-somebody"),
 ]
 

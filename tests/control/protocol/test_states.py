@@ -12,7 +12,7 @@ from shm_echo.control.protocol import messages
 from shm_echo.control.protocol.states import TRANSITIONS, Conversation, Role, State
 from shm_echo.errors import ProtocolError
 
-KINDS = ["hello", "welcome", "refused", "request", "reply", "error", "goodbye", "bye"]
+KINDS = ["hello", "welcome", "refused", "request", "reply", "error", "goodbye", "closed"]
 MOVES = list(itertools.product(Role, KINDS))
 
 
@@ -79,7 +79,7 @@ def test_an_ordinary_conversation_passes() -> None:
         (Role.CLIENT, "request"),
         (Role.SERVER, "error"),
         (Role.CLIENT, "goodbye"),
-        (Role.SERVER, "bye"),
+        (Role.SERVER, "closed"),
     ]:
         conversation.move(speaker, kind)
     assert conversation.state is State.CLOSED
@@ -88,7 +88,7 @@ def test_an_ordinary_conversation_passes() -> None:
 @pytest.mark.parametrize("answer", ["reply", "error"])
 def test_a_client_may_leave_before_its_answer_has_come(answer: str) -> None:
     conversation = at(State.BUSY)
-    for speaker, kind in [(Role.CLIENT, "goodbye"), (Role.SERVER, answer), (Role.SERVER, "bye")]:
+    for speaker, kind in [(Role.CLIENT, "goodbye"), (Role.SERVER, answer), (Role.SERVER, "closed")]:
         conversation.move(speaker, kind)
     assert conversation.state is State.CLOSED
 

@@ -11,7 +11,7 @@ import pytest
 
 from shm_echo.control.client.client_connection import connect
 from shm_echo.control.peer import Peer
-from shm_echo.control.server.access_policy import Access
+from shm_echo.control.server.access_policy import AccessPolicy
 from shm_echo.control.server.control_server import ControlServer
 from shm_echo.control.server.tokens import Tokens
 from shm_echo.errors import AddressError, PeerRefusedError
@@ -25,7 +25,7 @@ TOKENS = Tokens({"ann": "correct-horse-battery"})
 
 
 class Guest(Recorder):
-    open_to_strangers = True
+    allows_unwatched_peers = True
 
 
 SERVICES: dict[str, Any] = {"guest": Guest(), "status": Recorder(), "ring": Recorder()}
@@ -35,7 +35,7 @@ SERVICES: dict[str, Any] = {"guest": Guest(), "status": Recorder(), "ring": Reco
 
 
 def test_this_user_is_offered_everything_and_others_what_they_were_allowed() -> None:
-    access = Access(SERVICES, {OTHER: ["guest", "ring"], STRANGER: ["status"]})
+    access = AccessPolicy(SERVICES, {OTHER: ["guest", "ring"], STRANGER: ["status"]})
     assert access.offered_to(Peer(7, OURS)) == ("guest", "status", "ring")
     assert access.offered_to(Peer(7, OTHER)) == ("guest", "ring")
     assert access.offered_to(Peer(7, STRANGER)) == ("status",)
@@ -44,25 +44,25 @@ def test_this_user_is_offered_everything_and_others_what_they_were_allowed() -> 
 
 
 def test_to_allow_this_user_something_takes_nothing_from_it() -> None:
-    access = Access(SERVICES, {OURS: ["guest"]})
+    access = AccessPolicy(SERVICES, {OURS: ["guest"]})
     assert access.offered_to(Peer(7, OURS)) == ("guest", "status", "ring")
 
 
 def test_without_a_word_only_this_user_may_come() -> None:
-    access = Access(SERVICES)
+    access = AccessPolicy(SERVICES)
     assert not access.others
     with pytest.raises(PeerRefusedError, match="both must be the same user"):
         access.offered_to(Peer(7, OTHER))
 
 
 def test_a_process_that_cannot_be_seen_gets_what_needs_no_watching() -> None:
-    access = Access(SERVICES, {OTHER: ["guest", "ring"], STRANGER: ["ring"]})
+    access = AccessPolicy(SERVICES, {OTHER: ["guest", "ring"], STRANGER: ["ring"]})
     assert access.offered_to(Peer(0, OURS)) == ("guest",)
     assert access.offered_to(Peer(0, OTHER)) == ("guest",)
     with pytest.raises(PeerRefusedError, match="another pid namespace"):
         access.offered_to(Peer(0, STRANGER))
     with pytest.raises(PeerRefusedError, match="runs as user"):
-        Access(SERVICES).offered_to(Peer(0, OTHER))
+        AccessPolicy(SERVICES).offered_to(Peer(0, OTHER))
 
 
 @pytest.mark.parametrize(
@@ -79,12 +79,12 @@ def test_a_process_that_cannot_be_seen_gets_what_needs_no_watching() -> None:
 )
 def test_rules_that_make_no_sense_are_refused(allowed: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        Access(SERVICES, allowed)
+        AccessPolicy(SERVICES, allowed)
 
 
 def test_users_are_not_known_where_tokens_are() -> None:
     with pytest.raises(ValueError, match="over TCP nobody knows the user"):
-        Access({"guest": Guest()}, {1001: ["guest"]}, TOKENS)
+        AccessPolicy({"guest": Guest()}, {1001: ["guest"]}, TOKENS)
 
 
 def test_a_private_folder_cannot_be_opened_to_others() -> None:

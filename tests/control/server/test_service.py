@@ -14,7 +14,7 @@ import pytest
 
 from shm_echo.control.client.client_connection import connect
 from shm_echo.control.server.control_server import ControlServer
-from shm_echo.control.server.service import Refusal
+from shm_echo.control.server.service import ServiceRefusalError
 from shm_echo.errors import RefusedError, RequestError, ServiceUnavailableError
 from tests.control.harness import CLIENT, WATCHDOG, Program, RawClient, Recorder, frame
 
@@ -80,7 +80,9 @@ def test_a_failure_of_the_service_is_logged_and_its_words_do_not_cross(
 def test_a_service_may_refuse_a_client(
     server: ControlServer, service: Recorder, address: str
 ) -> None:
-    service.refusal = Refusal("full", "the ring has no owner id left", {"producers": 64})
+    service.refusal = ServiceRefusalError(
+        "full", "the ring has no owner id left", {"producers": 64}
+    )
     with pytest.raises(RefusedError, match="refused this client: the ring has no owner") as caught:
         connect(address, "test")
     assert (caught.value.code, caught.value.fields) == ("full", {"producers": 64})
@@ -361,8 +363,8 @@ def test_a_refusal_that_could_not_travel_is_the_services_mistake(
     code: str, fields: dict[object, object]
 ) -> None:
     with pytest.raises(ValueError, match="refused"):
-        Refusal(code, "text", fields)  # type: ignore[arg-type]
+        ServiceRefusalError(code, "text", fields)  # type: ignore[arg-type]
 
 
 def test_a_long_text_of_a_refusal_is_cut() -> None:
-    assert len(Refusal("code", "x" * 5000).message) == 2000
+    assert len(ServiceRefusalError("code", "x" * 5000).message) == 2000

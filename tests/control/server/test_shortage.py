@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from shm_echo.control.client.client_connection import Connection, connect
+from shm_echo.control.client.client_connection import ClientConnection, connect
 from shm_echo.control.server.control_server import ControlServer
 from shm_echo.errors import RefusedError
 from tests.control.harness import (
@@ -21,7 +21,7 @@ from tests.control.harness import (
 SHORT_OF_DESCRIPTORS = (
     """
 import logging, os, resource, sys
-from shm_echo.control.server.acceptor import Door
+from shm_echo.control.server.acceptor import Acceptor
 from tests.control.harness import descriptor_links
 logging.basicConfig(level="WARNING", format="%(message)s", stream=sys.stdout)
 most, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -59,7 +59,7 @@ def test_a_server_without_descriptors_says_so_and_recovers(address: str) -> None
         program.expect("serving")
         before = ask(program, "descriptors()")
         ask(program, "limit(24)")
-        good: list[Connection] = []
+        good: list[ClientConnection] = []
 
         def fill_up() -> None:
             while True:
@@ -87,7 +87,7 @@ def test_a_server_that_cannot_even_refuse_waits_without_spinning(address: str) -
     with Program(SHORT_OF_DESCRIPTORS, address) as program:
         program.expect("serving")
         ask(program, "limit(3)")
-        connections: list[Connection] = []
+        connections: list[ClientConnection] = []
         thread = threading.Thread(
             target=lambda: connections.append(connect(address, "test", handshake_timeout=WATCHDOG))
         )

@@ -270,7 +270,7 @@ def test_a_closing_server_tells_its_clients(address: str, path: str) -> None:
         client.hello()
         connection = connect(address, "test")
         server.close()
-        assert client.hear() == {"type": "bye"}
+        assert client.hear() == {"type": "closed"}
         assert client.hear() is None
         readable(connection)
         assert connection.lost() == "its server has closed the connection"

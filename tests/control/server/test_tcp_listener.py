@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from shm_echo.control.address import TcpAddress, parse_tcp
-from shm_echo.control.client.socket_connect import reach_port
+from shm_echo.control.client.socket_connect import connect_tcp
 from shm_echo.control.protocol.frames import MAX_FRAME
+from shm_echo.control.protocol.messages import PROTOCOL
 from shm_echo.control.server.control_server import ControlServer, ServerLimits
 from shm_echo.control.server.service import Session
 from shm_echo.control.server.tokens import Tokens
@@ -35,7 +36,7 @@ TOKENS = Tokens({"ann": SECRET})
 class Guest(Recorder):
     """A service that anybody may have who shows a token."""
 
-    open_to_strangers = True
+    allows_unwatched_peers = True
 
 
 def knock(url: str) -> RawClient:
@@ -46,7 +47,7 @@ def knock(url: str) -> RawClient:
 
 
 def enter(client: RawClient, token: str = SECRET, service: str = "test") -> dict[str, Any] | None:
-    client.say(type="hello", protocol=1, package="0", service=service, token=token)
+    client.say(type="hello", protocol=PROTOCOL, package="0", service=service, token=token)
     return client.hear()
 
 
@@ -182,7 +183,7 @@ def test_a_port_can_be_served_again_at_once(server: ControlServer, service: Gues
     with knock(server.url) as client:
         enter(client)
         server.close()  # this end closes first, and its kernel remembers the connection
-        assert client.hear() == {"type": "bye"}
+        assert client.hear() == {"type": "closed"}
     with ControlServer(server.url, {"test": service}, tokens=TOKENS) as again:
         assert again.url == server.url
 
@@ -205,7 +206,7 @@ def test_a_port_where_nobody_listens_is_told() -> None:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
         with pytest.raises(ServerNotFoundError, match=f"no server at tcp://127.0.0.1:{port}: "):
-            reach_port(TcpAddress("", "127.0.0.1", port), WATCHDOG)
+            connect_tcp(TcpAddress("", "127.0.0.1", port), WATCHDOG)
 
 
 def test_the_sixth_version_of_ip_has_a_loopback_too(service: Guest) -> None:
@@ -252,7 +253,7 @@ def test_what_is_said_before_the_welcome_has_come_does_not_count(
         client.send(frame(type="request", id=1, op="echo", args={}))
         assert client.hear() is None
     with knock(server.url) as client:
-        hello = frame(type="hello", protocol=1, package="0", service="test")
+        hello = frame(type="hello", protocol=PROTOCOL, package="0", service="test")
         client.send(hello + frame(type="request", id=1, op="echo", args={}))
         answer = client.hear()
         assert answer is not None
@@ -264,7 +265,7 @@ def test_what_is_said_before_the_welcome_has_come_does_not_count(
 @with_limits(hello_timeout=0.3)
 @pytest.mark.parametrize("part", [0, 1, 20])
 def test_who_does_not_show_a_token_in_time_is_dropped(server: ControlServer, part: int) -> None:
-    hello = frame(type="hello", protocol=1, package="0", service="test", token=SECRET)
+    hello = frame(type="hello", protocol=PROTOCOL, package="0", service="test", token=SECRET)
     with knock(server.url) as client:
         client.send(hello[:part])
         assert client.hear() is None
@@ -325,7 +326,7 @@ def test_answers_are_not_held_back_to_be_collected(service: Guest) -> None:
     with ControlServer("tcp://127.0.0.1:0", {"test": Taking()}, tokens=TOKENS) as server:
         address = server.address
         assert isinstance(address, TcpAddress)
-        with RawClient(reach_port(address, WATCHDOG)) as client:
+        with RawClient(connect_tcp(address, WATCHDOG)) as client:
             enter(client)
             eventually(lambda: bool(taken))
             for sock in (client.sock, taken[0]):
@@ -344,7 +345,7 @@ def test_no_log_and_no_error_shows_a_token(
             assert enter(client, token) is not None
             assert client.hear() is None
     with knock(server.url) as client:
-        client.send(frame(type="hello", protocol=1, package=SECRET, service=7, token=SECRET))
+        client.send(frame(type="hello", protocol=PROTOCOL, package=SECRET, service=7, token=SECRET))
         assert client.hear() is None
     server.close()
     assert "failed to open a session" in caplog.text

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shm_echo.control.protocol.handshake import ClientHandshake, ServerHandshake
-from shm_echo.control.protocol.messages import MAX_TOKEN, Hello, Refused, parse
+from shm_echo.control.protocol.messages import MAX_TOKEN, PROTOCOL, Hello, Refused, parse
 from shm_echo.control.server.tokens import LEAST, Tokens
 from shm_echo.errors import (
     ProtocolError,
@@ -173,13 +173,13 @@ def test_where_nobody_asks_for_a_token_one_more_does_not_matter() -> None:
 
 def test_a_hello_without_a_token_has_no_field_for_it() -> None:
     assert ClientHandshake("there", "test", package="0").hello() == frame(
-        type="hello", protocol=1, package="0", service="test"
+        type="hello", protocol=PROTOCOL, package="0", service="test"
     )
 
 
 @pytest.mark.parametrize("token", [7, None, b"secret", ["list"], "x" * (MAX_TOKEN + 1)])
 def test_a_token_of_the_wrong_kind_breaks_the_protocol_and_is_not_shown(token: Any) -> None:
-    raw = {"type": "hello", "protocol": 1, "package": "0", "service": "test", "token": token}
+    raw = {"type": "hello", "protocol": PROTOCOL, "package": "0", "service": "test", "token": token}
     with pytest.raises(ProtocolError, match=r"^hello\.token: expected text of 0 to 512") as caught:
         parse(raw)
     assert "xxx" not in str(caught.value)

@@ -88,7 +88,7 @@ def test_an_open_context_is_not_in_the_session_until_it_is_left() -> None:
 @pytest.mark.local_only("internals")
 def test_memory_depends_on_the_operations_and_not_on_the_calls() -> None:
     with quiet(2**62) as budget:
-        frame = active_account.current_frame()
+        frame = active_account.current_view()
         for i in range(20_000):
             frame.charge(f"op{i % 10}", i)
         account = budget._account
@@ -105,7 +105,7 @@ def test_memory_depends_on_the_operations_and_not_on_the_calls() -> None:
 @pytest.mark.local_only("internals")
 def test_the_history_is_bounded_and_rises_to_the_present() -> None:
     with quiet(2**62) as budget:
-        frame = active_account.current_frame()
+        frame = active_account.current_view()
         for i in range(30_000):
             frame.charge(f"op{i % 3}", 1 + i * i)
             if i % 5000 == 0:

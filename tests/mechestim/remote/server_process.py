@@ -23,7 +23,7 @@ with serving(Quotas(busy_s=float(sys.argv[1]))) as server:
 # Where there is this before the program, a sort goes on when the process gets a SIGUSR1.
 _SORTS_WHEN_TOLD = """
 import signal, threading
-from shm_echo.mechestim.service.operations.dispatch import Operations
+from shm_echo.mechestim.service.operations.dispatch import Dispatcher
 told = threading.Event()
 signal.signal(signal.SIGUSR1, lambda *_: told.set())
 perform = Operations.perform

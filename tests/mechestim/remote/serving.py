@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from shm_echo.control.server.control_server import ControlServer
 from shm_echo.mechestim.service.metering.quotas import Quotas
-from shm_echo.mechestim.service.server import MechestimService
+from shm_echo.mechestim.service.server import MechEstimService
 from tests.support.folders import socket_folder
 
 
@@ -17,7 +17,7 @@ class Serving:
     """Where the server is, and the service itself."""
 
     url: str
-    service: MechestimService
+    service: MechEstimService
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def serving(quotas: Quotas | None = None, **options: object) -> Iterator[Serving
     """Serve at a socket of its own while the block runs."""
     with socket_folder() as folder:
         url = f"ipc://{folder}/s.sock"
-        service = MechestimService(quotas, **options)  # type: ignore[arg-type]
+        service = MechEstimService(quotas, **options)  # type: ignore[arg-type]
         with ControlServer(url, {"mechestim": service}):
             try:
                 yield Serving(url, service)

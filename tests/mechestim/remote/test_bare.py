@@ -82,9 +82,9 @@ def test_the_pure_python_form_of_msgpack_will_do(server: object) -> None:
 @pytest.fixture(params=["threads", "process"])
 def adopted(request: pytest.FixtureRequest) -> Iterator[socket.socket]:
     """The client's end of a socket that a service has adopted."""
-    from shm_echo.mechestim.service.server import MechestimService
+    from shm_echo.mechestim.service.server import MechEstimService
 
-    service = MechestimService()
+    service = MechEstimService()
     ours, theirs = socket.socketpair()
     try:
         service.adopt(ours, isolation=request.param)

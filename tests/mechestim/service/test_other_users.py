@@ -13,7 +13,7 @@ from shm_echo import Server, ShmTransport
 from shm_echo.control.client.client_connection import connect
 from shm_echo.errors import ServiceUnavailableError
 from shm_echo.mechestim.service.metering.quotas import Quotas
-from shm_echo.mechestim.service.server import MechestimService
+from shm_echo.mechestim.service.server import MechEstimService
 from tests.control.harness import Program
 from tests.control.server.test_refused_peers import needs_root, unshare_reason
 from tests.support.metering import ServerProcess, dialled, serving
@@ -27,7 +27,7 @@ import os, sys
 import shm_echo.control.address, shm_echo.control.client.client_connection
 import shm_echo.control.client.socket_connect
 import encodings.idna, shm_echo.transports.shm_client, numpy
-from shm_echo.mechestim.remote.connection.connect import dial
+from shm_echo.mechestim.remote.connection.connect import open_channel
 from shm_echo.mechestim.remote import array, arena, failures
 from shm_echo.errors import ShmEchoError
 uid = int(sys.argv[2])
@@ -176,7 +176,7 @@ def test_the_ring_is_for_others_only_where_it_was_given(
     monkeypatch.setenv("MECHESTIM_SERVER_UID", "0")
     url = f"ipc://{open_folder}/both.sock"
     sample = {"x": np.zeros(2)}
-    metering = MechestimService(Quotas(max_flops=10**6))
+    metering = MechEstimService(Quotas(max_flops=10**6))
     transport = ShmTransport(
         url,
         services={"mechestim": metering},

@@ -6,12 +6,12 @@ import re
 
 from shm_echo.mechestim import wire
 from shm_echo.mechestim.service.metering.budgets import Budgets
-from shm_echo.mechestim.service.metering.flop_ceiling import Ceiling, Purse
+from shm_echo.mechestim.service.metering.flop_ceiling import Ceiling, SessionLedger
 from shm_echo.mechestim.service.metering.quotas import Quotas
-from shm_echo.mechestim.service.metering.stats_page import Board
-from shm_echo.mechestim.service.objects.handle_table import Objects
-from shm_echo.mechestim.service.operations.dispatch import Operations
-from shm_echo.mechestim.service.scheduling.scheduler import Turn
+from shm_echo.mechestim.service.metering.stats_page import StatsPage
+from shm_echo.mechestim.service.objects.handle_table import HandleTable
+from shm_echo.mechestim.service.operations.dispatch import Dispatcher
+from shm_echo.mechestim.service.scheduling.scheduler import SchedulerSlot
 from tests.support.metering import ROOT
 
 PAGE = (ROOT / "docs/mechestim/protocol.md").read_text()
@@ -19,8 +19,10 @@ PAGE = (ROOT / "docs/mechestim/protocol.md").read_text()
 
 def words() -> set[str]:
     quotas = Quotas()
-    purse = Purse(Ceiling(None), Board(), {}, Turn())
-    return set(Operations(Objects(quotas), Budgets(quotas, purse), quotas, Turn())._words)
+    purse = SessionLedger(Ceiling(None), StatsPage(), {}, SchedulerSlot())
+    return set(
+        Dispatcher(HandleTable(quotas), Budgets(quotas, purse), quotas, SchedulerSlot())._words
+    )
 
 
 def test_every_word_of_a_session_is_on_the_page() -> None:

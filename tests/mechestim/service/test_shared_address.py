@@ -11,7 +11,7 @@ from shm_echo import Server, ShmClient, ShmTransport
 from shm_echo.errors import ConnectionClosedError
 from shm_echo.mechestim.errors import BudgetExhaustedError
 from shm_echo.mechestim.service.metering.quotas import Quotas
-from shm_echo.mechestim.service.server import MechestimService
+from shm_echo.mechestim.service.server import MechEstimService
 from tests.support.metering import dialled
 from tests.support.waiting import WATCHDOG
 
@@ -20,7 +20,7 @@ SAMPLE = {"x": np.zeros(2)}
 
 def test_samples_and_operations_go_through_one_address(folder: Path) -> None:
     url = f"ipc://{folder}/both.sock"
-    metering = MechestimService(Quotas(max_flops=10))
+    metering = MechEstimService(Quotas(max_flops=10))
     transport = ShmTransport(url, services={"mechestim": metering})
     with Server(SAMPLE, batch_size=1, transport=transport) as server:
         with ShmClient(url, SAMPLE) as ring, dialled(url) as compute:
@@ -38,7 +38,7 @@ def test_samples_and_operations_go_through_one_address(folder: Path) -> None:
 
 def test_closing_the_service_alone_leaves_the_ring_open(folder: Path) -> None:
     url = f"ipc://{folder}/both.sock"
-    metering = MechestimService()
+    metering = MechEstimService()
     with Server(SAMPLE, 1, ShmTransport(url, services={"mechestim": metering})) as server:
         with ShmClient(url, SAMPLE) as ring, dialled(url) as compute:
             compute.request("add", (1.0, 2.0))
@@ -51,4 +51,4 @@ def test_closing_the_service_alone_leaves_the_ring_open(folder: Path) -> None:
 
 def test_the_name_of_the_ring_is_taken() -> None:
     with pytest.raises(ValueError, match="the service 'ring' is the transport's own"):
-        ShmTransport("x", services={"ring": MechestimService()})
+        ShmTransport("x", services={"ring": MechEstimService()})

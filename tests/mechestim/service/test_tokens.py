@@ -19,7 +19,7 @@ from shm_echo.control.server.tokens import Tokens
 from shm_echo.errors import RefusedError, ServiceUnavailableError
 from shm_echo.mechestim.errors import BudgetExhaustedError
 from shm_echo.mechestim.service.metering.quotas import Quotas
-from shm_echo.mechestim.service.server import MechestimService
+from shm_echo.mechestim.service.server import MechEstimService
 from tests.control.harness import descriptor_links
 from tests.support.folders import socket_folder
 from tests.support.metering import RawClient, ServerProcess, dialled, handle_of, serving
@@ -211,7 +211,7 @@ def test_a_service_of_ones_own_has_a_port_and_threads_where_they_are_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("MECHESTIM_TOKEN", BOB)
-    service = MechestimService(Quotas(max_flops=10), isolation="threads")
+    service = MechEstimService(Quotas(max_flops=10), isolation="threads")
     tokens = Tokens({"ann": ANN, "bob": BOB})
     with ControlServer("tcp://127.0.0.1:0", {"mechestim": service}, tokens=tokens) as server:
         with dialled(server.url) as client:

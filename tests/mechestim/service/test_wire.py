@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from shm_echo.errors import ProtocolError
 from shm_echo.mechestim.errors import NotSendableError
 from shm_echo.mechestim.service.metering.quotas import Quotas
-from shm_echo.mechestim.service.objects.handle_table import Objects
-from shm_echo.mechestim.service.objects.value_codec import Values
+from shm_echo.mechestim.service.objects.handle_table import HandleTable
+from shm_echo.mechestim.service.objects.value_codec import SessionValueCodec
 from shm_echo.mechestim.wire import Wire
 
 PLAIN = Wire(lambda value: None, {})
@@ -40,8 +40,8 @@ VALUES = st.recursive(
 )
 
 
-def values() -> Values:
-    return Values(Objects(Quotas()), lambda number: number)
+def values() -> SessionValueCodec:
+    return SessionValueCodec(HandleTable(Quotas()), lambda number: number)
 
 
 @given(VALUES)

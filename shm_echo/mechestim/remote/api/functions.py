@@ -21,7 +21,7 @@ _WRITERS = frozenset(  # write into their first argument
 _FACTS = ("nin", "nout", "nargs", "ntypes", "types", "identity", "signature")
 
 
-class Signed:
+class SignedFunction:
     """Stands behind a function (``__wrapped__``) and knows its signature, made when asked for."""
 
     __slots__ = ("_name",)
@@ -83,7 +83,7 @@ def labelled(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     function.__module__ = ".".join(["mechestim", *places[:1]])
     function.__doc__ = _text(name)
     if name in SIGNATURES:
-        function.__wrapped__ = Signed(name)  # type: ignore[attr-defined]
+        function.__wrapped__ = SignedFunction(name)  # type: ignore[attr-defined]
     return function
 
 
@@ -100,7 +100,7 @@ class ufunc:
     def __init__(self, name: str) -> None:
         self.__name__ = self.__qualname__ = name
         self.__doc__ = _text(name)
-        self._signed = Signed(name)
+        self._signed = SignedFunction(name)
         self.nin = SIGNATURES[name].partition("/")[0].count(",")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -15,7 +15,7 @@ from weakref import ref
 
 from shm_echo.mechestim.remote import client_session
 from shm_echo.mechestim.remote.arrays import operators, protocols
-from shm_echo.mechestim.remote.arrays.array_data import Contents
+from shm_echo.mechestim.remote.arrays.array_data import ArrayData
 from shm_echo.mechestim.remote.arrays.flat import Flat
 from shm_echo.mechestim.remote.connection.channel import ARRAYS
 from shm_echo.mechestim.remote.dtypes import dtypes
@@ -56,7 +56,7 @@ _probe = _Probe()
 _IN_METHOD = _probe.references()
 
 
-class RemoteArray(Contents):
+class RemoteArray(ArrayData):
     """An array of the server; what users see as ``mechestim.ndarray`` in client mode."""
 
     __slots__ = ("__weakref__", "_shape", "channel", "dtype", "ext", "handle")

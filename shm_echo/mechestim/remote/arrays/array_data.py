@@ -21,7 +21,7 @@ _CODES = {"|b1": "?", "|i1": "b", "|u1": "B", "<f2": "e", "<f4": "f", "<f8": "d"
 _CODES.update({"<i2": "h", "<i4": "i", "<i8": "q", "<u2": "H", "<u4": "I", "<u8": "Q"})
 
 
-class Contents:
+class ArrayData:
     """The part of an array's face that moves its contents here; every one of them is a copy."""
 
     __slots__ = ()

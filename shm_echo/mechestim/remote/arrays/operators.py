@@ -6,7 +6,7 @@ from typing import Any
 
 from shm_echo.mechestim.errors import NotSendableError
 from shm_echo.mechestim.registry.operators import BINARY, COMPARISONS, IN_PLACE, UNARY
-from shm_echo.mechestim.remote.api.functions import Signed
+from shm_echo.mechestim.remote.api.functions import SignedFunction
 from shm_echo.mechestim.remote.arrays import protocols
 from shm_echo.mechestim.remote.client_session import call
 
@@ -59,7 +59,7 @@ def _getitem(self: Any, key: Any) -> Any:
 
 
 def _put(cls: type, name: str, method: Any) -> None:
-    method.__wrapped__ = Signed(f"ndarray.{name}")
+    method.__wrapped__ = SignedFunction(f"ndarray.{name}")
     method.__name__ = name
     method.__qualname__ = f"{cls.__name__}.{name}"
     setattr(cls, name, method)

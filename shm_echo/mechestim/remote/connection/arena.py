@@ -13,7 +13,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from shm_echo.errors import AddressError
-from shm_echo.mechestim.remote.connection.request_lock import Turns
+from shm_echo.mechestim.remote.connection.request_lock import RequestLock
 
 if TYPE_CHECKING:
     from shm_echo.mechestim.remote.connection.channel import Channel
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LEAST = 32 << 10
 
 
-class Arena:
+class ClientArena:
     """Two areas: what goes to the server, and what comes from it.
 
     Args:
@@ -37,7 +37,7 @@ class Arena:
             os.close(to_server)
             os.close(to_client)
         self._size = size
-        self._turns = Turns()  # what lies in an area is one transfer's
+        self._turns = RequestLock()  # what lies in an area is one transfer's
 
     def upload(self, channel: Channel, dtype: Any, shape: tuple[int, ...], content: Any) -> Any:
         """An array of the server with this content."""
@@ -88,11 +88,11 @@ def given(url: str) -> tuple[int, int] | None:
     return int(first), int(second)
 
 
-def asked_for(channel: Channel) -> Arena | None:
+def asked_for(channel: Channel) -> ClientArena | None:
     """The arena of a session that goes over a Unix socket; None where it cannot be had."""
     size, fds = channel.request_descriptors("arena.open")
     if len(fds) != 2:
         for fd in fds:
             os.close(fd)
         return None
-    return Arena(fds[0], fds[1], size)
+    return ClientArena(fds[0], fds[1], size)

@@ -17,11 +17,11 @@ from typing import Any
 from shm_echo.errors import ConnectionClosedError, ProtocolError, RequestTimeoutError
 from shm_echo.mechestim.errors import QuotaExceededError
 from shm_echo.mechestim.remote.connection import error_decoding, session_options
-from shm_echo.mechestim.remote.connection.arena import Arena, asked_for
-from shm_echo.mechestim.remote.connection.frame_pipe import Pipe, Silence
+from shm_echo.mechestim.remote.connection.arena import ClientArena, asked_for
+from shm_echo.mechestim.remote.connection.frame_pipe import FramePipe, PeerSilentError
 from shm_echo.mechestim.remote.connection.pending_frees import drained, keep
-from shm_echo.mechestim.remote.connection.request_lock import Turns
-from shm_echo.mechestim.remote.connection.value_codec import Values
+from shm_echo.mechestim.remote.connection.request_lock import RequestLock
+from shm_echo.mechestim.remote.connection.value_codec import ClientValueCodec
 
 SILENCE_S = 30.0
 _AFTER_INTERRUPT_S = 5.0
@@ -55,7 +55,7 @@ class Channel:
         address: str,
         silence: float = SILENCE_S,
         timed: bool = False,
-        arena: Arena | None = None,
+        arena: ClientArena | None = None,
         may_have_arena: bool = False,
         max_frame: int | None = None,
     ) -> None:
@@ -64,12 +64,12 @@ class Channel:
         self.told = session_options.FRESH  # what the server knows of what is wanted
         self.first_printing: dict[str, Any] | None = None  # the server's own print options
         self.live: dict[int, weakref.ref[Any]] = {}  # what stands for an object, by its number
-        self.values = Values(self)
+        self.values = ClientValueCodec(self)
         self._arena = arena
         self._may_have_arena = may_have_arena
         self._max_frame = max_frame or _ANY_SIZE
-        self._pipe = Pipe(fd, address, silence, timed)
-        self._turns = Turns()
+        self._pipe = FramePipe(fd, address, silence, timed)
+        self._turns = RequestLock()
         self._last_id = self._answered = 0
         self._op = ""
         self._freed: deque[int] = deque()  # appended to by __del__, which may run anywhere
@@ -126,7 +126,7 @@ class Channel:
         kwargs: dict[str, Any] | None = None,
         budget: int = 0,
         namespace: str | None = None,
-        wanted: session_options.Wanted | None = None,
+        wanted: session_options.SessionOptions | None = None,
     ) -> Any:
         """Ask for an operation and wait for its result.
 
@@ -177,7 +177,7 @@ class Channel:
         return reply.get("r")
 
     def change(
-        self, op: str, part: int, options: dict[str, Any], now: session_options.Wanted
+        self, op: str, part: int, options: dict[str, Any], now: session_options.SessionOptions
     ) -> dict[str, Any]:
         """Change options of the session, see ``session.changed``."""
         self._turns.check()
@@ -209,7 +209,7 @@ class Channel:
                 raise
 
     @property
-    def arena(self) -> Arena | None:
+    def arena(self) -> ClientArena | None:
         """Memory shared with the server; None where there is none."""
         if self._arena is None and self._may_have_arena:
             self._may_have_arena = False
@@ -244,7 +244,7 @@ class Channel:
             if op in _KEEP_CALLBACKS and "r" in reply:
                 reply["r"].callbacks, callbacks = callbacks, []
             return reply, raised
-        except Silence:
+        except PeerSilentError:
             silence = self._pipe.silence
             self._close(f"{self.address} gave no sign for {silence:g} s")
             raise RequestTimeoutError(self.address, op, silence) from None
@@ -286,8 +286,8 @@ class Channel:
                 return message, raised
             if "call" in message:
                 raised = self._called(message) or raised
-            elif "bye" in message:
-                raise ConnectionClosedError(self._pipe.ended(message["bye"]))
+            elif "closed" in message:
+                raise ConnectionClosedError(self._pipe.ended(message["closed"]))
             elif "busy" not in message:
                 raise ProtocolError(f"{self.address} sent a message that is no answer")
 
@@ -352,9 +352,9 @@ class Channel:
         try:
             while True:
                 message = self._receive(_LAST_WORDS_S)
-                if "bye" in message:
-                    return self._pipe.ended(message["bye"])
-        except (ConnectionClosedError, ProtocolError, Silence):
+                if "closed" in message:
+                    return self._pipe.ended(message["closed"])
+        except (ConnectionClosedError, ProtocolError, PeerSilentError):
             return self._pipe.ended()
 
     # The end
@@ -374,7 +374,7 @@ class Channel:
 
     def leave_behind(self) -> None:
         """In a forked child: the session is the parent's."""
-        self._turns = Turns()  # the thread that had the turn is not here
+        self._turns = RequestLock()  # the thread that had the turn is not here
         self._arena = None
         self._close(_FORKED)
 

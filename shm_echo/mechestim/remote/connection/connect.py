@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from shm_echo.control.protocol.handshake import ClientHandshake
 from shm_echo.control.protocol.messages import MAX_TOKEN, Welcome
 from shm_echo.errors import AddressError, ProtocolError, ServerNotFoundError
-from shm_echo.mechestim.remote.connection.arena import Arena, given
+from shm_echo.mechestim.remote.connection.arena import ClientArena, given
 from shm_echo.mechestim.remote.connection.channel import SILENCE_S, Channel
-from shm_echo.mechestim.remote.connection.frame_pipe import Pipe, poller
+from shm_echo.mechestim.remote.connection.frame_pipe import FramePipe, poller
 
 SERVICE = "mechestim"
 TIMEOUT = "MECHESTIM_TIMEOUT"
@@ -26,7 +26,7 @@ SERVER_UID = "MECHESTIM_SERVER_UID"
 _SAME_USER = "both must be the same user, or this process must trust that one"
 
 
-def dial(url: str) -> Channel:
+def open_channel(url: str) -> Channel:
     """A session with the server at ``url``.
 
     That is ``fd://N``, ``ipc:///path``, a bare name, or ``tcp://host:port``, which takes the token
@@ -142,14 +142,14 @@ def inherited(url: str) -> int:
     return os.dup(fd)
 
 
-def inherited_arena(url: str) -> Arena | None:
+def inherited_arena(url: str) -> ClientArena | None:
     """The arena whose descriptors ``fd://N?arena=I,O`` names, if it names any."""
     found = given(url)
     if found is None:
         return None
     try:
         size = min(os.fstat(fd).st_size for fd in found)
-        return Arena(os.dup(found[0]), os.dup(found[1]), size)
+        return ClientArena(os.dup(found[0]), os.dup(found[1]), size)
     except (OSError, ValueError, OverflowError) as error:
         raise ServerNotFoundError(url, f"its arena cannot be mapped: {error}") from None
 
@@ -159,14 +159,14 @@ def connected(url: str, seconds: float) -> int:
     import socket
 
     from shm_echo.control.address import parse_address, parse_tcp
-    from shm_echo.control.client.socket_connect import reach, reach_port
+    from shm_echo.control.client.socket_connect import connect_tcp, connect_unix
 
     place = parse_tcp(url, least_port=1)
     if place is not None:
-        sock = reach_port(place, seconds)
+        sock = connect_tcp(place, seconds)
     else:
         address = parse_address(url, ("tcp", "fd"))
-        sock = reach(address, server_uid(), f"{_SAME_USER} ({SERVER_UID})")
+        sock = connect_unix(address, server_uid(), f"{_SAME_USER} ({SERVER_UID})")
     sock.setblocking(True)
     limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
@@ -221,7 +221,7 @@ def prepared(fd: int) -> tuple[int, int]:
 
 
 @contextmanager
-def reading_descriptors(pipe: Pipe) -> Iterator[list[int]]:
+def reading_descriptors(pipe: FramePipe) -> Iterator[list[int]]:
     """Inside, descriptors that come over ``pipe``, a Unix socket, are put into the list."""
     import array
     import socket

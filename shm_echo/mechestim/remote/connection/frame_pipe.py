@@ -23,11 +23,11 @@ _PIECE = 1 << 15  # of a long frame, when the descriptor may block for ever
 _LONGEST_FRAME = 4 << 30
 
 
-class Silence(Exception):
+class PeerSilentError(Exception):
     """Nothing came, or nothing was taken, for as long as may be."""
 
 
-class Pipe:
+class FramePipe:
     """One end of a connection.
 
     Args:
@@ -65,7 +65,7 @@ class Pipe:
                 self._send_rest(memoryview(data)[sent:])
         except BlockingIOError:
             if self._timed:
-                raise Silence from None
+                raise PeerSilentError from None
             self._send_rest(memoryview(data))
         except OSError as error:
             raise BrokenPipeError(error.errno, error.strerror) from None
@@ -74,12 +74,12 @@ class Pipe:
     def _send_rest(self, data: memoryview) -> None:
         while data:
             if not self._outgoing(self.silence * 1e3):
-                raise Silence
+                raise PeerSilentError
             try:
                 data = data[os.write(self.fd, data[:_PIECE]) :]
             except BlockingIOError:
                 if self._outgoing is _at_once:  # only the descriptor's own time-out says so
-                    raise Silence from None
+                    raise PeerSilentError from None
 
     def receive(self, within: float | None = None) -> bytes:
         """The payload of the next frame.
@@ -117,11 +117,11 @@ class Pipe:
         if within is not None or not self._timed:
             seconds = self.silence if within is None else max(0.0, within)
             if not self._incoming(seconds * 1e3):
-                raise Silence
+                raise PeerSilentError
         try:
             data = self.read(self.fd, most)
         except BlockingIOError:
-            raise Silence from None
+            raise PeerSilentError from None
         except OSError:
             data = b""
         if not data:

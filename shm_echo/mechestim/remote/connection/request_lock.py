@@ -12,7 +12,7 @@ import threading
 from typing import Any
 
 
-class Turns:
+class RequestLock:
     """A lock that knows its thread, and how deep callbacks are nested.
 
     ``with turns.lock`` after :meth:`check` is how the turn is taken: taking it and being about to

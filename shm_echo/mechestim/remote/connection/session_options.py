@@ -14,7 +14,7 @@ from shm_echo.mechestim.accounting.settings import settings
 if TYPE_CHECKING:
     from shm_echo.mechestim.remote.connection.channel import Channel
 
-Wanted = tuple[Any, Any, Any, Any, Any]
+SessionOptions = tuple[Any, Any, Any, Any, Any]
 
 # Every option with its value; None for what NumPy starts with.
 errors: ContextVar[dict[str, Any] | None] = ContextVar("mechestim_errors", default=None)
@@ -23,15 +23,15 @@ _errors = errors.get
 _printing = printing.get
 
 _ERRORS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
-FRESH: Wanted = (0, False, None, None, None)  # how a session begins
+FRESH: SessionOptions = (0, False, None, None, None)  # how a session begins
 
 
-def wanted() -> Wanted:
+def wanted() -> SessionOptions:
     """What this thread or task wants."""
     return settings.op_log, settings.check_nan_inf, settings.weights, _errors(), _printing()
 
 
-def tell(channel: Channel, now: Wanted) -> None:
+def tell(channel: Channel, now: SessionOptions) -> None:
     """Tell the server what has changed; the turn is the caller's."""
     before = channel.told
     if now[:3] != before[:3]:

@@ -39,7 +39,7 @@ class Typed:
         return memoryview(self.content).nbytes
 
 
-class Values:
+class ClientValueCodec:
     """Packs arguments and unpacks results of one session."""
 
     def __init__(self, channel: Channel) -> None:

@@ -1,7 +1,7 @@
 """Where a session runs: on the threads of this process, or in a process of its own.
 
-To the service both are a :class:`Seat`: it is started, it may be told to end, it can be ended by
-force, and its board can be read at any time.
+To the service both are a `SessionHost`: it is started, it can be asked to end or be ended by
+force, and its statistics can be read at any time.
 """
 
 from __future__ import annotations
@@ -18,27 +18,28 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
 from shm_echo.errors import describe_death
-from shm_echo.mechestim.service.hosting.worker_process import Worker
+from shm_echo.mechestim.service.hosting.worker_process import WorkerProcess
 from shm_echo.mechestim.service.metering.flop_ceiling import Ceiling
 from shm_echo.mechestim.service.metering.quotas import Quotas
-from shm_echo.mechestim.service.metering.stats_page import (
-    Board,
-    FileLock,
-    opened_again,
-    sealed_memory,
-)
-from shm_echo.mechestim.service.scheduling.leader_followers import Crew
-from shm_echo.mechestim.service.scheduling.scheduler import Turn
-from shm_echo.mechestim.service.session.frame_stream import Lock, frame, interject
+from shm_echo.mechestim.service.metering.shared_memory import FileLock, reopened, sealed_memory
+from shm_echo.mechestim.service.metering.stats_page import StatsPage
+from shm_echo.mechestim.service.scheduling.leader_followers import LeaderFollowersPool
+from shm_echo.mechestim.service.scheduling.scheduler import SchedulerSlot
+from shm_echo.mechestim.service.session.frame_stream import SlotGuard, frame, interject
 from shm_echo.mechestim.service.session.inherited_handshake import greeted, refusal
-from shm_echo.mechestim.service.session.session import BUSY, Place, Session, farewell
+from shm_echo.mechestim.service.session.session import (
+    BUSY,
+    Session,
+    SessionEnvironment,
+    closed_message,
+)
 
-__all__ = ["ProcessSeat", "Seat", "ThreadSeat"]
+__all__ = ["ProcessHost", "SessionHost", "ThreadHost"]
 
 _log = logging.getLogger("shm_echo.mechestim")
 
 
-class Seat(ABC):
+class SessionHost(ABC):
     """One session, seen by its service.
 
     Attributes:
@@ -50,7 +51,7 @@ class Seat(ABC):
     isolation = ""
     pid: int | None = None
 
-    def __init__(self, sock: socket.socket, board: Board, lock: Lock) -> None:
+    def __init__(self, sock: socket.socket, board: StatsPage, lock: SlotGuard) -> None:
         self._sock = sock
         self._lock = lock
         self.board = board
@@ -72,7 +73,7 @@ class Seat(ABC):
     def wait(self, seconds: float) -> bool:
         """Whether it has ended, at the latest after this time."""
 
-    def let_go_in_child(self) -> None:
+    def after_fork_in_child(self) -> None:
         """Close what a forked child has inherited."""
         self._sock.close()
 
@@ -84,7 +85,7 @@ class Seat(ABC):
             interject(self._sock, BUSY, self.board, self._lock)
 
 
-class ThreadSeat(Seat):
+class ThreadHost(SessionHost):
     """A session on the threads of a crew.
 
     Args:
@@ -105,19 +106,21 @@ class ThreadSeat(Seat):
         quotas: Quotas,
         ceiling: Ceiling,
         weights: Mapping[str, float],
-        crew: Crew,
+        crew: LeaderFollowersPool,
         greet: bool,
-        ended: Callable[[Seat], None],
+        ended: Callable[[SessionHost], None],
     ) -> None:
         lock = threading.Lock()
-        super().__init__(sock, Board(), lock)
+        super().__init__(sock, StatsPage(), lock)
         self.pid = os.getpid()
-        self.turn = Turn(crew.gate)
+        self.turn = SchedulerSlot(crew.gate)
         self._greet = greet
         self._ended = ended
         self._quotas = quotas
         self._crew = crew
-        self._session = Session(sock, quotas, Place(ceiling, self.board, lock, self.turn, weights))
+        self._session = Session(
+            sock, quotas, SessionEnvironment(ceiling, self.board, lock, self.turn, weights)
+        )
         # What NumPy and this package keep in context variables is the session's, on any thread.
         self._context = contextvars.Context()
         self._over = threading.Event()
@@ -147,7 +150,8 @@ class ThreadSeat(Seat):
         except (OSError, RuntimeError) as error:
             _log.error("cannot start a session: %s", error)
             with contextlib.suppress(OSError):
-                self._sock.send(frame(farewell(f"the server cannot start a session: {error}")))
+                why = f"the server cannot start a session: {error}"
+                self._sock.send(frame(closed_message(why)))
         self._sock.close()
         self._end()
 
@@ -191,7 +195,7 @@ class ThreadSeat(Seat):
 
     def kill(self, why: str) -> None:
         """Tell the client, and close the connection. An operation that runs ends by itself."""
-        told = interject(self._sock, farewell(why), self.board, self._lock)
+        told = interject(self._sock, closed_message(why), self.board, self._lock)
         self._session.end(why)
         if told:  # else the session is writing, and ends after that
             with contextlib.suppress(OSError):
@@ -202,7 +206,7 @@ class ThreadSeat(Seat):
         return self._over.wait(max(0.0, seconds))
 
 
-class ProcessSeat(Seat):
+class ProcessHost(SessionHost):
     """A session in a process of its own.
 
     The service keeps a second descriptor of the connection, for what the worker cannot say itself:
@@ -219,16 +223,16 @@ class ProcessSeat(Seat):
         ceiling: Ceiling,
         weights: Mapping[str, float],
         greet: bool,
-        ended: Callable[[Seat], None],
+        ended: Callable[[SessionHost], None],
     ) -> None:
-        self._board_fd = sealed_memory("mechestim-board", Board.SIZE)
-        super().__init__(sock, Board(self._board_fd), FileLock(self._board_fd))
+        self._board_fd = sealed_memory("mechestim-board", StatsPage.SIZE)
+        super().__init__(sock, StatsPage(self._board_fd), FileLock(self._board_fd))
         self._config = {"quotas": asdict(quotas), "weights": dict(weights), "greet": greet}
         self._ceiling = ceiling
         self._ended = ended
         self._why: str | None = None
         self._over = threading.Event()
-        self._worker: Worker | None = None
+        self._worker: WorkerProcess | None = None
 
     def start(self) -> None:
         """Start a worker of its own.
@@ -236,9 +240,9 @@ class ProcessSeat(Seat):
         Raises:
             OSError: that is not possible.
         """
-        self.employ(Worker())
+        self.employ(WorkerProcess())
 
-    def employ(self, worker: Worker) -> None:
+    def employ(self, worker: WorkerProcess) -> None:
         """Have a worker serve.
 
         Raises:
@@ -247,7 +251,7 @@ class ProcessSeat(Seat):
         config = {**self._config, "limit": self._ceiling.limit}
         fds: list[int] = []
         try:
-            fds += [opened_again(self._board_fd)]
+            fds += [reopened(self._board_fd)]
             fds += [self._ceiling.share()]
             worker.assign(config, [self._sock.fileno(), *fds])
         except OSError:
@@ -279,12 +283,12 @@ class ProcessSeat(Seat):
         if self._worker is not None:
             self._worker.process.kill()
 
-    def let_go_in_child(self) -> None:
+    def after_fork_in_child(self) -> None:
         """Close what a forked child has inherited."""
-        super().let_go_in_child()
+        super().after_fork_in_child()
         os.close(self._board_fd)
         if self._worker is not None:
-            self._worker.let_go_in_child()
+            self._worker.after_fork_in_child()
 
     def failed(self, why: str) -> None:
         """The worker could not be started."""
@@ -320,7 +324,7 @@ class ProcessSeat(Seat):
             with contextlib.suppress(OSError):
                 self._sock.send(refusal(why), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         else:
-            interject(self._sock, farewell(why), self.board, self._lock)
+            interject(self._sock, closed_message(why), self.board, self._lock)
 
     def wait(self, seconds: float) -> bool:
         """Whether it has ended, at the latest after this time."""

@@ -13,14 +13,14 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-__all__ = ["Warden"]
+__all__ = ["Supervisor"]
 
 _log = logging.getLogger("shm_echo.mechestim")
 
 _LOOK_S = 0.25
 
 
-class Warden:
+class Supervisor:
     """Calls functions on a thread of its own: when asked to, when a process ends, now and then.
 
     Args:
@@ -62,7 +62,7 @@ class Warden:
         if wake >= 0:
             os.close(wake)
 
-    def let_go_in_child(self) -> None:
+    def after_fork_in_child(self) -> None:
         """Close what a forked child has inherited."""
         wake, self._wake = self._wake, -1
         if wake >= 0:

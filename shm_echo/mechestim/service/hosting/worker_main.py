@@ -20,9 +20,10 @@ from shm_echo.mechestim.accounting.settings import settings
 from shm_echo.mechestim.local import namespace
 from shm_echo.mechestim.service.metering.flop_ceiling import Ceiling
 from shm_echo.mechestim.service.metering.quotas import Quotas
-from shm_echo.mechestim.service.metering.stats_page import Board, FileLock
+from shm_echo.mechestim.service.metering.shared_memory import FileLock
+from shm_echo.mechestim.service.metering.stats_page import StatsPage
 from shm_echo.mechestim.service.session.inherited_handshake import greeted
-from shm_echo.mechestim.service.session.session import Place, Session
+from shm_echo.mechestim.service.session.session import Session, SessionEnvironment
 
 __all__ = ["main"]
 
@@ -61,9 +62,11 @@ def _serve(config: dict[str, Any], fds: list[int]) -> None:
         settings.change({"weights": config["weights"]})
     connection, board_fd, ceiling_fd = fds
     sock = socket.socket(fileno=connection)
-    board, lock = Board(board_fd), FileLock(board_fd)
+    board, lock = StatsPage(board_fd), FileLock(board_fd)
     ceiling = Ceiling(config["limit"], ceiling_fd)
-    session = Session(sock, quotas, Place(ceiling, board, lock, weights=config["weights"]))
+    session = Session(
+        sock, quotas, SessionEnvironment(ceiling, board, lock, weights=config["weights"])
+    )
     signal.signal(signal.SIGTERM, lambda *_: session.end("the server is shutting down"))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # the server may wait for it
     if config["greet"] and not greeted(sock, quotas):

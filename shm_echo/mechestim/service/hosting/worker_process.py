@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["Worker"]
+__all__ = ["WorkerProcess"]
 
 _PROGRAM = (
     "import sys; sys.path[:] = {path!r}; "
@@ -31,7 +31,7 @@ _REMOVED = frozenset(
 )
 
 
-class Worker:
+class WorkerProcess:
     """A process that waits for a session to serve.
 
     The kernel ends it together with the thread that has made it, so that must be a lasting one.
@@ -91,7 +91,7 @@ class Worker:
             os.close(self.pidfd)
             self.pidfd = -1
 
-    def let_go_in_child(self) -> None:
+    def after_fork_in_child(self) -> None:
         """Close what a forked child has inherited."""
         self._channel.close()
         self.process.returncode = 0  # not this process's child

@@ -7,9 +7,9 @@ session, so a charge in one step needs no lock here.
 
 from __future__ import annotations
 
-from shm_echo.mechestim.accounting.account import Account, Frame
+from shm_echo.mechestim.accounting.account import Account, AccountView
 from shm_echo.mechestim.errors import BudgetExhaustedError
-from shm_echo.mechestim.service.metering.flop_ceiling import Purse
+from shm_echo.mechestim.service.metering.flop_ceiling import SessionLedger
 
 __all__ = ["SessionAccount"]
 
@@ -25,20 +25,20 @@ class SessionAccount(Account):
 
     __slots__ = ("purse",)
 
-    def __init__(self, limit: int, purse: Purse, multiplier: float = 1.0) -> None:
+    def __init__(self, limit: int, purse: SessionLedger, multiplier: float = 1.0) -> None:
         super().__init__(limit, multiplier=multiplier)
         self.purse = purse
 
-    def _new_frame(self, namespace: str | None) -> Frame:
+    def _new_frame(self, namespace: str | None) -> AccountView:
         return _SessionFrame(self, namespace, self.purse)
 
 
-class _SessionFrame(Frame):
+class _SessionFrame(AccountView):
     """A frame whose charges are paid by a purse, after they were found to fit into the account."""
 
     __slots__ = ("_purse",)
 
-    def __init__(self, account: Account, namespace: str | None, purse: Purse) -> None:
+    def __init__(self, account: Account, namespace: str | None, purse: SessionLedger) -> None:
         super().__init__(account, namespace)
         self._purse = purse
 

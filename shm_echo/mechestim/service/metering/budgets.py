@@ -11,14 +11,14 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
-from shm_echo.mechestim.accounting.account import Account, Frame
-from shm_echo.mechestim.accounting.active_account import current_frame
+from shm_echo.mechestim.accounting.account import Account, AccountView
+from shm_echo.mechestim.accounting.active_account import current_view
 from shm_echo.mechestim.accounting.budget_values import positive_number, whole_flops
 from shm_echo.mechestim.accounting.settings import Settings, settings
 from shm_echo.mechestim.accounting.weights import check as checked_weights
 from shm_echo.mechestim.errors import MechEstimServerError, QuotaExceededError
 from shm_echo.mechestim.service.metering.accounts import SessionAccount
-from shm_echo.mechestim.service.metering.flop_ceiling import Purse
+from shm_echo.mechestim.service.metering.flop_ceiling import SessionLedger
 from shm_echo.mechestim.service.metering.quotas import Quotas
 
 _MOST_CONTEXTS = 4096
@@ -31,7 +31,7 @@ _LONGEST_LOG = 10**5
 class Budgets:
     """The accounts of one session, by number; 0 is its default budget."""
 
-    def __init__(self, quotas: Quotas, purse: Purse) -> None:
+    def __init__(self, quotas: Quotas, purse: SessionLedger) -> None:
         self._purse = purse
         self._settings = Settings()
         self._accounts: dict[int, Account] = {0: self._account(quotas.default_budget, 1.0)}
@@ -77,7 +77,7 @@ class Budgets:
             )
         return found
 
-    def frame(self, number: Any, namespace: Any) -> Frame:
+    def frame(self, number: Any, namespace: Any) -> AccountView:
         """What an operation charges."""
         if type(number) is int and (namespace is None or type(namespace) is str):
             account = self._accounts.get(number)
@@ -116,7 +116,7 @@ class Budgets:
         operands: list[Any] = [] if subscripts is None else [str(subscripts)[:_LONGEST_LABEL]]
         for shape in list(shapes)[:_MOST_SHAPES]:
             operands.append(SimpleNamespace(shape=tuple(map(int, shape))[:_MOST_SHAPES]))
-        frame, label = current_frame(), name[:_LONGEST_LABEL]
+        frame, label = current_view(), name[:_LONGEST_LABEL]
         frame.commit(label, frame.reserve(label, flop_cost), tuple(operands))
 
     def log(self, number: Any) -> list[Any]:

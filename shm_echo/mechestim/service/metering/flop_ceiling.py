@@ -16,15 +16,11 @@ from typing import Any
 
 from shm_echo.mechestim.accounting.account import scaled
 from shm_echo.mechestim.errors import BudgetExhaustedError
-from shm_echo.mechestim.service.metering.stats_page import (
-    Board,
-    FileLock,
-    opened_again,
-    sealed_memory,
-)
-from shm_echo.mechestim.service.scheduling.scheduler import Turn
+from shm_echo.mechestim.service.metering.shared_memory import FileLock, reopened, sealed_memory
+from shm_echo.mechestim.service.metering.stats_page import StatsPage
+from shm_echo.mechestim.service.scheduling.scheduler import SchedulerSlot
 
-__all__ = ["Ceiling", "Purse"]
+__all__ = ["Ceiling", "SessionLedger"]
 
 _SPENT, _PROMISED = range(2)
 _SIZE = mmap.PAGESIZE
@@ -127,7 +123,7 @@ class Ceiling:
     def share(self) -> int:
         """A new descriptor of the page, for another process; the caller's to close."""
         self._alone = _Alone(self._threads, self._fd)
-        return opened_again(self._fd)
+        return reopened(self._fd)
 
     def __del__(self) -> None:
         fd = getattr(self, "_fd", -1)
@@ -135,7 +131,7 @@ class Ceiling:
             os.close(fd)
 
 
-class Purse:
+class SessionLedger:
     """What one session pays from: asks the ceiling, keeps the board, and waits at the gate.
 
     Not thread-safe: one thread at a time works on a session.
@@ -148,7 +144,7 @@ class Purse:
     """
 
     def __init__(
-        self, ceiling: Ceiling, board: Board, weights: Mapping[str, float], turn: Turn
+        self, ceiling: Ceiling, board: StatsPage, weights: Mapping[str, float], turn: SchedulerSlot
     ) -> None:
         self._ceiling = ceiling
         self._board = board

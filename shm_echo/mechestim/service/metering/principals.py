@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 
-from shm_echo.mechestim.service.hosting.session_hosts import Seat
+from shm_echo.mechestim.service.hosting.session_hosts import SessionHost
 from shm_echo.mechestim.service.metering.flop_ceiling import Ceiling
-from shm_echo.mechestim.service.metering.stats_page import Board
+from shm_echo.mechestim.service.metering.stats_page import StatsPage
 
 __all__ = ["GIVEN", "Key", "Principal", "Principals"]
 
@@ -27,7 +27,7 @@ class Principal:
         self.label = label
         self.ceiling = Ceiling(limit)
         self._lock = threading.Lock()
-        self._seats: set[Seat] = set()
+        self._seats: set[SessionHost] = set()
         self._booked: dict[str, tuple[int, int]] = {}
         self._requests = 0
 
@@ -42,12 +42,12 @@ class Principal:
         with self._lock:
             return self._requests + sum(seat.board.requests for seat in self._seats)
 
-    def add(self, seat: Seat) -> None:
+    def add(self, seat: SessionHost) -> None:
         """A session of it begins."""
         with self._lock:
             self._seats.add(seat)
 
-    def remove(self, seat: Seat) -> None:
+    def remove(self, seat: SessionHost) -> None:
         """A session of it has ended: keep what it had charged."""
         with self._lock:
             if seat not in self._seats:
@@ -112,12 +112,12 @@ class Principals:
         with self._lock:
             return list(self._known.values())
 
-    def let_go_in_child(self) -> None:
+    def after_fork_in_child(self) -> None:
         """Whoever had the lock is not in a forked child."""
         self._lock = threading.Lock()
 
 
-def _add(books: dict[str, tuple[int, int]], board: Board) -> None:
+def _add(books: dict[str, tuple[int, int]], board: StatsPage) -> None:
     for name, (flops, calls) in board.tallies().items():
         before = books.get(name, (0, 0))
         books[name] = before[0] + flops, before[1] + calls

@@ -14,14 +14,12 @@ was killed. Counters are 64-bit words that are written whole.
 
 from __future__ import annotations
 
-import fcntl
 import mmap
-import os
 import time
 
 from shm_echo.mechestim.registry import OPS
 
-__all__ = ["NAMES", "Board", "FileLock", "sealed_memory"]
+__all__ = ["NAMES", "StatsPage"]
 
 # Operations by the names that charges are booked under. What a client names itself is "(deducted)".
 NAMES: tuple[str, ...] = (
@@ -36,11 +34,11 @@ _SIZE = 8 * (_TABLE + 2 * len(NAMES))
 _MOST = 2**64 - 1
 
 
-class Board:
+class StatsPage:
     """The counters of one session.
 
     Args:
-        fd: shared memory made by :func:`sealed_memory`; None for memory of this process.
+        fd: shared memory made by `shared_memory.sealed_memory`; None for memory of this process.
     """
 
     SIZE = _SIZE
@@ -193,52 +191,3 @@ class Board:
         """Let go of the memory. Idempotent; the counters cannot be read afterwards."""
         self._words.release()
         self._map.close()
-
-
-class FileLock:
-    """Held by one at a time, of whatever process; the kernel takes it from a holder that dies.
-
-    Args:
-        fd: of a description that nobody else locks; stays the caller's.
-    """
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-
-    def acquire(self, blocking: bool = True) -> bool:
-        """Take it; whether it was there to be taken."""
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX if blocking else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def release(self) -> None:
-        """Give it back."""
-        fcntl.flock(self._fd, fcntl.LOCK_UN)
-
-    def __enter__(self) -> FileLock:
-        self.acquire()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
-
-
-def sealed_memory(name: str, size: int) -> int:
-    """The descriptor of new memory that processes can share, and whose size nobody can change."""
-    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        os.ftruncate(fd, size)
-        fcntl.fcntl(
-            fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-        )
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
-
-
-def opened_again(fd: int) -> int:
-    """Another description of the same memory: it locks for itself."""
-    return os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)

@@ -19,10 +19,10 @@ import numpy as np
 from shm_echo.mechestim.errors import MechEstimServerError
 from shm_echo.mechestim.local.array import Array, base_view
 from shm_echo.mechestim.service.metering.quotas import Quotas
-from shm_echo.mechestim.service.objects.handle_table import Objects
+from shm_echo.mechestim.service.objects.handle_table import HandleTable
 from shm_echo.mechestim.service.objects.value_codec import plain_dtype
 
-__all__ = ["SIZE", "Arena"]
+__all__ = ["SIZE", "SessionArena"]
 
 SIZE = 1 << 20
 
@@ -31,7 +31,7 @@ _ADD_SEALS = 1033
 _SEAL, _SHRINK, _GROW, _FUTURE_WRITE = 1, 2, 4, 16
 
 
-class Arena:
+class SessionArena:
     """The two areas of one session, made when the client first asks for them.
 
     Attributes:
@@ -39,7 +39,7 @@ class Arena:
         possible: the session's connection can pass descriptors.
     """
 
-    def __init__(self, objects: Objects, quotas: Quotas, size: int = SIZE) -> None:
+    def __init__(self, objects: HandleTable, quotas: Quotas, size: int = SIZE) -> None:
         self._objects = objects
         self._quotas = quotas
         self._size = size

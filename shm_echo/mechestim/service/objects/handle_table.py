@@ -15,7 +15,7 @@ from shm_echo.mechestim.errors import MechEstimServerError, QuotaExceededError
 from shm_echo.mechestim.service.metering.quotas import Quotas
 
 
-class Objects:
+class HandleTable:
     """The objects of one session. Not thread-safe: one thread at a time works on it."""
 
     def __init__(self, quotas: Quotas) -> None:

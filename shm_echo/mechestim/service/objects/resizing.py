@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from shm_echo.mechestim.local.array import Array, base_view
-from shm_echo.mechestim.service.objects.handle_table import Objects, owner
+from shm_echo.mechestim.service.objects.handle_table import HandleTable, owner
 
 __all__ = ["resize"]
 
@@ -24,7 +24,7 @@ _REFERENCED = (
 )
 
 
-def resize(objects: Objects, array: Any, *new_shape: Any, refcheck: Any = True) -> Any:
+def resize(objects: HandleTable, array: Any, *new_shape: Any, refcheck: Any = True) -> Any:
     """Give an array of the session another shape and size; new elements are zero.
 
     Returns:

@@ -16,7 +16,7 @@ from shm_echo.mechestim import wire
 from shm_echo.mechestim.errors import NO_OBJECTS
 from shm_echo.mechestim.local.array import Array, Scalar, base_view, scalar
 from shm_echo.mechestim.local.namespace import DTYPES
-from shm_echo.mechestim.service.objects.handle_table import Objects
+from shm_echo.mechestim.service.objects.handle_table import HandleTable
 from shm_echo.mechestim.service.objects.object_dtype_guard import MOST_DIGITS
 from shm_echo.mechestim.wire import Wire
 
@@ -42,7 +42,7 @@ _ExtType = msgpack.ExtType
 _ext = tuple.__new__  # an ExtType checks what it is given; ours is known to be right
 
 
-class Values:
+class SessionValueCodec:
     """Packs results and unpacks arguments for one session.
 
     Args:
@@ -50,7 +50,7 @@ class Values:
         callback: makes the function that stands for one of the client's.
     """
 
-    def __init__(self, objects: Objects, callback: Callable[[int], Any]) -> None:
+    def __init__(self, objects: HandleTable, callback: Callable[[int], Any]) -> None:
         self._objects = objects
         self._wire = Wire(
             self._pack,

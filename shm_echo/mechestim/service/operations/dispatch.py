@@ -21,8 +21,8 @@ from shm_echo.mechestim.registry import OPS
 from shm_echo.mechestim.service.metering.budgets import Budgets
 from shm_echo.mechestim.service.metering.quotas import Quotas
 from shm_echo.mechestim.service.objects import object_dtype_guard
-from shm_echo.mechestim.service.objects.arena import Arena
-from shm_echo.mechestim.service.objects.handle_table import Objects
+from shm_echo.mechestim.service.objects.arena import SessionArena
+from shm_echo.mechestim.service.objects.handle_table import HandleTable
 from shm_echo.mechestim.service.objects.resizing import resize
 from shm_echo.mechestim.service.operations import (
     allowlist,
@@ -33,21 +33,23 @@ from shm_echo.mechestim.service.operations import (
 from shm_echo.mechestim.service.operations.bit_generator_state import check_state
 from shm_echo.mechestim.service.operations.generators import GENERATORS
 from shm_echo.mechestim.service.operations.session_calls import EXTRAS
-from shm_echo.mechestim.service.scheduling.scheduler import Turn
+from shm_echo.mechestim.service.scheduling.scheduler import SchedulerSlot
 
 HEAVY_BYTES = 1 << 20  # above this an operation takes longer than the messages about it
 
 
-class Operations:
+class Dispatcher:
     """Performs the requests of one session."""
 
-    def __init__(self, objects: Objects, budgets: Budgets, quotas: Quotas, turn: Turn) -> None:
+    def __init__(
+        self, objects: HandleTable, budgets: Budgets, quotas: Quotas, turn: SchedulerSlot
+    ) -> None:
         self._objects = objects
         self._budgets = budgets
         self._quotas = quotas
         self._turn = turn
         self._small = min(HEAVY_BYTES, quotas.max_call_bytes)
-        self.arena = Arena(objects, quotas)
+        self.arena = SessionArena(objects, quotas)
         self.fds: tuple[int, ...] = ()  # to be sent with the answer of this request
         self._random = np.random.RandomState()
         self._words: dict[str, Callable[..., Any]] = {

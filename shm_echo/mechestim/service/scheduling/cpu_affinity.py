@@ -14,7 +14,7 @@ import time
 
 from shm_echo.mechestim.adaptive_spin import SPIN_S
 
-__all__ = ["Aside"]
+__all__ = ["CpuMigrator"]
 
 _IN_A_ROW = 8
 _REST_S = 0.1  # so soon it does not try again
@@ -22,7 +22,7 @@ _REST_S = 0.1  # so soon it does not try again
 _clock = time.monotonic
 
 
-class Aside:
+class CpuMigrator:
     """Watches the waits of those threads that wait for the same clients, one after the other."""
 
     def __init__(self) -> None:
@@ -42,10 +42,10 @@ class Aside:
         if now < self._resting:
             return False
         self._resting = now + _REST_S
-        return step_aside()
+        return migrate_to_idle_cpu()
 
 
-def step_aside() -> bool:
+def migrate_to_idle_cpu() -> bool:
     """Move this thread to another CPU that it may use; whether there is one.
 
     It may use the same ones afterwards as before.

@@ -21,10 +21,10 @@ from collections import deque
 from typing import Protocol
 
 from shm_echo.mechestim.adaptive_spin import Spinner
-from shm_echo.mechestim.service.scheduling.cpu_affinity import Aside
-from shm_echo.mechestim.service.scheduling.scheduler import Gate, Turn
+from shm_echo.mechestim.service.scheduling.cpu_affinity import CpuMigrator
+from shm_echo.mechestim.service.scheduling.scheduler import Scheduler, SchedulerSlot
 
-__all__ = ["Crew", "Job"]
+__all__ = ["LeaderFollowersPool", "Runnable"]
 
 _log = logging.getLogger("shm_echo.mechestim")
 
@@ -32,11 +32,11 @@ _AT_ONCE = 64  # sessions of one look; the kernel begins with others the next ti
 _KEPT = 4  # threads that wait until they are needed; more of them end
 
 
-class Job(Protocol):
+class Runnable(Protocol):
     """A session, as a crew sees it. One thread at a time works on it."""
 
     @property
-    def turn(self) -> Turn:
+    def turn(self) -> SchedulerSlot:
         """Its place at the gate."""
 
     @property
@@ -75,30 +75,30 @@ class _Follower:
         return self._leads
 
 
-class Crew:
+class LeaderFollowersPool:
     """Serves sessions on as many threads as are needed; on none while there is no session.
 
     Args:
         gate: that the sessions pass.
     """
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Scheduler) -> None:
         self.gate = gate
         self._poll = select.epoll()
         self._seen: list[tuple[int, int]] = []
         self._spin = Spinner(self._look, gate.short_is_taken)
-        self._aside = Aside()
-        self._ready: deque[Job] = deque()  # idle ones whose next message is here; the leader's
+        self._aside = CpuMigrator()
+        self._ready: deque[Runnable] = deque()  # idle ones whose next message is here; the leader's
         # Under the mutex:
         self._mutex = threading.Lock()
-        self._idle: dict[int, Job] = {}  # by descriptor; the leader waits for them
+        self._idle: dict[int, Runnable] = {}  # by descriptor; the leader waits for them
         self._sessions = 0
         self._led = False  # a thread leads, or has been told to; then there are idle sessions
         self._followers: list[_Follower] = []
         self._threads: set[threading.Thread] = set()
         self._closing = False
 
-    def add(self, job: Job) -> None:
+    def add(self, job: Runnable) -> None:
         """Serve a session from now on.
 
         Raises:
@@ -134,13 +134,13 @@ class Crew:
         for thread in threads:
             thread.join()
 
-    def let_go_in_child(self) -> None:
+    def after_fork_in_child(self) -> None:
         """Close what a forked child has inherited."""
         self._poll.close()
 
     # Under the mutex ----
 
-    def _put(self, job: Job) -> None:
+    def _put(self, job: Runnable) -> None:
         """The session is idle."""
         fd = job.fileno()
         self._idle[fd] = job  # first: the leader may see it as soon as it is registered
@@ -150,7 +150,7 @@ class Crew:
             del self._idle[fd]
             raise
 
-    def _take(self, job: Job) -> None:
+    def _take(self, job: Runnable) -> None:
         """The session is not idle any more."""
         fd = job.fileno()
         self._poll.unregister(fd)
@@ -206,7 +206,7 @@ class Crew:
             if self._idle:
                 self._appoint_if_possible()
 
-    def _lead(self) -> tuple[Job, bool]:
+    def _lead(self) -> tuple[Runnable, bool]:
         """Serve until this thread has stepped down.
 
         Returns:
@@ -241,7 +241,7 @@ class Crew:
         self._seen = seen = self._poll.poll(0, _AT_ONCE)
         return seen
 
-    def _serve(self, job: Job) -> bool | None:
+    def _serve(self, job: Runnable) -> bool | None:
         """One step of a session, as the leader.
 
         Returns:
@@ -258,7 +258,7 @@ class Crew:
             self._ready.append(job)
         return None
 
-    def _step_down(self, job: Job) -> None:
+    def _step_down(self, job: Runnable) -> None:
         """The leader is about to wait: this session is its own now, and others need a leader."""
         with self._mutex:
             self._take(job)
@@ -266,7 +266,7 @@ class Crew:
             if self._idle:
                 self._appoint_if_possible()
 
-    def _see_through(self, job: Job, goes_on: bool) -> bool:
+    def _see_through(self, job: Runnable, goes_on: bool) -> bool:
         """Serve a session of one's own until it is idle, or over.
 
         Returns:
@@ -290,7 +290,7 @@ class Crew:
             self._led = self._led or leads
             return leads
 
-    def _put_back(self, job: Job) -> bool:
+    def _put_back(self, job: Runnable) -> bool:
         """The session is idle again; whether that was possible. If not, it was told so."""
         try:
             with self._mutex:
@@ -320,7 +320,7 @@ class Crew:
         return follower.wait()
 
 
-def _step(job: Job) -> bool:
+def _step(job: Runnable) -> bool:
     """Serve what has come; whether the session goes on."""
     try:
         if job.step():
@@ -331,7 +331,7 @@ def _step(job: Job) -> bool:
     return False
 
 
-def _finish(job: Job) -> None:
+def _finish(job: Runnable) -> None:
     try:
         job.finish()
     except BaseException:

@@ -16,10 +16,10 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-__all__ = ["Gate", "Lane", "Turn"]
+__all__ = ["FairSemaphore", "Scheduler", "SchedulerSlot"]
 
 
-class Lane:
+class FairSemaphore:
     """Places that threads take, wait for in the order of their coming, and give back.
 
     Who gives a place back while others wait hands it to the first of them: a thread that takes the
@@ -58,7 +58,7 @@ class Lane:
                 self.free += 1
 
 
-class Gate:
+class Scheduler:
     """The lanes of one process.
 
     Args:
@@ -67,15 +67,15 @@ class Gate:
 
     def __init__(self, kernels: int | None = None) -> None:
         self.kernels = kernels or len(os.sched_getaffinity(0))
-        self.short = Lane(1)
-        self.long = Lane(self.kernels)
+        self.short = FairSemaphore(1)
+        self.long = FairSemaphore(self.kernels)
 
     def short_is_taken(self) -> bool:
         """Whether somebody is in the lane of short operations."""
         return not self.short.free
 
 
-class Turn:
+class SchedulerSlot:
     """One session's place at the gate.
 
     Args:
@@ -86,9 +86,9 @@ class Turn:
             lead, before this one does something that others should not wait for.
     """
 
-    def __init__(self, gate: Gate | None = None) -> None:
+    def __init__(self, gate: Scheduler | None = None) -> None:
         self._gate = gate
-        self._held: Lane | None = None
+        self._held: FairSemaphore | None = None
         self.step_down: Callable[[], None] | None = None
 
     def begin(self) -> None:

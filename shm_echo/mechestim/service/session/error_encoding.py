@@ -17,6 +17,9 @@ from shm_echo.mechestim import errors
 
 _log = logging.getLogger("shm_echo.mechestim")
 
+# The name on the wire of an error that a client's own function raised.
+CALLBACK_FAILED = "CallbackFailed"
+
 _NUMPY = {
     "LinAlgError": np.linalg.LinAlgError,
     "AxisError": np.exceptions.AxisError,
@@ -55,10 +58,14 @@ _FIELDS = (
 )
 
 
+class CallbackError(Exception):
+    """A function of the client raised: the client knows the error and raises it itself."""
+
+
 def described(error: BaseException) -> list[Any]:
     """``[class, message, fields]`` of an error or a warning."""
-    if type(error).__name__ == "CallbackFailed":
-        return ["CallbackFailed", "", {}]
+    if isinstance(error, CallbackError):
+        return [CALLBACK_FAILED, "", {}]
     for cls in type(error).__mro__:
         name = _UFUNC_TYPE_ERROR if cls.__name__ == _UFUNC_TYPE_ERROR else CLASSES.get(cls)
         if name is not None:

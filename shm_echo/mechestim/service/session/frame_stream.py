@@ -18,11 +18,11 @@ from typing import Protocol
 
 from shm_echo.errors import ProtocolError
 from shm_echo.mechestim.adaptive_spin import Spinner
-from shm_echo.mechestim.service.metering.stats_page import Board
-from shm_echo.mechestim.service.scheduling.cpu_affinity import Aside
-from shm_echo.mechestim.service.scheduling.scheduler import Turn
+from shm_echo.mechestim.service.metering.stats_page import StatsPage
+from shm_echo.mechestim.service.scheduling.cpu_affinity import CpuMigrator
+from shm_echo.mechestim.service.scheduling.scheduler import SchedulerSlot
 
-__all__ = ["SessionEnded", "Stream", "frame", "interject"]
+__all__ = ["FrameStream", "SessionEndedError", "frame", "interject"]
 
 _HEADER = struct.Struct("<I")
 _length_at = _HEADER.unpack_from
@@ -42,7 +42,7 @@ def frame(payload: bytes) -> bytes:
     return _HEADER.pack(len(payload)) + payload
 
 
-class SessionEnded(Exception):
+class SessionEndedError(Exception):
     """The session is over.
 
     Args:
@@ -55,7 +55,7 @@ class SessionEnded(Exception):
         self.tell = tell
 
 
-class Lock(Protocol):
+class SlotGuard(Protocol):
     """Of the writing side: a frame goes out in one piece."""
 
     def acquire(self, blocking: bool = True) -> bool:
@@ -65,7 +65,7 @@ class Lock(Protocol):
         """Give it back."""
 
 
-class Stream:
+class FrameStream:
     """Whole messages over a connected socket, which must be in blocking mode.
 
     Args:
@@ -82,9 +82,9 @@ class Stream:
         sock: socket.socket,
         max_frame: int,
         stall_s: float,
-        board: Board,
-        lock: Lock,
-        turn: Turn,
+        board: StatsPage,
+        lock: SlotGuard,
+        turn: SchedulerSlot,
     ) -> None:
         self._sock = sock
         self._max_frame = max_frame
@@ -95,7 +95,7 @@ class Stream:
         self._start = self._stop = 0  # what has come and was not asked for yet
         poll = select.poll()
         poll.register(sock, select.POLLIN)
-        self._aside = Aside()
+        self._aside = CpuMigrator()
         self._turn = turn
         self._spin = Spinner(functools.partial(poll.poll, 0), turn.others)
 
@@ -143,7 +143,7 @@ class Stream:
         """The next payload, the beginning of which is in ``_space``."""
         start, stop = self._start, self._stop
         if start == stop:
-            raise SessionEnded(_GONE, tell=False)
+            raise SessionEndedError(_GONE, tell=False)
         if stop - start > 4:
             (length,) = _length_at(self._space, start)
             end = start + 4 + length
@@ -172,12 +172,12 @@ class Stream:
     def _wait_and_read(self, buffer: bytearray, size: int, deadline: float) -> None:
         """Read more of a frame, and nothing of the next one."""
         if not _ready(self._sock, select.POLLIN, deadline):
-            raise SessionEnded(f"a message stayed incomplete for {self._stall_s:g} s or more")
+            raise SessionEndedError(f"a message stayed incomplete for {self._stall_s:g} s or more")
         with contextlib.suppress(BlockingIOError):
             most = min(size - len(buffer), _LONG_READ)
             data = self._sock.recv(most, socket.MSG_DONTWAIT)
             if not data:
-                raise SessionEnded(_GONE, tell=False)
+                raise SessionEndedError(_GONE, tell=False)
             buffer += data
 
     def send(self, payload: bytes, fds: Sequence[int] = (), prompt: bool = False) -> None:
@@ -219,7 +219,7 @@ class Stream:
     def _wait_for_room(self, deadline: float) -> None:
         self._turn.end()
         if not _ready(self._sock, select.POLLOUT, deadline):
-            raise SessionEnded(
+            raise SessionEndedError(
                 f"the client has taken no answer for {self._stall_s:g} s or more", tell=False
             )
 
@@ -248,7 +248,7 @@ def _has_room(sock: socket.socket) -> bool:
     return bool(poll.poll(0))
 
 
-def interject(sock: socket.socket, payload: bytes, board: Board, lock: Lock) -> bool:
+def interject(sock: socket.socket, payload: bytes, board: StatsPage, lock: SlotGuard) -> bool:
     """Send a short payload from outside of the session, between two messages of it.
 
     Never waits. Returns whether it was sent: not while the session is writing itself, and not to a

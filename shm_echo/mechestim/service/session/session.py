@@ -2,8 +2,8 @@
 
 In a process of its own a session blocks on its socket; on the threads of a crew it is served a step
 at a time, by one thread or another. It ends when the socket closes, and everything it owned is
-freed with it. When it ends for another reason, the client is told which: ``{"bye": text}`` is the
-last message then.
+freed with it. When it ends for another reason, the last message to the client says which:
+`{"closed": text}`.
 """
 
 from __future__ import annotations
@@ -19,43 +19,43 @@ from typing import Any
 import msgpack
 
 from shm_echo.errors import ProtocolError
-from shm_echo.mechestim.accounting.account import Frame
+from shm_echo.mechestim.accounting.account import AccountView
 from shm_echo.mechestim.accounting.active_account import frame_now
 from shm_echo.mechestim.service.metering.budgets import Budgets
-from shm_echo.mechestim.service.metering.flop_ceiling import Ceiling, Purse
+from shm_echo.mechestim.service.metering.flop_ceiling import Ceiling, SessionLedger
 from shm_echo.mechestim.service.metering.quotas import Quotas
-from shm_echo.mechestim.service.metering.stats_page import Board
-from shm_echo.mechestim.service.objects.handle_table import Objects
-from shm_echo.mechestim.service.objects.value_codec import Values
-from shm_echo.mechestim.service.operations.dispatch import Operations
-from shm_echo.mechestim.service.scheduling.scheduler import Turn
+from shm_echo.mechestim.service.metering.stats_page import StatsPage
+from shm_echo.mechestim.service.objects.handle_table import HandleTable
+from shm_echo.mechestim.service.objects.value_codec import SessionValueCodec
+from shm_echo.mechestim.service.operations.dispatch import Dispatcher
+from shm_echo.mechestim.service.scheduling.scheduler import SchedulerSlot
 from shm_echo.mechestim.service.session import error_encoding, warning_capture
-from shm_echo.mechestim.service.session.frame_stream import Lock, SessionEnded, Stream
+from shm_echo.mechestim.service.session.frame_stream import (
+    FrameStream,
+    SessionEndedError,
+    SlotGuard,
+)
 
-__all__ = ["BUSY", "Place", "Session", "farewell"]
+__all__ = ["BUSY", "Session", "SessionEnvironment", "closed_message"]
 
 _log = logging.getLogger("shm_echo.mechestim")
 
 BUSY: bytes = msgpack.packb({"busy": True})
 _DEEPEST = 32  # callbacks inside of callbacks
-_LONGEST_FAREWELL = 500
+_LONGEST_REASON = 500
 _SHORT_MAP = 0x80
 _QUICKLY_READ = 1 << 14  # bytes of a message
 _PROMPT_S = 0.5  # within this time the service itself has nothing to say to the client
 
 
-def farewell(why: str) -> bytes:
-    """The last message of a session that ends before its client does."""
-    payload: bytes = msgpack.packb({"bye": why[:_LONGEST_FAREWELL]})
+def closed_message(why: str) -> bytes:
+    """Return the last message of a session that ends before its client does."""
+    payload: bytes = msgpack.packb({"closed": why[:_LONGEST_REASON]})
     return payload
 
 
-class CallbackFailed(Exception):
-    """A client's function raised; the client knows what, and raises it itself."""
-
-
 @dataclass
-class Place:
+class SessionEnvironment:
     """What a session is given by the thread or process that runs it.
 
     Attributes:
@@ -67,9 +67,9 @@ class Place:
     """
 
     ceiling: Ceiling
-    board: Board = field(default_factory=Board)
-    lock: Lock = field(default_factory=threading.Lock)
-    turn: Turn = field(default_factory=Turn)
+    board: StatsPage = field(default_factory=StatsPage)
+    lock: SlotGuard = field(default_factory=threading.Lock)
+    turn: SchedulerSlot = field(default_factory=SchedulerSlot)
     weights: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -82,24 +82,24 @@ class Session:
         place: what the session works with.
     """
 
-    def __init__(self, sock: socket.socket, quotas: Quotas, place: Place) -> None:
+    def __init__(self, sock: socket.socket, quotas: Quotas, place: SessionEnvironment) -> None:
         self._sock = sock
         self._board = place.board
         self._turn = place.turn
-        self._purse = Purse(place.ceiling, place.board, place.weights, place.turn)
-        self._stream = Stream(
+        self._purse = SessionLedger(place.ceiling, place.board, place.weights, place.turn)
+        self._stream = FrameStream(
             sock, quotas.max_frame, quotas.stall_s, place.board, place.lock, place.turn
         )
         self._depth = 0
         self._calls = 0
         self._ending: str | None = None
-        self._frame: Frame | None = None
+        self._frame: AccountView | None = None
         self._caught: list[Any] = []
         self._prompt_ns = int(min(_PROMPT_S, quotas.busy_s / 2) * 1e9)
-        self.objects = Objects(quotas)
+        self.objects = HandleTable(quotas)
         self.budgets = Budgets(quotas, self._purse)
-        self._values = Values(self.objects, self._callback)
-        self._operations = Operations(self.objects, self.budgets, quotas, place.turn)
+        self._values = SessionValueCodec(self.objects, self._callback)
+        self._operations = Dispatcher(self.objects, self.budgets, quotas, place.turn)
         self._operations.arena.possible = sock.family == socket.AF_UNIX
 
     # The loop
@@ -150,11 +150,11 @@ class Session:
         try:
             payload = receive()
             if self._ending is not None:
-                raise SessionEnded(self._ending)
+                raise SessionEndedError(self._ending)
             if payload is not None:
                 self._serve(self._read(payload))
             return True
-        except SessionEnded as error:
+        except SessionEndedError as error:
             self._part(self._ending or str(error), error.tell or self._ending is not None)
         except ProtocolError as error:
             self._part(str(error), True)
@@ -169,8 +169,8 @@ class Session:
         """The last words."""
         _log.debug("a mechestim session has ended: %s", why)
         if tell:
-            with contextlib.suppress(OSError, SessionEnded):
-                self._stream.send(farewell(why))
+            with contextlib.suppress(OSError, SessionEndedError):
+                self._stream.send(closed_message(why))
 
     def end(self, why: str) -> None:
         """Have the session end: at once if it waits, else after the operation that runs.
@@ -207,7 +207,7 @@ class Session:
                 payload = self._packed({"id": number, "r": result}, caught)
             else:
                 payload = self._values.pack_answer(number, result)
-        except (SessionEnded, ConnectionError):
+        except (SessionEndedError, ConnectionError):
             raise
         except BaseException as error:
             if first_sent is not None:  # the answer did not fit: the client learns no number of it
@@ -244,7 +244,7 @@ class Session:
         self._caught = caught
         warning_capture.collect(caught)
 
-    def _charge(self, frame: Frame) -> None:
+    def _charge(self, frame: AccountView) -> None:
         """Whatever is done in this context from now on is charged to ``frame``."""
         if frame is not self._frame:
             frame_now.set(frame)
@@ -280,13 +280,13 @@ class Session:
                 self._turn.end()
                 message = self._read(self._stream.receive())
                 if self._ending is not None:
-                    raise SessionEnded(self._ending)
+                    raise SessionEndedError(self._ending)
                 if message.get("ret") == call:
                     problem = self._values.problem
                     if problem is not None:
                         raise problem
                     if "e" in message:
-                        raise CallbackFailed
+                        raise error_encoding.CallbackError
                     if was_long:  # and is so still: NumPy goes on with what the client has given
                         go_on = self._turn.heavy
                     return message.get("r")

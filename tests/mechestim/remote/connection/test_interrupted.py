@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from shm_echo.mechestim.remote.arrays.array import RemoteScalar
-from shm_echo.mechestim.remote.connection.arena import Arena
+from shm_echo.mechestim.remote.connection.arena import ClientArena
 from shm_echo.mechestim.remote.connection.channel import Channel
-from shm_echo.mechestim.remote.connection.connect import dial
-from shm_echo.mechestim.remote.connection.request_lock import Turns
+from shm_echo.mechestim.remote.connection.connect import open_channel
+from shm_echo.mechestim.remote.connection.request_lock import RequestLock
 from shm_echo.mechestim.remote.connection.value_codec import Typed
 from tests.mechestim.remote.server_process import Apart
 
@@ -25,7 +25,7 @@ REFUSED = "an operation of mechestim was interrupted by another one o"
 
 @pytest.fixture
 def channel(server: Apart) -> Iterator[Channel]:
-    found = dial(server.url)
+    found = open_channel(server.url)
     yield found
     found.close()
 
@@ -70,7 +70,7 @@ def _acted(code: Any, act: Callable[[], None], run: Callable[[], Any], number: i
     return len(seen) >= number
 
 
-def free_for_others(turns: Turns) -> bool:
+def free_for_others(turns: RequestLock) -> bool:
     found: list[bool] = []
 
     def ask() -> None:
@@ -88,14 +88,14 @@ def test_an_exception_at_any_line_of_a_request_leaves_the_turn_to_the_next(
     server: Apart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shm_echo.mechestim.remote.connection.channel._AFTER_INTERRUPT_S", 0.05)
-    channels = [dial(server.url)]
+    channels = [open_channel(server.url)]
 
     def interrupt() -> None:
         raise Interrupted
 
     def ask() -> None:
         if channels[-1].why_closed is not None:
-            channels.append(dial(server.url))
+            channels.append(open_channel(server.url))
         try:
             channels[-1].request("session.size")
         finally:
@@ -111,7 +111,7 @@ def test_an_exception_at_any_line_of_a_request_leaves_the_turn_to_the_next(
 
 
 def test_a_handler_that_runs_as_soon_as_the_turn_is_taken_is_told_and_does_not_wait() -> None:
-    turns = Turns()
+    turns = RequestLock()
     with turns.lock, pytest.raises(RuntimeError, match="interrupted by another one"):
         turns.check()
     assert free_for_others(turns)
@@ -142,7 +142,7 @@ def test_a_handler_between_two_steps_of_an_upload_cannot_change_what_is_uploaded
         def act() -> None:
             signal.raise_signal(signal.SIGUSR1)
 
-        assert at_every_line_of(Arena.upload.__code__, act, upload) > 5
+        assert at_every_line_of(ClientArena.upload.__code__, act, upload) > 5
     finally:
         signal.signal(signal.SIGUSR1, old)
     assert {text[:58] for text in refused} == {REFUSED}

@@ -18,8 +18,8 @@ from tests.support.waiting import stop
 
 _SERVER = """
 import socket, sys
-from shm_echo.mechestim.service.server import MechestimService
-service = MechestimService()
+from shm_echo.mechestim.service.server import MechEstimService
+service = MechEstimService()
 service.adopt(socket.socket(fileno=int(sys.argv[1])), isolation="threads")
 print("serving", flush=True)
 sys.stdin.read()

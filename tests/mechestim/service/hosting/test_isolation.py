@@ -15,9 +15,9 @@ import pytest
 
 from shm_echo.errors import ConnectionClosedError, RefusedError, ServiceUnavailableError
 from shm_echo.mechestim.errors import BudgetExhaustedError
-from shm_echo.mechestim.remote.connection.connect import dial
+from shm_echo.mechestim.remote.connection.connect import open_channel
 from shm_echo.mechestim.service.metering.quotas import Quotas
-from shm_echo.mechestim.service.server import MechestimService
+from shm_echo.mechestim.service.server import MechEstimService
 from tests.support.leftovers import open_descriptors
 from tests.support.metering import RawClient, ServerProcess, dialled, handle_of, serving
 from tests.support.processes import start
@@ -30,10 +30,10 @@ MIB = 1 << 20
 @pytest.fixture
 def service() -> Iterator[Any]:
     """Makes a service that adopts descriptors in processes; connected raw clients of it."""
-    opened: list[MechestimService] = []
+    opened: list[MechEstimService] = []
 
-    def make(quotas: Quotas | None = None) -> MechestimService:
-        opened.append(MechestimService(quotas))
+    def make(quotas: Quotas | None = None) -> MechEstimService:
+        opened.append(MechEstimService(quotas))
         return opened[-1]
 
     yield make
@@ -41,13 +41,13 @@ def service() -> Iterator[Any]:
         one.close()
 
 
-def adopted(service: MechestimService, principal: str | None = None) -> tuple[RawClient, Any]:
+def adopted(service: MechEstimService, principal: str | None = None) -> tuple[RawClient, Any]:
     ours, theirs = socket.socketpair()
     spender = service.adopt(ours, principal)
     return RawClient(theirs), spender
 
 
-def the_worker(service: MechestimService) -> int:
+def the_worker(service: MechEstimService) -> int:
     (seat,) = service.seats()
     assert seat.isolation == "process"
     return pid_of(seat)
@@ -152,7 +152,7 @@ def test_a_client_whose_worker_died_before_it_said_hello_learns_why(service: Any
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not running.seats(), "the service has noticed")
     with pytest.raises(RefusedError, match=rf"its worker process died: pid {pid} was ended by SIG"):
-        dial(f"fd://{theirs.detach()}")
+        open_channel(f"fd://{theirs.detach()}")
 
 
 def test_workers_of_one_principal_share_its_ceiling_exactly(service: Any) -> None:
@@ -293,7 +293,7 @@ def test_users_with_workers_stand_under_one_ceiling(isolated: ServerProcess) -> 
 
 
 def test_a_killed_server_leaves_no_worker_behind(isolated: ServerProcess) -> None:
-    client = dial(isolated.url)
+    client = open_channel(isolated.url)
     try:
         client.request("add", (1.0, 2.0))
         workers = isolated.wait_for_spare()

@@ -9,21 +9,17 @@ from typing import Any
 import pytest
 
 from shm_echo.mechestim.errors import BudgetExhaustedError
-from shm_echo.mechestim.service.metering.flop_ceiling import Ceiling, Purse
-from shm_echo.mechestim.service.metering.stats_page import (
-    Board,
-    FileLock,
-    opened_again,
-    sealed_memory,
-)
-from shm_echo.mechestim.service.scheduling.scheduler import Turn
+from shm_echo.mechestim.service.metering.flop_ceiling import Ceiling, SessionLedger
+from shm_echo.mechestim.service.metering.shared_memory import FileLock, reopened, sealed_memory
+from shm_echo.mechestim.service.metering.stats_page import StatsPage
+from shm_echo.mechestim.service.scheduling.scheduler import SchedulerSlot
 from tests.support.processes import start
 from tests.support.threads import Worker
 
 
-def purse(ceiling: Ceiling, **weights: float) -> tuple[Purse, Board]:
-    board = Board()
-    return Purse(ceiling, board, weights, Turn()), board
+def purse(ceiling: Ceiling, **weights: float) -> tuple[SessionLedger, StatsPage]:
+    board = StatsPage()
+    return SessionLedger(ceiling, board, weights, SchedulerSlot()), board
 
 
 def test_what_does_not_fit_is_refused_and_changes_nothing() -> None:
@@ -148,8 +144,8 @@ def test_processes_never_spend_more_together_than_there_is() -> None:
 
 
 def take_and_wait(pipe: Any, page: int, board: int) -> None:
-    counters = Board(board)
-    one = Purse(Ceiling(100, page), counters, {}, Turn())
+    counters = StatsPage(board)
+    one = SessionLedger(Ceiling(100, page), counters, {}, SchedulerSlot())
     counters.begin()
     one.take("add", 60)
     pipe.send("taken")
@@ -157,7 +153,7 @@ def take_and_wait(pipe: Any, page: int, board: int) -> None:
 
 
 def test_what_a_killed_process_had_promised_stays_taken_and_can_be_booked() -> None:
-    ceiling, shared = Ceiling(100), sealed_memory("test-board", Board.SIZE)
+    ceiling, shared = Ceiling(100), sealed_memory("test-board", StatsPage.SIZE)
     page = ceiling.share()
     child = start(take_and_wait, page, shared)
     try:
@@ -166,7 +162,7 @@ def test_what_a_killed_process_had_promised_stays_taken_and_can_be_booked() -> N
         assert (ceiling.spent, ceiling.promised) == (0, 60)
         with pytest.raises(BudgetExhaustedError):
             ceiling.take("add", 41)
-        board = Board(shared)
+        board = StatsPage(shared)
         assert board.promised == 60
         assert board.running_s is not None
         board.bury()
@@ -202,7 +198,7 @@ def test_a_process_that_dies_with_the_lock_keeps_nobody_out() -> None:
 
 def test_nobody_can_change_the_size_of_the_page() -> None:
     fd = sealed_memory("test", 4096)
-    again = opened_again(fd)
+    again = reopened(fd)
     try:
         for wanted in (0, 4097):
             with pytest.raises(PermissionError):

@@ -15,10 +15,10 @@ import pytest
 from shm_echo.control.server.control_server import ControlServer
 from shm_echo.errors import ConnectionClosedError, RefusedError
 from shm_echo.mechestim.errors import QuotaExceededError
-from shm_echo.mechestim.remote.connection.connect import dial
-from shm_echo.mechestim.service.hosting.session_hosts import ThreadSeat
+from shm_echo.mechestim.remote.connection.connect import open_channel
+from shm_echo.mechestim.service.hosting.session_hosts import ThreadHost
 from shm_echo.mechestim.service.metering.quotas import Quotas
-from shm_echo.mechestim.service.server import MechestimService
+from shm_echo.mechestim.service.server import MechEstimService
 from tests.support.metering import RawClient, ServerProcess, dialled, handle_of
 from tests.support.waiting import WATCHDOG, wait_until
 
@@ -30,8 +30,8 @@ def small(folder: Path) -> Iterator[Any]:
     """Makes a service of this process with the limits that a test wants; its URL and itself."""
     opened: list[Any] = []
 
-    def make(quotas: Quotas, **more: Any) -> tuple[str, MechestimService]:
-        service = MechestimService(quotas, **more)
+    def make(quotas: Quotas, **more: Any) -> tuple[str, MechEstimService]:
+        service = MechEstimService(quotas, **more)
         control = ControlServer(f"ipc://{folder}/small.sock", {"mechestim": service})
         control.start()
         opened.append((control, service))
@@ -212,7 +212,7 @@ def test_a_client_that_never_reads_its_answers_is_dropped(small: Any, folder: Pa
 
 def test_a_session_ends_when_its_time_is_over_and_says_so(small: Any) -> None:
     url, service = small(Quotas())
-    client = dial(url)
+    client = open_channel(url)
     try:
         assert client.request("add", (1.0, 2.0)).item() == 3.0
         service.quotas = Quotas(wall_time_s=0.3)
@@ -227,7 +227,7 @@ def test_a_user_may_have_no_more_sessions_than_allowed(small: Any) -> None:
     url, service = small(Quotas(), max_sessions_per_user=2)
     with dialled(url), dialled(url):
         with pytest.raises(RefusedError, match=r"may have no more \(max_sessions_per_user\)"):
-            dial(url)
+            open_channel(url)
     wait_until(lambda: not service.seats(), "both have ended")
     with dialled(url) as client:
         assert client.request("add", (1.0, 2.0)).item() == 3.0
@@ -237,7 +237,7 @@ def test_a_full_server_says_so(small: Any) -> None:
     url, _ = small(Quotas(), max_sessions=1)
     with dialled(url):
         with pytest.raises(RefusedError, match="takes no more"):
-            dial(url)
+            open_channel(url)
 
 
 def test_clients_that_are_welcomed_at_once_are_no_more_than_allowed(
@@ -245,7 +245,7 @@ def test_clients_that_are_welcomed_at_once_are_no_more_than_allowed(
 ) -> None:
     url, service = small(Quotas(), max_sessions=1)
     both_welcomed = threading.Barrier(2)
-    take_over = MechestimService.take_over
+    take_over = MechEstimService.take_over
 
     def wait_and_take_over(*args: Any) -> None:
         def work() -> None:
@@ -254,8 +254,8 @@ def test_clients_that_are_welcomed_at_once_are_no_more_than_allowed(
 
         threading.Thread(target=work).start()
 
-    monkeypatch.setattr(MechestimService, "take_over", wait_and_take_over)
-    clients = [dial(url), dial(url)]
+    monkeypatch.setattr(MechEstimService, "take_over", wait_and_take_over)
+    clients = [open_channel(url), open_channel(url)]
     outcomes = []
     for client in clients:
         try:
@@ -276,11 +276,11 @@ def test_a_server_that_can_start_no_more_threads_says_so(
     with dialled(url) as first:
         first.request("add", (1.0, 2.0))
 
-        def start(self: ThreadSeat) -> None:
+        def start(self: ThreadHost) -> None:
             raise RuntimeError("can't start new thread")
 
-        monkeypatch.setattr(ThreadSeat, "start", start)
-        client = dial(url)
+        monkeypatch.setattr(ThreadHost, "start", start)
+        client = open_channel(url)
         with pytest.raises(ConnectionClosedError, match="cannot start a session: can't start new"):
             client.request("add", (1.0, 2.0))
         client.close()

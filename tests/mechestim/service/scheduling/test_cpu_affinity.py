@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shm_echo.mechestim.service.scheduling import cpu_affinity
-from shm_echo.mechestim.service.scheduling.cpu_affinity import Aside, step_aside
+from shm_echo.mechestim.service.scheduling.cpu_affinity import CpuMigrator, migrate_to_idle_cpu
 from tests.support.threads import Worker
 
 SHORT, LONG = 20e-6, 1e-3
@@ -31,7 +31,7 @@ def test_short_sleeps_in_a_row_have_it_move_once(
     moves: list[None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cpu_affinity, "_clock", lambda: 100.0)
-    one = Aside()
+    one = CpuMigrator()
     answers = [one.slept(SHORT) for _ in range(20)]
     assert answers.count(True) == len(moves) == 1
     assert not any(answers[:7])
@@ -40,7 +40,7 @@ def test_short_sleeps_in_a_row_have_it_move_once(
 def test_it_moves_again_after_a_rest(moves: list[None], monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(cpu_affinity, "_clock", lambda: now)
-    one = Aside()
+    one = CpuMigrator()
     for _ in range(100):
         one.slept(SHORT)
     assert len(moves) == 1
@@ -51,7 +51,7 @@ def test_it_moves_again_after_a_rest(moves: list[None], monkeypatch: pytest.Monk
 
 
 def test_a_client_that_takes_its_time_is_not_moved_away_from(moves: list[None]) -> None:
-    one = Aside()
+    one = CpuMigrator()
     for _ in range(100):
         for seconds in (SHORT, SHORT, SHORT, LONG):
             assert not one.slept(seconds)
@@ -66,7 +66,7 @@ def on_a_thread(work: Any) -> Any:
 def test_the_thread_may_use_the_same_cpus_afterwards() -> None:
     def work() -> tuple[bool, set[int], set[int]]:
         before = os.sched_getaffinity(0)
-        return step_aside(), before, os.sched_getaffinity(0)
+        return migrate_to_idle_cpu(), before, os.sched_getaffinity(0)
 
     moved, before, after = on_a_thread(work)
     assert moved == (len(before) > 1 and affinity_can_be_set())
@@ -85,7 +85,7 @@ def affinity_can_be_set() -> bool:
 def test_with_one_cpu_there_is_nowhere_to_go() -> None:
     def work() -> bool:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-        return step_aside()
+        return migrate_to_idle_cpu()
 
     assert on_a_thread(work) is False
 
@@ -95,4 +95,4 @@ def test_where_it_is_forbidden_it_stays(monkeypatch: pytest.MonkeyPatch) -> None
         raise PermissionError
 
     monkeypatch.setattr(os, "sched_setaffinity", forbidden)
-    assert step_aside() is False
+    assert migrate_to_idle_cpu() is False

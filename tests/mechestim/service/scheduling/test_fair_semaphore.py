@@ -15,13 +15,13 @@ import pytest
 
 from shm_echo.control.server.control_server import ControlServer
 from shm_echo.mechestim import wire
-from shm_echo.mechestim.service.hosting.session_hosts import ThreadSeat
+from shm_echo.mechestim.service.hosting.session_hosts import ThreadHost
 from shm_echo.mechestim.service.metering.quotas import Quotas
-from shm_echo.mechestim.service.metering.stats_page import Board
-from shm_echo.mechestim.service.objects.value_codec import Values
-from shm_echo.mechestim.service.scheduling.scheduler import Gate, Turn
-from shm_echo.mechestim.service.server import MechestimService
-from shm_echo.mechestim.service.session.frame_stream import Stream
+from shm_echo.mechestim.service.metering.stats_page import StatsPage
+from shm_echo.mechestim.service.objects.value_codec import SessionValueCodec
+from shm_echo.mechestim.service.scheduling.scheduler import Scheduler, SchedulerSlot
+from shm_echo.mechestim.service.server import MechEstimService
+from shm_echo.mechestim.service.session.frame_stream import FrameStream
 from tests.support.metering import RawClient, handle_of
 from tests.support.waiting import WATCHDOG, wait_until
 
@@ -34,39 +34,39 @@ class Served:
         seats: of its sessions, in the order of their coming.
     """
 
-    def __init__(self, path: Path, seats: list[ThreadSeat]) -> None:
+    def __init__(self, path: Path, seats: list[ThreadHost]) -> None:
         self.path = path
         self.seats = seats
 
 
 @pytest.fixture
 def served(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    seats: list[ThreadSeat] = []
-    begun = ThreadSeat.__init__
+    seats: list[ThreadHost] = []
+    begun = ThreadHost.__init__
 
-    def begin(self: ThreadSeat, *args: Any) -> None:
+    def begin(self: ThreadHost, *args: Any) -> None:
         begun(self, *args)
         seats.append(self)
 
-    monkeypatch.setattr(ThreadSeat, "__init__", begin)
-    service = MechestimService(Quotas(stall_s=10 * WATCHDOG))
+    monkeypatch.setattr(ThreadHost, "__init__", begin)
+    service = MechEstimService(Quotas(stall_s=10 * WATCHDOG))
     with ControlServer(f"ipc://{folder}/lanes.sock", {"mechestim": service}):
         yield Served(folder / "lanes.sock", seats)
         service.close()
 
 
 @pytest.fixture
-def long_ones(monkeypatch: pytest.MonkeyPatch) -> list[Turn]:
+def long_ones(monkeypatch: pytest.MonkeyPatch) -> list[SchedulerSlot]:
     """Grows with each change to the lane of long operations."""
-    found: list[Turn] = []
-    heavy = Turn.heavy
+    found: list[SchedulerSlot] = []
+    heavy = SchedulerSlot.heavy
 
-    def noted(self: Turn) -> None:
+    def noted(self: SchedulerSlot) -> None:
         if not self.long:
             found.append(self)
         heavy(self)
 
-    monkeypatch.setattr(Turn, "heavy", noted)
+    monkeypatch.setattr(SchedulerSlot, "heavy", noted)
     return found
 
 
@@ -131,10 +131,10 @@ def test_a_callback_that_has_asked_for_something_holds_nobody_up(served: Served)
 def test_what_a_callback_is_given_is_packed_while_others_are_served(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    halt = Halt(Values._pack_array, lambda *_: True)
+    halt = Halt(SessionValueCodec._pack_array, lambda *_: True)
     with RawClient(served.path) as calling, RawClient(served.path) as other:
         x = handle_of(calling.result("ones", [3]))
-        monkeypatch.setattr(Values, "_pack_array", halt)
+        monkeypatch.setattr(SessionValueCodec, "_pack_array", halt)
         call_back(calling, x)
         assert halt.reached.wait(WATCHDOG)
         are_served(other)
@@ -145,8 +145,8 @@ def test_what_a_callback_is_given_is_packed_while_others_are_served(
 def test_a_long_answer_is_packed_while_others_are_served(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    halt = Halt(Values.pack_answer, lambda _, number, result: type(result) is list)
-    monkeypatch.setattr(Values, "pack_answer", halt)
+    halt = Halt(SessionValueCodec.pack_answer, lambda _, number, result: type(result) is list)
+    monkeypatch.setattr(SessionValueCodec, "pack_answer", halt)
     with RawClient(served.path) as client, RawClient(served.path) as other:
         x = handle_of(client.result("ones", [300_000]))
         client.say({"id": 99, "op": "ndarray.tolist", "a": [x], "b": 0})
@@ -159,8 +159,8 @@ def test_a_long_answer_is_packed_while_others_are_served(
 def test_a_message_of_many_items_is_read_while_others_are_served(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    halt = Halt(Values.unpack, lambda _, payload: len(payload) > 1 << 14)
-    monkeypatch.setattr(Values, "unpack", halt)
+    halt = Halt(SessionValueCodec.unpack, lambda _, payload: len(payload) > 1 << 14)
+    monkeypatch.setattr(SessionValueCodec, "unpack", halt)
     with RawClient(served.path) as client, RawClient(served.path) as other:
         client.say({"id": 99, "op": "sum", "a": [[1.0] * 2500], "b": 0})
         assert halt.reached.wait(WATCHDOG)
@@ -170,16 +170,16 @@ def test_a_message_of_many_items_is_read_while_others_are_served(
 
 
 def test_an_answer_goes_out_in_the_lane_of_short_ones(
-    served: Served, long_ones: list[Turn], monkeypatch: pytest.MonkeyPatch
+    served: Served, long_ones: list[SchedulerSlot], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent_as_long_ones: list[bool] = []
-    send = Stream.send
+    send = FrameStream.send
 
-    def noted(self: Stream, *args: Any) -> None:
+    def noted(self: FrameStream, *args: Any) -> None:
         sent_as_long_ones.append(self._turn.long)
         send(self, *args)
 
-    monkeypatch.setattr(Stream, "send", noted)
+    monkeypatch.setattr(FrameStream, "send", noted)
     with RawClient(served.path) as client:
         x = handle_of(client.result("ones", [500, 500]))
         assert client.result("sum", x) is not None
@@ -190,7 +190,7 @@ def test_an_answer_goes_out_in_the_lane_of_short_ones(
 def test_a_long_message_is_read_without_a_place(served: Served) -> None:
     with RawClient(served.path) as client:
         assert client.result("add", 1.0, 2.0) is not None
-        other = Turn(served.seats[0].turn._gate)
+        other = SchedulerSlot(served.seats[0].turn._gate)
         other.begin()
         client.frame(b"\xc1" * (1 << 17))
         assert "malformed" in (client.farewell() or "")
@@ -198,7 +198,7 @@ def test_a_long_message_is_read_without_a_place(served: Served) -> None:
 
 
 def test_a_long_operation_is_a_long_one_after_its_callback_too(
-    served: Served, long_ones: list[Turn]
+    served: Served, long_ones: list[SchedulerSlot]
 ) -> None:
     with RawClient(served.path) as client:
         x = handle_of(client.result("ones", [300_000]))
@@ -217,7 +217,7 @@ def test_a_long_operation_is_a_long_one_after_its_callback_too(
 
 
 def test_a_callback_of_a_short_operation_leaves_it_short(
-    served: Served, long_ones: list[Turn]
+    served: Served, long_ones: list[SchedulerSlot]
 ) -> None:
     with RawClient(served.path) as client:
         call_back(client, handle_of(client.result("ones", [3])))
@@ -230,7 +230,7 @@ def test_a_callback_of_a_short_operation_leaves_it_short(
 
 @pytest.mark.parametrize(("operands", "changes"), [(4, 0), (30, 1)])
 def test_the_search_for_a_path_of_many_operands_is_long(
-    served: Served, long_ones: list[Turn], operands: int, changes: int
+    served: Served, long_ones: list[SchedulerSlot], operands: int, changes: int
 ) -> None:
     terms = [[str(at), str(at + 1)] for at in range(operands)]
     sizes = [[str(at), 2] for at in range(operands + 1)]
@@ -240,7 +240,9 @@ def test_the_search_for_a_path_of_many_operands_is_long(
         assert client.error("session.path", 5, [], sizes, "auto")[0] == "TypeError"
 
 
-def test_what_looks_at_all_of_a_large_array_is_long(served: Served, long_ones: list[Turn]) -> None:
+def test_what_looks_at_all_of_a_large_array_is_long(
+    served: Served, long_ones: list[SchedulerSlot]
+) -> None:
     with RawClient(served.path) as client:
         small = handle_of(client.result("ones", [100, 100]))
         large = handle_of(client.result("ones", [500, 500]))
@@ -262,7 +264,7 @@ class FakeLock:
 def test_a_frame_that_comes_with_others_is_whole() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        stream = Stream(ours, 100, 5.0, Board(), FakeLock(), Turn(Gate()))
+        stream = FrameStream(ours, 100, 5.0, StatsPage(), FakeLock(), SchedulerSlot(Scheduler()))
         texts = [b"%d" % n for n in range(200)]
         theirs.sendall(b"".join(struct.pack("<I", len(text)) + text for text in texts))
         assert [stream.receive() for _ in texts] == texts

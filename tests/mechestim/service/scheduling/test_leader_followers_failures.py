@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from shm_echo.mechestim.service.scheduling.leader_followers import Crew
+from shm_echo.mechestim.service.scheduling.leader_followers import LeaderFollowersPool
 from tests.support.fake_sessions import Company, Session, Wait, no_thread
 from tests.support.waiting import WATCHDOG, wait_until
 
@@ -34,7 +34,9 @@ class Failing:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._monkeypatch = monkeypatch
 
-    def __get__(self, crew: Crew, owner: type[Crew]) -> Callable[[], None]:
+    def __get__(
+        self, crew: LeaderFollowersPool, owner: type[LeaderFollowersPool]
+    ) -> Callable[[], None]:
         self._monkeypatch.undo()
         raise MemoryError
 
@@ -45,7 +47,7 @@ def test_a_leader_that_fails_is_replaced(
     session = company.add()
     assert session.ask() == b"x"
 
-    monkeypatch.setattr(Crew, "_arrivals", Failing(monkeypatch))
+    monkeypatch.setattr(LeaderFollowersPool, "_arrivals", Failing(monkeypatch))
     assert session.ask(b"b") == b"b"  # with this it looks for the next one
     assert session.ask(b"c") == b"c"
     assert "a thread that serves mechestim sessions has ended" in caplog.text
@@ -60,7 +62,7 @@ def test_a_leader_that_cannot_be_replaced_at_once_is_replaced_later(
     failing = pytest.MonkeyPatch()
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", no_thread)
-        failing.setattr(Crew, "_arrivals", Failing(failing))
+        failing.setattr(LeaderFollowersPool, "_arrivals", Failing(failing))
         session.client.sendall(b"b")
         wait_until(lambda: "cannot start a thread" in caplog.text, "it has failed")
     company.crew.look()

@@ -11,9 +11,9 @@ import pytest
 
 from shm_echo.control.server.control_server import ControlServer
 from shm_echo.mechestim import wire
-from shm_echo.mechestim.service.hosting.session_hosts import ThreadSeat
-from shm_echo.mechestim.service.scheduling.leader_followers import Crew
-from shm_echo.mechestim.service.server import MechestimService
+from shm_echo.mechestim.service.hosting.session_hosts import ThreadHost
+from shm_echo.mechestim.service.scheduling.leader_followers import LeaderFollowersPool
+from shm_echo.mechestim.service.server import MechEstimService
 from tests.support.fake_sessions import no_thread
 from tests.support.metering import RawClient, dialled, handle_of
 from tests.support.scripts import run_script
@@ -21,18 +21,18 @@ from tests.support.waiting import wait_until
 
 
 @pytest.fixture
-def service() -> MechestimService:
-    return MechestimService(isolation="threads")
+def service() -> MechEstimService:
+    return MechEstimService(isolation="threads")
 
 
 @pytest.fixture
-def address(service: MechestimService, folder: Path) -> Iterator[Path]:
+def address(service: MechEstimService, folder: Path) -> Iterator[Path]:
     with ControlServer(f"ipc://{folder}/crew.sock", {"mechestim": service}):
         yield folder / "crew.sock"
         service.close()
 
 
-def crew_of(service: MechestimService) -> Crew:
+def crew_of(service: MechEstimService) -> LeaderFollowersPool:
     crew = service._crew
     assert crew is not None
     return crew
@@ -94,12 +94,12 @@ def test_a_client_is_served_as_soon_as_there_can_be_a_thread_for_it(
 
 
 def test_a_client_whose_connection_can_be_watched_no_more_hears_so(
-    address: Path, service: MechestimService
+    address: Path, service: MechEstimService
 ) -> None:
     with RawClient(address) as client, RawClient(address) as other:
         call = call_back(client)
         seat = next(iter(service.seats()))  # the first one
-        assert isinstance(seat, ThreadSeat)
+        assert isinstance(seat, ThreadHost)
         crew_of(service)._poll.register(seat.fileno(), 0)  # so that this is not possible again
         client.say({"ret": call, "r": 2.0})
         assert "r" in (client.hear() or {})
@@ -107,7 +107,7 @@ def test_a_client_whose_connection_can_be_watched_no_more_hears_so(
         assert other.result("add", 1.0, 2.0) is not None
 
 
-def test_a_service_that_was_closed_watches_nobody(address: Path, service: MechestimService) -> None:
+def test_a_service_that_was_closed_watches_nobody(address: Path, service: MechEstimService) -> None:
     with RawClient(address) as client:
         assert client.result("add", 1.0, 2.0) is not None
         crew = crew_of(service)
@@ -118,7 +118,7 @@ def test_a_service_that_was_closed_watches_nobody(address: Path, service: Meches
 _FORK = """
 import contextlib, os, sys, warnings
 from shm_echo.control.server.control_server import ControlServer
-from shm_echo.mechestim.service.server import MechestimService
+from shm_echo.mechestim.service.server import MechEstimService
 from tests.support.metering import RawClient
 
 warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: a fork while there are threads
@@ -130,7 +130,7 @@ def watching():
             found += "eventpoll" in os.readlink(f"/proc/self/fd/{name}")
     return found
 
-service = MechestimService(isolation="threads")
+service = MechEstimService(isolation="threads")
 with ControlServer(f"ipc://{sys.argv[1]}", {"mechestim": service}):
     before = watching()
     with RawClient(sys.argv[1]) as client:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from shm_echo.mechestim.service.scheduling.scheduler import Gate, Turn
+from shm_echo.mechestim.service.scheduling.scheduler import Scheduler, SchedulerSlot
 from tests.support.threads import Worker
 from tests.support.waiting import wait_until
 
 
 def test_no_more_long_operations_run_than_there_are_kernels() -> None:
-    gate = Gate(kernels=2)
-    turns = [Turn(gate) for _ in range(3)]
+    gate = Scheduler(kernels=2)
+    turns = [SchedulerSlot(gate) for _ in range(3)]
     for turn in turns[:2]:
         turn.begin()
         turn.heavy()
@@ -22,8 +22,8 @@ def test_no_more_long_operations_run_than_there_are_kernels() -> None:
 
 
 def test_a_short_operation_passes_long_ones_that_run_and_wait() -> None:
-    gate = Gate(kernels=1)
-    running, waiting, short = Turn(gate), Turn(gate), Turn(gate)
+    gate = Scheduler(kernels=1)
+    running, waiting, short = SchedulerSlot(gate), SchedulerSlot(gate), SchedulerSlot(gate)
     running.begin()
     running.heavy()
     queued = Worker(lambda: (waiting.begin(), waiting.heavy()))
@@ -37,12 +37,12 @@ def test_a_short_operation_passes_long_ones_that_run_and_wait() -> None:
 
 
 def test_those_who_wait_for_the_long_lane_leave_the_short_one_free() -> None:
-    gate = Gate(kernels=1)
+    gate = Scheduler(kernels=1)
     places = gate.short.free
-    running = Turn(gate)
+    running = SchedulerSlot(gate)
     running.begin()
     running.heavy()
-    crowd = [Turn(gate) for _ in range(places + 5)]
+    crowd = [SchedulerSlot(gate) for _ in range(places + 5)]
     workers = [Worker(lambda turn=turn: (turn.begin(), turn.heavy(), turn.end())) for turn in crowd]
     wait_until(lambda: len(gate.long.waiting) == len(crowd), "all wait for the long lane")
 
@@ -54,9 +54,9 @@ def test_those_who_wait_for_the_long_lane_leave_the_short_one_free() -> None:
 
 
 def test_a_turn_that_ends_gives_back_exactly_what_it_held() -> None:
-    gate = Gate(kernels=3)
+    gate = Scheduler(kernels=3)
     before = gate.short.free, gate.long.free
-    turn = Turn(gate)
+    turn = SchedulerSlot(gate)
     turn.begin()
     turn.begin()  # a nested request of a callback
     turn.heavy()
@@ -68,8 +68,8 @@ def test_a_turn_that_ends_gives_back_exactly_what_it_held() -> None:
 
 
 def test_who_is_short_again_has_the_place_of_short_ones() -> None:
-    gate = Gate(kernels=2)
-    turn = Turn(gate)
+    gate = Scheduler(kernels=2)
+    turn = SchedulerSlot(gate)
     turn.begin()
     turn.heavy()
     turn.light()
@@ -79,13 +79,13 @@ def test_who_is_short_again_has_the_place_of_short_ones() -> None:
 
 
 def test_places_are_given_in_the_order_of_asking() -> None:
-    gate = Gate()
-    first = Turn(gate)
+    gate = Scheduler()
+    first = SchedulerSlot(gate)
     first.begin()
     order: list[int] = []
 
     def pass_by(number: int) -> None:
-        turn = Turn(gate)
+        turn = SchedulerSlot(gate)
         turn.begin()
         order.append(number)
         turn.end()
@@ -103,7 +103,7 @@ def test_places_are_given_in_the_order_of_asking() -> None:
 
 
 def test_a_session_with_a_process_of_its_own_waits_for_nobody() -> None:
-    turn = Turn()
+    turn = SchedulerSlot()
     turn.begin()
     turn.heavy()
     turn.end()

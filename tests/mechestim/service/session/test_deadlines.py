@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shm_echo.mechestim.service.metering.quotas import Quotas
-from shm_echo.mechestim.service.server import MechestimService
+from shm_echo.mechestim.service.server import MechEstimService
 from tests.support.metering import RawClient, handle_of
 from tests.support.waiting import stop, wait_until
 
@@ -17,10 +17,10 @@ from tests.support.waiting import stop, wait_until
 @pytest.fixture
 def service() -> Iterator[Any]:
     """Makes a service whose sessions are processes."""
-    opened: list[MechestimService] = []
+    opened: list[MechEstimService] = []
 
-    def make(quotas: Quotas | None = None) -> MechestimService:
-        opened.append(MechestimService(quotas))
+    def make(quotas: Quotas | None = None) -> MechEstimService:
+        opened.append(MechEstimService(quotas))
         return opened[-1]
 
     yield make
@@ -28,7 +28,7 @@ def service() -> Iterator[Any]:
         one.close()
 
 
-def stuck(service: MechestimService) -> tuple[RawClient, Any]:
+def stuck(service: MechEstimService) -> tuple[RawClient, Any]:
     """A client whose operation never ends: its worker does not go on.
 
     It would take many seconds, so that it cannot be over before the worker is stopped.

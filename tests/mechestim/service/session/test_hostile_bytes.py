@@ -58,7 +58,7 @@ PAYLOADS = {
     "arguments that are no list": msgpack.packb({"id": 1, "op": "add", "a": {"x": 1}}),
     "keywords that are no map": msgpack.packb({"id": 1, "op": "add", "k": [1]}),
     "an answer to nothing": msgpack.packb({"ret": 5, "r": None}),
-    "a farewell": msgpack.packb({"bye": "now"}),
+    "a farewell": msgpack.packb({"closed": "now"}),
 }
 
 
@@ -77,7 +77,7 @@ def test_a_frame_that_is_no_request_is_answered_by_an_error_or_ends_the_session(
         client.frame(payload)
         message = client.hear()
         assert message is not None, "it hung up without a word"
-        assert "bye" in message or "e" in message, message
+        assert "closed" in message or "e" in message, message
 
 
 @pytest.mark.parametrize("data", [*BYTES.values(), nested(100_000)], ids=[*BYTES, "nested"])
@@ -133,7 +133,7 @@ def test_extensions_that_nest_without_end_cannot_use_up_the_stack(
         client.frame(b"\x82\xa2id\x01\xa1a\x91" + inner)
         message = client.hear()
         assert message is not None
-        assert "bye" in message or "e" in message
+        assert "closed" in message or "e" in message
 
 
 def test_copies_of_copies_cannot_use_up_the_memory(server: ServerProcess) -> None:
@@ -169,7 +169,7 @@ def test_every_field_may_be_of_a_wrong_type(server: ServerProcess, field: str) -
     for wrong in WRONG:
         client.say({"id": 1, "op": "add", "a": [1.0, 2.0], "b": 0, field: wrong})
         message = client.hear()
-        if message is None or "bye" in message:
+        if message is None or "closed" in message:
             client.close()
             client = RawClient(server.path)
         else:
@@ -186,7 +186,7 @@ def test_random_bytes_end_the_session_or_are_waited_for(server: ServerProcess) -
             payload = source.randbytes(source.randrange(1, 200))
             client.frame(payload)
             message = client.hear()
-            assert message is None or "bye" in message or "e" in message, payload.hex()
+            assert message is None or "closed" in message or "e" in message, payload.hex()
 
 
 def test_a_request_that_is_changed_at_random_is_answered_or_ends_the_session(
@@ -202,7 +202,7 @@ def test_a_request_that_is_changed_at_random_is_answered_or_ends_the_session(
             changed[source.randrange(len(changed))] = source.randrange(256)
         client.frame(bytes(changed))
         message = client.hear()
-        if message is None or "bye" in message:
+        if message is None or "closed" in message:
             client.close()
             client = RawClient(server.path)
         else:
@@ -271,4 +271,4 @@ def test_words_of_the_control_protocol_mean_nothing_to_a_session(server: ServerP
             client.say(word)
             message = client.hear()
             assert message is not None
-            assert "bye" in message or "e" in message
+            assert "closed" in message or "e" in message

@@ -11,12 +11,12 @@ import pytest
 
 from shm_echo.mechestim import wire
 from shm_echo.mechestim.service.metering.budgets import Budgets
-from shm_echo.mechestim.service.metering.flop_ceiling import Ceiling, Purse
+from shm_echo.mechestim.service.metering.flop_ceiling import Ceiling, SessionLedger
 from shm_echo.mechestim.service.metering.quotas import Quotas
-from shm_echo.mechestim.service.metering.stats_page import Board
-from shm_echo.mechestim.service.objects.handle_table import Objects
-from shm_echo.mechestim.service.operations.dispatch import Operations
-from shm_echo.mechestim.service.scheduling.scheduler import Turn
+from shm_echo.mechestim.service.metering.stats_page import StatsPage
+from shm_echo.mechestim.service.objects.handle_table import HandleTable
+from shm_echo.mechestim.service.operations.dispatch import Dispatcher
+from shm_echo.mechestim.service.scheduling.scheduler import SchedulerSlot
 from tests.support.metering import RawClient, ServerProcess, handle_of
 
 pytestmark = pytest.mark.usefixtures("unharmed")
@@ -25,8 +25,10 @@ pytestmark = pytest.mark.usefixtures("unharmed")
 def words() -> list[str]:
     """All of them, as a session has them."""
     quotas = Quotas()
-    purse = Purse(Ceiling(None), Board(), {}, Turn())
-    return sorted(Operations(Objects(quotas), Budgets(quotas, purse), quotas, Turn())._words)
+    purse = SessionLedger(Ceiling(None), StatsPage(), {}, SchedulerSlot())
+    return sorted(
+        Dispatcher(HandleTable(quotas), Budgets(quotas, purse), quotas, SchedulerSlot())._words
+    )
 
 
 @pytest.fixture

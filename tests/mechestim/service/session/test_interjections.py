@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from shm_echo.mechestim.service.metering.stats_page import Board
+from shm_echo.mechestim.service.metering.stats_page import StatsPage
 from shm_echo.mechestim.service.session.frame_stream import interject
 from tests.support.waiting import WATCHDOG
 
@@ -26,7 +26,7 @@ def connected(family: int) -> tuple[socket.socket, socket.socket]:
 @pytest.mark.parametrize("family", [socket.AF_UNIX, socket.AF_INET], ids=["unix", "tcp"])
 def test_a_client_that_reads_little_gets_whole_messages(family: int) -> None:
     chance = random.Random(1)
-    board, lock = Board(), threading.Lock()
+    board, lock = StatsPage(), threading.Lock()
     ours, theirs = connected(family)
     came = bytearray()
     sent: list[bytes] = []
