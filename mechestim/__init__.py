@@ -1,7 +1,7 @@
-"""The short name of :mod:`shm_echo.mechestim`: importing it gives that very module.
+"""The short name of `shm_echo.mechestim`: importing it gives that very module.
 
-``_finder.py`` maps the names. The other files are for type checkers, which do not run it; they are
-never executed.
+`_finder.py` maps the names. The other files are for type checkers, which do not run `_finder.py`;
+they are never executed.
 """
 
 from typing import TYPE_CHECKING

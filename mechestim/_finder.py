@@ -1,14 +1,13 @@
-"""The short name: ``mechestim`` and ``mechestim.X`` are the modules of ``shm_echo.mechestim``.
+"""The short name: `mechestim` is `shm_echo.mechestim`, and so are its public modules.
 
-There is one module object for both names, whichever is imported first: a class that was imported by
-one name is caught, compared and unpickled by the other. The modules keep the ``__name__`` and the
-``__spec__`` of ``shm_echo.mechestim.X``, so that reloading, pickling and looking up sources need no
-special case.
+Each public module is one object under both names, whichever is imported first: a class that was
+imported under one name is caught, compared and unpickled under the other. The modules keep the
+`__name__` and `__spec__` of `shm_echo.mechestim.X`, so reloading, pickling and finding sources need
+no special case. Internal modules have the long name only.
 
-Not handled: an import hook of somebody else that is put before ours in ``sys.meta_path`` and loads
-``mechestim.X`` by its path makes a second copy of that module. And a thread that imports
-``mechestim.X`` in the instant in which another one begins the first import of ``mechestim`` may not
-find it.
+Not handled: an import hook of another library that precedes this one in `sys.meta_path` and loads
+`mechestim.X` by its path makes a second copy of that module. A thread that imports `mechestim.X` at
+the moment in which another thread begins the first import of `mechestim` may not find it.
 """
 
 from __future__ import annotations
@@ -21,28 +20,30 @@ from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
 from typing import Any
 
-__all__ = ["ALIAS", "REAL", "AliasFinder", "install"]
+__all__ = ["ALIAS", "PUBLIC", "REAL", "AliasFinder", "install"]
 
 ALIAS = "mechestim"
 REAL = "shm_echo.mechestim"
+PUBLIC = ("errors", "fft", "flops", "linalg", "random", "stats")
 
 
 def install() -> None:
-    """Make ``mechestim`` and all below it other names of ``shm_echo.mechestim``."""
+    """Make `mechestim` and its public modules other names of `shm_echo.mechestim`."""
     if not any(isinstance(finder, AliasFinder) for finder in sys.meta_path):
         # Before the finders that go by path: they would load the same file a second time.
         sys.meta_path.insert(0, AliasFinder())
     package = importlib.import_module(REAL)
-    # The modules that the package has loaded itself, so that nobody imports them by the alias. An
-    # import would bind each in the package, over a function that the package has put in its place.
-    for name in [name for name in sys.modules if name.startswith(f"{REAL}.")]:
-        sys.modules[ALIAS + name.removeprefix(REAL)] = sys.modules[name]
+    # A module that is loaded already must not be imported again under the alias: the import would
+    # bind it in the package, over a function that the package may have put in its place.
+    for name in PUBLIC:
+        if f"{REAL}.{name}" in sys.modules:
+            sys.modules[f"{ALIAS}.{name}"] = sys.modules[f"{REAL}.{name}"]
     # Last: from here on, other threads that import the alias no longer wait for this one.
     sys.modules[ALIAS] = package
 
 
-class AliasFinder:  # importlib.abc takes more time to import than all of this
-    """Finds ``mechestim.X`` where ``shm_echo.mechestim.X`` is. It imports nothing but parents."""
+class AliasFinder:  # no base class: importlib.abc takes longer to import than this module
+    """Finds the public `mechestim.X` where `shm_echo.mechestim.X` is; it imports only parents."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -55,6 +56,13 @@ class AliasFinder:  # importlib.abc takes more time to import than all of this
         real = module.__spec__ if module is not None else importlib.util.find_spec(name)
         if real is None and module is None:
             return None
+        if rest not in PUBLIC:
+            # The finders that go by path would find the file and load it a second time.
+            raise ModuleNotFoundError(
+                f"No module named {fullname!r}: {name} is internal, and {ALIAS} has the modules "
+                f"{', '.join(PUBLIC)}",
+                name=fullname,
+            )
         origin = None if real is None else real.origin
         loader: Any = AliasLoader(name, real)
         spec = ModuleSpec(fullname, loader, origin=origin)
@@ -66,7 +74,7 @@ class AliasFinder:  # importlib.abc takes more time to import than all of this
 
 
 class AliasLoader:
-    """Answers an import of the alias with the one module, and ``python -m`` with its code."""
+    """Answers an import of the alias with the one module, and `python -m` with its code."""
 
     def __init__(self, name: str, spec: ModuleSpec | None) -> None:
         self._name = name
@@ -78,7 +86,7 @@ class AliasLoader:
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        # It has run under its own name. The import system has just put the spec of the alias on it.
+        # The module has run under its own name; the import system has just set the alias's spec.
         module.__spec__ = self._spec
 
     def get_code(self, fullname: str) -> CodeType | None:

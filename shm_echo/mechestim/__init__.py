@@ -21,7 +21,7 @@ from typing import Any
 
 from shm_echo.mechestim import backend_choice as _choice
 
-# Names that are no operations: where they live.
+# The module of each public name that is not an operation.
 _HOMES = {
     "BudgetContext": "accounting.context",
     "budget": "accounting.context",
@@ -44,29 +44,14 @@ _HOMES = {
     "PathInfo": "costs.flops.einsum",
     "StepInfo": "costs.flops.einsum",
 }
-# The same, where local and remote mode have their own.
+# The backend's part that has the name, where local and remote mode have their own.
 _OF_THE_BACKEND = {
     "SymmetricTensor": "symmetric",
     "as_symmetric": "symmetric",
     "is_symmetric": "symmetric",
 }
-_SUBMODULES = ("linalg", "fft", "random", "stats", "flops")
-# Asked for as attributes by "from mechestim import errors": no operations, whatever they are
-# called.
-_PARTS = (
-    "accounting",
-    "backend_choice",
-    "costs",
-    "distributions",
-    "errors",
-    "local",
-    "registry",
-    "remote",
-    "service",
-    "adaptive_spin",
-    "symmetry",
-    "wire",
-)
+# The public modules; `from mechestim import errors` asks for them as attributes.
+_SUBMODULES = ("errors", "fft", "flops", "linalg", "random", "stats")
 
 
 def __getattr__(name: str) -> Any:
@@ -75,7 +60,7 @@ def __getattr__(name: str) -> Any:
         found = getattr(importlib.import_module(f"{__name__}.{home}"), name)
     elif name in _OF_THE_BACKEND:
         found = getattr(getattr(_choice.backend(), _OF_THE_BACKEND[name]), name)
-    elif name in _SUBMODULES or name in _PARTS:
+    elif name in _SUBMODULES:
         found = importlib.import_module(f"{__name__}.{name}")
     elif name == "backend":
         found = _choice.chosen()

@@ -1,3 +1,0 @@
-"""Read by type checkers only: see ``__init__.py``."""
-
-from shm_echo.mechestim.distributions import *
