@@ -1,4 +1,4 @@
-"""Writes ``shm_echo/mechestim/registry/signatures.py`` from the installed NumPy.
+"""Writes ``shm_echo/mechestim/registry/_signatures_generated.py`` from the installed NumPy.
 
     python tools/mechestim_signatures.py [--check]
 
@@ -23,7 +23,7 @@ import numpy as np
 
 from shm_echo.mechestim.registry import OPS, Category
 
-TARGET = Path(__file__).parent.parent / "shm_echo/mechestim/registry/signatures.py"
+TARGET = Path(__file__).parent.parent / "shm_echo/mechestim/registry/_signatures_generated.py"
 
 # What NumPy's own signature does not say, or where ours has more.
 BY_HAND = {

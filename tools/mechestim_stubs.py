@@ -22,7 +22,7 @@ if str(ROOT) not in sys.path:
 
 from shm_echo import mechestim  # noqa: E402
 from shm_echo.mechestim.registry import OPS, Category, Op  # noqa: E402
-from shm_echo.mechestim.registry.signatures import SIGNATURES  # noqa: E402
+from shm_echo.mechestim.registry._signatures_generated import SIGNATURES  # noqa: E402
 from tools import mechestim_stub_parts as parts  # noqa: E402
 from tools import mechestim_stub_tables as tables  # noqa: E402
 

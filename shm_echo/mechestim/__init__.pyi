@@ -19,11 +19,11 @@ from shm_echo.mechestim.accounting.account import OpRecord as OpRecord
 from shm_echo.mechestim.accounting.context import BudgetContext as BudgetContext
 from shm_echo.mechestim.accounting.context import budget as budget
 from shm_echo.mechestim.accounting.live import budget_live as budget_live
+from shm_echo.mechestim.accounting.namespaces import namespace as namespace
+from shm_echo.mechestim.accounting.settings import configure as configure
 from shm_echo.mechestim.accounting.summaries import budget_reset as budget_reset
 from shm_echo.mechestim.accounting.summaries import budget_summary as budget_summary
 from shm_echo.mechestim.accounting.summaries import budget_summary_dict as budget_summary_dict
-from shm_echo.mechestim.accounting.namespaces import namespace as namespace
-from shm_echo.mechestim.accounting.settings import configure as configure
 from shm_echo.mechestim.costs.flops.einsum import PathInfo as PathInfo
 from shm_echo.mechestim.costs.flops.einsum import StepInfo as StepInfo
 from shm_echo.mechestim.errors import BudgetExhaustedError as BudgetExhaustedError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from shm_echo.mechestim.registry.build import custom
 from shm_echo.mechestim.registry.op import Op
 from shm_echo.mechestim.registry.rules.flops import sorting as cost
-from shm_echo.mechestim.registry.rules.memory import bounds, results
+from shm_echo.mechestim.registry.rules.memory import bounds, sorting
 
 _SORT = "n*ceil(log2(n)) per slice"
 _PARTITION = "n per slice"
@@ -16,39 +16,39 @@ _SELECT = "quickselect, to first order: C. A. R. Hoare, Algorithm 65, Comm. ACM 
 _COPY = bounds.copies(2)
 
 OPS: tuple[Op, ...] = (
-    custom("sort", _SORT, cost.sort, "A sorted copy.", results.sorted_copy, _COPY, source=_MERGE),
-    custom("argsort", _SORT, cost.argsort, "Indices that would sort.", results.sorted_indices,
+    custom("sort", _SORT, cost.sort, "A sorted copy.", sorting.sorted_copy, _COPY, source=_MERGE),
+    custom("argsort", _SORT, cost.argsort, "Indices that would sort.", sorting.sorted_indices,
            _COPY, source=_MERGE),
     custom("lexsort", "k*n*ceil(log2(n))", cost.lexsort, "Indices that sort by several keys.",
-           results.lexsorted, _COPY),
+           sorting.lexsorted, _COPY),
     custom("partition", _PARTITION, cost.partition, "A copy with the k-th element in its place.",
-           results.sorted_copy, _COPY, source=_SELECT),
+           sorting.sorted_copy, _COPY, source=_SELECT),
     custom("argpartition", _PARTITION, cost.argpartition, "Indices that would partition.",
-           results.sorted_indices, _COPY, source=_SELECT),
+           sorting.sorted_indices, _COPY, source=_SELECT),
     custom("searchsorted", "m*ceil(log2(n))", cost.searchsorted,
-           "Where elements belong in a sorted array.", results.found, results.both_scratch),
-    custom("unique", _UNIQUE, cost.unique, "Sorted distinct elements.", results.distinct,
+           "Where elements belong in a sorted array.", sorting.found, sorting.both_scratch),
+    custom("unique", _UNIQUE, cost.unique, "Sorted distinct elements.", sorting.distinct,
            bounds.copies(8)),
     custom("unique_all", _UNIQUE, cost.unique_standard,
-           "Distinct elements with positions, inverse and counts.", results.distinct,
+           "Distinct elements with positions, inverse and counts.", sorting.distinct,
            bounds.copies(8)),
     custom("unique_counts", _UNIQUE, cost.unique_standard, "Distinct elements with their counts.",
-           results.distinct, bounds.copies(8)),
+           sorting.distinct, bounds.copies(8)),
     custom("unique_inverse", _UNIQUE, cost.unique_standard,
-           "Distinct elements with the indices that rebuild the array.", results.distinct,
+           "Distinct elements with the indices that rebuild the array.", sorting.distinct,
            bounds.copies(8)),
-    custom("unique_values", _UNIQUE, cost.unique_standard, "Distinct elements.", results.distinct,
+    custom("unique_values", _UNIQUE, cost.unique_standard, "Distinct elements.", sorting.distinct,
            bounds.copies(8)),
-    custom("in1d", _SET, cost.isin, "Which elements are among others.", results.isin,
-           results.membership_scratch, numpy="isin", charged_as="isin"),
-    custom("isin", _SET, cost.isin, "Which elements are among others.", results.isin,
-           results.membership_scratch),
+    custom("in1d", _SET, cost.isin, "Which elements are among others.", sorting.isin,
+           sorting.membership_scratch, numpy="isin", charged_as="isin"),
+    custom("isin", _SET, cost.isin, "Which elements are among others.", sorting.isin,
+           sorting.membership_scratch),
     custom("intersect1d", _SET, cost.set_operation, "Elements that both arrays have.",
-           results.both, results.both_scratch),
+           sorting.both, sorting.both_scratch),
     custom("setdiff1d", _SET, cost.set_operation, "Elements that only the first array has.",
-           results.both, results.both_scratch),
+           sorting.both, sorting.both_scratch),
     custom("setxor1d", _SET, cost.set_operation, "Elements that exactly one array has.",
-           results.both, results.both_scratch),
-    custom("union1d", _SET, cost.set_operation, "Elements that either array has.", results.both,
-           results.both_scratch),
+           sorting.both, sorting.both_scratch),
+    custom("union1d", _SET, cost.set_operation, "Elements that either array has.", sorting.both,
+           sorting.both_scratch),
 )  # fmt: skip

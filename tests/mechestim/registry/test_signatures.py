@@ -7,7 +7,7 @@ import ast
 import pytest
 
 from shm_echo.mechestim.registry import OPS, Category
-from shm_echo.mechestim.registry.signatures import NUMPY, SIGNATURES
+from shm_echo.mechestim.registry._signatures_generated import NUMPY, SIGNATURES
 from tools import mechestim_signatures
 
 

@@ -11,10 +11,14 @@ if TYPE_CHECKING:
     from shm_echo.mechestim.costs.memory import contraction as contraction
     from shm_echo.mechestim.costs.memory import creation as creation
     from shm_echo.mechestim.costs.memory import fft as fft
+    from shm_echo.mechestim.costs.memory import interpolation as interpolation
     from shm_echo.mechestim.costs.memory import linalg as linalg
-    from shm_echo.mechestim.costs.memory import results as results
+    from shm_echo.mechestim.costs.memory import polynomials as polynomials
+    from shm_echo.mechestim.costs.memory import reductions as reductions
     from shm_echo.mechestim.costs.memory import sampling as sampling
     from shm_echo.mechestim.costs.memory import shaping as shaping
+    from shm_echo.mechestim.costs.memory import sorting as sorting
+    from shm_echo.mechestim.costs.memory import statistics as statistics
 
 
 def __getattr__(name: str) -> Any:

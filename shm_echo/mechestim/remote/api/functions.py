@@ -9,7 +9,7 @@ from typing import Any
 
 from shm_echo.mechestim import registry
 from shm_echo.mechestim.errors import NotSendableError
-from shm_echo.mechestim.registry.signatures import SIGNATURES
+from shm_echo.mechestim.registry._signatures_generated import SIGNATURES
 from shm_echo.mechestim.remote import client_session
 from shm_echo.mechestim.remote.arrays import protocols
 

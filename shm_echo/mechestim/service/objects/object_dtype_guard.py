@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from shm_echo.mechestim.errors import NO_OBJECTS
-from shm_echo.mechestim.registry.signatures import SIGNATURES
+from shm_echo.mechestim.registry._signatures_generated import SIGNATURES
 
 __all__ = ["MOST_DIGITS", "check_arguments", "check_result", "is_foreign"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import mechestim as me
 from shm_echo.mechestim.errors import UnsupportedFunctionError
-from shm_echo.mechestim.registry.signatures import SIGNATURES
+from shm_echo.mechestim.registry._signatures_generated import SIGNATURES
 from tests.mechestim.remote.client_script import in_a_client, run_client
 from tests.mechestim.remote.server_process import Apart
 
