@@ -1,8 +1,8 @@
-"""Taking batches out of the ring: the waiting, and everything that can end it.
+"""Takes batches out of the ring: waits for them, and decides what ends a wait.
 
-One object between the server's public face and the C consumer. It waits in slices, and between two
-slices it looks at what a learner should know: a dead producer, a stream that has ended, buffers
-that are all held, nobody attached, a producer that has stopped in the middle of a sample.
+A `Consumer` stands between the public `Server` and the C consumer. It waits in slices; between two
+slices it checks for what a learner should know: a dead producer, the end of the stream, leases that
+hold every buffer, no producer attached, a producer that has stopped in the middle of a sample.
 """
 
 from __future__ import annotations
@@ -27,25 +27,28 @@ __all__ = ["Consumer"]
 
 _log = logging.getLogger("shm_echo")
 
-_SLICE = 0.1  # seconds
+# Seconds of one wait in C. Between slices Python handles signals and the checks above run.
+_SLICE = 0.1
 _REMEMBER: dict[str, Literal["none", "all", "last"]] = {
     "warn": "none",
     "raise": "all",
     "raise_if_last": "last",
 }
-_LONELY_AFTER, _LONELY_AGAIN = 5.0, 60.0
-_STUCK_AFTER = 5.0
+# Seconds without a producer until the first warning, and between later ones.
+_NO_PRODUCER_AFTER, _NO_PRODUCER_AGAIN = 5.0, 60.0
+# Seconds that a sample may stay unfinished until a warning names its producer.
+_STRAGGLER_AFTER = 5.0
 
 
 class Consumer:
     """The learner's end of one ring.
 
     Args:
-        ring: to take batches from.
-        receiver: its consumer.
+        ring: the ring to take batches from.
+        receiver: the ring's C consumer.
         on_death: "warn", "raise" or "raise_if_last".
-        lease_timeout: seconds to wait for held batches; None for ever.
-        expects_producers: whether to warn when nobody is attached.
+        lease_timeout: seconds to wait for held batches; None waits without limit.
+        expects_producers: warn while no producer is attached.
     """
 
     def __init__(
@@ -59,7 +62,7 @@ class Consumer:
     ) -> None:
         self._ring = ring
         self._receiver = receiver
-        # The receiver owns the consumer; whoever holds this pointer keeps the receiver.
+        # The receiver owns the consumer, so this pointer keeps the receiver alive.
         self._consumer = ffi.gc(
             ffi.cast("she_consumer *", receiver.address()), lambda _pointer, _keep=receiver: None
         )
@@ -67,13 +70,14 @@ class Consumer:
         self._on_death = on_death
         self._lease_timeout = lease_timeout
         self._expects_producers = expects_producers
-        self._turn = threading.RLock()  # only its holder can release it
+        # Held by the thread that samples. Re-entrant, because only its holder can release an RLock.
+        self._sampling = threading.RLock()
         self._closed = False
-        self._lonely_since: float | None = None
-        self._lonely_at = 0.0  # when to say so
-        self.sampler: threading.Thread | None = None  # who sampled last
-        self._stuck: tuple[int, int, float] | None = None  # owner, position, since
-        self._stuck_told: tuple[int, int] | None = None
+        self._no_producer_since: float | None = None
+        self._warn_no_producer_at = 0.0  # monotonic time of the next warning
+        self.sampler: threading.Thread | None = None  # the thread that sampled last
+        self._straggler: tuple[int, int, float] | None = None  # owner, position, since
+        self._straggler_reported: tuple[int, int] | None = None
 
     # ---------------------------------------------------------------- taking
 
@@ -85,18 +89,19 @@ class Consumer:
         until_closed_by: int | None = None,
         copy: bool = False,
     ) -> tuple[list[Any], SampleInfo] | None:
-        """The arrays of the next batch and the metrics, or None at the end.
+        """Return the arrays of the next batch and the metrics, or None at the end of the stream.
 
         Args:
-            timeout: seconds, None for ever.
-            partial: end the batch now.
-            until_closed_by: end after so many producers have attached and all have left.
-            copy: give private arrays, and free the ring's memory at once.
+            timeout: seconds to wait; None waits without limit.
+            partial: end the batch now and return the samples that it has.
+            until_closed_by: the number of producers that must have attached, and all have left, for
+                the stream to end; None for a stream without an end.
+            copy: return private arrays and free the ring's memory at once.
         """
         timeout = seconds("timeout", timeout)
-        receiver, turn = self._receiver, self._turn
+        receiver, sampling = self._receiver, self._sampling
         try:
-            if not turn.acquire(timeout=-1 if timeout is None else timeout):
+            if not sampling.acquire(timeout=-1 if timeout is None else timeout):
                 raise TimeoutError(f"another thread was sampling for {timeout:g} s")
             if self._closed:
                 return None
@@ -109,49 +114,50 @@ class Consumer:
             else:
                 arrays = self._wait_and_take(timeout, partial, until_closed_by)
             if arrays is None:
-                return self._nothing() if partial and not self._closed else None
+                return self._empty_batch() if partial and not self._closed else None
             if not partial and len(arrays[0]) == 0:
                 return None
-            if copy:  # here, so that no other thread's turn gives the batch back meanwhile
+            if copy:  # while the lock is held: another thread's sample() would release the batch
                 arrays = [np.array(array) for array in arrays]
                 receiver.release()
             return arrays, self.info()
         finally:
-            # Whether the turn was ours is left to the lock: an interrupt may come after it was
-            # taken and before anything else. Nothing of Python may run before it is let go.
+            # The lock itself knows if this thread holds it: an interrupt may arrive right after
+            # acquire() and before any other statement. No Python function may run before the
+            # release, because a signal handler that raises there would skip it.
             try:  # noqa: SIM105
-                turn.release()
+                sampling.release()
             except RuntimeError:
                 pass
 
     def _wait_and_take(
         self, timeout: float | None, partial: bool, until_closed_by: int | None
     ) -> list[Any] | None:
-        """The next batch, or None when there is none to come."""
+        """Wait for the next batch; return None when no batch will come."""
         deadline = None if timeout is None else time.monotonic() + timeout
         receiver = self._receiver
-        # The consumer is used without the interpreter lock, too: leases that end in other threads
-        # meanwhile only nudge it.
+        # The C wait runs without the interpreter lock: a lease that ends in another thread
+        # meanwhile only wakes the consumer and leaves the release to it.
         receiver.waiting = True
         try:
             if partial:
-                ready = self._end_batch(deadline, timeout)
+                ready = self._seal_and_wait(deadline, timeout)
             else:
-                ready = self._wait(deadline, timeout, self._stream_end(until_closed_by))
-                if not ready and not self._closed:  # the stream has ended: what is left?
-                    ready = self._end_batch(None, None)
+                ready = self._wait(deadline, timeout, self._stream_ended(until_closed_by))
+                if not ready and not self._closed:  # the stream has ended: take the rest
+                    ready = self._seal_and_wait(None, None)
                     if not ready and not self._closed:
                         self._raise_death_while_waiting()
             return receiver.take() if ready else None
         except BaseException:
-            # At once, before another sample is sent: it belongs into this batch.
+            # Before another sample is sent: that sample belongs into this batch.
             if self._consumer.sealed:
                 lib.she_unseal(self._consumer)
             raise
         finally:
             receiver.waiting = False
 
-    def _stream_end(self, producers: int | None) -> Callable[[], bool] | None:
+    def _stream_ended(self, producers: int | None) -> Callable[[], bool] | None:
         if producers is None:
             return None
         registry = self.producers
@@ -164,14 +170,24 @@ class Consumer:
         ended: Callable[[], bool] | None = None,
         again: Callable[[], None] | None = None,
     ) -> bool:
-        """True when the batch is complete; False when the ring was closed or the stream ended.
+        """Return True when the batch is complete, False when the ring closed or the stream ended.
 
-        ``again`` is called before each look.
+        Args:
+            deadline: the monotonic time at which to give up; None for no limit.
+            timeout: the seconds that the deadline came from, for the message.
+            ended: says if the stream has ended.
+            again: called before each slice.
+
+        Raises:
+            TimeoutError: the deadline passed.
+            ProducerDiedError: a producer died, where `on_death` asks for the error.
+            BatchesHeldError: leases have held every buffer for `lease_timeout` seconds.
         """
         receiver = self._receiver
         began = time.monotonic()
         while True:
-            # Before the wait: whoever leaves after this look wakes us, and we look again.
+            # Checked before the wait: a producer that leaves after the check wakes the wait, and
+            # the loop checks again.
             over = ended is not None and ended()
             if again is not None:
                 again()
@@ -192,24 +208,24 @@ class Consumer:
                     f"{self.producers.active} producers attached)"
                 )
             self._check_held(now - began)
-            self._look_for_stuck(now)
-            self._look_for_company(now)
+            self._warn_of_straggler(now)
+            self._warn_without_producers(now)
 
-    def _end_batch(self, deadline: float | None, timeout: float | None) -> bool:
-        """Seal the batch and wait for what is still being written into it."""
-        if not self._pending():
+    def _seal_and_wait(self, deadline: float | None, timeout: float | None) -> bool:
+        """End the batch here and wait for the samples that are still being written into it."""
+        if not self._has_samples():
             return False
         consumer = self._consumer
-        # Sealed again before each look: a claim may have been given up meanwhile.
+        # Sealed again before each slice, because an aborted claim may have left a hole meanwhile.
         return self._wait(deadline, timeout, again=lambda: lib.she_seal(consumer))
 
-    def _pending(self) -> bool:
+    def _has_samples(self) -> bool:
         return bool(lib.she_pending(self._consumer))
 
-    def _nothing(self) -> tuple[list[Any], SampleInfo]:
+    def _empty_batch(self) -> tuple[list[Any], SampleInfo]:
         return [np.empty((0, *shape), dtype) for dtype, shape in self._ring.leaves], self.info()
 
-    # ---------------------------------------------------------------- what ends or colours a wait
+    # ---------------------------------------------------------------- checks between two slices
 
     def _raise_death(self) -> None:
         death = self.producers.next_death()
@@ -228,44 +244,44 @@ class Consumer:
         if limit is not None and held >= buffers and waited >= limit:
             raise BatchesHeldError(held, limit)
 
-    def _look_for_company(self, now: float) -> None:
-        """Nobody is attached: say so after a while, and then now and then, across calls."""
+    def _warn_without_producers(self, now: float) -> None:
+        """Warn while no producer is attached; the clock runs across calls of sample()."""
         if self.producers.active or not self._expects_producers:
-            self._lonely_since = None
-        elif self._lonely_since is None:
-            self._lonely_since, self._lonely_at = now, now + _LONELY_AFTER
-        elif now >= self._lonely_at:
-            self._lonely_at = now + _LONELY_AGAIN
+            self._no_producer_since = None
+        elif self._no_producer_since is None:
+            self._no_producer_since, self._warn_no_producer_at = now, now + _NO_PRODUCER_AFTER
+        elif now >= self._warn_no_producer_at:
+            self._warn_no_producer_at = now + _NO_PRODUCER_AGAIN
             _log.warning(
                 "sample() waits, and no producer has been attached for %.0f s",
-                now - self._lonely_since,
+                now - self._no_producer_since,
             )
 
-    def _look_for_stuck(self, now: float) -> None:
-        """A producer that has claimed a slot of the awaited batch and does not finish it."""
+    def _warn_of_straggler(self, now: float) -> None:
+        """Warn of a producer that claimed a slot of the awaited batch and does not commit it."""
         owner, position = ffi.new("uint32_t *"), ffi.new("uint64_t *")
         if not lib.she_straggler(self._consumer, owner, position):
-            self._stuck = None
+            self._straggler = None
             return
         claim = int(owner[0]), int(position[0])
-        if self._stuck is None or self._stuck[:2] != claim:
-            self._stuck = (*claim, now)
-        elif now - self._stuck[2] >= _STUCK_AFTER and self._stuck_told != claim:
-            self._stuck_told = claim
+        if self._straggler is None or self._straggler[:2] != claim:
+            self._straggler = (*claim, now)
+        elif now - self._straggler[2] >= _STRAGGLER_AFTER and self._straggler_reported != claim:
+            self._straggler_reported = claim
             _log.warning(
                 "the batch waits for one sample that pid %s began %.0f s ago and has not finished: "
                 "it is stopped, or slow inside reserve()",
                 self.producers.pid_of(claim[0]) or "of this process",
-                now - self._stuck[2],
+                now - self._straggler[2],
             )
 
-    def nobody_samples(self) -> str | None:
-        """Why a full ring will not be emptied while this thread waits, or None if it may be."""
+    def why_full_forever(self) -> str | None:
+        """Return why no thread will empty a full ring while this one waits, or None if one may."""
         sampler = self.sampler
         if sampler is None:
-            return "nobody has sampled yet"
+            return "no thread has sampled yet"
         if sampler is threading.current_thread():
-            return "this very thread is the one that samples"
+            return "this thread is the one that samples"
         if not sampler.is_alive():
             return "the thread that sampled has ended"
         return None
@@ -273,7 +289,7 @@ class Consumer:
     # ---------------------------------------------------------------- metrics
 
     def info(self) -> SampleInfo:
-        """The metrics of this moment."""
+        """Return the metrics of this moment."""
         receiver = self._receiver
         stored, taken, own, full, blocked, cas, lost, retries = receiver.stats()
         if self._ring.config.detailed:
@@ -298,9 +314,9 @@ class Consumer:
         )
 
     def reset_histograms(self) -> None:
-        """Count durations from now on."""
+        """Restart the histograms."""
         self._receiver.reset_times()
 
     def close(self) -> None:
-        """The next look of a waiting learner ends its wait."""
+        """Make a waiting learner end its wait at its next check."""
         self._closed = True

@@ -1,7 +1,7 @@
-"""The owning process as a producer of its own ring: what ``Server.submit`` does.
+"""The owning process as a producer of its own ring: the work of `Server.submit`.
 
-A full ring is where this differs from a client. The learner may be the very thread that submits,
-and then waiting for room would be waiting for itself.
+It differs from a client at a full ring. The learner may be the thread that submits; waiting for
+room would then never end.
 """
 
 from __future__ import annotations
@@ -17,22 +17,23 @@ from shm_echo.validation import seconds
 
 __all__ = ["LocalProducer"]
 
-_GRACE = 5.0  # seconds granted to a learner that has not sampled yet
+# Seconds that a submit() waits at a full ring for a learner that has not sampled yet.
+_GRACE = 5.0
 
-SERVER_OWNER = 0  # the owner id that no client gets
+SERVER_OWNER = 0  # owner id of the server itself; clients count from 1
 
 
 class LocalProducer:
-    """Puts samples of this process into the ring. Threads may share it."""
+    """Puts samples of this process into the ring. Thread-safe."""
 
-    def __init__(self, ring: Ring, delivery: Consumer) -> None:
+    def __init__(self, ring: Ring, consumer: Consumer) -> None:
         self._capacity = ring.config.capacity
         self._sender = ring.sender(
-            SERVER_OWNER, _refuse, watch=_OtherProducers(delivery, ring.config.capacity)
+            SERVER_OWNER, _refuse, watch=_FullRingWatch(consumer, ring.config.capacity)
         )
 
     def submit(self, data: Any, timeout: float | None) -> None:
-        """As ``Server.submit``."""
+        """Copy one sample into the ring: see `Server.submit`."""
         timeout = seconds("timeout", timeout)
         try:
             self._sender.send(data, timeout)
@@ -40,26 +41,26 @@ class LocalProducer:
             raise RingFullError(self._capacity, f"stayed so for {timeout:g} s") from None
 
 
-class _OtherProducers:
-    """Raises RingFullError where waiting for room would be for ever. Called before each wait."""
+class _FullRingWatch:
+    """Called before each wait for room; raises RingFullError where the wait would never end."""
 
-    def __init__(self, delivery: Consumer, capacity: int) -> None:
-        self._delivery = delivery
+    def __init__(self, consumer: Consumer, capacity: int) -> None:
+        self._consumer = consumer
         self._capacity = capacity
         self._began = time.monotonic()
 
     def __call__(self) -> None:
-        why = self._delivery.nobody_samples()
+        why = self._consumer.why_full_forever()
         if why is None:
             return
-        if self._delivery.sampler is None and time.monotonic() - self._began < _GRACE:
+        if self._consumer.sampler is None and time.monotonic() - self._began < _GRACE:
             return
         raise RingFullError(self._capacity, why)
 
 
 def _refuse(result: int, sent: int, timeout: float | None) -> None:
-    # Not a method: the sender would refer back to its owner, and the ring's memory would be freed
-    # by the garbage collector only.
+    # A function, not a method: a method would make the sender refer back to its owner, and only the
+    # garbage collector could free the ring's memory.
     if result == Result.TIMEOUT:
         raise SendTimeoutError(timeout or 0.0, sent)
     raise ConnectionClosedError("this server is closed", sent)

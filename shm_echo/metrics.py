@@ -1,7 +1,7 @@
-"""What a learner can know about its ring: SampleInfo, HistSnapshot, ProducerInfo.
+"""Metrics of a ring: SampleInfo, HistSnapshot, ProducerInfo.
 
-Every field has the meaning that `echo` documents for it; docs/metrics.md says what each one is for
-the shared-memory transport. The values are plain tuples of numbers, made when a batch is handed
+Every field has the meaning that `echo` documents for it; docs/metrics.md tells what each one means
+for the shared-memory transport. The values are plain tuples of numbers, made when a batch is handed
 out.
 """
 
@@ -17,8 +17,8 @@ __all__ = ["NO_TIMES", "HistSnapshot", "ProducerInfo", "SampleInfo"]
 class HistSnapshot:
     """A summary of a distribution of durations, in nanoseconds.
 
-    Minimum, maximum and percentiles are bounds of the bucket that they fall into, which is exact
-    below 32 ns and at most 1/32 (3 %) wide above. The mean is exact.
+    Minimum, maximum and percentiles are bounds of their bucket, which is exact below 32 ns and at
+    most 1/32 (3 %) wide above. The mean is exact.
     """
 
     count: int = 0
@@ -34,7 +34,7 @@ NO_TIMES = HistSnapshot()
 
 
 class SampleInfo(NamedTuple):
-    """The state of the ring at the moment in which a batch was handed out.
+    """The state of the ring at the moment when a batch was handed out.
 
     Attributes:
         store_size: samples committed and not yet handed out.
@@ -42,11 +42,11 @@ class SampleInfo(NamedTuple):
         queue_depth_sum: samples waiting in per-connection queues; 0 where there are none.
         queue_depth_max: the longest such queue; 0 where there are none.
         push_blocked_count: times a producer had to wait for room, since the start.
-        samples_inserted_total: samples that producers committed, since the start; those of
-            ``Server.submit`` are not counted.
+        samples_inserted_total: samples that producers committed, since the start, without those
+            of `Server.submit`.
         notify_count: batches completed, since the start.
-        cas_success_total: slots claimed, refilled holes among them (``detailed_metrics`` only, as
-            below).
+        cas_success_total: slots claimed, refilled holes among them (with `detailed_metrics`, as the
+            fields below).
         cas_failure_total: claims lost to another producer at the same slot.
         reservation_retries_total: rounds of the claim loop that claimed nothing.
         drain_round: rounds of the drainer threads; empty where there are none.
@@ -70,7 +70,7 @@ class SampleInfo(NamedTuple):
 
 
 class ProducerInfo(NamedTuple):
-    """One attached producer, as ``Server.producers()`` lists it.
+    """One attached producer, as `Server.producers()` lists it.
 
     Attributes:
         id: its owner id in the ring.
@@ -79,7 +79,7 @@ class ProducerInfo(NamedTuple):
         bytes: their size.
         blocked_seconds: time spent waiting for room, the present wait included.
         held: slots that it has claimed and not yet committed.
-        last_seen: seconds since it was last heard of; about 0.1 s coarse.
+        last_seen: seconds since its last sign of life; coarse, about 0.1 s.
         state: "attached", or "hung up" when its connection broke while the process lives.
     """
 

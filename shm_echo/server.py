@@ -1,8 +1,8 @@
 """Server: owns the ring and hands its batches to the learner.
 
-The ring's mechanics are in :mod:`shm_echo.ring`, the way in for producers is a transport. Here is
-what a learner calls, and what it is told when a batch does not come: a time-out, a death, nobody
-attached, every buffer held.
+`shm_echo.ring` has the ring's mechanics, a transport lets producers in. This module has the calls
+of a learner, and the errors that it gets when a batch does not come: a time-out, a death, no
+producer, every buffer held.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Sample(NamedTuple):
     Attributes:
         batch: a tree like the example, each leaf with a leading axis of ``batch_size`` (fewer in a
             partial batch).
-        info: see :class:`shm_echo.SampleInfo`.
+        info: the metrics, see [SampleInfo][shm_echo.SampleInfo].
     """
 
     batch: Any
@@ -49,33 +49,44 @@ class Sample(NamedTuple):
 
 
 class Server:
-    """Owns a ring of ``num_buffers`` batches and hands them out, oldest first, without copying.
+    """Owns a ring of `num_buffers` batches and hands them out, oldest first, without copying.
 
-    The arrays of a batch are views of the ring. They are valid until the next ``sample()``, unless
-    ``lease=True``; after that they show other samples, but never crash, not even after ``close()``.
-    With SHM_ECHO_DEBUG=1 in the environment a batch that is given back is filled with 0xff bytes
-    first (NaN in floats), so that a stale read shows.
+    The arrays of a batch are views of the ring. They are valid until the next `sample()`, unless
+    `lease=True`; after that they show other samples, but never crash, not even after `close()`.
+    With SHM_ECHO_DEBUG=1 in the environment a released batch is filled with 0xff bytes (NaN in
+    floats), so that a stale read shows.
+
+    Example:
+        >>> import numpy as np
+        >>> from shm_echo import Server
+        >>> with Server({"x": np.zeros(2, np.float32)}, batch_size=2) as server:
+        ...     for i in range(2):
+        ...         server.submit({"x": np.full(2, i, np.float32)})
+        ...     server.sample().batch["x"].tolist()
+        [[0.0, 0.0], [1.0, 1.0]]
 
     Args:
         example: a sample: a pytree whose leaves are NumPy arrays or scalars, of any dtype without
             Python objects. It fixes structure, shapes and dtypes.
         batch_size: samples per batch.
         transport: how producers reach this server, such as ShmTransport("name"); None for samples
-            of this process only, through :meth:`submit`.
-        num_buffers: batches in the ring, at least 2 (3 with ``lease=True``).
+            of this process only, through `submit`.
+        num_buffers: batches in the ring, at least 2 (3 with `lease=True`).
         num_drainers: used by transports that have drainer threads; ShmTransport has none.
         producer_queue_size: likewise, for transports that have per-connection queues.
         detailed_metrics: also measure claims, copies and waiting times of samples.
         lease: reuse the memory of a batch only when nothing refers to it any more.
         writable: hand out writable arrays; otherwise writing into them is an error.
-        publishes: an example of what :meth:`publish` will send back to the producers.
+        publishes: an example of the values that `publish` sends back to the producers.
         on_producer_death: what a producer that dies without closing does to the learner: "warn"
-            logs it, "raise" makes the next ``sample()`` raise ProducerDiedError, "raise_if_last"
-            does so when nobody else is attached and no complete batch is left.
-        lease_timeout: seconds until waiting for held batches is a BatchesHeldError; None: never.
+            logs it, "raise" makes the next `sample()` raise ProducerDiedError, "raise_if_last" does
+            so when no other producer is attached and no complete batch is left.
+        lease_timeout: seconds to wait for held batches before a BatchesHeldError; None waits
+            without limit.
 
     Raises:
-        TypeError, ValueError: an argument that cannot be, such as a leaf that holds Python objects.
+        TypeError: an argument of the wrong type, or a leaf that holds Python objects.
+        ValueError: an argument out of range.
     """
 
     def __init__(
@@ -123,7 +134,7 @@ class Server:
         self._lease, self._writable = bool(lease), bool(writable)
         self._on_death = on_producer_death
         self._lease_timeout = seconds("lease_timeout", lease_timeout)
-        # Of start and close. Re-entrant: a signal handler may close what it interrupts.
+        # Guards start() and close(). Re-entrant: a signal handler may close what it interrupts.
         self._lock = threading.RLock()
         self._state: Literal["new", "running", "closed", "inherited"] = "new"
         _servers.add(self)
@@ -131,12 +142,12 @@ class Server:
     # ---------------------------------------------------------------- life
 
     def start(self) -> Server:
-        """Allocate the ring, all of it, and let producers in.
+        """Allocate the whole ring and let producers in.
 
         Raises:
             ShmTooSmallError: there is no room for the ring.
             AddressInUseError: another live process serves at the transport's address.
-            RuntimeError: it was started before.
+            RuntimeError: the server was started before.
         """
         with self._lock:
             if self._state != "new":
@@ -152,22 +163,22 @@ class Server:
         try:
             if self._publishes is not None:
                 publisher = Publisher(self._publishes, backing)
-            delivery = self._deliver(ring)
+            consumer = self._make_consumer(ring)
             if self._transport is not None:
-                self._transport.start(Ingress(ring, delivery.producers, publisher))
+                self._transport.start(Ingress(ring, consumer.producers, publisher))
         except BaseException:
             if publisher is not None:
                 publisher.close()
             ring.segment.close()
             raise
-        self._ring, self._publisher, self._delivery = ring, publisher, delivery
-        self._producers: Producers = delivery.producers
-        self._submitter = LocalProducer(ring, delivery)
+        self._ring, self._publisher, self._consumer = ring, publisher, consumer
+        self._producers: Producers = consumer.producers
+        self._local_producer = LocalProducer(ring, consumer)
         interrupted, self._state = self._state == "closed", "running"
-        if interrupted:  # a signal handler has closed it meanwhile
+        if interrupted:  # a signal handler closed the server meanwhile
             self.close()
 
-    def _deliver(self, ring: Ring) -> Consumer:
+    def _make_consumer(self, ring: Ring) -> Consumer:
         receiver = ring.receiver(
             leased=self._lease,
             writable=self._writable,
@@ -182,9 +193,9 @@ class Server:
         )
 
     def close(self) -> None:
-        """Let everybody go: ``sample()`` returns None, producers get ConnectionClosedError.
+        """End the stream: `sample()` returns None, producers get ConnectionClosedError.
 
-        Arrays that were handed out stay readable. May be called more than once, from any thread.
+        Arrays that were handed out stay readable. Any thread may call this, more than once.
         """
         with self._lock:
             if self._state != "running":
@@ -192,18 +203,18 @@ class Server:
                     self._state = "closed"
                 return
             self._state = "closed"
-            with contextlib.ExitStack() as steps:  # all of them, even if one is interrupted
+            with contextlib.ExitStack() as steps:  # runs all steps, even if one is interrupted
                 steps.callback(self._ring.segment.close)
                 if self._transport is not None:
                     steps.callback(self._transport.close)
                 if self._publisher is not None:
                     steps.callback(self._publisher.close)
                 steps.callback(self._ring.close)
-                steps.callback(self._delivery.close)
+                steps.callback(self._consumer.close)
 
     @property
     def closed(self) -> bool:
-        """Whether :meth:`close` was called."""
+        """Return True if `close` was called."""
         return self._state == "closed"
 
     def __enter__(self) -> Server:
@@ -221,17 +232,18 @@ class Server:
 
     def __del__(self) -> None:
         if getattr(self, "_state", None) == "running":
-            try:  # without a transport it holds nothing but memory
+            try:  # a server without a transport holds only memory: no warning
                 if self._transport is not None:
                     warnings.warn(f"{self!r} was not closed", ResourceWarning, 2, source=self)
             finally:  # where warnings are errors, too
                 self.close()
 
-    def _running(self) -> bool:
-        """False when it was closed. In-process servers start by themselves.
+    def _ensure_running(self) -> bool:
+        """Return True if the server runs, False if it was closed; start an in-process server.
 
         Raises:
-            RuntimeError: it was not started, or was inherited through a fork.
+            RuntimeError: a server with a transport was not started.
+            ForkedHandleError: the server was inherited through a fork.
         """
         state = self._state
         if state == "running":
@@ -243,7 +255,7 @@ class Server:
         if state == "new":
             if self._transport is not None:
                 raise RuntimeError("call start() first, or use the server in a with statement")
-            with self._lock:  # several threads may come here at once: one of them starts it
+            with self._lock:  # several threads may arrive at once; the first one starts it
                 if self._state == "new":
                     self._start()
             return not self.closed
@@ -252,27 +264,27 @@ class Server:
     # ---------------------------------------------------------------- taking batches
 
     def sample(self, timeout: float | None = None, *, partial: bool = False) -> Sample | None:
-        """The next batch, waiting for it; None after ``close()``.
+        """Wait for the next batch and return it; return None after `close()`.
 
-        Gives the previous batch back first (unless leased). Only one thread samples at a time;
-        others wait for their turn.
+        Releases the previous batch first (unless leased). One thread samples at a time; others
+        wait for it.
 
         Args:
-            timeout: seconds to wait; None waits for ever, 0 does not wait.
-            partial: if the batch is not complete, end it here: what was committed so far comes with
-                a short leading axis (0 when there is nothing). Samples that are being written at
-                that moment are waited for, within ``timeout``.
+            timeout: seconds to wait; None waits without limit, 0 does not wait.
+            partial: end an incomplete batch here: the samples committed so far come with a short
+                leading axis (0 without samples). Samples that are being written at that moment are
+                waited for, within `timeout`.
 
         Raises:
             TimeoutError: no batch in time; nothing was lost.
-            ProducerDiedError: see ``on_producer_death``.
-            BatchesHeldError: every batch buffer is held by arrays of leased batches.
+            ProducerDiedError: see `on_producer_death`.
+            BatchesHeldError: arrays of leased batches hold every batch buffer.
             RuntimeError: the server was not started.
         """
         return self._take(timeout, partial=partial)
 
     def flush(self, timeout: float | None = None) -> Sample | None:
-        """``sample(timeout, partial=True)``: what there is, now."""
+        """Return the samples that are there now: `sample(timeout, partial=True)`."""
         return self.sample(timeout, partial=True)
 
     def dataset_iter(
@@ -282,18 +294,19 @@ class Server:
         until: Literal["producers_closed"] | None = None,
         min_producers: int = 1,
     ) -> Iterator[Sample]:
-        """Batches, one after the other, until the server is closed.
+        """Iterate over batches until the server is closed.
 
         Args:
             copy: yield private, writable copies, and free the ring's memory at once.
             until: "producers_closed" also ends after every producer has closed (or died), the last
                 batch being partial if the samples do not fill it.
-            min_producers: how many must have attached in all before the stream can end so; set it
-                to the number of workers, or one that is quick may end the stream for the others.
+            min_producers: the number of producers that must have attached before the stream can
+                end so. Set it to the number of workers; otherwise a quick worker may end the stream
+                before the others attach.
 
         Raises:
-            ValueError: unknown ``until``.
-            As :meth:`sample`.
+            ValueError: `until` is unknown.
+            TimeoutError, ProducerDiedError, BatchesHeldError, RuntimeError: as `sample`.
         """
         if until not in (None, "producers_closed"):
             raise ValueError(f"until must be None or 'producers_closed', not {until!r}")
@@ -303,9 +316,9 @@ class Server:
         return iter(partial(self._take, None, until_closed_by=ending, copy=copy), None)
 
     def _take(self, timeout: float | None, **how: Any) -> Sample | None:
-        if not self._running():
+        if not self._ensure_running():
             return None
-        taken = self._delivery.take(timeout, **how)
+        taken = self._consumer.take(timeout, **how)
         return None if taken is None else Sample(self._spec.unflatten(taken[0]), taken[1])
 
     # ---------------------------------------------------------------- this process as a producer
@@ -313,8 +326,8 @@ class Server:
     def submit(self, data: Any, timeout: float | None = None) -> None:
         """Copy one sample of this process into the ring, waiting for room.
 
-        Any thread may submit. When the ring is full and nobody else will empty it, waiting would be
-        for ever: that is an error at once.
+        Any thread may submit. When the ring is full and no other thread will empty it, the wait
+        would never end: that is an error at once.
 
         Args:
             data: a tree like the example.
@@ -322,27 +335,27 @@ class Server:
 
         Raises:
             SpecMismatchError: the sample differs from the example; nothing was stored.
-            RingFullError: the ring is full and nobody samples, or stayed full for ``timeout``.
+            RingFullError: the ring is full and no thread samples, or stayed full for `timeout`.
             ConnectionClosedError: the server is closed.
         """
-        if not self._running():
+        if not self._ensure_running():
             raise ConnectionClosedError("this server is closed")
-        self._submitter.submit(data, timeout)
+        self._local_producer.submit(data, timeout)
 
-    # ---------------------------------------------------------------- the way back, and looking
+    # ---------------------------------------------------------------- broadcast and metrics
 
     def publish(self, value: Any) -> int:
-        """Make ``value`` what clients get from ``latest()``; returns its version, counted from 1.
+        """Publish `value` for clients' `latest()`; return its version, counted from 1.
 
         Args:
-            value: a tree like the ``publishes`` example.
+            value: a tree like the `publishes` example.
 
         Raises:
-            SpecMismatchError: it differs from that example; nothing was published.
-            RuntimeError: the server was made without ``publishes``, or was not started.
-            ConnectionClosedError: it is closed.
+            SpecMismatchError: `value` differs from that example; nothing was published.
+            RuntimeError: the server was made without `publishes`, or was not started.
+            ConnectionClosedError: the server is closed.
         """
-        if not self._running():
+        if not self._ensure_running():
             raise ConnectionClosedError("this server is closed")
         if self._publisher is None:
             raise RuntimeError("give the Server publishes=example to publish")
@@ -350,35 +363,35 @@ class Server:
 
     @property
     def published_version(self) -> int:
-        """The newest published version; 0 before the first."""
+        """Return the newest published version; 0 before the first."""
         if self._state != "running" or self._publisher is None:
             return 0
         return self._publisher.version
 
     def producers(self) -> list[ProducerInfo]:
-        """The producers that are attached now, in the order in which they attached."""
-        return self._producers.snapshot() if self._running() else []
+        """List the producers that are attached now, in the order in which they attached."""
+        return self._producers.snapshot() if self._ensure_running() else []
 
     def info(self) -> SampleInfo:
-        """The metrics now, without taking a batch.
+        """Return the metrics now, without taking a batch.
 
         Raises:
             RuntimeError: the server was not started.
-            ConnectionClosedError: it is closed.
+            ConnectionClosedError: the server is closed.
         """
-        if not self._running():
+        if not self._ensure_running():
             raise ConnectionClosedError("this server is closed")
-        return self._delivery.info()
+        return self._consumer.info()
 
     def reset_histograms(self) -> None:
-        """Let the histograms of later SampleInfos count from now on. Counters go on."""
-        if self._running():
-            self._delivery.reset_histograms()
+        """Restart the histograms of later SampleInfos. Counters go on."""
+        if self._ensure_running():
+            self._consumer.reset_histograms()
 
     def __repr__(self) -> str:
         return f"<Server of {self._transport!r}, batch_size={self.batch_size}, {self._state}>"
 
-    def _forked(self) -> None:
+    def after_fork_in_child(self) -> None:
         self._lock = threading.RLock()  # another thread of the parent may have held it
         if self._state == "running":
             self._state = "inherited"
@@ -394,7 +407,7 @@ _servers: weakref.WeakSet[Server] = weakref.WeakSet()
 
 def _after_fork_in_child() -> None:
     for server in list(_servers):
-        server._forked()
+        server.after_fork_in_child()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

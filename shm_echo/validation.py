@@ -1,4 +1,4 @@
-"""Checks of the numbers that callers pass. Every error names the argument and what was given."""
+"""Checks of numbers that callers pass. Every error names the argument and its value."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import Any
 
 __all__ = ["check_count", "seconds"]
 
-_FOR_EVER = 1e9  # seconds, 30 years: far below what a clock or a lock takes at most
+# Seconds (30 years). Longer time-outs mean "no limit"; locks and clocks overflow far above it.
+_NO_LIMIT = 1e9
 
 
 def check_count(name: str, value: Any, least: int, when: str = "", *, most: int = 2**31) -> None:
-    """Refuse what is not an int from ``least`` to ``most``.
+    """Check that `value` is an int from `least` to `most`.
 
     Raises:
-        TypeError, ValueError: see above.
+        TypeError: it is not an int, or it is a bool.
+        ValueError: it is out of range; `when` tells what the range depends on.
     """
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be an int, not {type(value).__name__}")
@@ -25,10 +27,11 @@ def check_count(name: str, value: Any, least: int, when: str = "", *, most: int 
 
 
 def seconds(name: str, value: Any) -> float | None:
-    """A time-out as a number of seconds, or None where it means "for ever", as infinity does.
+    """Return a time-out as a number of seconds; None, like infinity, means no limit.
 
     Raises:
-        TypeError, ValueError: it is neither None nor a number >= 0.
+        TypeError: it is neither None nor a number.
+        ValueError: it is negative or NaN.
     """
     if value is None:
         return None
@@ -37,4 +40,4 @@ def seconds(name: str, value: Any) -> float | None:
     number: Any = value  # Real has too few operators for the type checker
     if not number >= 0:
         raise ValueError(f"{name} must be None or a number >= 0, not {value!r}")
-    return float(number) if number < _FOR_EVER else None
+    return float(number) if number < _NO_LIMIT else None

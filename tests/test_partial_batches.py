@@ -63,7 +63,7 @@ def test_a_time_out_of_0_takes_what_is_ready_and_does_not_wait() -> None:
 def test_a_thread_whose_turn_does_not_come_times_out() -> None:
     with Server(EXAMPLE, 2) as server:
         first = Worker(server.sample)
-        wait_until(lambda: server._delivery.sampler is first.thread, "it is the first one's turn")
+        wait_until(lambda: server._consumer.sampler is first.thread, "it is the first one's turn")
         with pytest.raises(TimeoutError, match=r"another thread was sampling for 0\.01 s"):
             server.sample(timeout=0.01)
         submit(server, 0, 1)

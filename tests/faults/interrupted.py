@@ -129,7 +129,7 @@ def learner(pipe: Any, address: str, action: str) -> None:
 def _let_another_thread_sample(server: Server) -> None:
     other = threading.Thread(target=server.sample)
     other.start()
-    while server._delivery.sampler is not other:
+    while server._consumer.sampler is not other:
         os.sched_yield()
 
 
