@@ -132,9 +132,9 @@ def test_a_flush_that_is_ended_by_a_death_loses_nothing(door: Door) -> None:
 def impatient(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Warnings come after hundredths of a second instead of seconds."""
     caplog.set_level(logging.WARNING, "shm_echo")
-    monkeypatch.setattr("shm_echo.consumer._LONELY_AFTER", 0.02)
-    monkeypatch.setattr("shm_echo.consumer._LONELY_AGAIN", 0.05)
-    monkeypatch.setattr("shm_echo.consumer._STUCK_AFTER", 0.02)
+    monkeypatch.setattr("shm_echo.consumer._NO_PRODUCER_AFTER", 0.02)
+    monkeypatch.setattr("shm_echo.consumer._NO_PRODUCER_AGAIN", 0.05)
+    monkeypatch.setattr("shm_echo.consumer._STRAGGLER_AFTER", 0.02)
     return
 
 
