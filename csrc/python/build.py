@@ -1,7 +1,9 @@
-"""Builds the extension modules `_core` (csrc through cffi, API mode) and `_fast` (binding/).
+"""The build of the extension modules `_core_cffi` and `_core_cpython` of `shm_echo.ring`.
 
-pyproject.toml names them and this module's command; nothing else needs to be run. The environment
-variable SHM_ECHO_WERROR=1 turns compiler warnings into errors, as the project's own checks do.
+`_core_cffi` is the C core (csrc/*.c) through cffi in API mode; `_core_cpython` is the CPython
+binding in this folder. pyproject.toml names both modules and this file's command, so that every
+front end of setuptools runs it. The environment variable SHM_ECHO_WERROR=1 turns compiler warnings
+into errors, as the project's own checks do.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ from setuptools import Extension
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import PlatformError
 
-ROOT = Path(__file__).resolve().parents[2]
-RING = Path(__file__).resolve().parent
+BINDING = Path(__file__).resolve().parent
+CORE = BINDING.parent
+ROOT = CORE.parent
 PREAMBLE = """
 #include "shm_echo/api.h"
 #include "shm_echo/broadcast.h"
@@ -25,18 +28,19 @@ PREAMBLE = """
 
 
 def make_ffi() -> FFI:
-    """The cffi description of the C core."""
+    """Return the cffi description of the C core."""
     ffi = FFI()
-    ffi.cdef((RING / "core.cdef").read_text())
-    ffi.set_source("shm_echo.ring._core", PREAMBLE)
+    ffi.cdef((BINDING / "core.cdef").read_text())
+    ffi.set_source("shm_echo.ring._core_cffi", PREAMBLE)
     return ffi
 
 
 def check_platform() -> None:
-    """Refuse the builds that cannot work, with a sentence each.
+    """Reject the platforms for which no build works.
 
     Raises:
-        PlatformError: not Linux, or a free-threaded interpreter.
+        PlatformError: the system is not Linux.
+        PlatformError: the interpreter is a free-threaded one.
     """
     if not sys.platform.startswith("linux"):
         raise PlatformError("shm-echo runs on Linux only: it needs futexes, memfds and pidfds")
@@ -46,9 +50,11 @@ def check_platform() -> None:
         )
 
 
-def _paths(folder: Path, pattern: str) -> list[str]:
-    """Relative to the project, as setuptools wants them."""
-    return sorted(str(path.relative_to(ROOT)) for path in folder.glob(pattern))
+def _paths(folder: Path, *patterns: str) -> list[str]:
+    """Return the matching files, relative to the project, as setuptools requires."""
+    return sorted(
+        str(path.relative_to(ROOT)) for pattern in patterns for path in folder.glob(pattern)
+    )
 
 
 class BuildExt(build_ext):
@@ -57,14 +63,16 @@ class BuildExt(build_ext):
     def finalize_options(self) -> None:
         check_platform()
         super().finalize_options()
-        headers = _paths(ROOT / "csrc" / "include", "shm_echo/*.h")
+        # A change of a file in `depends` rebuilds the module. The source distribution consists of
+        # `sources` and `depends`, so this file and core.cdef get into it by being listed here.
+        headers = _paths(CORE / "include", "shm_echo/*.h")
         for ext in self.extensions:
-            if ext.name.endswith("._core"):
-                ext.sources = _paths(ROOT / "csrc", "*.c")
-                ext.depends = [*headers, *_paths(RING, "core.cdef")]
+            if ext.name.endswith("._core_cffi"):
+                ext.sources = _paths(CORE, "*.c")
+                ext.depends = [*headers, *_paths(BINDING, "build.py", "core.cdef")]
             else:
-                ext.sources = _paths(RING / "binding", "*.c")
-                ext.depends = [*headers, *_paths(RING / "binding", "*.h")]
+                ext.sources = _paths(BINDING, "*.c")
+                ext.depends = [*headers, *_paths(BINDING, "build.py", "*.h")]
 
     def build_extension(self, ext: Extension) -> None:
         import numpy
@@ -72,17 +80,17 @@ class BuildExt(build_ext):
         flags = ["-std=c11", "-O3", "-fvisibility=hidden", "-Wall", "-Wextra"]
         if os.environ.get("SHM_ECHO_WERROR") == "1":
             flags.append("-Werror")
-        ext.include_dirs = [str(ROOT / "csrc" / "include")]
-        if ext.name.endswith("._core"):
-            generated = Path(self.build_temp) / "_core.c"
+        ext.include_dirs = [str(CORE / "include")]
+        if ext.name.endswith("._core_cffi"):
+            generated = Path(self.build_temp) / "_core_cffi.c"
             generated.parent.mkdir(parents=True, exist_ok=True)
             make_ffi().emit_c_code(str(generated))
             ext.sources = [str(generated), *ext.sources]
-            # cffi's own code casts between function types, and leaves parameters unused.
+            # Code that cffi generates casts between function types and leaves parameters unused.
             flags += ["-Wno-unused-parameter", "-Wno-cast-function-type"]
         else:
-            ext.include_dirs += [str(RING / "binding"), numpy.get_include()]
-            # Python's and NumPy's macros leave out fields and parameters on purpose.
+            ext.include_dirs += [str(BINDING), numpy.get_include()]
+            # The macros of Python and NumPy leave out fields and parameters on purpose.
             flags += [
                 "-Wno-missing-field-initializers",
                 "-Wno-cast-function-type",

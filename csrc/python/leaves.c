@@ -1,5 +1,5 @@
-/* The leaf table, and arrays over rows of the ring (fast.h). */
-#include "fast.h"
+/* The leaf table, and arrays over rows of the ring (binding.h). */
+#include "binding.h"
 
 void leaves_free(Leaf *leaves, Py_ssize_t n) {
     for (Py_ssize_t i = 0; leaves && i < n; i++) {

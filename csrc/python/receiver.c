@@ -1,7 +1,7 @@
 /* Receiver: the consumer, and the owner of each batch's arrays. */
 #include <unistd.h>
 
-#include "fast.h"
+#include "binding.h"
 
 typedef struct {
     PyObject_HEAD
@@ -69,7 +69,7 @@ static void Lease_dealloc(Lease *self) {
 
 PyTypeObject Lease_Type = {
     PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "shm_echo.ring._fast.Lease",
+    .tp_name = "shm_echo.ring._core_cpython.Lease",
     .tp_basicsize = sizeof(Lease),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .tp_dealloc = (destructor)Lease_dealloc,
@@ -256,7 +256,7 @@ static PyMemberDef Receiver_members[] = {
 
 PyTypeObject Receiver_Type = {
     PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "shm_echo.ring._fast.Receiver",
+    .tp_name = "shm_echo.ring._core_cpython.Receiver",
     .tp_basicsize = sizeof(Receiver),
     .tp_flags = Py_TPFLAGS_DEFAULT,
     .tp_new = Receiver_new,

@@ -3,7 +3,7 @@
 
 #define CHECK_EVERY_NS 100000000 /* a sender that never waits looks this often whether the server lives */
 /* Results beyond those of ring.h, as `refuse` gets them. */
-enum { FAST_GONE = 100 };
+enum { BINDING_GONE = 100 };
 
 static int Sender_traverse(Sender *self, visitproc visit, void *arg) {
     Py_VISIT(self->flatten);
@@ -154,7 +154,7 @@ static int pulse(Sender *self) {
         return SHE_OK;
     self->checked_ns = now;
     api->seen(self->producer, now);
-    return self->server >= 0 && api->process_gone(self->server) ? FAST_GONE : SHE_OK;
+    return self->server >= 0 && api->process_gone(self->server) ? BINDING_GONE : SHE_OK;
 }
 
 /* Claim a slot, waiting for one if need be. -1: a Python exception is set. */
@@ -186,7 +186,7 @@ int sender_claim(Sender *self, uint64_t deadline, uint64_t *position) {
         Py_END_ALLOW_THREADS
         if (rc == SHE_STOPPED || rc == SHE_CLOSED || rc == SHE_REVOKED)
             break;
-        rc = self->server >= 0 && api->process_gone(self->server) ? FAST_GONE : SHE_OK;
+        rc = self->server >= 0 && api->process_gone(self->server) ? BINDING_GONE : SHE_OK;
         if (PyErr_CheckSignals() < 0)
             rc = -1;
     }
@@ -275,7 +275,7 @@ static PyGetSetDef Claim_getset[] = {
 
 PyTypeObject Claim_Type = {
     PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "shm_echo.ring._fast.Claim",
+    .tp_name = "shm_echo.ring._core_cpython.Claim",
     .tp_basicsize = sizeof(Claim),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .tp_dealloc = (destructor)Claim_dealloc,
@@ -329,7 +329,7 @@ static PyObject *Sender_wait(Sender *self, PyObject *timeout) {
         if (rc == SHE_OK || rc == SHE_STOPPED || rc == SHE_CLOSED || rc == SHE_REVOKED)
             break;
         if (self->server >= 0 && api->process_gone(self->server)) {
-            rc = FAST_GONE;
+            rc = BINDING_GONE;
             break;
         }
         if (PyErr_CheckSignals() < 0) {
@@ -393,7 +393,7 @@ static PyMemberDef Sender_members[] = {
 
 PyTypeObject Sender_Type = {
     PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "shm_echo.ring._fast.Sender",
+    .tp_name = "shm_echo.ring._core_cpython.Sender",
     .tp_basicsize = sizeof(Sender),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .tp_new = Sender_new,

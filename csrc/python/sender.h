@@ -2,7 +2,7 @@
 #ifndef SHM_ECHO_BINDING_SENDER_H
 #define SHM_ECHO_BINDING_SENDER_H
 
-#include "fast.h"
+#include "binding.h"
 
 typedef struct {
     PyObject_HEAD
