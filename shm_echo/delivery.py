@@ -131,7 +131,7 @@ class Delivery:
         deadline = None if timeout is None else time.monotonic() + timeout
         receiver = self._receiver
         # The consumer is used without the interpreter lock, too: leases that end in other threads
-        # meanwhile only nudge it.
+        # meanwhile only wake it.
         receiver.waiting = True
         try:
             if partial:

@@ -58,7 +58,7 @@ static void Lease_dealloc(Lease *self) {
         if (getpid() != receiver->owner)
             ; /* both are the parent's business */
         else if (receiver->waiting)
-            api->nudge(receiver->consumer);
+            api->wake_consumer(receiver->consumer);
         else
             skip_held(receiver);
         Py_DECREF(receiver);
@@ -223,7 +223,7 @@ static PyObject *summary(const she_hist_summary *s) {
 /* (copies, dwell) since the last reset, each in the order of HistSnapshot's fields. */
 static PyObject *Receiver_times(Receiver *self, PyObject *Py_UNUSED(ignored)) {
     she_hist_summary copies, dwell;
-    api->look_at_times(self->consumer, &copies, &dwell);
+    api->time_summaries(self->consumer, &copies, &dwell);
     return Py_BuildValue("NN", summary(&copies), summary(&dwell));
 }
 

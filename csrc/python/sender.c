@@ -153,7 +153,7 @@ static int pulse(Sender *self) {
     if (now - self->checked_ns < CHECK_EVERY_NS)
         return SHE_OK;
     self->checked_ns = now;
-    api->seen(self->producer, now);
+    api->heartbeat(self->producer, now);
     return self->server >= 0 && api->process_gone(self->server) ? BINDING_GONE : SHE_OK;
 }
 
@@ -180,7 +180,7 @@ int sender_claim(Sender *self, uint64_t deadline, uint64_t *position) {
             Py_DECREF(none);
         }
         if (!since)
-            since = api->blocked(self->producer);
+            since = api->wait_begin(self->producer);
         Py_BEGIN_ALLOW_THREADS
         rc = api->claim_wait(self->producer, ticket, slice);
         Py_END_ALLOW_THREADS
@@ -191,7 +191,7 @@ int sender_claim(Sender *self, uint64_t deadline, uint64_t *position) {
             rc = -1;
     }
     if (since)
-        api->unblocked(self->producer, since);
+        api->wait_end(self->producer, since);
     return rc;
 }
 

@@ -104,7 +104,7 @@ CASE(dwell_is_measured_per_sample_when_details_are_on) {
         rig_open(&r, 4, 2, detailed);
         send_many(&r, 1, 4);
         (void)take_one(&r, 4);
-        she_look_at_times(r.consumer, &copies, &got);
+        she_time_summaries(r.consumer, &copies, &got);
         CHECK_EQ(got.count, detailed ? 4 : 0);
         CHECK(got.max_ns < 60 * (uint64_t)SECOND);
         rig_close(&r);

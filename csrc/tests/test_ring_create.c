@@ -196,7 +196,7 @@ CASE(a_new_ring_tells_what_it_is_and_is_empty) {
     rig_open(&r, 5, 3, true);
     const she_header *h = r.memory;
     CHECK_EQ(she_load_relaxed(&h->magic), SHE_MAGIC);
-    CHECK(memcmp(&h->magic, "SMHECHO", 8) == 0);
+    CHECK(memcmp(&h->magic, "SHMECHO", 8) == 0);
     CHECK(h->layout_version == SHE_LAYOUT_VERSION && h->num_leaves == RIG_LEAVES);
     CHECK(h->batch_size == 5 && h->num_buffers == 3 && h->max_producers == RIG_PRODUCERS);
     CHECK(h->detailed == 1 && h->creator_pid == (uint64_t)getpid() && h->total_bytes == r.bytes);

@@ -204,7 +204,7 @@ CASE(without_news_of_holes_nobody_scans_but_the_cursor_finds_them_too) {
 
 /* ---- being told to go, and waiting --------------------------------------------------------------------- */
 
-CASE(a_barred_producer_claims_nothing_and_is_told_why) {
+CASE(a_producer_that_may_not_claim_gets_the_reason) {
     rig r;
     uint64_t p;
     rig_open(&r, 4, 2, false);
@@ -302,15 +302,15 @@ CASE(blocked_time_and_last_seen_are_kept_per_owner) {
     rig r;
     rig_open(&r, 2, 2, false);
     const she_record *record = &r.ring->records[1];
-    uint64_t since = she_blocked(r.producer[1]);
+    uint64_t since = she_wait_begin(r.producer[1]);
     CHECK_EQ(she_load_relaxed(&record->blocked_since_ns), since);
     while (she_now_ns() == since) {
     }
-    she_unblocked(r.producer[1], since);
+    she_wait_end(r.producer[1], since);
     CHECK(she_load_relaxed(&record->blocked_count) == 1);
     CHECK(she_load_relaxed(&record->blocked_since_ns) == 0);
     CHECK_BETWEEN(1, she_load_relaxed(&record->blocked_ns), she_now_ns() - since);
-    she_seen(r.producer[1], 12345);
+    she_heartbeat(r.producer[1], 12345);
     CHECK_EQ(she_load_relaxed(&record->last_seen_ns), 12345);
     CHECK_EQ(she_load_relaxed(&r.ring->records[2].blocked_count), 0);
     rig_close(&r);

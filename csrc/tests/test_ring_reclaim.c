@@ -94,7 +94,7 @@ CASE(a_revoked_owner_claims_no_more_until_the_id_is_given_again) {
     CHECK(space_ticket(&r) != space && taken_ticket(&r) != taken);
     CHECK_EQ(she_claim(r.producer[1], &p), SHE_REVOKED);
     CHECK_EQ(claim_one(&r, 2), 0);
-    (void)she_blocked(r.producer[1]); /* it died in a wait */
+    (void)she_wait_begin(r.producer[1]); /* it died in a wait */
     she_reinstate(r.ring, 1);
     CHECK_EQ(she_load_relaxed(&r.ring->records[1].blocked_since_ns), 0);
     CHECK_EQ(claim_one(&r, 1), 1);

@@ -27,8 +27,8 @@
 #include "shm_echo/event_count.h"
 #include "shm_echo/histogram.h"
 
-#define SHE_MAGIC UINT64_C(0x004f484345484d53) /* "SMHECHO" */
-#define SHE_LAYOUT_VERSION 1u
+#define SHE_MAGIC UINT64_C(0x004f4843454d4853) /* "SHMECHO" */
+#define SHE_LAYOUT_VERSION 2u
 #define SHE_LINE 128 /* two cache lines: x86 prefetches them in pairs, arm64 may have 128-byte ones */
 #define SHE_WORDS_PER_CACHE_LINE 8u
 #define SHE_MAX_CAPACITY (UINT32_C(1) << 31)

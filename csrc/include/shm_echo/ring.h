@@ -72,7 +72,7 @@ typedef struct she_consumer {
     she_ring *ring;
     uint64_t next_batch;   /* absolute; the next one to hand out */
     uint64_t looked;       /* samples of it that are known to be finished */
-    she_atomic32 nudged;   /* a wait that begins now shall return at once */
+    she_atomic32 wake_requested; /* a wait that begins now shall return at once */
     bool sealed;           /* it ends early: a wait seals again what is given up meanwhile */
     uint64_t taken_total;  /* samples handed out */
     uint64_t full_batches; /* batches handed out in full */
@@ -142,7 +142,7 @@ void she_producer_free(she_producer *producer);
 void she_producer_stop(she_producer *producer); /* its waiters and next claims return SHE_STOPPED */
 
 /* Why this producer may claim nothing (CLOSED, STOPPED, REVOKED), or SHE_OK. */
-int she_barred(const she_producer *producer);
+int she_producer_status(const she_producer *producer);
 /* Claim one slot: SHE_OK and its position, or FULL, CLOSED, STOPPED, REVOKED. Never waits. */
 int she_claim(she_producer *producer, uint64_t *position);
 /* Wait for space, at most timeout_ns; `ticket` was read before the claim that found the ring full. */
@@ -151,8 +151,8 @@ static inline uint32_t she_claim_ticket(const she_producer *producer) {
     return she_ec_ticket(&producer->ring->header->space);
 }
 /* Around the waits of one claim, for the record's counters. */
-uint64_t she_blocked(she_producer *producer);
-void she_unblocked(she_producer *producer, uint64_t since_ns);
+uint64_t she_wait_begin(she_producer *producer);
+void she_wait_end(she_producer *producer, uint64_t since_ns);
 int she_commit(she_producer *producer, uint64_t position);
 /* Commit n claims in this order; stops at the first that was given up. */
 int she_commit_many(she_producer *producer, const uint64_t *positions, uint64_t n,
@@ -161,7 +161,7 @@ int she_abort(she_producer *producer, uint64_t position);
 /* Has everything that this producer committed been handed out? SHE_OK, or SHE_FULL: not yet. */
 int she_drained(const she_producer *producer);
 int she_drain_wait(she_producer *producer, int64_t timeout_ns);
-void she_seen(she_producer *producer, uint64_t now_ns);
+void she_heartbeat(she_producer *producer, uint64_t now_ns);
 /* Record the time of one reservation's copies (detailed only; else nothing). */
 void she_copied(she_producer *producer, uint64_t ns);
 
@@ -181,7 +181,7 @@ void she_release(she_ring *ring, uint64_t batch);
 uint64_t she_skip(she_consumer *consumer);
 /* Make a wait of the consumer return SHE_WOKEN, one that is about to begin included. Any thread of the
  * consumer's process may call it. */
-void she_nudge(she_consumer *consumer);
+void she_wake_consumer(she_consumer *consumer);
 /* Fill the rows of a batch with 0xff bytes: NaN in floats, -1 in integers. */
 void she_poison(she_ring *ring, uint64_t batch);
 
@@ -217,10 +217,10 @@ uint64_t she_held(const she_ring *ring, uint32_t owner); /* its claims */
 typedef struct {
     uint64_t blocked_count, blocked_ns, last_seen_ns, held;
 } she_producer_view;
-void she_look(const she_ring *ring, uint32_t owner, she_producer_view *out);
+void she_producer_stats(const she_ring *ring, uint32_t owner, she_producer_view *out);
 /* The copy times of all owners, and the times from commit to hand-out, since the last reset (detailed
  * only; else they are empty). */
-void she_look_at_times(she_consumer *consumer, she_hist_summary *copies, she_hist_summary *dwell);
+void she_time_summaries(she_consumer *consumer, she_hist_summary *copies, she_hist_summary *dwell);
 void she_reset_times(she_consumer *consumer);
 
 /* ---- copying (copy.c) ------------------------------------------------------------------------- */
