@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "shm_echo/ring.h" /* for the fault steps alone */
+#include "shm_echo/fault.h"
 
 /* Not FUTEX_PRIVATE: the sleepers are in other processes. */
 static long futex(she_atomic32 *word, int op, uint32_t value, const struct timespec *timeout) {

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shm_echo/fault.h"
 #include "shm_echo/ring.h"
 
 int she_consumer_open(she_ring *ring, she_consumer **out) {

@@ -2,11 +2,8 @@
 #include <sched.h>
 #include <stdlib.h>
 
+#include "shm_echo/fault.h"
 #include "shm_echo/ring.h"
-
-#ifdef SHE_FAULTS
-void (*she_fault_hook)(int step);
-#endif
 
 int she_producer_open(she_ring *ring, uint32_t owner, she_producer **out) {
     if (owner > ring->max_producers)

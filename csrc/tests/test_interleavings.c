@@ -4,6 +4,7 @@
  * no time-out: a lost wake hangs until the watchdog comes.
  */
 #include "rig.h"
+#include "shm_echo/fault.h"
 
 #ifndef SHE_FAULTS
 #error "build this with SHE_FAULTS, as `make faults` does"
