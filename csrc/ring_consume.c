@@ -206,7 +206,8 @@ void she_poison(she_ring *ring, uint64_t batch) {
 
 uint64_t she_seal(she_consumer *c) {
     she_ring *ring = c->ring;
-    uint64_t lap = she_lap_of(ring, c->next_batch), first = c->next_batch * ring->batch_size, kept = 0;
+    uint64_t lap = she_lap_of(ring, c->next_batch), first = c->next_batch * ring->batch_size;
+    uint64_t kept = 0;
     c->sealed = true;
     for (uint64_t i = 0; i < ring->batch_size; i++) {
         she_atomic64 *word = she_state_word(ring, first + i);

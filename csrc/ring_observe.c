@@ -109,7 +109,8 @@ void she_producer_stats(const she_ring *ring, uint32_t owner, she_producer_view 
     const she_record *record = &ring->records[owner];
     uint64_t since = she_load_relaxed(&record->blocked_since_ns), now = she_now_ns();
     out->blocked_count = she_load_relaxed(&record->blocked_count);
-    out->blocked_ns = she_load_relaxed(&record->blocked_ns) + (since && now > since ? now - since : 0);
+    out->blocked_ns =
+        she_load_relaxed(&record->blocked_ns) + (since && now > since ? now - since : 0);
     out->last_seen_ns = she_load_relaxed(&record->last_seen_ns);
     out->held = she_held(ring, owner);
 }

@@ -35,4 +35,3 @@ PyTypeObject Handle_Type = {
     .tp_new = Handle_new,
     .tp_dealloc = (destructor)Handle_dealloc,
 };
-

@@ -70,4 +70,3 @@ PyObject *leaf_view(const Leaf *leaf, void *data, bool stacked, npy_intp rows, b
     }
     return array;
 }
-

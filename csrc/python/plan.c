@@ -66,4 +66,3 @@ bool plan_walk(const Plan *plan, PyObject *tree, PyObject *list, Py_ssize_t *nex
     }
     return true;
 }
-

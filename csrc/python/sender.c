@@ -1,7 +1,8 @@
 /* Sender: a producer, with its life and its claims. What it sends is in send.c. */
 #include "sender.h"
 
-#define CHECK_EVERY_NS 100000000 /* a sender that never waits looks this often whether the server lives */
+/* How often a sender that never waits looks whether the server lives: ten times a second. */
+#define CHECK_EVERY_NS 100000000
 /* Results beyond those of ring.h, as `refuse` gets them. */
 enum { BINDING_GONE = 100 };
 
@@ -35,7 +36,7 @@ static void Sender_dealloc(Sender *self) {
 }
 
 static PyObject *Sender_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"handle", "owner",  "leaves", "plan", "flatten",
+    static char *names[] = {"handle", "owner",  "leaves", "plan",  "flatten",
                             "check",  "refuse", "server", "watch", NULL};
     PyObject *handle, *table, *plan, *flatten, *check, *refuse, *watch = Py_None;
     unsigned int owner;
@@ -117,7 +118,8 @@ int parse_timeout(PyObject *timeout, uint64_t *deadline) {
     if (timeout == Py_None)
         return 0;
     if (PyBool_Check(timeout)) {
-        PyErr_Format(PyExc_TypeError, "timeout must be None or a number of seconds, not %R", timeout);
+        PyErr_Format(PyExc_TypeError, "timeout must be None or a number of seconds, not %R",
+                     timeout);
         return -1;
     }
     double seconds = PyFloat_AsDouble(timeout);
@@ -300,8 +302,9 @@ static PyObject *Sender_reserve(Sender *self, PyObject *timeout) {
         return NULL;
     PyObject *list = PyList_New(self->num_leaves);
     for (Py_ssize_t i = 0; list && i < self->num_leaves; i++) {
-        PyObject *row = leaf_view(&self->leaves[i], she_row(self->handle->ring, (uint32_t)i, position),
-                                  false, 0, true, (PyObject *)self->handle);
+        PyObject *row =
+            leaf_view(&self->leaves[i], she_row(self->handle->ring, (uint32_t)i, position), false,
+                      0, true, (PyObject *)self->handle);
         if (row)
             PyList_SET_ITEM(list, i, row);
         else
@@ -403,4 +406,3 @@ PyTypeObject Sender_Type = {
     .tp_methods = Sender_methods,
     .tp_members = Sender_members,
 };
-

@@ -36,7 +36,8 @@ CASE(stored_counts_what_is_committed_and_not_handed_out) {
             }
             for (int i = 0; i < 3; i++) {
                 uint64_t batch = take_one(&r, batch_size);
-                CHECK_EQ(stats_of(&r).stored, stored -= batch_size); /* before its release as after */
+                /* The same before its release and after it. */
+                CHECK_EQ(stats_of(&r).stored, stored -= batch_size);
                 CHECK_EQ(stats_of(&r).full_batches, batches + 3);
                 she_release(r.ring, batch);
                 CHECK_EQ(stats_of(&r).stored, stored);

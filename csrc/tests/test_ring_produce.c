@@ -3,7 +3,7 @@
 
 #define SECOND INT64_C(1000000000)
 
-/* ---- claiming ------------------------------------------------------------------------------------- */
+/* ---- claiming -------------------------------------------------------------------------------- */
 
 CASE(claims_come_in_order_and_name_their_owner) {
     rig r;
@@ -87,7 +87,7 @@ CASE(a_cursor_several_laps_behind_catches_up) {
     rig_close(&r);
 }
 
-/* ---- committing -------------------------------------------------------------------------------------- */
+/* ---- committing ------------------------------------------------------------------------------ */
 
 CASE(a_commit_keeps_the_owner) {
     rig r;
@@ -127,7 +127,7 @@ CASE(a_claim_that_was_given_up_is_not_sent) {
     rig_close(&r);
 }
 
-/* ---- holes -------------------------------------------------------------------------------------------- */
+/* ---- holes ----------------------------------------------------------------------------------- */
 
 CASE(an_abort_leaves_a_hole_that_is_claimed_before_anything_else) {
     rig r;
@@ -202,7 +202,7 @@ CASE(without_news_of_holes_nobody_scans_but_the_cursor_finds_them_too) {
     rig_close(&r);
 }
 
-/* ---- being told to go, and waiting --------------------------------------------------------------------- */
+/* ---- being told to go, and waiting ----------------------------------------------------------- */
 
 CASE(a_producer_that_may_not_claim_gets_the_reason) {
     rig r;
@@ -279,7 +279,7 @@ CASE(owner_ids_go_from_the_server_itself_to_the_last_producer) {
     rig_close(&r);
 }
 
-/* ---- counters --------------------------------------------------------------------------------------------- */
+/* ---- counters -------------------------------------------------------------------------------- */
 
 CASE(claims_are_counted_when_details_are_on_and_only_then) {
     for (int detailed = 0; detailed <= 1; detailed++) {

@@ -124,7 +124,7 @@ CASE(a_reused_owner_id_keeps_what_the_last_one_sent) {
     rig_close(&r);
 }
 
-/* ---- sleepers -------------------------------------------------------------------------------------- */
+/* ---- sleepers -------------------------------------------------------------------------------- */
 
 static void wait_for_batch(void *argument) {
     rig *r = argument;

@@ -77,7 +77,7 @@ static void *send(void *argument) {
     return NULL;
 }
 
-/* ---- giving back ------------------------------------------------------------------------------------ */
+/* ---- giving back ----------------------------------------------------------------------------- */
 
 static void *give_back(void *argument) {
     stage *s = argument;
@@ -99,7 +99,8 @@ static void *give_back(void *argument) {
         she_producer_view view;
         she_producer_stats(s->r.ring, 1, &view);
         she_release(s->r.ring, batch);
-        she_wake_consumer(s->r.consumer); /* the consumer may be sealing the batch that now gets this memory */
+        /* The consumer may be sealing the batch that now gets this memory. */
+        she_wake_consumer(s->r.consumer);
         pthread_mutex_lock(&s->lock);
     }
     pthread_mutex_unlock(&s->lock);
@@ -124,7 +125,7 @@ static void skip_perhaps(stage *s) {
     pthread_mutex_unlock(&s->lock);
 }
 
-/* ---- taking ------------------------------------------------------------------------------------------- */
+/* ---- taking ---------------------------------------------------------------------------------- */
 
 /* Wait until the next batch is there, ending it early now and then. False: closed, and nothing left. */
 static bool next_batch(stage *s) {
