@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "shm_echo/ring.h" /* for the fault steps alone */
+#include "shm_echo/fault.h"
 
 /* Not FUTEX_PRIVATE: the sleepers are in other processes. */
 static long futex(she_atomic32 *word, int op, uint32_t value, const struct timespec *timeout) {
@@ -25,7 +25,8 @@ int she_ec_wait(she_event_count *ec, uint32_t ticket, int64_t timeout_ns) {
         if (!she_cas32_seq(&ec->word, &seen, asleep) && seen != asleep)
             return SHE_WAIT_WOKEN;
     }
-    struct timespec timeout = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
+    struct timespec timeout = {.tv_sec = timeout_ns / 1000000000,
+                               .tv_nsec = timeout_ns % 1000000000};
     if (futex(&ec->word, FUTEX_WAIT, asleep, &timeout) == 0)
         return SHE_WAIT_WOKEN;
     switch (errno) {

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shm_echo/fault.h"
 #include "shm_echo/ring.h"
 
 int she_consumer_open(she_ring *ring, she_consumer **out) {
@@ -74,7 +75,7 @@ static int sleep_until_ready(she_consumer *c, int64_t timeout_ns) {
     uint64_t before;
     do {
         ticket = she_ec_ticket(&h->data);
-        if (she_exchange32_seq(&c->nudged, 0)) /* SYNC nudged: after the ticket */
+        if (she_exchange32_seq(&c->wake_requested, 0)) /* SYNC wake-request: after the ticket */
             return SHE_WOKEN;
         if (c->sealed)
             (void)she_seal(c); /* after the ticket: whatever is given up later signals data */
@@ -190,10 +191,10 @@ uint64_t she_skip(she_consumer *c) {
     return batch;
 }
 
-void she_nudge(she_consumer *c) {
-    /* SYNC nudged: set before the signal. A waiter that read its ticket before the signal does not
+void she_wake_consumer(she_consumer *c) {
+    /* SYNC wake-request: set before the signal. A waiter that read its ticket before the signal does not
      * sleep on it; one that reads it later finds the flag. */
-    (void)she_exchange32_seq(&c->nudged, 1);
+    (void)she_exchange32_seq(&c->wake_requested, 1);
     she_ec_signal(&c->ring->header->data);
 }
 
@@ -205,7 +206,8 @@ void she_poison(she_ring *ring, uint64_t batch) {
 
 uint64_t she_seal(she_consumer *c) {
     she_ring *ring = c->ring;
-    uint64_t lap = she_lap_of(ring, c->next_batch), first = c->next_batch * ring->batch_size, kept = 0;
+    uint64_t lap = she_lap_of(ring, c->next_batch), first = c->next_batch * ring->batch_size;
+    uint64_t kept = 0;
     c->sealed = true;
     for (uint64_t i = 0; i < ring->batch_size; i++) {
         she_atomic64 *word = she_state_word(ring, first + i);

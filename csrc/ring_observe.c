@@ -105,11 +105,12 @@ uint64_t she_held(const she_ring *ring, uint32_t owner) {
     return held;
 }
 
-void she_look(const she_ring *ring, uint32_t owner, she_producer_view *out) {
+void she_producer_stats(const she_ring *ring, uint32_t owner, she_producer_view *out) {
     const she_record *record = &ring->records[owner];
     uint64_t since = she_load_relaxed(&record->blocked_since_ns), now = she_now_ns();
     out->blocked_count = she_load_relaxed(&record->blocked_count);
-    out->blocked_ns = she_load_relaxed(&record->blocked_ns) + (since && now > since ? now - since : 0);
+    out->blocked_ns =
+        she_load_relaxed(&record->blocked_ns) + (since && now > since ? now - since : 0);
     out->last_seen_ns = she_load_relaxed(&record->last_seen_ns);
     out->held = she_held(ring, owner);
 }
@@ -125,7 +126,7 @@ static void add_up_dwell(const she_consumer *c, she_hist_totals *totals) {
     she_hist_add(totals, &c->times->dwell);
 }
 
-void she_look_at_times(she_consumer *c, she_hist_summary *copies, she_hist_summary *dwell) {
+void she_time_summaries(she_consumer *c, she_hist_summary *copies, she_hist_summary *dwell) {
     she_times *times = c->times;
     *copies = *dwell = (she_hist_summary){0};
     if (!times)

@@ -2,11 +2,8 @@
 #include <sched.h>
 #include <stdlib.h>
 
+#include "shm_echo/fault.h"
 #include "shm_echo/ring.h"
-
-#ifdef SHE_FAULTS
-void (*she_fault_hook)(int step);
-#endif
 
 int she_producer_open(she_ring *ring, uint32_t owner, she_producer **out) {
     if (owner > ring->max_producers)
@@ -30,7 +27,7 @@ void she_producer_stop(she_producer *p) {
     she_ec_signal(&p->ring->header->taken);
 }
 
-int she_barred(const she_producer *p) {
+int she_producer_status(const she_producer *p) {
     if (she_load32_acquire(&p->stop))
         return SHE_STOPPED;
     /* SYNC closed */
@@ -76,7 +73,7 @@ static bool claim_hole(she_producer *p, uint64_t *position) {
 int she_claim(she_producer *p, uint64_t *position) {
     she_ring *ring = p->ring;
     she_header *h = ring->header;
-    int rc = she_barred(p);
+    int rc = she_producer_status(p);
     if (rc != SHE_OK)
         return rc;
     SHE_FAULT(SHE_STEP_CLAIM_START);
@@ -148,7 +145,7 @@ static bool spin(const she_producer *p, uint32_t ticket, uint64_t began) {
 }
 
 int she_claim_wait(she_producer *p, uint32_t ticket, int64_t timeout_ns) {
-    int rc = she_barred(p);
+    int rc = she_producer_status(p);
     if (rc != SHE_OK)
         return rc;
     uint64_t began = she_now_ns();
@@ -168,14 +165,14 @@ int she_claim_wait(she_producer *p, uint32_t ticket, int64_t timeout_ns) {
     }
 }
 
-uint64_t she_blocked(she_producer *p) {
+uint64_t she_wait_begin(she_producer *p) {
     uint64_t now = she_now_ns();
     she_add_relaxed(&p->record->blocked_count, 1);
     she_store_relaxed(&p->record->blocked_since_ns, now);
     return now;
 }
 
-void she_unblocked(she_producer *p, uint64_t since_ns) {
+void she_wait_end(she_producer *p, uint64_t since_ns) {
     she_store_relaxed(&p->record->blocked_since_ns, 0);
     she_add_relaxed(&p->record->blocked_ns, she_now_ns() - since_ns);
 }
@@ -279,7 +276,7 @@ int she_drain_wait(she_producer *p, int64_t timeout_ns) {
     uint32_t ticket = she_ec_ticket(taken);
     if (she_drained(p) == SHE_OK)
         return SHE_OK;
-    int rc = she_barred(p);
+    int rc = she_producer_status(p);
     if (rc != SHE_OK)
         return rc;
     switch (she_ec_wait(taken, ticket, timeout_ns)) {
@@ -292,7 +289,7 @@ int she_drain_wait(she_producer *p, int64_t timeout_ns) {
     }
 }
 
-void she_seen(she_producer *p, uint64_t now_ns) {
+void she_heartbeat(she_producer *p, uint64_t now_ns) {
     she_store_relaxed(&p->record->last_seen_ns, now_ns);
 }
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from shm_echo.errors import BatchesHeldError, ProducerDiedError
 from shm_echo.metrics import NO_TIMES, HistSnapshot, SampleInfo
-from shm_echo.ring import _fast
+from shm_echo.ring import _core_cpython
 from shm_echo.ring.core import Result, ffi, lib
 from shm_echo.ring.producers import Producers
 from shm_echo.ring.ring import Ring
@@ -54,7 +54,7 @@ class Consumer:
     def __init__(
         self,
         ring: Ring,
-        receiver: _fast.Receiver,
+        receiver: _core_cpython.Receiver,
         *,
         on_death: str,
         lease_timeout: float | None,

@@ -176,7 +176,7 @@ inline release_word(s) {                          /* nothing has changed under t
 
 #ifdef LEASE
 /* The interpreter lock: held by the consumer but for its wait, and by whoever drops a batch. */
-bool lock, waiting, nudged;
+bool lock, waiting, wake_requested;
 byte leases, lease[NB];           /* by buffer: 0, or 1 + the number under which its batch is to be released */
 #define OURS(x) (LAP(x) == batch / NB && (STATE(x) == CLAIMED || STATE(x) == COMMITTED))
 #define MAY_SEAL (seals < SEALS && !sealing && (OURS(word[batch % NB * BS]) || OURS(word[batch % NB * BS + BS - 1])))
@@ -213,7 +213,7 @@ take:
 wait:
 #ifdef LEASE
   STEP(TICKET(DATA));
-  STEP(if :: nudged && MUTATE != 26 -> nudged = false; DROP(DATA); goto take :: else -> skip fi; BEGIN);
+  STEP(if :: wake_requested && MUTATE != 26 -> wake_requested = false; DROP(DATA); goto take :: else -> skip fi; BEGIN);
 #else
   STEP(TICKET(DATA); BEGIN);
 #endif
@@ -305,7 +305,7 @@ release:
   SIGNAL(STEP, SPACE, space_told);
 space_told:                       /* a consumer that waits is asked to skip, and to seal again; else that is done here */
   if
-  :: waiting -> STEP(nudged = true; if :: MUTATE == 17 -> goto unlock :: else -> skip fi); SIGNAL(STEP, DATA, unlock)
+  :: waiting -> STEP(wake_requested = true; if :: MUTATE == 17 -> goto unlock :: else -> skip fi); SIGNAL(STEP, DATA, unlock)
   :: else -> skip_held()
   fi;
 unlock:

@@ -51,7 +51,8 @@ static inline void rig_open(rig *r, uint64_t batch_size, uint64_t num_buffers, b
     CHECK_EQ(she_layout_compute(&r->config, &layout, offsets), SHE_OK);
     r->bytes = layout.total_bytes;
     r->memory = rig_memory(r->bytes);
-    CHECK_EQ(she_ring_create(r->memory, r->bytes, &r->config, (uint64_t)getpid(), &r->ring), SHE_OK);
+    CHECK_EQ(she_ring_create(r->memory, r->bytes, &r->config, (uint64_t)getpid(), &r->ring),
+             SHE_OK);
     CHECK_EQ(she_consumer_open(r->ring, &r->consumer), SHE_OK);
     r->consumer->last_owner = RIG_PRODUCERS;
     for (uint32_t owner = 0; owner <= RIG_PRODUCERS; owner++)
@@ -66,7 +67,7 @@ static inline void rig_close(rig *r) {
     munmap(r->memory, r->bytes);
 }
 
-/* ---- looking at raw memory ---------------------------------------------------------------------- */
+/* ---- looking at raw memory ------------------------------------------------------------------- */
 
 static inline uint64_t word_at(const rig *r, uint64_t position) {
     return she_load_relaxed(she_state_word(r->ring, position));
@@ -91,7 +92,7 @@ static inline uint32_t data_ticket(const rig *r) { return she_ec_ticket(&r->ring
 static inline uint32_t space_ticket(const rig *r) { return she_ec_ticket(&r->ring->header->space); }
 static inline uint32_t taken_ticket(const rig *r) { return she_ec_ticket(&r->ring->header->taken); }
 
-/* ---- steps that many cases take ------------------------------------------------------------------ */
+/* ---- steps that many cases take -------------------------------------------------------------- */
 
 static inline uint64_t claim_one(rig *r, uint32_t owner) {
     uint64_t position = UINT64_MAX;

@@ -4,6 +4,7 @@
 #define SHM_ECHO_SAMPLE_H
 
 #include "rig.h"
+#include "shm_echo/fault.h"
 
 /* Byte `i` of leaf `leaf`; leaf 0 begins with the stream and the number themselves. */
 static inline void sample_fill(uint8_t *row, uint64_t bytes, uint32_t leaf, uint64_t stream,

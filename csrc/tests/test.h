@@ -49,7 +49,7 @@ static inline void test_register(test_case *one) {
     } \
     static void title(void)
 
-/* ---- failing ---------------------------------------------------------------------------------- */
+/* ---- failing --------------------------------------------------------------------------------- */
 
 /* _exit: a forked child must not flush its parent's files or run its exit handlers. */
 __attribute__((noreturn, format(printf, 3, 4))) static inline void
@@ -83,7 +83,7 @@ test_fail(const char *file, int line, const char *format, ...) {
     do { \
         uint64_t got_ = (uint64_t)(got), low_ = (uint64_t)(low), high_ = (uint64_t)(high); \
         if (got_ < low_ || got_ > high_) \
-            FAIL("%s is %" PRIu64 ", not within %" PRIu64 " and %" PRIu64, #got, got_, low_, high_); \
+            FAIL("%s is %" PRIu64 ", not %" PRIu64 " to %" PRIu64, #got, got_, low_, high_); \
     } while (0)
 
 __attribute__((noreturn, unused)) static void test_skip(const char *reason) {
@@ -92,7 +92,7 @@ __attribute__((noreturn, unused)) static void test_skip(const char *reason) {
     _exit(77);
 }
 
-/* ---- the command line, and chance --------------------------------------------------------------- */
+/* ---- the command line, and chance ------------------------------------------------------------ */
 
 /* The text after `name=` on the command line, or NULL. */
 static inline const char *test_text(const char *name) {
@@ -116,7 +116,7 @@ static inline uint64_t test_random(uint64_t *state) {
 }
 static inline uint64_t test_below(uint64_t *state, uint64_t n) { return test_random(state) % n; }
 
-/* ---- main --------------------------------------------------------------------------------------- */
+/* ---- main ------------------------------------------------------------------------------------ */
 
 static inline unsigned test_watchdog(void) { return (unsigned)test_option("watchdog", 120); }
 
@@ -134,7 +134,8 @@ int main(int argc, char **argv) {
         fputs("  ", stdout);
         for (const char *c = one->name; *c; c++)
             putchar(*c == '_' ? ' ' : *c);
-        fflush(stdout); /* before it runs: should it hang, this is what can be seen; and for forks */
+        /* Before it runs: so that its name shows if it hangs, and no fork inherits the buffer. */
+        fflush(stdout);
         alarm(test_watchdog());
         one->run();
         alarm(0);

@@ -27,7 +27,7 @@ CASE(entries_of_one_type_are_not_swapped) {
     CHECK(api->producer_free == she_producer_free && api->producer_stop == she_producer_stop);
     CHECK(api->commit == she_commit && api->abort == she_abort);
     CHECK(api->release == she_release && api->poison == she_poison);
-    CHECK(api->seen == she_seen && api->copied == she_copied);
+    CHECK(api->heartbeat == she_heartbeat && api->copied == she_copied);
     CHECK(api->now_ns == she_now_ns && api->now_coarse_ns == she_now_coarse_ns);
-    CHECK(api->drain_wait == she_drain_wait && api->unblocked == she_unblocked);
+    CHECK(api->drain_wait == she_drain_wait && api->wait_end == she_wait_end);
 }

@@ -19,8 +19,8 @@
 #define BATCH 4
 #define BUFFERS 2
 #define OTHERS 2
-#define VICTIM 1        /* its owner id; the others have those that follow */
-#define LAPS 5          /* that each of the others sends */
+#define VICTIM 1 /* its owner id; the others have those that follow */
+#define LAPS 5   /* that each of the others sends */
 
 enum { VICTIM_STREAM, SUCCESSOR_STREAM, OTHER_STREAM, STREAMS = OTHER_STREAM + OTHERS };
 enum action { NOTHING, KILL, STOP };
@@ -38,15 +38,15 @@ typedef struct {
     rig r;
     shared *all;
     enum action action;
-    int step; /* at which the action is taken, */
+    int step;     /* at which the action is taken, */
     uint64_t nth; /* when it comes for this time */
-    bool flush; /* the consumer ends its batches early */
+    bool flush;   /* the consumer ends its batches early */
     pid_t consumer;
     uint32_t owner; /* of a sender */
     uint64_t stream;
 } stage;
 
-/* ---- the victim -------------------------------------------------------------------------------------- */
+/* ---- the victim ------------------------------------------------------------------------------ */
 
 static stage *victim;
 static bool on_its_own = true; /* nobody else has begun: the script may wait for the consumer */
@@ -114,7 +114,7 @@ static void walk_through_all_steps(void *argument) {
     }
 }
 
-/* ---- the others, and the consumer ---------------------------------------------------------------------- */
+/* ---- the others, and the consumer ------------------------------------------------------------ */
 
 static void send_several_laps(void *argument) {
     stage *s = argument;
@@ -166,7 +166,7 @@ static void consume(void *argument) {
     }
 }
 
-/* ---- the parent ------------------------------------------------------------------------------------------ */
+/* ---- the parent ------------------------------------------------------------------------------ */
 
 static pid_t start_sender(const stage *s, uint32_t owner, uint64_t stream, void (*body)(void *)) {
     stage mine = *s;

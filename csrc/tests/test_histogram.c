@@ -38,7 +38,8 @@ static void check_against_naive(const she_hist_totals *totals, const she_hist_to
     CHECK(got.mean_ns == (double)sum / (double)count);
     const uint64_t percents[] = {50, 90, 99}, values[] = {got.p50_ns, got.p90_ns, got.p99_ns};
     for (int i = 0; i < 3; i++) {
-        uint64_t rank = (count * percents[i] + 99) / 100; /* the smallest that covers the percentage */
+        /* The smallest rank that covers the percentage. */
+        uint64_t rank = (count * percents[i] + 99) / 100;
         naive_bucket(durations[rank - 1], &low, &high);
         CHECK_EQ(values[i], high);
     }

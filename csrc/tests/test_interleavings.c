@@ -4,6 +4,7 @@
  * no time-out: a lost wake hangs until the watchdog comes.
  */
 #include "rig.h"
+#include "shm_echo/fault.h"
 
 #ifndef SHE_FAULTS
 #error "build this with SHE_FAULTS, as `make faults` does"
@@ -11,7 +12,7 @@
 
 #define FOREVER (INT64_C(3600) * 1000000000)
 
-/* ---- do something at a step, once ---------------------------------------------------------------------- */
+/* ---- do something at a step, once ------------------------------------------------------------ */
 
 static rig r;
 static int when;
@@ -47,7 +48,7 @@ static void claims_and_commits(void) { theirs = send_one(&r, 2); }
 
 static const int wait_steps[] = {SHE_STEP_WAIT_LOOKED, SHE_STEP_WAIT_AWAITED, SHE_STEP_WAIT_SLEEP};
 
-/* ---- the consumer goes to sleep ------------------------------------------------------------------------- */
+/* ---- the consumer goes to sleep -------------------------------------------------------------- */
 
 CASE(the_last_commit_comes_while_the_consumer_falls_asleep) {
     for (int i = 0; i < 3; i++)
@@ -145,7 +146,7 @@ CASE(the_ring_is_closed_while_the_consumer_falls_asleep) {
     }
 }
 
-/* ---- the baton ------------------------------------------------------------------------------------------- */
+/* ---- the baton ------------------------------------------------------------------------------- */
 
 /* The consumer sleeps on position 0 of a batch of three; producer 1 commits it, 2 has the rest. */
 static void sleeping_on_the_first(void) {
@@ -161,7 +162,7 @@ static void commits_the_rest(void) {
 }
 static void commits_the_second(void) { commit_one(&r, 2, 1); }
 
-static const int baton_steps[] = {SHE_STEP_COMMIT_START,  SHE_STEP_COMMITTED, SHE_STEP_COMMIT_BATON,
+static const int baton_steps[] = {SHE_STEP_COMMIT_START, SHE_STEP_COMMITTED, SHE_STEP_COMMIT_BATON,
                                   SHE_STEP_COMMIT_CHOSEN, SHE_STEP_COMMIT_PASSED};
 
 CASE(a_baton_is_not_lost_when_the_others_commit_at_the_same_time) {
@@ -203,7 +204,7 @@ CASE(a_baton_is_dropped_when_the_consumer_is_awake_again) {
     }
 }
 
-/* ---- claims -------------------------------------------------------------------------------------------------- */
+/* ---- claims ---------------------------------------------------------------------------------- */
 
 CASE(two_producers_that_see_the_same_free_slot_get_different_ones) {
     rig_open(&r, 4, 2, true);
@@ -311,7 +312,7 @@ CASE(space_that_comes_while_a_ring_is_found_full_is_not_slept_through) {
     }
 }
 
-/* ---- ends of claims ----------------------------------------------------------------------------------------- */
+/* ---- ends of claims -------------------------------------------------------------------------- */
 
 static void first_is_recovered(void) { CHECK_EQ(she_recover(r.ring, 1), 1); }
 CASE(a_commit_or_an_abort_of_what_is_given_up_in_that_moment_fails) {

@@ -14,7 +14,7 @@ static void check_sample(const rig *r, uint64_t position, uint64_t owner, uint64
     CHECK_EQ(got_number, number);
 }
 
-/* ---- taking -------------------------------------------------------------------------------------- */
+/* ---- taking ---------------------------------------------------------------------------------- */
 
 CASE(a_batch_is_ready_when_its_last_sample_is_committed_in_whatever_order) {
     for (uint64_t last = 0; last < 9; last++) {
@@ -64,7 +64,8 @@ CASE(taking_moves_the_taken_cursor_and_counts_by_owner) {
 }
 
 CASE(rings_of_every_small_shape_go_round) {
-    const uint64_t shapes[][2] = {{1, 1}, {1, 2}, {2, 1}, {1, 3}, {3, 1}, {7, 2}, {8, 2}, {9, 3}, {17, 2}};
+    const uint64_t shapes[][2] = {{1, 1}, {1, 2}, {2, 1}, {1, 3}, {3, 1},
+                                  {7, 2}, {8, 2}, {9, 3}, {17, 2}};
     for (uint64_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
         rig r;
         rig_open(&r, shapes[s][0], shapes[s][1], s % 2);
@@ -104,14 +105,14 @@ CASE(dwell_is_measured_per_sample_when_details_are_on) {
         rig_open(&r, 4, 2, detailed);
         send_many(&r, 1, 4);
         (void)take_one(&r, 4);
-        she_look_at_times(r.consumer, &copies, &got);
+        she_time_summaries(r.consumer, &copies, &got);
         CHECK_EQ(got.count, detailed ? 4 : 0);
         CHECK(got.max_ns < 60 * (uint64_t)SECOND);
         rig_close(&r);
     }
 }
 
-/* ---- waiting -------------------------------------------------------------------------------------- */
+/* ---- waiting --------------------------------------------------------------------------------- */
 
 CASE(a_wait_for_a_batch_ends_with_it_or_with_the_time) {
     rig r;
@@ -139,7 +140,7 @@ CASE(a_closed_ring_still_gives_what_is_complete) {
     rig_close(&r);
 }
 
-/* ---- giving back ------------------------------------------------------------------------------------ */
+/* ---- giving back ----------------------------------------------------------------------------- */
 
 CASE(a_release_frees_its_batch_and_no_other) {
     rig r;

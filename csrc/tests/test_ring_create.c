@@ -87,10 +87,10 @@ CASE(more_producers_than_owner_ids_are_refused) {
 
 CASE(capacity_has_a_limit_and_does_not_overflow) {
     const uint64_t rows[] = {8};
-    check_layout(&(she_config){.batch_size = SHE_MAX_CAPACITY / 2, .num_buffers = 2,
-                               .num_leaves = 1, .max_producers = 1, .row_bytes = rows});
-    check_layout(&(she_config){.batch_size = 1, .num_buffers = SHE_MAX_CAPACITY,
-                               .num_leaves = 1, .max_producers = 1, .row_bytes = rows});
+    she_config most[] = {config_of(SHE_MAX_CAPACITY / 2, 2, 1, rows),
+                         config_of(1, SHE_MAX_CAPACITY, 1, rows)};
+    for (int i = 0; i < 2; i++)
+        check_layout(&most[i]);
     CHECK_EQ(compute(config_of(SHE_MAX_CAPACITY, 2, 1, rows)), SHE_E_CONFIG);
     CHECK_EQ(compute(config_of(SHE_MAX_CAPACITY + UINT64_C(1), 1, 1, rows)), SHE_E_CONFIG);
     CHECK_EQ(compute(config_of(UINT64_C(1) << 32, UINT64_C(1) << 32, 1, rows)), SHE_E_CONFIG);
@@ -136,7 +136,7 @@ CASE(hostile_sizes_never_give_a_layout_that_is_too_small) {
     CHECK(accepted > 1000); /* else this case says nothing */
 }
 
-/* ---- state words ------------------------------------------------------------------------------ */
+/* ---- state words ----------------------------------------------------------------------------- */
 
 CASE(each_slot_has_a_state_word_of_its_own) {
     const uint64_t sizes[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 64, 65, 100};
@@ -152,7 +152,8 @@ CASE(each_slot_has_a_state_word_of_its_own) {
                 CHECK(index < words && !seen[index]);
                 seen[index] = 1;
                 CHECK_EQ(index / (r.ring->word_lines * UINT64_C(8)), batch); /* each in its batch */
-                CHECK_EQ(she_state_word(r.ring, slot + 5 * r.ring->capacity) - r.ring->words, index);
+                CHECK_EQ(she_state_word(r.ring, slot + 5 * r.ring->capacity) - r.ring->words,
+                         index);
             }
             free(seen);
             rig_close(&r);
@@ -189,14 +190,14 @@ CASE(rows_of_a_leaf_follow_each_other_and_come_round) {
     rig_close(&r);
 }
 
-/* ---- making and opening -------------------------------------------------------------------------- */
+/* ---- making and opening ---------------------------------------------------------------------- */
 
 CASE(a_new_ring_tells_what_it_is_and_is_empty) {
     rig r;
     rig_open(&r, 5, 3, true);
     const she_header *h = r.memory;
     CHECK_EQ(she_load_relaxed(&h->magic), SHE_MAGIC);
-    CHECK(memcmp(&h->magic, "SMHECHO", 8) == 0);
+    CHECK(memcmp(&h->magic, "SHMECHO", 8) == 0);
     CHECK(h->layout_version == SHE_LAYOUT_VERSION && h->num_leaves == RIG_LEAVES);
     CHECK(h->batch_size == 5 && h->num_buffers == 3 && h->max_producers == RIG_PRODUCERS);
     CHECK(h->detailed == 1 && h->creator_pid == (uint64_t)getpid() && h->total_bytes == r.bytes);

@@ -16,7 +16,8 @@ typedef struct {
     uint64_t batch_size, num_buffers, capacity;
     slot slots[MAX_SLOTS];
     uint64_t next_batch, number, taken, full;
-    uint64_t held[MAX_SLOTS], held_rows[MAX_SLOTS][MAX_SLOTS], held_count[MAX_SLOTS]; /* by buffer */
+    /* By buffer. */
+    uint64_t held[MAX_SLOTS], held_rows[MAX_SLOTS][MAX_SLOTS], held_count[MAX_SLOTS];
     bool is_held[MAX_SLOTS], sealed;
     uint64_t chance;
 } world;
@@ -27,7 +28,7 @@ static bool of_batch(const world *w, const slot *s, uint64_t batch) {
     return s->lap == batch / w->num_buffers;
 }
 
-/* ---- what the model expects ------------------------------------------------------------------------ */
+/* ---- what the model expects ------------------------------------------------------------------ */
 
 /* The lowest hole; else the first position that nobody has had. */
 static bool model_claim(world *w, uint64_t *position) {
@@ -77,7 +78,7 @@ static void check_agreement(world *w) {
     CHECK_EQ(she_ready(w->r.consumer), model_ready(w) ? SHE_OK : SHE_FULL);
 }
 
-/* ---- the steps: each does the thing, and does it to the model -------------------------------------- */
+/* ---- the steps: each does the thing, and does it to the model -------------------------------- */
 
 static uint32_t some_owner(world *w) { return (uint32_t)test_below(&w->chance, RIG_PRODUCERS + 1); }
 

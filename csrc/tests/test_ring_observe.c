@@ -36,7 +36,8 @@ CASE(stored_counts_what_is_committed_and_not_handed_out) {
             }
             for (int i = 0; i < 3; i++) {
                 uint64_t batch = take_one(&r, batch_size);
-                CHECK_EQ(stats_of(&r).stored, stored -= batch_size); /* before its release as after */
+                /* The same before its release and after it. */
+                CHECK_EQ(stats_of(&r).stored, stored -= batch_size);
                 CHECK_EQ(stats_of(&r).full_batches, batches + 3);
                 she_release(r.ring, batch);
                 CHECK_EQ(stats_of(&r).stored, stored);
@@ -138,21 +139,21 @@ CASE(a_look_at_a_blocked_producer_includes_the_wait_that_lasts) {
     she_producer_view view;
     rig_open(&r, 2, 2, false);
     (void)claim_one(&r, 1);
-    she_seen(r.producer[1], 777);
-    she_look(r.ring, 1, &view);
+    she_heartbeat(r.producer[1], 777);
+    she_producer_stats(r.ring, 1, &view);
     CHECK(view.blocked_count == 0 && view.blocked_ns == 0 && view.last_seen_ns == 777);
     CHECK_EQ(view.held, 1);
-    (void)she_blocked(r.producer[1]);
+    (void)she_wait_begin(r.producer[1]);
     const uint64_t long_ago = 5000000000u, before = she_now_ns() - long_ago;
     she_store_relaxed(&r.ring->records[1].blocked_since_ns, before);
-    she_look(r.ring, 1, &view);
+    she_producer_stats(r.ring, 1, &view);
     CHECK_EQ(view.blocked_count, 1);
     CHECK_BETWEEN(long_ago, view.blocked_ns, she_now_ns() - before);
-    she_unblocked(r.producer[1], before);
-    she_look(r.ring, 1, &view);
+    she_wait_end(r.producer[1], before);
+    she_producer_stats(r.ring, 1, &view);
     CHECK_EQ(view.blocked_ns, she_load_relaxed(&r.ring->records[1].blocked_ns));
     she_store_relaxed(&r.ring->records[1].blocked_since_ns, UINT64_MAX); /* nonsense from a peer */
-    she_look(r.ring, 1, &view);
+    she_producer_stats(r.ring, 1, &view);
     CHECK_EQ(view.blocked_ns, she_load_relaxed(&r.ring->records[1].blocked_ns));
     rig_close(&r);
 }
@@ -162,7 +163,7 @@ CASE(counters_are_summed_over_the_owners_that_there_have_been) {
     rig_open(&r, 4, 2, true);
     send_many(&r, 1, 2);
     send_many(&r, 4, 3);
-    (void)she_blocked(r.producer[2]);
+    (void)she_wait_begin(r.producer[2]);
     CHECK(stats_of(&r).cas_success == 5 && stats_of(&r).blocked_count == 1);
     r.consumer->last_owner = 2; /* owner 4 has not been given out yet */
     CHECK_EQ(stats_of(&r).cas_success, 2);
@@ -178,12 +179,12 @@ CASE(copy_times_are_summed_over_all_owners_when_details_are_on) {
         she_copied(r.producer[0], 10);
         she_copied(r.producer[2], 20);
         she_copied(r.producer[3], 30);
-        she_look_at_times(r.consumer, &got, &dwell);
+        she_time_summaries(r.consumer, &got, &dwell);
         CHECK(got.count == (detailed ? 3 : 0) && dwell.count == 0);
         CHECK(got.min_ns == (detailed ? 10 : 0) && got.max_ns == (detailed ? 30 : 0));
         she_reset_times(r.consumer);
         she_copied(r.producer[3], 30);
-        she_look_at_times(r.consumer, &got, &dwell);
+        she_time_summaries(r.consumer, &got, &dwell);
         CHECK(got.count == (detailed ? 1 : 0) && got.min_ns == (detailed ? 30 : 0));
         rig_close(&r);
     }

@@ -3,7 +3,7 @@
 
 #define SECOND INT64_C(1000000000)
 
-/* ---- claiming ------------------------------------------------------------------------------------- */
+/* ---- claiming -------------------------------------------------------------------------------- */
 
 CASE(claims_come_in_order_and_name_their_owner) {
     rig r;
@@ -87,7 +87,7 @@ CASE(a_cursor_several_laps_behind_catches_up) {
     rig_close(&r);
 }
 
-/* ---- committing -------------------------------------------------------------------------------------- */
+/* ---- committing ------------------------------------------------------------------------------ */
 
 CASE(a_commit_keeps_the_owner) {
     rig r;
@@ -127,7 +127,7 @@ CASE(a_claim_that_was_given_up_is_not_sent) {
     rig_close(&r);
 }
 
-/* ---- holes -------------------------------------------------------------------------------------------- */
+/* ---- holes ----------------------------------------------------------------------------------- */
 
 CASE(an_abort_leaves_a_hole_that_is_claimed_before_anything_else) {
     rig r;
@@ -202,9 +202,9 @@ CASE(without_news_of_holes_nobody_scans_but_the_cursor_finds_them_too) {
     rig_close(&r);
 }
 
-/* ---- being told to go, and waiting --------------------------------------------------------------------- */
+/* ---- being told to go, and waiting ----------------------------------------------------------- */
 
-CASE(a_barred_producer_claims_nothing_and_is_told_why) {
+CASE(a_producer_that_may_not_claim_gets_the_reason) {
     rig r;
     uint64_t p;
     rig_open(&r, 4, 2, false);
@@ -279,7 +279,7 @@ CASE(owner_ids_go_from_the_server_itself_to_the_last_producer) {
     rig_close(&r);
 }
 
-/* ---- counters --------------------------------------------------------------------------------------------- */
+/* ---- counters -------------------------------------------------------------------------------- */
 
 CASE(claims_are_counted_when_details_are_on_and_only_then) {
     for (int detailed = 0; detailed <= 1; detailed++) {
@@ -302,15 +302,15 @@ CASE(blocked_time_and_last_seen_are_kept_per_owner) {
     rig r;
     rig_open(&r, 2, 2, false);
     const she_record *record = &r.ring->records[1];
-    uint64_t since = she_blocked(r.producer[1]);
+    uint64_t since = she_wait_begin(r.producer[1]);
     CHECK_EQ(she_load_relaxed(&record->blocked_since_ns), since);
     while (she_now_ns() == since) {
     }
-    she_unblocked(r.producer[1], since);
+    she_wait_end(r.producer[1], since);
     CHECK(she_load_relaxed(&record->blocked_count) == 1);
     CHECK(she_load_relaxed(&record->blocked_since_ns) == 0);
     CHECK_BETWEEN(1, she_load_relaxed(&record->blocked_ns), she_now_ns() - since);
-    she_seen(r.producer[1], 12345);
+    she_heartbeat(r.producer[1], 12345);
     CHECK_EQ(she_load_relaxed(&record->last_seen_ns), 12345);
     CHECK_EQ(she_load_relaxed(&r.ring->records[2].blocked_count), 0);
     rig_close(&r);

@@ -94,7 +94,7 @@ CASE(a_revoked_owner_claims_no_more_until_the_id_is_given_again) {
     CHECK(space_ticket(&r) != space && taken_ticket(&r) != taken);
     CHECK_EQ(she_claim(r.producer[1], &p), SHE_REVOKED);
     CHECK_EQ(claim_one(&r, 2), 0);
-    (void)she_blocked(r.producer[1]); /* it died in a wait */
+    (void)she_wait_begin(r.producer[1]); /* it died in a wait */
     she_reinstate(r.ring, 1);
     CHECK_EQ(she_load_relaxed(&r.ring->records[1].blocked_since_ns), 0);
     CHECK_EQ(claim_one(&r, 1), 1);
@@ -124,7 +124,7 @@ CASE(a_reused_owner_id_keeps_what_the_last_one_sent) {
     rig_close(&r);
 }
 
-/* ---- sleepers -------------------------------------------------------------------------------------- */
+/* ---- sleepers -------------------------------------------------------------------------------- */
 
 static void wait_for_batch(void *argument) {
     rig *r = argument;

@@ -36,7 +36,7 @@ typedef struct {
     uint64_t stream, chance;
 } worker;
 
-/* ---- a producer -------------------------------------------------------------------------------------- */
+/* ---- a producer ------------------------------------------------------------------------------ */
 
 static bool stopping(const stage *s) { return she_load32_acquire(&s->all->stop); }
 
@@ -63,7 +63,9 @@ static void *produce(void *argument) {
     she_producer *producer = s->r.producer[w->owner];
     uint64_t number = 0, position[MAX_BURST];
     while (!stopping(s) && number + MAX_BURST < LEDGER_SAMPLES) {
-        uint64_t n = 1, want = test_below(&w->chance, 3) ? 1 : test_below(&w->chance, MAX_BURST) + 1;
+        uint64_t n = 1, want = 1;
+        if (test_below(&w->chance, 3) == 0)
+            want += test_below(&w->chance, MAX_BURST);
         if (!claim_patiently(w, &position[0]))
             break;
         while (n < want && she_claim(producer, &position[n]) == SHE_OK)
@@ -116,7 +118,7 @@ static void be_producer(void *argument) {
         pthread_join(thread, NULL);
 }
 
-/* ---- the consumer ------------------------------------------------------------------------------------ */
+/* ---- the consumer ---------------------------------------------------------------------------- */
 
 static void be_consumer(void *argument) {
     stage *s = argument;
@@ -159,7 +161,7 @@ static void be_consumer(void *argument) {
     she_store_relaxed(&s->all->taken, c->taken_total);
 }
 
-/* ---- the parent ----------------------------------------------------------------------------------------- */
+/* ---- the parent ------------------------------------------------------------------------------ */
 
 typedef struct {
     stage s;
@@ -244,7 +246,8 @@ static void run(uint64_t seed, uint64_t deaths, uint64_t batch_size, uint64_t nu
         start_producer(&p, owner);
     }
     she_store32_release(&p.s.all->stop, 1);
-    for (uint64_t left = p.producers; left > 0; left--) /* some may still die, and hold the others up */
+    /* Some may still die, and hold the others up. */
+    for (uint64_t left = p.producers; left > 0; left--)
         (void)she_recover(p.s.r.ring, some_end(&p));
     she_ring_close(p.s.r.ring);
     child_finish(consumer);

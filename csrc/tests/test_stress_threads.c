@@ -42,9 +42,9 @@ static void claim_patiently(she_producer *producer, uint64_t *position) {
         if (rc == SHE_OK)
             return;
         CHECK_EQ(rc, SHE_FULL);
-        uint64_t since = she_blocked(producer);
+        uint64_t since = she_wait_begin(producer);
         CHECK_EQ(she_claim_wait(producer, ticket, FOREVER), SHE_WOKEN);
-        she_unblocked(producer, since);
+        she_wait_end(producer, since);
     }
 }
 
@@ -77,7 +77,7 @@ static void *send(void *argument) {
     return NULL;
 }
 
-/* ---- giving back ------------------------------------------------------------------------------------ */
+/* ---- giving back ----------------------------------------------------------------------------- */
 
 static void *give_back(void *argument) {
     stage *s = argument;
@@ -97,9 +97,10 @@ static void *give_back(void *argument) {
             sample_read(s->r.ring, batch * s->r.ring->batch_size + i, &stream, &number);
         }
         she_producer_view view;
-        she_look(s->r.ring, 1, &view);
+        she_producer_stats(s->r.ring, 1, &view);
         she_release(s->r.ring, batch);
-        she_nudge(s->r.consumer); /* the consumer may be sealing the batch that now gets this memory */
+        /* The consumer may be sealing the batch that now gets this memory. */
+        she_wake_consumer(s->r.consumer);
         pthread_mutex_lock(&s->lock);
     }
     pthread_mutex_unlock(&s->lock);
@@ -124,7 +125,7 @@ static void skip_perhaps(stage *s) {
     pthread_mutex_unlock(&s->lock);
 }
 
-/* ---- taking ------------------------------------------------------------------------------------------- */
+/* ---- taking ---------------------------------------------------------------------------------- */
 
 /* Wait until the next batch is there, ending it early now and then. False: closed, and nothing left. */
 static bool next_batch(stage *s) {

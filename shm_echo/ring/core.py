@@ -1,4 +1,4 @@
-"""The C core, loaded and bound: `lib` and `ffi` of the cffi module, and the `_fast` types.
+"""The C core, loaded and bound: `lib` and `ffi` of the cffi module, and the `_core_cpython` types.
 
 Also the numbers that the C side returns, and the sentences for those that mean a broken ring. The
 enumerations repeat csrc/include/shm_echo/ring.h; a test holds the two together.
@@ -11,16 +11,16 @@ from enum import IntEnum
 from typing import Any
 
 from shm_echo.errors import ProtocolError
-from shm_echo.ring import _fast
-from shm_echo.ring._core import ffi, lib
+from shm_echo.ring import _core_cpython
+from shm_echo.ring._core_cffi import ffi, lib
 
-_fast.bind(int(ffi.cast("uintptr_t", lib.she_api_table())))
+_core_cpython.bind(int(ffi.cast("uintptr_t", lib.she_api_table())))
 
 __all__ = ["Result", "checked", "ffi", "layout_bytes", "lib", "make_config"]
 
 
 class Result(IntEnum):
-    """What the C functions return (``enum she_result``), and what `_fast` adds."""
+    """What the C functions return (``enum she_result``), and what `_core_cpython` adds."""
 
     OK = 0
     FULL = 1

@@ -179,5 +179,5 @@ class Producers:
 
     def _view(self, owner: int) -> Any:
         view = ffi.new("she_producer_view *")
-        lib.she_look(self._ring.pointer, owner, view)
+        lib.she_producer_stats(self._ring.pointer, owner, view)
         return view

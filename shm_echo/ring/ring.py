@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shm_echo.ring import _fast
+from shm_echo.ring import _core_cpython
 from shm_echo.ring.core import checked, ffi, layout_bytes, lib, make_config
 from shm_echo.ring.segment import Backing, Segment
 
@@ -55,7 +55,7 @@ class Ring:
         self.pointer = pointer
         self.closed = False
         self.leaves = tuple((leaf.dtype, leaf.shape) for leaf in spec.leaves)
-        self._handle = _fast.Handle(int(ffi.cast("uintptr_t", pointer)), segment.mapping)
+        self._handle = _core_cpython.Handle(int(ffi.cast("uintptr_t", pointer)), segment.mapping)
 
     @classmethod
     def create(cls, spec: TreeSpec, config: RingConfig, backing: Backing) -> Ring:
@@ -103,7 +103,7 @@ class Ring:
         refuse: Refuse,
         server: int = -1,
         watch: Callable[[], None] | None = None,
-    ) -> _fast.Sender:
+    ) -> _core_cpython.Sender:
         """A producer over this ring.
 
         Args:
@@ -112,7 +112,7 @@ class Ring:
             server: pidfd of the owning process, or -1.
             watch: called before each wait for room, at least ten times a second; may raise.
         """
-        return _fast.Sender(
+        return _core_cpython.Sender(
             self._handle,
             owner,
             self.leaves,
@@ -124,9 +124,9 @@ class Ring:
             watch,
         )
 
-    def receiver(self, *, leased: bool, writable: bool, poisoned: bool) -> _fast.Receiver:
+    def receiver(self, *, leased: bool, writable: bool, poisoned: bool) -> _core_cpython.Receiver:
         """The consumer of this ring; there may be one."""
-        return _fast.Receiver(self._handle, self.leaves, leased, writable, poisoned)
+        return _core_cpython.Receiver(self._handle, self.leaves, leased, writable, poisoned)
 
     def _check(self, tree: Any, stacked: bool) -> list[Any]:
         return self.spec.check_stacked(tree)[1] if stacked else self.spec.check(tree)

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any
 
 from shm_echo.errors import ConnectionClosedError
-from shm_echo.ring import _fast
+from shm_echo.ring import _core_cpython
 
 __all__ = ["Slot"]
 
@@ -25,7 +25,7 @@ class Slot:
 
     __slots__ = ("__weakref__", "_claim", "_views", "tree")
 
-    def __init__(self, claim: _fast.Claim, views: list[Any], tree: Any) -> None:
+    def __init__(self, claim: _core_cpython.Claim, views: list[Any], tree: Any) -> None:
         self._claim = claim
         self._views = views
         self.tree = tree

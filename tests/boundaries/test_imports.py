@@ -122,7 +122,7 @@ def test_the_library_does_not_import_the_programs_around_it() -> None:
 def test_nothing_but_the_declared_dependencies_is_imported() -> None:
     declared = {"shm_echo", "numpy", "optree", "cffi", "posix_ipc", "msgpack", "opt_einsum"}
     for name, path in modules():
-        if name.startswith(("shm_echo.demo", "shm_echo.cli")) or name == "shm_echo.ring.build":
+        if name.startswith(("shm_echo.demo", "shm_echo.cli")):
             continue
         allowed = declared | set(EXTRAS.get(name, ()))
         for target in imported(ast.parse(path.read_text()), typing_too=True):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from shm_echo.errors import ProtocolError
-from shm_echo.ring import _fast
+from shm_echo.ring import _core_cpython
 from shm_echo.ring.core import Result, checked, ffi, layout_bytes, lib, make_config
 from shm_echo.ring.ring import Ring, RingConfig
 from shm_echo.spec import TreeSpec
@@ -178,9 +178,9 @@ def test_every_result_of_an_opening_has_its_own_error() -> None:
 
 def test_the_two_extension_modules_must_come_from_one_build() -> None:
     with pytest.raises(ImportError, match="come from different builds: reinstall shm-echo"):
-        _fast.bind(0)
+        _core_cpython.bind(0)
     table = ffi.cast("char *", lib.she_api_table())
     other = ffi.new("char[]", ffi.buffer(table, 64)[:])
     other[0] = bytes([ord(other[0]) ^ 0xFF])
     with pytest.raises(ImportError, match="come from different builds"):
-        _fast.bind(int(ffi.cast("uintptr_t", other)))
+        _core_cpython.bind(int(ffi.cast("uintptr_t", other)))

@@ -53,9 +53,8 @@ static inline void she_or_relaxed(she_atomic64 *word, uint64_t bits) {
 /* Raise the word to at least `value`. */
 static inline void she_max_relaxed(she_atomic64 *word, uint64_t value) {
     uint64_t seen = atomic_load_explicit(word, memory_order_relaxed);
-    while (seen < value &&
-           !atomic_compare_exchange_weak_explicit(word, &seen, value, memory_order_relaxed,
-                                                  memory_order_relaxed)) {
+    while (seen < value && !atomic_compare_exchange_weak_explicit(
+                               word, &seen, value, memory_order_relaxed, memory_order_relaxed)) {
     }
 }
 

@@ -27,14 +27,15 @@
 #include "shm_echo/event_count.h"
 #include "shm_echo/histogram.h"
 
-#define SHE_MAGIC UINT64_C(0x004f484345484d53) /* "SMHECHO" */
-#define SHE_LAYOUT_VERSION 1u
-#define SHE_LINE 128 /* two cache lines: x86 prefetches them in pairs, arm64 may have 128-byte ones */
+#define SHE_MAGIC UINT64_C(0x004f4843454d4853) /* "SHMECHO" */
+#define SHE_LAYOUT_VERSION 2u
+/* Two cache lines: x86 prefetches them in pairs, and some arm64 processors have 128-byte ones. */
+#define SHE_LINE 128
 #define SHE_WORDS_PER_CACHE_LINE 8u
 #define SHE_MAX_CAPACITY (UINT32_C(1) << 31)
 #define SHE_MAX_PRODUCERS 65534u
 
-/* ---- state words: lap << 24 | owner << 8 | state -------------------------------------------- */
+/* ---- state words: lap << 24 | owner << 8 | state --------------------------------------------- */
 
 enum she_state { SHE_FREE = 0, SHE_CLAIMED = 1, SHE_COMMITTED = 2, SHE_HOLE = 3, SHE_SKIP = 4 };
 
@@ -49,7 +50,7 @@ static inline uint32_t she_word_state(uint64_t word) { return (uint32_t)word & 0
 /* The word with the owner cleared: compares lap and state at once. */
 static inline uint64_t she_word_anon(uint64_t word) { return word & ~UINT64_C(0xffff00); }
 
-/* ---- the mapping ------------------------------------------------------------------------------ */
+/* ---- the mapping ----------------------------------------------------------------------------- */
 
 typedef struct {
     /* Identity: written once by the creator, `magic` last. */

@@ -18,11 +18,11 @@
 
 enum she_result {
     SHE_OK = 0,
-    SHE_FULL = 1,        /* claim: no free slot; take: no complete batch */
-    SHE_CLOSED = 2,      /* the server closed the ring */
-    SHE_STOPPED = 3,     /* this producer was stopped by its own process */
-    SHE_REVOKED = 4,     /* the server makes this producer claim no more */
-    SHE_GIVEN_UP = 5,    /* commit: the claim is no longer ours; the sample was not sent */
+    SHE_FULL = 1,     /* claim: no free slot; take: no complete batch */
+    SHE_CLOSED = 2,   /* the server closed the ring */
+    SHE_STOPPED = 3,  /* this producer was stopped by its own process */
+    SHE_REVOKED = 4,  /* the server makes this producer claim no more */
+    SHE_GIVEN_UP = 5, /* commit: the claim is no longer ours; the sample was not sent */
     SHE_TIMEOUT = 6,
     SHE_INTERRUPTED = 7, /* a signal handler ran */
     SHE_WOKEN = 8,       /* something happened: look again */
@@ -54,10 +54,10 @@ typedef struct she_producer {
     she_ring *ring;
     she_record *record;
     uint32_t owner;
-    she_atomic32 stop;      /* this process closes the producer */
-    she_atomic64 seen_gen;  /* hole_gen at which a scan found no hole */
+    she_atomic32 stop;           /* this process closes the producer */
+    she_atomic64 seen_gen;       /* hole_gen at which a scan found no hole */
     she_atomic64 recent_wait_ns; /* how long the last waits for space took, on average */
-    she_atomic64 sent_end;  /* 1 + the highest position committed */
+    she_atomic64 sent_end;       /* 1 + the highest position committed */
 } she_producer;
 
 /* What the consumer keeps about durations. */
@@ -65,27 +65,30 @@ typedef struct she_times {
     she_histogram dwell;           /* commit to hand-out, per sample */
     she_hist_totals copies_before; /* at the last reset */
     she_hist_totals dwell_before;
-    she_hist_totals sum;           /* room to add up in */
+    she_hist_totals sum; /* room to add up in */
 } she_times;
 
 typedef struct she_consumer {
     she_ring *ring;
-    uint64_t next_batch;   /* absolute; the next one to hand out */
-    uint64_t looked;       /* samples of it that are known to be finished */
-    she_atomic32 nudged;   /* a wait that begins now shall return at once */
-    bool sealed;           /* it ends early: a wait seals again what is given up meanwhile */
-    uint64_t taken_total;  /* samples handed out */
-    uint64_t full_batches; /* batches handed out in full */
-    uint64_t unsealed;     /* 1 + the batch whose seal was undone last: it may be filled beyond the cursor */
+    uint64_t next_batch;         /* absolute; the next one to hand out */
+    uint64_t looked;             /* samples of it that are known to be finished */
+    she_atomic32 wake_requested; /* a wait that begins now shall return at once */
+    bool sealed;                 /* it ends early: a wait seals again what is given up meanwhile */
+    uint64_t taken_total;        /* samples handed out */
+    uint64_t full_batches;       /* batches handed out in full */
+    /* 1 + the batch whose seal was undone last: it may be filled beyond the cursor. */
+    uint64_t unsealed;
     uint64_t recent_wait_ns; /* how long the last waits took, on average */
-    uint32_t last_owner;   /* the highest owner id given out so far */
-    uint64_t *taken_by;    /* samples handed out, per owner id */
-    uint64_t *known;       /* per buffer: samples from its start on that are known to be committed, */
-    uint64_t *known_own;   /* ... and those of them by owner 0: what she_stats need not look at again */
-    she_times *times;       /* NULL unless detailed */
+    uint32_t last_owner;     /* the highest owner id given out so far */
+    uint64_t *taken_by;      /* samples handed out, per owner id */
+    /* Per buffer, so that she_stats need not look at them again: the samples from its start on that
+     * are known to be committed, and those of them that owner 0 committed. */
+    uint64_t *known;
+    uint64_t *known_own;
+    she_times *times; /* NULL unless detailed */
 } she_consumer;
 
-/* ---- making and opening (ring_create.c) ------------------------------------------------------- */
+/* ---- making and opening (ring_create.c) ------------------------------------------------------ */
 
 int she_layout_compute(const she_config *config, she_layout *layout, uint64_t *leaf_offsets);
 /* Format zeroed memory as a ring, or check that it is the ring of this configuration. */
@@ -114,7 +117,8 @@ static inline uint64_t she_word_at(const she_ring *ring, uint64_t line, uint64_t
 static inline uint64_t she_word_index(const she_ring *ring, uint64_t slot) {
     uint32_t s = (uint32_t)slot, bs = (uint32_t)ring->batch_size, lines = ring->word_lines;
     uint32_t batch = s / bs, i = s % bs;
-    return (uint64_t)batch * lines * SHE_WORDS_PER_CACHE_LINE + she_word_at(ring, i % lines, i / lines);
+    return (uint64_t)batch * lines * SHE_WORDS_PER_CACHE_LINE +
+           she_word_at(ring, i % lines, i / lines);
 }
 static inline she_atomic64 *she_state_word(const she_ring *ring, uint64_t position) {
     return &ring->words[she_word_index(ring, position % ring->capacity)];
@@ -135,14 +139,14 @@ static inline bool she_finished(uint64_t word, uint64_t lap) {
     return she_is(word, lap, SHE_COMMITTED) || she_is(word, lap, SHE_SKIP);
 }
 
-/* ---- producing (ring_produce.c) --------------------------------------------------------------- */
+/* ---- producing (ring_produce.c) -------------------------------------------------------------- */
 
 int she_producer_open(she_ring *ring, uint32_t owner, she_producer **out);
 void she_producer_free(she_producer *producer);
 void she_producer_stop(she_producer *producer); /* its waiters and next claims return SHE_STOPPED */
 
 /* Why this producer may claim nothing (CLOSED, STOPPED, REVOKED), or SHE_OK. */
-int she_barred(const she_producer *producer);
+int she_producer_status(const she_producer *producer);
 /* Claim one slot: SHE_OK and its position, or FULL, CLOSED, STOPPED, REVOKED. Never waits. */
 int she_claim(she_producer *producer, uint64_t *position);
 /* Wait for space, at most timeout_ns; `ticket` was read before the claim that found the ring full. */
@@ -151,8 +155,8 @@ static inline uint32_t she_claim_ticket(const she_producer *producer) {
     return she_ec_ticket(&producer->ring->header->space);
 }
 /* Around the waits of one claim, for the record's counters. */
-uint64_t she_blocked(she_producer *producer);
-void she_unblocked(she_producer *producer, uint64_t since_ns);
+uint64_t she_wait_begin(she_producer *producer);
+void she_wait_end(she_producer *producer, uint64_t since_ns);
 int she_commit(she_producer *producer, uint64_t position);
 /* Commit n claims in this order; stops at the first that was given up. */
 int she_commit_many(she_producer *producer, const uint64_t *positions, uint64_t n,
@@ -161,11 +165,11 @@ int she_abort(she_producer *producer, uint64_t position);
 /* Has everything that this producer committed been handed out? SHE_OK, or SHE_FULL: not yet. */
 int she_drained(const she_producer *producer);
 int she_drain_wait(she_producer *producer, int64_t timeout_ns);
-void she_seen(she_producer *producer, uint64_t now_ns);
+void she_heartbeat(she_producer *producer, uint64_t now_ns);
 /* Record the time of one reservation's copies (detailed only; else nothing). */
 void she_copied(she_producer *producer, uint64_t ns);
 
-/* ---- consuming (ring_consume.c) --------------------------------------------------------------- */
+/* ---- consuming (ring_consume.c) -------------------------------------------------------------- */
 
 int she_consumer_open(she_ring *ring, she_consumer **out);
 void she_consumer_free(she_consumer *consumer);
@@ -181,7 +185,7 @@ void she_release(she_ring *ring, uint64_t batch);
 uint64_t she_skip(she_consumer *consumer);
 /* Make a wait of the consumer return SHE_WOKEN, one that is about to begin included. Any thread of the
  * consumer's process may call it. */
-void she_nudge(she_consumer *consumer);
+void she_wake_consumer(she_consumer *consumer);
 /* Fill the rows of a batch with 0xff bytes: NaN in floats, -1 in integers. */
 void she_poison(she_ring *ring, uint64_t batch);
 
@@ -190,19 +194,19 @@ void she_poison(she_ring *ring, uint64_t batch);
 uint64_t she_seal(she_consumer *consumer);
 void she_unseal(she_consumer *consumer);
 
-/* ---- reclaiming (ring_reclaim.c) -------------------------------------------------------------- */
+/* ---- reclaiming (ring_reclaim.c) ------------------------------------------------------------- */
 
 /* Turn every claim of an owner that writes no more into a hole. Returns how many there were. */
 uint64_t she_recover(she_ring *ring, uint32_t owner);
-void she_revoke(she_ring *ring, uint32_t owner);  /* no new claims by this owner */
+void she_revoke(she_ring *ring, uint32_t owner);    /* no new claims by this owner */
 void she_reinstate(she_ring *ring, uint32_t owner); /* the id has a new owner */
 
-/* ---- looking (ring_observe.c) ----------------------------------------------------------------- */
+/* ---- looking (ring_observe.c) ---------------------------------------------------------------- */
 
 typedef struct {
-    uint64_t stored;        /* committed, not handed out */
-    uint64_t stored_own;    /* those of them that owner 0 committed: the server itself */
-    uint64_t full_batches;  /* completed so far, handed out or not */
+    uint64_t stored;       /* committed, not handed out */
+    uint64_t stored_own;   /* those of them that owner 0 committed: the server itself */
+    uint64_t full_batches; /* completed so far, handed out or not */
     uint64_t blocked_count, cas_success, cas_failure, retries; /* sums over all records */
 } she_ring_stats;
 void she_stats(she_consumer *consumer, she_ring_stats *out);
@@ -217,59 +221,21 @@ uint64_t she_held(const she_ring *ring, uint32_t owner); /* its claims */
 typedef struct {
     uint64_t blocked_count, blocked_ns, last_seen_ns, held;
 } she_producer_view;
-void she_look(const she_ring *ring, uint32_t owner, she_producer_view *out);
+void she_producer_stats(const she_ring *ring, uint32_t owner, she_producer_view *out);
 /* The copy times of all owners, and the times from commit to hand-out, since the last reset (detailed
  * only; else they are empty). */
-void she_look_at_times(she_consumer *consumer, she_hist_summary *copies, she_hist_summary *dwell);
+void she_time_summaries(she_consumer *consumer, she_hist_summary *copies, she_hist_summary *dwell);
 void she_reset_times(she_consumer *consumer);
 
-/* ---- copying (copy.c) ------------------------------------------------------------------------- */
+/* ---- copying (copy.c) ------------------------------------------------------------------------ */
 
 /* memcpy, past the cache for large blocks; what it wrote is ordered before a later commit. */
 void she_copy(void *restrict to, const void *restrict from, uint64_t bytes);
 
-/* ---- clocks and peers (clock.c) --------------------------------------------------------------- */
+/* ---- clocks and peers (clock.c) -------------------------------------------------------------- */
 
 uint64_t she_now_ns(void);
 uint64_t she_now_coarse_ns(void); /* a few milliseconds coarse, a few nanoseconds dear */
 bool she_process_gone(int pidfd);
-
-/* ---- test builds ------------------------------------------------------------------------------ */
-
-/* With SHE_FAULTS the steps of claim, commit, abort, signal and wait call a hook, which may stop, kill
- * or do what another process would do in that very moment. */
-#ifdef SHE_FAULTS
-extern void (*she_fault_hook)(int step);
-#define SHE_FAULT(step) \
-    do { \
-        if (she_fault_hook) she_fault_hook(step); \
-    } while (0)
-#else
-#define SHE_FAULT(step) ((void)0)
-#endif
-
-enum she_fault_step {
-    SHE_STEP_CLAIM_START = 1,
-    SHE_STEP_CLAIM_SCAN,      /* a hole is about to be taken */
-    SHE_STEP_CLAIM_HOLE,      /* a hole was taken */
-    SHE_STEP_CLAIM_LOOKED,    /* write cursor and state word read */
-    SHE_STEP_CLAIM_TAKEN,     /* the slot is ours, the cursor not yet moved */
-    SHE_STEP_CLAIM_MOVED,     /* the cursor was moved */
-    SHE_STEP_COPIED_HALF,     /* for callers that copy: half the bytes are there */
-    SHE_STEP_COMMIT_START,
-    SHE_STEP_COMMITTED,       /* committed, nobody told */
-    SHE_STEP_COMMIT_BATON,    /* it is ours to wake the consumer or to pass that on */
-    SHE_STEP_COMMIT_CHOSEN,   /* the next one to be awaited is found, not passed on yet */
-    SHE_STEP_COMMIT_PASSED,   /* passed on, not looked at again */
-    SHE_STEP_COMMIT_SIGNAL,   /* the batch is complete, no signal yet */
-    SHE_STEP_SIGNAL_COUNTED,  /* an event count counted on, its sleepers not yet woken */
-    SHE_STEP_ABORT_START,
-    SHE_STEP_ABORT_HOLE,      /* the hole is there, its generation not bumped */
-    SHE_STEP_ABORT_BUMPED,    /* bumped, nobody woken */
-    SHE_STEP_COUNT,           /* the consumer's follow: if that dies, all is over */
-    SHE_STEP_WAIT_LOOKED,     /* not ready, and nobody knows yet what is awaited */
-    SHE_STEP_WAIT_AWAITED,    /* said what is awaited, not looked again */
-    SHE_STEP_WAIT_SLEEP,      /* looked again: goes to sleep */
-};
 
 #endif

@@ -1,9 +1,10 @@
 /* Sender: a producer, with its life and its claims. What it sends is in send.c. */
 #include "sender.h"
 
-#define CHECK_EVERY_NS 100000000 /* a sender that never waits looks this often whether the server lives */
+/* How often a sender that never waits looks whether the server lives: ten times a second. */
+#define CHECK_EVERY_NS 100000000
 /* Results beyond those of ring.h, as `refuse` gets them. */
-enum { FAST_GONE = 100 };
+enum { BINDING_GONE = 100 };
 
 static int Sender_traverse(Sender *self, visitproc visit, void *arg) {
     Py_VISIT(self->flatten);
@@ -35,7 +36,7 @@ static void Sender_dealloc(Sender *self) {
 }
 
 static PyObject *Sender_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"handle", "owner",  "leaves", "plan", "flatten",
+    static char *names[] = {"handle", "owner",  "leaves", "plan",  "flatten",
                             "check",  "refuse", "server", "watch", NULL};
     PyObject *handle, *table, *plan, *flatten, *check, *refuse, *watch = Py_None;
     unsigned int owner;
@@ -117,7 +118,8 @@ int parse_timeout(PyObject *timeout, uint64_t *deadline) {
     if (timeout == Py_None)
         return 0;
     if (PyBool_Check(timeout)) {
-        PyErr_Format(PyExc_TypeError, "timeout must be None or a number of seconds, not %R", timeout);
+        PyErr_Format(PyExc_TypeError, "timeout must be None or a number of seconds, not %R",
+                     timeout);
         return -1;
     }
     double seconds = PyFloat_AsDouble(timeout);
@@ -153,8 +155,8 @@ static int pulse(Sender *self) {
     if (now - self->checked_ns < CHECK_EVERY_NS)
         return SHE_OK;
     self->checked_ns = now;
-    api->seen(self->producer, now);
-    return self->server >= 0 && api->process_gone(self->server) ? FAST_GONE : SHE_OK;
+    api->heartbeat(self->producer, now);
+    return self->server >= 0 && api->process_gone(self->server) ? BINDING_GONE : SHE_OK;
 }
 
 /* Claim a slot, waiting for one if need be. -1: a Python exception is set. */
@@ -180,18 +182,18 @@ int sender_claim(Sender *self, uint64_t deadline, uint64_t *position) {
             Py_DECREF(none);
         }
         if (!since)
-            since = api->blocked(self->producer);
+            since = api->wait_begin(self->producer);
         Py_BEGIN_ALLOW_THREADS
         rc = api->claim_wait(self->producer, ticket, slice);
         Py_END_ALLOW_THREADS
         if (rc == SHE_STOPPED || rc == SHE_CLOSED || rc == SHE_REVOKED)
             break;
-        rc = self->server >= 0 && api->process_gone(self->server) ? FAST_GONE : SHE_OK;
+        rc = self->server >= 0 && api->process_gone(self->server) ? BINDING_GONE : SHE_OK;
         if (PyErr_CheckSignals() < 0)
             rc = -1;
     }
     if (since)
-        api->unblocked(self->producer, since);
+        api->wait_end(self->producer, since);
     return rc;
 }
 
@@ -275,7 +277,7 @@ static PyGetSetDef Claim_getset[] = {
 
 PyTypeObject Claim_Type = {
     PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "shm_echo.ring._fast.Claim",
+    .tp_name = "shm_echo.ring._core_cpython.Claim",
     .tp_basicsize = sizeof(Claim),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .tp_dealloc = (destructor)Claim_dealloc,
@@ -300,8 +302,9 @@ static PyObject *Sender_reserve(Sender *self, PyObject *timeout) {
         return NULL;
     PyObject *list = PyList_New(self->num_leaves);
     for (Py_ssize_t i = 0; list && i < self->num_leaves; i++) {
-        PyObject *row = leaf_view(&self->leaves[i], she_row(self->handle->ring, (uint32_t)i, position),
-                                  false, 0, true, (PyObject *)self->handle);
+        PyObject *row =
+            leaf_view(&self->leaves[i], she_row(self->handle->ring, (uint32_t)i, position), false,
+                      0, true, (PyObject *)self->handle);
         if (row)
             PyList_SET_ITEM(list, i, row);
         else
@@ -329,7 +332,7 @@ static PyObject *Sender_wait(Sender *self, PyObject *timeout) {
         if (rc == SHE_OK || rc == SHE_STOPPED || rc == SHE_CLOSED || rc == SHE_REVOKED)
             break;
         if (self->server >= 0 && api->process_gone(self->server)) {
-            rc = FAST_GONE;
+            rc = BINDING_GONE;
             break;
         }
         if (PyErr_CheckSignals() < 0) {
@@ -393,7 +396,7 @@ static PyMemberDef Sender_members[] = {
 
 PyTypeObject Sender_Type = {
     PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "shm_echo.ring._fast.Sender",
+    .tp_name = "shm_echo.ring._core_cpython.Sender",
     .tp_basicsize = sizeof(Sender),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .tp_new = Sender_new,
@@ -403,4 +406,3 @@ PyTypeObject Sender_Type = {
     .tp_methods = Sender_methods,
     .tp_members = Sender_members,
 };
-

@@ -1,5 +1,5 @@
-/* The leaf table, and arrays over rows of the ring (fast.h). */
-#include "fast.h"
+/* The leaf table, and arrays over rows of the ring (binding.h). */
+#include "binding.h"
 
 void leaves_free(Leaf *leaves, Py_ssize_t n) {
     for (Py_ssize_t i = 0; leaves && i < n; i++) {
@@ -70,4 +70,3 @@ PyObject *leaf_view(const Leaf *leaf, void *data, bool stacked, npy_intp rows, b
     }
     return array;
 }
-

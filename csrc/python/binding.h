@@ -1,17 +1,17 @@
-/* What the files of the `_fast` extension module share: see module.c for what it is.
+/* What the files of the `_core_cpython` extension module share: see module.c for what it is.
  *
  * The interpreter lock is held throughout but for waits and for large copies.
  */
-#ifndef SHM_ECHO_BINDING_FAST_H
-#define SHM_ECHO_BINDING_FAST_H
+#ifndef SHM_ECHO_BINDING_H
+#define SHM_ECHO_BINDING_H
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <structmember.h>
 #define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
 #define NPY_TARGET_VERSION NPY_2_0_API_VERSION
-#define PY_ARRAY_UNIQUE_SYMBOL shm_echo_fast_array_api
-#ifndef SHM_ECHO_FAST_MAIN
+#define PY_ARRAY_UNIQUE_SYMBOL shm_echo_binding_array_api
+#ifndef SHM_ECHO_BINDING_MAIN
 #define NO_IMPORT_ARRAY
 #endif
 #include <numpy/arrayobject.h>

@@ -6,7 +6,7 @@
  * over it dies, which takes a C destructor. Everything that happens less than once per batch goes
  * through cffi. The ring's code is not linked in again: `bind` gets the table of csrc/api.c.
  */
-#define SHM_ECHO_FAST_MAIN
+#define SHM_ECHO_BINDING_MAIN
 #include "sender.h"
 
 const she_api *api;
@@ -17,7 +17,8 @@ static PyObject *bind(PyObject *Py_UNUSED(module), PyObject *address) {
         return NULL;
     if (!table || table->version != SHE_API_VERSION || table->bytes != sizeof(she_api)) {
         PyErr_SetString(PyExc_ImportError,
-                        "shm_echo.ring._core and _fast come from different builds: reinstall shm-echo");
+                        "shm_echo.ring._core_cffi and _core_cpython come from different builds: "
+                        "reinstall shm-echo");
         return NULL;
     }
     api = table;
@@ -31,12 +32,12 @@ static PyMethodDef module_methods[] = {
 
 static struct PyModuleDef module = {
     PyModuleDef_HEAD_INIT,
-    .m_name = "shm_echo.ring._fast",
+    .m_name = "shm_echo.ring._core_cpython",
     .m_size = -1,
     .m_methods = module_methods,
 };
 
-PyMODINIT_FUNC PyInit__fast(void) {
+PyMODINIT_FUNC PyInit__core_cpython(void) {
     import_array();
     PyTypeObject *types[] = {&Handle_Type, &Sender_Type, &Claim_Type, &Receiver_Type, &Lease_Type};
     PyObject *self = PyModule_Create(&module);

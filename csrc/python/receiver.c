@@ -1,7 +1,7 @@
 /* Receiver: the consumer, and the owner of each batch's arrays. */
 #include <unistd.h>
 
-#include "fast.h"
+#include "binding.h"
 
 typedef struct {
     PyObject_HEAD
@@ -9,13 +9,13 @@ typedef struct {
     she_consumer *consumer;
     Leaf *leaves;
     Py_ssize_t num_leaves;
-    PyObject *anchor;    /* the root of unleased arrays */
-    uint64_t batch;      /* handed out and not given back (unleased) */
-    Py_ssize_t held;     /* leased batches that live */
-    uint64_t *lease;     /* per buffer: 0, or 1 + the batch number to release it with */
+    PyObject *anchor; /* the root of unleased arrays */
+    uint64_t batch;   /* handed out and not given back (unleased) */
+    Py_ssize_t held;  /* leased batches that live */
+    uint64_t *lease;  /* per buffer: 0, or 1 + the batch number to release it with */
     char has_batch, leased, writable, poisoned;
-    char waiting;        /* somebody uses the consumer, perhaps without the interpreter lock */
-    pid_t owner;         /* a child that inherits arrays by a fork gives nothing back */
+    char waiting; /* somebody uses the consumer, perhaps without the interpreter lock */
+    pid_t owner;  /* a child that inherits arrays by a fork gives nothing back */
 } Receiver;
 
 /* The root of a batch's base chains. It has no buffer interface, so NumPy refuses to make an array
@@ -58,7 +58,7 @@ static void Lease_dealloc(Lease *self) {
         if (getpid() != receiver->owner)
             ; /* both are the parent's business */
         else if (receiver->waiting)
-            api->nudge(receiver->consumer);
+            api->wake_consumer(receiver->consumer);
         else
             skip_held(receiver);
         Py_DECREF(receiver);
@@ -69,7 +69,7 @@ static void Lease_dealloc(Lease *self) {
 
 PyTypeObject Lease_Type = {
     PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "shm_echo.ring._fast.Lease",
+    .tp_name = "shm_echo.ring._core_cpython.Lease",
     .tp_basicsize = sizeof(Lease),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .tp_dealloc = (destructor)Lease_dealloc,
@@ -117,7 +117,8 @@ static PyObject *Receiver_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     self->leaves = leaves_parse(table, &self->num_leaves);
     self->anchor = (PyObject *)lease_new(self->handle, NULL, 0);
     self->lease = PyMem_Calloc(self->handle->ring->num_buffers, sizeof *self->lease);
-    if (!self->leaves || !self->anchor || !self->lease || self->num_leaves != (Py_ssize_t)self->handle->ring->num_leaves ||
+    if (!self->leaves || !self->anchor || !self->lease ||
+        self->num_leaves != (Py_ssize_t)self->handle->ring->num_leaves ||
         api->consumer_open(self->handle->ring, &self->consumer) != SHE_OK) {
         if (!PyErr_Occurred())
             PyErr_SetString(PyExc_ValueError, "another number of leaves, or no memory");
@@ -174,8 +175,9 @@ static PyObject *Receiver_take(Receiver *self, PyObject *Py_UNUSED(ignored)) {
         root = Py_NewRef(self->anchor);
     }
     for (Py_ssize_t i = 0; root && i < self->num_leaves; i++) {
-        PyObject *array = leaf_view(&self->leaves[i], she_row(ring, (uint32_t)i, batch * ring->batch_size),
-                               true, (npy_intp)samples, self->writable, root);
+        PyObject *array =
+            leaf_view(&self->leaves[i], she_row(ring, (uint32_t)i, batch * ring->batch_size), true,
+                      (npy_intp)samples, self->writable, root);
         if (array)
             PyList_SET_ITEM(list, i, array);
         else
@@ -223,7 +225,7 @@ static PyObject *summary(const she_hist_summary *s) {
 /* (copies, dwell) since the last reset, each in the order of HistSnapshot's fields. */
 static PyObject *Receiver_times(Receiver *self, PyObject *Py_UNUSED(ignored)) {
     she_hist_summary copies, dwell;
-    api->look_at_times(self->consumer, &copies, &dwell);
+    api->time_summaries(self->consumer, &copies, &dwell);
     return Py_BuildValue("NN", summary(&copies), summary(&dwell));
 }
 
@@ -256,7 +258,7 @@ static PyMemberDef Receiver_members[] = {
 
 PyTypeObject Receiver_Type = {
     PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "shm_echo.ring._fast.Receiver",
+    .tp_name = "shm_echo.ring._core_cpython.Receiver",
     .tp_basicsize = sizeof(Receiver),
     .tp_flags = Py_TPFLAGS_DEFAULT,
     .tp_new = Receiver_new,
@@ -264,4 +266,3 @@ PyTypeObject Receiver_Type = {
     .tp_methods = Receiver_methods,
     .tp_members = Receiver_members,
 };
-

@@ -1,5 +1,5 @@
-/* Handle: owns the ring handle and keeps the mapping (fast.h). */
-#include "fast.h"
+/* Handle: owns the ring handle and keeps the mapping (binding.h). */
+#include "binding.h"
 
 static PyObject *Handle_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"ring", "mapping", NULL};
@@ -29,10 +29,9 @@ static void Handle_dealloc(Handle *self) {
 
 PyTypeObject Handle_Type = {
     PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "shm_echo.ring._fast.Handle",
+    .tp_name = "shm_echo.ring._core_cpython.Handle",
     .tp_basicsize = sizeof(Handle),
     .tp_flags = Py_TPFLAGS_DEFAULT,
     .tp_new = Handle_new,
     .tp_dealloc = (destructor)Handle_dealloc,
 };
-

@@ -3,9 +3,9 @@
 
 #include "sender.h"
 
-#define UNLOCK_BYTES 65536       /* copies from this size on let other threads run */
-#define CHUNK 256                /* send_batch claims at most so many slots before it commits them */
-#define CHUNK_BYTES (1u << 20)   /* ... and at most so many bytes, but for one sample */
+#define UNLOCK_BYTES 65536     /* copies from this size on let other threads run */
+#define CHUNK 256              /* send_batch claims at most so many slots before it commits them */
+#define CHUNK_BYTES (1u << 20) /* ... and at most so many bytes, but for one sample */
 
 /* An exception that leaves a send_batch says how many of its samples were sent. */
 static void note_sent(Py_ssize_t sent) {
@@ -67,7 +67,8 @@ static PyObject *from_number(const Leaf *leaf, PyObject *object) {
         return NULL;
     }
     Py_INCREF(leaf->descr);
-    PyObject *array = PyArray_NewFromDescr(&PyArray_Type, leaf->descr, 0, NULL, NULL, NULL, 0, NULL);
+    PyObject *array =
+        PyArray_NewFromDescr(&PyArray_Type, leaf->descr, 0, NULL, NULL, NULL, 0, NULL);
     if (array)
         memcpy(PyArray_DATA((PyArrayObject *)array), &value, leaf->row_bytes);
     else
@@ -132,8 +133,8 @@ static int copy_sample(Sender *self, PyObject *list, uint64_t position) {
         PyArrayObject *array = (PyArrayObject *)PyList_GET_ITEM(list, i);
         if (PyArray_IS_C_CONTIGUOUS(array))
             continue;
-        PyObject *row = leaf_view(&self->leaves[i], she_row(ring, (uint32_t)i, position), false, 0, true,
-                             (PyObject *)self->handle);
+        PyObject *row = leaf_view(&self->leaves[i], she_row(ring, (uint32_t)i, position), false, 0,
+                                  true, (PyObject *)self->handle);
         int failed = !row || PyArray_CopyInto((PyArrayObject *)row, array) < 0;
         Py_XDECREF(row);
         if (failed)
@@ -154,7 +155,8 @@ static int copy_sample(Sender *self, PyObject *list, uint64_t position) {
     return 0;
 }
 
-static int parse_send(const char *name, PyObject *const *args, Py_ssize_t nargs, PyObject **timeout) {
+static int parse_send(const char *name, PyObject *const *args, Py_ssize_t nargs,
+                      PyObject **timeout) {
     if (nargs < 1 || nargs > 2) {
         PyErr_Format(PyExc_TypeError, "%s takes a tree and a timeout", name);
         return -1;
@@ -248,7 +250,7 @@ PyObject *Sender_send_batch(Sender *self, PyObject *const *args, Py_ssize_t narg
     uint64_t most = self->sample_bytes ? CHUNK_BYTES / self->sample_bytes : CHUNK;
     most = most < 1 ? 1 : most > CHUNK ? CHUNK : most;
     uint64_t sent = 0, count = (uint64_t)total;
-    int rc = count ? SHE_OK : api->barred(self->producer); /* else the claim says so */
+    int rc = count ? SHE_OK : api->producer_status(self->producer); /* else the claim says so */
     sender_enter(self);
     while (sent < count && rc == SHE_OK) {
         uint64_t n = 0;

@@ -1,7 +1,7 @@
 /* How to take apart a tree of plain dicts, lists and tuples. A small send spends four fifths of its
  * time in optree's flatten_up_to; for these, the usual ones, a walk with the known keys is enough.
  * Anything that does not fit exactly is left to the check, which knows all the rules. */
-#include "fast.h"
+#include "binding.h"
 
 void plan_free(Plan *plan) {
     for (Py_ssize_t i = 0; i < plan->count; i++)
@@ -66,4 +66,3 @@ bool plan_walk(const Plan *plan, PyObject *tree, PyObject *list, Py_ssize_t *nex
     }
     return true;
 }
-
