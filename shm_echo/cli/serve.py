@@ -100,7 +100,7 @@ def _serve(args: argparse.Namespace) -> int:
         for server in servers:
             server.start()
         if listeners.takes_strangers(args):
-            service.keep_ready()
+            service.keep_worker_ready()
         for server in servers:
             print(f"serving mechestim at {server.url} (pid {os.getpid()})", flush=True)
         signal.sigwait(_ENDING)
@@ -110,7 +110,7 @@ def _serve(args: argparse.Namespace) -> int:
     finally:
         for server in servers:
             server.close()
-        service.close(patience=60.0)
+        service.close(timeout=60.0)
     return 0
 
 

@@ -85,30 +85,30 @@ class _Watched(Ceiling):
     seen = 0
     wrong = ""
 
-    def look(self, cost: int = 0) -> None:
+    def check(self, cost: int = 0) -> None:
         """After every change."""
-        spent, promised = self.spent, self.promised
+        spent, reserved = self.spent, self.reserved
         if spent < self.seen:
             self.wrong = f"a count went down: {self.seen} to {spent}"
-        if min(promised, cost) < 0 or spent + promised > CEILING:
-            self.wrong = f"{cost} more, and there are {spent} and {promised} of {CEILING}"
+        if min(reserved, cost) < 0 or spent + reserved > CEILING:
+            self.wrong = f"{cost} more, and there are {spent} and {reserved} of {CEILING}"
         self.seen = spent
 
-    def take(self, name: str, cost: int) -> None:
-        super().take(name, cost)
-        self.look(cost)
+    def reserve(self, name: str, cost: int) -> None:
+        super().reserve(name, cost)
+        self.check(cost)
 
-    def spend(self, name: str, cost: int) -> None:
-        super().spend(name, cost)
-        self.look(cost)
+    def charge(self, name: str, cost: int) -> None:
+        super().charge(name, cost)
+        self.check(cost)
 
-    def give_back(self, cost: int) -> None:
-        super().give_back(cost)
-        self.look()
+    def release(self, cost: int) -> None:
+        super().release(cost)
+        self.check()
 
-    def settle(self, cost: int) -> None:
-        super().settle(cost)
-        self.look()
+    def commit(self, cost: int) -> None:
+        super().commit(cost)
+        self.check()
 
 
 class _Errors(logging.Handler):
@@ -146,10 +146,10 @@ def _one_session(data: bytes) -> None:
         warning_capture.install()
     ours, theirs = socket.socketpair()
     ceiling = _Watched(CEILING)
-    place = SessionEnvironment(ceiling)
+    environment = SessionEnvironment(ceiling)
     with theirs, warnings.catch_warnings():
         warnings.simplefilter("always")
-        one = Session(ours, QUOTAS, place)
+        one = Session(ours, QUOTAS, environment)
         theirs.setblocking(False)
         with contextlib.suppress(BlockingIOError):
             theirs.send(data[: 1 << 16])
@@ -157,11 +157,11 @@ def _one_session(data: bytes) -> None:
         one.run()
     _errors.check()
     assert not ceiling.wrong, ceiling.wrong
-    assert ceiling.promised == 0, f"{ceiling.promised} FLOPs stay promised"
-    assert ceiling.spent == place.board.flops, "the board and the ceiling differ"
+    assert ceiling.reserved == 0, f"{ceiling.reserved} FLOPs stay promised"
+    assert ceiling.spent == environment.stats.flops, "the stats and the ceiling differ"
     assert (len(one.objects), one.objects.bytes) == (0, 0), "objects are left"
     assert ours.fileno() == -1, "the socket is open"
-    place.board.close()
+    environment.stats.close()
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {

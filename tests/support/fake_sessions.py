@@ -1,4 +1,4 @@
-"""A crew of threads with sessions that do what a test wants, over real sockets."""
+"""A pool of threads with sessions that do what a test wants, over real sockets."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ __all__ = ["Company", "Session", "Wait", "no_thread"]
 
 
 class Session:
-    """What a crew serves: answers each byte with the same byte.
+    """What a pool serves: answers each byte with the same byte.
 
     Args:
-        gate: of the crew.
+        scheduler: of the pool.
         does: called with each byte before the answer.
 
     Attributes:
-        watched: the descriptor that the crew watches: of its end of the connection.
+        watched: the descriptor that the pool watches: of its end of the connection.
         client: the other end.
         threads: those that have served it, a step each.
         over: it has ended.
     """
 
     def __init__(
-        self, gate: Scheduler, does: Callable[[Session, bytes], None] | None = None
+        self, scheduler: Scheduler, does: Callable[[Session, bytes], None] | None = None
     ) -> None:
-        self.turn = SchedulerSlot(gate)
+        self.slot = SchedulerSlot(scheduler)
         self.threads: list[threading.Thread] = []
         self.over = threading.Event()
         self._does = does
@@ -57,7 +57,7 @@ class Session:
             self._read = self._ours.recv(1000)
             if not self._read:
                 return False
-        self.turn.begin()
+        self.slot.acquire_short()
         byte, self._read = self._read[:1], self._read[1:]
         if self._does is not None:
             self._does(self, byte)
@@ -90,34 +90,34 @@ class Session:
 
 
 class Wait:
-    """What a session does: ends its turn, and waits until it may go on."""
+    """What a session does: ends its slot, and waits until it may go on."""
 
     def __init__(self) -> None:
         self.waits = threading.Event()
         self.may_go_on = threading.Event()
 
     def __call__(self, session: Session, byte: bytes) -> None:
-        session.turn.end()
+        session.slot.step_down()
         self.waits.set()
         assert self.may_go_on.wait(WATCHDOG)
-        session.turn.begin()
+        session.slot.acquire_short()
 
 
 class Company:
-    """A crew and its sessions."""
+    """A pool and its sessions."""
 
     def __init__(self) -> None:
-        self.gate = Scheduler(kernels=2)
-        self.crew = LeaderFollowersPool(self.gate)
+        self.scheduler = Scheduler(kernels=2)
+        self.pool = LeaderFollowersPool(self.scheduler)
         self.sessions: list[Session] = []
 
     def add(self, does: Callable[[Session, bytes], None] | None = None) -> Session:
         """A new session."""
-        return self.take_in(Session(self.gate, does))
+        return self.take_in(Session(self.scheduler, does))
 
     def take_in(self, session: Session) -> Session:
-        """Have the crew serve a session."""
-        self.crew.add(session)
+        """Have the pool serve a session."""
+        self.pool.add(session)
         self.sessions.append(session)
         return session
 
@@ -126,8 +126,8 @@ class Company:
         return {thread for session in self.sessions for thread in session.threads}
 
     def close(self) -> None:
-        """Have the crew let go of everything, after its sessions."""
-        Worker(self.crew.close).result()
+        """Have the pool let go of everything, after its sessions."""
+        Worker(self.pool.close).result()
 
 
 def no_thread(self: threading.Thread) -> None:

@@ -1,8 +1,8 @@
-"""The ``mechestim`` service: takes connections over from the control server, a seat for each.
+"""The ``mechestim`` service: takes connections over from the control server, a host for each.
 
 What a client may spend is kept per principal: the descriptor that it was given, the token that it
 has shown, or else the uid of the peer. Sessions of this user run on threads unless told otherwise,
-and their kernels pass a gate; those of everybody else (other users, holders of a token, whoever has
+and their kernels pass a scheduler; those of everybody else (other users, holders of a token, whoever has
 a descriptor), which need not be trusted, have processes of their own.
 """
 
@@ -70,64 +70,66 @@ class MechEstimService:
             raise ValueError(f"isolation must be 'threads' or 'process', not {isolation!r}")
         self.quotas = quotas or Quotas()
         self.isolation: Isolation = isolation or "threads"
-        self._of_others: Isolation = isolation or "process"
+        self._others_isolation: Isolation = isolation or "process"
         self.max_sessions = max_sessions
-        self._gate = Scheduler(kernels)
-        self._crew: LeaderFollowersPool | None = None
-        self._seats: dict[SessionHost, Principal] = {}
+        self._scheduler = Scheduler(kernels)
+        self._pool: LeaderFollowersPool | None = None
+        self._hosts: dict[SessionHost, Principal] = {}
         self._principals = Principals(self.quotas.max_flops, max_sessions_per_user or max_sessions)
         self._lock = threading.Lock()
         self._closed = False
-        self._warden: Supervisor | None = None
-        self._spare: WorkerProcess | None = None  # for the next session; the warden's
+        self._supervisor: Supervisor | None = None
+        self._spare_worker: WorkerProcess | None = None  # for the next session; the supervisor's
         self._requests_ended = 0
         self._rate = 0.0
-        self._counted = (time.monotonic(), 0)
-        self._keeps_spare = False
+        self._rate_sample = (time.monotonic(), 0)
+        self._keeps_spare_worker = False
         at_fork(self)
         if isolation == "process":
-            self.keep_ready()
+            self.keep_worker_ready()
 
-    def keep_ready(self) -> None:
+    def keep_worker_ready(self) -> None:
         """Keep a worker process ready for the next session, from now on.
 
         It is not done before there is need: a service whose sessions are all on threads has no
         workers. Without it, the first answer to a client that gets a worker takes a second.
         """
         with FORK_LOCK, self._lock:
-            if self._closed or self._keeps_spare or self._of_others != "process":
+            if self._closed or self._keeps_spare_worker or self._others_isolation != "process":
                 return
-            self._keeps_spare = True
-            warden = self._warden = self._warden or Supervisor(self._look)
-        warden.call(self._prepare)
+            self._keeps_spare_worker = True
+            supervisor = self._supervisor = self._supervisor or Supervisor(self._on_tick)
+        supervisor.call_soon(self._start_spare_worker)
 
     # For the control server ----
 
     def open(self, session: ControlSession) -> dict[str, Any]:
         """Take a client in, if there is room."""
         session.watch = False  # the socket says all there is to know
-        problem = self._no_room(_key_of(session))
+        problem = self._refusal_reason(_principal_key(session))
         if problem is not None:
             raise ServiceRefusalError("full", problem)
         return welcome_info(self.quotas)
 
-    def _no_room(self, key: Key) -> str | None:
+    def _refusal_reason(self, key: Key) -> str | None:
         if self._closed:
             return SHUTDOWN
-        if len(self._seats) >= self.max_sessions:
+        if len(self._hosts) >= self.max_sessions:
             return (
                 f"the server has {self.max_sessions:,} mechestim sessions, and takes no more "
                 "(max_sessions)"
             )
-        return self._principals.no_room(key)
+        return self._principals.refusal_reason(key)
 
     def take_over(self, session: ControlSession, sock: socket.socket) -> None:
         """The connection of a welcomed client is the service's own from now on."""
         try:
-            ours = session.holder is None and session.peer.uid == os.geteuid()
-            isolation = self.isolation if ours else self._of_others
-            key = _key_of(session)
-            if not self._start(sock, self._principals.of(key), isolation, greet=False, key=key):
+            trusted = session.holder is None and session.peer.uid == os.geteuid()
+            isolation = self.isolation if trusted else self._others_isolation
+            key = _principal_key(session)
+            if not self._start(
+                sock, self._principals.get(key), isolation, handshake=False, key=key
+            ):
                 sock.close()
         except (OSError, RuntimeError) as error:  # no descriptor or no thread is left
             _log.error("cannot start a session: %s", error)
@@ -152,7 +154,7 @@ class MechEstimService:
         """The session's own socket tells it."""
 
     def tick(self, now: float) -> None:
-        """The warden has a clock of its own."""
+        """The supervisor has a clock of its own."""
 
     # Inherited descriptors ----
 
@@ -178,11 +180,11 @@ class MechEstimService:
             OSError: no descriptor is left.
         """
         if principal is None:
-            found = self._principals.new(f"descriptor {sock.fileno()}")
+            found = self._principals.create_unnamed(f"descriptor {sock.fileno()}")
         else:
-            found = self._principals.of((GIVEN, principal))
+            found = self._principals.get((GIVEN, principal))
         try:
-            if not self._start(sock, found, isolation, greet=True):
+            if not self._start(sock, found, isolation, handshake=True):
                 raise RuntimeError("the mechestim service was closed")
         except BaseException:
             sock.close()
@@ -194,7 +196,7 @@ class MechEstimService:
         sock: socket.socket,
         principal: Principal,
         isolation: Isolation,
-        greet: bool,
+        handshake: bool,
         key: Key | None = None,
     ) -> bool:
         """Begin a session.
@@ -203,184 +205,184 @@ class MechEstimService:
             key: whose sessions are counted; None where nobody's are.
 
         Returns:
-            Whether it has begun. If not, a client that has been welcomed was told why.
+            Whether it has begun. If not, a client that has been welcomed was told reason.
         """
         sock.setblocking(True)
         ceiling, weights = principal.ceiling, settings.weights or {}
-        seat: SessionHost
+        host: SessionHost
         with FORK_LOCK, self._lock:
             # Asked again: another one may have been welcomed since this one was.
-            problem = SHUTDOWN if self._closed else None if key is None else self._no_room(key)
+            problem = (
+                SHUTDOWN if self._closed else None if key is None else self._refusal_reason(key)
+            )
             if problem is not None:
-                if not greet:
+                if not handshake:
                     with contextlib.suppress(OSError):
                         sock.send(frame(closed_message(problem)))
                 return False
-            warden = self._warden = self._warden or Supervisor(self._look)
+            supervisor = self._supervisor = self._supervisor or Supervisor(self._on_tick)
             if isolation == "process":
-                seat = ProcessHost(sock, self.quotas, ceiling, weights, greet, self._ended)
+                host = ProcessHost(sock, self.quotas, ceiling, weights, handshake, self._on_ended)
             else:
-                crew = self._crew = self._crew or LeaderFollowersPool(self._gate)
-                seat = ThreadHost(sock, self.quotas, ceiling, weights, crew, greet, self._ended)
-            self._seats[seat] = principal
-            principal.add(seat)
-        if isinstance(seat, ProcessHost):
-            worker = seat
-            warden.call(lambda: self._employ(worker, warden))
+                pool = self._pool = self._pool or LeaderFollowersPool(self._scheduler)
+                host = ThreadHost(
+                    sock, self.quotas, ceiling, weights, pool, handshake, self._on_ended
+                )
+            self._hosts[host] = principal
+            principal.add(host)
+        if isinstance(host, ProcessHost):
+            worker = host
+            supervisor.call_soon(lambda: self._assign_worker(worker, supervisor))
         else:
             try:
-                seat.start()
+                host.start()
             except (RuntimeError, OSError):
-                self._ended(seat)
+                self._on_ended(host)
                 raise
-            warden.call(_nothing)
+            supervisor.wake()
         return True
 
-    def _employ(self, seat: ProcessHost, warden: Supervisor) -> None:
-        """Have a worker serve; on the warden's thread."""
-        spare, self._spare = self._spare, None
+    def _assign_worker(self, host: ProcessHost, supervisor: Supervisor) -> None:
+        """Have a worker serve; on the supervisor's thread."""
+        spare, self._spare_worker = self._spare_worker, None
         try:
             with FORK_LOCK:
-                if spare is None or not _employed(seat, spare):
-                    seat.start()
+                if spare is None or not _assigned(host, spare):
+                    host.start()
         except OSError as error:
             _log.error("cannot start a worker process: %s", error)
-            seat.failed(f"the server cannot start a worker process: {error.strerror or error}")
+            host.fail(f"the server cannot start a worker process: {error.strerror or error}")
         else:
-            warden.watch(seat.pidfd, seat.reap)
-        if self._keeps_spare:
-            warden.call(self._prepare)
+            supervisor.watch(host.pidfd, host.reap)
+        if self._keeps_spare_worker:
+            supervisor.call_soon(self._start_spare_worker)
 
-    def _prepare(self) -> None:
-        """Keep a worker ready for the next session; on the warden's thread."""
-        if self._spare is None and not self._closed:
+    def _start_spare_worker(self) -> None:
+        """Keep a worker ready for the next session; on the supervisor's thread."""
+        if self._spare_worker is None and not self._closed:
             try:
                 with FORK_LOCK:
-                    self._spare = WorkerProcess()
+                    self._spare_worker = WorkerProcess()
             except OSError as error:
                 _log.warning("cannot keep a worker process ready: %s", error)
 
-    def _ended(self, seat: SessionHost) -> None:
+    def _on_ended(self, host: SessionHost) -> None:
         with self._lock:
-            principal = self._seats.pop(seat, None)
+            principal = self._hosts.pop(host, None)
             if principal is not None:
-                principal.remove(seat)
-                self._requests_ended += seat.board.requests
+                principal.remove(host)
+                self._requests_ended += host.stats.requests
 
     # Now and then ----
 
-    def _look(self) -> bool:
+    def _on_tick(self) -> bool:
         """What time brings; whether there is a session to come back for."""
-        seats = self.seats()
+        hosts = self.hosts()
         limit = self.quotas.wall_time_s
-        for seat in seats:
-            seat.say_busy(self.quotas.busy_s)
-            if limit is not None and seat.board.age_s > limit:
-                seat.kill(f"its wall time of {limit:g} s is over (wall_time_s)")
-        if self._crew is not None:
-            self._crew.look()
-        self._measure(self.requests)
-        return bool(seats)
+        for host in hosts:
+            host.send_busy(self.quotas.busy_s)
+            if limit is not None and host.stats.age_s > limit:
+                host.kill(f"its wall time of {limit:g} s is over (wall_time_s)")
+        if self._pool is not None:
+            self._pool.on_tick()
+        self._update_rate(self.requests)
+        return bool(hosts)
 
-    def _measure(self, requests: int) -> None:
-        since, before = self._counted
+    def _update_rate(self, requests: int) -> None:
+        since, before = self._rate_sample
         now = time.monotonic()
         if now - since >= 1.0:
             self._rate = (requests - before) / (now - since)
-            self._counted = now, requests
+            self._rate_sample = now, requests
 
     # What is asked about it ----
 
-    def seats(self) -> dict[SessionHost, Principal]:
+    def hosts(self) -> dict[SessionHost, Principal]:
         """The sessions that are open, and whose they are."""
         with self._lock:
-            return dict(self._seats)
+            return dict(self._hosts)
 
     def principals(self) -> list[Principal]:
         """All who have a ceiling here, and those who have a session."""
         with self._lock:
-            return list(dict.fromkeys([*self._principals.all(), *self._seats.values()]))
+            return list(dict.fromkeys([*self._principals.named(), *self._hosts.values()]))
 
     @property
     def requests(self) -> int:
         """Requests of all sessions so far."""
         with self._lock:
-            return self._requests_ended + sum(seat.board.requests for seat in self._seats)
+            return self._requests_ended + sum(host.stats.requests for host in self._hosts)
 
     @property
     def rate(self) -> float:
         """Requests per second, lately."""
-        return self._rate if self._seats else 0.0
+        return self._rate if self._hosts else 0.0
 
     # The end ----
 
-    def close(self, patience: float = 5.0, why: str = SHUTDOWN) -> None:
+    def close(self, timeout: float = 5.0, reason: str = SHUTDOWN) -> None:
         """End all sessions: running operations are waited for, and clients told. Idempotent.
 
         Args:
-            patience: seconds until sessions are ended by force.
-            why: what clients are told.
+            timeout: seconds until sessions are ended by force.
+            reason: what clients are told.
         """
         with self._lock:
             self._closed = True
-            seats = list(self._seats)
-            warden = self._warden
-        if warden is None:
+            hosts = list(self._hosts)
+            supervisor = self._supervisor
+        if supervisor is None:
             return
-        for seat in seats:
-            seat.end(why)
-        deadline = time.monotonic() + patience
-        late = [seat for seat in seats if not seat.wait(deadline - time.monotonic())]
-        for seat in late:
-            seat.kill(why)
-        for seat in late:
-            if isinstance(seat, ProcessHost):
-                seat.wait(60.0)
-        warden.call(self._dismiss_spare)
-        warden.stop()
-        self._warden = None
-        if self._crew is not None:
-            self._crew.close()
+        for host in hosts:
+            host.end(reason)
+        deadline = time.monotonic() + timeout
+        late = [host for host in hosts if not host.wait(deadline - time.monotonic())]
+        for host in late:
+            host.kill(reason)
+        for host in late:
+            if isinstance(host, ProcessHost):
+                host.wait(60.0)
+        supervisor.call_soon(self._terminate_spare_worker)
+        supervisor.stop()
+        self._supervisor = None
+        if self._pool is not None:
+            self._pool.close()
 
-    def _dismiss_spare(self) -> None:
-        spare, self._spare = self._spare, None
+    def _terminate_spare_worker(self) -> None:
+        spare, self._spare_worker = self._spare_worker, None
         if spare is not None:
-            spare.dismiss()
+            spare.terminate()
 
     def after_fork_in_child(self) -> None:
         """A forked child has no part in the sessions."""
         self._closed = True
         self._lock = threading.Lock()
         self._principals.after_fork_in_child()
-        for seat in self._seats:
-            seat.after_fork_in_child()
-        self._seats.clear()
-        if self._crew is not None:
-            self._crew.after_fork_in_child()
-            self._crew = None
-        if self._spare is not None:
-            self._spare.after_fork_in_child()
-            self._spare = None
-        if self._warden is not None:
-            self._warden.after_fork_in_child()
-            self._warden = None
+        for host in self._hosts:
+            host.after_fork_in_child()
+        self._hosts.clear()
+        if self._pool is not None:
+            self._pool.after_fork_in_child()
+            self._pool = None
+        if self._spare_worker is not None:
+            self._spare_worker.after_fork_in_child()
+            self._spare_worker = None
+        if self._supervisor is not None:
+            self._supervisor.after_fork_in_child()
+            self._supervisor = None
 
 
-def _key_of(session: ControlSession) -> Key:
+def _principal_key(session: ControlSession) -> Key:
     """Who spends, behind what kind of name it is."""
     if session.holder is not None:
         return "token", session.holder
     return "user", session.peer.uid
 
 
-def _employed(seat: ProcessHost, spare: WorkerProcess) -> bool:
+def _assigned(host: ProcessHost, spare: WorkerProcess) -> bool:
     """Whether the worker that was kept ready serves now; it may have died meanwhile."""
     try:
-        seat.employ(spare)
+        host.assign(spare)
     except OSError:
         return False
     return True
-
-
-def _nothing() -> None:
-    """Wakes the warden, so that it looks."""

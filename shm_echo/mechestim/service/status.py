@@ -55,17 +55,19 @@ class StatusService:
     def state(self) -> dict[str, Any]:
         """What ``shm-echo status`` prints."""
         service = self._service
-        seats = service.seats()
-        rows = [_seat(seat, principal) for seat, principal in list(seats.items())[:_MOST_ROWS]]
+        hosts = service.hosts()
+        rows = [
+            _session_row(host, principal) for host, principal in list(hosts.items())[:_MOST_ROWS]
+        ]
         return {
             "pid": os.getpid(),
             "version": __version__,
             "uptime_s": time.monotonic() - self._started,
             "isolation": service.isolation,
             "max_sessions": service.max_sessions,
-            "sessions": len(seats),
-            "objects": sum(seat.board.objects for seat in seats),
-            "bytes": sum(seat.board.bytes for seat in seats),
+            "sessions": len(hosts),
+            "objects": sum(host.stats.objects for host in hosts),
+            "bytes": sum(host.stats.bytes for host in hosts),
             "requests": service.requests,
             "requests_per_s": service.rate,
             "rows": rows,
@@ -85,19 +87,19 @@ class StatusService:
         """Nothing here depends on the clock."""
 
 
-def _seat(seat: SessionHost, principal: Principal) -> dict[str, Any]:
-    board = seat.board
+def _session_row(host: SessionHost, principal: Principal) -> dict[str, Any]:
+    stats = host.stats
     return {
         "principal": principal.label,
-        "isolation": seat.isolation,
-        "pid": seat.pid or 0,
-        "age_s": board.age_s,
-        "objects": board.objects,
-        "bytes": board.bytes,
-        "contexts": board.contexts,
-        "requests": board.requests,
-        "flops": board.flops,
-        "running_s": board.running_s,
+        "isolation": host.isolation,
+        "pid": host.pid or 0,
+        "age_s": stats.age_s,
+        "objects": stats.objects,
+        "bytes": stats.bytes,
+        "contexts": stats.contexts,
+        "requests": stats.requests,
+        "flops": stats.flops,
+        "running_s": stats.running_s,
     }
 
 
@@ -108,7 +110,7 @@ def _principal(principal: Principal) -> dict[str, Any]:
         "label": principal.label,
         "sessions": principal.sessions,
         "flops": ceiling.spent,
-        "promised": ceiling.promised,
+        "promised": ceiling.reserved,
         "ceiling": ceiling.limit,
         "requests": principal.requests,
         "operations": [[name, flops, calls] for name, (flops, calls) in tallies],

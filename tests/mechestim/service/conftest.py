@@ -1,4 +1,4 @@
-"""One server for the tests of a module that only talk to it; a crew of threads for one test."""
+"""One server for the tests of a module that only talk to it; a pool of threads for one test."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def unharmed(server: ServerProcess) -> Iterator[None]:
 
 @pytest.fixture
 def company() -> Iterator[Company]:
-    """A crew without sessions, which takes leave of all that it has got."""
+    """A pool without sessions, which takes leave of all that it has got."""
     whole = Company()
     yield whole
     for session in whole.sessions:
@@ -48,4 +48,4 @@ def company() -> Iterator[Company]:
     threads = whole.threads()
     whole.close()
     wait_until(lambda: not any(one.is_alive() for one in threads), "its threads have ended")
-    assert (whole.gate.short.free, whole.gate.long.free) == (1, 2)
+    assert (whole.scheduler.short.free, whole.scheduler.long.free) == (1, 2)

@@ -54,7 +54,7 @@ def test_an_unforeseen_error_is_logged_by_class_and_place(
         raise Unforeseen(TEXT)
     except Unforeseen as error:
         with caplog.at_level(logging.ERROR):
-            crossing = error_encoding.described(error)
+            crossing = error_encoding.encode_error(error)
     assert crossing == ["MechEstimServerError", "the server failed; its log says why", {}]
     assert "Unforeseen" in caplog.text
     assert "test_logging.py" in caplog.text

@@ -19,9 +19,9 @@ PAGE = (ROOT / "docs/mechestim/protocol.md").read_text()
 
 def words() -> set[str]:
     quotas = Quotas()
-    purse = SessionLedger(Ceiling(None), StatsPage(), {}, SchedulerSlot())
+    ledger = SessionLedger(Ceiling(None), StatsPage(), {}, SchedulerSlot())
     return set(
-        Dispatcher(HandleTable(quotas), Budgets(quotas, purse), quotas, SchedulerSlot())._words
+        Dispatcher(HandleTable(quotas), Budgets(quotas, ledger), quotas, SchedulerSlot())._words
     )
 
 

@@ -216,7 +216,7 @@ def test_a_service_of_ones_own_has_a_port_and_threads_where_they_are_asked_for(
     with ControlServer("tcp://127.0.0.1:0", {"mechestim": service}, tokens=tokens) as server:
         with dialled(server.url) as client:
             client.request("add", (1.0, 2.0))
-            ((seat, principal),) = service.seats().items()
-            assert (seat.isolation, principal.label) == ("threads", "token bob")
+            ((host, principal),) = service.hosts().items()
+            assert (host.isolation, principal.label) == ("threads", "token bob")
             assert principal.tallies() == {"add": (1, 1)}
         service.close()

@@ -25,8 +25,11 @@ from shm_echo.mechestim.service.metering.shared_memory import FileLock, reopened
 from shm_echo.mechestim.service.metering.stats_page import StatsPage
 from shm_echo.mechestim.service.scheduling.leader_followers import LeaderFollowersPool
 from shm_echo.mechestim.service.scheduling.scheduler import SchedulerSlot
-from shm_echo.mechestim.service.session.frame_stream import SlotGuard, frame, interject
-from shm_echo.mechestim.service.session.inherited_handshake import greeted, refusal
+from shm_echo.mechestim.service.session.frame_stream import WriteLock, frame, send_between_frames
+from shm_echo.mechestim.service.session.inherited_handshake import (
+    perform_handshake,
+    refusal_message,
+)
 from shm_echo.mechestim.service.session.session import (
     BUSY,
     Session,
@@ -43,7 +46,7 @@ class SessionHost(ABC):
     """One session, seen by its service.
 
     Attributes:
-        board: what it shows.
+        stats: what it shows.
         isolation: ``"threads"`` or ``"process"``.
         pid: of the process that it runs in.
     """
@@ -51,50 +54,50 @@ class SessionHost(ABC):
     isolation = ""
     pid: int | None = None
 
-    def __init__(self, sock: socket.socket, board: StatsPage, lock: SlotGuard) -> None:
+    def __init__(self, sock: socket.socket, stats: StatsPage, lock: WriteLock) -> None:
         self._sock = sock
         self._lock = lock
-        self.board = board
-        self._told_busy = 0.0
+        self.stats = stats
+        self._busy_sent_at = 0.0
 
     @abstractmethod
     def start(self) -> None:
         """Begin to serve."""
 
     @abstractmethod
-    def end(self, why: str) -> None:
+    def end(self, reason: str) -> None:
         """Have it end after the operation that runs, and tell the client why."""
 
     @abstractmethod
-    def kill(self, why: str) -> None:
+    def kill(self, reason: str) -> None:
         """End it now."""
 
     @abstractmethod
-    def wait(self, seconds: float) -> bool:
+    def wait(self, timeout: float) -> bool:
         """Whether it has ended, at the latest after this time."""
 
     def after_fork_in_child(self) -> None:
         """Close what a forked child has inherited."""
         self._sock.close()
 
-    def say_busy(self, every: float) -> None:
+    def send_busy(self, interval: float) -> None:
         """Let a client that waits know that its operation is still running."""
-        running, now = self.board.running_s, time.monotonic()
-        if running is not None and running > every and now - self._told_busy > every:
-            self._told_busy = now
-            interject(self._sock, BUSY, self.board, self._lock)
+        running, now = self.stats.running_s, time.monotonic()
+        if running is not None and running > interval and now - self._busy_sent_at > interval:
+            self._busy_sent_at = now
+            send_between_frames(self._sock, BUSY, self.stats, self._lock)
 
 
 class ThreadHost(SessionHost):
-    """A session on the threads of a crew.
+    """A session on the threads of a pool.
 
     Args:
         sock: the connection, in blocking mode; closed at the end.
         quotas: what the session may use.
         ceiling: of its principal.
         weights: the server's own.
-        crew: serves the session.
-        greet: the client has not said hello yet.
+        pool: serves the session.
+        handshake: the client has not said hello yet.
         ended: called once, when all is over.
     """
 
@@ -106,24 +109,24 @@ class ThreadHost(SessionHost):
         quotas: Quotas,
         ceiling: Ceiling,
         weights: Mapping[str, float],
-        crew: LeaderFollowersPool,
-        greet: bool,
-        ended: Callable[[SessionHost], None],
+        pool: LeaderFollowersPool,
+        handshake: bool,
+        on_ended: Callable[[SessionHost], None],
     ) -> None:
         lock = threading.Lock()
         super().__init__(sock, StatsPage(), lock)
         self.pid = os.getpid()
-        self.turn = SchedulerSlot(crew.gate)
-        self._greet = greet
-        self._ended = ended
+        self.slot = SchedulerSlot(pool.scheduler)
+        self._needs_handshake = handshake
+        self._on_ended = on_ended
         self._quotas = quotas
-        self._crew = crew
+        self._pool = pool
         self._session = Session(
-            sock, quotas, SessionEnvironment(ceiling, self.board, lock, self.turn, weights)
+            sock, quotas, SessionEnvironment(ceiling, self.stats, lock, self.slot, weights)
         )
         # What NumPy and this package keep in context variables is the session's, on any thread.
         self._context = contextvars.Context()
-        self._over = threading.Event()
+        self._finished = threading.Event()
 
     def start(self) -> None:
         """Begin to serve.
@@ -133,39 +136,41 @@ class ThreadHost(SessionHost):
             OSError: the kernel cannot watch the connection.
         """
         try:
-            if self._greet:
-                threading.Thread(target=self._meet, name="mechestim-greeting", daemon=True).start()
+            if self._needs_handshake:
+                threading.Thread(
+                    target=self._shake_hands, name="mechestim-greeting", daemon=True
+                ).start()
             else:
                 self._begin()
         except BaseException:
-            self._over.set()
+            self._finished.set()
             raise
 
-    def _meet(self) -> None:
+    def _shake_hands(self) -> None:
         """The client may take its time to say hello."""
         try:
-            if greeted(self._sock, self._quotas):
+            if perform_handshake(self._sock, self._quotas):
                 self._begin()
                 return
         except (OSError, RuntimeError) as error:
             _log.error("cannot start a session: %s", error)
             with contextlib.suppress(OSError):
-                why = f"the server cannot start a session: {error}"
-                self._sock.send(frame(closed_message(why)))
+                reason = f"the server cannot start a session: {error}"
+                self._sock.send(frame(closed_message(reason)))
         self._sock.close()
         self._end()
 
     def _begin(self) -> None:
         self._context.run(self._session.begin)
-        self._crew.add(self)
+        self._pool.add(self)
 
     def _end(self) -> None:
         try:
-            self._ended(self)
+            self._on_ended(self)
         finally:
-            self._over.set()
+            self._finished.set()
 
-    # For the crew ----
+    # For the pool ----
 
     def fileno(self) -> int:
         """Of the connection."""
@@ -189,28 +194,28 @@ class ThreadHost(SessionHost):
 
     # For the service ----
 
-    def end(self, why: str) -> None:
+    def end(self, reason: str) -> None:
         """Have it end after the operation that runs."""
-        self._session.end(why)
+        self._session.end(reason)
 
-    def kill(self, why: str) -> None:
+    def kill(self, reason: str) -> None:
         """Tell the client, and close the connection. An operation that runs ends by itself."""
-        told = interject(self._sock, closed_message(why), self.board, self._lock)
-        self._session.end(why)
-        if told:  # else the session is writing, and ends after that
+        sent = send_between_frames(self._sock, closed_message(reason), self.stats, self._lock)
+        self._session.end(reason)
+        if sent:  # else the session is writing, and ends after that
             with contextlib.suppress(OSError):
                 self._sock.shutdown(socket.SHUT_RDWR)
 
-    def wait(self, seconds: float) -> bool:
+    def wait(self, timeout: float) -> bool:
         """Whether it has ended, at the latest after this time."""
-        return self._over.wait(max(0.0, seconds))
+        return self._finished.wait(max(0.0, timeout))
 
 
 class ProcessHost(SessionHost):
     """A session in a process of its own.
 
     The service keeps a second descriptor of the connection, for what the worker cannot say itself:
-    that it is busy, or that it has died. ``start``, ``employ`` and ``reap`` are for the warden's
+    that it is busy, or that it has died. ``start``, ``employ`` and ``reap`` are for the supervisor's
     thread.
     """
 
@@ -222,16 +227,16 @@ class ProcessHost(SessionHost):
         quotas: Quotas,
         ceiling: Ceiling,
         weights: Mapping[str, float],
-        greet: bool,
-        ended: Callable[[SessionHost], None],
+        handshake: bool,
+        on_ended: Callable[[SessionHost], None],
     ) -> None:
-        self._board_fd = sealed_memory("mechestim-board", StatsPage.SIZE)
-        super().__init__(sock, StatsPage(self._board_fd), FileLock(self._board_fd))
-        self._config = {"quotas": asdict(quotas), "weights": dict(weights), "greet": greet}
+        self._stats_fd = sealed_memory("mechestim-stats", StatsPage.SIZE)
+        super().__init__(sock, StatsPage(self._stats_fd), FileLock(self._stats_fd))
+        self._config = {"quotas": asdict(quotas), "weights": dict(weights), "handshake": handshake}
         self._ceiling = ceiling
-        self._ended = ended
-        self._why: str | None = None
-        self._over = threading.Event()
+        self._on_ended = on_ended
+        self._reason: str | None = None
+        self._finished = threading.Event()
         self._worker: WorkerProcess | None = None
 
     def start(self) -> None:
@@ -240,9 +245,9 @@ class ProcessHost(SessionHost):
         Raises:
             OSError: that is not possible.
         """
-        self.employ(WorkerProcess())
+        self.assign(WorkerProcess())
 
-    def employ(self, worker: WorkerProcess) -> None:
+    def assign(self, worker: WorkerProcess) -> None:
         """Have a worker serve.
 
         Raises:
@@ -251,19 +256,19 @@ class ProcessHost(SessionHost):
         config = {**self._config, "limit": self._ceiling.limit}
         fds: list[int] = []
         try:
-            fds += [reopened(self._board_fd)]
+            fds += [reopened(self._stats_fd)]
             fds += [self._ceiling.share()]
             worker.assign(config, [self._sock.fileno(), *fds])
         except OSError:
-            worker.dismiss()
+            worker.terminate()
             raise
         finally:
             for fd in fds:
                 os.close(fd)
         self.pid = worker.process.pid
         self._worker = worker
-        if self._why is not None:
-            self.end(self._why)
+        if self._reason is not None:
+            self.end(self._reason)
 
     @property
     def pidfd(self) -> int:
@@ -271,28 +276,28 @@ class ProcessHost(SessionHost):
         assert self._worker is not None
         return self._worker.pidfd
 
-    def end(self, why: str) -> None:
+    def end(self, reason: str) -> None:
         """Have it end after the operation that runs."""
-        self._why = self._why or why
+        self._reason = self._reason or reason
         if self._worker is not None:
             self._worker.process.terminate()
 
-    def kill(self, why: str) -> None:
+    def kill(self, reason: str) -> None:
         """Kill the worker."""
-        self._why = self._why or why
+        self._reason = self._reason or reason
         if self._worker is not None:
             self._worker.process.kill()
 
     def after_fork_in_child(self) -> None:
         """Close what a forked child has inherited."""
         super().after_fork_in_child()
-        os.close(self._board_fd)
+        os.close(self._stats_fd)
         if self._worker is not None:
             self._worker.after_fork_in_child()
 
-    def failed(self, why: str) -> None:
+    def fail(self, reason: str) -> None:
         """The worker could not be started."""
-        self._why = why
+        self._reason = reason
         self._finish()
 
     def reap(self) -> None:
@@ -301,37 +306,37 @@ class ProcessHost(SessionHost):
         process = self._worker.process
         code = process.wait()
         self._worker.close()
-        if code != 0 and self._why is None:
-            self._why = f"its worker process died: {_cause(process.pid, code)}"
-            _log.warning("a mechestim session has ended: %s", self._why)
+        if code != 0 and self._reason is None:
+            self._reason = f"its worker process died: {_describe_exit(process.pid, code)}"
+            _log.warning("a mechestim session has ended: %s", self._reason)
         self._finish()
 
     def _finish(self) -> None:
-        if self._why is not None:
-            self._tell(self._why)
+        if self._reason is not None:
+            self._send_reason(self._reason)
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
         try:
-            self._ended(self)
+            self._on_ended(self)
         finally:
             self._sock.close()
-            os.close(self._board_fd)
-            self._over.set()
+            os.close(self._stats_fd)
+            self._finished.set()
 
-    def _tell(self, why: str) -> None:
+    def _send_reason(self, reason: str) -> None:
         """The client's last message: the answer to its hello, if it had none yet."""
-        if self._config["greet"] and not self.board.age_s:
+        if self._config["handshake"] and not self.stats.age_s:
             with contextlib.suppress(OSError):
-                self._sock.send(refusal(why), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+                self._sock.send(refusal_message(reason), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         else:
-            interject(self._sock, closed_message(why), self.board, self._lock)
+            send_between_frames(self._sock, closed_message(reason), self.stats, self._lock)
 
-    def wait(self, seconds: float) -> bool:
+    def wait(self, timeout: float) -> bool:
         """Whether it has ended, at the latest after this time."""
-        return self._over.wait(max(0.0, seconds))
+        return self._finished.wait(max(0.0, timeout))
 
 
-def _cause(pid: int, code: int) -> str:
+def _describe_exit(pid: int, code: int) -> str:
     if code >= 0:
         return f"it exited with status {code}; the server's log says why"
     text = describe_death(pid, -code)

@@ -1,4 +1,4 @@
-"""The warden: one thread that starts and reaps workers, and looks at every session now and then.
+"""The supervisor: one thread that starts and reaps workers, and ticks now and then.
 
 It begins with the first session and ends with the service. While there is no session it sleeps.
 """
@@ -17,7 +17,7 @@ __all__ = ["Supervisor"]
 
 _log = logging.getLogger("shm_echo.mechestim")
 
-_LOOK_S = 0.25
+_TICK_S = 0.25
 
 
 class Supervisor:
@@ -27,69 +27,73 @@ class Supervisor:
         look: called every quarter of a second while it returns true.
     """
 
-    def __init__(self, look: Callable[[], bool]) -> None:
-        self._look = look
+    def __init__(self, on_tick: Callable[[], bool]) -> None:
+        self._on_tick = on_tick
         self._calls: deque[Callable[[], None]] = deque()
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._poll = select.poll()
-        self._poll.register(self._wake, select.POLLIN)
-        self._ends: dict[int, Callable[[], None]] = {}
+        self._poll.register(self._wake_fd, select.POLLIN)
+        self._watched: dict[int, Callable[[], None]] = {}
         self._stopping = False
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="mechestim-warden", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="mechestim-supervisor", daemon=True)
         self._thread.start()
 
-    def call(self, function: Callable[[], None]) -> None:
+    def call_soon(self, function: Callable[[], None]) -> None:
         """Have a function called soon, and look afterwards."""
         self._calls.append(function)
-        with self._lock:
-            if self._wake >= 0:
-                os.eventfd_write(self._wake, 1)
+        self.wake()
 
-    def watch(self, pidfd: int, ended: Callable[[], None]) -> None:
-        """Have ``ended`` called when a process has ended. Only on the warden's own thread."""
-        self._ends[pidfd] = ended
+    def wake(self) -> None:
+        """Run one tick soon."""
+        with self._lock:
+            if self._wake_fd >= 0:
+                os.eventfd_write(self._wake_fd, 1)
+
+    def watch(self, pidfd: int, on_exit: Callable[[], None]) -> None:
+        """Have ``on_exit`` called when a process has ended. Only on the supervisor's own thread."""
+        self._watched[pidfd] = on_exit
         self._poll.register(pidfd, select.POLLIN)
 
     def stop(self) -> None:
         """End the thread, after the calls that were asked for. Idempotent."""
         self._stopping = True
-        self.call(lambda: None)
+        self.wake()
         if self._thread is not threading.current_thread():
             self._thread.join()
         with self._lock:
-            wake, self._wake = self._wake, -1
+            wake, self._wake_fd = self._wake_fd, -1
         if wake >= 0:
             os.close(wake)
 
     def after_fork_in_child(self) -> None:
         """Close what a forked child has inherited."""
-        wake, self._wake = self._wake, -1
+        wake, self._wake_fd = self._wake_fd, -1
         if wake >= 0:
             os.close(wake)
 
     def _run(self) -> None:
-        patience: float | None = None
+        timeout: float | None = None
         while not self._stopping or self._calls:
-            for fd, _ in self._poll.poll(None if patience is None else patience * 1000):
-                ended = self._ends.pop(fd, None)
-                if ended is None:
+            for fd, _ in self._poll.poll(None if timeout is None else timeout * 1000):
+                on_exit = self._watched.pop(fd, None)
+                if on_exit is None:
                     with contextlib.suppress(BlockingIOError):
-                        os.eventfd_read(self._wake)
+                        os.eventfd_read(self._wake_fd)
                 else:
                     self._poll.unregister(fd)
-                    self._safely(ended)
-                del ended  # else the last session's memory would stay until the next one ends
+                    self._call_safely(on_exit)
+                del on_exit  # else the last session's memory would stay until the next one ends
             for _ in range(len(self._calls)):
-                self._safely(self._calls.popleft())
+                self._call_safely(self._calls.popleft())
             try:
-                patience = _LOOK_S if self._look() else None
+                timeout = _TICK_S if self._on_tick() else None
             except Exception:
                 _log.exception("internal error while looking at the sessions")
-                patience = _LOOK_S
+                timeout = _TICK_S
 
-    def _safely(self, function: Callable[[], None]) -> None:
+    def _call_safely(self, function: Callable[[], None]) -> None:
         try:
             function()
         except Exception:
-            _log.exception("internal error in the warden of the sessions")
+            _log.exception("internal error in the supervisor of the sessions")

@@ -1,6 +1,6 @@
 """A session in a process of its own: what the interpreter that a ``ProcessSeat`` starts runs.
 
-The process has the connection, a board and the page of the ceiling, and nothing else of the server.
+The process has the connection, a stats and the page of the ceiling, and nothing else of the server.
 Its memory is limited, and it ends with the server, whatever that dies of.
 """
 
@@ -22,7 +22,7 @@ from shm_echo.mechestim.service.metering.flop_ceiling import Ceiling
 from shm_echo.mechestim.service.metering.quotas import Quotas
 from shm_echo.mechestim.service.metering.shared_memory import FileLock
 from shm_echo.mechestim.service.metering.stats_page import StatsPage
-from shm_echo.mechestim.service.session.inherited_handshake import greeted
+from shm_echo.mechestim.service.session.inherited_handshake import perform_handshake
 from shm_echo.mechestim.service.session.session import Session, SessionEnvironment
 
 __all__ = ["main"]
@@ -37,7 +37,7 @@ def main(parent: int) -> None:
         parent: the process that has started this one.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _end_with(parent)
+    _die_with_parent(parent)
     assert namespace is not None  # everything is imported before there is a session
     logging.basicConfig(format="mechestim worker %(process)d: %(message)s")
     assigned = _assignment()
@@ -60,22 +60,22 @@ def _serve(config: dict[str, Any], fds: list[int]) -> None:
     _limit_memory(quotas)
     if config["weights"]:
         settings.change({"weights": config["weights"]})
-    connection, board_fd, ceiling_fd = fds
+    connection, stats_fd, ceiling_fd = fds
     sock = socket.socket(fileno=connection)
-    board, lock = StatsPage(board_fd), FileLock(board_fd)
+    stats, lock = StatsPage(stats_fd), FileLock(stats_fd)
     ceiling = Ceiling(config["limit"], ceiling_fd)
     session = Session(
-        sock, quotas, SessionEnvironment(ceiling, board, lock, weights=config["weights"])
+        sock, quotas, SessionEnvironment(ceiling, stats, lock, weights=config["weights"])
     )
     signal.signal(signal.SIGTERM, lambda *_: session.end("the server is shutting down"))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # the server may wait for it
-    if config["greet"] and not greeted(sock, quotas):
+    if config["handshake"] and not perform_handshake(sock, quotas):
         sock.close()
     else:
         session.run()
 
 
-def _end_with(parent: int) -> None:
+def _die_with_parent(parent: int) -> None:
     """Have the kernel kill this process when its server ends."""
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

@@ -16,14 +16,19 @@ from typing import Any
 
 __all__ = ["WorkerProcess"]
 
-_PROGRAM = (
+_WORKER_CODE = (
     "import sys; sys.path[:] = {path!r}; "
     "from shm_echo.mechestim.service.hosting.worker_main import main; main(int(sys.argv[1]))"
 )
 # Each worker computes on one thread: there are as many workers as sessions.
-_ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+_THREAD_COUNT_VARIABLES = (
+    "OPENBLAS_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+)
 # A worker is no client, is told the weights, and lets nobody in.
-_REMOVED = frozenset(
+_WITHHELD_VARIABLES = frozenset(
     {
         *("MECHESTIM_SERVER_URL", "MECHESTIM_WEIGHTS_FILE"),
         *("MECHESTIM_TOKEN", "MECHESTIM_TOKEN_FILE"),
@@ -45,14 +50,16 @@ class WorkerProcess:
     """
 
     def __init__(self) -> None:
-        environment = {name: value for name, value in os.environ.items() if name not in _REMOVED}
-        environment.update(dict.fromkeys(_ONE_THREAD, "1"))
+        environment = {
+            name: value for name, value in os.environ.items() if name not in _WITHHELD_VARIABLES
+        }
+        environment.update(dict.fromkeys(_THREAD_COUNT_VARIABLES, "1"))
         self._channel, theirs = socket.socketpair()
         self.pidfd = -1
         with theirs:
             try:
                 self.process = subprocess.Popen(
-                    [sys.executable, "-c", _PROGRAM.format(path=sys.path), str(os.getpid())],
+                    [sys.executable, "-c", _WORKER_CODE.format(path=sys.path), str(os.getpid())],
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     env=environment,
@@ -68,7 +75,7 @@ class WorkerProcess:
 
         Args:
             config: what ``worker.main`` needs to know.
-            fds: the connection, the board and the ceiling; they stay the caller's.
+            fds: the connection, the stats and the ceiling; they stay the caller's.
 
         Raises:
             OSError: it has ended.
@@ -78,7 +85,7 @@ class WorkerProcess:
             sent = socket.send_fds(channel, [data], fds, socket.MSG_NOSIGNAL)
             channel.sendall(data[sent:], socket.MSG_NOSIGNAL)
 
-    def dismiss(self) -> None:
+    def terminate(self) -> None:
         """End it without a session, and let go of it."""
         self._channel.close()
         self.process.kill()

@@ -1,6 +1,6 @@
-"""Accounts of a session: each charge is paid by the session's purse, too.
+"""Accounts of a session: each charge is paid by the session's ledger, too.
 
-What a client's context shows (its limit, its multiplier, its weights) is in the account; the purse
+What a client's context shows (its limit, its multiplier, its weights) is in the account; the ledger
 takes the plain price from the ceiling of the session's principal. One thread at a time works on a
 session, so a charge in one step needs no lock here.
 """
@@ -19,35 +19,35 @@ class SessionAccount(Account):
 
     Args:
         limit: FLOPs.
-        purse: of the session.
-        multiplier: of what is charged here; not of what the purse pays.
+        ledger: of the session.
+        multiplier: of what is charged here; not of what the ledger pays.
     """
 
-    __slots__ = ("purse",)
+    __slots__ = ("ledger",)
 
-    def __init__(self, limit: int, purse: SessionLedger, multiplier: float = 1.0) -> None:
+    def __init__(self, limit: int, ledger: SessionLedger, multiplier: float = 1.0) -> None:
         super().__init__(limit, multiplier=multiplier)
-        self.purse = purse
+        self.ledger = ledger
 
     def _new_frame(self, namespace: str | None) -> AccountView:
-        return _SessionFrame(self, namespace, self.purse)
+        return _SessionAccountView(self, namespace, self.ledger)
 
 
-class _SessionFrame(AccountView):
-    """A frame whose charges are paid by a purse, after they were found to fit into the account."""
+class _SessionAccountView(AccountView):
+    """A frame whose charges are paid by a ledger, after they were found to fit into the account."""
 
-    __slots__ = ("_purse",)
+    __slots__ = ("_ledger",)
 
-    def __init__(self, account: Account, namespace: str | None, purse: SessionLedger) -> None:
+    def __init__(self, account: Account, namespace: str | None, ledger: SessionLedger) -> None:
         super().__init__(account, namespace)
-        self._purse = purse
+        self._ledger = ledger
 
     def charge(self, name: str, cost: int) -> None:
         account = self.account
         room = account.room - cost
         if room < 0:
             raise BudgetExhaustedError(name, flop_cost=cost, flops_remaining=account.room)
-        self._purse.spend(name, cost)
+        self._ledger.charge(name, cost)
         account.room = room
         tally = self.tallies.get(name)
         if tally is None:
@@ -58,13 +58,13 @@ class _SessionFrame(AccountView):
             account.mark()
 
     def reserve(self, name: str, cost: int) -> int:
-        self._purse.take(name, cost)
+        self._ledger.reserve(name, cost)
         try:
             return super().reserve(name, cost)
         except BaseException:
-            self._purse.give_back(name, cost)
+            self._ledger.release(name, cost)
             raise
 
     def cancel(self, promised: int, name: str = "", cost: int = 0) -> None:
         super().cancel(promised)
-        self._purse.give_back(name, cost)
+        self._ledger.release(name, cost)

@@ -2,7 +2,7 @@
 
 Counts live here and nowhere else. A client opens contexts and reads their books; it can neither
 lower a count nor raise a limit. Above all of them stands the ceiling of the session's principal
-(``ceiling``), from which the session's purse pays, and which its contexts cannot lift.
+(``ceiling``), from which the session's ledger pays, and which its contexts cannot lift.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from shm_echo.mechestim.service.metering.accounts import SessionAccount
 from shm_echo.mechestim.service.metering.flop_ceiling import SessionLedger
 from shm_echo.mechestim.service.metering.quotas import Quotas
 
-_MOST_CONTEXTS = 4096
-_MOST_LABELS = 4096  # in one context
-_MOST_SHAPES = 64
-_LONGEST_LABEL = 256
-_LONGEST_LOG = 10**5
+_MAX_CONTEXTS = 4096
+_MAX_NAMESPACES = 4096  # in one context
+_MAX_SHAPES = 64
+_MAX_LABEL_CHARS = 256
+_MAX_LOG_RECORDS = 10**5
 
 
 class Budgets:
     """The accounts of one session, by number; 0 is its default budget."""
 
-    def __init__(self, quotas: Quotas, purse: SessionLedger) -> None:
-        self._purse = purse
+    def __init__(self, quotas: Quotas, ledger: SessionLedger) -> None:
+        self._ledger = ledger
         self._settings = Settings()
         self._accounts: dict[int, Account] = {0: self._account(quotas.default_budget, 1.0)}
         self._next = 1
 
     def _account(self, limit: int, multiplier: float) -> Account:
-        account = SessionAccount(limit, self._purse, multiplier)
+        account = SessionAccount(limit, self._ledger, multiplier)
         self._settings.follow(account)
         return account
 
@@ -51,9 +51,9 @@ class Budgets:
             ValueError: the budget is not one.
             QuotaExceededError: too many are open.
         """
-        if len(self._accounts) > _MOST_CONTEXTS:
+        if len(self._accounts) > _MAX_CONTEXTS:
             raise QuotaExceededError(
-                "max_contexts", allowed=_MOST_CONTEXTS, wanted=len(self._accounts)
+                "max_contexts", allowed=_MAX_CONTEXTS, wanted=len(self._accounts)
             )
         if time_limit is not None:
             time_limit = positive_number("wall_time_limit_s", time_limit)
@@ -77,7 +77,7 @@ class Budgets:
             )
         return found
 
-    def frame(self, number: Any, namespace: Any) -> AccountView:
+    def view(self, number: Any, namespace: Any) -> AccountView:
         """What an operation charges."""
         if type(number) is int and (namespace is None or type(namespace) is str):
             account = self._accounts.get(number)
@@ -85,13 +85,13 @@ class Budgets:
             if found is not None:
                 return found
         if namespace is not None and (
-            type(namespace) is not str or len(namespace) > _LONGEST_LABEL
+            type(namespace) is not str or len(namespace) > _MAX_LABEL_CHARS
         ):
-            raise MechEstimServerError(f"a namespace has at most {_LONGEST_LABEL} characters")
+            raise MechEstimServerError(f"a namespace has at most {_MAX_LABEL_CHARS} characters")
         account = self.account(number)
-        if namespace not in account.frames and len(account.frames) >= _MOST_LABELS:
+        if namespace not in account.frames and len(account.frames) >= _MAX_NAMESPACES:
             raise QuotaExceededError(
-                "max_namespaces", allowed=_MOST_LABELS, wanted=len(account.frames) + 1
+                "max_namespaces", allowed=_MAX_NAMESPACES, wanted=len(account.frames) + 1
             )
         return account.frame(namespace)
 
@@ -113,11 +113,11 @@ class Budgets:
         """Charge work that the client names itself."""
         if type(name) is not str or type(flop_cost) is not int or flop_cost < 0:
             raise ValueError(f"flop_cost must be an int >= 0, got {flop_cost!r}")
-        operands: list[Any] = [] if subscripts is None else [str(subscripts)[:_LONGEST_LABEL]]
-        for shape in list(shapes)[:_MOST_SHAPES]:
-            operands.append(SimpleNamespace(shape=tuple(map(int, shape))[:_MOST_SHAPES]))
-        frame, label = current_view(), name[:_LONGEST_LABEL]
-        frame.commit(label, frame.reserve(label, flop_cost), tuple(operands))
+        operands: list[Any] = [] if subscripts is None else [str(subscripts)[:_MAX_LABEL_CHARS]]
+        for shape in list(shapes)[:_MAX_SHAPES]:
+            operands.append(SimpleNamespace(shape=tuple(map(int, shape))[:_MAX_SHAPES]))
+        view, label = current_view(), name[:_MAX_LABEL_CHARS]
+        view.commit(label, view.reserve(label, flop_cost), tuple(operands))
 
     def log(self, number: Any) -> list[Any]:
         """The records of the optional log."""
@@ -137,7 +137,7 @@ class Budgets:
         """What the client's ``configure`` set: it changes what its own contexts show."""
         self._settings.change(
             {
-                "op_log": min(int(op_log), _LONGEST_LOG),
+                "op_log": min(int(op_log), _MAX_LOG_RECORDS),
                 "check_nan_inf": bool(check_nan_inf),
                 "weights": settings.weights if weights is None else checked_weights(weights),
             }
@@ -147,7 +147,7 @@ class Budgets:
         """Start the default budget anew; the ceiling stays where it is."""
         self.account(0).reset()
 
-    def forget_all(self, numbers: list[Any]) -> None:
+    def forget(self, numbers: list[Any]) -> None:
         """Close accounts for good. Their FLOPs stay taken from the ceiling."""
         for number in numbers:
             if type(number) is int and number != 0:

@@ -28,10 +28,21 @@ NAMES: tuple[str, ...] = (
 )
 _INDEX = {name: i for i, name in enumerate(NAMES)}
 
-_OBJECTS, _BYTES, _REQUESTS, _SINCE, _CONTEXTS, _FLOPS, _PROMISED, _OP, _WRITING, _BORN = range(10)
-_TABLE = 16
-_SIZE = 8 * (_TABLE + 2 * len(NAMES))
-_MOST = 2**64 - 1
+(
+    _OBJECTS,
+    _BYTES,
+    _REQUESTS,
+    _STARTED_AT,
+    _CONTEXTS,
+    _FLOPS,
+    _RESERVED,
+    _OPERATION,
+    _WRITING,
+    _OPENED_AT,
+) = range(10)
+_FIRST_TALLY = 16
+_SIZE = 8 * (_FIRST_TALLY + 2 * len(NAMES))
+_MAX_WORD = 2**64 - 1
 
 
 class StatsPage:
@@ -49,74 +60,74 @@ class StatsPage:
 
     # For the session ----
 
-    def open(self) -> None:
+    def begin_session(self) -> None:
         """The session begins: its client has been welcomed."""
-        self._words[_BORN] = time.monotonic_ns()
+        self._words[_OPENED_AT] = time.monotonic_ns()
 
-    def begin(self) -> int:
+    def begin_request(self) -> int:
         """A request begins; when, in nanoseconds."""
         words = self._words
         words[_REQUESTS] += 1
-        words[_SINCE] = now = time.monotonic_ns()
+        words[_STARTED_AT] = now = time.monotonic_ns()
         return now
 
-    def idle(self) -> None:
+    def mark_idle(self) -> None:
         """Nothing runs: the session waits for its client."""
-        self._words[_SINCE] = 0
+        self._words[_STARTED_AT] = 0
 
-    def resume(self) -> None:
+    def mark_running(self) -> None:
         """What had begun runs again."""
-        self._words[_SINCE] = time.monotonic_ns()
+        self._words[_STARTED_AT] = time.monotonic_ns()
 
-    def note(self, objects: int, size: int, contexts: int) -> None:
+    def record_holdings(self, objects: int, size: int, contexts: int) -> None:
         """What the session holds now."""
         words = self._words
         words[_OBJECTS] = objects
         words[_BYTES] = size
         words[_CONTEXTS] = contexts
 
-    def end(self, objects: int, size: int, contexts: int) -> int:
+    def end_request(self, objects: int, size: int, contexts: int) -> int:
         """The request is over; when, in nanoseconds.
 
         Args:
             objects, size, contexts: what the session holds now.
         """
         words = self._words
-        words[_SINCE] = 0
+        words[_STARTED_AT] = 0
         words[_OBJECTS] = objects
         words[_BYTES] = size
         words[_CONTEXTS] = contexts
         return time.monotonic_ns()
 
-    def spend(self, name: str, flops: int) -> None:
+    def charge(self, name: str, flops: int) -> None:
         """An operation starts, which is paid for."""
         words = self._words
-        at = _TABLE + 2 * _INDEX.get(name, 0)
+        at = _FIRST_TALLY + 2 * _INDEX.get(name, 0)
         words[at + 1] += 1
         try:
             words[at] += flops
             words[_FLOPS] += flops
         except ValueError:  # no word holds so many
-            words[at] = min(words[at] + flops, _MOST)
-            words[_FLOPS] = min(words[_FLOPS] + flops, _MOST)
+            words[at] = min(words[at] + flops, _MAX_WORD)
+            words[_FLOPS] = min(words[_FLOPS] + flops, _MAX_WORD)
 
-    def promise(self, name: str, flops: int) -> None:
+    def reserve(self, name: str, flops: int) -> None:
         """An operation is about to run, and is paid for."""
         words = self._words
-        words[_OP] = _INDEX.get(name, 0)
-        words[_PROMISED] = min(words[_PROMISED] + flops, _MOST)
+        words[_OPERATION] = _INDEX.get(name, 0)
+        words[_RESERVED] = min(words[_RESERVED] + flops, _MAX_WORD)
 
-    def take_back(self, flops: int) -> None:
+    def release(self, flops: int) -> None:
         """The operation was refused before it started."""
         words = self._words
-        words[_PROMISED] = max(words[_PROMISED] - flops, 0)
+        words[_RESERVED] = max(words[_RESERVED] - flops, 0)
 
-    def settle(self, charges: list[tuple[str, int]]) -> None:
+    def commit(self, charges: list[tuple[str, int]]) -> None:
         """The operations have started, whatever became of them."""
         words = self._words
         for name, flops in charges:
-            self.spend(name, flops)
-        words[_PROMISED] = 0
+            self.charge(name, flops)
+        words[_RESERVED] = 0
 
     @property
     def writing(self) -> bool:
@@ -155,32 +166,32 @@ class StatsPage:
         return self._words[_FLOPS]
 
     @property
-    def promised(self) -> int:
+    def reserved(self) -> int:
         """FLOPs of what runs now."""
-        return self._words[_PROMISED]
+        return self._words[_RESERVED]
 
     @property
     def age_s(self) -> float:
         """For how long its client has been served; 0 before."""
-        born = self._words[_BORN]
-        return max(0.0, (time.monotonic_ns() - born) / 1e9) if born else 0.0
+        opened_at = self._words[_OPENED_AT]
+        return max(0.0, (time.monotonic_ns() - opened_at) / 1e9) if opened_at else 0.0
 
     @property
     def running_s(self) -> float | None:
         """For how long a request has been running; None while the client is waited for."""
-        since = self._words[_SINCE]
-        return max(0.0, (time.monotonic_ns() - since) / 1e9) if since else None
+        started_at = self._words[_STARTED_AT]
+        return max(0.0, (time.monotonic_ns() - started_at) / 1e9) if started_at else None
 
-    def bury(self) -> None:
+    def mark_killed(self) -> None:
         """The session was killed: the operation that it was in stays charged."""
         words = self._words
-        if words[_PROMISED]:
-            self.settle([(NAMES[min(words[_OP], len(NAMES) - 1)], words[_PROMISED])])
-        words[_SINCE] = 0
+        if words[_RESERVED]:
+            self.commit([(NAMES[min(words[_OPERATION], len(NAMES) - 1)], words[_RESERVED])])
+        words[_STARTED_AT] = 0
 
     def tallies(self) -> dict[str, tuple[int, int]]:
         """``{operation: (FLOPs, calls)}`` of those that were called."""
-        table = self._words[_TABLE : _TABLE + 2 * len(NAMES)].tolist()
+        table = self._words[_FIRST_TALLY : _FIRST_TALLY + 2 * len(NAMES)].tolist()
         return {
             name: (table[2 * i], table[2 * i + 1])
             for i, name in enumerate(NAMES)

@@ -42,12 +42,12 @@ class Dispatcher:
     """Performs the requests of one session."""
 
     def __init__(
-        self, objects: HandleTable, budgets: Budgets, quotas: Quotas, turn: SchedulerSlot
+        self, objects: HandleTable, budgets: Budgets, quotas: Quotas, slot: SchedulerSlot
     ) -> None:
         self._objects = objects
         self._budgets = budgets
         self._quotas = quotas
-        self._turn = turn
+        self._slot = slot
         self._small = min(HEAVY_BYTES, quotas.max_call_bytes)
         self.arena = SessionArena(objects, quotas)
         self.fds: tuple[int, ...] = ()  # to be sent with the answer of this request
@@ -101,7 +101,7 @@ class Dispatcher:
             name, args, kwargs, long_numbers=long_numbers, foreign=self._objects.foreign
         )
         if iteration_bounds.check(name, args, kwargs):
-            self._turn.heavy()
+            self._slot.promote_to_long()
         self._check_sizes(name, args, kwargs)
         result = self._performed(name, args, kwargs)
         object_dtype_guard.check_result(name, result)
@@ -111,7 +111,7 @@ class Dispatcher:
         word = self._words.get(name)
         if word is not None:
             if name in _COPIES:
-                self._turn.heavy()
+                self._slot.promote_to_long()
             return word(*args, **kwargs)
         if name.startswith("random."):
             return self._draw(name, args, kwargs)
@@ -131,7 +131,7 @@ class Dispatcher:
                 "max_call_bytes", allowed=self._quotas.max_call_bytes, wanted=both
             )
         if both > HEAVY_BYTES:
-            self._turn.heavy()
+            self._slot.promote_to_long()
         self._objects.check_room(result)
 
     # Random numbers: each session has a state of its own

@@ -1,6 +1,6 @@
-"""The gate: which sessions of one process may work at once.
+"""The scheduler: which sessions of one process may work at once.
 
-No more long operations run at a time than there are CPUs; the others wait for their turn. BLAS
+No more long operations run at a time than there are CPUs; the others wait for their slot. BLAS
 libraries have room for a limited number of threads, and some corrupt their memory when hundreds of
 them call at once.
 
@@ -26,34 +26,34 @@ class FairSemaphore:
     next one at once would else always be quicker than one that has to wake up.
 
     Args:
-        places: how many there are.
+        slots: how many there are.
 
     Attributes:
         free: how many nobody has.
-        waiting: one lock for each thread that waits, first come first.
+        waiters: one lock for each thread that waits, first come first.
     """
 
-    def __init__(self, places: int) -> None:
-        self.free = places
+    def __init__(self, slots: int) -> None:
+        self.free = slots
         self._mutex = threading.Lock()
-        self.waiting: deque[threading.Lock] = deque()
+        self.waiters: deque[threading.Lock] = deque()
 
-    def enter(self) -> None:
+    def acquire(self) -> None:
         """Take a place. Waits for one."""
         with self._mutex:
             if self.free:
                 self.free -= 1
                 return
-            handed = threading.Lock()
-            handed.acquire()
-            self.waiting.append(handed)
-        handed.acquire()
+            handover = threading.Lock()
+            handover.acquire()
+            self.waiters.append(handover)
+        handover.acquire()
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Give a place back."""
         with self._mutex:
-            if self.waiting:
-                self.waiting.popleft().release()
+            if self.waiters:
+                self.waiters.popleft().release()
             else:
                 self.free += 1
 
@@ -76,60 +76,60 @@ class Scheduler:
 
 
 class SchedulerSlot:
-    """One session's place at the gate.
+    """One session's place at the scheduler.
 
     Args:
-        gate: None where there is none, because the session has a process of its own.
+        scheduler: None where there is none, because the session has a process of its own.
 
     Attributes:
-        step_down: set while the thread that serves the session leads its crew: has another thread
+        step_down: set while the thread that serves the session leads its pool: has another thread
             lead, before this one does something that others should not wait for.
     """
 
-    def __init__(self, gate: Scheduler | None = None) -> None:
-        self._gate = gate
+    def __init__(self, scheduler: Scheduler | None = None) -> None:
+        self._scheduler = scheduler
         self._held: FairSemaphore | None = None
-        self.step_down: Callable[[], None] | None = None
+        self.on_step_down: Callable[[], None] | None = None
 
-    def begin(self) -> None:
+    def acquire_short(self) -> None:
         """Take the place in the lane of short operations. Waits for it."""
-        if self._gate is not None and self._held is None:
-            self._gate.short.enter()
-            self._held = self._gate.short
+        if self._scheduler is not None and self._held is None:
+            self._scheduler.short.acquire()
+            self._held = self._scheduler.short
 
-    def others(self) -> bool:
+    def short_is_taken(self) -> bool:
         """Whether another session is in the lane of short operations."""
-        return self._gate is not None and self._gate.short_is_taken()
+        return self._scheduler is not None and self._scheduler.short_is_taken()
 
     @property
-    def long(self) -> bool:
+    def is_long(self) -> bool:
         """Whether what runs now has a place in the lane of long operations."""
-        return self._gate is not None and self._held is self._gate.long
+        return self._scheduler is not None and self._held is self._scheduler.long
 
-    def heavy(self) -> None:
+    def promote_to_long(self) -> None:
         """What runs next is long: change lanes. Waits for a place there."""
-        gate = self._gate
-        if gate is not None and self._held is not gate.long:
-            self.end()
-            gate.long.enter()
-            self._held = gate.long
+        scheduler = self._scheduler
+        if scheduler is not None and self._held is not scheduler.long:
+            self.step_down()
+            scheduler.long.acquire()
+            self._held = scheduler.long
 
-    def light(self) -> None:
+    def demote(self) -> None:
         """What runs next is short: change lanes back."""
-        gate = self._gate
-        if gate is not None and self._held is gate.long:
-            self.rest()
-            self.begin()
+        scheduler = self._scheduler
+        if scheduler is not None and self._held is scheduler.long:
+            self.release()
+            self.acquire_short()
 
-    def rest(self) -> None:
+    def release(self) -> None:
         """Make room for others: the request has been answered."""
         held, self._held = self._held, None
         if held is not None:
-            held.leave()
+            held.release()
 
-    def end(self) -> None:
+    def step_down(self) -> None:
         """Make room for others, and let another thread lead: what comes next may take a while."""
-        self.rest()
-        step_down, self.step_down = self.step_down, None
+        self.release()
+        step_down, self.on_step_down = self.on_step_down, None
         if step_down is not None:
             step_down()

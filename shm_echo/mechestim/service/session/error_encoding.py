@@ -20,7 +20,7 @@ _log = logging.getLogger("shm_echo.mechestim")
 # The name on the wire of an error that a client's own function raised.
 CALLBACK_FAILED = "CallbackFailed"
 
-_NUMPY = {
+_NUMPY_CLASSES = {
     "LinAlgError": np.linalg.LinAlgError,
     "AxisError": np.exceptions.AxisError,
     "ComplexWarning": np.exceptions.ComplexWarning,
@@ -31,7 +31,7 @@ _NUMPY = {
 }
 # What ufuncs raise for dtypes that they cannot take; NumPy shows it under this name.
 _UFUNC_TYPE_ERROR = "UFuncTypeError"
-_BUILTIN = (
+_BUILTIN_NAMES = (
     *("ArithmeticError", "AssertionError", "AttributeError", "BufferError", "DeprecationWarning"),
     *("Exception", "FloatingPointError", "FutureWarning", "IndexError", "KeyError", "LookupError"),
     *("MemoryError", "NameError", "NotImplementedError", "OverflowError"),
@@ -39,10 +39,10 @@ _BUILTIN = (
     *("StopIteration", "SyntaxError", "SystemError", "TypeError", "UnicodeError", "UserWarning"),
     *("ValueError", "Warning", "ZeroDivisionError"),
 )
-_LONGEST = 10_000  # characters of a message: some quote their argument as a whole
-CLASSES: dict[type, str] = {cls: name for name, cls in _NUMPY.items()}
-CLASSES.update({getattr(builtins, name): name for name in _BUILTIN})
-CLASSES.update(
+_MAX_MESSAGE_CHARS = 10_000  # characters of a message: some quote their argument as a whole
+CLASS_NAMES: dict[type, str] = {cls: name for name, cls in _NUMPY_CLASSES.items()}
+CLASS_NAMES.update({getattr(builtins, name): name for name in _BUILTIN_NAMES})
+CLASS_NAMES.update(
     {
         value: name
         for name, value in vars(errors).items()
@@ -62,17 +62,17 @@ class CallbackError(Exception):
     """A function of the client raised: the client knows the error and raises it itself."""
 
 
-def described(error: BaseException) -> list[Any]:
+def encode_error(error: BaseException) -> list[Any]:
     """``[class, message, fields]`` of an error or a warning."""
     if isinstance(error, CallbackError):
         return [CALLBACK_FAILED, "", {}]
     for cls in type(error).__mro__:
-        name = _UFUNC_TYPE_ERROR if cls.__name__ == _UFUNC_TYPE_ERROR else CLASSES.get(cls)
+        name = _UFUNC_TYPE_ERROR if cls.__name__ == _UFUNC_TYPE_ERROR else CLASS_NAMES.get(cls)
         if name is not None:
             break
     else:
         name = "MechEstimServerError"
-    if name in ("Exception", "MechEstimServerError") and type(error) not in CLASSES:
+    if name in ("Exception", "MechEstimServerError") and type(error) not in CLASS_NAMES:
         log_failure("an operation failed in an unforeseen way", error)
         return ["MechEstimServerError", "the server failed; its log says why", {}]
     fields: dict[str, Any] = {}
@@ -83,7 +83,7 @@ def described(error: BaseException) -> list[Any]:
                 fields[field] = value
         elif isinstance(value, tuple) and all(isinstance(item, int) for item in value):
             fields[field] = list(value)
-    return [name, _message(error), fields]
+    return [name, _message_text(error), fields]
 
 
 def log_failure(what: str, error: BaseException) -> None:
@@ -96,7 +96,7 @@ def log_failure(what: str, error: BaseException) -> None:
     _log.error("%s: %s\n%s", what, type(error).__qualname__, where)
 
 
-def _message(error: BaseException) -> str:
+def _message_text(error: BaseException) -> str:
     keyed = isinstance(error, KeyError) and len(error.args) == 1
-    text = str(error.args[0] if keyed else error)[:_LONGEST]
+    text = str(error.args[0] if keyed else error)[:_MAX_MESSAGE_CHARS]
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

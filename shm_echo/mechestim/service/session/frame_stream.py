@@ -22,17 +22,17 @@ from shm_echo.mechestim.service.metering.stats_page import StatsPage
 from shm_echo.mechestim.service.scheduling.cpu_affinity import CpuMigrator
 from shm_echo.mechestim.service.scheduling.scheduler import SchedulerSlot
 
-__all__ = ["FrameStream", "SessionEndedError", "frame", "interject"]
+__all__ = ["FrameStream", "SessionEndedError", "frame", "send_between_frames"]
 
 _HEADER = struct.Struct("<I")
 _length_at = _HEADER.unpack_from
-_NO_SIGNAL = int(socket.MSG_NOSIGNAL)
-_NOW = int(socket.MSG_DONTWAIT)
-_AT_ONCE = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-_IN_ONE_PIECE = 4096  # bytes that the kernel takes as a whole or not at all
-_SPACE = 1 << 16  # bytes that are received at once
-_LONG_READ = 1 << 18  # bytes of a long frame
-_SLOWEST = 1 << 20  # bytes per second of a long frame
+_NOSIGNAL = int(socket.MSG_NOSIGNAL)
+_DONTWAIT = int(socket.MSG_DONTWAIT)
+_DONTWAIT_NOSIGNAL = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+_ATOMIC_SEND_BYTES = 4096  # bytes that the kernel takes as a whole or not at all
+_BUFFER_BYTES = 1 << 16  # bytes that are received at once
+_MAX_READ_BYTES = 1 << 18  # bytes of a long frame
+_MIN_BYTES_PER_S = 1 << 20  # bytes per second of a long frame
 
 _GONE = "the client closed the connection"
 
@@ -47,15 +47,15 @@ class SessionEndedError(Exception):
 
     Args:
         why: for the log.
-        tell: the client can be told so.
+        notify_client: the client can be told so.
     """
 
-    def __init__(self, why: str, tell: bool = True) -> None:
-        super().__init__(why)
-        self.tell = tell
+    def __init__(self, reason: str, notify_client: bool = True) -> None:
+        super().__init__(reason)
+        self.notify_client = notify_client
 
 
-class SlotGuard(Protocol):
+class WriteLock(Protocol):
     """Of the writing side: a frame goes out in one piece."""
 
     def acquire(self, blocking: bool = True) -> bool:
@@ -72,9 +72,9 @@ class FrameStream:
         sock: the connection; stays the caller's.
         max_frame: the longest payload that is accepted.
         stall_s: seconds for a frame, and one more for each MiB of it.
-        board: shows whether a message has been sent in part.
+        stats: shows whether a message has been sent in part.
         lock: held while a message goes out.
-        turn: the session's place at the gate, which it gives up before it waits for its client.
+        slot: the session's place at the scheduler, which it gives up before it waits for its client.
     """
 
     def __init__(
@@ -82,22 +82,22 @@ class FrameStream:
         sock: socket.socket,
         max_frame: int,
         stall_s: float,
-        board: StatsPage,
-        lock: SlotGuard,
-        turn: SchedulerSlot,
+        stats: StatsPage,
+        lock: WriteLock,
+        slot: SchedulerSlot,
     ) -> None:
         self._sock = sock
         self._max_frame = max_frame
         self._stall_s = stall_s
-        self._board = board
+        self._stats = stats
         self._lock = lock
-        self._space = memoryview(bytearray(_SPACE))
+        self._buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._start = self._stop = 0  # what has come and was not asked for yet
         poll = select.poll()
         poll.register(sock, select.POLLIN)
-        self._aside = CpuMigrator()
-        self._turn = turn
-        self._spin = Spinner(functools.partial(poll.poll, 0), turn.others)
+        self._migrator = CpuMigrator()
+        self._slot = slot
+        self._spin = Spinner(functools.partial(poll.poll, 0), slot.short_is_taken)
 
     def receive(self) -> bytes:
         """The next payload.
@@ -107,11 +107,11 @@ class FrameStream:
             ProtocolError: it announces a frame that is empty or too long.
         """
         if self._start == self._stop:
-            self._stop = self._wait_for_some()
+            self._stop = self._receive_some()
             self._start = 0
-        return self._next()
+        return self._next_payload()
 
-    def take(self) -> bytes | None:
+    def receive_nowait(self) -> bytes | None:
         """The next payload, if anything has come; waits only for the rest of what has begun to.
 
         Raises:
@@ -119,43 +119,43 @@ class FrameStream:
         """
         if self._start == self._stop:
             try:
-                self._stop = self._sock.recv_into(self._space, 0, _NOW)
+                self._stop = self._sock.recv_into(self._buffer, 0, _DONTWAIT)
             except BlockingIOError:
                 return None
             self._start = 0
-        return self._next()
+        return self._next_payload()
 
     @property
     def pending(self) -> bool:
         """The next message, or a part of it, has been read already."""
         return self._start != self._stop
 
-    def _wait_for_some(self) -> int:
+    def _receive_some(self) -> int:
         if self._spin.wait():
-            return self._sock.recv_into(self._space)
+            return self._sock.recv_into(self._buffer)
         since = time.monotonic()
-        size = self._sock.recv_into(self._space)
-        if self._aside.slept(time.monotonic() - since):
+        size = self._sock.recv_into(self._buffer)
+        if self._migrator.record_wait(time.monotonic() - since):
             self._spin.start_anew()
         return size
 
-    def _next(self) -> bytes:
-        """The next payload, the beginning of which is in ``_space``."""
+    def _next_payload(self) -> bytes:
+        """The next payload, the beginning of which is in ``_buffer``."""
         start, stop = self._start, self._stop
         if start == stop:
-            raise SessionEndedError(_GONE, tell=False)
+            raise SessionEndedError(_GONE, notify_client=False)
         if stop - start > 4:
-            (length,) = _length_at(self._space, start)
+            (length,) = _length_at(self._buffer, start)
             end = start + 4 + length
             if end <= stop and 0 < length <= self._max_frame:
                 self._start = end
-                return bytes(self._space[start + 4 : end])
+                return bytes(self._buffer[start + 4 : end])
         self._start = self._stop = 0
-        return self._receive_rest(bytearray(self._space[start:stop]))
+        return self._receive_rest(bytearray(self._buffer[start:stop]))
 
     def _receive_rest(self, buffer: bytearray) -> bytes:
         """The payload of a frame whose beginning has come."""
-        self._turn.end()
+        self._slot.step_down()
         deadline = time.monotonic() + self._stall_s
         while len(buffer) < 4:
             self._wait_and_read(buffer, 4, deadline)
@@ -164,27 +164,27 @@ class FrameStream:
             raise ProtocolError(
                 f"a frame of {length:,} bytes was announced (allowed: 1 to {self._max_frame:,})"
             )
-        deadline += length / _SLOWEST
+        deadline += length / _MIN_BYTES_PER_S
         while len(buffer) < 4 + length:
             self._wait_and_read(buffer, 4 + length, deadline)
         return bytes(memoryview(buffer)[4:])
 
     def _wait_and_read(self, buffer: bytearray, size: int, deadline: float) -> None:
         """Read more of a frame, and nothing of the next one."""
-        if not _ready(self._sock, select.POLLIN, deadline):
+        if not _wait_until_ready(self._sock, select.POLLIN, deadline):
             raise SessionEndedError(f"a message stayed incomplete for {self._stall_s:g} s or more")
         with contextlib.suppress(BlockingIOError):
-            most = min(size - len(buffer), _LONG_READ)
+            most = min(size - len(buffer), _MAX_READ_BYTES)
             data = self._sock.recv(most, socket.MSG_DONTWAIT)
             if not data:
-                raise SessionEndedError(_GONE, tell=False)
+                raise SessionEndedError(_GONE, notify_client=False)
             buffer += data
 
-    def send(self, payload: bytes, fds: Sequence[int] = (), prompt: bool = False) -> None:
+    def send(self, payload: bytes, fds: Sequence[int] = (), sole_writer: bool = False) -> None:
         """Send one payload, and descriptors with its first byte.
 
         Args:
-            prompt: nobody else can have had a reason to write in the meantime. A short payload
+            sole_writer: nobody else can have had a reason to write in the meantime. A short payload
                 needs no lock then: the kernel takes it in one piece.
 
         Raises:
@@ -193,47 +193,48 @@ class FrameStream:
         """
         data = _HEADER.pack(len(payload)) + payload
         sent = 0
-        if prompt and not fds and len(data) <= _IN_ONE_PIECE:
-            sent = _sent(self._sock, data)
+        if sole_writer and not fds and len(data) <= _ATOMIC_SEND_BYTES:
+            sent = _try_send(self._sock, data)
             if sent == len(data):
                 return
         self._lock.acquire()
         try:
-            self._board.writing = True
+            self._stats.writing = True
             if fds:
-                self._wait_for_room(time.monotonic() + self._stall_s)
+                self._wait_until_writable(time.monotonic() + self._stall_s)
             rest = memoryview(data)[sent:]
-            rest = rest[_sent(self._sock, rest, fds) :]
+            rest = rest[_try_send(self._sock, rest, fds) :]
             if rest:
                 self._send_rest(rest)
-            self._board.writing = False
+            self._stats.writing = False
         finally:
             self._lock.release()
 
     def _send_rest(self, data: memoryview) -> None:
-        deadline = time.monotonic() + self._stall_s + len(data) / _SLOWEST
+        deadline = time.monotonic() + self._stall_s + len(data) / _MIN_BYTES_PER_S
         while data:
-            self._wait_for_room(deadline)
-            data = data[_sent(self._sock, data) :]
+            self._wait_until_writable(deadline)
+            data = data[_try_send(self._sock, data) :]
 
-    def _wait_for_room(self, deadline: float) -> None:
-        self._turn.end()
-        if not _ready(self._sock, select.POLLOUT, deadline):
+    def _wait_until_writable(self, deadline: float) -> None:
+        self._slot.step_down()
+        if not _wait_until_ready(self._sock, select.POLLOUT, deadline):
             raise SessionEndedError(
-                f"the client has taken no answer for {self._stall_s:g} s or more", tell=False
+                f"the client has taken no answer for {self._stall_s:g} s or more",
+                notify_client=False,
             )
 
 
-def _sent(sock: socket.socket, data: bytes | memoryview, fds: Sequence[int] = ()) -> int:
+def _try_send(sock: socket.socket, data: bytes | memoryview, fds: Sequence[int] = ()) -> int:
     try:
         if fds:  # so short a message is taken as a whole or not at all
-            return socket.send_fds(sock, [data], list(fds), _NO_SIGNAL)
-        return sock.send(data, _AT_ONCE)
+            return socket.send_fds(sock, [data], list(fds), _NOSIGNAL)
+        return sock.send(data, _DONTWAIT_NOSIGNAL)
     except BlockingIOError:
         return 0
 
 
-def _ready(sock: socket.socket, event: int, deadline: float) -> bool:
+def _wait_until_ready(sock: socket.socket, event: int, deadline: float) -> bool:
     left = deadline - time.monotonic()
     if left <= 0:
         return False
@@ -242,13 +243,15 @@ def _ready(sock: socket.socket, event: int, deadline: float) -> bool:
     return bool(poll.poll(left * 1000))
 
 
-def _has_room(sock: socket.socket) -> bool:
+def _is_writable(sock: socket.socket) -> bool:
     poll = select.poll()
     poll.register(sock, select.POLLOUT)
     return bool(poll.poll(0))
 
 
-def interject(sock: socket.socket, payload: bytes, board: StatsPage, lock: SlotGuard) -> bool:
+def send_between_frames(
+    sock: socket.socket, payload: bytes, stats: StatsPage, lock: WriteLock
+) -> bool:
     """Send a short payload from outside of the session, between two messages of it.
 
     Never waits. Returns whether it was sent: not while the session is writing itself, and not to a
@@ -257,13 +260,13 @@ def interject(sock: socket.socket, payload: bytes, board: StatsPage, lock: SlotG
     if not lock.acquire(blocking=False):
         return False
     try:
-        if board.writing:  # its writer has died in the middle of a message
+        if stats.writing:  # its writer has died in the middle of a message
             return False
         # So short a message is taken as a whole or not at all; by TCP, where there is much room.
-        if sock.family != socket.AF_UNIX and not _has_room(sock):
+        if sock.family != socket.AF_UNIX and not _is_writable(sock):
             return False
         data = frame(payload)
-        return sock.send(data, _AT_ONCE) == len(data)
+        return sock.send(data, _DONTWAIT_NOSIGNAL) == len(data)
     except OSError:
         return False
     finally:

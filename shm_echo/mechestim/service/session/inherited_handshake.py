@@ -14,7 +14,7 @@ from shm_echo.control.protocol.messages import Hello, Refused
 from shm_echo.errors import ProtocolError
 from shm_echo.mechestim.service.metering.quotas import Quotas
 
-__all__ = ["SERVICE", "greeted", "refusal", "welcome_info"]
+__all__ = ["SERVICE", "perform_handshake", "refusal_message", "welcome_info"]
 
 SERVICE = "mechestim"
 
@@ -22,16 +22,16 @@ _log = logging.getLogger("shm_echo.mechestim")
 
 
 def welcome_info(quotas: Quotas) -> dict[str, Any]:
-    """What a client is told in its welcome."""
+    """What a client is sent in its welcome."""
     return {"max_frame": quotas.max_frame}
 
 
-def refusal(why: str) -> bytes:
-    """What tells a client that was not greeted yet that it will not be."""
-    return ServerHandshake([SERVICE]).refuse(Refused(INTERNAL, why))
+def refusal_message(reason: str) -> bytes:
+    """What tells a client that was not welcomed yet that it will not be."""
+    return ServerHandshake([SERVICE]).refuse(Refused(INTERNAL, reason))
 
 
-def greeted(sock: socket.socket, quotas: Quotas) -> bool:
+def perform_handshake(sock: socket.socket, quotas: Quotas) -> bool:
     """Shake hands; whether the client was welcomed. Reads nothing of what follows.
 
     The program at the other end may take its time to start, but not to finish what it has begun to
@@ -61,5 +61,5 @@ def greeted(sock: socket.socket, quotas: Quotas) -> bool:
         sock.sendall(handshake.welcome(number, {}, welcome_info(quotas)))
         return True
     except (OSError, ProtocolError) as error:
-        _log.debug("a client of a descriptor did not greet: %s", error)
+        _log.debug("a client of a descriptor did not complete the handshake: %s", error)
         return False

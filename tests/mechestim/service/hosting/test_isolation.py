@@ -48,14 +48,14 @@ def adopted(service: MechEstimService, principal: str | None = None) -> tuple[Ra
 
 
 def the_worker(service: MechEstimService) -> int:
-    (seat,) = service.seats()
-    assert seat.isolation == "process"
-    return pid_of(seat)
+    (host,) = service.hosts()
+    assert host.isolation == "process"
+    return pid_of(host)
 
 
-def pid_of(seat: Any) -> int:
+def pid_of(host: Any) -> int:
     """Of its worker, which may answer before the service has noted its number."""
-    found: int = wait_until(lambda: seat.pid, "the worker was started")
+    found: int = wait_until(lambda: host.pid, "the worker was started")
     return found
 
 
@@ -69,7 +69,7 @@ def test_a_descriptor_is_served_by_a_process_of_its_own(service: Any) -> None:
         assert the_worker(running) != os.getpid()
         wait_until(lambda: spender.tallies() == {"add": (10, 1)}, "the books show the addition")
         assert spender.ceiling.spent == 10
-    wait_until(lambda: not running.seats(), "the session has ended")
+    wait_until(lambda: not running.hosts(), "the session has ended")
     assert spender.tallies() == {"add": (10, 1)}
 
 
@@ -82,19 +82,19 @@ def test_a_killed_worker_drops_its_own_client_only_and_its_operation_stays_charg
     with client, other:
         other.result("add", 1.0, 2.0)
         client.result("add", 1.0, 2.0)
-        (seat,) = (seat for seat, who in running.seats().items() if who is spender)
-        pid = pid_of(seat)
+        (host,) = (host for host, who in running.hosts().items() if who is spender)
+        pid = pid_of(host)
         n = 3000
         x = handle_of(client.result("ones", [n, n]))
         client.say({"id": 99, "op": "linalg.svd", "a": [x], "b": 0})
-        wait_until(lambda: seat.board.promised > 0, "the decomposition has begun")
+        wait_until(lambda: host.stats.reserved > 0, "the decomposition has begun")
         os.kill(pid, signal.SIGKILL)
         assert client.farewell() == (
             f"its worker process died: pid {pid} was ended by SIGKILL (out of memory, or "
             "ended from outside)"
         )
-        wait_until(lambda: len(running.seats()) == 1, "the session has ended")
-        assert spender.ceiling.promised == 0
+        wait_until(lambda: len(running.hosts()) == 1, "the session has ended")
+        assert spender.ceiling.reserved == 0
         assert spender.tallies()["linalg.svd"][1] == 1
         assert spender.ceiling.spent == 1 + spender.tallies()["linalg.svd"][0]
         other.result("add", 1.0, 2.0)
@@ -108,10 +108,10 @@ def test_sessions_that_have_ended_leave_no_descriptors_to_the_garbage_collector(
     def use_and_leave() -> None:
         ours, theirs = socket.socketpair()
         running.adopt(ours, isolation="threads")
-        (seat,) = running.seats()
+        (host,) = running.hosts()
         with RawClient(theirs) as client:
             client.result("add", handle_of(client.result("ones", 3)), 2.0)
-        assert seat.wait(WATCHDOG)
+        assert host.wait(WATCHDOG)
 
     use_and_leave()
     gc.collect()
@@ -140,17 +140,17 @@ def test_a_descriptor_that_no_thread_is_left_for_is_closed(
             running.adopt(ours, isolation="threads")
         assert ours.fileno() == -1
         assert theirs.recv(1) == b""
-        assert len(running.seats()) == 1
+        assert len(running.hosts()) == 1
 
 
 def test_a_client_whose_worker_died_before_it_said_hello_learns_why(service: Any) -> None:
     running = service()
     ours, theirs = socket.socketpair()
     running.adopt(ours)
-    (seat,) = running.seats()
-    pid = pid_of(seat)
+    (host,) = running.hosts()
+    pid = pid_of(host)
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not running.seats(), "the service has noticed")
+    wait_until(lambda: not running.hosts(), "the service has noticed")
     with pytest.raises(RefusedError, match=rf"its worker process died: pid {pid} was ended by SIG"):
         open_channel(f"fd://{theirs.detach()}")
 
@@ -173,7 +173,7 @@ def test_workers_of_one_principal_share_its_ceiling_exactly(service: Any) -> Non
 
         spenders = [Worker(spend, *pair) for pair in zip(clients, x, strict=True)]
         assert sum(worker.result() for worker in spenders) == 10 - 100 // 30
-        (principal,) = set(running.seats().values())
+        (principal,) = set(running.hosts().values())
         assert principal.ceiling.spent == 90
     finally:
         for client in clients:
@@ -189,7 +189,7 @@ def test_a_new_session_of_the_same_principal_finds_what_the_last_one_left(servic
             reply = client.ask("add", x, x)
             assert reply is not None
             assert ("e" in reply) == (left == 0)
-        wait_until(lambda: not running.seats(), "the session has ended")
+        wait_until(lambda: not running.hosts(), "the session has ended")
 
 
 def test_time_that_is_over_is_over_in_the_middle_of_an_operation_too(service: Any) -> None:
@@ -197,12 +197,12 @@ def test_time_that_is_over_is_over_in_the_middle_of_an_operation_too(service: An
     client, _ = adopted(running)
     with client:
         x = handle_of(client.result("random.randn", 8 * MIB))
-        (seat,) = running.seats()
+        (host,) = running.hosts()
         client.say({"id": 99, "op": "unique", "a": [x], "b": 0})  # keeps the interpreter to itself
-        wait_until(lambda: seat.board.requests == 2, "it has begun")
+        wait_until(lambda: host.stats.requests == 2, "it has begun")
         running.quotas = Quotas(wall_time_s=0.01)
         assert client.farewell() == "its wall time of 0.01 s is over (wall_time_s)"
-    wait_until(lambda: not running.seats(), "the session has ended")
+    wait_until(lambda: not running.hosts(), "the session has ended")
 
 
 def test_a_worker_that_runs_out_of_memory_says_so_and_goes_on(service: Any) -> None:
@@ -219,15 +219,15 @@ def test_descriptors_and_processes_are_gone_when_the_session_is(service: Any) ->
     client, _ = adopted(running)
     with client:
         client.result("add", 1.0, 2.0)  # what is opened once is open now
-        (seat,) = running.seats()
-    assert seat.wait(WATCHDOG), "the session has not ended"
+        (host,) = running.hosts()
+    assert host.wait(WATCHDOG), "the session has not ended"
     before = open_descriptors()
     for _ in range(3):
         client, spender = adopted(running)
         with client:
             client.result("add", 1.0, 2.0)
             pid = the_worker(running)
-        wait_until(lambda: not running.seats(), "the session has ended")
+        wait_until(lambda: not running.hosts(), "the session has ended")
         assert process_state(pid) == ""
         del spender
     wait_until(lambda: open_descriptors() <= before, "all descriptors are closed")
@@ -250,8 +250,8 @@ def test_closing_the_service_lets_a_running_operation_end_and_tells_the_client(
     with client:
         x = handle_of(client.result("ones", [700, 700]))
         client.say({"id": 50, "op": "linalg.eigvals", "a": [x], "b": 0})
-        (seat,) = running.seats()
-        wait_until(lambda: seat.board.requests == 2, "it has begun")
+        (host,) = running.hosts()
+        wait_until(lambda: host.stats.requests == 2, "it has begun")
         closing = Worker(running.close, 60.0)
         reply = client.hear()
         assert reply is not None
@@ -259,7 +259,7 @@ def test_closing_the_service_lets_a_running_operation_end_and_tells_the_client(
         assert "r" in reply
         assert client.farewell() == "the server is shutting down"
         closing.result()
-    assert spender.ceiling.promised == 0
+    assert spender.ceiling.reserved == 0
 
 
 # ---------------------------------------------------------------- a server of its own

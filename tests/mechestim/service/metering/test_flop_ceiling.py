@@ -17,53 +17,53 @@ from tests.support.processes import start
 from tests.support.threads import Worker
 
 
-def purse(ceiling: Ceiling, **weights: float) -> tuple[SessionLedger, StatsPage]:
-    board = StatsPage()
-    return SessionLedger(ceiling, board, weights, SchedulerSlot()), board
+def ledger(ceiling: Ceiling, **weights: float) -> tuple[SessionLedger, StatsPage]:
+    stats = StatsPage()
+    return SessionLedger(ceiling, stats, weights, SchedulerSlot()), stats
 
 
 def test_what_does_not_fit_is_refused_and_changes_nothing() -> None:
     ceiling = Ceiling(100)
-    one, board = purse(ceiling)
-    one.take("add", 60)
+    one, stats = ledger(ceiling)
+    one.reserve("add", 60)
     with pytest.raises(BudgetExhaustedError) as refused:
-        one.take("matmul", 41)
+        one.reserve("matmul", 41)
     assert (refused.value.op_name, refused.value.flop_cost) == ("matmul", 41)
     assert refused.value.flops_remaining == 40
-    one.settle()
-    assert (ceiling.spent, ceiling.promised) == (60, 0)
-    assert board.tallies() == {"add": (60, 1)}
+    one.commit()
+    assert (ceiling.spent, ceiling.reserved) == (60, 0)
+    assert stats.tallies() == {"add": (60, 1)}
 
 
 def test_what_was_refused_before_it_started_is_given_back() -> None:
     ceiling = Ceiling(100)
-    one, board = purse(ceiling)
-    one.take("add", 60)
-    one.give_back("add", 60)
-    one.settle()
-    assert (ceiling.spent, ceiling.promised, board.flops) == (0, 0, 0)
+    one, stats = ledger(ceiling)
+    one.reserve("add", 60)
+    one.release("add", 60)
+    one.commit()
+    assert (ceiling.spent, ceiling.reserved, stats.flops) == (0, 0, 0)
 
 
 def test_what_has_started_cannot_be_given_back_any_more() -> None:
     ceiling = Ceiling(100)
-    one, board = purse(ceiling)
-    one.take("add", 60)
-    one.settle()
-    one.give_back("add", 60)
-    assert ceiling.spent == board.flops == 60
+    one, stats = ledger(ceiling)
+    one.reserve("add", 60)
+    one.commit()
+    one.release("add", 60)
+    assert ceiling.spent == stats.flops == 60
 
 
 def test_a_count_that_others_see_never_goes_down() -> None:
     ceiling = Ceiling(100)
-    one, _ = purse(ceiling)
+    one, _ = ledger(ceiling)
     seen = [ceiling.spent]
     for refused in (True, False, True, False):
-        one.take("add", 10)
+        one.reserve("add", 10)
         seen.append(ceiling.spent)
         if refused:
-            one.give_back("add", 10)
+            one.release("add", 10)
             seen.append(ceiling.spent)
-        one.settle()
+        one.commit()
         seen.append(ceiling.spent)
     assert seen == sorted(seen)
     assert ceiling.spent == 20
@@ -71,20 +71,20 @@ def test_a_count_that_others_see_never_goes_down() -> None:
 
 def test_the_weights_of_the_server_apply() -> None:
     ceiling = Ceiling(100)
-    one, board = purse(ceiling, exp=2.5)
-    one.take("exp", 10)
-    one.take("add", 10)
-    one.settle()
+    one, stats = ledger(ceiling, exp=2.5)
+    one.reserve("exp", 10)
+    one.reserve("add", 10)
+    one.commit()
     assert ceiling.spent == 35
-    assert board.tallies() == {"exp": (25, 1), "add": (10, 1)}
+    assert stats.tallies() == {"exp": (25, 1), "add": (10, 1)}
 
 
 def test_sessions_of_one_principal_share_the_ceiling() -> None:
     ceiling = Ceiling(100)
-    one, two = purse(ceiling)[0], purse(ceiling)[0]
-    one.take("add", 60)
+    one, two = ledger(ceiling)[0], ledger(ceiling)[0]
+    one.reserve("add", 60)
     with pytest.raises(BudgetExhaustedError):
-        two.take("add", 60)
+        two.reserve("add", 60)
 
 
 def test_of_sixty_four_threads_with_flops_for_one_exactly_one_gets_them() -> None:
@@ -92,7 +92,7 @@ def test_of_sixty_four_threads_with_flops_for_one_exactly_one_gets_them() -> Non
 
     def attempt() -> bool:
         try:
-            purse(ceiling)[0].take("add", 100)
+            ledger(ceiling)[0].reserve("add", 100)
         except BudgetExhaustedError:
             return False
         return True
@@ -102,9 +102,9 @@ def test_of_sixty_four_threads_with_flops_for_one_exactly_one_gets_them() -> Non
 
 def test_a_ceiling_without_a_limit_counts_all_the_same() -> None:
     ceiling = Ceiling(None)
-    one, _ = purse(ceiling)
-    one.take("add", 2**62)
-    one.settle()
+    one, _ = ledger(ceiling)
+    one.reserve("add", 2**62)
+    one.commit()
     assert ceiling.spent == 2**62
 
 
@@ -113,16 +113,16 @@ def test_a_ceiling_without_a_limit_counts_all_the_same() -> None:
 
 def spend(pipe: Any, page: int, limit: int, calls: int) -> None:
     ceiling = Ceiling(limit, page)
-    one, board = purse(ceiling)
+    one, stats = ledger(ceiling)
     pipe.send("ready")
     pipe.recv()
     for _ in range(calls):
         try:
-            one.take("add", 3)
+            one.reserve("add", 3)
         except BudgetExhaustedError:
             continue
-        one.settle()
-    pipe.send(board.flops)
+        one.commit()
+    pipe.send(stats.flops)
 
 
 def test_processes_never_spend_more_together_than_there_is() -> None:
@@ -136,37 +136,37 @@ def test_processes_never_spend_more_together_than_there_is() -> None:
         for child in children:
             child.say("go")
         assert sum(child.hear() for child in children) == 3 * 700 == ceiling.spent
-        assert ceiling.promised == 0
+        assert ceiling.reserved == 0
     finally:
         for child, page in zip(children, pages, strict=True):
             child.end()
             os.close(page)
 
 
-def take_and_wait(pipe: Any, page: int, board: int) -> None:
-    counters = StatsPage(board)
+def take_and_wait(pipe: Any, page: int, stats: int) -> None:
+    counters = StatsPage(stats)
     one = SessionLedger(Ceiling(100, page), counters, {}, SchedulerSlot())
-    counters.begin()
-    one.take("add", 60)
+    counters.begin_request()
+    one.reserve("add", 60)
     pipe.send("taken")
     pipe.recv()
 
 
 def test_what_a_killed_process_had_promised_stays_taken_and_can_be_booked() -> None:
-    ceiling, shared = Ceiling(100), sealed_memory("test-board", StatsPage.SIZE)
+    ceiling, shared = Ceiling(100), sealed_memory("test-stats", StatsPage.SIZE)
     page = ceiling.share()
     child = start(take_and_wait, page, shared)
     try:
         child.expect("taken")
         assert child.end() == -signal.SIGKILL
-        assert (ceiling.spent, ceiling.promised) == (0, 60)
+        assert (ceiling.spent, ceiling.reserved) == (0, 60)
         with pytest.raises(BudgetExhaustedError):
-            ceiling.take("add", 41)
-        board = StatsPage(shared)
-        assert board.promised == 60
-        assert board.running_s is not None
-        board.bury()
-        assert board.tallies() == {"add": (60, 1)}
+            ceiling.reserve("add", 41)
+        stats = StatsPage(shared)
+        assert stats.reserved == 60
+        assert stats.running_s is not None
+        stats.mark_killed()
+        assert stats.tallies() == {"add": (60, 1)}
     finally:
         child.end()
         os.close(page)
@@ -186,12 +186,12 @@ def test_a_process_that_dies_with_the_lock_keeps_nobody_out() -> None:
     try:
         child.expect("held")
         os.close(page)  # the description is the child's alone
-        waiting = Worker(ceiling.take, "add", 10)
+        waiting = Worker(ceiling.reserve, "add", 10)
         waiting.wait_until_asleep()
         assert waiting.thread.is_alive()
         child.end()
         waiting.result()
-        assert ceiling.promised == 10
+        assert ceiling.reserved == 10
     finally:
         child.end()
 

@@ -207,7 +207,7 @@ def test_a_client_that_never_reads_its_answers_is_dropped(small: Any, folder: Pa
         client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         for number in range(3):
             client.say({"id": number, "op": "session.fetch", "a": [x]})
-        wait_until(lambda: not service.seats(), "the session has ended")
+        wait_until(lambda: not service.hosts(), "the session has ended")
 
 
 def test_a_session_ends_when_its_time_is_over_and_says_so(small: Any) -> None:
@@ -216,7 +216,7 @@ def test_a_session_ends_when_its_time_is_over_and_says_so(small: Any) -> None:
     try:
         assert client.request("add", (1.0, 2.0)).item() == 3.0
         service.quotas = Quotas(wall_time_s=0.3)
-        wait_until(lambda: not service.seats(), "the session has ended")
+        wait_until(lambda: not service.hosts(), "the session has ended")
         with pytest.raises(ConnectionClosedError, match=r"its wall time of 0.3 s is over"):
             client.request("add", (1.0, 2.0))
     finally:
@@ -228,7 +228,7 @@ def test_a_user_may_have_no_more_sessions_than_allowed(small: Any) -> None:
     with dialled(url), dialled(url):
         with pytest.raises(RefusedError, match=r"may have no more \(max_sessions_per_user\)"):
             open_channel(url)
-    wait_until(lambda: not service.seats(), "both have ended")
+    wait_until(lambda: not service.hosts(), "both have ended")
     with dialled(url) as client:
         assert client.request("add", (1.0, 2.0)).item() == 3.0
 
@@ -266,7 +266,7 @@ def test_clients_that_are_welcomed_at_once_are_no_more_than_allowed(
     assert sum("takes no more (max_sessions)" in str(outcome) for outcome in outcomes) == 1
     for client in clients:
         client.close()
-    wait_until(lambda: not service.seats(), "it has ended")
+    wait_until(lambda: not service.hosts(), "it has ended")
 
 
 def test_a_server_that_can_start_no_more_threads_says_so(
@@ -286,7 +286,7 @@ def test_a_server_that_can_start_no_more_threads_says_so(
         client.close()
         monkeypatch.undo()
         assert first.request("add", (1.0, 2.0)).item() == 3.0
-        assert len(service.seats()) == 1
+        assert len(service.hosts()) == 1
 
 
 def test_a_client_that_takes_no_answer_holds_nobody_up(server: ServerProcess) -> None:

@@ -23,7 +23,7 @@ def moves(monkeypatch: pytest.MonkeyPatch) -> list[None]:
         found.append(None)
         return True
 
-    monkeypatch.setattr(cpu_affinity, "step_aside", moved)
+    monkeypatch.setattr(cpu_affinity, "migrate_to_idle_cpu", moved)
     return found
 
 
@@ -31,8 +31,8 @@ def test_short_sleeps_in_a_row_have_it_move_once(
     moves: list[None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cpu_affinity, "_clock", lambda: 100.0)
-    one = CpuMigrator()
-    answers = [one.slept(SHORT) for _ in range(20)]
+    migrator = CpuMigrator()
+    answers = [migrator.record_wait(SHORT) for _ in range(20)]
     assert answers.count(True) == len(moves) == 1
     assert not any(answers[:7])
 
@@ -40,21 +40,21 @@ def test_short_sleeps_in_a_row_have_it_move_once(
 def test_it_moves_again_after_a_rest(moves: list[None], monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(cpu_affinity, "_clock", lambda: now)
-    one = CpuMigrator()
+    migrator = CpuMigrator()
     for _ in range(100):
-        one.slept(SHORT)
+        migrator.record_wait(SHORT)
     assert len(moves) == 1
     now += 1.0
     for _ in range(100):
-        one.slept(SHORT)
+        migrator.record_wait(SHORT)
     assert len(moves) == 2
 
 
 def test_a_client_that_takes_its_time_is_not_moved_away_from(moves: list[None]) -> None:
-    one = CpuMigrator()
+    migrator = CpuMigrator()
     for _ in range(100):
         for seconds in (SHORT, SHORT, SHORT, LONG):
-            assert not one.slept(seconds)
+            assert not migrator.record_wait(seconds)
     assert moves == []
 
 

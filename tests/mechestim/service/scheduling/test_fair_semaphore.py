@@ -31,27 +31,27 @@ class Served:
 
     Attributes:
         path: of its socket.
-        seats: of its sessions, in the order of their coming.
+        hosts: of its sessions, in the order of their coming.
     """
 
-    def __init__(self, path: Path, seats: list[ThreadHost]) -> None:
+    def __init__(self, path: Path, hosts: list[ThreadHost]) -> None:
         self.path = path
-        self.seats = seats
+        self.hosts = hosts
 
 
 @pytest.fixture
 def served(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    seats: list[ThreadHost] = []
+    hosts: list[ThreadHost] = []
     begun = ThreadHost.__init__
 
     def begin(self: ThreadHost, *args: Any) -> None:
         begun(self, *args)
-        seats.append(self)
+        hosts.append(self)
 
     monkeypatch.setattr(ThreadHost, "__init__", begin)
     service = MechEstimService(Quotas(stall_s=10 * WATCHDOG))
     with ControlServer(f"ipc://{folder}/lanes.sock", {"mechestim": service}):
-        yield Served(folder / "lanes.sock", seats)
+        yield Served(folder / "lanes.sock", hosts)
         service.close()
 
 
@@ -59,14 +59,14 @@ def served(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
 def long_ones(monkeypatch: pytest.MonkeyPatch) -> list[SchedulerSlot]:
     """Grows with each change to the lane of long operations."""
     found: list[SchedulerSlot] = []
-    heavy = SchedulerSlot.heavy
+    promote = SchedulerSlot.promote_to_long
 
     def noted(self: SchedulerSlot) -> None:
-        if not self.long:
+        if not self.is_long:
             found.append(self)
-        heavy(self)
+        promote(self)
 
-    monkeypatch.setattr(SchedulerSlot, "heavy", noted)
+    monkeypatch.setattr(SchedulerSlot, "promote_to_long", noted)
     return found
 
 
@@ -117,7 +117,7 @@ def test_an_answer_that_is_not_taken_holds_nobody_up(served: Served) -> None:
         x = handle_of(stuck.result("ones", [60_000]))
         for number in range(10):
             stuck.say({"id": 100 + number, "op": "session.fetch", "a": [x], "b": 0})
-        wait_until(lambda: served.seats[0].board.writing, "an answer is being sent")
+        wait_until(lambda: served.hosts[0].stats.writing, "an answer is being sent")
         are_served(other)
 
 
@@ -176,7 +176,7 @@ def test_an_answer_goes_out_in_the_lane_of_short_ones(
     send = FrameStream.send
 
     def noted(self: FrameStream, *args: Any) -> None:
-        sent_as_long_ones.append(self._turn.long)
+        sent_as_long_ones.append(self._slot.is_long)
         send(self, *args)
 
     monkeypatch.setattr(FrameStream, "send", noted)
@@ -190,11 +190,11 @@ def test_an_answer_goes_out_in_the_lane_of_short_ones(
 def test_a_long_message_is_read_without_a_place(served: Served) -> None:
     with RawClient(served.path) as client:
         assert client.result("add", 1.0, 2.0) is not None
-        other = SchedulerSlot(served.seats[0].turn._gate)
-        other.begin()
+        other = SchedulerSlot(served.hosts[0].slot._scheduler)
+        other.acquire_short()
         client.frame(b"\xc1" * (1 << 17))
         assert "malformed" in (client.farewell() or "")
-        other.end()
+        other.step_down()
 
 
 def test_a_long_operation_is_a_long_one_after_its_callback_too(

@@ -1,4 +1,4 @@
-"""The crew: one thread leads, others take over when it has something of its own to do."""
+"""The pool: one thread leads, others take over when it has something of its own to do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from shm_echo.mechestim.accounting.account import Account
 from shm_echo.mechestim.accounting.active_account import frame_now, threads_inherit
-from shm_echo.mechestim.service.scheduling import leader_followers as crews
+from shm_echo.mechestim.service.scheduling import leader_followers
 from tests.support.fake_sessions import Company, Session, Wait
 from tests.support.threads import Worker
 from tests.support.waiting import WATCHDOG, wait_until
@@ -46,7 +46,7 @@ def test_who_comes_while_the_only_thread_is_busy_is_served(company: Company) -> 
 
 
 def test_a_session_that_is_alone_keeps_its_thread(company: Company) -> None:
-    alone = company.add(lambda session, byte: session.turn.heavy())
+    alone = company.add(lambda session, byte: session.slot.promote_to_long())
     for _ in range(20):
         assert alone.ask() == b"x"
     assert len(company.threads()) == 1
@@ -85,7 +85,7 @@ def test_a_session_that_has_a_thread_of_its_own_is_served_by_no_other(
 def test_requests_that_came_with_a_long_one_are_answered_after_it(company: Company) -> None:
     def work(session: Session, byte: bytes) -> None:
         if byte == b"l":
-            session.turn.heavy()
+            session.slot.promote_to_long()
 
     session = company.add(work)
     session.client.sendall(b"labc")
@@ -101,7 +101,7 @@ def test_a_thread_that_has_become_free_is_needed_before_a_new_one(company: Compa
     assert idle.ask() == b"x"
     first.may_go_on.set()
     assert one.client.recv(1) == b"a"
-    wait_until(lambda: company.crew._followers, "its thread waits until it is needed")
+    wait_until(lambda: company.pool._followers, "its thread waits until it is needed")
     other.client.sendall(b"b")
     assert second.waits.wait(WATCHDOG)
     assert idle.ask() == b"x"
@@ -120,7 +120,7 @@ def test_threads_that_are_needed_no_more_end(company: Company) -> None:
     for session, wait in zip(sessions, waits, strict=True):
         wait.may_go_on.set()
         assert session.client.recv(1) == b"a"
-    most = crews._KEPT + 1
+    most = leader_followers._MAX_FOLLOWERS + 1
     wait_until(
         lambda: sum(thread.is_alive() for thread in company.threads()) <= most, "the others end"
     )
@@ -166,9 +166,9 @@ def test_long_operations_run_beside_each_other_and_beside_short_ones(company: Co
     together = threading.Barrier(3)
 
     def compute(session: Session, byte: bytes) -> None:
-        session.turn.heavy()
+        session.slot.promote_to_long()
         together.wait(WATCHDOG)
-        session.turn.light()
+        session.slot.demote()
 
     long_ones = [company.add(compute) for _ in range(2)]
     short = company.add()
@@ -206,11 +206,11 @@ def test_short_requests_behind_a_long_one_make_room_for_others_after_each(compan
 
     def work(session: Session, byte: bytes) -> None:
         if byte == b"l":
-            session.turn.heavy()
-            session.turn.light()
+            session.slot.promote_to_long()
+            session.slot.demote()
             is_short_again.set()
         if byte in b"l1":
-            wait_until(lambda: company.gate.short.waiting or b"p" in order, "the other asks")
+            wait_until(lambda: company.scheduler.short.waiters or b"p" in order, "the other asks")
         order.append(byte)
 
     crowd, other = company.add(work), company.add(work)
@@ -233,7 +233,7 @@ def test_a_session_can_end_while_the_crew_closes() -> None:
     wait.may_go_on.set()
     assert session.client.recv(1) == b"a"
     session.leave()
-    wait_until(lambda: company.crew._poll.closed, "its descriptor is closed")
+    wait_until(lambda: company.pool._poll.closed, "its descriptor is closed")
     wait_until(
         lambda: not any(thread.is_alive() for thread in company.threads()), "its threads end"
     )
@@ -243,7 +243,7 @@ class Lingering(Session):
     """Its thread has something to do after its end."""
 
     def __init__(self, company: Company) -> None:
-        super().__init__(company.gate)
+        super().__init__(company.scheduler)
         self.may_go_on = threading.Event()
 
     def finish(self) -> None:
@@ -259,11 +259,11 @@ def test_a_crew_that_closes_waits_for_its_threads() -> None:
     session.leave()
 
     def close() -> list[threading.Thread]:
-        company.crew.close()
+        company.pool.close()
         return [thread for thread in company.threads() if thread.is_alive()]
 
     closing = Worker(close)
     closing.wait_until_asleep()  # or done, which would be too early
     session.may_go_on.set()
     assert closing.result() == []
-    assert company.crew._poll.closed
+    assert company.pool._poll.closed

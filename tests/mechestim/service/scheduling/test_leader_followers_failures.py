@@ -1,4 +1,4 @@
-"""The crew when something is short: threads, memory, what the kernel can watch; or goes wrong."""
+"""The pool when something is short: threads, memory, what the kernel can watch; or goes wrong."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Failing:
         self._monkeypatch = monkeypatch
 
     def __get__(
-        self, crew: LeaderFollowersPool, owner: type[LeaderFollowersPool]
+        self, pool: LeaderFollowersPool, owner: type[LeaderFollowersPool]
     ) -> Callable[[], None]:
         self._monkeypatch.undo()
         raise MemoryError
@@ -47,7 +47,7 @@ def test_a_leader_that_fails_is_replaced(
     session = company.add()
     assert session.ask() == b"x"
 
-    monkeypatch.setattr(LeaderFollowersPool, "_arrivals", Failing(monkeypatch))
+    monkeypatch.setattr(LeaderFollowersPool, "_wait_for_messages", Failing(monkeypatch))
     assert session.ask(b"b") == b"b"  # with this it looks for the next one
     assert session.ask(b"c") == b"c"
     assert "a thread that serves mechestim sessions has ended" in caplog.text
@@ -62,10 +62,10 @@ def test_a_leader_that_cannot_be_replaced_at_once_is_replaced_later(
     failing = pytest.MonkeyPatch()
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", no_thread)
-        failing.setattr(LeaderFollowersPool, "_arrivals", Failing(failing))
+        failing.setattr(LeaderFollowersPool, "_wait_for_messages", Failing(failing))
         session.client.sendall(b"b")
         wait_until(lambda: "cannot start a thread" in caplog.text, "it has failed")
-    company.crew.look()
+    company.pool.on_tick()
     assert session.hear(1) == b"b"
     assert session.ask(b"c") == b"c"
 
@@ -81,7 +81,7 @@ def test_without_a_thread_for_it_a_session_is_refused(
     start: Callable[[threading.Thread], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    session = Session(company.gate)
+    session = Session(company.scheduler)
     with monkeypatch.context() as patch, pytest.raises((RuntimeError, MemoryError), match="thread"):
         patch.setattr(threading.Thread, "start", start)
         company.take_in(session)
@@ -116,10 +116,10 @@ def test_those_who_wait_for_a_thread_are_served_as_soon_as_there_can_be_one(
         waiting.client.sendall(b"a")
         assert wait.waits.wait(WATCHDOG)
         other.client.sendall(b"o")
-        company.crew.look()
-    company.crew.look()
+        company.pool.on_tick()
+    company.pool.on_tick()
     assert other.client.recv(1) == b"o"
-    company.crew.look()  # with a leader there is nothing to be done
+    company.pool.on_tick()  # with a leader there is nothing to be done
     wait.may_go_on.set()
     assert waiting.client.recv(1) == b"a"
     assert len(company.threads()) == 2
@@ -127,7 +127,7 @@ def test_those_who_wait_for_a_thread_are_served_as_soon_as_there_can_be_one(
 
 def test_a_session_that_cannot_be_watched_is_refused() -> None:
     company = Company()
-    refused = Session(company.gate)
+    refused = Session(company.scheduler)
     with tempfile.TemporaryFile() as file:
         refused.watched = file.fileno()  # the kernel watches no files
         with pytest.raises(PermissionError):
@@ -139,7 +139,7 @@ def test_a_session_that_cannot_be_watched_is_refused() -> None:
     assert session.ask() == b"x"
     session.leave()
     company.close()  # a thread that waited for the other one would not end
-    assert company.crew._poll.closed
+    assert company.pool._poll.closed
 
 
 @pytest.mark.parametrize("kind", ["file", "closed"])
@@ -147,7 +147,7 @@ def test_a_session_that_can_be_watched_no_more_ends_and_hears_why(
     company: Company, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     def work(session: Session, byte: bytes) -> None:
-        session.turn.heavy()
+        session.slot.promote_to_long()
         session.watched = cannot_be_watched
 
     with tempfile.TemporaryFile() as file:
@@ -163,8 +163,8 @@ def test_a_session_that_can_be_watched_no_more_ends_and_hears_why(
 def test_a_crew_that_was_closed_takes_no_more_sessions() -> None:
     company = Company()
     company.close()
-    late = Session(company.gate)
-    with pytest.raises(RuntimeError, match="the crew was closed"):
+    late = Session(company.scheduler)
+    with pytest.raises(RuntimeError, match="the pool was closed"):
         company.take_in(late)
     late.finish()
     late.client.close()

@@ -1,4 +1,4 @@
-"""Sessions on the crew of a service: what they take along, what is told to them, what is left."""
+"""Sessions on the pool of a service: what they take along, what is told to them, what is left."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def service() -> MechEstimService:
 
 @pytest.fixture
 def address(service: MechEstimService, folder: Path) -> Iterator[Path]:
-    with ControlServer(f"ipc://{folder}/crew.sock", {"mechestim": service}):
-        yield folder / "crew.sock"
+    with ControlServer(f"ipc://{folder}/pool.sock", {"mechestim": service}):
+        yield folder / "pool.sock"
         service.close()
 
 
-def crew_of(service: MechEstimService) -> LeaderFollowersPool:
-    crew = service._crew
-    assert crew is not None
-    return crew
+def pool_of(service: MechEstimService) -> LeaderFollowersPool:
+    pool = service._pool
+    assert pool is not None
+    return pool
 
 
 def call_back(client: RawClient) -> int:
@@ -68,7 +68,7 @@ def test_settings_and_budgets_follow_a_session_from_thread_to_thread(address: Pa
 
 def test_a_server_without_sessions_has_no_threads_for_them(address: Path) -> None:
     def members() -> set[threading.Thread]:
-        return {one for one in threading.enumerate() if one.name == "mechestim-crew"}
+        return {one for one in threading.enumerate() if one.name == "mechestim-pool"}
 
     others = members()  # of services of earlier tests
     with dialled(f"ipc://{address}") as one, dialled(f"ipc://{address}") as other:
@@ -98,9 +98,9 @@ def test_a_client_whose_connection_can_be_watched_no_more_hears_so(
 ) -> None:
     with RawClient(address) as client, RawClient(address) as other:
         call = call_back(client)
-        seat = next(iter(service.seats()))  # the first one
-        assert isinstance(seat, ThreadHost)
-        crew_of(service)._poll.register(seat.fileno(), 0)  # so that this is not possible again
+        host = next(iter(service.hosts()))  # the first one
+        assert isinstance(host, ThreadHost)
+        pool_of(service)._poll.register(host.fileno(), 0)  # so that this is not possible again
         client.say({"ret": call, "r": 2.0})
         assert "r" in (client.hear() or {})
         assert (client.farewell() or "").startswith("the server cannot watch the connection: ")
@@ -110,9 +110,9 @@ def test_a_client_whose_connection_can_be_watched_no_more_hears_so(
 def test_a_service_that_was_closed_watches_nobody(address: Path, service: MechEstimService) -> None:
     with RawClient(address) as client:
         assert client.result("add", 1.0, 2.0) is not None
-        crew = crew_of(service)
+        pool = pool_of(service)
         service.close()
-        wait_until(lambda: crew._poll.closed, "its descriptor is closed")
+        wait_until(lambda: pool._poll.closed, "its descriptor is closed")
 
 
 _FORK = """

@@ -37,10 +37,10 @@ def stuck(service: MechEstimService) -> tuple[RawClient, Any]:
     spender = service.adopt(ours)
     client = RawClient(theirs)
     x = handle_of(client.result("random.randn", 2500, 2500))
-    (seat,) = service.seats()
-    pid = wait_until(lambda: seat.pid, "the worker's number is known")
+    (host,) = service.hosts()
+    pid = wait_until(lambda: host.pid, "the worker's number is known")
     client.say({"id": 50, "op": "linalg.eigvals", "a": [x], "b": 0})
-    wait_until(lambda: seat.board.promised > 0, "it has begun")
+    wait_until(lambda: host.stats.reserved > 0, "it has begun")
     stop(pid)
     return client, spender
 
@@ -49,12 +49,12 @@ def test_wall_time_ends_an_operation_that_never_would(service: Any) -> None:
     running = service()
     client, spender = stuck(running)
     with client:
-        before, promised = spender.ceiling.spent, spender.ceiling.promised
+        before, promised = spender.ceiling.spent, spender.ceiling.reserved
         assert promised > 0
         running.quotas = Quotas(wall_time_s=0.01)
         assert client.farewell() == "its wall time of 0.01 s is over (wall_time_s)"
-    wait_until(lambda: not running.seats(), "the session has ended")
-    assert (spender.ceiling.promised, spender.ceiling.spent) == (0, before + promised)
+    wait_until(lambda: not running.hosts(), "the session has ended")
+    assert (spender.ceiling.reserved, spender.ceiling.spent) == (0, before + promised)
 
 
 def test_the_end_of_the_service_does_not_wait_for_an_operation_that_never_ends(
@@ -63,10 +63,10 @@ def test_the_end_of_the_service_does_not_wait_for_an_operation_that_never_ends(
     running = service()
     client, spender = stuck(running)
     with client:
-        running.close(patience=0.2)
+        running.close(timeout=0.2)
         assert client.farewell() == "the server is shutting down"
-    assert not running.seats()
-    assert spender.ceiling.promised == 0
+    assert not running.hosts()
+    assert spender.ceiling.reserved == 0
 
 
 def test_a_neighbour_of_an_operation_that_never_ends_is_served(service: Any) -> None:

@@ -25,9 +25,9 @@ pytestmark = pytest.mark.usefixtures("unharmed")
 def words() -> list[str]:
     """All of them, as a session has them."""
     quotas = Quotas()
-    purse = SessionLedger(Ceiling(None), StatsPage(), {}, SchedulerSlot())
+    ledger = SessionLedger(Ceiling(None), StatsPage(), {}, SchedulerSlot())
     return sorted(
-        Dispatcher(HandleTable(quotas), Budgets(quotas, purse), quotas, SchedulerSlot())._words
+        Dispatcher(HandleTable(quotas), Budgets(quotas, ledger), quotas, SchedulerSlot())._words
     )
 
 

@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from shm_echo.mechestim.service.metering.stats_page import StatsPage
-from shm_echo.mechestim.service.session.frame_stream import interject
+from shm_echo.mechestim.service.session.frame_stream import send_between_frames
 from tests.support.waiting import WATCHDOG
 
 
@@ -26,14 +26,14 @@ def connected(family: int) -> tuple[socket.socket, socket.socket]:
 @pytest.mark.parametrize("family", [socket.AF_UNIX, socket.AF_INET], ids=["unix", "tcp"])
 def test_a_client_that_reads_little_gets_whole_messages(family: int) -> None:
     chance = random.Random(1)
-    board, lock = StatsPage(), threading.Lock()
+    stats, lock = StatsPage(), threading.Lock()
     ours, theirs = connected(family)
     came = bytearray()
     sent: list[bytes] = []
     with ours, theirs:
         while len(came) < 6_000_000:
             payload = bytes([len(sent) % 251]) * chance.randint(10, 520)
-            while interject(ours, payload, board, lock):
+            while send_between_frames(ours, payload, stats, lock):
                 sent.append(payload)
                 payload = bytes([len(sent) % 251]) * chance.randint(10, 520)
             # Either something is there to be read, or there is room again.

@@ -22,7 +22,7 @@ def put_back() -> Iterator[None]:
 def caught_on_a_thread() -> list[Any]:
     def work() -> list[Any]:
         caught: list[Any] = []
-        warning_capture.collect(caught)
+        warning_capture.collect_into(caught)
         warnings.warn("of a session", RuntimeWarning, stacklevel=1)
         return caught
 
