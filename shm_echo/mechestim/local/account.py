@@ -6,5 +6,5 @@ from shm_echo.mechestim.accounting.account import Account
 
 
 def new(limit: int, multiplier: float = 1.0) -> Account:
-    """A budget of ``limit`` FLOPs."""
+    """A budget of `limit` FLOPs."""
     return Account(limit, multiplier=multiplier)

@@ -1,13 +1,13 @@
 """The array of local mode: a NumPy array whose every door leads through the count.
 
-:class:`Array` is what users see as ``mechestim.ndarray``. It adds no state to ``numpy.ndarray``;
+`Array` is what users see as `mechestim.ndarray`. It adds no state to `numpy.ndarray`;
 what it changes is who computes: operators, methods, ufuncs and NumPy's own functions on it are sent
-to the charging functions of :mod:`shm_echo.mechestim.local`. :class:`Scalar` is the 0-d result that
+to the charging functions of `shm_echo.mechestim.local`. `Scalar` is the 0-d result that
 behaves like a NumPy scalar: hashable, immutable, formatted alike.
 
-:func:`plain` takes the coat off (a base-class view of the same memory), :func:`wrap` puts it on.
+`plain` takes the coat off (a base-class view of the same memory), `wrap` puts it on.
 Their cost is what every counted call pays, so both avoid Python-level work where they can: there is
-no ``__array_finalize__``, and ``ndarray.__array__`` is the fastest way to a base-class view.
+no `__array_finalize__`, and `ndarray.__array__` is the fastest way to a base-class view.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ATOMS = frozenset(
 
 
 class Array(np.ndarray):
-    """A NumPy array that counts FLOPs. Made by ``mechestim.array`` and by every other function."""
+    """A NumPy array that counts FLOPs. Made by `mechestim.array` and by every other function."""
 
     __slots__ = ()
     symmetry_info: Any = None  # a SymmetricTensor has one
@@ -46,19 +46,19 @@ class Scalar(Array):
 
 
 def number(value: Scalar) -> Any:
-    """The NumPy scalar that a :class:`Scalar` stands for."""
+    """The NumPy scalar that a `Scalar` stands for."""
     return base_view(value)[()]
 
 
 def isscalar(element: Any) -> bool:
-    """``numpy.isscalar``, which a :class:`Scalar` is too."""
+    """`numpy.isscalar`, which a `Scalar` is too."""
     return type(element) is Scalar or np.isscalar(element)
 
 
 def plain(value: Any) -> Any:
-    """``value`` with every counted array in it (in lists and tuples too) as NumPy's own.
+    """`value` with every counted array in it (in lists and tuples too) as NumPy's own.
 
-    An array becomes a base-class view of the same memory, a :class:`Scalar` a NumPy scalar.
+    An array becomes a base-class view of the same memory, a `Scalar` a NumPy scalar.
     """
     if isinstance(value, Array):
         return number(value) if type(value) is Scalar else base_view(value)
@@ -74,7 +74,7 @@ def plain(value: Any) -> Any:
 
 
 def wrap(result: Any) -> Any:
-    """The ``result`` of a NumPy call as counted arrays, in tuples and lists too."""
+    """The `result` of a NumPy call as counted arrays, in tuples and lists too."""
     kind = type(result)
     if kind is _ndarray:
         return _view(result, Array)
@@ -94,7 +94,7 @@ def wrap(result: Any) -> Any:
 
 
 def scalar(value: Any) -> Any:
-    """A NumPy scalar as a :class:`Scalar`; text and records, no numbers, stay what they are."""
+    """A NumPy scalar as a `Scalar`; text and records, no numbers, stay what they are."""
     if isinstance(value, (np.character, np.void)):
         return value
     return _view(_asarray(value), Scalar)

@@ -1,4 +1,4 @@
-"""Functions that call the user back: ``apply_along_axis``, ``piecewise``, ``vectorize`` and their
+"""Functions that call the user back: `apply_along_axis`, `piecewise`, `vectorize` and their
 like.
 
 They cost what the callback's own operations cost. The callback is handed counted arrays, so what it
@@ -20,7 +20,7 @@ Callback = Callable[..., Any]
 
 
 def counted(function: Callback) -> Callback:
-    """``function`` between two worlds: called by NumPy with plain arrays, it sees counted ones."""
+    """`function` between two worlds: called by NumPy with plain arrays, it sees counted ones."""
 
     @functools.wraps(function, assigned=("__name__", "__doc__"), updated=())
     def between(*args: Any, **kwargs: Any) -> Any:
@@ -33,7 +33,7 @@ def counted(function: Callback) -> Callback:
 
 
 def caller(function: Callable[..., Any], *positions: int) -> Callable[..., Any]:
-    """``function``, whose callbacks at ``positions`` are handed counted arrays."""
+    """`function`, whose callbacks at `positions` are handed counted arrays."""
 
     def bridged(value: Any) -> Any:
         if isinstance(value, (list, tuple)):
@@ -53,7 +53,7 @@ _NAMES = frozenset({"func1d", "func", "funclist", "function", "pyfunc", "mask_fu
 
 
 class vectorize(np.vectorize):
-    """``numpy.vectorize``, whose calls give counted arrays and cost what the function costs."""
+    """`numpy.vectorize`, whose calls give counted arrays and cost what the function costs."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return wrap(
@@ -81,7 +81,7 @@ def _item(value: Any) -> Any:
 
 
 def frompyfunc(func: Callback, /, nin: int, nout: int, **kwargs: Any) -> Any:
-    """``numpy.frompyfunc`` whose calls on counted arrays give counted arrays."""
+    """`numpy.frompyfunc` whose calls on counted arrays give counted arrays."""
     return PythonUfunc(np.frompyfunc(_plain_result(func), nin, nout, **kwargs))
 
 

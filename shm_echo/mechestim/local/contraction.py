@@ -1,13 +1,13 @@
 """Runs an einsum on plain NumPy arrays, step by step as it was priced.
 
-A :class:`Program` is a compiled path: for each step the subscripts for NumPy's own kernel, and a
+A `Program` is a compiled path: for each step the subscripts for NumPy's own kernel, and a
 recipe that turns the step into one matrix product where that is worth it. What was priced is what
-runs; the values are those of ``numpy.einsum(..., optimize=path)`` up to the order of additions.
+runs; the values are those of `numpy.einsum(..., optimize=path)` up to the order of additions.
 
 A matrix product takes over when both operands can be brought to one BLAS type (float32, float64 and
 their complex kin) and the step is larger than what the rearranging costs. Everything else
 (integers, half precision, objects, small or stretched operands, repeated labels) is computed by
-NumPy's kernel, which also has the last word on dtypes, casting and ``out``.
+NumPy's kernel, which also has the last word on dtypes, casting and `out`.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ _KEYWORDS = frozenset({"dtype", "order", "casting"})
 class Product:
     """How a step of two operands becomes one matrix product.
 
-    Each operand is transposed and reshaped to ``(batch, rows, inner)`` or ``(batch, inner,
-    columns)`` (without the batch when there is none, without the last axis when there are no
-    columns); the result is reshaped and transposed back. ``None`` stands for nothing to do.
+    Each operand is transposed and reshaped to `(batch, rows, inner)` or `(batch, inner,
+    columns)` (without the batch when there is none, without the last axis when there are no
+    columns); the result is reshaped and transposed back. `None` stands for nothing to do.
     """
 
     swap: bool
@@ -92,13 +92,13 @@ class ProgramStep:
 
 @dataclass(frozen=True)
 class Program:
-    """A compiled path. ``kernel`` are subscripts that NumPy's kernel alone can run, or ``None``."""
+    """A compiled path. `kernel` are subscripts that NumPy's kernel alone can run, or `None`."""
 
     steps: tuple[ProgramStep, ...]
     kernel: str | None
 
     def run(self, operands: list[Any], out: Any = None, **kwargs: Any) -> Any:
-        """The result of the contraction of ``operands``; the list is used up."""
+        """The result of the contraction of `operands`; the list is used up."""
         if self.kernel is not None:
             return _kernel(self.kernel, operands, out, kwargs)
         plain = not kwargs or _KEYWORDS.issuperset(kwargs)
@@ -118,7 +118,7 @@ class Program:
 
 
 def _order(order: str, operands: list[Any]) -> str:
-    """``"C"`` or ``"F"``; ``"A"`` means F when every operand of the call is laid out so."""
+    """`"C"` or `"F"`; `"A"` means F when every operand of the call is laid out so."""
     if order in ("A", "a"):
         return "F" if all(np.isfortran(np.asanyarray(x)) for x in operands) else "C"
     return order.upper()
@@ -133,7 +133,7 @@ def _kernel(subscripts: str, operands: list[Any], out: Any, kwargs: dict[str, An
 def _contract(
     step: ProgramStep, operands: list[Any], out: Any, kwargs: dict[str, Any], plain: bool
 ) -> Any:
-    # An ``out`` of another shape is for the kernel to refuse: an assignment would broadcast.
+    # An `out` of another shape is for the kernel to refuse: an assignment would broadcast.
     fits = out is None or np.shape(out) == step.shape
     if step.product is not None and plain and fits:
         arrays = [np.asanyarray(x) for x in operands]
@@ -151,7 +151,7 @@ def _contract(
 def _common_type(
     arrays: list[Array], kwargs: dict[str, Any], out: Array | None
 ) -> np.dtype[Any] | None:
-    """The BLAS type in which these operands may be multiplied; ``None`` leaves it to the kernel."""
+    """The BLAS type in which these operands may be multiplied; `None` leaves it to the kernel."""
     target: np.dtype[Any]
     first, second = arrays[0].dtype, arrays[1].dtype
     casting = kwargs.get("casting", "safe")
@@ -176,7 +176,7 @@ def _common_type(
 def compile_program(
     subscripts: str, shapes: tuple[Shape, ...], optimize: Hashable = "auto"
 ) -> Program:
-    """The program for operands of ``shapes``; compiling the same contraction again is a look-up."""
+    """The program for operands of `shapes`; compiling the same contraction again is a look-up."""
     found = plan(subscripts, shapes, optimize=optimize)
     sizes = found.contraction.sizes
     live = _stretched(found.contraction.inputs, shapes, sizes)
@@ -227,7 +227,7 @@ def _relabelled(inputs: tuple[Term, ...], output: Term) -> str:
 
 
 def _product(first: Term, second: Term, output: Term, sizes: dict[str, int]) -> Product | None:
-    """The matrix product that a step is, or ``None`` where it is none or not worth it."""
+    """The matrix product that a step is, or `None` where it is none or not worth it."""
     left, right, kept = set(first), set(second), set(output)
     if len(left) < len(first) or len(right) < len(second) or (left ^ right) - kept:
         return None
@@ -269,7 +269,7 @@ def _order_of(term: Term, wanted: list[str]) -> tuple[int, ...] | None:
 
 
 def _fused(groups: list[list[str]], batch: list[str], sizes: dict[str, int]) -> Shape | None:
-    """The shape with each group as one axis; ``None`` when each is one already."""
+    """The shape with each group as one axis; `None` when each is one already."""
     if len(batch) <= 1 and all(len(group) == 1 for group in groups):
         return None
     lead = (prod(sizes[x] for x in batch),) if batch else ()

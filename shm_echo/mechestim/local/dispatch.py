@@ -1,7 +1,7 @@
 """How an operation is called: price it, reserve the price, run it on plain arrays, book it, wrap
 the result.
 
-Every charging function of local mode ends here, except the fast paths of :mod:`.operators`, which
+Every charging function of local mode ends here, except the fast paths of `operators`, which
 do the same for the commonest operands in fewer steps. The nested calls that NumPy makes while it
 computes see plain arrays, so nothing is charged twice.
 """
@@ -29,10 +29,10 @@ symmetry: Any = None
 def call(
     op: Op, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """Charge for ``op`` and return ``function(*args, **kwargs)``, computed by NumPy.
+    """Charge for `op` and return `function(*args, **kwargs)`, computed by NumPy.
 
     Args:
-        op: What is charged: its rule is called with ``args`` and ``kwargs`` as they are.
+        op: What is charged: its rule is called with `args` and `kwargs` as they are.
         function: What computes it: called with base-class arrays.
         args: The caller's positional arguments.
         kwargs: The caller's keyword arguments.
@@ -83,7 +83,7 @@ def call(
 
 
 def free(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """``function(*args, **kwargs)`` by NumPy, uncharged, with counted arrays in the result."""
+    """`function(*args, **kwargs)` by NumPy, uncharged, with counted arrays in the result."""
     bare = [_bare(value) for value in args]
     bare_kwargs = {key: _bare(value) for key, value in kwargs.items()} if kwargs else kwargs
     result = function(*bare, **bare_kwargs)
@@ -108,9 +108,9 @@ def _dressed(
     kwargs: dict[str, Any],
     bare_kwargs: dict[str, Any],
 ) -> Any:
-    """``result`` as counted arrays; an operand that comes back is the caller's own object.
+    """`result` as counted arrays; an operand that comes back is the caller's own object.
 
-    Of the plain ones, only those given as ``out``: ``asarray(plain)`` is a counted view.
+    Of the plain ones, only those given as `out`: `asarray(plain)` is a counted view.
     """
     kind = type(result)
     if kind is _ndarray:
@@ -152,7 +152,7 @@ def _note(value: Any, stripped: Any, known: dict[int, Any]) -> None:
 
 
 def _put_back(result: Any, known: dict[int, Any]) -> Any:
-    """:func:`wrap` for several results, some of which may be operands (``out``, ``atleast_1d``)."""
+    """`wrap` for several results, some of which may be operands (`out`, `atleast_1d`)."""
     kind = type(result)
     if kind is tuple or kind is list:
         return kind([_put_back(item, known) for item in result])
@@ -190,7 +190,7 @@ def _arrays(result: Any) -> list[Any]:
 
 
 def report_nan_inf(name: str, result: Any) -> None:
-    """Warn if ``result`` holds NaN or Inf; only with ``configure(check_nan_inf=True)``."""
+    """Warn if `result` holds NaN or Inf; only with `configure(check_nan_inf=True)`."""
     import warnings
 
     from shm_echo.mechestim.errors import MechEstimWarning

@@ -1,8 +1,8 @@
-"""``einsum`` and ``einsum_path`` of local mode: priced as called, computed on plain arrays.
+"""`einsum` and `einsum_path` of local mode: priced as called, computed on plain arrays.
 
-:func:`counted_einsum` is what users call. A call that was seen before (same subscripts,
+`counted_einsum` is what users call. A call that was seen before (same subscripts,
 shapes and sameness of operands) is one look-up: the entry holds the price and the program.
-:func:`run` computes on plain arrays and charges nothing.
+`run` computes on plain arrays and charges nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _calls: dict[Any, _Known] = {}
 
 
 def run(*operands: Any, out: Any = None, optimize: Any = "auto", **kwargs: Any) -> Any:
-    """``einsum`` on plain arrays, along the path that is priced.
+    """`einsum` on plain arrays, along the path that is priced.
 
     Subscripts and shapes that do not fit are left to NumPy to refuse, in its own words.
     """
@@ -60,10 +60,10 @@ def _refuse(operands: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
 
 
 def counted_einsum(*operands: Any, **kwargs: Any) -> Any:
-    """``numpy.einsum``, charged by its path.
+    """`numpy.einsum`, charged by its path.
 
-    ``symmetric_axes=`` declares the result to be symmetric: it is checked, and returned as a
-    ``SymmetricTensor``. It does not change the price of this call.
+    `symmetric_axes=` declares the result to be symmetric: it is checked, and returned as a
+    `SymmetricTensor`. It does not change the price of this call.
     """
     if not kwargs and operands and type(operands[0]) is str:
         frame = peek_view()
@@ -85,7 +85,7 @@ def counted_einsum(*operands: Any, **kwargs: Any) -> Any:
 def _recall(operands: tuple[Any, ...]) -> _Known | None:
     """What is known of a call with plain counted arrays of numbers, which nothing can refuse.
 
-    ``None`` for any other call, and for one that cannot be planned.
+    `None` for any other call, and for one that cannot be planned.
     """
     if len(operands) == 3:
         subscripts, a, b = operands

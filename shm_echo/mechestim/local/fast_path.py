@@ -5,7 +5,7 @@ A fast function handles operands of which everything is known beforehand: counte
 subclass) of one dtype that the operation accepts, or such an array and a Python number that fits.
 Nothing can be refused then once the shapes agree, so the price is charged in one step and the
 result wrapped. For everything else it takes the long way,
-:func:`shm_echo.mechestim.local.dispatch.call`, which gives the same answer and the same count.
+`shm_echo.mechestim.local.dispatch.call`, which gives the same answer and the same count.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Function = Callable[..., Any]
 
 
 def _accepted(ufunc: np.ufunc) -> frozenset[str]:
-    """The dtype characters with which ``ufunc`` never refuses operands that all have that dtype."""
+    """The dtype characters with which `ufunc` never refuses operands that all have that dtype."""
     accepted = []
     for char in _KINDS:
         dtypes = (np.dtype(char),) * ufunc.nin + (None,) * ufunc.nout
@@ -49,7 +49,7 @@ def _accepted(ufunc: np.ufunc) -> frozenset[str]:
 
 
 def unary(op: Op, ufunc: np.ufunc, run: Function | None = None) -> Function:
-    """``ufunc(x)``, charged ``x.size``. ``run`` computes it when it is not the ufunc itself."""
+    """`ufunc(x)`, charged `x.size`. `run` computes it when it is not the ufunc itself."""
     name = op.book_name
     accepted = _accepted(ufunc)
     run = run or ufunc
@@ -72,9 +72,9 @@ def unary(op: Op, ufunc: np.ufunc, run: Function | None = None) -> Function:
 
 
 def binary(op: Op, ufunc: np.ufunc, run: Function | None = None) -> Function:
-    """``ufunc(x, y)``, charged the size of the broadcast operands.
+    """`ufunc(x, y)`, charged the size of the broadcast operands.
 
-    With ``run`` (``operator.add``) it is made a method: ``y`` may then want to compute it itself.
+    With `run` (`operator.add`) it is made a method: `y` may then want to compute it itself.
     """
     name = op.book_name
     accepted = _accepted(ufunc)
@@ -122,7 +122,7 @@ def binary(op: Op, ufunc: np.ufunc, run: Function | None = None) -> Function:
 
 
 def reflected(op: Op, ufunc: np.ufunc, run: Function) -> Function:
-    """``y op x`` of a counted array ``x`` and something else; ``run`` is the operator."""
+    """`y op x` of a counted array `x` and something else; `run` is the operator."""
     name = op.book_name
     accepted = _accepted(ufunc)
 
@@ -152,7 +152,7 @@ def reflected(op: Op, ufunc: np.ufunc, run: Function) -> Function:
 
 
 def foreign(other: Any) -> bool:
-    """Whether ``other``, no NumPy type, answers for ufuncs: NumPy then hands it the operands."""
+    """Whether `other`, no NumPy type, answers for ufuncs: NumPy then hands it the operands."""
     kind = type(other)
     if kind in _PYTHON or kind in _STRIP or isinstance(other, (np.ndarray, np.generic)):
         return False
@@ -160,7 +160,7 @@ def foreign(other: Any) -> bool:
 
 
 def overridden(operands: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether one of a ufunc's operands is :func:`foreign`, ``out`` and ``where`` among them."""
+    """Whether one of a ufunc's operands is `foreign`, `out` and `where` among them."""
     if kwargs:
         out = kwargs.get("out")
         operands = (*operands, kwargs.get("where"), *(out if type(out) is tuple else (out,)))
@@ -168,7 +168,7 @@ def overridden(operands: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 
 
 def defers(other: Any, array: Any, in_place: bool = False) -> bool:
-    """Whether ``other`` wants to compute ``array op other`` itself, by NumPy's rules."""
+    """Whether `other` wants to compute `array op other` itself, by NumPy's rules."""
     kind = type(other)
     if kind in _PYTHON or kind in _STRIP or isinstance(other, np.generic):
         return False
@@ -185,7 +185,7 @@ def _priority(value: Any) -> float:
 
 
 def in_place(op: Op, ufunc: np.ufunc, run: Function) -> Function:
-    """``x op= y``: writes into ``x`` and returns it; ``run`` is ``operator.iadd`` or its like."""
+    """`x op= y`: writes into `x` and returns it; `run` is `operator.iadd` or its like."""
     name = op.book_name
     accepted = _accepted(ufunc) & _same_type(ufunc)
 
@@ -217,7 +217,7 @@ def in_place(op: Op, ufunc: np.ufunc, run: Function) -> Function:
 
 
 def _same_type(ufunc: np.ufunc) -> frozenset[str]:
-    """The dtype characters that ``ufunc`` keeps: int64 / int64 is no int64."""
+    """The dtype characters that `ufunc` keeps: int64 / int64 is no int64."""
     kept = []
     for char in _accepted(ufunc):
         dtypes = ufunc.resolve_dtypes((np.dtype(char),) * ufunc.nin + (None,) * ufunc.nout)
@@ -227,7 +227,7 @@ def _same_type(ufunc: np.ufunc) -> frozenset[str]:
 
 
 def reduction(op: Op, function: Function, passes: int = 1, accepted: str = _KINDS) -> Function:
-    """``function(a, axis=None)`` over one axis, or all; charged ``passes * a.size``."""
+    """`function(a, axis=None)` over one axis, or all; charged `passes * a.size`."""
     name = op.book_name
     chars = frozenset(accepted)
 

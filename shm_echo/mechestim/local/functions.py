@@ -1,8 +1,8 @@
 """The functions of local mode, made from the registry one by one when they are first asked for.
 
-:func:`lookup` is what ``mechestim.<name>`` and ``mechestim.linalg.<name>`` end in. What kind of
+`lookup` is what `mechestim.<name>` and `mechestim.linalg.<name>` end in. What kind of
 function an entry becomes follows from its category and from what computes it; the few that need
-code of their own are named in ``_SPECIAL``.
+code of their own are named in `_SPECIAL`.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _CALLBACKS = {
 
 
 def numpy_function(op: Op) -> Any:
-    """What computes ``op``.
+    """What computes `op`.
 
     Raises:
         UnsupportedFunctionError: The installed NumPy does not have it.
@@ -81,7 +81,7 @@ def numpy_function(op: Op) -> Any:
 
 
 def installed(op: Op) -> bool:
-    """Whether the installed NumPy has what computes ``op``."""
+    """Whether the installed NumPy has what computes `op`."""
     if not op.numpy or op.name in _SPECIAL:
         return True
     try:
@@ -92,7 +92,7 @@ def installed(op: Op) -> bool:
 
 
 def lookup(name: str) -> Function:
-    """The function ``mechestim.<name>``.
+    """The function `mechestim.<name>`.
 
     Raises:
         KeyError: The registry has no such operation.
@@ -174,7 +174,7 @@ def _distribution_method(op: Op) -> Function:
 
 
 def _label(function: Any, op: Op) -> None:
-    """Give ``function`` the name, doc and signature of its operation."""
+    """Give `function` the name, doc and signature of its operation."""
     try:
         *module, name = op.name.split(".")
         function.__name__ = name
@@ -208,7 +208,7 @@ _twin_names: dict[Any, str] = {}
 
 
 def twin(function: Any) -> Function | None:
-    """Our function that has the meaning of NumPy's ``function``; None when there is none."""
+    """Our function that has the meaning of NumPy's `function`; None when there is none."""
     if not _twin_names:
         _fill_twins()
     name = _twin_names.get(function)

@@ -36,7 +36,7 @@ SETITEM = OPS["ndarray.__setitem__"].priced_by(_write_price)
 
 
 def target_size(array: Any, key: Any) -> int:
-    """How many elements ``array[key] = value`` names; a mask counts whole.
+    """How many elements `array[key] = value` names; a mask counts whole.
 
     Raises:
         Exception: The key does not fit the array.
@@ -45,7 +45,7 @@ def target_size(array: Any, key: Any) -> int:
 
 
 def getitem(self: Any, key: Any) -> Any:
-    """``self[key]``: free; views stay views."""
+    """`self[key]`: free; views stay views."""
     found = _getitem(self, key)
     if type(found) is Array:
         return found
@@ -55,12 +55,12 @@ def getitem(self: Any, key: Any) -> Any:
 
 
 def scalar_getitem(self: Any, key: Any) -> Any:
-    """``scalar[()]`` is the scalar, ``scalar[...]`` an array, as in NumPy."""
+    """`scalar[()]` is the scalar, `scalar[...]` an array, as in NumPy."""
     return wrap(number(self)[plain(key)])
 
 
 def setitem(self: Any, key: Any, value: Any) -> None:
-    """``self[key] = value``: charged the number of elements that the key names."""
+    """`self[key] = value`: charged the number of elements that the key names."""
     call(SETITEM, _setitem, (self, key, value), {})
 
 
@@ -70,7 +70,7 @@ def scalar_setitem(self: Any, key: Any, value: Any) -> None:
 
 
 class Flat:
-    """``x.flat``: a 1-D iterator whose reads give counted scalars and whose writes are charged."""
+    """`x.flat`: a 1-D iterator whose reads give counted scalars and whose writes are charged."""
 
     __slots__ = ("_array", "_iterator")
     __hash__ = None  # type: ignore[assignment]
@@ -148,7 +148,7 @@ def _set_flat(self: Any, value: Any) -> None:
 
 
 def install() -> None:
-    """Put reading and writing on :class:`Array` and :class:`Scalar`."""
+    """Put reading and writing on `Array` and `Scalar`."""
     Array.__getitem__ = getitem  # type: ignore[method-assign]
     Array.__setitem__ = setitem  # type: ignore[method-assign]
     Array.flat = property(_get_flat, _set_flat)  # type: ignore[assignment]

@@ -28,7 +28,7 @@ def was_refused(
     kwargs: dict[str, Any],
     error: BaseException,
 ) -> bool:
-    """Whether the call that raised ``error`` never got as far as its kernel."""
+    """Whether the call that raised `error` never got as far as its kernel."""
     if isinstance(error, _STARTED) or not isinstance(error, Exception):
         return False
     if isinstance(function, np.ufunc) and any(map(_overrides, (*args, *_outs(kwargs)))):

@@ -1,4 +1,4 @@
-"""The functions of ``linalg`` that are more than NumPy's: ``svd`` with ``k``."""
+"""The functions of `linalg` that are more than NumPy's: `svd` with `k`."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def svd(
     hermitian: bool = False,
     k: int | None = None,
 ) -> Any:
-    """Singular value decomposition; with ``k``, only the ``k`` largest values and their vectors.
+    """Singular value decomposition; with `k`, only the `k` largest values and their vectors.
 
-    Costs ``m*n*k`` FLOPs for each m x n matrix; k is min(m, n) unless given.
+    Costs `m*n*k` FLOPs for each m x n matrix; k is min(m, n) unless given.
 
     Args:
         a: A matrix, or a stack of them.
-        full_matrices: Whether U and Vh are square. With ``k`` they are m x k and k x n in any case.
+        full_matrices: Whether U and Vh are square. With `k` they are m x k and k x n in any case.
         compute_uv: Whether to compute U and Vh too.
-        hermitian: Whether ``a`` is Hermitian.
+        hermitian: Whether `a` is Hermitian.
         k: How many singular values to keep, from 1 to min(m, n).
 
     Raises:
-        ValueError: ``k`` is out of range.
+        ValueError: `k` is out of range.
         LinAlgError: The decomposition does not converge.
     """
     return call(_SVD, _svd, (a, full_matrices, compute_uv, hermitian, k), {})

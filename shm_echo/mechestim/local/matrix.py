@@ -1,7 +1,7 @@
-"""Matrix products in few steps: ``x @ y``, ``matmul`` and ``dot`` of arrays of one float dtype.
+"""Matrix products in few steps: `x @ y`, `matmul` and `dot` of arrays of one float dtype.
 
 The price is that of the equal einsum, 2*m*k*n; anything but the plain cases (batches, vectors on
-the left, symmetric operands, ``out=``) takes the long way, where the rule of the registry prices
+the left, symmetric operands, `out=`) takes the long way, where the rule of the registry prices
 it.
 """
 
@@ -58,5 +58,5 @@ dot = _product("dot", np.dot)
 
 
 def linalg_matmul(x1: Any, x2: Any, /) -> Any:
-    """``numpy.linalg.matmul``: the same product, without the options of a ufunc."""
+    """`numpy.linalg.matmul`: the same product, without the options of a ufunc."""
     return matmul(x1, x2)

@@ -1,8 +1,8 @@
-"""Methods of counted arrays: ``x.sum()``, ``x.sort()``, ``x.astype(...)``.
+"""Methods of counted arrays: `x.sum()`, `x.sort()`, `x.astype(...)`.
 
 A method is charged as the function of the same name and computed by the method of plain arrays, so
-that what NumPy does inside it (``std`` runs three ufuncs) is not charged again. Methods that only
-move or show data are free. Those that give a view of the same class (``reshape``, ``transpose``,
+that what NumPy does inside it (`std` runs three ufuncs) is not charged again. Methods that only
+move or show data are free. Those that give a view of the same class (`reshape`, `transpose`,
 ...) are NumPy's own.
 """
 
@@ -222,7 +222,7 @@ _SCALAR_ROUND = Op(
 
 
 def _scalar_attribute(self: Any, name: str) -> Any:
-    """``is_integer``, ``as_integer_ratio`` and the like: what only NumPy's scalars have."""
+    """`is_integer`, `as_integer_ratio` and the like: what only NumPy's scalars have."""
     if name.startswith("__"):
         raise AttributeError(name)
     return getattr(_item(self), name)
@@ -241,7 +241,7 @@ def _scalar_copy(self: Any, memo: Any = None) -> Any:
 
 
 def install() -> None:
-    """Put the methods on :class:`Array` and :class:`Scalar`."""
+    """Put the methods on `Array` and `Scalar`."""
     for name in COUNTED:
         _install(Array, name, _counted(OPS[name], getattr(_nd, name)))
     for name, passes in REDUCTIONS.items():

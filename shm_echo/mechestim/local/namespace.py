@@ -1,6 +1,6 @@
-"""What ``mechestim`` and its sub-modules hold in local mode.
+"""What `mechestim` and its sub-modules hold in local mode.
 
-:func:`attribute` answers ``mechestim.<name>`` and ``mechestim.<module>.<name>``: an operation of
+`attribute` answers `mechestim.<name>` and `mechestim.<module>.<name>`: an operation of
 the registry, or one of the names listed here that are no operations (constants, dtypes, classes).
 """
 
@@ -96,7 +96,7 @@ _members: dict[str, Any] = {}
 
 
 def member(name: str) -> Any:
-    """The function of operation ``name`` (dotted), the same object every time.
+    """The function of operation `name` (dotted), the same object every time.
 
     Raises:
         KeyError: There is no such operation.
@@ -109,7 +109,7 @@ def member(name: str) -> Any:
 
 
 def attribute(module: str, name: str) -> Any:
-    """``mechestim.<name>``, or ``mechestim.<module>.<name>``.
+    """`mechestim.<name>`, or `mechestim.<module>.<name>`.
 
     Raises:
         UnsupportedFunctionError: A NumPy function that is left out on purpose.
@@ -149,7 +149,7 @@ _PLAIN = frozenset((*CONSTANTS, *DTYPES, *HELPERS))
 
 
 def names(module: str) -> list[str]:
-    """Every name of ``mechestim`` or of one of its modules, for ``dir()``."""
+    """Every name of `mechestim` or of one of its modules, for `dir()`."""
     prefix = f"{module}." if module else ""
     found = {
         name[len(prefix) :].split(".")[0]
@@ -174,7 +174,7 @@ def names(module: str) -> list[str]:
 
 
 class _Grid:
-    """``mgrid``, ``ogrid``, ``r_`` and ``c_``: indexing them makes arrays, which count."""
+    """`mgrid`, `ogrid`, `r_` and `c_`: indexing them makes arrays, which count."""
 
     def __init__(self, maker: Any) -> None:
         self._maker = maker
@@ -189,7 +189,7 @@ class _Grid:
 
 
 class ndenumerate(np.ndenumerate):
-    """``numpy.ndenumerate`` over a counted array: its values are counted scalars."""
+    """`numpy.ndenumerate` over a counted array: its values are counted scalars."""
 
     def __init__(self, arr: Any) -> None:
         super().__init__(plain(arr))

@@ -1,7 +1,7 @@
 """The normal distribution's tail, interval mass and quantile, in NumPy alone.
 
 Accurate to a few units in the last place, in the far tails too, because tails are kept *scaled*:
-``scaled_tail(y) = Phi(-y) * exp(y^2 / 2)`` neither underflows nor cancels.
+`scaled_tail(y) = Phi(-y) * exp(y^2 / 2)` neither underflows nor cancels.
 
 * Phi: the rational Chebyshev approximations of W. J. Cody, Math. Comp. 23 (1969), 631-637,
   doi:10.1090/S0025-5718-1969-0247736-4, in the form for the normal distribution of his Algorithm
@@ -119,14 +119,14 @@ def _polynomial(coefficients: tuple[float, ...], x: Floats) -> Floats:
 
 
 def gaussian(x: Floats) -> Floats:
-    """``exp(-x^2 / 2)``, to full precision: ``x`` is split so that its head squares exactly."""
+    """`exp(-x^2 / 2)`, to full precision: `x` is split so that its head squares exactly."""
     x = np.minimum(np.abs(x), 40.0)  # the result is 0 beyond
     head = np.trunc(x * 16.0) / 16.0
     return np.asarray(np.exp(-head * head * 0.5) * np.exp(-(x - head) * (x + head) * 0.5))
 
 
 def central(x: Floats) -> Floats:
-    """``Phi(x) - 1/2``, relatively accurate near 0 too."""
+    """`Phi(x) - 1/2`, relatively accurate near 0 too."""
     near = np.abs(x) <= _CENTRE
     return by_region(
         x.shape,
@@ -136,7 +136,7 @@ def central(x: Floats) -> Floats:
 
 
 def scaled_tail(y: Floats) -> Floats:
-    """``Phi(-y) * exp(y^2 / 2)`` for ``y >= 0``; 0 at infinity."""
+    """`Phi(-y) * exp(y^2 / 2)` for `y >= 0`; 0 at infinity."""
     near = y <= _CENTRE
     far = y > _FAR
     return by_region(
@@ -154,7 +154,7 @@ def _far_tail(y: Floats) -> Floats:
 
 
 def cdf(x: Floats) -> Floats:
-    """``Phi(x)``: the probability below ``x``."""
+    """`Phi(x)`: the probability below `x`."""
     near = np.abs(x) <= _CENTRE
     return by_region(
         x.shape,
@@ -165,7 +165,7 @@ def cdf(x: Floats) -> Floats:
 
 
 def quantile(p: Floats) -> Floats:
-    """The inverse of :func:`cdf` for ``0 <= p <= 1``; -inf and inf at the ends."""
+    """The inverse of `cdf` for `0 <= p <= 1`; -inf and inf at the ends."""
     q = p - 0.5
     tail = np.abs(q) > 0.425
     inside = (p > 0) & (p < 1)
@@ -185,7 +185,7 @@ def _central_quantile(q: Floats) -> Floats:
 
 
 def _tail_quantile(minus_log_p: Floats) -> Floats:
-    """The ``y`` with ``Phi(-y) = p`` for a small ``p``, given ``-log(p)``."""
+    """The `y` with `Phi(-y) = p` for a small `p`, given `-log(p)`."""
     r = np.sqrt(minus_log_p)
     near, far = r - 1.6, r - 5.0
     close = _polynomial(_C, near) / _polynomial(_D, near)
@@ -194,7 +194,7 @@ def _tail_quantile(minus_log_p: Floats) -> Floats:
 
 
 def upper_quantile_of_log(log_p: Floats) -> Floats:
-    """The ``y`` with ``log(Phi(-y)) = log_p``, for any ``log_p < 0``, however far down.
+    """The `y` with `log(Phi(-y)) = log_p`, for any `log_p < 0`, however far down.
 
     AS 241 as far as its tail goes, then Newton steps on the logarithm of the scaled tail.
     """
@@ -216,9 +216,9 @@ def upper_quantile_of_log(log_p: Floats) -> Floats:
 
 
 def interval(a: Floats, b: Floats) -> tuple[Floats, Floats]:
-    """The probability of ``a < X < b`` for ``a <= b``, as ``mass`` and ``at``.
+    """The probability of `a < X < b` for `a <= b`, as `mass` and `at`.
 
-    It is ``mass * exp(-at^2 / 2)``; ``at`` is the point of the interval nearest 0, so ``mass``
+    It is `mass * exp(-at^2 / 2)`; `at` is the point of the interval nearest 0, so `mass`
     neither underflows nor, thanks to a quadrature for narrow intervals, cancels.
     """
     low = np.where(
@@ -249,6 +249,6 @@ def _quadrature(low: Floats, high: Floats, at: Floats) -> Floats:
     total = np.zeros(low.shape)
     for node, weight in zip(_NODES, _WEIGHTS, strict=True):
         for sign in (-node, node):
-            step = middle + sign * half  # from ``at``, so that nothing large is subtracted
+            step = middle + sign * half  # from `at`, so that nothing large is subtracted
             total += weight * np.exp(-0.5 * step * (step + 2.0 * at))
     return total * half / SQRT_2PI

@@ -1,7 +1,7 @@
-"""Operators of counted arrays: ``x + y``, ``-x``, ``x @ y``, ``x += y``, comparisons.
+"""Operators of counted arrays: `x + y`, `-x`, `x @ y`, `x += y`, comparisons.
 
 Each is charged as the function of the same meaning and computed by the operator of plain arrays, so
-that the last bits (``x**2``) and the fallbacks (``x == "text"``) are those of NumPy.
+that the last bits (`x**2`) and the fallbacks (`x == "text"`) are those of NumPy.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _reflected(function: Method) -> Method:
 
 
 def _not_in_place(function: Method) -> Method:
-    """``s += 1`` on a :class:`Scalar` makes a new one, as on a NumPy scalar."""
+    """`s += 1` on a `Scalar` makes a new one, as on a NumPy scalar."""
 
     def method(self: Any, other: Any) -> Any:
         return function(self, other)
@@ -48,7 +48,7 @@ def _not_in_place(function: Method) -> Method:
 
 
 def install() -> None:
-    """Put the operators on :class:`Array` and :class:`Scalar`."""
+    """Put the operators on `Array` and `Scalar`."""
     for word, name in POINTWISE.items():
         ufunc = getattr(np, name)
         run = getattr(operator, _PYTHON.get(word, word))

@@ -12,7 +12,7 @@ def search(contraction: Contraction, name: str, memory_limit: int | None) -> Any
 
     Args:
         contraction: of three operands or more.
-        name: of the way to search, such as ``"greedy"``.
+        name: of the way to search, such as `"greedy"`.
         memory_limit: elements of the largest intermediate; None or a negative number for no limit.
     """
     from opt_einsum.paths import get_path_fn  # not paid by those who never come here

@@ -1,7 +1,7 @@
-"""NumPy's own names on counted arrays: ``np.exp(x)``, ``np.add.reduce(x)``, ``np.linalg.svd(x)``.
+"""NumPy's own names on counted arrays: `np.exp(x)`, `np.add.reduce(x)`, `np.linalg.svd(x)`.
 
-NumPy asks the array what to do, through ``__array_ufunc__`` for ufuncs and their methods and
-through ``__array_function__`` for everything else; both answer with the function of ours that has
+NumPy asks the array what to do, through `__array_ufunc__` for ufuncs and their methods and
+through `__array_function__` for everything else; both answer with the function of ours that has
 the same meaning. What has no such function is refused, so that no NumPy function computes uncounted
 on an array that counts.
 """
@@ -70,6 +70,6 @@ def array_function(self: Any, function: Any, types: Any, args: Any, kwargs: Any,
 
 
 def install() -> None:
-    """Put the protocols on :class:`Array`."""
+    """Put the protocols on `Array`."""
     Array.__array_ufunc__ = array_ufunc  # type: ignore[method-assign, assignment]
     Array.__array_function__ = array_function  # type: ignore[method-assign, assignment]

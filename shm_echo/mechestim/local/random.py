@@ -1,7 +1,7 @@
-"""``mechestim.random`` of local mode: NumPy's generators, with every draw charged.
+"""`mechestim.random` of local mode: NumPy's generators, with every draw charged.
 
 The module functions use NumPy's global generator, so that a seed gives NumPy's numbers.
-``RandomState`` and ``Generator`` are subclasses of NumPy's, made of a plain generator that does the
+`RandomState` and `Generator` are subclasses of NumPy's, made of a plain generator that does the
 drawing: NumPy's methods call one another, and only the outermost call may be charged. Both share
 their bit generator with that plain one; bit generators and seed sequences are NumPy's own, and
 drawing raw bits from them is free.
@@ -53,7 +53,7 @@ _ONLY_MODULE = {"ranf": "random_sample", "sample": "random_sample"}
 
 
 def function(op: Op) -> Function:
-    """The module function of operation ``op``: ``mechestim.random.<name>``."""
+    """The module function of operation `op`: `mechestim.random.<name>`."""
     name = op.name.rpartition(".")[2]
     if name == "default_rng":
         return default_rng
@@ -74,10 +74,10 @@ def charged(
     kwargs: dict[str, Any],
     spare: Callable[[], Any],
 ) -> Any:
-    """``method(*args, **kwargs)``, charged.
+    """`method(*args, **kwargs)`, charged.
 
     The dispatcher calls a function that raised once more, to see why. That must not draw from the
-    caller's generator again: ``spare`` makes one to draw from instead.
+    caller's generator again: `spare` makes one to draw from instead.
     """
     name = op.name.rpartition(".")[2]
     source: Function | None = method
@@ -94,12 +94,12 @@ def charged(
 
 
 def _shuffle_list(shuffle: Function, items: list[Any]) -> Function:
-    """``shuffle`` of the caller's own list: the dispatcher would copy one that holds arrays."""
+    """`shuffle` of the caller's own list: the dispatcher would copy one that holds arrays."""
     return lambda _, *rest, **kwargs: shuffle(items, *rest, **kwargs)
 
 
 def spare_state() -> Any:
-    """A ``RandomState`` that nobody else draws from."""
+    """A `RandomState` that nobody else draws from."""
     return np.random.RandomState(0)
 
 
@@ -108,7 +108,7 @@ def _spare_generator() -> Any:
 
 
 class RandomState(np.random.RandomState):
-    """``numpy.random.RandomState`` whose draws are charged as ``random.RandomState.<method>``."""
+    """`numpy.random.RandomState` whose draws are charged as `random.RandomState.<method>`."""
 
     def __init__(self, seed: Any = None) -> None:
         super().__init__(plain(seed))
@@ -125,7 +125,7 @@ class RandomState(np.random.RandomState):
 
 
 class Generator(np.random.Generator):
-    """``numpy.random.Generator`` whose draws are charged as ``random.Generator.<method>``."""
+    """`numpy.random.Generator` whose draws are charged as `random.Generator.<method>`."""
 
     def __init__(self, bit_generator: BitGenerator) -> None:
         super().__init__(bit_generator)
@@ -141,13 +141,13 @@ class Generator(np.random.Generator):
 
 
 def default_rng(seed: Any = None) -> Generator:
-    """A new :class:`Generator`; one that is given is handed back, a plain one shares its stream."""
+    """A new `Generator`; one that is given is handed back, a plain one shares its stream."""
     made = np.random.default_rng(plain(seed))
     return made if isinstance(made, Generator) else Generator(made.bit_generator)
 
 
 def _drawing(op: Op, spare: Callable[[], Any]) -> Function:
-    """The method of operation ``op``, charged."""
+    """The method of operation `op`, charged."""
     name = op.name.rpartition(".")[2]
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -167,7 +167,7 @@ def _handed_on(op: Op) -> Function:
 
 
 def _install(owner: type, spare: Callable[[], Any]) -> None:
-    """Give ``owner`` its operations as methods, but for those that it defines itself."""
+    """Give `owner` its operations as methods, but for those that it defines itself."""
     prefix = f"random.{owner.__name__}."
     for full, op in OPS.items():
         name = full.removeprefix(prefix)

@@ -1,4 +1,4 @@
-"""``x.resize(shape)``, an array that changes its length in place, and ``sys.getsizeof(x)``.
+"""`x.resize(shape)`, an array that changes its length in place, and `sys.getsizeof(x)`.
 
 A counted array is a view of the array that NumPy made, so NumPy's own method would refuse it: it
 does not own its memory. The one here gives it memory of the new length, after the same check that
@@ -34,7 +34,7 @@ _IN_METHOD = _probe.references()
 
 
 def resize(self: Any, /, *new_shape: Any, refcheck: Any = True) -> None:
-    """``numpy.ndarray.resize``: change shape and size in place; new elements are zero."""
+    """`numpy.ndarray.resize`: change shape and size in place; new elements are zero."""
     refcheck = index(refcheck)
     owner = self.base
     if type(self) is Scalar or self.symmetry_info is not None or not _covers(self, owner):
@@ -53,14 +53,14 @@ def resize(self: Any, /, *new_shape: Any, refcheck: Any = True) -> None:
 
 
 def sizeof(self: Any) -> int:
-    """``sys.getsizeof``: an array that is the coat of another one has that one's memory."""
+    """`sys.getsizeof`: an array that is the coat of another one has that one's memory."""
     owner = self.base
     memory = self.nbytes if owner is not None and _covers(self, owner) else 0
     return np.ndarray.__sizeof__(self) + memory
 
 
 def _covers(array: Array, owner: Any) -> bool:
-    """Whether the memory of ``array`` is its own: no owner, or one whose coat it is."""
+    """Whether the memory of `array` is its own: no owner, or one whose coat it is."""
     if owner is None:
         return True
     if type(owner) is bytes:  # what __setstate__ leaves

@@ -9,7 +9,7 @@ _OURS = ("shm_echo.mechestim", "numpy")
 
 
 def stacklevel() -> int:
-    """The ``stacklevel`` with which a warning of the caller names the user's line."""
+    """The `stacklevel` with which a warning of the caller names the user's line."""
     level = 1
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_globals.get("__name__", "").startswith(_OURS):

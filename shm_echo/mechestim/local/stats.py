@@ -1,6 +1,6 @@
-"""Eight continuous distributions with ``pdf``, ``cdf`` and ``ppf``, called as those of scipy.stats.
+"""Eight continuous distributions with `pdf`, `cdf` and `ppf`, called as those of scipy.stats.
 
-Every method takes arrays that broadcast: the points, the shape parameters, ``loc`` and ``scale``,
+Every method takes arrays that broadcast: the points, the shape parameters, `loc` and `scale`,
 and gives float64. As in scipy, a scale that is not positive, an invalid shape parameter, a NaN
 anywhere and a probability outside [0, 1] give NaN; a density is 0 outside the support.
 
@@ -24,7 +24,7 @@ def _floats(value: Any) -> Floats:
 
 
 class Distribution(ABC):
-    """A distribution in its standard form, moved by ``loc`` and stretched by ``scale``.
+    """A distribution in its standard form, moved by `loc` and stretched by `scale`.
 
     A subclass gives the standard form: functions of points inside the support and of the shape
     parameters, all arrays of one dimension.
@@ -44,11 +44,11 @@ class Distribution(ABC):
 
     @abstractmethod
     def probability(self, x: Floats, *shapes: Floats) -> Floats:
-        """The probability below ``x``, strictly inside the support."""
+        """The probability below `x`, strictly inside the support."""
 
     @abstractmethod
     def quantile(self, q: Floats, *shapes: Floats) -> Floats:
-        """The point below which the probability is ``q``, strictly between 0 and 1."""
+        """The point below which the probability is `q`, strictly between 0 and 1."""
 
     def _at(self, points: Any, shapes: tuple[Any, ...], loc: Any, scale: Any) -> Any:
         """The arguments broadcast, and where they are valid."""
@@ -91,15 +91,15 @@ class _Located(Distribution):
     """A distribution without shape parameters."""
 
     def pdf(self, x: Any, loc: Any = 0, scale: Any = 1) -> Any:
-        """The probability density at ``x``."""
+        """The probability density at `x`."""
         return self._pdf(x, (), loc, scale)
 
     def cdf(self, x: Any, loc: Any = 0, scale: Any = 1) -> Any:
-        """The probability of a value up to ``x``."""
+        """The probability of a value up to `x`."""
         return self._cdf(x, (), loc, scale)
 
     def ppf(self, q: Any, loc: Any = 0, scale: Any = 1) -> Any:
-        """The value up to which the probability is ``q``."""
+        """The value up to which the probability is `q`."""
         return self._ppf(q, (), loc, scale)
 
 
@@ -183,7 +183,7 @@ class _Laplace(_Located):
 
 
 class _LogNorm(Distribution):
-    """The exponential of a normal variable of standard deviation ``s``."""
+    """The exponential of a normal variable of standard deviation `s`."""
 
     def valid(self, *shapes: Floats) -> Any:
         return shapes[0] > 0
@@ -203,20 +203,20 @@ class _LogNorm(Distribution):
         return np.exp(shapes[0] * g.quantile(q))
 
     def pdf(self, x: Any, s: Any, loc: Any = 0, scale: Any = 1) -> Any:
-        """The probability density at ``x``."""
+        """The probability density at `x`."""
         return self._pdf(x, (s,), loc, scale)
 
     def cdf(self, x: Any, s: Any, loc: Any = 0, scale: Any = 1) -> Any:
-        """The probability of a value up to ``x``."""
+        """The probability of a value up to `x`."""
         return self._cdf(x, (s,), loc, scale)
 
     def ppf(self, q: Any, s: Any, loc: Any = 0, scale: Any = 1) -> Any:
-        """The value up to which the probability is ``q``."""
+        """The value up to which the probability is `q`."""
         return self._ppf(q, (s,), loc, scale)
 
 
 class _TruncNorm(Distribution):
-    """A standard normal variable, given that it lies between ``a`` and ``b``."""
+    """A standard normal variable, given that it lies between `a` and `b`."""
 
     def valid(self, *shapes: Floats) -> Any:
         return shapes[0] < shapes[1]
@@ -235,7 +235,7 @@ class _TruncNorm(Distribution):
         return np.where(below <= above, below, 1.0 - above)
 
     def _sides(self, x: Floats, a: Floats, b: Floats) -> tuple[Floats, Floats]:
-        """The probabilities below and above ``x``, each to full relative precision."""
+        """The probabilities below and above `x`, each to full relative precision."""
         whole, at = g.interval(a, b)
         below, place = g.interval(a, x)
         above, height = g.interval(x, b)
@@ -266,15 +266,15 @@ class _TruncNorm(Distribution):
         return np.clip(np.where(np.isfinite(error), x - error, x), a, b)
 
     def pdf(self, x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Any:
-        """The probability density at ``x``."""
+        """The probability density at `x`."""
         return self._pdf(x, (a, b), loc, scale)
 
     def cdf(self, x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Any:
-        """The probability of a value up to ``x``."""
+        """The probability of a value up to `x`."""
         return self._cdf(x, (a, b), loc, scale)
 
     def ppf(self, q: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Any:
-        """The value up to which the probability is ``q``."""
+        """The value up to which the probability is `q`."""
         return self._ppf(q, (a, b), loc, scale)
 
 
@@ -295,7 +295,7 @@ def _quantile_of_tail(low: Floats, high: Floats, above: Floats, mass: Floats, at
 
 
 def _next_to_an_end(x: Floats, *ends: tuple[Floats, Floats]) -> Floats:
-    """``x``, but where it is close to an end of the interval that end and the distance from it.
+    """`x`, but where it is close to an end of the interval that end and the distance from it.
 
     Close to 0 it takes a guess of the distance to tell 1e-80 from 1e-20.
     """

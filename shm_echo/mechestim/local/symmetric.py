@@ -1,14 +1,14 @@
-"""Arrays with declared symmetry: ``as_symmetric``, ``is_symmetric`` and ``SymmetricTensor``.
+"""Arrays with declared symmetry: `as_symmetric`, `is_symmetric` and `SymmetricTensor`.
 
 A symmetric tensor is charged for the elements that can differ, so its symmetry has to be true for
 as long as it is declared. It is checked when it is declared, on a copy that nobody else can write
 to; the memory is read-only while the symmetry stands, for every view of it. The first write through
 the tensor itself that could break the symmetry ends it, for all its views, and makes the memory
-writable again; the array is then one like any other. In-place operators that keep the symmetry (``S
-*= 2``) leave it in place.
+writable again; the array is then one like any other. In-place operators that keep the symmetry (`S
+*= 2`) leave it in place.
 
-What is kept by which operation is decided in :mod:`shm_echo.mechestim.symmetry.propagate`; how
-results of operations get it, in :mod:`shm_echo.mechestim.local.symmetry_rules`.
+What is kept by which operation is decided in `shm_echo.mechestim.symmetry.propagate`; how
+results of operations get it, in `shm_echo.mechestim.local.symmetry_rules`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class _Memory:
 
 
 class SymmetricTensor(Array):
-    """An array that is known to be symmetric along groups of axes. Made by :func:`as_symmetric`.
+    """An array that is known to be symmetric along groups of axes. Made by `as_symmetric`.
 
     It is read-only for views of it; writing to the tensor itself ends its symmetry, with a warning,
     unless an in-place operator keeps it.
@@ -65,7 +65,7 @@ class SymmetricTensor(Array):
 
     @property
     def symmetry_info(self) -> SymmetryInfo | None:
-        """The symmetry, ``None`` once it has been lost."""
+        """The symmetry, `None` once it has been lost."""
         memory = self._memory
         return self._info if memory is not None and memory.intact else None
 
@@ -76,7 +76,7 @@ class SymmetricTensor(Array):
         return [] if info is None else list(info.symmetric_axes)
 
     def is_symmetric(self, axes: Any = None, *, atol: float = 1e-6, rtol: float = 1e-5) -> bool:
-        """Whether the elements are symmetric along ``axes``; along its own groups by default."""
+        """Whether the elements are symmetric along `axes`; along its own groups by default."""
         groups = self.symmetric_axes if axes is None else axes
         return is_symmetric(self, groups, atol=atol, rtol=rtol)
 
@@ -113,7 +113,7 @@ class SymmetricTensor(Array):
 
 
 def adopt(array: _Plain, info: SymmetryInfo) -> SymmetricTensor:
-    """A tensor over the memory of ``array``, a plain one that nobody else holds."""
+    """A tensor over the memory of `array`, a plain one that nobody else holds."""
     dispatch.symmetry = _rules()
     tensor: SymmetricTensor = array.view(SymmetricTensor)
     tensor._info, tensor._memory, tensor._writable = info, _Memory(), array
@@ -122,7 +122,7 @@ def adopt(array: _Plain, info: SymmetryInfo) -> SymmetricTensor:
 
 
 def passed_on(result: Any, outcome: Outcome, *sources: Any) -> Any:
-    """``result`` of an operation on symmetric ``sources``, with the symmetry that is left.
+    """`result` of an operation on symmetric `sources`, with the symmetry that is left.
 
     A result that shares memory with a source lives and dies with the symmetry of that source.
     """
@@ -163,11 +163,11 @@ def _rebuild(array: _Plain, groups: Groups) -> SymmetricTensor:
 
 
 def as_symmetric(data: Any, symmetric_axes: Any) -> SymmetricTensor:
-    """A copy of ``data``, declared and checked to be symmetric. Free.
+    """A copy of `data`, declared and checked to be symmetric. Free.
 
     Args:
         data: An array, or nested sequences.
-        symmetric_axes: A group of interchangeable axes, ``(0, 1)``, or a list of such groups.
+        symmetric_axes: A group of interchangeable axes, `(0, 1)`, or a list of such groups.
 
     Raises:
         SymmetryError: The data is not symmetric; it names the largest deviation.
@@ -185,7 +185,7 @@ def as_symmetric(data: Any, symmetric_axes: Any) -> SymmetricTensor:
 
 
 def is_symmetric(data: Any, symmetric_axes: Any, *, atol: float = 1e-6, rtol: float = 1e-5) -> bool:
-    """Whether ``data`` is symmetric along groups of axes, to a tolerance. Free.
+    """Whether `data` is symmetric along groups of axes, to a tolerance. Free.
 
     Integers and booleans are compared exactly; NaN equals NaN.
     """
@@ -198,7 +198,7 @@ def is_symmetric(data: Any, symmetric_axes: Any, *, atol: float = 1e-6, rtol: fl
 
 
 def _asymmetry(array: _Plain, group: Sequence[int], atol: float, rtol: float) -> float | None:
-    """The largest difference of two elements that should be equal; ``None`` when it is tolerated.
+    """The largest difference of two elements that should be equal; `None` when it is tolerated.
 
     Exchanges of neighbouring axes of the group are enough: they generate all others.
     """
@@ -237,7 +237,7 @@ def _as_array(tensor: SymmetricTensor) -> Array:
 
 
 def _method(name: str, rule: Callable[..., Outcome]) -> Callable[..., Any]:
-    """The method of plain arrays, its result with the symmetry that ``rule`` leaves."""
+    """The method of plain arrays, its result with the symmetry that `rule` leaves."""
 
     def method(self: SymmetricTensor, *args: Any, **kwargs: Any) -> Any:
         result = getattr(_as_array(self), name)(*args, **kwargs)
@@ -308,7 +308,7 @@ IN_PLACE = {
 
 
 def _in_place(op: Op, run: Callable[..., Any], otherwise: Callable[..., Any]) -> Any:
-    """``S op= y``: writes into the memory of ``S``; ends the symmetry if ``y`` lacks it."""
+    """`S op= y`: writes into the memory of `S`; ends the symmetry if `y` lacks it."""
 
     def method(self: SymmetricTensor, other: Any) -> Any:
         info, memory = self.symmetry_info, self._writable

@@ -1,7 +1,7 @@
 """What operations do to the symmetry of their operands, by name.
 
-The dispatcher asks here, once the first symmetric tensor exists: :func:`before` ends the symmetry
-of tensors that an operation writes to, :func:`after` gives a result the symmetry that it keeps. An
+The dispatcher asks here, once the first symmetric tensor exists: `before` ends the symmetry
+of tensors that an operation writes to, `after` gives a result the symmetry that it keeps. An
 operation that is not listed keeps none.
 
 A loss is worth a warning where a reader of the code may not see it: an operand without symmetry in
@@ -58,7 +58,7 @@ _HARMLESS = frozenset({"axis", "keepdims", "dtype", "ddof", "correction"})
 
 
 def before(op: Op, function: Any, args: Arguments, kwargs: Keywords) -> None:
-    """End the symmetry of the tensors that ``function`` is about to write to."""
+    """End the symmetry of the tensors that `function` is about to write to."""
     if "out" in kwargs:
         outs = kwargs["out"]
         for target in outs if type(outs) is tuple else (outs,):
@@ -79,7 +79,7 @@ def _release(target: Any) -> None:
 
 
 def after(name: str, args: Arguments, kwargs: Keywords, result: Any) -> Any:
-    """``result`` with the symmetry that operation ``name`` keeps of its operands'."""
+    """`result` with the symmetry that operation `name` keeps of its operands'."""
     if "out" in kwargs:
         return result  # the caller's own array, whatever it holds now
     sources = [x for x in args if getattr(x, "symmetry_info", None) is not None]
@@ -110,7 +110,7 @@ def _info(x: Any) -> SymmetryInfo | None:
 
 
 def _by_element(count: int) -> Rule:
-    """A function of ``count`` operands, element by element; other arguments must be numbers."""
+    """A function of `count` operands, element by element; other arguments must be numbers."""
 
     def rule(args: Arguments, kwargs: Keywords, result: Any) -> Outcome:
         named = [v for k, v in kwargs.items() if k not in ("out", "dtype", "casting", "order")]

@@ -1,9 +1,9 @@
-"""What makes a counted function a ufunc: ``add.reduce``, ``add.at``, ``add.nin``, ``isinstance``.
+"""What makes a counted function a ufunc: `add.reduce`, `add.at`, `add.nin`, `isinstance`.
 
-The methods are charged by their inputs: ``reduce``, ``accumulate`` and ``reduceat`` the size of
-theirs, ``outer`` the product of both, ``at`` the elements that it writes. ``add.reduce`` is booked
-as ``sum``, because it is. :func:`method` serves both doors, ``mechestim.add.reduce(x)`` and
-``numpy.add.reduce(x)``.
+The methods are charged by their inputs: `reduce`, `accumulate` and `reduceat` the size of
+theirs, `outer` the product of both, `at` the elements that it writes. `add.reduce` is booked
+as `sum`, because it is. `method` serves both doors, `mechestim.add.reduce(x)` and
+`numpy.add.reduce(x)`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Function = Callable[..., Any]
 METHODS = ("reduce", "accumulate", "reduceat", "outer", "at")
 _FACTS = ("nin", "nout", "nargs", "ntypes", "types", "identity", "signature", "resolve_dtypes")
 
-# Reductions that have a name of their own: ``np.add.reduce`` is ``sum``.
+# Reductions that have a name of their own: `np.add.reduce` is `sum`.
 _NAMED = {
     "add": "sum",
     "multiply": "prod",
@@ -39,7 +39,7 @@ _CUMULATIVE = {"add": "cumsum", "multiply": "cumprod"}
 
 
 def dress(function: Any, ufunc: np.ufunc) -> None:
-    """Give ``function``, our twin of ``ufunc``, the methods and attributes of a ufunc."""
+    """Give `function`, our twin of `ufunc`, the methods and attributes of a ufunc."""
     function.__wrapped__ = ufunc
     for name in _FACTS:
         setattr(function, name, getattr(ufunc, name))
@@ -65,11 +65,11 @@ class _Kind(type):
 
 
 class ufunc(metaclass=_Kind):
-    """The type of ``mechestim.add`` and its like, for ``isinstance``."""
+    """The type of `mechestim.add` and its like, for `isinstance`."""
 
 
 def method(ufunc: np.ufunc, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """``ufunc.<name>(*args, **kwargs)``, charged; ``args[0]`` is the input."""
+    """`ufunc.<name>(*args, **kwargs)`, charged; `args[0]` is the input."""
     if overridden(args, kwargs):
         return getattr(ufunc, name)(*args, **kwargs)
     return call(_priced(ufunc, name), getattr(ufunc, name), args, kwargs)
@@ -98,7 +98,7 @@ def _book(ufunc: np.ufunc) -> str:
 
 
 def _along(ufunc: np.ufunc, name: str) -> Op:
-    """``reduce``, ``accumulate`` and ``reduceat``: charged the size of the input."""
+    """`reduce`, `accumulate` and `reduceat`: charged the size of the input."""
     named = OPS.get((_CUMULATIVE if name == "accumulate" else _NAMED).get(ufunc.__name__, ""))
     book = named.book_name if named is not None and name != "reduceat" else f"{_book(ufunc)}.{name}"
 

@@ -1,12 +1,12 @@
 """Which permutations of its axes leave a sum of products unchanged.
 
-An einsum step gives ``T[o] = sum over s of X1[..] * X2[..] * ...``. Renaming the labels leaves
-``T`` as it is when it maps every factor onto a factor of the same tensor, where a tensor with
-declared symmetry may have its grouped axes exchanged. :func:`symmetry_of_product` finds the
-permutations of the output labels that such renamings make, and counts the elements of ``T`` that
+An einsum step gives `T[o] = sum over s of X1[..] * X2[..] * ...`. Renaming the labels leaves
+`T` as it is when it maps every factor onto a factor of the same tensor, where a tensor with
+declared symmetry may have its grouped axes exchanged. `symmetry_of_product` finds the
+permutations of the output labels that such renamings make, and counts the elements of `T` that
 they leave distinct.
 
-The group ``G`` is found from its point stabilisers, one generator per image of a label, so that a
+The group `G` is found from its point stabilisers, one generator per image of a label, so that a
 group of any order costs a quadratic number of searches. Labels that can be exchanged on their own
 form *classes*; their count is a product of multiset counts. What is left, permutations of whole
 classes (the blocks of an outer product of a tensor with itself), is counted by Burnside's lemma. A
@@ -78,7 +78,7 @@ class ProductSymmetry:
 def symmetry_of_product(
     factors: Sequence[Factor], output: Sequence[str], sizes: Mapping[str, int]
 ) -> ProductSymmetry | None:
-    """The symmetry of the product of ``factors`` summed to ``output``, if there is one."""
+    """The symmetry of the product of `factors` summed to `output`, if there is one."""
     distinct = len({factor.tensor for factor in factors}) == len(factors)
     if len(output) < 2 or (distinct and not any(factor.groups for factor in factors)):
         return None
@@ -113,7 +113,7 @@ class _Search:
         self.steps = 0
 
     def extend(self, fixed: Renaming) -> Renaming | None:
-        """A renaming that maps the product onto itself and begins with ``fixed``."""
+        """A renaming that maps the product onto itself and begins with `fixed`."""
         self.steps = 0
         if not all(self._compatible(label, image) for label, image in fixed.items()):
             return None
@@ -135,7 +135,7 @@ class _Search:
                 yield from self._place(at + 1, extended, used | {number})
 
     def _match(self, factor: Factor, target: Factor, known: Renaming) -> Iterator[Renaming]:
-        """The ways to rename the labels of ``factor`` to those of ``target``."""
+        """The ways to rename the labels of `factor` to those of `target`."""
         grouped = {axis for group in factor.groups for axis in group}
         current: Renaming | None = known
         for axis, label in enumerate(factor.labels):
@@ -171,7 +171,7 @@ class _Search:
                 yield from self._match_bags(rest, left, extended)
 
     def _assign(self, known: Renaming, label: str, image: str) -> Renaming | None:
-        """``known`` with one more label, or ``None`` where that contradicts it."""
+        """`known` with one more label, or `None` where that contradicts it."""
         self.steps += 1
         if self.steps > _SEARCH_LIMIT:
             return None
@@ -246,7 +246,7 @@ def _cycles(permutation: Permutation) -> Iterator[list[int]]:
 
 
 def _blocks(outer: Sequence[Permutation], classes: list[list[str]]) -> tuple[tuple[str, ...], ...]:
-    """The blocks that ``outer`` permutes in every possible way; empty when it is no such group."""
+    """The blocks that `outer` permutes in every possible way; empty when it is no such group."""
     moved = [i for i in range(len(classes)) if any(p[i] != i for p in outer)]
     orbits = []
     for start in moved:

@@ -1,7 +1,7 @@
 """What is left of a symmetry after an operation.
 
-Each function takes the symmetry of the operands (``None`` where there is none) and the arguments
-that decide, and returns an :class:`Outcome`: the symmetry of the result, the groups of axes that
+Each function takes the symmetry of the operands (`None` where there is none) and the arguments
+that decide, and returns an `Outcome`: the symmetry of the result, the groups of axes that
 lost theirs, and why. All are pure and conservative: a symmetry that is kept is certain, one that is
 lost may have survived by luck of the values.
 """
@@ -22,7 +22,7 @@ class Outcome(NamedTuple):
     """What an operation leaves of a symmetry.
 
     Attributes:
-        symmetry: The symmetry of the result, ``None`` when it has none.
+        symmetry: The symmetry of the result, `None` when it has none.
         lost: The operand's groups, in the operand's axes, that are not whole in the result.
         reason: Why; empty when nothing was lost.
     """
@@ -48,7 +48,7 @@ def unary(info: SymmetryInfo | None) -> Outcome:
 def pointwise(
     shapes: Sequence[Shape], infos: Sequence[SymmetryInfo | None], full: Shape | None = None
 ) -> Outcome:
-    """An element-by-element function of several operands, broadcast to ``full``.
+    """An element-by-element function of several operands, broadcast to `full`.
 
     A group survives where all operands share it. An operand of one element asks for nothing; an
     axis that is stretched leaves its group first.
@@ -127,9 +127,9 @@ def _moved(
     reason: str = "",
     gone: frozenset[int] = frozenset(),
 ) -> Outcome:
-    """The groups with each axis where ``home`` says it is now; ``None`` says it left its group.
+    """The groups with each axis where `home` says it is now; `None` says it left its group.
 
-    An axis that is ``gone`` takes no symmetry with it; one that has left but is still there does.
+    An axis that is `gone` takes no symmetry with it; one that has left but is still there does.
     """
     kept = []
     lost = []
@@ -142,7 +142,7 @@ def _moved(
 
 
 def reduction(info: SymmetryInfo | None, axis: Any = None, keepdims: bool = False) -> Outcome:
-    """A reduction over ``axis``: its axes are gone, the others stay symmetric."""
+    """A reduction over `axis`: its axes are gone, the others stay symmetric."""
     if info is None:
         return NOTHING
     ndim = len(info.shape)
@@ -154,7 +154,7 @@ def reduction(info: SymmetryInfo | None, axis: Any = None, keepdims: bool = Fals
 
 
 def along(info: SymmetryInfo | None, axis: Any, shape: Shape) -> Outcome:
-    """An operation along ``axis`` (a running total, a sort): that axis leaves its group."""
+    """An operation along `axis` (a running total, a sort): that axis leaves its group."""
     if info is None:
         return NOTHING
     if axis is None or len(shape) != len(info.shape):
@@ -164,7 +164,7 @@ def along(info: SymmetryInfo | None, axis: Any, shape: Shape) -> Outcome:
 
 
 def transpose(info: SymmetryInfo | None, axes: Sequence[int] | None = None) -> Outcome:
-    """``transpose``: the groups move with their axes."""
+    """`transpose`: the groups move with their axes."""
     if info is None:
         return NOTHING
     ndim = len(info.shape)
@@ -174,7 +174,7 @@ def transpose(info: SymmetryInfo | None, axes: Sequence[int] | None = None) -> O
 
 
 def swapaxes(info: SymmetryInfo | None, axis1: int, axis2: int) -> Outcome:
-    """``swapaxes``: as a transpose."""
+    """`swapaxes`: as a transpose."""
     if info is None:
         return NOTHING
     order = list(range(len(info.shape)))
@@ -183,7 +183,7 @@ def swapaxes(info: SymmetryInfo | None, axis1: int, axis2: int) -> Outcome:
 
 
 def moveaxis(info: SymmetryInfo | None, source: Any, destination: Any) -> Outcome:
-    """``moveaxis``: as a transpose."""
+    """`moveaxis`: as a transpose."""
     if info is None:
         return NOTHING
     ndim = len(info.shape)
@@ -195,14 +195,14 @@ def moveaxis(info: SymmetryInfo | None, source: Any, destination: Any) -> Outcom
 
 
 def reshape(info: SymmetryInfo | None, shape: Shape) -> Outcome:
-    """``reshape``: the same shape keeps all, any other loses all."""
+    """`reshape`: the same shape keeps all, any other loses all."""
     if info is None or shape == info.shape:
         return Outcome(info)
     return strip(info, f"reshape from {info.shape} to {shape} mixes the axes")
 
 
 def squeeze(info: SymmetryInfo | None, axis: Any = None) -> Outcome:
-    """``squeeze``: axes of length 1 go."""
+    """`squeeze`: axes of length 1 go."""
     if info is None:
         return NOTHING
     ones = [i for i, n in enumerate(info.shape) if n == 1]
@@ -214,7 +214,7 @@ def squeeze(info: SymmetryInfo | None, axis: Any = None) -> Outcome:
 
 
 def expand_dims(info: SymmetryInfo | None, axis: Any) -> Outcome:
-    """``expand_dims``: the groups move with their axes."""
+    """`expand_dims`: the groups move with their axes."""
     if info is None:
         return NOTHING
     added = len(axis) if isinstance(axis, (tuple, list)) else 1
@@ -228,7 +228,7 @@ def expand_dims(info: SymmetryInfo | None, axis: Any) -> Outcome:
 
 
 def indexing(info: SymmetryInfo | None, key: Any) -> Outcome:
-    """``x[key]``: an integer takes its axis away, a slice that selects or reorders pulls it out.
+    """`x[key]`: an integer takes its axis away, a slice that selects or reorders pulls it out.
 
     The other axes of a group stay symmetric. An index array or a mask strips everything.
     """

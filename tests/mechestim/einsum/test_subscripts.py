@@ -13,7 +13,7 @@ from shm_echo.mechestim.costs.subscripts import from_arguments, parse
 
 
 def by_numpy(subscripts: str, shapes: list[tuple[int, ...]]) -> tuple[int, ...] | None:
-    """The shape that NumPy gives, ``None`` when it refuses."""
+    """The shape that NumPy gives, `None` when it refuses."""
     try:
         return np.shape(np.einsum(subscripts, *(np.ones(shape) for shape in shapes)))
     except ValueError:

@@ -1,4 +1,4 @@
-"""``fft``: prices, values, sizes and refusals."""
+"""`fft`: prices, values, sizes and refusals."""
 
 from __future__ import annotations
 

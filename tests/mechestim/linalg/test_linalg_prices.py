@@ -1,4 +1,4 @@
-"""What the operations of ``linalg`` are charged: worked examples, stacks, symmetry, refusals."""
+"""What the operations of `linalg` are charged: worked examples, stacks, symmetry, refusals."""
 
 from __future__ import annotations
 

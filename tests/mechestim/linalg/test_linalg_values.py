@@ -1,4 +1,4 @@
-"""What ``linalg`` adds to NumPy's functions, and that the others give NumPy's values."""
+"""What `linalg` adds to NumPy's functions, and that the others give NumPy's values."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from tests.mechestim.backend_mode import LOCAL
 
 
 def charged(run: Any) -> dict[str, int]:
-    """What ``run()`` is booked as."""
+    """What `run()` is booked as."""
     with me.BudgetContext(10**9, quiet=True) as budget:
         run()
         books = budget.summary_dict()["operations"]

@@ -1,4 +1,4 @@
-"""Cases of ``linalg`` and of the products of arrays."""
+"""Cases of `linalg` and of the products of arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cases of ``random``: module functions, ``RandomState`` and ``Generator``."""
+"""Cases of `random`: module functions, `RandomState` and `Generator`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cases of ``stats``."""
+"""Cases of `stats`."""
 
 from __future__ import annotations
 

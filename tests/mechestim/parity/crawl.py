@@ -3,11 +3,11 @@
 Each is called with harmless arguments, taken from a list of templates: those that the callable
 accepts on plain arrays. The verdict on a name is the worst that any of them gives:
 
-``open``     the result holds plain numbers, or an operation with a price was not charged
-``counted``  charged
-``free``     not charged, and free by the registry, or a matter of looking or moving
-``refused``  raises UnsupportedFunctionError, or fails as it does not on plain arrays
-``deaf``     accepts none of the templates
+`open`     the result holds plain numbers, or an operation with a price was not charged
+`counted`  charged
+`free`     not charged, and free by the registry, or a matter of looking or moving
+`refused`  raises UnsupportedFunctionError, or fails as it does not on plain arrays
+`deaf`     accepts none of the templates
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ _SETTINGS = frozenset(
 
 
 def verdict_on_function(name: str, function: Any) -> str:
-    """What becomes of the count when ``function`` is given counted arrays."""
+    """What becomes of the count when `function` is given counted arrays."""
     direct = [_try(name, lambda a: function, template) for template in _DIRECT]
     found = [one for one in direct if one] or [
         _try(name, lambda a: function, t) for t in _OTHERWISE
@@ -155,7 +155,7 @@ def verdict_on_function(name: str, function: Any) -> str:
 
 
 def verdict_on_member(name: str) -> str:
-    """What becomes of the count when the member ``name`` of a counted array is used."""
+    """What becomes of the count when the member `name` of a counted array is used."""
     found = []
     for own in ("matrix", "vector", "places", "mask", "zero_d"):
         if not callable(getattr(np.ndarray, name)):
@@ -202,7 +202,7 @@ def _worst(found: list[str]) -> str:
 def _try(name: str, which: Callable[[Any], Any], template: Template, itself: bool = False) -> str:
     """The verdict for one template; empty if plain arrays are not accepted either.
 
-    ``itself`` says that what is called belongs to a plain array: it may return that.
+    `itself` says that what is called belongs to a plain array: it may return that.
     """
     with (
         warnings.catch_warnings(),
@@ -232,7 +232,7 @@ def _try(name: str, which: Callable[[Any], Any], template: Template, itself: boo
 
 
 def _exposed(result: Any, args: Any) -> bool:
-    """Whether plain numbers are in ``result``, beside the arrays that were passed in."""
+    """Whether plain numbers are in `result`, beside the arrays that were passed in."""
     if isinstance(result, (me.ndarray, str, bytes)):
         return False
     if isinstance(result, (np.ndarray, np.generic)):

@@ -1,4 +1,4 @@
-"""The ways to ask for one operation: ``me.foo(x)``, ``np.foo(x)``, methods and operators.
+"""The ways to ask for one operation: `me.foo(x)`, `np.foo(x)`, methods and operators.
 
 A door is a function of a module and built arguments. Given NumPy and plain arrays it says what is
 right; given mechestim and counted arrays, it must say the same.
@@ -123,7 +123,7 @@ def is_array(value: Any) -> bool:
 
 
 def doors(case: Case) -> Iterator[tuple[str, Door]]:
-    """Every way to ask for ``case``, by name; ``me`` is always the first."""
+    """Every way to ask for `case`, by name; `me` is always the first."""
     op = OPS[case.op]
     owner = case.op.split(".")
     if case.op.startswith("ndarray."):
@@ -212,7 +212,7 @@ def _numpy_function(name: str) -> Door:
 
 
 def _owned(name: str) -> Door:
-    """A method of ``RandomState`` or ``Generator``, or an attribute of it."""
+    """A method of `RandomState` or `Generator`, or an attribute of it."""
 
     def call(xp: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
         found = getattr(args[0], name)

@@ -36,14 +36,14 @@ class Outcome:
 
 
 def expected(case: Case, door: Door) -> Outcome:
-    """What NumPy makes of ``case`` on plain arrays."""
+    """What NumPy makes of `case` on plain arrays."""
     return _then_draw(_run(case, door, np), case, np)
 
 
 def observed(
     case: Case, door: Door, budget: int = PLENTY, spent: int = 0, **context: Any
 ) -> Outcome:
-    """What mechestim makes of ``case``, and what it charged.
+    """What mechestim makes of `case`, and what it charged.
 
     Args:
         case: The call.
@@ -60,7 +60,7 @@ def observed(
 
 
 def charges(books: Any) -> Charges:
-    """``{operation: (FLOPs, calls)}`` of a context."""
+    """`{operation: (FLOPs, calls)}` of a context."""
     return {
         name: (entry["flop_cost"], entry["calls"])
         for name, entry in books.summary_dict()["operations"].items()
@@ -124,7 +124,7 @@ def refused_objects(right: Outcome, got: Outcome) -> bool:
 
 
 def compare(case: Case, right: Outcome, got: Outcome) -> None:
-    """Assert that ``got`` is what ``right`` says, as far as a user can see."""
+    """Assert that `got` is what `right` says, as far as a user can see."""
     if refused_objects(right, got):
         return
     if right.error is not None or got.error is not None:

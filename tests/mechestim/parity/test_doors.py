@@ -30,7 +30,7 @@ def test_every_case_is_of_an_operation_that_exists() -> None:
 
 
 def priced(case: Case) -> Charges:
-    """What the registry says that ``case`` is charged."""
+    """What the registry says that `case` is charged."""
     op = OPS[case.op]
     if op.cost is None:
         return {}
@@ -102,7 +102,7 @@ def test_plain_operands_cost_the_same_and_give_counted_arrays(family: str) -> No
 
 
 def on_plain(call: Door) -> Door:
-    """``call`` given plain arrays in place of counted ones; one object stays one object."""
+    """`call` given plain arrays in place of counted ones; one object stays one object."""
 
     def door(xp: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
         known: dict[int, Any] = {}
@@ -141,7 +141,7 @@ def test_arguments_by_name_give_and_cost_the_same(family: str) -> None:
 
 
 def by_name(case: Case) -> Case | None:
-    """``case`` with as many arguments by name as NumPy allows; None if that cannot be said."""
+    """`case` with as many arguments by name as NumPy allows; None if that cannot be said."""
     function = member(np, OPS[case.op].numpy)
     try:
         bound = inspect.signature(function).bind(*case.args, **case.kwargs)

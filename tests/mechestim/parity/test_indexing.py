@@ -45,7 +45,7 @@ def arrays_and_keys(draw: Any) -> tuple[Any, Any]:
 
 
 def counted(key: Any, own: bool) -> Any:
-    """``key`` with counted arrays in it, if ``own``."""
+    """`key` with counted arrays in it, if `own`."""
     if isinstance(key, np.ndarray):
         return me.array(key) if own else key
     if isinstance(key, tuple):

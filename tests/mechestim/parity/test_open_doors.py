@@ -1,6 +1,6 @@
 """The doors that NumPy opens without asking the array are pinned: one more in a release shows.
 
-``docs/mechestim/doors.md`` is the list; what is free or takes no array is pinned here. The verdicts
+`docs/mechestim/doors.md` is the list; what is free or takes no array is pinned here. The verdicts
 are those of one NumPy minor release. Another one is looked at when it comes.
 """
 
@@ -248,7 +248,7 @@ def test_numpys_own_random_numbers_are_open_as_a_whole() -> None:
         assert books.flops_used == 2
 
 
-# Each is a sentence of the page. ``p`` is a plain array, ``x`` a counted one.
+# Each is a sentence of the page. `p` is a plain array, `x` a counted one.
 OPEN_EXPRESSIONS = (
     "np.lib.stride_tricks.as_strided(x)",
     "np.rec.array(x)",

@@ -35,7 +35,7 @@ class Shaped:
 
 
 def shapes_only(value: Any, known: dict[int, Shaped]) -> Any:
-    """``value`` with a :class:`Shaped` for every array; the same one for the same array."""
+    """`value` with a `Shaped` for every array; the same one for the same array."""
     if isinstance(value, np.ndarray):
         return known.setdefault(id(value), Shaped(value))
     if isinstance(value, (list, tuple)):
@@ -44,7 +44,7 @@ def shapes_only(value: Any, known: dict[int, Shaped]) -> Any:
 
 
 def rule_arguments(case: Case, xp: Any) -> tuple[list[Any], dict[str, Any]]:
-    """The arguments that the price rule of ``case`` is given: without a generator in front."""
+    """The arguments that the price rule of `case` is given: without a generator in front."""
     args, kwargs = build(case, xp)
     owned = case.op.startswith("random.") and case.op.count(".") == 2
     return (args[1:] if owned else args), kwargs
@@ -146,7 +146,7 @@ _ELEMENTS = [
 
 
 def shaped(*shape: int) -> Any:
-    """An array of ``shape`` that takes no memory."""
+    """An array of `shape` that takes no memory."""
     return np.broadcast_to(np.float64(1.0), shape)
 
 

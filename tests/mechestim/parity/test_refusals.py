@@ -36,7 +36,7 @@ def test_what_exceeds_the_budget_by_one_flop_changes_nothing(family: str, way: s
 
 
 def refused(case: Case, context: dict[str, float]) -> bool:
-    """Whether ``case`` costs anything; if so, that it is refused for want of one FLOP."""
+    """Whether `case` costs anything; if so, that it is refused for want of one FLOP."""
     costs = False
     for door, call in doors(case):
         cost = cost_of(observed(case, call))

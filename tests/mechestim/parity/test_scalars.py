@@ -50,7 +50,7 @@ def same(ours: Any, theirs: Any) -> None:
 
 
 def agree(ask: Callable[[Any], Any], dtype: str, value: Any) -> None:
-    """``ask`` gives the same, or fails the same way, of NumPy's scalar and of ours."""
+    """`ask` gives the same, or fails the same way, of NumPy's scalar and of ours."""
     plain, counted = scalar(dtype, value)
     try:
         right = ask(plain)

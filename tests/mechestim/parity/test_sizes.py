@@ -18,7 +18,7 @@ _FILES = ("fromfile", "fromregex")
 
 
 def new_bytes(result: Any, args: Any) -> tuple[int, int]:
-    """The bytes of the new arrays in ``result``, and of all that they keep alive."""
+    """The bytes of the new arrays in `result`, and of all that they keep alive."""
     if isinstance(result, bytes):
         return len(result), len(result)
     given = list(parts(args))
@@ -34,7 +34,7 @@ def new_bytes(result: Any, args: Any) -> tuple[int, int]:
 
 
 def arrays(result: Any) -> list[Any]:
-    """The arrays in ``result``, those of no dimension included."""
+    """The arrays in `result`, those of no dimension included."""
     if isinstance(result, np.generic):
         return [np.asarray(result)]
     if isinstance(result, tuple):

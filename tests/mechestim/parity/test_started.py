@@ -20,7 +20,7 @@ WAYS = pytest.mark.parametrize("context", [SHORT, LONG], ids=["short", "long"])
 
 
 def spent(context: dict[str, Any], call: Callable[[], Any], error: type[BaseException]) -> int:
-    """The FLOPs charged for a call that raises ``error``."""
+    """The FLOPs charged for a call that raises `error`."""
     with me.BudgetContext(10**6, quiet=True, **context) as books:
         with pytest.raises(error):
             call()

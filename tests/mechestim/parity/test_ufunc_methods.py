@@ -1,4 +1,4 @@
-"""``reduce``, ``accumulate``, ``reduceat``, ``outer`` and ``at`` of every ufunc, by both doors."""
+"""`reduce`, `accumulate`, `reduceat`, `outer` and `at` of every ufunc, by both doors."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def others() -> Iterator[Case]:
 
 
 def spelled(ufunc: str, method: str) -> dict[str, Door]:
-    """``np.add.reduce`` and ``me.add.reduce``."""
+    """`np.add.reduce` and `me.add.reduce`."""
     of_numpy = getattr(getattr(np, ufunc), method)
     return {
         "np": lambda xp, args, kwargs: of_numpy(*args, **kwargs),

@@ -1,4 +1,4 @@
-"""The distributions of ``stats``: reference values, properties, edge cases, prices."""
+"""The distributions of `stats`: reference values, properties, edge cases, prices."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from shm_echo.mechestim.symmetry.products import Factor, ProductSymmetry, symmet
 
 
 def tensor(seed: int, shape: tuple[int, ...], groups: Groups) -> np.ndarray:
-    """Random integers, symmetric along ``groups``."""
+    """Random integers, symmetric along `groups`."""
     values = np.random.default_rng(seed).integers(1, 1 << 18, shape)
     result = np.empty_like(values)
     for place in itertools.product(*map(range, shape)):

@@ -16,7 +16,7 @@ from shm_echo.mechestim.symmetry.propagate import Outcome
 
 
 def symmetric(info: SymmetryInfo, seed: int = 0) -> np.ndarray:
-    """A random array with exactly the symmetry of ``info``."""
+    """A random array with exactly the symmetry of `info`."""
     values = np.random.default_rng(seed).random(info.shape)
     result = np.empty_like(values)
     for place in itertools.product(*map(range, info.shape)):
@@ -29,7 +29,7 @@ def symmetric(info: SymmetryInfo, seed: int = 0) -> np.ndarray:
 
 
 def holds(result: np.ndarray, outcome: Outcome) -> bool:
-    """Whether ``result`` has the shape and the symmetry that was foretold."""
+    """Whether `result` has the shape and the symmetry that was foretold."""
     info = outcome.symmetry
     if info is None:
         return True
