@@ -14,7 +14,7 @@ import numpy as np
 import mechestim as me
 from shm_echo.mechestim.errors import NO_OBJECTS
 from tests.mechestim.backend_mode import LOCAL, is_writable, plain, same_class
-from tests.mechestim.parity.doors import Door
+from tests.mechestim.parity.call_forms import CallForm
 from tests.mechestim.parity.specs import Case, build
 
 Charges = dict[str, tuple[int, int]]
@@ -35,19 +35,19 @@ class Outcome:
     after: Any = None  # what the source of random numbers gives next
 
 
-def expected(case: Case, door: Door) -> Outcome:
+def expected(case: Case, form: CallForm) -> Outcome:
     """What NumPy makes of `case` on plain arrays."""
-    return _then_draw(_run(case, door, np), case, np)
+    return _then_draw(_run(case, form, np), case, np)
 
 
 def observed(
-    case: Case, door: Door, budget: int = PLENTY, spent: int = 0, **context: Any
+    case: Case, form: CallForm, budget: int = PLENTY, spent: int = 0, **context: Any
 ) -> Outcome:
     """What mechestim makes of `case`, and what it charged.
 
     Args:
         case: The call.
-        door: How it is spelled.
+        form: How it is spelled.
         budget: FLOPs that it may cost.
         spent: Of which so many are gone beforehand.
         context: More arguments of the BudgetContext.
@@ -55,7 +55,7 @@ def observed(
     with me.BudgetContext(budget, quiet=True, **context) as books:
         if spent:
             books.deduct(SPENT, flop_cost=spent)
-        outcome = _run(case, door, me, books)
+        outcome = _run(case, form, me, books)
     return _then_draw(outcome, case, me)
 
 
@@ -68,7 +68,7 @@ def charges(books: Any) -> Charges:
     }
 
 
-def _run(case: Case, door: Door, xp: Any, books: Any = None) -> Outcome:
+def _run(case: Case, form: CallForm, xp: Any, books: Any = None) -> Outcome:
     if case.op.startswith("random."):
         xp.random.seed(99)
     with paused():
@@ -77,7 +77,7 @@ def _run(case: Case, door: Door, xp: Any, books: Any = None) -> Outcome:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            outcome.result = door(xp, args, kwargs)
+            outcome.result = form(xp, args, kwargs)
         except Exception as error:
             outcome.error = error
     outcome.warned = [(one.category, str(one.message)) for one in caught]

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import mechestim as me
 from shm_echo.mechestim.registry import OPS
+from tests.mechestim.parity.call_forms import call_forms
 from tests.mechestim.parity.cases import CASES, FAMILIES, some
-from tests.mechestim.parity.doors import doors
 from tests.mechestim.parity.outcomes import observed
 from tests.mechestim.parity.specs import A, Case, build
 
@@ -94,10 +94,10 @@ def test_charges_do_not_depend_on_values(family: str) -> None:
             again = replace(case, args=other_data(case.args), kwargs=kwargs)
             if again == case:
                 continue
-            for door, call in doors(case):
+            for form, call in call_forms(case):
                 one, other = observed(case, call), observed(again, call)
                 if one.error is None and other.error is None:
-                    assert other.charges == one.charges, f"{case} by {door}"
+                    assert other.charges == one.charges, f"{case} by {form}"
 
 
 # Batches ----

@@ -7,8 +7,8 @@ import pytest
 
 import mechestim as me
 from shm_echo.mechestim.registry import OPS
+from tests.mechestim.parity.call_forms import CallForm, call_forms
 from tests.mechestim.parity.cases import CASES, FAMILIES, some
-from tests.mechestim.parity.doors import Door, doors
 from tests.mechestim.parity.outcomes import Outcome, compare, expected, observed, parts
 from tests.mechestim.parity.specs import Case, build
 
@@ -38,16 +38,18 @@ def test_what_exceeds_the_budget_by_one_flop_changes_nothing(family: str, way: s
 def refused(case: Case, context: dict[str, float]) -> bool:
     """Whether `case` costs anything; if so, that it is refused for want of one FLOP."""
     costs = False
-    for door, call in doors(case):
+    for form, call in call_forms(case):
         cost = cost_of(observed(case, call))
         if cost:
             costs = True
-            want_of_one(case, door, call, cost, context)
+            want_of_one(case, form, call, cost, context)
     return costs
 
 
-def want_of_one(case: Case, door: str, call: Door, cost: int, context: dict[str, float]) -> None:
-    where = f"{case} by {door}"
+def want_of_one(
+    case: Case, form: str, call: CallForm, cost: int, context: dict[str, float]
+) -> None:
+    where = f"{case} by {form}"
     short = observed(case, call, budget=cost, spent=1, **context)
     assert type(short.error) is me.BudgetExhaustedError, f"{where}: {short.error!r}"
     assert short.error.flop_cost == cost, where
@@ -70,9 +72,9 @@ def want_of_one(case: Case, door: str, call: Door, cost: int, context: dict[str,
 def test_the_long_way_gives_what_the_short_way_gives(family: str) -> None:
     for name in counted(family):
         for case in some(name, 8):
-            for door, call in doors(case):
+            for form, call in call_forms(case):
                 short, long = observed(case, call), observed(case, call, **LONG_WAY)
-                assert long.charges == short.charges, f"{case} by {door}"
+                assert long.charges == short.charges, f"{case} by {form}"
                 compare(case, expected(case, call), long)
 
 
@@ -80,9 +82,9 @@ def test_the_long_way_gives_what_the_short_way_gives(family: str) -> None:
 def test_a_multiplier_is_applied_last_and_truncated(family: str) -> None:
     for name in counted(family):
         for case in some(name, 2):
-            for door, call in doors(case):
+            for form, call in call_forms(case):
                 plain = observed(case, call)
                 multiplied = observed(case, call, flop_multiplier=2.5)
                 assert multiplied.charges == {
                     key: (int(flops * 2.5), calls) for key, (flops, calls) in plain.charges.items()
-                }, f"{case} by {door}"
+                }, f"{case} by {form}"

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from shm_echo.mechestim.registry import OPS
+from tests.mechestim.parity.call_forms import call_forms
 from tests.mechestim.parity.cases import CASES, FAMILIES
-from tests.mechestim.parity.doors import doors
 from tests.mechestim.parity.outcomes import expected, parts
 from tests.mechestim.parity.test_prices import rule_arguments
 
@@ -59,7 +59,7 @@ def test_a_result_takes_no_more_than_its_size_rule_says(family: str) -> None:
         assert result is not None
         assert scratch is not None
         for case in () if name in _FILES else CASES[name]:
-            right = expected(case, next(iter(doors(case)))[1])
+            right = expected(case, next(iter(call_forms(case)))[1])
             if right.error is not None:
                 continue
             args, kwargs = rule_arguments(case, np)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import mechestim as me
+from tests.mechestim.parity.call_forms import CallForm
 from tests.mechestim.parity.cases_binary import UFUNCS as BINARY
 from tests.mechestim.parity.cases_unary import UFUNCS as UNARY
-from tests.mechestim.parity.doors import Door
 from tests.mechestim.parity.outcomes import compare, expected, observed
 from tests.mechestim.parity.specs import A, Case, L, Same, arr, build, case
 
@@ -88,7 +88,7 @@ def others() -> Iterator[Case]:
         yield case(name, arr(3), L([True, False, True]), 1.0)
 
 
-def spelled(ufunc: str, method: str) -> dict[str, Door]:
+def spelled(ufunc: str, method: str) -> dict[str, CallForm]:
     """`np.add.reduce` and `me.add.reduce`."""
     of_numpy = getattr(getattr(np, ufunc), method)
     return {
@@ -116,11 +116,11 @@ def test_the_methods_of_a_ufunc_give_what_numpy_gives(ufunc: str) -> None:
 
 
 def check(ufunc: str, one: Case) -> None:
-    for door, call in spelled(ufunc, one.op).items():
-        if door == "np" and not isinstance(one.args[0], (A, L)):
+    for form, call in spelled(ufunc, one.op).items():
+        if form == "np" and not isinstance(one.args[0], (A, L)):
             continue  # a list is converted without a hook
         right, got = expected(one, call), observed(one, call)
-        where = f"{ufunc}.{one} by {door}"
+        where = f"{ufunc}.{one} by {form}"
         try:
             compare(one, right, got)
         except AssertionError as error:

@@ -16,7 +16,7 @@ from shm_echo.mechestim.registry import OPS
 from tests.mechestim.backend_mode import LOCAL
 from tests.mechestim.parity.specs import A, Case, Dt, Fn, L, Same, Sc, member
 
-Door = Callable[[Any, list[Any], dict[str, Any]], Any]
+CallForm = Callable[[Any, list[Any], dict[str, Any]], Any]
 
 _BINARY = {
     "add": operator.add,
@@ -122,7 +122,7 @@ def is_array(value: Any) -> bool:
     return isinstance(value, (A, L, Same))
 
 
-def doors(case: Case) -> Iterator[tuple[str, Door]]:
+def call_forms(case: Case) -> Iterator[tuple[str, CallForm]]:
     """Every way to ask for `case`, by name; `me` is always the first."""
     op = OPS[case.op]
     owner = case.op.split(".")
@@ -193,7 +193,7 @@ def _probe(value: Any) -> Any:
     return value
 
 
-def _module_function(name: str, numpy_name: str) -> Door:
+def _module_function(name: str, numpy_name: str) -> CallForm:
     def call(xp: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
         if xp is np and name.startswith("stats."):
             from shm_echo.mechestim.local import stats
@@ -206,12 +206,12 @@ def _module_function(name: str, numpy_name: str) -> Door:
     return call
 
 
-def _numpy_function(name: str) -> Door:
+def _numpy_function(name: str) -> CallForm:
     function = member(np, name)
     return lambda xp, args, kwargs: function(*args, **kwargs)
 
 
-def _owned(name: str) -> Door:
+def _owned(name: str) -> CallForm:
     """A method of `RandomState` or `Generator`, or an attribute of it."""
 
     def call(xp: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
@@ -221,14 +221,14 @@ def _owned(name: str) -> Door:
     return call
 
 
-def _ndarray_method(name: str) -> Door:
+def _ndarray_method(name: str) -> CallForm:
     def call(xp: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
         return getattr(args[0], name)(*args[1:], **kwargs)
 
     return call
 
 
-def _spelled(case: Case) -> Iterator[tuple[str, Door]]:
+def _spelled(case: Case) -> Iterator[tuple[str, CallForm]]:
     """The method, the operator and the ufunc's method, where there is one."""
     short = OPS[case.op].numpy
     source = getattr(np, short, None)
