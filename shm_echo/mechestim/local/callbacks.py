@@ -19,37 +19,37 @@ from shm_echo.mechestim.local.dispatch import free
 Callback = Callable[..., Any]
 
 
-def counted(function: Callback) -> Callback:
+def counted_callback(function: Callback) -> Callback:
     """`function` between two worlds: called by NumPy with plain arrays, it sees counted ones."""
 
     @functools.wraps(function, assigned=("__name__", "__doc__"), updated=())
-    def between(*args: Any, **kwargs: Any) -> Any:
+    def adapter(*args: Any, **kwargs: Any) -> Any:
         result = function(
             *[wrap(value) for value in args], **{k: wrap(v) for k, v in kwargs.items()}
         )
         return plain(result)
 
-    return between
+    return adapter
 
 
-def caller(function: Callable[..., Any], *positions: int) -> Callable[..., Any]:
+def with_counted_callbacks(function: Callable[..., Any], *positions: int) -> Callable[..., Any]:
     """`function`, whose callbacks at `positions` are handed counted arrays."""
 
-    def bridged(value: Any) -> Any:
+    def adapt(value: Any) -> Any:
         if isinstance(value, (list, tuple)):
-            return type(value)([bridged(item) for item in value])
-        return counted(value) if callable(value) and not isinstance(value, type) else value
+            return type(value)([adapt(item) for item in value])
+        return counted_callback(value) if callable(value) and not isinstance(value, type) else value
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
-        args = tuple(bridged(value) if i in positions else value for i, value in enumerate(args))
-        kwargs = {key: bridged(v) if key in _NAMES else v for key, v in kwargs.items()}
+        args = tuple(adapt(value) if i in positions else value for i, value in enumerate(args))
+        kwargs = {key: adapt(v) if key in _CALLBACK_PARAMETERS else v for key, v in kwargs.items()}
         return free(function, args, kwargs)
 
     return run
 
 
-_NAMES = frozenset({"func1d", "func", "funclist", "function", "pyfunc", "mask_func"})
+_CALLBACK_PARAMETERS = frozenset({"func1d", "func", "funclist", "function", "pyfunc", "mask_func"})
 
 
 class vectorize(np.vectorize):
@@ -63,26 +63,26 @@ class vectorize(np.vectorize):
         )
 
     def _vectorize_call(self, func: Any, args: Any) -> Any:
-        return super()._vectorize_call(_plain_result(func), args)  # type: ignore[misc]
+        return super()._vectorize_call(_returning_numpy_scalars(func), args)  # type: ignore[misc]
 
 
-def _plain_result(function: Callback) -> Callback:
+def _returning_numpy_scalars(function: Callback) -> Callback:
     @functools.wraps(function, assigned=("__name__", "__doc__"), updated=())
     def run(*args: Any, **kwargs: Any) -> Any:
         result = function(*args, **kwargs)
-        return tuple(map(_item, result)) if type(result) is tuple else _item(result)
+        return tuple(map(_numpy_scalar, result)) if type(result) is tuple else _numpy_scalar(result)
 
     return run
 
 
-def _item(value: Any) -> Any:
+def _numpy_scalar(value: Any) -> Any:
     """What an object array holds: NumPy's scalars, but arrays as the function returned them."""
     return number(value) if type(value) is Scalar else value
 
 
 def frompyfunc(func: Callback, /, nin: int, nout: int, **kwargs: Any) -> Any:
     """`numpy.frompyfunc` whose calls on counted arrays give counted arrays."""
-    return PythonUfunc(np.frompyfunc(_plain_result(func), nin, nout, **kwargs))
+    return PythonUfunc(np.frompyfunc(_returning_numpy_scalars(func), nin, nout, **kwargs))
 
 
 class PythonUfunc:

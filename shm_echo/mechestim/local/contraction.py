@@ -26,15 +26,15 @@ from shm_echo.mechestim.costs.subscripts import LETTERS, Shape, Term
 
 Array = np.ndarray[Any, Any]
 
-_WORTHWHILE = 8192
+_MIN_MULTIPLY_ADDS = 8192
 """Multiply-adds from which a matrix product beats NumPy's kernel, rearranging included."""
 
-_BLAS = frozenset("fdFD")
-_KEYWORDS = frozenset({"dtype", "order", "casting"})
+_BLAS_DTYPES = frozenset("fdFD")
+_BLAS_KEYWORDS = frozenset({"dtype", "order", "casting"})
 
 
 @dataclass(frozen=True)
-class Product:
+class MatrixProduct:
     """How a step of two operands becomes one matrix product.
 
     Each operand is transposed and reshaped to `(batch, rows, inner)` or `(batch, inner,
@@ -87,7 +87,7 @@ class ProgramStep:
     positions: tuple[int, ...]
     subscripts: str
     shape: Shape
-    product: Product | None
+    product: MatrixProduct | None
 
 
 @dataclass(frozen=True)
@@ -100,76 +100,76 @@ class Program:
     def run(self, operands: list[Any], out: Any = None, **kwargs: Any) -> Any:
         """The result of the contraction of `operands`; the list is used up."""
         if self.kernel is not None:
-            return _kernel(self.kernel, operands, out, kwargs)
-        plain = not kwargs or _KEYWORDS.issuperset(kwargs)
-        everything = list(operands)
+            return _run_kernel(self.kernel, operands, out, kwargs)
+        blas_allowed = not kwargs or _BLAS_KEYWORDS.issuperset(kwargs)
+        all_operands = list(operands)
         for step in self.steps[:-1]:
-            taken = [operands.pop(position) for position in step.positions]
+            step_operands = [operands.pop(position) for position in step.positions]
             # The layout that was asked for is that of the result, not of what comes before it.
-            middle = {key: value for key, value in kwargs.items() if key != "order"}
-            operands.append(_contract(step, taken, None, middle, plain))
+            inner_kwargs = {key: value for key, value in kwargs.items() if key != "order"}
+            operands.append(_contract(step, step_operands, None, inner_kwargs, blas_allowed))
         last = self.steps[-1]
-        taken = [operands.pop(position) for position in last.positions]
+        step_operands = [operands.pop(position) for position in last.positions]
         order = kwargs.get("order", "K")
         if order not in ("K", "k", None):
-            plain = plain and order in ("C", "F", "A", "c", "f", "a")
-            kwargs["order"] = _order(order, everything) if plain else order
-        return _contract(last, taken, out, kwargs, plain)
+            blas_allowed = blas_allowed and order in ("C", "F", "A", "c", "f", "a")
+            kwargs["order"] = _memory_order(order, all_operands) if blas_allowed else order
+        return _contract(last, step_operands, out, kwargs, blas_allowed)
 
 
-def _order(order: str, operands: list[Any]) -> str:
+def _memory_order(order: str, operands: list[Any]) -> str:
     """`"C"` or `"F"`; `"A"` means F when every operand of the call is laid out so."""
     if order in ("A", "a"):
         return "F" if all(np.isfortran(np.asanyarray(x)) for x in operands) else "C"
     return order.upper()
 
 
-def _kernel(subscripts: str, operands: list[Any], out: Any, kwargs: dict[str, Any]) -> Any:
+def _run_kernel(subscripts: str, operands: list[Any], out: Any, kwargs: dict[str, Any]) -> Any:
     if out is not None:
         kwargs = {**kwargs, "out": out}
     return c_einsum(subscripts, *operands, **kwargs)
 
 
 def _contract(
-    step: ProgramStep, operands: list[Any], out: Any, kwargs: dict[str, Any], plain: bool
+    step: ProgramStep, operands: list[Any], out: Any, kwargs: dict[str, Any], blas_allowed: bool
 ) -> Any:
     # An `out` of another shape is for the kernel to refuse: an assignment would broadcast.
     fits = out is None or np.shape(out) == step.shape
-    if step.product is not None and plain and fits:
+    if step.product is not None and blas_allowed and fits:
         arrays = [np.asanyarray(x) for x in operands]
-        target = _common_type(arrays, kwargs, out)
-        if target is not None:
-            first, second = (x.astype(target, copy=False) for x in arrays)
+        dtype = _common_type(arrays, kwargs, out)
+        if dtype is not None:
+            first, second = (x.astype(dtype, copy=False) for x in arrays)
             result = step.product.run(first, second, out)
             order = kwargs.get("order")
             if out is None and order in ("C", "F"):
                 return np.asarray(result, order=order)
             return result
-    return _kernel(step.subscripts, operands, out, kwargs)
+    return _run_kernel(step.subscripts, operands, out, kwargs)
 
 
 def _common_type(
     arrays: list[Array], kwargs: dict[str, Any], out: Array | None
 ) -> np.dtype[Any] | None:
     """The BLAS type in which these operands may be multiplied; `None` leaves it to the kernel."""
-    target: np.dtype[Any]
+    dtype: np.dtype[Any]
     first, second = arrays[0].dtype, arrays[1].dtype
     casting = kwargs.get("casting", "safe")
     if kwargs.get("dtype") is not None:
-        target = np.dtype(kwargs["dtype"])
-        if not all(np.can_cast(x.dtype, target, casting) for x in arrays):
+        dtype = np.dtype(kwargs["dtype"])
+        if not all(np.can_cast(x.dtype, dtype, casting) for x in arrays):
             return None
     elif first == second:
-        target = first
+        dtype = first
     elif first.kind in "biufc" and second.kind in "biufc" and casting in ("safe", "same_kind"):
-        target = np.result_type(first, second)
+        dtype = np.result_type(first, second)
     else:
         return None
-    if target.char not in _BLAS or not target.isnative:
+    if dtype.char not in _BLAS_DTYPES or not dtype.isnative:
         return None
-    if out is not None and (out.dtype != target or not out.flags.writeable):
+    if out is not None and (out.dtype != dtype or not out.flags.writeable):
         return None
-    return target
+    return dtype
 
 
 @lru_cache(maxsize=1024)
@@ -177,28 +177,28 @@ def compile_program(
     subscripts: str, shapes: tuple[Shape, ...], optimize: Hashable = "auto"
 ) -> Program:
     """The program for operands of `shapes`; compiling the same contraction again is a look-up."""
-    found = plan(subscripts, shapes, optimize=optimize)
-    sizes = found.contraction.sizes
-    live = _stretched(found.contraction.inputs, shapes, sizes)
+    path = plan(subscripts, shapes, optimize=optimize)
+    sizes = path.contraction.sizes
+    stretched = _stretched(path.contraction.inputs, shapes, sizes)
     steps = []
-    for step in found.steps:
-        narrow = [live.pop(position) for position in step.operands]
+    for step in path.steps:
+        step_stretched = [stretched.pop(position) for position in step.operands]
         product = None
-        if len(step.inputs) == 2 and not any(narrow):
+        if len(step.inputs) == 2 and not any(step_stretched):
             product = _product(step.inputs[0], step.inputs[1], step.output, sizes)
-        if len(found.steps) == 1 and product is None:
+        if len(path.steps) == 1 and product is None:
             return Program((), subscripts)  # as it was written, which NumPy has no limit for
         shape = tuple(sizes[label] for label in step.output)
         text = _relabelled(step.inputs, step.output)
         steps.append(ProgramStep(step.operands, text, shape, product))
         # A label is short in the result when it is in every operand of the step that has it.
-        full = {
+        full_length = {
             label
-            for term, short in zip(step.inputs, narrow, strict=True)
+            for term, stretched_labels in zip(step.inputs, step_stretched, strict=True)
             for label in term
-            if label not in short
+            if label not in stretched_labels
         }
-        live.append(frozenset(step.output) - full)
+        stretched.append(frozenset(step.output) - full_length)
     return Program(tuple(steps), None)
 
 
@@ -226,14 +226,16 @@ def _relabelled(inputs: tuple[Term, ...], output: Term) -> str:
     return f"{','.join(left)}->{right}"
 
 
-def _product(first: Term, second: Term, output: Term, sizes: dict[str, int]) -> Product | None:
+def _product(
+    first: Term, second: Term, output: Term, sizes: dict[str, int]
+) -> MatrixProduct | None:
     """The matrix product that a step is, or `None` where it is none or not worth it."""
     left, right, kept = set(first), set(second), set(output)
     if len(left) < len(first) or len(right) < len(second) or (left ^ right) - kept:
         return None
     if not (left & right) - kept or not left ^ right:
         return None
-    if prod(sizes[label] for label in left | right) < _WORTHWHILE:
+    if prod(sizes[label] for label in left | right) < _MIN_MULTIPLY_ADDS:
         return None
     batch = [label for label in output if label in left and label in right]
     inner = [label for label in first if label in right and label not in kept]
@@ -247,25 +249,27 @@ def _product(first: Term, second: Term, output: Term, sizes: dict[str, int]) -> 
     columns = [label for label in free if label in second]
     left_order = [*batch, *rows, *inner]
     right_order = [*batch, *inner, *columns]
-    made = [*batch, *rows, *columns]
+    product_order = [*batch, *rows, *columns]
     groups = [rows, inner]
     right_groups = [inner, columns] if columns or batch else [inner]
-    result_shape = tuple(sizes[label] for label in made)
+    result_shape = tuple(sizes[label] for label in product_order)
     plain_result = len(rows) == 1 and len(columns) == 1 and len(batch) <= 1
     vector = len(rows) == 1 and not columns and not batch
-    return Product(
+    return MatrixProduct(
         swap=swap,
-        left_order=_order_of(first, left_order),
+        left_order=_axis_order(first, left_order),
         left_shape=_fused(groups, batch, sizes),
-        right_order=_order_of(second, right_order),
+        right_order=_axis_order(second, right_order),
         right_shape=_fused(right_groups, batch, sizes),
         result_shape=None if plain_result or vector else result_shape,
-        result_order=None if made == list(output) else tuple(made.index(x) for x in output),
+        result_order=None
+        if product_order == list(output)
+        else tuple(product_order.index(x) for x in output),
     )
 
 
-def _order_of(term: Term, wanted: list[str]) -> tuple[int, ...] | None:
-    return None if list(term) == wanted else tuple(term.index(label) for label in wanted)
+def _axis_order(term: Term, order: list[str]) -> tuple[int, ...] | None:
+    return None if list(term) == order else tuple(term.index(label) for label in order)
 
 
 def _fused(groups: list[list[str]], batch: list[str], sizes: dict[str, int]) -> Shape | None:

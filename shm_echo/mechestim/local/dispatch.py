@@ -17,7 +17,7 @@ from shm_echo.mechestim.accounting.account import AccountView
 from shm_echo.mechestim.accounting.active_account import current_view, peek_view
 from shm_echo.mechestim.costs.operands import UnsafeCallError
 from shm_echo.mechestim.local.array import Array, Scalar, base_view, number, plain, wrap
-from shm_echo.mechestim.local.kernel_started import was_refused
+from shm_echo.mechestim.local.kernel_started import kernel_started
 from shm_echo.mechestim.registry.op import Op
 
 _ndarray = np.ndarray
@@ -51,62 +51,62 @@ def call(
     except UnsafeCallError as error:
         raise ValueError(str(error)) from None
     except Exception as error:
-        return _unpriced(op, function, args, kwargs, error)
+        return _call_unpriced(op, function, args, kwargs, error)
     if cost < 1 and not op.zero_ok:
         cost = 1
-    frame = peek_view()
-    if frame is None or frame.closed:
-        frame = current_view()
+    view = peek_view()
+    if view is None or view.closed:
+        view = current_view()
     name = op.charged_as or op.name
-    promised = frame.reserve(name, cost)
+    reserved = view.reserve(name, cost)
     if symmetry is not None:
         try:
-            symmetry.before(op, function, args, kwargs)
+            symmetry.before_call(op, function, args, kwargs)
         except Warning:  # that is an error, by the caller's filters
-            frame.cancel(promised, name, cost)
+            view.cancel(reserved, name, cost)
             raise
-    bare = [_bare(value) for value in args]
-    bare_kwargs = {key: _bare(value) for key, value in kwargs.items()} if kwargs else kwargs
+    plain_args = [_stripped(value) for value in args]
+    plain_kwargs = {key: _stripped(value) for key, value in kwargs.items()} if kwargs else kwargs
     try:
-        result = function(*bare, **bare_kwargs)
+        result = function(*plain_args, **plain_kwargs)
     except BaseException as error:
-        if was_refused(function, tuple(bare), bare_kwargs, error):
-            frame.cancel(promised, name, cost)
+        if kernel_started(function, tuple(plain_args), plain_kwargs, error):
+            view.commit(name, reserved, args)
         else:
-            frame.commit(name, promised, args)
+            view.cancel(reserved, name, cost)
         raise
-    frame.commit(name, promised, args)
-    if frame.account.careful:
+    view.commit(name, reserved, args)
+    if view.account.careful:
         report_nan_inf(name, result)
-    dressed = _dressed(function, result, args, bare, kwargs, bare_kwargs)
-    return dressed if symmetry is None else symmetry.after(op.name, args, kwargs, dressed)
+    wrapped = _wrapped(function, result, args, plain_args, kwargs, plain_kwargs)
+    return wrapped if symmetry is None else symmetry.after_call(op.name, args, kwargs, wrapped)
 
 
 def free(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`function(*args, **kwargs)` by NumPy, uncharged, with counted arrays in the result."""
-    bare = [_bare(value) for value in args]
-    bare_kwargs = {key: _bare(value) for key, value in kwargs.items()} if kwargs else kwargs
-    result = function(*bare, **bare_kwargs)
-    dressed = _dressed(function, result, args, bare, kwargs, bare_kwargs)
+    plain_args = [_stripped(value) for value in args]
+    plain_kwargs = {key: _stripped(value) for key, value in kwargs.items()} if kwargs else kwargs
+    result = function(*plain_args, **plain_kwargs)
+    wrapped = _wrapped(function, result, args, plain_args, kwargs, plain_kwargs)
     if symmetry is None:
-        return dressed
-    return symmetry.after(getattr(function, "__name__", ""), args, kwargs, dressed)
+        return wrapped
+    return symmetry.after_call(getattr(function, "__name__", ""), args, kwargs, wrapped)
 
 
-def _bare(value: Any) -> Any:
+def _stripped(value: Any) -> Any:
     if isinstance(value, Array):
         return number(value) if type(value) is Scalar else base_view(value)
     kind = type(value)
     return plain(value) if kind is list or kind is tuple else value
 
 
-def _dressed(
+def _wrapped(
     function: Callable[..., Any],
     result: Any,
     args: tuple[Any, ...],
-    bare: list[Any],
+    plain_args: list[Any],
     kwargs: dict[str, Any],
-    bare_kwargs: dict[str, Any],
+    plain_kwargs: dict[str, Any],
 ) -> Any:
     """`result` as counted arrays; an operand that comes back is the caller's own object.
 
@@ -115,52 +115,52 @@ def _dressed(
     kind = type(result)
     if kind is _ndarray:
         if kwargs:
-            for key, stripped in bare_kwargs.items():
+            for key, stripped in plain_kwargs.items():
                 if stripped is result or (
                     type(stripped) is tuple and len(stripped) == 1 and stripped[0] is result
                 ):
                     value = kwargs[key]
                     value = value[0] if type(value) is tuple else value
                     return value if value is not result or key == "out" else wrap(result)
-        for value, stripped in zip(args, bare, strict=True):
+        for value, stripped in zip(args, plain_args, strict=True):
             if stripped is result:
                 return value if value is not result or value is not args[0] else wrap(result)
     elif kind is tuple or kind is list:
         if any(value is result for value in args):
             return result
         known: dict[int, Any] = {}
-        _note(args, bare, known)
-        for key, stripped in bare_kwargs.items():
-            _note(kwargs[key], stripped, known)
+        _remember_operand(args, plain_args, known)
+        for key, stripped in plain_kwargs.items():
+            _remember_operand(kwargs[key], stripped, known)
         outs = kwargs.get("out") or ()
         if isinstance(function, np.ufunc):
             outs = outs or args[function.nin :]
         known.update((id(out), out) for out in outs if type(out) is _ndarray)
-        return _put_back(result, known)
+        return _wrap_items(result, known)
     return wrap(result)
 
 
-def _note(value: Any, stripped: Any, known: dict[int, Any]) -> None:
+def _remember_operand(value: Any, stripped: Any, known: dict[int, Any]) -> None:
     """Note for every stripped operand whose it is."""
     if stripped is value:
         return
     if isinstance(stripped, (list, tuple)):
-        for one, bare in zip(value, stripped, strict=True):
-            _note(one, bare, known)
+        for one, plain_args in zip(value, stripped, strict=True):
+            _remember_operand(one, plain_args, known)
     else:
         known[id(stripped)] = value
 
 
-def _put_back(result: Any, known: dict[int, Any]) -> Any:
+def _wrap_items(result: Any, known: dict[int, Any]) -> Any:
     """`wrap` for several results, some of which may be operands (`out`, `atleast_1d`)."""
     kind = type(result)
     if kind is tuple or kind is list:
-        return kind([_put_back(item, known) for item in result])
+        return kind([_wrap_items(item, known) for item in result])
     found = known.get(id(result))
     return wrap(result) if found is None else found
 
 
-def _unpriced(
+def _call_unpriced(
     op: Op,
     function: Callable[..., Any],
     args: tuple[Any, ...],
@@ -174,9 +174,9 @@ def _unpriced(
     """
     result = free(function, args, kwargs)
     name = op.charged_as or op.name
-    frame: AccountView = current_view()
+    view: AccountView = current_view()
     cost = max(1, sum(int(item.size) for item in _arrays(result)))
-    frame.commit(name, frame.reserve(name, cost), args)
+    view.commit(name, view.reserve(name, cost), args)
     del error
     return result
 

@@ -24,14 +24,14 @@ from shm_echo.mechestim.local.dispatch import call
 from shm_echo.mechestim.registry import OPS
 
 _OP = OPS["einsum"]
-_NUMBERS = frozenset("?bhilqBHILQefdgFDG")
-_KNOWN_CALLS = 1024
+_NUMERIC_DTYPES = frozenset("?bhilqBHILQefdgFDG")
+_MAX_PLANS = 1024
 _view = np.ndarray.view
 _ndarray = np.ndarray
 
 # How a call was made -> its price, subscripts for NumPy's kernel alone, and the program.
-_Known = tuple[int, "str | None", Program]
-_calls: dict[Any, _Known] = {}
+_Plan = tuple[int, "str | None", Program]
+_plans: dict[Any, _Plan] = {}
 
 
 def run(*operands: Any, out: Any = None, optimize: Any = "auto", **kwargs: Any) -> Any:
@@ -45,12 +45,12 @@ def run(*operands: Any, out: Any = None, optimize: Any = "auto", **kwargs: Any) 
         shapes = tuple(map(shape_of, arrays))
         program = compile_program(subscripts, shapes, choice)
     except Exception:
-        _refuse(operands, kwargs)
+        _raise_as_numpy(operands, kwargs)
         raise
     return program.run(list(arrays), out, **kwargs)
 
 
-def _refuse(operands: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def _raise_as_numpy(operands: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Let NumPy say what is wrong with the subscripts, if it is they that are wrong."""
     try:
         subscripts, arrays = from_arguments(operands)
@@ -66,23 +66,23 @@ def counted_einsum(*operands: Any, **kwargs: Any) -> Any:
     `SymmetricTensor`. It does not change the price of this call.
     """
     if not kwargs and operands and type(operands[0]) is str:
-        frame = peek_view()
-        if frame is not None and not frame.special:
-            known = _recall(operands)
-            if known is not None:
-                cost, kernel, program = known
-                frame.charge("einsum", cost)
+        view = peek_view()
+        if view is not None and not view.special:
+            plan = _cached_plan(operands)
+            if plan is not None:
+                cost, kernel, program = plan
+                view.charge("einsum", cost)
                 if kernel is not None:
                     result = c_einsum(kernel, *operands[1:])
                 else:
                     result = program.run([base_view(x) for x in operands[1:]])
                 return _view(result, Array) if type(result) is _ndarray else scalar(result)
     if "symmetric_axes" in kwargs:
-        return _declared(operands, kwargs)
+        return _symmetric_einsum(operands, kwargs)
     return call(_OP, run, operands, kwargs)
 
 
-def _recall(operands: tuple[Any, ...]) -> _Known | None:
+def _cached_plan(operands: tuple[Any, ...]) -> _Plan | None:
     """What is known of a call with plain counted arrays of numbers, which nothing can refuse.
 
     `None` for any other call, and for one that cannot be planned.
@@ -91,31 +91,31 @@ def _recall(operands: tuple[Any, ...]) -> _Known | None:
         subscripts, a, b = operands
         if type(a) is not Array or type(b) is not Array:
             return None
-        if a.dtype.char not in _NUMBERS or b.dtype.char not in _NUMBERS:
+        if a.dtype.char not in _NUMERIC_DTYPES or b.dtype.char not in _NUMERIC_DTYPES:
             return None
         key: Any = (subscripts, a.shape, b.shape, a is b)
     else:
         arrays = operands[1:]
         for x in arrays:
-            if type(x) is not Array or x.dtype.char not in _NUMBERS:
+            if type(x) is not Array or x.dtype.char not in _NUMERIC_DTYPES:
                 return None
         key = (operands[0], tuple([x.shape for x in arrays]), identities(arrays))
-    return _calls.get(key) or _learn(key, operands)
+    return _plans.get(key) or _plan(key, operands)
 
 
-def _learn(key: Any, operands: tuple[Any, ...]) -> _Known | None:
+def _plan(key: Any, operands: tuple[Any, ...]) -> _Plan | None:
     try:
         cost = plan_operands(*operands).cost
         program = compile_program(operands[0], tuple([x.shape for x in operands[1:]]), "auto")
     except Exception:
         return None
-    if len(_calls) >= _KNOWN_CALLS:
-        _calls.clear()
-    known = _calls[key] = max(1, cost), program.kernel, program
-    return known
+    if len(_plans) >= _MAX_PLANS:
+        _plans.clear()
+    plan = _plans[key] = max(1, cost), program.kernel, program
+    return plan
 
 
-def _declared(operands: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _symmetric_einsum(operands: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     axes = kwargs.pop("symmetric_axes")
     if axes is None:
         return counted_einsum(*operands, **kwargs)

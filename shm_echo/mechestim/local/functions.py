@@ -23,7 +23,7 @@ from shm_echo.mechestim.registry.op import Category, Op
 Function = Callable[..., Any]
 
 # Reductions with a short way, and how many passes over the input they are charged.
-_SHORT_REDUCTIONS = {
+_FAST_REDUCTIONS = {
     "sum": 1,
     "prod": 1,
     "max": 1,
@@ -40,7 +40,7 @@ _SHORT_REDUCTIONS = {
 }
 
 # Ops whose functions are written by hand: "module:attribute" under shm_echo.mechestim.local.
-_SPECIAL = {
+_HANDWRITTEN = {
     "matmul": "matrix:matmul",
     "dot": "matrix:dot",
     "linalg.matmul": "matrix:linalg_matmul",
@@ -82,7 +82,7 @@ def numpy_function(op: Op) -> Any:
 
 def installed(op: Op) -> bool:
     """Whether the installed NumPy has what computes `op`."""
-    if not op.numpy or op.name in _SPECIAL:
+    if not op.numpy or op.name in _HANDWRITTEN:
         return True
     try:
         numpy_function(op)
@@ -101,19 +101,19 @@ def lookup(name: str) -> Function:
     op = OPS[name]
     if op.category is Category.UNSUPPORTED:
         raise UnsupportedFunctionError(name, op.advice)
-    function = _make(op)
+    function = _build(op)
     if not isinstance(function, type):
-        _label(function, op)
+        _set_metadata(function, op)
         source = getattr(np, op.numpy, None)
         if isinstance(source, np.ufunc):
-            ufuncs.dress(function, source)
+            ufuncs.add_ufunc_attributes(function, source)
     return function
 
 
-def _make(op: Op) -> Function:
-    special = _SPECIAL.get(op.name)
-    if special is not None:
-        module, _, attribute = special.partition(":")
+def _build(op: Op) -> Function:
+    handwritten = _HANDWRITTEN.get(op.name)
+    if handwritten is not None:
+        module, _, attribute = handwritten.partition(":")
         found: Function = getattr(import_module(f"shm_echo.mechestim.local.{module}"), attribute)
         return found
     if op.name.startswith("stats."):
@@ -125,14 +125,14 @@ def _make(op: Op) -> Function:
     source = numpy_function(op)
     positions = _CALLBACKS.get(op.name)
     if positions is not None:
-        return callbacks.caller(source, *positions)
+        return callbacks.with_counted_callbacks(source, *positions)
     if isinstance(source, np.ufunc) and source.signature is None and source.nout == 1:
         if source.nin == 1 and op.category is Category.UNARY:
             return fast_path.unary(op, source)
         if source.nin == 2 and op.category is Category.BINARY:
             return fast_path.binary(op, source)
-    if op.name in _SHORT_REDUCTIONS:
-        return fast_path.reduction(op, source, _SHORT_REDUCTIONS[op.name])
+    if op.name in _FAST_REDUCTIONS:
+        return fast_path.reduction(op, source, _FAST_REDUCTIONS[op.name])
     if op.cost is None:
         return _free(source)
     return _ufunc(op, source) if isinstance(source, np.ufunc) else _counted(op, source)
@@ -173,7 +173,7 @@ def _distribution_method(op: Op) -> Function:
     return found
 
 
-def _label(function: Any, op: Op) -> None:
+def _set_metadata(function: Any, op: Op) -> None:
     """Give `function` the name, doc and signature of its operation."""
     try:
         *module, name = op.name.split(".")
@@ -197,7 +197,7 @@ def signature(op: Op) -> inspect.Signature:
     if op.name.startswith("stats."):
         return inspect.signature(_distribution_method(op))
     if op.name == "linalg.svd":  # takes more than NumPy's
-        return inspect.signature(_make(op))
+        return inspect.signature(_build(op))
     return inspect.signature(numpy_function(op))
 
 
@@ -210,7 +210,7 @@ _twin_names: dict[Any, str] = {}
 def twin(function: Any) -> Function | None:
     """Our function that has the meaning of NumPy's `function`; None when there is none."""
     if not _twin_names:
-        _fill_twins()
+        _index_twins()
     name = _twin_names.get(function)
     if name is None:
         return None
@@ -220,7 +220,7 @@ def twin(function: Any) -> Function | None:
     return found
 
 
-def _fill_twins() -> None:
+def _index_twins() -> None:
     for name, op in OPS.items():
         if not op.numpy or op.category is Category.UNSUPPORTED or name.count(".") > 1:
             continue

@@ -21,12 +21,14 @@ _getitem = np.ndarray.__getitem__
 _setitem = np.ndarray.__setitem__
 
 
-_BASIC = frozenset({int, slice})
+_BASIC_INDEX_TYPES = frozenset({int, slice})
 
 
 def _write_price(self: Any, key: Any, value: Any) -> int:
     """What the registry's rule says, faster for integers and slices."""
-    if type(key) in _BASIC or (type(key) is tuple and _BASIC.issuperset(map(type, key))):
+    if type(key) in _BASIC_INDEX_TYPES or (
+        type(key) is tuple and _BASIC_INDEX_TYPES.issuperset(map(type, key))
+    ):
         found = _getitem(base_view(self), key)
         return int(found.size) if isinstance(found, (np.ndarray, np.generic)) else 1
     return write_price(self, key, value)

@@ -19,36 +19,45 @@ from typing import Any
 import numpy as np
 
 # Raised by kernels, by callbacks, or by the world outside: never by the checks before a kernel.
-_STARTED = (FloatingPointError, MemoryError, KeyboardInterrupt, SystemExit, Warning, RecursionError)
+_RAISED_ONCE_STARTED = (
+    FloatingPointError,
+    MemoryError,
+    KeyboardInterrupt,
+    SystemExit,
+    Warning,
+    RecursionError,
+)
 
 
-def was_refused(
+def kernel_started(
     function: Callable[..., Any],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     error: BaseException,
 ) -> bool:
-    """Whether the call that raised `error` never got as far as its kernel."""
-    if isinstance(error, _STARTED) or not isinstance(error, Exception):
-        return False
-    if isinstance(function, np.ufunc) and any(map(_overrides, (*args, *_outs(kwargs)))):
-        return True  # another class had the first word: NumPy asks it before anything else
+    """Return True if the kernel had started when the call raised `error`."""
+    if isinstance(error, _RAISED_ONCE_STARTED) or not isinstance(error, Exception):
+        return True
+    if isinstance(function, np.ufunc) and any(
+        map(_overrides_ufuncs, (*args, *_out_arrays(kwargs)))
+    ):
+        return False  # another class had the first word: NumPy asks it before anything else
     if any(callable(value) and not isinstance(value, type) for value in (*args, *kwargs.values())):
-        return False  # a callback may do anything, twice as well
-    harmless_args = tuple(_harmless(value) for value in args)
-    harmless_kwargs = {name: _harmless(value) for name, value in kwargs.items()}
+        return True  # a callback may do anything, twice as well
+    harmless_args = tuple(_with_harmless_data(value) for value in args)
+    harmless_kwargs = {name: _with_harmless_data(value) for name, value in kwargs.items()}
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
             function(*harmless_args, **harmless_kwargs)
-        except _STARTED:
-            return False
-        except Exception as again:
-            return type(again) is type(error)
-    return False
+        except _RAISED_ONCE_STARTED:
+            return True
+        except Exception as second_error:
+            return type(second_error) is not type(error)
+    return True
 
 
-def _overrides(value: Any) -> bool:
+def _overrides_ufuncs(value: Any) -> bool:
     kind = type(value)
     return (
         hasattr(kind, "__array_ufunc__")
@@ -57,20 +66,20 @@ def _overrides(value: Any) -> bool:
     )
 
 
-def _outs(kwargs: dict[str, Any]) -> tuple[Any, ...]:
+def _out_arrays(kwargs: dict[str, Any]) -> tuple[Any, ...]:
     out = kwargs.get("out")
     return out if type(out) is tuple else (out,)
 
 
-def _harmless(value: Any) -> Any:
+def _with_harmless_data(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        return _benign(value)
+        return _harmless_array(value)
     if type(value) is list or type(value) is tuple:
-        return type(value)([_harmless(item) for item in value])
+        return type(value)([_with_harmless_data(item) for item in value])
     return value
 
 
-def _benign(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _harmless_array(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """An array of the same shape and dtype: unit matrices where it is square, ones elsewhere."""
     shape = array.shape
     try:

@@ -83,7 +83,7 @@ INHERITED = (
     "view",
 )
 # Those of INHERITED that make an array; on a Scalar it must not be a Scalar again unless it is 0-d.
-_VIEWS = (
+_ARRAY_MAKERS = (
     "astype",
     "byteswap",
     "copy",
@@ -135,7 +135,7 @@ def _imag(self: Any) -> Any:
     return call(OPS["imag"], np.imag, (self,), {})
 
 
-def _set_part(part: str) -> Method:
+def _part_setter(part: str) -> Method:
     def write(array: Any, value: Any) -> None:
         setattr(array, part, value)
 
@@ -163,7 +163,7 @@ def _str(self: Any) -> str:
 # What a NumPy scalar has and a 0-d array has not, or has differently ----
 
 
-def _item(self: Any) -> Any:
+def _numpy_scalar(self: Any) -> Any:
     return base_view(self)[()]
 
 
@@ -174,14 +174,14 @@ def _of_a_number(name: str) -> Method:
     return run
 
 
-def _to_int(convert: Callable[[Any], int]) -> Method:
+def _int_conversion(convert: Callable[[Any], int]) -> Method:
     def method(self: Any) -> int:
-        return convert(_item(self))
+        return convert(_numpy_scalar(self))
 
     return method
 
 
-def _of_scalar(name: str) -> Method:
+def _numpy_scalar_method(name: str) -> Method:
     """The method of a NumPy scalar, which an array's method would not take."""
 
     def run(scalar: Any, *args: Any, **kwargs: Any) -> Any:
@@ -201,15 +201,15 @@ def _scalar_view(name: str) -> Method:
 
 
 def _scalar_repr(self: Any) -> str:
-    return repr(_item(self))
+    return repr(_numpy_scalar(self))
 
 
 def _scalar_str(self: Any) -> str:
-    return str(_item(self))
+    return str(_numpy_scalar(self))
 
 
 def _scalar_format(self: Any, spec: str) -> str:
-    return format(_item(self), spec)
+    return format(_numpy_scalar(self), spec)
 
 
 def _scalar_round(self: Any, ndigits: Any = None) -> Any:
@@ -225,7 +225,7 @@ def _scalar_attribute(self: Any, name: str) -> Any:
     """`is_integer`, `as_integer_ratio` and the like: what only NumPy's scalars have."""
     if name.startswith("__"):
         raise AttributeError(name)
-    return getattr(_item(self), name)
+    return getattr(_numpy_scalar(self), name)
 
 
 def _scalar_transposed(self: Any) -> Any:
@@ -233,7 +233,7 @@ def _scalar_transposed(self: Any) -> Any:
 
 
 def _scalar_reduce(self: Any) -> tuple[Any, ...]:
-    return scalar, (_item(self),)
+    return scalar, (_numpy_scalar(self),)
 
 
 def _scalar_copy(self: Any, memo: Any = None) -> Any:
@@ -255,17 +255,17 @@ def install() -> None:
     _install(Array, "__reduce_ex__", _reduce_ex)
     _install(Array, "__repr__", _repr)
     _install(Array, "__str__", _str)
-    Array.real = property(_real, _set_part("real"))  # type: ignore[assignment]
-    Array.imag = property(_imag, _set_part("imag"))  # type: ignore[assignment]
+    Array.real = property(_real, _part_setter("real"))  # type: ignore[assignment]
+    Array.imag = property(_imag, _part_setter("imag"))  # type: ignore[assignment]
     for name in (*COUNTED, *REDUCTIONS):
         _install(Scalar, name, _counted(OPS[name], _of_a_number(name)))
     for name in (*COUNTED, *REDUCTIONS, "put"):
-        _install(Scalar, name, _counted(OPS[name], _of_scalar(name)))
-    _install(Scalar, "fill", _counted(_FILL, _of_scalar("fill")))
-    for name in _VIEWS:
+        _install(Scalar, name, _counted(OPS[name], _numpy_scalar_method(name)))
+    _install(Scalar, "fill", _counted(_FILL, _numpy_scalar_method("fill")))
+    for name in _ARRAY_MAKERS:
         _install(Scalar, name, _scalar_view(name))
     for name in ("trunc", "floor", "ceil"):
-        _install(Scalar, f"__{name}__", _to_int(getattr(math, name)))
+        _install(Scalar, f"__{name}__", _int_conversion(getattr(math, name)))
     _install(Scalar, "__repr__", _scalar_repr)
     _install(Scalar, "__str__", _scalar_str)
     _install(Scalar, "__format__", _scalar_format)

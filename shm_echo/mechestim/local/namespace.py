@@ -78,7 +78,7 @@ DTYPES = (
     "character",
     "dtype",
 )
-HELPERS = (
+UTILITIES = (
     "finfo",
     "iinfo",
     "errstate",
@@ -90,7 +90,7 @@ HELPERS = (
     "ndindex",
     "exceptions",
 )
-_COUNTED_CLASSES = ("r_", "c_", "mgrid", "ogrid")
+_GRIDS = ("r_", "c_", "mgrid", "ogrid")
 
 _members: dict[str, Any] = {}
 
@@ -125,9 +125,9 @@ def attribute(module: str, name: str) -> Any:
             return ndenumerate
         if name == "ufunc":
             return ufuncs.ufunc
-        if name in _PLAIN:
+        if name in _PASSED_THROUGH:
             return getattr(np, name)
-        if name in _COUNTED_CLASSES:
+        if name in _GRIDS:
             return _Grid(getattr(np, name))
     elif module == "linalg" and name == "LinAlgError":
         return np.linalg.LinAlgError
@@ -145,7 +145,7 @@ def attribute(module: str, name: str) -> Any:
     raise AttributeError(f"mechestim has no {dotted!r}.{hint}", name=name)
 
 
-_PLAIN = frozenset((*CONSTANTS, *DTYPES, *HELPERS))
+_PASSED_THROUGH = frozenset((*CONSTANTS, *DTYPES, *UTILITIES))
 
 
 def names(module: str) -> list[str]:
@@ -162,8 +162,8 @@ def names(module: str) -> list[str]:
     if not module:
         submodules = {"linalg", "fft", "random", "stats", "flops"}
         nested = {"ndarray"} | submodules
-        found |= nested | {name for name in _PLAIN if hasattr(np, name)}
-        found |= {"ndenumerate", "ufunc", *_COUNTED_CLASSES}
+        found |= nested | {name for name in _PASSED_THROUGH if hasattr(np, name)}
+        found |= {"ndenumerate", "ufunc", *_GRIDS}
     elif module == "linalg":
         found.add("LinAlgError")
     elif module == "random":
@@ -176,13 +176,13 @@ def names(module: str) -> list[str]:
 class _Grid:
     """`mgrid`, `ogrid`, `r_` and `c_`: indexing them makes arrays, which count."""
 
-    def __init__(self, maker: Any) -> None:
-        self._maker = maker
+    def __init__(self, grid: Any) -> None:
+        self._grid = grid
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, str):  # NumPy would look the names up in this file
             raise TypeError("this takes arrays and slices here, not text with names of variables")
-        return wrap(self._maker[plain(key)])
+        return wrap(self._grid[plain(key)])
 
     def __len__(self) -> int:
         return 0

@@ -20,7 +20,7 @@ from shm_echo.mechestim.local.fast_path import overridden
 from shm_echo.mechestim.local.functions import twin
 
 # NumPy functions that only look at an array or print it.
-_FREE = frozenset(
+_FREE_FUNCTIONS = frozenset(
     {
         "array_repr",
         "array_str",
@@ -40,13 +40,13 @@ def array_ufunc(self: Any, ufunc: np.ufunc, method: str, /, *inputs: Any, **kwar
         function = twin(ufunc)
         if function is not None:
             return function(*inputs, **kwargs)
-        return call(ufuncs.unknown(ufunc), ufunc, inputs, kwargs)
+        return call(ufuncs.unregistered(ufunc), ufunc, inputs, kwargs)
     if method not in ufuncs.METHODS or not isinstance(ufunc, np.ufunc):
         raise TypeError(f"__array_ufunc__ of {ufunc!r} knows no method {method!r}")
-    return ufuncs.method(ufunc, method, inputs, _one_out(kwargs))
+    return ufuncs.method(ufunc, method, inputs, _with_single_out(kwargs))
 
 
-def _one_out(kwargs: dict[str, Any]) -> dict[str, Any]:
+def _with_single_out(kwargs: dict[str, Any]) -> dict[str, Any]:
     out = kwargs.get("out")
     if type(out) is tuple and len(out) == 1:
         return {**kwargs, "out": out[0]}
@@ -60,7 +60,7 @@ def array_function(self: Any, function: Any, types: Any, args: Any, kwargs: Any,
         return ours(*args, **kwargs)
     name = getattr(function, "__name__", str(function))
     module = getattr(function, "__module__", "") or ""
-    if name in _FREE:
+    if name in _FREE_FUNCTIONS:
         return free(function, args, kwargs)
     raise UnsupportedFunctionError(
         name,

@@ -49,7 +49,7 @@ __all__ = [
 Function = Callable[..., Any]
 
 # Module functions that are other spellings of a method.
-_ONLY_MODULE = {"ranf": "random_sample", "sample": "random_sample"}
+_METHOD_OF_FUNCTION = {"ranf": "random_sample", "sample": "random_sample"}
 
 
 def function(op: Op) -> Function:
@@ -62,17 +62,17 @@ def function(op: Op) -> Function:
         return lambda *args, **kwargs: free(source, args, kwargs)
 
     def draw(*args: Any, **kwargs: Any) -> Any:
-        return charged(op, source, args, kwargs, spare_state)
+        return charge_draw(op, source, args, kwargs, throwaway_state)
 
     return draw
 
 
-def charged(
+def charge_draw(
     op: Op,
     method: Function,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    spare: Callable[[], Any],
+    make_throwaway: Callable[[], Any],
 ) -> Any:
     """`method(*args, **kwargs)`, charged.
 
@@ -84,11 +84,11 @@ def charged(
     if name == "shuffle" and not kwargs.keys() - {"axis"} and args and type(args[0]) is list:
         source = _shuffle_list(method, args[0])
 
-    def draw(*bare: Any, **bare_kwargs: Any) -> Any:
+    def draw(*plain_args: Any, **plain_kwargs: Any) -> Any:
         nonlocal source
-        chosen = source or getattr(spare(), _ONLY_MODULE.get(name, name))
+        chosen = source or getattr(make_throwaway(), _METHOD_OF_FUNCTION.get(name, name))
         source = None
-        return chosen(*bare, **bare_kwargs)
+        return chosen(*plain_args, **plain_kwargs)
 
     return call(op, draw, args, kwargs)
 
@@ -98,12 +98,12 @@ def _shuffle_list(shuffle: Function, items: list[Any]) -> Function:
     return lambda _, *rest, **kwargs: shuffle(items, *rest, **kwargs)
 
 
-def spare_state() -> Any:
+def throwaway_state() -> Any:
     """A `RandomState` that nobody else draws from."""
     return np.random.RandomState(0)
 
 
-def _spare_generator() -> Any:
+def _throwaway_generator() -> Any:
     return np.random.Generator(PCG64(0))
 
 
@@ -142,21 +142,21 @@ class Generator(np.random.Generator):
 
 def default_rng(seed: Any = None) -> Generator:
     """A new `Generator`; one that is given is handed back, a plain one shares its stream."""
-    made = np.random.default_rng(plain(seed))
-    return made if isinstance(made, Generator) else Generator(made.bit_generator)
+    generator = np.random.default_rng(plain(seed))
+    return generator if isinstance(generator, Generator) else Generator(generator.bit_generator)
 
 
-def _drawing(op: Op, spare: Callable[[], Any]) -> Function:
+def _drawing_method(op: Op, make_throwaway: Callable[[], Any]) -> Function:
     """The method of operation `op`, charged."""
     name = op.name.rpartition(".")[2]
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return charged(op, getattr(self._plain, name), args, kwargs, spare)
+        return charge_draw(op, getattr(self._plain, name), args, kwargs, make_throwaway)
 
     return method
 
 
-def _handed_on(op: Op) -> Function:
+def _free_method(op: Op) -> Function:
     """The method of a free operation."""
     name = op.name.rpartition(".")[2]
 
@@ -166,14 +166,14 @@ def _handed_on(op: Op) -> Function:
     return method
 
 
-def _install(owner: type, spare: Callable[[], Any]) -> None:
+def _install(owner: type, make_throwaway: Callable[[], Any]) -> None:
     """Give `owner` its operations as methods, but for those that it defines itself."""
     prefix = f"random.{owner.__name__}."
     for full, op in OPS.items():
         name = full.removeprefix(prefix)
         if not full.startswith(prefix) or name in vars(owner) or name == "bit_generator":
             continue
-        method: Any = _drawing(op, spare) if op.counted else _handed_on(op)
+        method: Any = _drawing_method(op, make_throwaway) if op.counted else _free_method(op)
         method.__name__ = name
         method.__qualname__ = f"{owner.__name__}.{name}"
         method.__doc__ = f"{op.summary}\n\nCosts {op.formula} FLOPs." if op.counted else op.summary
@@ -181,5 +181,5 @@ def _install(owner: type, spare: Callable[[], Any]) -> None:
         setattr(owner, name, method)
 
 
-_install(RandomState, spare_state)
-_install(Generator, _spare_generator)
+_install(RandomState, throwaway_state)
+_install(Generator, _throwaway_generator)

@@ -22,22 +22,22 @@ _REFERENCED = (
 )
 
 
-class _Probe:
+class _ReferenceCounter:
     """How many references there are to an object with one name, seen from inside its method."""
 
     def references(self) -> int:
         return sys.getrefcount(self)
 
 
-_probe = _Probe()
-_IN_METHOD = _probe.references()
+_reference_counter = _ReferenceCounter()
+_REFERENCES_IN_METHOD = _reference_counter.references()
 
 
 def resize(self: Any, /, *new_shape: Any, refcheck: Any = True) -> None:
     """`numpy.ndarray.resize`: change shape and size in place; new elements are zero."""
     refcheck = index(refcheck)
     owner = self.base
-    if type(self) is Scalar or self.symmetry_info is not None or not _covers(self, owner):
+    if type(self) is Scalar or self.symmetry_info is not None or not _owns_memory(self, owner):
         np.ndarray.resize(self, *new_shape, refcheck=refcheck)  # refuses what is no plain array
         return
     grown = base_view(self).copy(order="K")
@@ -47,7 +47,7 @@ def resize(self: Any, /, *new_shape: Any, refcheck: Any = True) -> None:
         return
     # Of the owner know its view, the variable here and getrefcount; of the array its caller too.
     shared = owner is not None and sys.getrefcount(owner) > 3
-    if refcheck and (shared or sys.getrefcount(self) > _IN_METHOD):
+    if refcheck and (shared or sys.getrefcount(self) > _REFERENCES_IN_METHOD):
         raise ValueError(_REFERENCED)
     np.ndarray.__setstate__(self, grown.__reduce__()[2])
 
@@ -55,11 +55,11 @@ def resize(self: Any, /, *new_shape: Any, refcheck: Any = True) -> None:
 def sizeof(self: Any) -> int:
     """`sys.getsizeof`: an array that is the coat of another one has that one's memory."""
     owner = self.base
-    memory = self.nbytes if owner is not None and _covers(self, owner) else 0
+    memory = self.nbytes if owner is not None and _owns_memory(self, owner) else 0
     return np.ndarray.__sizeof__(self) + memory
 
 
-def _covers(array: Array, owner: Any) -> bool:
+def _owns_memory(array: Array, owner: Any) -> bool:
     """Whether the memory of `array` is its own: no owner, or one whose coat it is."""
     if owner is None:
         return True

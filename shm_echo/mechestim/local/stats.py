@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from shm_echo.mechestim.local import normal_distribution as g
+from shm_echo.mechestim.local import normal_distribution as normal
 from shm_echo.mechestim.local.normal_distribution import Floats, by_region
 
 
@@ -50,26 +50,26 @@ class Distribution(ABC):
     def quantile(self, q: Floats, *shapes: Floats) -> Floats:
         """The point below which the probability is `q`, strictly between 0 and 1."""
 
-    def _at(self, points: Any, shapes: tuple[Any, ...], loc: Any, scale: Any) -> Any:
+    def _broadcast(self, points: Any, shapes: tuple[Any, ...], loc: Any, scale: Any) -> Any:
         """The arguments broadcast, and where they are valid."""
         arrays = [_floats(value) for value in (points, loc, scale, *shapes)]
-        x, place, width, *parameters = np.broadcast_arrays(*arrays)
-        valid = (width > 0) & ~np.isnan(place) & self.valid(*parameters)
-        return x, place, width, tuple(parameters), valid
+        x, loc, scale, *parameters = np.broadcast_arrays(*arrays)
+        valid = (scale > 0) & ~np.isnan(loc) & self.valid(*parameters)
+        return x, loc, scale, tuple(parameters), valid
 
     def _pdf(self, x: Any, shapes: tuple[Any, ...], loc: Any, scale: Any) -> Any:
         with np.errstate(all="ignore"):
-            x, place, width, parameters, valid = self._at(x, shapes, loc, scale)
-            z = np.asarray((x - place) / width)
+            x, loc, scale, parameters, valid = self._broadcast(x, shapes, loc, scale)
+            z = np.asarray((x - loc) / scale)
             low, high = self.support(*parameters)
             inside = valid & (z >= low) & (z <= high)
-            result = by_region(z.shape, (inside, self.density, (z, *parameters))) / width
+            result = by_region(z.shape, (inside, self.density, (z, *parameters))) / scale
             return np.where(valid & ~inside & ~np.isnan(z), 0.0, result)[()]
 
     def _cdf(self, x: Any, shapes: tuple[Any, ...], loc: Any, scale: Any) -> Any:
         with np.errstate(all="ignore"):
-            x, place, width, parameters, valid = self._at(x, shapes, loc, scale)
-            z = np.asarray((x - place) / width)
+            x, loc, scale, parameters, valid = self._broadcast(x, shapes, loc, scale)
+            z = np.asarray((x - loc) / scale)
             low, high = self.support(*parameters)
             inside = valid & (z > low) & (z < high)
             result = by_region(z.shape, (inside, self.probability, (z, *parameters)))
@@ -78,16 +78,16 @@ class Distribution(ABC):
 
     def _ppf(self, q: Any, shapes: tuple[Any, ...], loc: Any, scale: Any) -> Any:
         with np.errstate(all="ignore"):
-            q, place, width, parameters, valid = self._at(q, shapes, loc, scale)
+            q, loc, scale, parameters, valid = self._broadcast(q, shapes, loc, scale)
             low, high = self.support(*parameters)
             inside = valid & (q > 0) & (q < 1)
             z = by_region(q.shape, (inside, self.quantile, (q, *parameters)))
             z = np.where(valid & (q == 0), low, z)
             z = np.where(valid & (q == 1), high, z)
-            return np.asarray(z * width + place)[()]
+            return np.asarray(z * scale + loc)[()]
 
 
-class _Located(Distribution):
+class _LocationScale(Distribution):
     """A distribution without shape parameters."""
 
     def pdf(self, x: Any, loc: Any = 0, scale: Any = 1) -> Any:
@@ -103,18 +103,18 @@ class _Located(Distribution):
         return self._ppf(q, (), loc, scale)
 
 
-class _Norm(_Located):
+class _Norm(_LocationScale):
     def density(self, x: Floats, *shapes: Floats) -> Floats:
-        return g.gaussian(x) / g.SQRT_2PI
+        return normal.gaussian(x) / normal.SQRT_2PI
 
     def probability(self, x: Floats, *shapes: Floats) -> Floats:
-        return g.cdf(x)
+        return normal.cdf(x)
 
     def quantile(self, q: Floats, *shapes: Floats) -> Floats:
-        return g.quantile(q)
+        return normal.quantile(q)
 
 
-class _Uniform(_Located):
+class _Uniform(_LocationScale):
     def support(self, *shapes: Floats) -> tuple[Any, Any]:
         return 0.0, 1.0
 
@@ -128,7 +128,7 @@ class _Uniform(_Located):
         return q
 
 
-class _Expon(_Located):
+class _Expon(_LocationScale):
     def support(self, *shapes: Floats) -> tuple[Any, Any]:
         return 0.0, np.inf
 
@@ -142,7 +142,7 @@ class _Expon(_Located):
         return -np.log1p(-q)
 
 
-class _Cauchy(_Located):
+class _Cauchy(_LocationScale):
     def density(self, x: Floats, *shapes: Floats) -> Floats:
         return 1.0 / (np.pi * (1.0 + x * x))
 
@@ -156,7 +156,7 @@ class _Cauchy(_Located):
         return np.where(end < 0.25, outer, np.tan(np.pi * (q - 0.5)))
 
 
-class _Logistic(_Located):
+class _Logistic(_LocationScale):
     def density(self, x: Floats, *shapes: Floats) -> Floats:
         decay = np.exp(-np.abs(x))
         return decay / (1.0 + decay) ** 2
@@ -170,7 +170,7 @@ class _Logistic(_Located):
         return np.where(middle, 2.0 * np.arctanh(2.0 * q - 1.0), np.log(q) - np.log1p(-q))
 
 
-class _Laplace(_Located):
+class _Laplace(_LocationScale):
     def density(self, x: Floats, *shapes: Floats) -> Floats:
         return 0.5 * np.exp(-np.abs(x))
 
@@ -193,14 +193,14 @@ class _LogNorm(Distribution):
 
     def density(self, x: Floats, *shapes: Floats) -> Floats:
         (s,) = shapes
-        inside = np.exp(-0.5 * (np.log(x) / s) ** 2) / (g.SQRT_2PI * s * x)
+        inside = np.exp(-0.5 * (np.log(x) / s) ** 2) / (normal.SQRT_2PI * s * x)
         return np.where((x == 0) | np.isinf(x), 0.0, inside)
 
     def probability(self, x: Floats, *shapes: Floats) -> Floats:
-        return g.cdf(np.log(x) / shapes[0])
+        return normal.cdf(np.log(x) / shapes[0])
 
     def quantile(self, q: Floats, *shapes: Floats) -> Floats:
-        return np.exp(shapes[0] * g.quantile(q))
+        return np.exp(shapes[0] * normal.quantile(q))
 
     def pdf(self, x: Any, s: Any, loc: Any = 0, scale: Any = 1) -> Any:
         """The probability density at `x`."""
@@ -225,22 +225,22 @@ class _TruncNorm(Distribution):
         return shapes[0], shapes[1]
 
     def density(self, x: Floats, *shapes: Floats) -> Floats:
-        mass, at = g.interval(*shapes)
+        mass, at = normal.interval(*shapes)
         size = np.abs(x)
-        inside = np.exp(0.5 * (at - size) * (at + size)) / (g.SQRT_2PI * mass)
+        inside = np.exp(0.5 * (at - size) * (at + size)) / (normal.SQRT_2PI * mass)
         return np.where(np.isinf(x), 0.0, inside)
 
     def probability(self, x: Floats, *shapes: Floats) -> Floats:
-        below, above = self._sides(x, *shapes)
+        below, above = self._cdf_and_survival(x, *shapes)
         return np.where(below <= above, below, 1.0 - above)
 
-    def _sides(self, x: Floats, a: Floats, b: Floats) -> tuple[Floats, Floats]:
+    def _cdf_and_survival(self, x: Floats, a: Floats, b: Floats) -> tuple[Floats, Floats]:
         """The probabilities below and above `x`, each to full relative precision."""
-        whole, at = g.interval(a, b)
-        below, place = g.interval(a, x)
-        above, height = g.interval(x, b)
+        whole, at = normal.interval(a, b)
+        below, loc = normal.interval(a, x)
+        above, height = normal.interval(x, b)
         return (
-            below / whole * np.exp(0.5 * (at - place) * (at + place)),
+            below / whole * np.exp(0.5 * (at - loc) * (at + loc)),
             above / whole * np.exp(0.5 * (at - height) * (at + height)),
         )
 
@@ -249,19 +249,19 @@ class _TruncNorm(Distribution):
         mirrored = b <= 0  # so that the interval nearest 0 starts at its lower end, or holds 0
         low, high = np.where(mirrored, -b, a), np.where(mirrored, -a, b)
         below, above = np.where(mirrored, 1.0 - q, q), np.where(mirrored, q, 1.0 - q)
-        mass, at = g.interval(low, high)
+        mass, at = normal.interval(low, high)
         z = by_region(
             q.shape,
-            (low < 0, _quantile_across, (low, high, below, above, mass)),
-            (low >= 0, _quantile_of_tail, (low, high, above, mass, at)),
+            (low < 0, _quantile_across_zero, (low, high, below, above, mass)),
+            (low >= 0, _quantile_in_tail, (low, high, above, mass, at)),
         )
-        x = _next_to_an_end(
+        x = _refine_near_ends(
             np.clip(np.where(mirrored, -z, z), a, b),
             (a, q / self.density(a, a, b)),
             (b, -(1.0 - q) / self.density(b, a, b)),
         )
         # One Newton step, with probabilities that are relatively precise next to both ends.
-        lower, upper = self._sides(x, a, b)
+        lower, upper = self._cdf_and_survival(x, a, b)
         error = np.where(q < 0.5, lower - q, (1.0 - q) - upper) / self.density(x, a, b)
         return np.clip(np.where(np.isfinite(error), x - error, x), a, b)
 
@@ -278,23 +278,23 @@ class _TruncNorm(Distribution):
         return self._ppf(q, (a, b), loc, scale)
 
 
-def _quantile_across(
+def _quantile_across_zero(
     low: Floats, high: Floats, below: Floats, above: Floats, mass: Floats
 ) -> Floats:
     """The quantile of an interval that holds 0, from whichever of its tails is shorter."""
-    lower = g.cdf(low) + below * mass
-    upper = g.cdf(-high) + above * mass
-    return np.where(lower < upper, g.quantile(lower), -g.quantile(upper))
+    lower = normal.cdf(low) + below * mass
+    upper = normal.cdf(-high) + above * mass
+    return np.where(lower < upper, normal.quantile(lower), -normal.quantile(upper))
 
 
-def _quantile_of_tail(low: Floats, high: Floats, above: Floats, mass: Floats, at: Floats) -> Floats:
+def _quantile_in_tail(low: Floats, high: Floats, above: Floats, mass: Floats, at: Floats) -> Floats:
     """The quantile of an interval of positive numbers, from the logarithm of its upper tail."""
     decay = np.where(np.isinf(high), 0.0, np.exp(-0.5 * (high - low) * (high + low)))
-    tail = np.where(decay > 0, g.scaled_tail(high) * decay, 0.0)
-    return g.upper_quantile_of_log(np.log(above * mass + tail) - 0.5 * at * at)
+    tail = np.where(decay > 0, normal.scaled_tail(high) * decay, 0.0)
+    return normal.upper_quantile_of_log(np.log(above * mass + tail) - 0.5 * at * at)
 
 
-def _next_to_an_end(x: Floats, *ends: tuple[Floats, Floats]) -> Floats:
+def _refine_near_ends(x: Floats, *ends: tuple[Floats, Floats]) -> Floats:
     """`x`, but where it is close to an end of the interval that end and the distance from it.
 
     Close to 0 it takes a guess of the distance to tell 1e-80 from 1e-20.

@@ -37,7 +37,7 @@ _nd = np.ndarray
 _Plain = np.ndarray[Any, Any]
 
 
-class _Memory:
+class _SharedState:
     """What tensors that share memory have in common: whether their symmetries still hold."""
 
     __slots__ = ("intact",)
@@ -53,20 +53,20 @@ class SymmetricTensor(Array):
     unless an in-place operator keeps it.
     """
 
-    __slots__ = ("_info", "_memory", "_writable")
+    __slots__ = ("_info", "_shared", "_writable_memory")
     _info: SymmetryInfo | None
-    _memory: _Memory | None
-    _writable: (
+    _shared: _SharedState | None
+    _writable_memory: (
         _Plain | None
     )  # the same elements, writable; only the first tensor of a memory has it
 
     def __array_finalize__(self, obj: Any) -> None:
-        self._info = self._memory = self._writable = None
+        self._info = self._shared = self._writable_memory = None
 
     @property
     def symmetry_info(self) -> SymmetryInfo | None:
         """The symmetry, `None` once it has been lost."""
-        memory = self._memory
+        memory = self._shared
         return self._info if memory is not None and memory.intact else None
 
     @property
@@ -82,7 +82,7 @@ class SymmetricTensor(Array):
 
     def release(self, reason: str = "it was written to") -> None:
         """End the symmetry of this tensor and of all its views, and let it be written to."""
-        info, memory = self.symmetry_info, self._memory
+        info, memory = self.symmetry_info, self._shared
         if memory is None or info is None:
             return
         memory.intact = False
@@ -94,7 +94,7 @@ class SymmetricTensor(Array):
         found = Array.__getitem__(_as_array(self), key)
         if self.symmetry_info is None or not isinstance(found, Array) or not found.ndim:
             return found
-        return passed_on(found, propagate.indexing(self.symmetry_info, plain(key)), self)
+        return with_symmetry(found, propagate.indexing(self.symmetry_info, plain(key)), self)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         info = self.symmetry_info
@@ -116,12 +116,12 @@ def adopt(array: _Plain, info: SymmetryInfo) -> SymmetricTensor:
     """A tensor over the memory of `array`, a plain one that nobody else holds."""
     dispatch.symmetry = _rules()
     tensor: SymmetricTensor = array.view(SymmetricTensor)
-    tensor._info, tensor._memory, tensor._writable = info, _Memory(), array
+    tensor._info, tensor._shared, tensor._writable_memory = info, _SharedState(), array
     _nd.setflags(tensor, write=False)
     return tensor
 
 
-def passed_on(result: Any, outcome: Outcome, *sources: Any) -> Any:
+def with_symmetry(result: Any, outcome: Outcome, *sources: Any) -> Any:
     """`result` of an operation on symmetric `sources`, with the symmetry that is left.
 
     A result that shares memory with a source lives and dies with the symmetry of that source.
@@ -135,7 +135,7 @@ def passed_on(result: Any, outcome: Outcome, *sources: Any) -> Any:
     for source in sources:
         if np.may_share_memory(bare, base_view(source)):
             tensor: SymmetricTensor = bare.view(SymmetricTensor)
-            tensor._info, tensor._memory = info, source._memory
+            tensor._info, tensor._shared = info, source._shared
             return tensor
     return adopt(bare, info)
 
@@ -244,7 +244,7 @@ def _method(name: str, rule: Callable[..., Outcome]) -> Callable[..., Any]:
         info = self.symmetry_info
         if info is None:
             return result
-        return passed_on(result, rule(info, result, *args, **kwargs), self)
+        return with_symmetry(result, rule(info, result, *args, **kwargs), self)
 
     method.__name__ = name
     method.__qualname__ = f"SymmetricTensor.{name}"
@@ -273,7 +273,7 @@ def _squeezed(info: SymmetryInfo, _: Any, axis: Any = None) -> Outcome:
     return propagate.squeeze(info, axis)
 
 
-def _mixed(info: SymmetryInfo, *_: Any, **__: Any) -> Outcome:
+def _lost(info: SymmetryInfo, *_: Any, **__: Any) -> Outcome:
     return propagate.NOTHING
 
 
@@ -285,10 +285,10 @@ _METHODS: dict[str, Callable[..., Outcome]] = {
     "swapaxes": _swapped,
     "reshape": _reshaped,
     "squeeze": _squeezed,
-    "ravel": _mixed,
-    "flatten": _mixed,
-    "getfield": _mixed,
-    "view": _mixed,
+    "ravel": _lost,
+    "flatten": _lost,
+    "getfield": _lost,
+    "view": _lost,
 }
 
 IN_PLACE = {
@@ -307,13 +307,13 @@ IN_PLACE = {
 }
 
 
-def _in_place(op: Op, run: Callable[..., Any], otherwise: Callable[..., Any]) -> Any:
+def _in_place(op: Op, run: Callable[..., Any], fallback: Callable[..., Any]) -> Any:
     """`S op= y`: writes into the memory of `S`; ends the symmetry if `y` lacks it."""
 
     def method(self: SymmetricTensor, other: Any) -> Any:
-        info, memory = self.symmetry_info, self._writable
-        if info is None or memory is None or not _keeps(info, other):
-            return otherwise(self, other)
+        info, memory = self.symmetry_info, self._writable_memory
+        if info is None or memory is None or not _keeps_symmetry(info, other):
+            return fallback(self, other)
 
         def write(target: _Plain, value: Any) -> Any:
             # Called again with harmless operands when NumPy raises, to see who refused what.
@@ -331,7 +331,7 @@ def _address(array: _Plain) -> int:
     return address
 
 
-def _keeps(info: SymmetryInfo, other: Any) -> bool:
+def _keeps_symmetry(info: SymmetryInfo, other: Any) -> bool:
     try:
         shapes = [info.shape, shape_of(other)]
         theirs = getattr(other, "symmetry_info", None)
@@ -340,7 +340,7 @@ def _keeps(info: SymmetryInfo, other: Any) -> bool:
         return False
 
 
-def _set_writable(self: SymmetricTensor, write: Any = None, **kwargs: Any) -> None:
+def _setflags(self: SymmetricTensor, write: Any = None, **kwargs: Any) -> None:
     if write:
         self.release("it was made writable")
     _nd.setflags(self, write=write, **kwargs)
@@ -350,7 +350,7 @@ def _transpose_of(name: str, order: Callable[[SymmetryInfo], Outcome]) -> proper
     def get(self: SymmetricTensor) -> Any:
         result = getattr(_as_array(self), name)
         info = self.symmetry_info
-        return result if info is None else passed_on(result, order(info), self)
+        return result if info is None else with_symmetry(result, order(info), self)
 
     return property(get)
 
@@ -361,7 +361,7 @@ def _install() -> None:
     for name, run in IN_PLACE.items():
         word = f"__{run.__name__}__"
         setattr(SymmetricTensor, word, _in_place(OPS[name], run, getattr(Array, word)))
-    SymmetricTensor.setflags = _set_writable  # type: ignore[method-assign, assignment]
+    SymmetricTensor.setflags = _setflags  # type: ignore[method-assign, assignment]
     SymmetricTensor.T = _transpose_of("T", propagate.transpose)  # type: ignore[assignment]
     SymmetricTensor.mT = _transpose_of(  # type: ignore[assignment]
         "mT", lambda info: propagate.swapaxes(info, -1, -2)

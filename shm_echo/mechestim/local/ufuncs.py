@@ -24,10 +24,10 @@ from shm_echo.mechestim.registry.op import Category, Op
 Function = Callable[..., Any]
 
 METHODS = ("reduce", "accumulate", "reduceat", "outer", "at")
-_FACTS = ("nin", "nout", "nargs", "ntypes", "types", "identity", "signature", "resolve_dtypes")
+_ATTRIBUTES = ("nin", "nout", "nargs", "ntypes", "types", "identity", "signature", "resolve_dtypes")
 
 # Reductions that have a name of their own: `np.add.reduce` is `sum`.
-_NAMED = {
+_NAMED_REDUCTIONS = {
     "add": "sum",
     "multiply": "prod",
     "maximum": "max",
@@ -38,16 +38,16 @@ _NAMED = {
 _CUMULATIVE = {"add": "cumsum", "multiply": "cumprod"}
 
 
-def dress(function: Any, ufunc: np.ufunc) -> None:
+def add_ufunc_attributes(function: Any, ufunc: np.ufunc) -> None:
     """Give `function`, our twin of `ufunc`, the methods and attributes of a ufunc."""
     function.__wrapped__ = ufunc
-    for name in _FACTS:
+    for name in _ATTRIBUTES:
         setattr(function, name, getattr(ufunc, name))
     for name in METHODS:
-        setattr(function, name, _bound(ufunc, name))
+        setattr(function, name, _counted_method(ufunc, name))
 
 
-def _bound(ufunc: np.ufunc, name: str) -> Function:
+def _counted_method(ufunc: np.ufunc, name: str) -> Function:
     def run(*args: Any, **kwargs: Any) -> Any:
         return method(ufunc, name, args, kwargs)
 
@@ -57,14 +57,14 @@ def _bound(ufunc: np.ufunc, name: str) -> Function:
     return run
 
 
-class _Kind(type):
+class _UfuncMeta(type):
     def __instancecheck__(cls, instance: Any) -> bool:
         return isinstance(instance, np.ufunc) or isinstance(
             getattr(instance, "__wrapped__", None), np.ufunc
         )
 
 
-class ufunc(metaclass=_Kind):
+class ufunc(metaclass=_UfuncMeta):
     """The type of `mechestim.add` and its like, for `isinstance`."""
 
 
@@ -72,10 +72,10 @@ def method(ufunc: np.ufunc, name: str, args: tuple[Any, ...], kwargs: dict[str, 
     """`ufunc.<name>(*args, **kwargs)`, charged; `args[0]` is the input."""
     if overridden(args, kwargs):
         return getattr(ufunc, name)(*args, **kwargs)
-    return call(_priced(ufunc, name), getattr(ufunc, name), args, kwargs)
+    return call(_method_op(ufunc, name), getattr(ufunc, name), args, kwargs)
 
 
-def unknown(ufunc: np.ufunc) -> Op:
+def unregistered(ufunc: np.ufunc) -> Op:
     """A ufunc of another library: charged the size of its broadcast operands."""
 
     def price(*inputs: Any, **_: Any) -> int:
@@ -86,21 +86,27 @@ def unknown(ufunc: np.ufunc) -> Op:
 
 
 @functools.lru_cache(maxsize=1024)
-def _priced(ufunc: np.ufunc, name: str) -> Op:
+def _method_op(ufunc: np.ufunc, name: str) -> Op:
     if name == "at":
-        return _at(ufunc)
-    return _outer(ufunc) if name == "outer" else _along(ufunc, name)
+        return _at_op(ufunc)
+    return _outer_op(ufunc) if name == "outer" else _axis_method_op(ufunc, name)
 
 
-def _book(ufunc: np.ufunc) -> str:
+def _book_name(ufunc: np.ufunc) -> str:
     op = OPS.get(ufunc.__name__)
     return op.book_name if op is not None else ufunc.__name__
 
 
-def _along(ufunc: np.ufunc, name: str) -> Op:
+def _axis_method_op(ufunc: np.ufunc, name: str) -> Op:
     """`reduce`, `accumulate` and `reduceat`: charged the size of the input."""
-    named = OPS.get((_CUMULATIVE if name == "accumulate" else _NAMED).get(ufunc.__name__, ""))
-    book = named.book_name if named is not None and name != "reduceat" else f"{_book(ufunc)}.{name}"
+    named = OPS.get(
+        (_CUMULATIVE if name == "accumulate" else _NAMED_REDUCTIONS).get(ufunc.__name__, "")
+    )
+    book = (
+        named.book_name
+        if named is not None and name != "reduceat"
+        else f"{_book_name(ufunc)}.{name}"
+    )
 
     def price(array: Any, *args: Any, axis: Any = 0, **rest: Any) -> int:
         shape = operands.shape(array)
@@ -115,7 +121,7 @@ def _along(ufunc: np.ufunc, name: str) -> Op:
     return Op(book, Category.REDUCTION, "numel(input)", price)
 
 
-def _outer(ufunc: np.ufunc) -> Op:
+def _outer_op(ufunc: np.ufunc) -> Op:
     def price(a: Any, b: Any, **_: Any) -> int:
         if ufunc is np.multiply:  # outer(x, x) is symmetric, whatever it is called
             rule = OPS["outer"].cost
@@ -123,14 +129,14 @@ def _outer(ufunc: np.ufunc) -> Op:
                 return rule(a, b)
         return operands.size(a) * operands.size(b)
 
-    name = "outer" if ufunc is np.multiply else f"{_book(ufunc)}.outer"
+    name = "outer" if ufunc is np.multiply else f"{_book_name(ufunc)}.outer"
     return Op(name, Category.CUSTOM, "numel(output)", price)
 
 
-def _at(ufunc: np.ufunc) -> Op:
+def _at_op(ufunc: np.ufunc) -> Op:
     def price(array: Any, indices: Any, *_: Any) -> int:
         from shm_echo.mechestim.local.indexing import target_size
 
         return target_size(array, indices)
 
-    return Op(f"{_book(ufunc)}.at", Category.CUSTOM, "numel(target)", price)
+    return Op(f"{_book_name(ufunc)}.at", Category.CUSTOM, "numel(target)", price)

@@ -82,16 +82,18 @@ def symmetry_of_product(
     distinct = len({factor.tensor for factor in factors}) == len(factors)
     if len(output) < 2 or (distinct and not any(factor.groups for factor in factors)):
         return None
-    search = _Search(factors, output, sizes)
-    classes = _classes(search, output)
+    search = _RenamingSearch(factors, output, sizes)
+    classes = _exchangeable_classes(search, output)
     lengths = [sizes[members[0]] for members in classes]
     unique = prod(multisets(n, len(members)) for n, members in zip(lengths, classes, strict=True))
     order = prod(factorial(len(members)) for members in classes)
-    outer = _between_classes(search, output, classes)
+    outer = _class_permutations(search, output, classes)
     blocks: tuple[tuple[str, ...], ...] = ()
     if len(outer) > 1:
         weights = [multisets(n, len(c)) for n, c in zip(lengths, classes, strict=True)]
-        unique = sum(_fixed(permutation, weights) for permutation in outer) // len(outer)
+        unique = sum(_fixed_assignments(permutation, weights) for permutation in outer) // len(
+            outer
+        )
         order *= len(outer)
         blocks = _blocks(outer, classes)
     if order == 1:
@@ -100,7 +102,7 @@ def symmetry_of_product(
     return ProductSymmetry(shared, blocks, order, unique)
 
 
-class _Search:
+class _RenamingSearch:
     """Finds renamings of the labels that map the product onto itself."""
 
     def __init__(
@@ -117,22 +119,22 @@ class _Search:
         self.steps = 0
         if not all(self._compatible(label, image) for label, image in fixed.items()):
             return None
-        return next(self._place(0, fixed, frozenset()), None)
+        return next(self._map_factors(0, fixed, frozenset()), None)
 
     def _compatible(self, label: str, image: str) -> bool:
         kept = (label in self.output) == (image in self.output)
         return kept and self.sizes[label] == self.sizes[image]
 
-    def _place(self, at: int, known: Renaming, used: frozenset[int]) -> Iterator[Renaming]:
+    def _map_factors(self, at: int, known: Renaming, matched: frozenset[int]) -> Iterator[Renaming]:
         if at == len(self.factors):
             yield known
             return
         factor = self.factors[at]
         for number, target in enumerate(self.factors):
-            if number in used or target.tensor != factor.tensor:
+            if number in matched or target.tensor != factor.tensor:
                 continue
             for extended in self._match(factor, target, known):
-                yield from self._place(at + 1, extended, used | {number})
+                yield from self._map_factors(at + 1, extended, matched | {number})
 
     def _match(self, factor: Factor, target: Factor, known: Renaming) -> Iterator[Renaming]:
         """The ways to rename the labels of `factor` to those of `target`."""
@@ -153,10 +155,10 @@ class _Search:
         group = factor.groups[at]
         labels = sorted((factor.labels[axis] for axis in group), key=lambda x: x not in known)
         images = [target.labels[axis] for axis in group]
-        for extended in self._match_bags(labels, images, known):
+        for extended in self._match_unordered(labels, images, known):
             yield from self._match_groups(factor, target, at + 1, extended)
 
-    def _match_bags(
+    def _match_unordered(
         self, labels: list[str], images: list[str], known: Renaming
     ) -> Iterator[Renaming]:
         if not labels:
@@ -168,7 +170,7 @@ class _Search:
             if extended is not None:
                 left = images.copy()
                 left.remove(image)
-                yield from self._match_bags(rest, left, extended)
+                yield from self._match_unordered(rest, left, extended)
 
     def _assign(self, known: Renaming, label: str, image: str) -> Renaming | None:
         """`known` with one more label, or `None` where that contradicts it."""
@@ -183,7 +185,7 @@ class _Search:
         return {**known, label: image}
 
 
-def _classes(search: _Search, output: Sequence[str]) -> list[list[str]]:
+def _exchangeable_classes(search: _RenamingSearch, output: Sequence[str]) -> list[list[str]]:
     """The output labels, those together that can be exchanged while all others stay."""
     classes: list[list[str]] = []
     for label in output:
@@ -198,8 +200,8 @@ def _classes(search: _Search, output: Sequence[str]) -> list[list[str]]:
     return classes
 
 
-def _between_classes(
-    search: _Search, output: Sequence[str], classes: list[list[str]]
+def _class_permutations(
+    search: _RenamingSearch, output: Sequence[str], classes: list[list[str]]
 ) -> list[Permutation]:
     """The permutations of whole classes; only the identity when there are too many to list."""
     home = {label: number for number, members in enumerate(classes) for label in members}
@@ -228,7 +230,7 @@ def _between_classes(
     return sorted(found)
 
 
-def _fixed(permutation: Permutation, weights: Sequence[int]) -> int:
+def _fixed_assignments(permutation: Permutation, weights: Sequence[int]) -> int:
     """Assignments that a permutation of classes leaves as they are: one choice per cycle."""
     return reduce(mul, (weights[cycle[0]] for cycle in _cycles(permutation)), 1)
 

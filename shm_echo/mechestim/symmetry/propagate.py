@@ -65,7 +65,7 @@ def pointwise(
     for shape, info in zip(shapes, infos, strict=True):
         if info is None or prod(shape) == 1:
             continue
-        missing = _missing(info, result, len(full) - len(shape))
+        missing = _lost_groups(info, result, len(full) - len(shape))
         if missing:
             return Outcome(result, missing, _pointwise_reason(shapes, infos, full))
     return Outcome(result)
@@ -75,19 +75,19 @@ def _aligned(shape: Shape, info: SymmetryInfo | None, full: Shape) -> list[set[i
     """The groups of an operand in the axes of the result, without the axes that are stretched."""
     if info is None:
         return []
-    ahead = len(full) - len(shape)
+    offset = len(full) - len(shape)
     return [
-        {axis + ahead for axis in group if shape[axis] == full[axis + ahead]}
+        {axis + offset for axis in group if shape[axis] == full[axis + offset]}
         for group in info.symmetric_axes
     ]
 
 
-def _missing(info: SymmetryInfo, result: SymmetryInfo | None, ahead: int) -> Groups:
+def _lost_groups(info: SymmetryInfo, result: SymmetryInfo | None, offset: int) -> Groups:
     left = [set(group) for group in result.symmetric_axes] if result is not None else []
     return tuple(
         group
         for group in info.symmetric_axes
-        if not any({axis + ahead for axis in group} <= whole for whole in left)
+        if not any({axis + offset for axis in group} <= whole for whole in left)
     )
 
 
@@ -120,12 +120,12 @@ def unique_after_pointwise(operands: Sequence[Any], full: Shape) -> int:
 # ---------------------------------------------------------------------- axes that move or go
 
 
-def _moved(
+def _relocate(
     info: SymmetryInfo,
-    home: Callable[[int], int | None],
+    new_axis: Callable[[int], int | None],
     shape: Shape,
     reason: str = "",
-    gone: frozenset[int] = frozenset(),
+    removed: frozenset[int] = frozenset(),
 ) -> Outcome:
     """The groups with each axis where `home` says it is now; `None` says it left its group.
 
@@ -134,9 +134,9 @@ def _moved(
     kept = []
     lost = []
     for group in info.symmetric_axes:
-        places = {axis: home(axis) for axis in group if axis not in gone}
-        kept.append(sorted(place for place in places.values() if place is not None))
-        if len(places) > 1 and None in places.values():
+        positions = {axis: new_axis(axis) for axis in group if axis not in removed}
+        kept.append(sorted(position for position in positions.values() if position is not None))
+        if len(positions) > 1 and None in positions.values():
             lost.append(group)
     return Outcome(symmetry_of(kept, shape), tuple(lost), reason if lost else "")
 
@@ -146,11 +146,13 @@ def reduction(info: SymmetryInfo | None, axis: Any = None, keepdims: bool = Fals
     if info is None:
         return NOTHING
     ndim = len(info.shape)
-    gone = frozenset(_axes(axis, ndim))
-    rest = [i for i in range(ndim) if i not in gone]
-    place = {old: old if keepdims else new for new, old in enumerate(rest)}
-    shape = tuple(1 if i in gone else n for i, n in enumerate(info.shape) if keepdims or i in place)
-    return _moved(info, place.get, shape, gone=gone)
+    removed = frozenset(_axis_set(axis, ndim))
+    rest = [i for i in range(ndim) if i not in removed]
+    position = {old: old if keepdims else new for new, old in enumerate(rest)}
+    shape = tuple(
+        1 if i in removed else n for i, n in enumerate(info.shape) if keepdims or i in position
+    )
+    return _relocate(info, position.get, shape, removed=removed)
 
 
 def along(info: SymmetryInfo | None, axis: Any, shape: Shape) -> Outcome:
@@ -159,8 +161,8 @@ def along(info: SymmetryInfo | None, axis: Any, shape: Shape) -> Outcome:
         return NOTHING
     if axis is None or len(shape) != len(info.shape):
         return strip(info, "the array was flattened")
-    own = _axes(axis, len(info.shape))
-    return _moved(info, lambda i: None if i in own else i, shape, "one axis was treated apart")
+    own = _axis_set(axis, len(info.shape))
+    return _relocate(info, lambda i: None if i in own else i, shape, "one axis was treated apart")
 
 
 def transpose(info: SymmetryInfo | None, axes: Sequence[int] | None = None) -> Outcome:
@@ -169,8 +171,8 @@ def transpose(info: SymmetryInfo | None, axes: Sequence[int] | None = None) -> O
         return NOTHING
     ndim = len(info.shape)
     order = [index(a) % ndim for a in axes] if axes is not None else list(reversed(range(ndim)))
-    place = {old: new for new, old in enumerate(order)}
-    return _moved(info, place.get, tuple(info.shape[i] for i in order))
+    position = {old: new for new, old in enumerate(order)}
+    return _relocate(info, position.get, tuple(info.shape[i] for i in order))
 
 
 def swapaxes(info: SymmetryInfo | None, axis1: int, axis2: int) -> Outcome:
@@ -187,10 +189,10 @@ def moveaxis(info: SymmetryInfo | None, source: Any, destination: Any) -> Outcom
     if info is None:
         return NOTHING
     ndim = len(info.shape)
-    sources = _list(source, ndim)
+    sources = _axis_list(source, ndim)
     order = [axis for axis in range(ndim) if axis not in sources]
-    for place, axis in sorted(zip(_list(destination, ndim), sources, strict=True)):
-        order.insert(place, axis)
+    for position, axis in sorted(zip(_axis_list(destination, ndim), sources, strict=True)):
+        order.insert(position, axis)
     return transpose(info, order)
 
 
@@ -206,11 +208,11 @@ def squeeze(info: SymmetryInfo | None, axis: Any = None) -> Outcome:
     if info is None:
         return NOTHING
     ones = [i for i, n in enumerate(info.shape) if n == 1]
-    gone = ones if axis is None else _list(axis, len(info.shape))
-    rest = [i for i in range(len(info.shape)) if i not in gone]
-    place = {old: new for new, old in enumerate(rest)}
+    removed = ones if axis is None else _axis_list(axis, len(info.shape))
+    rest = [i for i in range(len(info.shape)) if i not in removed]
+    position = {old: new for new, old in enumerate(rest)}
     shape = tuple(info.shape[i] for i in rest)
-    return _moved(info, place.get, shape, gone=frozenset(gone))
+    return _relocate(info, position.get, shape, removed=frozenset(removed))
 
 
 def expand_dims(info: SymmetryInfo | None, axis: Any) -> Outcome:
@@ -219,12 +221,12 @@ def expand_dims(info: SymmetryInfo | None, axis: Any) -> Outcome:
         return NOTHING
     added = len(axis) if isinstance(axis, (tuple, list)) else 1
     ndim = len(info.shape) + added
-    new = _list(axis, ndim)
+    new = _axis_list(axis, ndim)
     rest = [i for i in range(ndim) if i not in new]
     shape = [1] * ndim
-    for old, place in enumerate(rest):
-        shape[place] = info.shape[old]
-    return _moved(info, dict(enumerate(rest)).get, tuple(shape))
+    for old, position in enumerate(rest):
+        shape[position] = info.shape[old]
+    return _relocate(info, dict(enumerate(rest)).get, tuple(shape))
 
 
 def indexing(info: SymmetryInfo | None, key: Any) -> Outcome:
@@ -238,8 +240,8 @@ def indexing(info: SymmetryInfo | None, key: Any) -> Outcome:
     if any(not _is_basic(part) for part in parts):
         return strip(info, "advanced indexing picks elements one by one")
     parts = _without_ellipsis(parts, len(info.shape))
-    place: dict[int, int] = {}
-    gone: set[int] = set()
+    position: dict[int, int] = {}
+    removed: set[int] = set()
     shape: list[int] = []
     axis = 0
     for part in parts:
@@ -250,13 +252,13 @@ def indexing(info: SymmetryInfo | None, key: Any) -> Outcome:
         if isinstance(part, slice):
             picked = range(*part.indices(length))
             if picked == range(length):
-                place[axis] = len(shape)
+                position[axis] = len(shape)
             shape.append(len(picked))
         else:
-            gone.add(axis)
+            removed.add(axis)
         axis += 1
     reason = "a slice selects or reorders along one axis"
-    return _moved(info, place.get, tuple(shape), reason, frozenset(gone))
+    return _relocate(info, position.get, tuple(shape), reason, frozenset(removed))
 
 
 def _is_basic(part: Any) -> bool:
@@ -277,10 +279,10 @@ def _without_ellipsis(parts: list[Any], ndim: int) -> list[Any]:
     return [*parts, *whole]
 
 
-def _axes(axis: Any, ndim: int) -> set[int]:
-    return set(range(ndim)) if axis is None else set(_list(axis, ndim))
+def _axis_set(axis: Any, ndim: int) -> set[int]:
+    return set(range(ndim)) if axis is None else set(_axis_list(axis, ndim))
 
 
-def _list(axis: Any, ndim: int) -> list[int]:
+def _axis_list(axis: Any, ndim: int) -> list[int]:
     given: Iterable[Any] = axis if isinstance(axis, (tuple, list)) else (axis,)
     return [index(a) % ndim for a in given] if ndim else []

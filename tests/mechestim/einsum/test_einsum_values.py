@@ -64,7 +64,10 @@ def test_values_dtype_and_shape_are_those_of_numpy(
     subscripts, arrays = case
     shapes = tuple(array.shape for array in arrays)
     # Small operands never take the way through a matrix product by themselves.
-    threshold, contraction._WORTHWHILE = contraction._WORTHWHILE, 1 if products else 8192
+    threshold, contraction._MIN_MULTIPLY_ADDS = (
+        contraction._MIN_MULTIPLY_ADDS,
+        1 if products else 8192,
+    )
     compile_program.cache_clear()
     try:
         program = compile_program(subscripts, shapes)
@@ -73,7 +76,7 @@ def test_values_dtype_and_shape_are_those_of_numpy(
         expected = np.einsum(subscripts, *arrays, optimize=optimize)
         same(run(subscripts, *arrays), expected)
     finally:
-        contraction._WORTHWHILE = threshold
+        contraction._MIN_MULTIPLY_ADDS = threshold
         compile_program.cache_clear()
 
 
