@@ -9,7 +9,7 @@ computes see plain arrays, so nothing is charged twice.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -22,8 +22,24 @@ from shm_echo.mechestim.registry.op import Op
 
 _ndarray = np.ndarray
 
-# The module symmetry_rules once there is a symmetric tensor: see local/symmetric.py.
-symmetry: Any = None
+
+class SymmetryRules(Protocol):
+    """The part of the module `symmetry_rules` that the dispatcher calls."""
+
+    def before_call(
+        self, op: Op, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], /
+    ) -> None:
+        """End the symmetry of the tensors that `function` is about to write to."""
+
+    def after_call(
+        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, /
+    ) -> Any:
+        """Return `result` with the symmetry that operation `name` keeps of its operands'."""
+
+
+# `symmetric` sets it when it declares the first tensor, so that processes without one pay a single
+# comparison with None.
+symmetry_rules: SymmetryRules | None = None
 
 
 def call(
@@ -59,9 +75,9 @@ def call(
         view = current_view()
     name = op.charged_as or op.name
     reserved = view.reserve(name, cost)
-    if symmetry is not None:
+    if symmetry_rules is not None:
         try:
-            symmetry.before_call(op, function, args, kwargs)
+            symmetry_rules.before_call(op, function, args, kwargs)
         except Warning:  # that is an error, by the caller's filters
             view.cancel(reserved, name, cost)
             raise
@@ -79,7 +95,9 @@ def call(
     if view.account.careful:
         report_nan_inf(name, result)
     wrapped = _wrapped(function, result, args, plain_args, kwargs, plain_kwargs)
-    return wrapped if symmetry is None else symmetry.after_call(op.name, args, kwargs, wrapped)
+    if symmetry_rules is None:
+        return wrapped
+    return symmetry_rules.after_call(op.name, args, kwargs, wrapped)
 
 
 def free(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -88,9 +106,9 @@ def free(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, 
     plain_kwargs = {key: _stripped(value) for key, value in kwargs.items()} if kwargs else kwargs
     result = function(*plain_args, **plain_kwargs)
     wrapped = _wrapped(function, result, args, plain_args, kwargs, plain_kwargs)
-    if symmetry is None:
+    if symmetry_rules is None:
         return wrapped
-    return symmetry.after_call(getattr(function, "__name__", ""), args, kwargs, wrapped)
+    return symmetry_rules.after_call(getattr(function, "__name__", ""), args, kwargs, wrapped)
 
 
 def _stripped(value: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -91,12 +92,14 @@ def installed(op: Op) -> bool:
     return True
 
 
-def lookup(name: str) -> Function:
-    """The function `mechestim.<name>`.
+@cache
+def member(name: str) -> Function:
+    """Return the function of operation `name` (dotted): the same object every time.
 
     Raises:
         KeyError: The registry has no such operation.
-        UnsupportedFunctionError: It has, as one that is left out.
+        UnsupportedFunctionError: The operation is left out on purpose, or the installed NumPy
+            lacks it.
     """
     op = OPS[name]
     if op.category is Category.UNSUPPORTED:
@@ -212,12 +215,7 @@ def twin(function: Any) -> Function | None:
     if not _twin_names:
         _index_twins()
     name = _twin_names.get(function)
-    if name is None:
-        return None
-    from shm_echo.mechestim.local import namespace
-
-    found: Function = namespace.member(name)
-    return found
+    return None if name is None else member(name)
 
 
 def _index_twins() -> None:

@@ -14,6 +14,7 @@ from shm_echo.mechestim import registry
 from shm_echo.mechestim.distributions import Distribution
 from shm_echo.mechestim.local import functions, indexing, methods, operators, protocols, ufuncs
 from shm_echo.mechestim.local.array import Array, plain, wrap
+from shm_echo.mechestim.local.functions import member as member
 from shm_echo.mechestim.registry.op import Category
 
 operators.install()
@@ -91,21 +92,6 @@ UTILITIES = (
     "exceptions",
 )
 _GRIDS = ("r_", "c_", "mgrid", "ogrid")
-
-_members: dict[str, Any] = {}
-
-
-def member(name: str) -> Any:
-    """The function of operation `name` (dotted), the same object every time.
-
-    Raises:
-        KeyError: There is no such operation.
-        UnsupportedFunctionError: It is left out on purpose.
-    """
-    found = _members.get(name)
-    if found is None:
-        found = _members[name] = functions.lookup(name)
-    return found
 
 
 def attribute(module: str, name: str) -> Any:

@@ -19,7 +19,7 @@ import numpy as np
 
 from shm_echo.mechestim.costs.operands import shape as shape_of
 from shm_echo.mechestim.local.array import Array
-from shm_echo.mechestim.local.symmetric import IN_PLACE, SymmetricTensor, with_symmetry
+from shm_echo.mechestim.local.symmetric_tensor import IN_PLACE, SymmetricTensor, with_symmetry
 from shm_echo.mechestim.registry import OPS
 from shm_echo.mechestim.registry.op import Category, Op
 from shm_echo.mechestim.symmetry import propagate

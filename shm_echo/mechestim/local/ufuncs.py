@@ -18,6 +18,7 @@ import numpy as np
 from shm_echo.mechestim.costs import operands
 from shm_echo.mechestim.local.dispatch import call
 from shm_echo.mechestim.local.fast_path import overridden
+from shm_echo.mechestim.local.indexing import target_size
 from shm_echo.mechestim.registry import OPS
 from shm_echo.mechestim.registry.op import Category, Op
 
@@ -135,8 +136,6 @@ def _outer_op(ufunc: np.ufunc) -> Op:
 
 def _at_op(ufunc: np.ufunc) -> Op:
     def price(array: Any, indices: Any, *_: Any) -> int:
-        from shm_echo.mechestim.local.indexing import target_size
-
         return target_size(array, indices)
 
     return Op(f"{_book_name(ufunc)}.at", Category.CUSTOM, "numel(target)", price)
