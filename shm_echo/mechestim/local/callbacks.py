@@ -55,6 +55,9 @@ _CALLBACK_PARAMETERS = frozenset({"func1d", "func", "funclist", "function", "pyf
 class vectorize(np.vectorize):
     """`numpy.vectorize`, whose calls give counted arrays and cost what the function costs."""
 
+    # A pickle looks the class up there, and so loads all that counts.
+    __module__ = "mechestim"  # type: ignore[assignment]
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return wrap(
             super().__call__(

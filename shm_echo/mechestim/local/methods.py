@@ -149,13 +149,6 @@ def _repr(self: Any) -> str:
     return repr(base_view(self))
 
 
-def _reduce_ex(self: Any, protocol: Any, /) -> Any:
-    """From protocol 5 on, NumPy pickles only its own class without a copy: so wrap that."""
-    if type(self) is not Array or protocol < 5:
-        return _nd.__reduce_ex__(self, protocol)
-    return wrap, (base_view(self),)
-
-
 def _str(self: Any) -> str:
     return str(base_view(self))
 
@@ -232,10 +225,6 @@ def _scalar_transposed(self: Any) -> Any:
     return self
 
 
-def _scalar_reduce(self: Any) -> tuple[Any, ...]:
-    return scalar, (_numpy_scalar(self),)
-
-
 def _scalar_copy(self: Any, memo: Any = None) -> Any:
     return self
 
@@ -252,7 +241,6 @@ def install() -> None:
     _install(Array, "setfield", _setfield)
     _install(Array, "resize", resize)
     _install(Array, "__sizeof__", sizeof)
-    _install(Array, "__reduce_ex__", _reduce_ex)
     _install(Array, "__repr__", _repr)
     _install(Array, "__str__", _str)
     Array.real = property(_real, _part_setter("real"))  # type: ignore[assignment]
@@ -271,7 +259,6 @@ def install() -> None:
     _install(Scalar, "__format__", _scalar_format)
     _install(Scalar, "__round__", _scalar_round)
     _install(Scalar, "__getattr__", _scalar_attribute)
-    _install(Scalar, "__reduce__", _scalar_reduce)
     _install(Scalar, "__copy__", _scalar_copy)
     _install(Scalar, "__deepcopy__", _scalar_copy)
     Scalar.T = property(_scalar_transposed)  # type: ignore[assignment]

@@ -12,15 +12,11 @@ import numpy as np
 
 from shm_echo.mechestim import registry
 from shm_echo.mechestim.distributions import Distribution
-from shm_echo.mechestim.local import functions, indexing, methods, operators, protocols, ufuncs
-from shm_echo.mechestim.local.array import Array, plain, wrap
+from shm_echo.mechestim.local import functions, ufuncs
+from shm_echo.mechestim.local.array import plain, wrap
+from shm_echo.mechestim.local.counted_array import Array
 from shm_echo.mechestim.local.functions import member as member
 from shm_echo.mechestim.registry.op import Category
-
-operators.install()
-methods.install()
-indexing.install()
-protocols.install()
 
 # Names of NumPy that are handed through as they are: they compute nothing.
 CONSTANTS = ("pi", "e", "inf", "nan", "newaxis", "euler_gamma", "little_endian", "True_", "False_")

@@ -110,6 +110,9 @@ def _throwaway_generator() -> Any:
 class RandomState(np.random.RandomState):
     """`numpy.random.RandomState` whose draws are charged as `random.RandomState.<method>`."""
 
+    # A pickle looks the class up there, and so loads all that counts.
+    __module__ = "mechestim.random"
+
     def __init__(self, seed: Any = None) -> None:
         super().__init__(plain(seed))
         self._plain = np.random.RandomState(self._bit_generator)
@@ -126,6 +129,8 @@ class RandomState(np.random.RandomState):
 
 class Generator(np.random.Generator):
     """`numpy.random.Generator` whose draws are charged as `random.Generator.<method>`."""
+
+    __module__ = "mechestim.random"
 
     def __init__(self, bit_generator: BitGenerator) -> None:
         super().__init__(bit_generator)

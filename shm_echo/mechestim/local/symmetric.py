@@ -22,7 +22,8 @@ import numpy as np
 from shm_echo.mechestim.costs.operands import shape as shape_of
 from shm_echo.mechestim.errors import SymmetryError
 from shm_echo.mechestim.local import dispatch, symmetry_rules
-from shm_echo.mechestim.local.array import Array, base_view, plain
+from shm_echo.mechestim.local.array import base_view, plain
+from shm_echo.mechestim.local.counted_array import Array
 from shm_echo.mechestim.local.symmetric_tensor import (
     IN_PLACE,
     PlainArray,
