@@ -1,8 +1,7 @@
-"""Functions that call the user back: `apply_along_axis`, `piecewise`, `vectorize` and their
-like.
+"""Functions that take callbacks: `apply_along_axis`, `piecewise`, `vectorize` and their like.
 
-They cost what the callback's own operations cost. The callback is handed counted arrays, so what it
-does with them is charged in the ordinary way; what it returns is taken out of the coat for NumPy.
+They cost what the callback's own operations cost. The callback gets counted arrays, so its
+operations on them are charged in the ordinary way; NumPy gets its result as a plain array.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ Callback = Callable[..., Any]
 
 
 def counted_callback(function: Callback) -> Callback:
-    """`function` between two worlds: called by NumPy with plain arrays, it sees counted ones."""
+    """Return `function` for NumPy to call: it gets counted arrays in place of plain ones."""
 
     @functools.wraps(function, assigned=("__name__", "__doc__"), updated=())
     def adapter(*args: Any, **kwargs: Any) -> Any:
@@ -33,8 +32,9 @@ def counted_callback(function: Callback) -> Callback:
 
 
 def with_counted_callbacks(function: Callable[..., Any], *positions: int) -> Callable[..., Any]:
-    """`function`, whose callbacks at `positions` are handed counted arrays."""
+    """Return `function`, free, with counted arrays for its callbacks at `positions`."""
 
+    # Types are left alone: they convert (`dtype=float`). piecewise takes a list of functions.
     def adapt(value: Any) -> Any:
         if isinstance(value, (list, tuple)):
             return type(value)([adapt(item) for item in value])
@@ -53,7 +53,7 @@ _CALLBACK_PARAMETERS = frozenset({"func1d", "func", "funclist", "function", "pyf
 
 
 class vectorize(np.vectorize):
-    """`numpy.vectorize`, whose calls give counted arrays and cost what the function costs."""
+    """`numpy.vectorize`: its calls return counted arrays and cost what the function costs."""
 
     # A pickle looks the class up there, and so loads all that counts.
     __module__ = "mechestim"  # type: ignore[assignment]
@@ -70,6 +70,8 @@ class vectorize(np.vectorize):
 
 
 def _returning_numpy_scalars(function: Callback) -> Callback:
+    """Return `function` with each `Scalar` that it returns as NumPy's scalar."""
+
     @functools.wraps(function, assigned=("__name__", "__doc__"), updated=())
     def run(*args: Any, **kwargs: Any) -> Any:
         result = function(*args, **kwargs)
@@ -79,17 +81,17 @@ def _returning_numpy_scalars(function: Callback) -> Callback:
 
 
 def _numpy_scalar(value: Any) -> Any:
-    """What an object array holds: NumPy's scalars, but arrays as the function returned them."""
+    """Return `value` as an object array holds it: a NumPy scalar, but an array as it is."""
     return number(value) if type(value) is Scalar else value
 
 
 def frompyfunc(func: Callback, /, nin: int, nout: int, **kwargs: Any) -> Any:
-    """`numpy.frompyfunc` whose calls on counted arrays give counted arrays."""
+    """Return `numpy.frompyfunc`, whose calls on counted arrays return counted arrays."""
     return PythonUfunc(np.frompyfunc(_returning_numpy_scalars(func), nin, nout, **kwargs))
 
 
 class PythonUfunc:
-    """A ufunc made of a Python function: its own arithmetic is the function's."""
+    """A ufunc made of a Python function; only the operations inside that function are charged."""
 
     def __init__(self, ufunc: np.ufunc) -> None:
         self._ufunc = ufunc

@@ -1,8 +1,9 @@
 """`einsum` and `einsum_path` of local mode: priced as called, computed on plain arrays.
 
-`counted_einsum` is what users call. A call that was seen before (same subscripts,
-shapes and sameness of operands) is one look-up: the entry holds the price and the program.
-`run` computes on plain arrays and charges nothing.
+Users call `counted_einsum`. Planning a contraction takes much longer than contracting small arrays,
+so plans are cached: a call with the subscripts, the shapes and the identical operands of an earlier
+one is a single look-up of its price and its program. `run` computes on plain arrays and charges
+nothing.
 """
 
 from __future__ import annotations
@@ -25,19 +26,19 @@ from shm_echo.mechestim.registry import OPS
 
 _OP = OPS["einsum"]
 _NUMERIC_DTYPES = frozenset("?bhilqBHILQefdgFDG")
-_MAX_PLANS = 1024
+_MAX_PLANS = 1024  # as many as contraction.compile_program caches
 _view = np.ndarray.view
 _ndarray = np.ndarray
 
-# How a call was made -> its price, subscripts for NumPy's kernel alone, and the program.
+# The price, the subscripts if NumPy's kernel alone can run them, and the program.
 _Plan = tuple[int, "str | None", Program]
 _plans: dict[Any, _Plan] = {}
 
 
 def run(*operands: Any, out: Any = None, optimize: Any = "auto", **kwargs: Any) -> Any:
-    """`einsum` on plain arrays, along the path that is priced.
+    """Return `einsum` of plain arrays, computed along the path that is priced.
 
-    Subscripts and shapes that do not fit are left to NumPy to refuse, in its own words.
+    Subscripts and shapes that don't fit go to NumPy, for its own error message.
     """
     choice = normalize_optimize(optimize)
     try:
@@ -51,7 +52,7 @@ def run(*operands: Any, out: Any = None, optimize: Any = "auto", **kwargs: Any) 
 
 
 def _raise_as_numpy(operands: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Let NumPy say what is wrong with the subscripts, if it is they that are wrong."""
+    """Raise the error that NumPy has for subscripts or shapes that don't fit; return if they do."""
     try:
         subscripts, arrays = from_arguments(operands)
         parse(subscripts, [shape_of(x) for x in arrays])
@@ -60,10 +61,10 @@ def _raise_as_numpy(operands: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
 
 
 def counted_einsum(*operands: Any, **kwargs: Any) -> Any:
-    """`numpy.einsum`, charged by its path.
+    """Return `numpy.einsum`, charged by its path.
 
-    `symmetric_axes=` declares the result to be symmetric: it is checked, and returned as a
-    `SymmetricTensor`. It does not change the price of this call.
+    `symmetric_axes=` declares that the result is symmetric: the result is checked, and returned as
+    a `SymmetricTensor`. It does not change the price of this call.
     """
     if not kwargs and operands and type(operands[0]) is str:
         view = peek_view()
@@ -83,11 +84,11 @@ def counted_einsum(*operands: Any, **kwargs: Any) -> Any:
 
 
 def _cached_plan(operands: tuple[Any, ...]) -> _Plan | None:
-    """What is known of a call with plain counted arrays of numbers, which nothing can refuse.
+    """Return the plan of a call that can't fail: all operands are counted arrays of numbers.
 
-    `None` for any other call, and for one that cannot be planned.
+    Returns `None` for any other call, and for one that has no plan; the dispatcher handles both.
     """
-    if len(operands) == 3:
+    if len(operands) == 3:  # two operands, the commonest call, without loops
         subscripts, a, b = operands
         if type(a) is not Array or type(b) is not Array:
             return None
@@ -109,7 +110,7 @@ def _plan(key: Any, operands: tuple[Any, ...]) -> _Plan | None:
         program = compile_program(operands[0], tuple([x.shape for x in operands[1:]]), "auto")
     except Exception:
         return None
-    if len(_plans) >= _MAX_PLANS:
+    if len(_plans) >= _MAX_PLANS:  # cheaper than tracking the use of each entry in every call
         _plans.clear()
     plan = _plans[key] = max(1, cost), program.kernel, program
     return plan
@@ -122,7 +123,7 @@ def _symmetric_einsum(operands: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     from shm_echo.mechestim.local.symmetric import as_symmetric
     from shm_echo.mechestim.symmetry.info import SymmetryInfo
 
-    # What the axes can be refused for is refused before anything is charged.
+    # Axes that don't fit the shape are an error before anything is charged.
     shape = plan_operands(*operands, optimize=kwargs.get("optimize", "auto")).output_shape
     info = SymmetryInfo(axes, shape)
     return as_symmetric(call(_OP, run, operands, kwargs), info.symmetric_axes)

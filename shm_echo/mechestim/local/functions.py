@@ -1,8 +1,8 @@
-"""The functions of local mode, made from the registry one by one when they are first asked for.
+"""The functions of local mode, each built from its registry entry at the first use.
 
-`lookup` is what `mechestim.<name>` and `mechestim.linalg.<name>` end in. What kind of
-function an entry becomes follows from its category and from what computes it; the few that need
-code of their own are named in `_SPECIAL`.
+`mechestim.<name>` and `mechestim.linalg.<name>` are looked up with `member`. The category of an
+entry and the NumPy function that computes it decide which kind of function it becomes; the few with
+code of their own are listed in `_HANDWRITTEN`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from shm_echo.mechestim.registry.op import Category, Op
 
 Function = Callable[..., Any]
 
-# Reductions with a short way, and how many passes over the input they are charged.
+# Reductions with a fast path, and the number of passes over the input that they are charged.
 _FAST_REDUCTIONS = {
     "sum": 1,
     "prod": 1,
@@ -55,7 +55,7 @@ _HANDWRITTEN = {
     "frompyfunc": "callbacks:frompyfunc",
 }
 
-# Callback functions: where the callback stands among the positional arguments.
+# Functions with callbacks: the positions of the callbacks among the arguments.
 _CALLBACKS = {
     "apply_along_axis": (0,),
     "apply_over_axes": (0,),
@@ -66,10 +66,10 @@ _CALLBACKS = {
 
 
 def numpy_function(op: Op) -> Any:
-    """What computes `op`.
+    """Return the NumPy function that computes `op`.
 
     Raises:
-        UnsupportedFunctionError: The installed NumPy does not have it.
+        UnsupportedFunctionError: The installed NumPy lacks it.
     """
     found: Any = np
     for part in op.numpy.split("."):
@@ -82,7 +82,7 @@ def numpy_function(op: Op) -> Any:
 
 
 def installed(op: Op) -> bool:
-    """Whether the installed NumPy has what computes `op`."""
+    """Return True if the installed NumPy has the function that computes `op`."""
     if not op.numpy or op.name in _HANDWRITTEN:
         return True
     try:
@@ -177,7 +177,7 @@ def _distribution_method(op: Op) -> Function:
 
 
 def _set_metadata(function: Any, op: Op) -> None:
-    """Give `function` the name, doc and signature of its operation."""
+    """Set the name, docstring and signature of `function` to those of its operation."""
     try:
         *module, name = op.name.split(".")
         function.__name__ = name
@@ -192,26 +192,26 @@ def _set_metadata(function: Any, op: Op) -> None:
 
 
 def signature(op: Op) -> inspect.Signature:
-    """The call signature of an operation: NumPy's own where it has one.
+    """Return the call signature of an operation: NumPy's own where it has one.
 
     Raises:
-        ValueError: Nobody knows it.
+        ValueError: NumPy has a function without an introspectable signature.
     """
     if op.name.startswith("stats."):
         return inspect.signature(_distribution_method(op))
-    if op.name == "linalg.svd":  # takes more than NumPy's
+    if op.name == "linalg.svd":  # has one parameter more than NumPy's
         return inspect.signature(_build(op))
     return inspect.signature(numpy_function(op))
 
 
-# NumPy's functions -> ours, for __array_function__ and __array_ufunc__ ----
+# From NumPy's functions to the counted ones, for __array_function__ and __array_ufunc__ ----
 
 
 _twin_names: dict[Any, str] = {}
 
 
 def twin(function: Any) -> Function | None:
-    """Our function that has the meaning of NumPy's `function`; None when there is none."""
+    """Return the counted function with the meaning of NumPy's `function`; `None` without one."""
     if not _twin_names:
         _index_twins()
     name = _twin_names.get(function)
@@ -226,5 +226,6 @@ def _index_twins() -> None:
             source = numpy_function(op)
         except UnsupportedFunctionError:
             continue
-        if source not in _twin_names or name == op.book_name:  # of several names, the canonical one
+        # Of several names for one function, the twin is the one that it is booked under.
+        if source not in _twin_names or name == op.book_name:
             _twin_names[source] = name

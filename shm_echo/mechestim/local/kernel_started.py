@@ -1,13 +1,12 @@
-"""Was a call refused, or had it started?
+"""Decides whether a failed call had started, and so stays charged.
 
 An operation that NumPy refuses for its types, shapes or axes is not charged; one whose kernel has
-started is, whatever it raises. Most refusals are seen by the price rule before anything is charged.
-For the rest, this module decides afterwards, from shapes and dtypes alone: the same call is made
-again with harmless data of the same shapes and dtypes. If that is refused too, the values had no
-part in it.
+started is, however it ends. The price rule sees most refusals before anything is charged. For the
+rest, this module decides afterwards, from shapes and dtypes alone: it repeats the call with
+harmless data of the same shapes and dtypes. If NumPy refuses that too, the values had no part in
+the error, so it came before the kernel.
 
-Values must not matter: a verdict that depended on them would let a program learn about its data for
-free.
+The verdict must not depend on values: a program could otherwise learn about its data for free.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-# Raised by kernels, by callbacks, or by the world outside: never by the checks before a kernel.
+# Kernels, callbacks and signals raise these; NumPy's checks before a kernel never do.
 _RAISED_ONCE_STARTED = (
     FloatingPointError,
     MemoryError,
@@ -35,15 +34,22 @@ def kernel_started(
     kwargs: dict[str, Any],
     error: BaseException,
 ) -> bool:
-    """Return True if the kernel had started when the call raised `error`."""
+    """Return True if the kernel had started when the call raised `error`.
+
+    Args:
+        function: The function that was called. It is called again.
+        args: Its positional arguments, stripped to plain arrays.
+        kwargs: Its keyword arguments, likewise.
+        error: The error that it raised.
+    """
     if isinstance(error, _RAISED_ONCE_STARTED) or not isinstance(error, Exception):
         return True
     if isinstance(function, np.ufunc) and any(
         map(_overrides_ufuncs, (*args, *_out_arrays(kwargs)))
     ):
-        return False  # another class had the first word: NumPy asks it before anything else
+        return False  # NumPy calls __array_ufunc__ of another class before its own checks
     if any(callable(value) and not isinstance(value, type) for value in (*args, *kwargs.values())):
-        return True  # a callback may do anything, twice as well
+        return True  # a second call of a callback could have effects
     harmless_args = tuple(_with_harmless_data(value) for value in args)
     harmless_kwargs = {name: _with_harmless_data(value) for name, value in kwargs.items()}
     with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -80,7 +86,10 @@ def _with_harmless_data(value: Any) -> Any:
 
 
 def _harmless_array(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """An array of the same shape and dtype: unit matrices where it is square, ones elsewhere."""
+    """Return an array of the same shape and dtype: unit matrices if it is square, else ones.
+
+    They divide, invert and factorise without an error.
+    """
     shape = array.shape
     try:
         if len(shape) >= 2 and shape[-1] == shape[-2]:
@@ -88,7 +97,7 @@ def _harmless_array(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
             np.einsum("...ii->...i", result)[...] = 1
         else:
             result = np.ones(shape, array.dtype)
-    except (TypeError, ValueError):  # records and the like
+    except (TypeError, ValueError):  # dtypes without a one, such as records
         result = np.zeros(shape, array.dtype)
     result.flags.writeable = array.flags.writeable
     return result

@@ -1,8 +1,7 @@
-"""Matrix products in few steps: `x @ y`, `matmul` and `dot` of arrays of one float dtype.
+"""The fast path of matrix products: `x @ y`, `matmul` and `dot` of arrays of one float dtype.
 
-The price is that of the equal einsum, 2*m*k*n; anything but the plain cases (batches, vectors on
-the left, symmetric operands, `out=`) takes the long way, where the rule of the registry prices
-it.
+The price is that of the equal einsum, 2*m*k*n. All other cases (batches, vectors on the left,
+symmetric operands, `out=`) go to the dispatcher and are priced by the rule of the registry.
 """
 
 from __future__ import annotations
@@ -58,5 +57,5 @@ dot = _product("dot", np.dot)
 
 
 def linalg_matmul(x1: Any, x2: Any, /) -> Any:
-    """`numpy.linalg.matmul`: the same product, without the options of a ufunc."""
+    """Return `numpy.linalg.matmul`: the same product, without the options of a ufunc."""
     return matmul(x1, x2)

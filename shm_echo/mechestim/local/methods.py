@@ -1,9 +1,9 @@
 """Methods of counted arrays: `x.sum()`, `x.sort()`, `x.astype(...)`.
 
 A method is charged as the function of the same name and computed by the method of plain arrays, so
-that what NumPy does inside it (`std` runs three ufuncs) is not charged again. Methods that only
-move or show data are free. Those that give a view of the same class (`reshape`, `transpose`,
-...) are NumPy's own.
+that the calls inside it (`std` runs three ufuncs) are not charged again. Methods that only move or
+show data are free. Those that return a view of the same class (`reshape`, `transpose`, ...) are
+NumPy's own.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ REDUCTIONS = {
     "std": 2,
     "var": 2,
 }
-# Move or show data: NumPy's own methods do, and their results are counted arrays already.
+# Free: they move or show data. NumPy's own methods serve, as they return the class they find.
 INHERITED = (
     "astype",
     "byteswap",
@@ -82,7 +82,7 @@ INHERITED = (
     "transpose",
     "view",
 )
-# Those of INHERITED that make an array; on a Scalar it must not be a Scalar again unless it is 0-d.
+# Those of INHERITED that return an array. NumPy's would return a Scalar for a Scalar, of any shape.
 _ARRAY_MAKERS = (
     "astype",
     "byteswap",
@@ -153,18 +153,11 @@ def _str(self: Any) -> str:
     return str(base_view(self))
 
 
-# What a NumPy scalar has and a 0-d array has not, or has differently ----
+# Methods that a NumPy scalar has and a 0-d array lacks, or has differently ----
 
 
 def _numpy_scalar(self: Any) -> Any:
     return base_view(self)[()]
-
-
-def _of_a_number(name: str) -> Method:
-    def run(value: Any, *args: Any, **kwargs: Any) -> Any:
-        return getattr(value, name)(*args, **kwargs)
-
-    return run
 
 
 def _int_conversion(convert: Callable[[Any], int]) -> Method:
@@ -175,7 +168,7 @@ def _int_conversion(convert: Callable[[Any], int]) -> Method:
 
 
 def _numpy_scalar_method(name: str) -> Method:
-    """The method of a NumPy scalar, which an array's method would not take."""
+    """Return the method `name` of NumPy's scalars, which ndarray's own would not accept."""
 
     def run(scalar: Any, *args: Any, **kwargs: Any) -> Any:
         return getattr(scalar, name)(*args, **kwargs)
@@ -215,7 +208,7 @@ _SCALAR_ROUND = Op(
 
 
 def _scalar_attribute(self: Any, name: str) -> Any:
-    """`is_integer`, `as_integer_ratio` and the like: what only NumPy's scalars have."""
+    """Return what only NumPy's scalars have: `is_integer`, `as_integer_ratio` and the like."""
     if name.startswith("__"):
         raise AttributeError(name)
     return getattr(_numpy_scalar(self), name)
@@ -230,7 +223,7 @@ def _scalar_copy(self: Any, memo: Any = None) -> Any:
 
 
 def install() -> None:
-    """Put the methods on `Array` and `Scalar`."""
+    """Add the methods to `Array` and `Scalar`."""
     for name in COUNTED:
         _install(Array, name, _counted(OPS[name], getattr(_nd, name)))
     for name, passes in REDUCTIONS.items():
@@ -245,8 +238,6 @@ def install() -> None:
     _install(Array, "__str__", _str)
     Array.real = property(_real, _part_setter("real"))  # type: ignore[assignment]
     Array.imag = property(_imag, _part_setter("imag"))  # type: ignore[assignment]
-    for name in (*COUNTED, *REDUCTIONS):
-        _install(Scalar, name, _counted(OPS[name], _of_a_number(name)))
     for name in (*COUNTED, *REDUCTIONS, "put"):
         _install(Scalar, name, _counted(OPS[name], _numpy_scalar_method(name)))
     _install(Scalar, "fill", _counted(_FILL, _numpy_scalar_method("fill")))

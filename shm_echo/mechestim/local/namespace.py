@@ -1,7 +1,7 @@
-"""What `mechestim` and its sub-modules hold in local mode.
+"""The names of `mechestim` and its sub-modules in local mode.
 
-`attribute` answers `mechestim.<name>` and `mechestim.<module>.<name>`: an operation of
-the registry, or one of the names listed here that are no operations (constants, dtypes, classes).
+`attribute` returns `mechestim.<name>` and `mechestim.<module>.<name>`: an operation of the
+registry, or one of the names listed here that are no operations (constants, dtypes, classes).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from shm_echo.mechestim.local.counted_array import Array
 from shm_echo.mechestim.local.functions import member as member
 from shm_echo.mechestim.registry.op import Category
 
-# Names of NumPy that are handed through as they are: they compute nothing.
+# NumPy's own objects: they compute nothing, so there is nothing to charge.
 CONSTANTS = ("pi", "e", "inf", "nan", "newaxis", "euler_gamma", "little_endian", "True_", "False_")
 DTYPES = (
     "bool",
@@ -91,10 +91,10 @@ _GRIDS = ("r_", "c_", "mgrid", "ogrid")
 
 
 def attribute(module: str, name: str) -> Any:
-    """`mechestim.<name>`, or `mechestim.<module>.<name>`.
+    """Return `mechestim.<name>`, or `mechestim.<module>.<name>`.
 
     Raises:
-        UnsupportedFunctionError: A NumPy function that is left out on purpose.
+        UnsupportedFunctionError: The name is a NumPy function that is left out on purpose.
         AttributeError: Nothing has that name; the message gives the nearest ones.
     """
     dotted = f"{module}.{name}" if module else name
@@ -131,7 +131,7 @@ _PASSED_THROUGH = frozenset((*CONSTANTS, *DTYPES, *UTILITIES))
 
 
 def names(module: str) -> list[str]:
-    """Every name of `mechestim` or of one of its modules, for `dir()`."""
+    """Return every name of `mechestim` or of one of its modules, for `dir()`."""
     prefix = f"{module}." if module else ""
     found = {
         name[len(prefix) :].split(".")[0]
@@ -156,13 +156,13 @@ def names(module: str) -> list[str]:
 
 
 class _Grid:
-    """`mgrid`, `ogrid`, `r_` and `c_`: indexing them makes arrays, which count."""
+    """`mgrid`, `ogrid`, `r_` and `c_`: indexing them returns counted arrays."""
 
     def __init__(self, grid: Any) -> None:
         self._grid = grid
 
     def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, str):  # NumPy would look the names up in this file
+        if isinstance(key, str):  # NumPy evaluates names in the frame of its caller: here
             raise TypeError("this takes arrays and slices here, not text with names of variables")
         return wrap(self._grid[plain(key)])
 

@@ -1,7 +1,7 @@
 """Operators of counted arrays: `x + y`, `-x`, `x @ y`, `x += y`, comparisons.
 
-Each is charged as the function of the same meaning and computed by the operator of plain arrays, so
-that the last bits (`x**2`) and the fallbacks (`x == "text"`) are those of NumPy.
+Each is charged as the function of the same meaning and computed by the operator on plain arrays, so
+that the last bits (`x**2`) and the fallbacks (`x == "text"`) are NumPy's.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _reflected(function: Method) -> Method:
 
 
 def _not_in_place(function: Method) -> Method:
-    """`s += 1` on a `Scalar` makes a new one, as on a NumPy scalar."""
+    """Return the method for `s += 1`, which returns a new `Scalar`, as a NumPy scalar does."""
 
     def method(self: Any, other: Any) -> Any:
         return function(self, other)
@@ -48,7 +48,7 @@ def _not_in_place(function: Method) -> Method:
 
 
 def install() -> None:
-    """Put the operators on `Array` and `Scalar`."""
+    """Add the operators to `Array` and `Scalar`."""
     for word, name in POINTWISE.items():
         ufunc = getattr(np, name)
         run = getattr(operator, _OPERATOR_NAMES.get(word, word))
@@ -71,7 +71,7 @@ def install() -> None:
     _install(Array, "__imatmul__", _imatmul)
     _install(Array, "__divmod__", _deferring(_divmod))
     _install(Array, "__rdivmod__", _reflected(_divmod))
-    Array.__hash__ = None  # as ndarray: mutable
+    Array.__hash__ = None  # mutable, so not hashable, like ndarray
     _install(Scalar, "__hash__", _scalar_hash)
 
 

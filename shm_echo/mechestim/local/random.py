@@ -1,10 +1,10 @@
 """`mechestim.random` of local mode: NumPy's generators, with every draw charged.
 
 The module functions use NumPy's global generator, so that a seed gives NumPy's numbers.
-`RandomState` and `Generator` are subclasses of NumPy's, made of a plain generator that does the
-drawing: NumPy's methods call one another, and only the outermost call may be charged. Both share
-their bit generator with that plain one; bit generators and seed sequences are NumPy's own, and
-drawing raw bits from them is free.
+`RandomState` and `Generator` are subclasses of NumPy's, each with a plain generator that draws:
+NumPy's methods call one another, and only the outermost call may be charged. Both share their bit
+generator with the plain one. Bit generators and seed sequences are NumPy's own; drawing raw bits
+from them is free.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ __all__ = [
 
 Function = Callable[..., Any]
 
-# Module functions that are other spellings of a method.
+# Module functions that are methods under another name.
 _METHOD_OF_FUNCTION = {"ranf": "random_sample", "sample": "random_sample"}
 
 
 def function(op: Op) -> Function:
-    """The module function of operation `op`: `mechestim.random.<name>`."""
+    """Return the module function of operation `op`: `mechestim.random.<name>`."""
     name = op.name.rpartition(".")[2]
     if name == "default_rng":
         return default_rng
@@ -74,10 +74,10 @@ def charge_draw(
     kwargs: dict[str, Any],
     make_throwaway: Callable[[], Any],
 ) -> Any:
-    """`method(*args, **kwargs)`, charged.
+    """Return `method(*args, **kwargs)`, charged.
 
-    The dispatcher calls a function that raised once more, to see why. That must not draw from the
-    caller's generator again: `spare` makes one to draw from instead.
+    The dispatcher repeats a call that raised, to see whether it had started. The repetition must
+    not draw from the caller's generator, so it draws from the one that `make_throwaway` returns.
     """
     name = op.name.rpartition(".")[2]
     source: Function | None = method
@@ -94,12 +94,12 @@ def charge_draw(
 
 
 def _shuffle_list(shuffle: Function, items: list[Any]) -> Function:
-    """`shuffle` of the caller's own list: the dispatcher would copy one that holds arrays."""
+    """Return `shuffle` of the caller's own list; the dispatcher copies a list that holds arrays."""
     return lambda _, *rest, **kwargs: shuffle(items, *rest, **kwargs)
 
 
 def throwaway_state() -> Any:
-    """A `RandomState` that nobody else draws from."""
+    """Return a new `RandomState`, for draws that must not change another generator."""
     return np.random.RandomState(0)
 
 
@@ -140,19 +140,19 @@ class Generator(np.random.Generator):
         return type(self), (self.bit_generator,)
 
     def spawn(self, n_children: int) -> list[Generator]:  # type: ignore[override]
-        """New generators with independent streams."""
+        """Return new generators with independent streams."""
         children: Sequence[Any] = self.bit_generator.spawn(index(n_children))
         return [type(self)(child) for child in children]
 
 
 def default_rng(seed: Any = None) -> Generator:
-    """A new `Generator`; one that is given is handed back, a plain one shares its stream."""
+    """Return a new `Generator`, or the one given; that of a plain generator shares its stream."""
     generator = np.random.default_rng(plain(seed))
     return generator if isinstance(generator, Generator) else Generator(generator.bit_generator)
 
 
 def _drawing_method(op: Op, make_throwaway: Callable[[], Any]) -> Function:
-    """The method of operation `op`, charged."""
+    """Return the method of operation `op`, charged."""
     name = op.name.rpartition(".")[2]
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -162,7 +162,7 @@ def _drawing_method(op: Op, make_throwaway: Callable[[], Any]) -> Function:
 
 
 def _free_method(op: Op) -> Function:
-    """The method of a free operation."""
+    """Return the method of a free operation."""
     name = op.name.rpartition(".")[2]
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -172,7 +172,7 @@ def _free_method(op: Op) -> Function:
 
 
 def _install(owner: type, make_throwaway: Callable[[], Any]) -> None:
-    """Give `owner` its operations as methods, but for those that it defines itself."""
+    """Add the registry's operations to `owner` as methods, except those that it defines itself."""
     prefix = f"random.{owner.__name__}."
     for full, op in OPS.items():
         name = full.removeprefix(prefix)

@@ -1,11 +1,10 @@
 """Eight continuous distributions with `pdf`, `cdf` and `ppf`, called as those of scipy.stats.
 
-Every method takes arrays that broadcast: the points, the shape parameters, `loc` and `scale`,
-and gives float64. As in scipy, a scale that is not positive, an invalid shape parameter, a NaN
+Every method takes arrays that broadcast (the points, the shape parameters, `loc` and `scale`) and
+returns float64. As in scipy, a scale that is not positive, an invalid shape parameter, a NaN
 anywhere and a probability outside [0, 1] give NaN; a density is 0 outside the support.
 
-These are plain functions on plain arrays: charging for them and wrapping what they return is the
-dispatcher's part.
+These are plain functions on plain arrays. The dispatcher charges for them and wraps their results.
 """
 
 from __future__ import annotations
@@ -24,34 +23,34 @@ def _floats(value: Any) -> Floats:
 
 
 class Distribution(ABC):
-    """A distribution in its standard form, moved by `loc` and stretched by `scale`.
+    """A distribution in its standard form, shifted by `loc` and scaled by `scale`.
 
-    A subclass gives the standard form: functions of points inside the support and of the shape
+    A subclass implements the standard form: functions of points inside the support and of the shape
     parameters, all arrays of one dimension.
     """
 
     def valid(self, *shapes: Floats) -> Any:
-        """Where the shape parameters make sense."""
+        """Return True in each place where the shape parameters are valid."""
         return True
 
     def support(self, *shapes: Floats) -> tuple[Any, Any]:
-        """The ends of the support."""
+        """Return the ends of the support."""
         return -np.inf, np.inf
 
     @abstractmethod
     def density(self, x: Floats, *shapes: Floats) -> Floats:
-        """The probability density inside the support."""
+        """Return the probability density inside the support."""
 
     @abstractmethod
     def probability(self, x: Floats, *shapes: Floats) -> Floats:
-        """The probability below `x`, strictly inside the support."""
+        """Return the probability below `x`, strictly inside the support."""
 
     @abstractmethod
     def quantile(self, q: Floats, *shapes: Floats) -> Floats:
-        """The point below which the probability is `q`, strictly between 0 and 1."""
+        """Return the point below which the probability is `q`, strictly between 0 and 1."""
 
     def _broadcast(self, points: Any, shapes: tuple[Any, ...], loc: Any, scale: Any) -> Any:
-        """The arguments broadcast, and where they are valid."""
+        """Return the arguments broadcast, and a mask of the places where they are valid."""
         arrays = [_floats(value) for value in (points, loc, scale, *shapes)]
         x, loc, scale, *parameters = np.broadcast_arrays(*arrays)
         valid = (scale > 0) & ~np.isnan(loc) & self.valid(*parameters)
@@ -91,15 +90,15 @@ class _LocationScale(Distribution):
     """A distribution without shape parameters."""
 
     def pdf(self, x: Any, loc: Any = 0, scale: Any = 1) -> Any:
-        """The probability density at `x`."""
+        """Return the probability density at `x`."""
         return self._pdf(x, (), loc, scale)
 
     def cdf(self, x: Any, loc: Any = 0, scale: Any = 1) -> Any:
-        """The probability of a value up to `x`."""
+        """Return the probability of a value up to `x`."""
         return self._cdf(x, (), loc, scale)
 
     def ppf(self, q: Any, loc: Any = 0, scale: Any = 1) -> Any:
-        """The value up to which the probability is `q`."""
+        """Return the value up to which the probability is `q`."""
         return self._ppf(q, (), loc, scale)
 
 
@@ -203,15 +202,15 @@ class _LogNorm(Distribution):
         return np.exp(shapes[0] * normal.quantile(q))
 
     def pdf(self, x: Any, s: Any, loc: Any = 0, scale: Any = 1) -> Any:
-        """The probability density at `x`."""
+        """Return the probability density at `x`."""
         return self._pdf(x, (s,), loc, scale)
 
     def cdf(self, x: Any, s: Any, loc: Any = 0, scale: Any = 1) -> Any:
-        """The probability of a value up to `x`."""
+        """Return the probability of a value up to `x`."""
         return self._cdf(x, (s,), loc, scale)
 
     def ppf(self, q: Any, s: Any, loc: Any = 0, scale: Any = 1) -> Any:
-        """The value up to which the probability is `q`."""
+        """Return the value up to which the probability is `q`."""
         return self._ppf(q, (s,), loc, scale)
 
 
@@ -235,18 +234,18 @@ class _TruncNorm(Distribution):
         return np.where(below <= above, below, 1.0 - above)
 
     def _cdf_and_survival(self, x: Floats, a: Floats, b: Floats) -> tuple[Floats, Floats]:
-        """The probabilities below and above `x`, each to full relative precision."""
+        """Return the probabilities below and above `x`, each to full relative precision."""
         whole, at = normal.interval(a, b)
-        below, loc = normal.interval(a, x)
-        above, height = normal.interval(x, b)
+        below, at_below = normal.interval(a, x)
+        above, at_above = normal.interval(x, b)
         return (
-            below / whole * np.exp(0.5 * (at - loc) * (at + loc)),
-            above / whole * np.exp(0.5 * (at - height) * (at + height)),
+            below / whole * np.exp(0.5 * (at - at_below) * (at + at_below)),
+            above / whole * np.exp(0.5 * (at - at_above) * (at + at_above)),
         )
 
     def quantile(self, q: Floats, *shapes: Floats) -> Floats:
         a, b = shapes
-        mirrored = b <= 0  # so that the interval nearest 0 starts at its lower end, or holds 0
+        mirrored = b <= 0  # so that the interval lies above 0, or holds 0
         low, high = np.where(mirrored, -b, a), np.where(mirrored, -a, b)
         below, above = np.where(mirrored, 1.0 - q, q), np.where(mirrored, q, 1.0 - q)
         mass, at = normal.interval(low, high)
@@ -266,38 +265,38 @@ class _TruncNorm(Distribution):
         return np.clip(np.where(np.isfinite(error), x - error, x), a, b)
 
     def pdf(self, x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Any:
-        """The probability density at `x`."""
+        """Return the probability density at `x`."""
         return self._pdf(x, (a, b), loc, scale)
 
     def cdf(self, x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Any:
-        """The probability of a value up to `x`."""
+        """Return the probability of a value up to `x`."""
         return self._cdf(x, (a, b), loc, scale)
 
     def ppf(self, q: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Any:
-        """The value up to which the probability is `q`."""
+        """Return the value up to which the probability is `q`."""
         return self._ppf(q, (a, b), loc, scale)
 
 
 def _quantile_across_zero(
     low: Floats, high: Floats, below: Floats, above: Floats, mass: Floats
 ) -> Floats:
-    """The quantile of an interval that holds 0, from whichever of its tails is shorter."""
+    """Return the quantile of an interval that holds 0, from the smaller of its two tails."""
     lower = normal.cdf(low) + below * mass
     upper = normal.cdf(-high) + above * mass
     return np.where(lower < upper, normal.quantile(lower), -normal.quantile(upper))
 
 
 def _quantile_in_tail(low: Floats, high: Floats, above: Floats, mass: Floats, at: Floats) -> Floats:
-    """The quantile of an interval of positive numbers, from the logarithm of its upper tail."""
+    """Return the quantile of an interval above 0, from the logarithm of its upper tail."""
     decay = np.where(np.isinf(high), 0.0, np.exp(-0.5 * (high - low) * (high + low)))
     tail = np.where(decay > 0, normal.scaled_tail(high) * decay, 0.0)
     return normal.upper_quantile_of_log(np.log(above * mass + tail) - 0.5 * at * at)
 
 
 def _refine_near_ends(x: Floats, *ends: tuple[Floats, Floats]) -> Floats:
-    """`x`, but where it is close to an end of the interval that end and the distance from it.
+    """Return `x`, replaced near an end of the interval by that end plus its distance from it.
 
-    Close to 0 it takes a guess of the distance to tell 1e-80 from 1e-20.
+    Near 0 a quantile of 1e-80 and one of 1e-20 differ only in that distance.
     """
     end, distance = ends[0]
     for other, further in ends[1:]:

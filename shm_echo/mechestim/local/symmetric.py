@@ -1,14 +1,14 @@
-"""Arrays with declared symmetry: `as_symmetric`, `is_symmetric` and `SymmetricTensor`.
+"""Arrays with declared symmetry: `as_symmetric`, `is_symmetric`, and the methods of their class.
 
-A symmetric tensor is charged for the elements that can differ, so its symmetry has to be true for
-as long as it is declared. It is checked when it is declared, on a copy that nobody else can write
-to; the memory is read-only while the symmetry stands, for every view of it. The first write through
-the tensor itself that could break the symmetry ends it, for all its views, and makes the memory
-writable again; the array is then one like any other. In-place operators that keep the symmetry (`S
-*= 2`) leave it in place.
+A symmetric tensor is charged only for the elements that can differ, so its symmetry has to be true
+for as long as it is declared. It is checked when it is declared, on a copy that no other code can
+write to, and the memory is read-only while the symmetry stands, for every view of it. The first
+write through the tensor itself that could break the symmetry ends it, for all its views, and makes
+the memory writable again; the array is then an ordinary one. In-place operators that keep the
+symmetry (`S *= 2`) leave it in place.
 
-What is kept by which operation is decided in `shm_echo.mechestim.symmetry.propagate`; how
-results of operations get it, in `shm_echo.mechestim.local.symmetry_rules`.
+`symmetry.propagate` decides which symmetry an operation keeps, `symmetry_rules`
+gives it to the results, and `symmetric_tensor` holds the class.
 """
 
 from __future__ import annotations
@@ -43,19 +43,26 @@ __all__ = ["SymmetricTensor", "as_symmetric", "is_symmetric"]
 _nd = np.ndarray
 
 
-# ---------------------------------------------------------------------------------- declaration
+# Declaration ----
 
 
 def as_symmetric(data: Any, symmetric_axes: Any) -> SymmetricTensor:
-    """A copy of `data`, declared and checked to be symmetric. Free.
+    """Return a copy of `data`, declared and checked to be symmetric. Free.
 
     Args:
         data: An array, or nested sequences.
         symmetric_axes: A group of interchangeable axes, `(0, 1)`, or a list of such groups.
 
     Raises:
-        SymmetryError: The data is not symmetric; it names the largest deviation.
+        SymmetryError: The data is not symmetric; the message names the largest deviation.
         ValueError: The axes do not exist, are named twice, or have different lengths.
+
+    >>> import mechestim as me
+    >>> S = me.as_symmetric([[2.0, 1.0], [1.0, 3.0]], symmetric_axes=(0, 1))
+    >>> with me.BudgetContext(100, quiet=True) as budget:
+    ...     T = S * 2.0
+    >>> budget.flops_used  # the elements that can differ
+    3
     """
     array = np.array(plain(data), order="K", subok=False)
     info = SymmetryInfo(symmetric_axes, array.shape)
@@ -78,7 +85,7 @@ def _first_tensor(array: PlainArray, info: SymmetryInfo) -> SymmetricTensor:
 
 
 def is_symmetric(data: Any, symmetric_axes: Any, *, atol: float = 1e-6, rtol: float = 1e-5) -> bool:
-    """Whether `data` is symmetric along groups of axes, to a tolerance. Free.
+    """Return True if `data` is symmetric along groups of axes, to a tolerance. Free.
 
     Integers and booleans are compared exactly; NaN equals NaN.
     """
@@ -91,9 +98,9 @@ def is_symmetric(data: Any, symmetric_axes: Any, *, atol: float = 1e-6, rtol: fl
 
 
 def _asymmetry(array: PlainArray, group: Sequence[int], atol: float, rtol: float) -> float | None:
-    """The largest difference of two elements that should be equal; `None` when it is tolerated.
+    """Return the largest difference of two elements that should be equal; `None` if tolerated.
 
-    Exchanges of neighbouring axes of the group are enough: they generate all others.
+    It is enough to exchange neighbouring axes of the group: these exchanges generate all others.
     """
     worst: float | None = None
     with np.errstate(all="ignore"):
@@ -122,11 +129,11 @@ def _difference(array: PlainArray, swapped: PlainArray, atol: float, rtol: float
     return float(known.max()) if known.size == deviations.size else float("nan")
 
 
-# ------------------------------------------------------------------- methods that keep or lose it
+# Methods that keep or lose the symmetry ----
 
 
 def _method(name: str, rule: Callable[..., Outcome]) -> Callable[..., Any]:
-    """The method of plain arrays, its result with the symmetry that `rule` leaves."""
+    """Return the method of ordinary arrays, its result with the symmetry that `rule` leaves."""
 
     def method(self: SymmetricTensor, *args: Any, **kwargs: Any) -> Any:
         result = getattr(as_array(self), name)(*args, **kwargs)
@@ -182,7 +189,7 @@ _METHODS: dict[str, Callable[..., Outcome]] = {
 
 
 def _in_place(op: Op, run: Callable[..., Any], fallback: Callable[..., Any]) -> Any:
-    """`S op= y`: writes into the memory of `S`; ends the symmetry if `y` lacks it."""
+    """Return the method `S op= y`, which writes into `S` and ends its symmetry if `y` lacks it."""
 
     def method(self: SymmetricTensor, other: Any) -> Any:
         info, memory = self.symmetry_info, self._writable_memory
@@ -190,7 +197,8 @@ def _in_place(op: Op, run: Callable[..., Any], fallback: Callable[..., Any]) -> 
             return fallback(self, other)
 
         def write(target: PlainArray, value: Any) -> Any:
-            # Called again with harmless operands when NumPy raises, to see who refused what.
+            # If NumPy raises, `kernel_started` calls this again with other arrays: those must not
+            # reach the memory of `S`.
             own = _address(target) == _address(memory)
             return run(memory if own else target.copy(), value)
 

@@ -1,12 +1,12 @@
-"""What operations do to the symmetry of their operands, by name.
+"""The effect of each operation on the symmetry of its operands, by the name of the operation.
 
-The dispatcher asks here, once the first symmetric tensor exists: `before` ends the symmetry
-of tensors that an operation writes to, `after` gives a result the symmetry that it keeps. An
-operation that is not listed keeps none.
+Once the first symmetric tensor exists, the dispatcher calls `before_call`, which ends the symmetry
+of tensors that an operation writes to, and `after_call`, which gives a result the symmetry that the
+operation keeps. An operation that is not listed keeps none.
 
 A loss is worth a warning where a reader of the code may not see it: an operand without symmetry in
-an element-by-element operation, a slice, a reshape. A product or a factorisation does not promise
-any.
+an element-by-element operation, a slice, a reshape. Products and factorisations warn of nothing:
+they promise no symmetry.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Rule = Callable[[Arguments, Keywords, Any], Outcome]
 
 _nd = np.ndarray
 
-# Functions that write to their first operand, whatever operation they are priced as.
+# Functions that write to their first operand; the operation that prices them may be another.
 _IN_PLACE_FUNCTIONS = frozenset(
     {
         *IN_PLACE.values(),
@@ -46,14 +46,17 @@ _IN_PLACE_FUNCTIONS = frozenset(
     }
 )
 _WRITING_OPS = frozenset({"ndarray.__setitem__", "ndarray.fill"})
+# Booked as unary, but not element by element.
 _NOT_ELEMENTWISE = frozenset({"sort_complex", "iscomplexobj", "isrealobj"})
 _FREE_ELEMENTWISE = ("isfinite", "isinf", "isnan", "copy", "astype")
+# Element-by-element operations, and the number of leading arguments that are arrays.
 _LEADING_ARRAYS = {"where": 3, "clip": 3, "isclose": 2}
 _REDUCTIONS = (
     "all", "amax", "amin", "any", "argmax", "argmin", "count_nonzero", "max", "mean", "median",
     "min", "nanargmax", "nanargmin", "nanmax", "nanmean", "nanmedian", "nanmin", "nanprod",
     "nanstd", "nansum", "nanvar", "prod", "ptp", "std", "sum", "var",
 )  # fmt: skip
+# Keyword arguments with which a reduction keeps its symmetry; `where` and `out` are not among them.
 _KNOWN_KEYWORDS = frozenset({"axis", "keepdims", "dtype", "ddof", "correction"})
 
 
@@ -79,9 +82,9 @@ def _release(target: Any) -> None:
 
 
 def after_call(name: str, args: Arguments, kwargs: Keywords, result: Any) -> Any:
-    """`result` with the symmetry that operation `name` keeps of its operands'."""
+    """Return `result` with the symmetry that operation `name` keeps of its operands'."""
     if "out" in kwargs:
-        return result  # the caller's own array, whatever it holds now
+        return result  # the caller's own array; its class stays as it is
     sources = [x for x in args if getattr(x, "symmetry_info", None) is not None]
     sources += [x for x in kwargs.values() if getattr(x, "symmetry_info", None) is not None]
     if not sources:
@@ -95,13 +98,13 @@ def after_call(name: str, args: Arguments, kwargs: Keywords, result: Any) -> Any
     try:
         outcome = rule(args, kwargs, parts[0])
     except (IndexError, KeyError, TypeError, ValueError):
-        return result  # called in a way that the rule does not know
+        return result  # a call form that the rule does not know: no symmetry
     if type(result) is tuple:
         return tuple([with_symmetry(part, outcome, *sources) for part in parts])
     return with_symmetry(result, outcome, *sources)
 
 
-# ------------------------------------------------------------------------------------------ rules
+# Rules ----
 
 
 def _info(x: Any) -> SymmetryInfo | None:
@@ -110,7 +113,10 @@ def _info(x: Any) -> SymmetryInfo | None:
 
 
 def _elementwise(count: int) -> Rule:
-    """A function of `count` operands, element by element; other arguments must be numbers."""
+    """Return the rule of an element-by-element function of `count` operands.
+
+    Other arguments must be numbers: an array among them, such as `where`, ends the symmetry.
+    """
 
     def rule(args: Arguments, kwargs: Keywords, result: Any) -> Outcome:
         named = [v for k, v in kwargs.items() if k not in ("out", "dtype", "casting", "order")]
@@ -179,7 +185,7 @@ def _expand_dims(args: Arguments, kwargs: Keywords, result: Any) -> Outcome:
 
 
 def _inverse(args: Arguments, kwargs: Keywords, result: Any) -> Outcome:
-    """The inverse of a symmetric matrix is symmetric, and a batch of them keeps its symmetry."""
+    """Keep the symmetry of each matrix, and that of a batch: inverses have both."""
     info = _info(args[0])
     if info is None:
         return NOTHING

@@ -1,9 +1,9 @@
-"""What makes a counted function a ufunc: `add.reduce`, `add.at`, `add.nin`, `isinstance`.
+"""The methods and attributes of counted ufuncs: `add.reduce`, `add.at`, `add.nin`, `isinstance`.
 
-The methods are charged by their inputs: `reduce`, `accumulate` and `reduceat` the size of
-theirs, `outer` the product of both, `at` the elements that it writes. `add.reduce` is booked
-as `sum`, because it is. `method` serves both doors, `mechestim.add.reduce(x)` and
-`numpy.add.reduce(x)`.
+The methods are charged by their inputs: `reduce`, `accumulate` and `reduceat` the size of their
+input, `outer` the product of both sizes, `at` the number of elements that it writes. `add.reduce`
+is booked as `sum`, because it computes the same. `method` serves both call forms,
+`mechestim.add.reduce(x)` and `numpy.add.reduce(x)`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Function = Callable[..., Any]
 METHODS = ("reduce", "accumulate", "reduceat", "outer", "at")
 _ATTRIBUTES = ("nin", "nout", "nargs", "ntypes", "types", "identity", "signature", "resolve_dtypes")
 
-# Reductions that have a name of their own: `np.add.reduce` is `sum`.
+# Reductions with a name of their own: `np.add.reduce` is `sum`.
 _NAMED_REDUCTIONS = {
     "add": "sum",
     "multiply": "prod",
@@ -40,7 +40,7 @@ _CUMULATIVE = {"add": "cumsum", "multiply": "cumprod"}
 
 
 def add_ufunc_attributes(function: Any, ufunc: np.ufunc) -> None:
-    """Give `function`, our twin of `ufunc`, the methods and attributes of a ufunc."""
+    """Add the methods and attributes of `ufunc` to `function`, its counted twin."""
     function.__wrapped__ = ufunc
     for name in _ATTRIBUTES:
         setattr(function, name, getattr(ufunc, name))
@@ -66,18 +66,23 @@ class _UfuncMeta(type):
 
 
 class ufunc(metaclass=_UfuncMeta):
-    """The type of `mechestim.add` and its like, for `isinstance`."""
+    """The type of `mechestim.add` and its like, for `isinstance`.
+
+    >>> import mechestim as me
+    >>> isinstance(me.add, me.ufunc), isinstance(me.sort, me.ufunc)
+    (True, False)
+    """
 
 
 def method(ufunc: np.ufunc, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """`ufunc.<name>(*args, **kwargs)`, charged; `args[0]` is the input."""
+    """Return `ufunc.<name>(*args, **kwargs)`, charged; `args[0]` is the input."""
     if overridden(args, kwargs):
         return getattr(ufunc, name)(*args, **kwargs)
     return call(_method_op(ufunc, name), getattr(ufunc, name), args, kwargs)
 
 
 def unregistered(ufunc: np.ufunc) -> Op:
-    """A ufunc of another library: charged the size of its broadcast operands."""
+    """Return the operation of another library's ufunc, charged the size of its result."""
 
     def price(*inputs: Any, **_: Any) -> int:
         shapes = [operands.shape(value) for value in inputs[: ufunc.nin]]
@@ -99,7 +104,7 @@ def _book_name(ufunc: np.ufunc) -> str:
 
 
 def _axis_method_op(ufunc: np.ufunc, name: str) -> Op:
-    """`reduce`, `accumulate` and `reduceat`: charged the size of the input."""
+    """Return the operation of `reduce`, `accumulate` or `reduceat`, charged the input's size."""
     named = OPS.get(
         (_CUMULATIVE if name == "accumulate" else _NAMED_REDUCTIONS).get(ufunc.__name__, "")
     )
@@ -124,7 +129,7 @@ def _axis_method_op(ufunc: np.ufunc, name: str) -> Op:
 
 def _outer_op(ufunc: np.ufunc) -> Op:
     def price(a: Any, b: Any, **_: Any) -> int:
-        if ufunc is np.multiply:  # outer(x, x) is symmetric, whatever it is called
+        if ufunc is np.multiply:  # outer(x, x) is symmetric under this name too
             rule = OPS["outer"].cost
             if rule is not None and operands.ndim(a) == 1 and operands.ndim(b) == 1:
                 return rule(a, b)
