@@ -1,4 +1,4 @@
-"""Every operation, through every door, gives what NumPy gives and charges what its entry says."""
+"""Every operation gives NumPy's result and charges its price, in every call form."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_every_case_is_of_an_operation_that_exists() -> None:
 
 
 def priced(case: Case) -> Charges:
-    """What the registry says that `case` is charged."""
+    """Return the charge of `case` by the registry."""
     op = OPS[case.op]
     if op.cost is None:
         return {}
@@ -60,7 +60,7 @@ def test_every_pair_of_types_and_shapes_gives_what_numpy_gives(name: str) -> Non
 
 
 def compare_all(cases: list[Case]) -> None:
-    """Every case by every door; what is wrong is told together."""
+    """Check every case in every call form and report all failures together."""
     wrong: list[str] = []
     for case in cases:
         for form, call in call_forms(case):
@@ -102,7 +102,7 @@ def test_plain_operands_cost_the_same_and_give_counted_arrays(family: str) -> No
 
 
 def on_plain(call: CallForm) -> CallForm:
-    """`call` given plain arrays in place of counted ones; one object stays one object."""
+    """Return `call` with plain arrays in place of counted ones; one object stays one object."""
 
     def form(xp: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
         known: dict[int, Any] = {}
@@ -141,7 +141,7 @@ def test_arguments_by_name_give_and_cost_the_same(family: str) -> None:
 
 
 def by_name(case: Case) -> Case | None:
-    """`case` with as many arguments by name as NumPy allows; None if that cannot be said."""
+    """Return `case` with as many arguments by name as NumPy allows; None if unknown."""
     function = member(np, OPS[case.op].numpy)
     try:
         bound = inspect.signature(function).bind(*case.args, **case.kwargs)

@@ -1,4 +1,4 @@
-"""`reduce`, `accumulate`, `reduceat`, `outer` and `at` of every ufunc, by both doors."""
+"""`reduce`, `accumulate`, `reduceat`, `outer` and `at` of every ufunc, in both call forms."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.mechestim.parity.cases_unary import UFUNCS as UNARY
 from tests.mechestim.parity.outcomes import compare, expected, observed
 from tests.mechestim.parity.specs import A, Case, L, Same, arr, build, case
 
-# What a reduction by a ufunc is booked as.
+# The operation under which a reduction by a ufunc is booked.
 BOOKED = {
     ("add", "reduce"): "sum",
     ("multiply", "reduce"): "prod",
@@ -89,7 +89,7 @@ def others() -> Iterator[Case]:
 
 
 def spelled(ufunc: str, method: str) -> dict[str, CallForm]:
-    """`np.add.reduce` and `me.add.reduce`."""
+    """Return the call forms `np.add.reduce` and `me.add.reduce`."""
     of_numpy = getattr(getattr(np, ufunc), method)
     return {
         "np": lambda xp, args, kwargs: of_numpy(*args, **kwargs),
@@ -143,7 +143,7 @@ def test_at_works_for_ufuncs_of_one_operand() -> None:
             assert sum(flops for flops, _ in got.charges.values()) == named, ufunc
 
 
-def test_a_function_of_ours_has_the_facts_of_the_ufunc() -> None:
+def test_a_counted_ufunc_has_the_attributes_of_the_ufunc() -> None:
     for ufunc in (*BINARY, *UNARY):
         ours: Any = getattr(me, ufunc)
         theirs = getattr(np, ufunc)
