@@ -37,7 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _watch_unpriced() -> None:
     """Note every call that a price rule refused and NumPy did not."""
-    original = dispatch._unpriced
+    original = dispatch._call_unpriced
 
     @functools.wraps(original)
     def watched(op: Any, function: Any, args: Any, kwargs: Any, error: Exception) -> Any:
@@ -48,7 +48,7 @@ def _watch_unpriced() -> None:
         )
         return result
 
-    dispatch._unpriced = watched
+    dispatch._call_unpriced = watched
 
 
 def case_id(nodeid: str) -> str:

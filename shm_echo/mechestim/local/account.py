@@ -1,4 +1,4 @@
-"""Where the count of local mode is kept: in this process."""
+"""Accounts of local mode: the count is kept in this process."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from shm_echo.mechestim.accounting.account import Account
 
 
 def new(limit: int, multiplier: float = 1.0) -> Account:
-    """A budget of ``limit`` FLOPs."""
+    """Return an account with a budget of `limit` FLOPs."""
     return Account(limit, multiplier=multiplier)

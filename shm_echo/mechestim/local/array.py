@@ -1,13 +1,14 @@
-"""The array of local mode: a NumPy array whose every door leads through the count.
+"""The array of local mode: a subclass of NumPy's array on which every call form is charged.
 
-:class:`Array` is what users see as ``mechestim.ndarray``. It adds no state to ``numpy.ndarray``;
-what it changes is who computes: operators, methods, ufuncs and NumPy's own functions on it are sent
-to the charging functions of :mod:`shm_echo.mechestim.local`. :class:`Scalar` is the 0-d result that
-behaves like a NumPy scalar: hashable, immutable, formatted alike.
+Users see `Array` as `mechestim.ndarray`. It adds no state to `numpy.ndarray`; its operators,
+methods, ufuncs and NumPy's own functions on it run the charging functions of this package. `Scalar`
+is the 0-d result that behaves like a NumPy scalar: hashable, immutable, formatted alike.
 
-:func:`plain` takes the coat off (a base-class view of the same memory), :func:`wrap` puts it on.
-Their cost is what every counted call pays, so both avoid Python-level work where they can: there is
-no ``__array_finalize__``, and ``ndarray.__array__`` is the fastest way to a base-class view.
+`plain` returns a base-class view of the same memory, `wrap` a counted view of a result. Every
+counted call runs both, so they avoid work in Python where they can: there is no
+`__array_finalize__`, and `ndarray.__array__` is the fastest way to a base-class view.
+
+The classes here are bare; `counted_array` adds the call forms.
 """
 
 from __future__ import annotations
@@ -23,20 +24,27 @@ _generic = np.generic
 _ndarray = np.ndarray
 base_view: Callable[[Any], np.ndarray[Any, Any]] = np.ndarray.__array__
 
-# What a list is made of that need not be searched for arrays.
+# A list of nothing but these types holds no array, so `plain` returns it as it is.
 _ATOMS = frozenset(
     {int, float, complex, bool, str, bytes, type(None), np.float64, np.int64, np.bool_}
 )
 
 
 class Array(np.ndarray):
-    """A NumPy array that counts FLOPs. Made by ``mechestim.array`` and by every other function."""
+    """A NumPy array that counts FLOPs; `mechestim.array` and every other function return it.
+
+    >>> import mechestim as me
+    >>> x = me.array([1.0, 2.0])
+    >>> with me.BudgetContext(100, quiet=True) as budget:
+    ...     y = x + x
+    >>> type(y) is me.ndarray, budget.flops_used
+    (True, 2)
+    """
 
     __slots__ = ()
     symmetry_info: Any = None  # a SymmetricTensor has one
 
-    # The operators and methods are put on by operators.py and methods.py, the protocols by
-    # protocols.py: each of those files holds one kind of door.
+    # operators, methods, indexing and protocols each add one kind of call form.
 
 
 class Scalar(Array):
@@ -46,19 +54,20 @@ class Scalar(Array):
 
 
 def number(value: Scalar) -> Any:
-    """The NumPy scalar that a :class:`Scalar` stands for."""
+    """Return the NumPy scalar that `value` stands for."""
     return base_view(value)[()]
 
 
 def isscalar(element: Any) -> bool:
-    """``numpy.isscalar``, which a :class:`Scalar` is too."""
+    """Return True if `element` is a scalar to NumPy, or a `Scalar`."""
     return type(element) is Scalar or np.isscalar(element)
 
 
 def plain(value: Any) -> Any:
-    """``value`` with every counted array in it (in lists and tuples too) as NumPy's own.
+    """Return `value` with each counted array in it, in lists and tuples too, as NumPy's own.
 
-    An array becomes a base-class view of the same memory, a :class:`Scalar` a NumPy scalar.
+    An array becomes a base-class view of the same memory, a `Scalar` a NumPy scalar. A list or
+    tuple without counted arrays is returned itself, for functions that change the caller's list.
     """
     if isinstance(value, Array):
         return number(value) if type(value) is Scalar else base_view(value)
@@ -74,7 +83,7 @@ def plain(value: Any) -> Any:
 
 
 def wrap(result: Any) -> Any:
-    """The ``result`` of a NumPy call as counted arrays, in tuples and lists too."""
+    """Return the `result` of a NumPy call as counted arrays, in tuples and lists too."""
     kind = type(result)
     if kind is _ndarray:
         return _view(result, Array)
@@ -88,13 +97,13 @@ def wrap(result: Any) -> Any:
         return kind(*[wrap(item) for item in result])
     if kind is dict:  # the state of a random generator
         return {key: wrap(item) for key, item in result.items()}
-    if kind is np.matrix:  # bmat's: matrix objects would compute uncounted
+    if kind is np.matrix:  # of bmat: a matrix object would compute uncounted
         return _view(base_view(result), Array)
     return result
 
 
 def scalar(value: Any) -> Any:
-    """A NumPy scalar as a :class:`Scalar`; text and records, no numbers, stay what they are."""
+    """Return a NumPy scalar as a `Scalar`; text and records, which hold no number, unchanged."""
     if isinstance(value, (np.character, np.void)):
         return value
     return _view(_asarray(value), Scalar)

@@ -1,8 +1,7 @@
-"""Functions that call the user back: ``apply_along_axis``, ``piecewise``, ``vectorize`` and their
-like.
+"""Functions that take callbacks: `apply_along_axis`, `piecewise`, `vectorize` and their like.
 
-They cost what the callback's own operations cost. The callback is handed counted arrays, so what it
-does with them is charged in the ordinary way; what it returns is taken out of the coat for NumPy.
+They cost what the callback's own operations cost. The callback gets counted arrays, so its
+operations on them are charged in the ordinary way; NumPy gets its result as a plain array.
 """
 
 from __future__ import annotations
@@ -19,41 +18,45 @@ from shm_echo.mechestim.local.dispatch import free
 Callback = Callable[..., Any]
 
 
-def counted(function: Callback) -> Callback:
-    """``function`` between two worlds: called by NumPy with plain arrays, it sees counted ones."""
+def counted_callback(function: Callback) -> Callback:
+    """Return `function` for NumPy to call: it gets counted arrays in place of plain ones."""
 
     @functools.wraps(function, assigned=("__name__", "__doc__"), updated=())
-    def between(*args: Any, **kwargs: Any) -> Any:
+    def adapter(*args: Any, **kwargs: Any) -> Any:
         result = function(
             *[wrap(value) for value in args], **{k: wrap(v) for k, v in kwargs.items()}
         )
         return plain(result)
 
-    return between
+    return adapter
 
 
-def caller(function: Callable[..., Any], *positions: int) -> Callable[..., Any]:
-    """``function``, whose callbacks at ``positions`` are handed counted arrays."""
+def with_counted_callbacks(function: Callable[..., Any], *positions: int) -> Callable[..., Any]:
+    """Return `function`, free, with counted arrays for its callbacks at `positions`."""
 
-    def bridged(value: Any) -> Any:
+    # Types are left alone: they convert (`dtype=float`). piecewise takes a list of functions.
+    def adapt(value: Any) -> Any:
         if isinstance(value, (list, tuple)):
-            return type(value)([bridged(item) for item in value])
-        return counted(value) if callable(value) and not isinstance(value, type) else value
+            return type(value)([adapt(item) for item in value])
+        return counted_callback(value) if callable(value) and not isinstance(value, type) else value
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
-        args = tuple(bridged(value) if i in positions else value for i, value in enumerate(args))
-        kwargs = {key: bridged(v) if key in _NAMES else v for key, v in kwargs.items()}
+        args = tuple(adapt(value) if i in positions else value for i, value in enumerate(args))
+        kwargs = {key: adapt(v) if key in _CALLBACK_PARAMETERS else v for key, v in kwargs.items()}
         return free(function, args, kwargs)
 
     return run
 
 
-_NAMES = frozenset({"func1d", "func", "funclist", "function", "pyfunc", "mask_func"})
+_CALLBACK_PARAMETERS = frozenset({"func1d", "func", "funclist", "function", "pyfunc", "mask_func"})
 
 
 class vectorize(np.vectorize):
-    """``numpy.vectorize``, whose calls give counted arrays and cost what the function costs."""
+    """`numpy.vectorize`: its calls return counted arrays and cost what the function costs."""
+
+    # A pickle looks the class up there, and so loads all that counts.
+    __module__ = "mechestim"  # type: ignore[assignment]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return wrap(
@@ -63,30 +66,32 @@ class vectorize(np.vectorize):
         )
 
     def _vectorize_call(self, func: Any, args: Any) -> Any:
-        return super()._vectorize_call(_plain_result(func), args)  # type: ignore[misc]
+        return super()._vectorize_call(_returning_numpy_scalars(func), args)  # type: ignore[misc]
 
 
-def _plain_result(function: Callback) -> Callback:
+def _returning_numpy_scalars(function: Callback) -> Callback:
+    """Return `function` with each `Scalar` that it returns as NumPy's scalar."""
+
     @functools.wraps(function, assigned=("__name__", "__doc__"), updated=())
     def run(*args: Any, **kwargs: Any) -> Any:
         result = function(*args, **kwargs)
-        return tuple(map(_item, result)) if type(result) is tuple else _item(result)
+        return tuple(map(_numpy_scalar, result)) if type(result) is tuple else _numpy_scalar(result)
 
     return run
 
 
-def _item(value: Any) -> Any:
-    """What an object array holds: NumPy's scalars, but arrays as the function returned them."""
+def _numpy_scalar(value: Any) -> Any:
+    """Return `value` as an object array holds it: a NumPy scalar, but an array as it is."""
     return number(value) if type(value) is Scalar else value
 
 
 def frompyfunc(func: Callback, /, nin: int, nout: int, **kwargs: Any) -> Any:
-    """``numpy.frompyfunc`` whose calls on counted arrays give counted arrays."""
-    return PythonUfunc(np.frompyfunc(_plain_result(func), nin, nout, **kwargs))
+    """Return `numpy.frompyfunc`, whose calls on counted arrays return counted arrays."""
+    return PythonUfunc(np.frompyfunc(_returning_numpy_scalars(func), nin, nout, **kwargs))
 
 
 class PythonUfunc:
-    """A ufunc made of a Python function: its own arithmetic is the function's."""
+    """A ufunc made of a Python function; only the operations inside that function are charged."""
 
     def __init__(self, ufunc: np.ufunc) -> None:
         self._ufunc = ufunc

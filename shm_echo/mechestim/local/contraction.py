@@ -1,13 +1,14 @@
-"""Runs an einsum on plain NumPy arrays, step by step as it was priced.
+"""Runs an einsum on plain NumPy arrays, along the steps that were priced.
 
-A :class:`Program` is a compiled path: for each step the subscripts for NumPy's own kernel, and a
-recipe that turns the step into one matrix product where that is worth it. What was priced is what
-runs; the values are those of ``numpy.einsum(..., optimize=path)`` up to the order of additions.
+A `Program` is a compiled path: for each step the subscripts for NumPy's own kernel and, where that
+is faster, a recipe that turns the step into one matrix product. The steps that run are the steps
+that were priced; the values are those of `numpy.einsum(..., optimize=path)` up to the order of
+additions.
 
-A matrix product takes over when both operands can be brought to one BLAS type (float32, float64 and
-their complex kin) and the step is larger than what the rearranging costs. Everything else
-(integers, half precision, objects, small or stretched operands, repeated labels) is computed by
-NumPy's kernel, which also has the last word on dtypes, casting and ``out``.
+A step becomes a matrix product if both operands can be brought to one BLAS type (float32, float64,
+complex64, complex128) and the step is larger than the cost of rearranging them. NumPy's kernel
+computes everything else: integers, half precision, objects, small or stretched operands, repeated
+labels. It also decides on dtypes, casting and `out`, and raises the errors about them.
 """
 
 from __future__ import annotations
@@ -26,20 +27,20 @@ from shm_echo.mechestim.costs.subscripts import LETTERS, Shape, Term
 
 Array = np.ndarray[Any, Any]
 
-_WORTHWHILE = 8192
+_MIN_MULTIPLY_ADDS = 8192
 """Multiply-adds from which a matrix product beats NumPy's kernel, rearranging included."""
 
-_BLAS = frozenset("fdFD")
-_KEYWORDS = frozenset({"dtype", "order", "casting"})
+_BLAS_DTYPES = frozenset("fdFD")
+_BLAS_KEYWORDS = frozenset({"dtype", "order", "casting"})
 
 
 @dataclass(frozen=True)
-class Product:
-    """How a step of two operands becomes one matrix product.
+class MatrixProduct:
+    """The recipe that turns a step of two operands into one matrix product.
 
-    Each operand is transposed and reshaped to ``(batch, rows, inner)`` or ``(batch, inner,
-    columns)`` (without the batch when there is none, without the last axis when there are no
-    columns); the result is reshaped and transposed back. ``None`` stands for nothing to do.
+    Each operand is transposed and reshaped to `(batch, rows, inner)` or `(batch, inner,
+    columns)` (without the batch when there is none, without the last axis when there are no
+    columns); the result is reshaped and transposed back. `None` means that nothing is to be done.
     """
 
     swap: bool
@@ -52,11 +53,11 @@ class Product:
 
     @property
     def direct(self) -> bool:
-        """True when the product has the layout of the step's result."""
+        """Return True if the product already has the layout of the step's result."""
         return self.result_shape is None and self.result_order is None
 
     def run(self, first: Array, second: Array, out: Array | None = None) -> Array:
-        """The result for two operands of one BLAS type."""
+        """Return the result for two operands of one BLAS type."""
         left, right = (second, first) if self.swap else (first, second)
         if self.left_order is not None:
             left = left.transpose(self.left_order)
@@ -82,130 +83,135 @@ class Product:
 
 @dataclass(frozen=True)
 class ProgramStep:
-    """Take the operands at these positions out of the list, contract them, append the result."""
+    """One contraction: of the operands at `positions`, which the result replaces at the end."""
 
     positions: tuple[int, ...]
     subscripts: str
     shape: Shape
-    product: Product | None
+    product: MatrixProduct | None
 
 
 @dataclass(frozen=True)
 class Program:
-    """A compiled path. ``kernel`` are subscripts that NumPy's kernel alone can run, or ``None``."""
+    """A compiled path. `kernel` holds the subscripts if NumPy's kernel alone can run them."""
 
     steps: tuple[ProgramStep, ...]
     kernel: str | None
 
     def run(self, operands: list[Any], out: Any = None, **kwargs: Any) -> Any:
-        """The result of the contraction of ``operands``; the list is used up."""
+        """Return the contraction of `operands`; the list is emptied on the way."""
         if self.kernel is not None:
-            return _kernel(self.kernel, operands, out, kwargs)
-        plain = not kwargs or _KEYWORDS.issuperset(kwargs)
-        everything = list(operands)
+            return _run_kernel(self.kernel, operands, out, kwargs)
+        blas_allowed = not kwargs or _BLAS_KEYWORDS.issuperset(kwargs)
+        all_operands = list(operands)
         for step in self.steps[:-1]:
-            taken = [operands.pop(position) for position in step.positions]
-            # The layout that was asked for is that of the result, not of what comes before it.
-            middle = {key: value for key, value in kwargs.items() if key != "order"}
-            operands.append(_contract(step, taken, None, middle, plain))
+            step_operands = [operands.pop(position) for position in step.positions]
+            # `order` is the layout of the result, not of the intermediates.
+            inner_kwargs = {key: value for key, value in kwargs.items() if key != "order"}
+            operands.append(_contract(step, step_operands, None, inner_kwargs, blas_allowed))
         last = self.steps[-1]
-        taken = [operands.pop(position) for position in last.positions]
+        step_operands = [operands.pop(position) for position in last.positions]
+        # An unknown order is an error, which the kernel raises.
         order = kwargs.get("order", "K")
         if order not in ("K", "k", None):
-            plain = plain and order in ("C", "F", "A", "c", "f", "a")
-            kwargs["order"] = _order(order, everything) if plain else order
-        return _contract(last, taken, out, kwargs, plain)
+            blas_allowed = blas_allowed and order in ("C", "F", "A", "c", "f", "a")
+            kwargs["order"] = _memory_order(order, all_operands) if blas_allowed else order
+        return _contract(last, step_operands, out, kwargs, blas_allowed)
 
 
-def _order(order: str, operands: list[Any]) -> str:
-    """``"C"`` or ``"F"``; ``"A"`` means F when every operand of the call is laid out so."""
+def _memory_order(order: str, operands: list[Any]) -> str:
+    """Return `"C"` or `"F"`; `"A"` is F if every operand of the call is in Fortran order."""
     if order in ("A", "a"):
         return "F" if all(np.isfortran(np.asanyarray(x)) for x in operands) else "C"
     return order.upper()
 
 
-def _kernel(subscripts: str, operands: list[Any], out: Any, kwargs: dict[str, Any]) -> Any:
+def _run_kernel(subscripts: str, operands: list[Any], out: Any, kwargs: dict[str, Any]) -> Any:
     if out is not None:
         kwargs = {**kwargs, "out": out}
     return c_einsum(subscripts, *operands, **kwargs)
 
 
 def _contract(
-    step: ProgramStep, operands: list[Any], out: Any, kwargs: dict[str, Any], plain: bool
+    step: ProgramStep, operands: list[Any], out: Any, kwargs: dict[str, Any], blas_allowed: bool
 ) -> Any:
-    # An ``out`` of another shape is for the kernel to refuse: an assignment would broadcast.
+    # The kernel raises the error about an `out` of another shape; an assignment would broadcast.
     fits = out is None or np.shape(out) == step.shape
-    if step.product is not None and plain and fits:
+    if step.product is not None and blas_allowed and fits:
         arrays = [np.asanyarray(x) for x in operands]
-        target = _common_type(arrays, kwargs, out)
-        if target is not None:
-            first, second = (x.astype(target, copy=False) for x in arrays)
+        dtype = _common_type(arrays, kwargs, out)
+        if dtype is not None:
+            first, second = (x.astype(dtype, copy=False) for x in arrays)
             result = step.product.run(first, second, out)
             order = kwargs.get("order")
             if out is None and order in ("C", "F"):
                 return np.asarray(result, order=order)
             return result
-    return _kernel(step.subscripts, operands, out, kwargs)
+    return _run_kernel(step.subscripts, operands, out, kwargs)
 
 
 def _common_type(
     arrays: list[Array], kwargs: dict[str, Any], out: Array | None
 ) -> np.dtype[Any] | None:
-    """The BLAS type in which these operands may be multiplied; ``None`` leaves it to the kernel."""
-    target: np.dtype[Any]
+    """Return the BLAS type in which these operands may be multiplied; `None` for the kernel."""
+    dtype: np.dtype[Any]
     first, second = arrays[0].dtype, arrays[1].dtype
     casting = kwargs.get("casting", "safe")
     if kwargs.get("dtype") is not None:
-        target = np.dtype(kwargs["dtype"])
-        if not all(np.can_cast(x.dtype, target, casting) for x in arrays):
+        dtype = np.dtype(kwargs["dtype"])
+        if not all(np.can_cast(x.dtype, dtype, casting) for x in arrays):
             return None
     elif first == second:
-        target = first
+        dtype = first
     elif first.kind in "biufc" and second.kind in "biufc" and casting in ("safe", "same_kind"):
-        target = np.result_type(first, second)
+        dtype = np.result_type(first, second)
     else:
         return None
-    if target.char not in _BLAS or not target.isnative:
+    if dtype.char not in _BLAS_DTYPES or not dtype.isnative:
         return None
-    if out is not None and (out.dtype != target or not out.flags.writeable):
+    if out is not None and (out.dtype != dtype or not out.flags.writeable):
         return None
-    return target
+    return dtype
 
 
 @lru_cache(maxsize=1024)
 def compile_program(
     subscripts: str, shapes: tuple[Shape, ...], optimize: Hashable = "auto"
 ) -> Program:
-    """The program for operands of ``shapes``; compiling the same contraction again is a look-up."""
-    found = plan(subscripts, shapes, optimize=optimize)
-    sizes = found.contraction.sizes
-    live = _stretched(found.contraction.inputs, shapes, sizes)
+    """Return the program for operands of `shapes`; the same contraction again is a look-up.
+
+    >>> compile_program("ij,jk->ik", ((100, 100), (100, 100))).steps[0].product.direct
+    True
+    """
+    path = plan(subscripts, shapes, optimize=optimize)
+    sizes = path.contraction.sizes
+    stretched = _stretched(path.contraction.inputs, shapes, sizes)
     steps = []
-    for step in found.steps:
-        narrow = [live.pop(position) for position in step.operands]
+    for step in path.steps:
+        step_stretched = [stretched.pop(position) for position in step.operands]
         product = None
-        if len(step.inputs) == 2 and not any(narrow):
+        if len(step.inputs) == 2 and not any(step_stretched):
             product = _product(step.inputs[0], step.inputs[1], step.output, sizes)
-        if len(found.steps) == 1 and product is None:
-            return Program((), subscripts)  # as it was written, which NumPy has no limit for
+        if len(path.steps) == 1 and product is None:
+            return Program((), subscripts)  # as written: relabelled it could have over 52 labels
         shape = tuple(sizes[label] for label in step.output)
         text = _relabelled(step.inputs, step.output)
         steps.append(ProgramStep(step.operands, text, shape, product))
-        # A label is short in the result when it is in every operand of the step that has it.
-        full = {
+        # An axis of the result has length 1 if it has so in every operand with that label.
+        full_length = {
             label
-            for term, short in zip(step.inputs, narrow, strict=True)
+            for term, stretched_labels in zip(step.inputs, step_stretched, strict=True)
             for label in term
-            if label not in short
+            if label not in stretched_labels
         }
-        live.append(frozenset(step.output) - full)
+        stretched.append(frozenset(step.output) - full_length)
     return Program(tuple(steps), None)
 
 
 def _stretched(
     terms: tuple[Term, ...], shapes: tuple[Shape, ...], sizes: dict[str, int]
 ) -> list[frozenset[str]]:
-    """Per operand the labels whose axis has length 1 and stretches to that of another."""
+    """Return, for each operand, the labels whose axis of length 1 stretches to that of another."""
     return [
         frozenset(label for label, n in zip(term, shape, strict=True) if n != sizes[label])
         for term, shape in zip(terms, shapes, strict=True)
@@ -213,7 +219,7 @@ def _stretched(
 
 
 def _relabelled(inputs: tuple[Term, ...], output: Term) -> str:
-    """A step as subscripts that NumPy reads: letters only."""
+    """Return a step as subscripts of letters, the only labels that NumPy reads."""
     labels = dict.fromkeys(label for term in inputs for label in term)
     if all(label in LETTERS for label in labels):
         names = {label: label for label in labels}
@@ -226,20 +232,24 @@ def _relabelled(inputs: tuple[Term, ...], output: Term) -> str:
     return f"{','.join(left)}->{right}"
 
 
-def _product(first: Term, second: Term, output: Term, sizes: dict[str, int]) -> Product | None:
-    """The matrix product that a step is, or ``None`` where it is none or not worth it."""
+def _product(
+    first: Term, second: Term, output: Term, sizes: dict[str, int]
+) -> MatrixProduct | None:
+    """Return the matrix product of a step; `None` if it is none, or too small to gain."""
     left, right, kept = set(first), set(second), set(output)
+    # No diagonals, and no label of one operand that is summed over without the other.
     if len(left) < len(first) or len(right) < len(second) or (left ^ right) - kept:
         return None
+    # A product sums over shared labels, and at least one operand has a label of its own.
     if not (left & right) - kept or not left ^ right:
         return None
-    if prod(sizes[label] for label in left | right) < _WORTHWHILE:
+    if prod(sizes[label] for label in left | right) < _MIN_MULTIPLY_ADDS:
         return None
     batch = [label for label in output if label in left and label in right]
     inner = [label for label in first if label in right and label not in kept]
     free = [label for label in output if label not in batch]
-    # The operand that brings the first free label of the result goes to the left, so that the
-    # product comes out in that order, or near it; one without free labels goes to the right.
+    # The operand with the first free label of the result goes to the left, so that the product has
+    # the axes in that order, or nearly; an operand without free labels goes to the right.
     swap = free[0] in right
     if swap:
         first, second = second, first
@@ -247,29 +257,31 @@ def _product(first: Term, second: Term, output: Term, sizes: dict[str, int]) -> 
     columns = [label for label in free if label in second]
     left_order = [*batch, *rows, *inner]
     right_order = [*batch, *inner, *columns]
-    made = [*batch, *rows, *columns]
+    product_order = [*batch, *rows, *columns]
     groups = [rows, inner]
     right_groups = [inner, columns] if columns or batch else [inner]
-    result_shape = tuple(sizes[label] for label in made)
+    result_shape = tuple(sizes[label] for label in product_order)
     plain_result = len(rows) == 1 and len(columns) == 1 and len(batch) <= 1
     vector = len(rows) == 1 and not columns and not batch
-    return Product(
+    return MatrixProduct(
         swap=swap,
-        left_order=_order_of(first, left_order),
+        left_order=_axis_order(first, left_order),
         left_shape=_fused(groups, batch, sizes),
-        right_order=_order_of(second, right_order),
+        right_order=_axis_order(second, right_order),
         right_shape=_fused(right_groups, batch, sizes),
         result_shape=None if plain_result or vector else result_shape,
-        result_order=None if made == list(output) else tuple(made.index(x) for x in output),
+        result_order=None
+        if product_order == list(output)
+        else tuple(product_order.index(x) for x in output),
     )
 
 
-def _order_of(term: Term, wanted: list[str]) -> tuple[int, ...] | None:
-    return None if list(term) == wanted else tuple(term.index(label) for label in wanted)
+def _axis_order(term: Term, order: list[str]) -> tuple[int, ...] | None:
+    return None if list(term) == order else tuple(term.index(label) for label in order)
 
 
 def _fused(groups: list[list[str]], batch: list[str], sizes: dict[str, int]) -> Shape | None:
-    """The shape with each group as one axis; ``None`` when each is one already."""
+    """Return the shape with each group as one axis; `None` if each is one axis already."""
     if len(batch) <= 1 and all(len(group) == 1 for group in groups):
         return None
     lead = (prod(sizes[x] for x in batch),) if batch else ()

@@ -1,15 +1,15 @@
-"""How an operation is called: price it, reserve the price, run it on plain arrays, book it, wrap
-the result.
+"""Call an operation: price it, reserve the price, run it on plain arrays, commit the charge, wrap.
 
-Every charging function of local mode ends here, except the fast paths of :mod:`.operators`, which
-do the same for the commonest operands in fewer steps. The nested calls that NumPy makes while it
-computes see plain arrays, so nothing is charged twice.
+Every charging function of local mode ends in `call`, except the fast paths (`fast_path`, `matrix`,
+`einsum`), which do the same for the commonest operands in fewer steps. A free operation ends in
+`free`. NumPy computes on base-class arrays, so the calls that it makes inside are
+not charged again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -17,171 +17,210 @@ from shm_echo.mechestim.accounting.account import AccountView
 from shm_echo.mechestim.accounting.active_account import current_view, peek_view
 from shm_echo.mechestim.costs.operands import UnsafeCallError
 from shm_echo.mechestim.local.array import Array, Scalar, base_view, number, plain, wrap
-from shm_echo.mechestim.local.kernel_started import was_refused
+from shm_echo.mechestim.local.kernel_started import kernel_started
 from shm_echo.mechestim.registry.op import Op
 
+# A global is looked up faster than an attribute of a module, and `_wrapped` runs in every call.
 _ndarray = np.ndarray
 
-# The module symmetry_rules once there is a symmetric tensor: see local/symmetric.py.
-symmetry: Any = None
+
+class SymmetryRules(Protocol):
+    """The part of the module `symmetry_rules` that the dispatcher calls."""
+
+    def before_call(
+        self, op: Op, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], /
+    ) -> None:
+        """End the symmetry of the tensors that `function` is about to write to."""
+
+    def after_call(
+        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, /
+    ) -> Any:
+        """Return `result` with the symmetry that operation `name` keeps of its operands'."""
+
+
+# `symmetric` sets it when it declares the first tensor, so that a process without one pays a single
+# comparison with None. This module can't import the rules: they build on it.
+symmetry_rules: SymmetryRules | None = None
 
 
 def call(
     op: Op, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """Charge for ``op`` and return ``function(*args, **kwargs)``, computed by NumPy.
+    """Charge for `op` and return `function(*args, **kwargs)`, computed by NumPy.
 
     Args:
-        op: What is charged: its rule is called with ``args`` and ``kwargs`` as they are.
-        function: What computes it: called with base-class arrays.
+        op: The operation to charge: its rule is called with `args` and `kwargs` as they are.
+        function: The function that computes it, called with base-class arrays.
         args: The caller's positional arguments.
         kwargs: The caller's keyword arguments.
 
     Raises:
-        BudgetExhaustedError: It does not fit into the budget. Nothing has run, nothing is charged.
-        TimeExhaustedError: The time of the context is over. The same holds.
-        Exception: Whatever NumPy raises. Nothing is charged if it refused the arguments; the price
-            stays charged if it had started.
+        BudgetExhaustedError: The price does not fit into the budget. Nothing has run and nothing is
+            charged.
+        TimeExhaustedError: The time of the context is over. Nothing has run and nothing is charged.
+        ValueError: The rule found arguments that would end the process inside of NumPy.
+        Exception: The error that NumPy raised. Nothing is charged if NumPy refused the arguments;
+            the price stays charged if the kernel had started.
     """
     rule = op.cost
     if rule is None:
         return free(function, args, kwargs)
     try:
+        # The rule sees the arguments before they are stripped: a SymmetricTensor has its own price.
         cost = rule(*args, **kwargs)
     except UnsafeCallError as error:
         raise ValueError(str(error)) from None
     except Exception as error:
-        return _unpriced(op, function, args, kwargs, error)
+        # Mostly a mistake of the caller. NumPy reports it better than a price rule would.
+        return _call_unpriced(op, function, args, kwargs, error)
+    # A call on an empty array still takes a call: one FLOP, unless the operation may cost nothing.
     if cost < 1 and not op.zero_ok:
         cost = 1
-    frame = peek_view()
-    if frame is None or frame.closed:
-        frame = current_view()
+    # peek_view() is one look-up; current_view() also finds the view of a thread that has none yet,
+    # and replaces that of a context which has ended.
+    view = peek_view()
+    if view is None or view.closed:
+        view = current_view()
     name = op.charged_as or op.name
-    promised = frame.reserve(name, cost)
-    if symmetry is not None:
+    # Reserved before it runs, so that two threads can't both spend the last FLOPs; committed only
+    # when the kernel has started, so that a refused call costs nothing.
+    reserved = view.reserve(name, cost)
+    if symmetry_rules is not None:
         try:
-            symmetry.before(op, function, args, kwargs)
-        except Warning:  # that is an error, by the caller's filters
-            frame.cancel(promised, name, cost)
+            symmetry_rules.before_call(op, function, args, kwargs)
+        except Warning:  # the user's filters turn the warning of a lost symmetry into an error
+            view.cancel(reserved, name, cost)
             raise
-    bare = [_bare(value) for value in args]
-    bare_kwargs = {key: _bare(value) for key, value in kwargs.items()} if kwargs else kwargs
+    # A list, not a generator: `_wrapped` compares these very objects with the result.
+    plain_args = [_stripped(value) for value in args]
+    plain_kwargs = {key: _stripped(value) for key, value in kwargs.items()} if kwargs else kwargs
     try:
-        result = function(*bare, **bare_kwargs)
-    except BaseException as error:
-        if was_refused(function, tuple(bare), bare_kwargs, error):
-            frame.cancel(promised, name, cost)
+        result = function(*plain_args, **plain_kwargs)
+    except BaseException as error:  # KeyboardInterrupt too: the reservation must not stay pending
+        if kernel_started(function, tuple(plain_args), plain_kwargs, error):
+            view.commit(name, reserved, args)
         else:
-            frame.commit(name, promised, args)
+            view.cancel(reserved, name, cost)
         raise
-    frame.commit(name, promised, args)
-    if frame.account.careful:
+    view.commit(name, reserved, args)
+    if view.account.careful:
         report_nan_inf(name, result)
-    dressed = _dressed(function, result, args, bare, kwargs, bare_kwargs)
-    return dressed if symmetry is None else symmetry.after(op.name, args, kwargs, dressed)
+    wrapped = _wrapped(function, result, args, plain_args, kwargs, plain_kwargs)
+    if symmetry_rules is None:
+        return wrapped
+    return symmetry_rules.after_call(op.name, args, kwargs, wrapped)
 
 
 def free(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """``function(*args, **kwargs)`` by NumPy, uncharged, with counted arrays in the result."""
-    bare = [_bare(value) for value in args]
-    bare_kwargs = {key: _bare(value) for key, value in kwargs.items()} if kwargs else kwargs
-    result = function(*bare, **bare_kwargs)
-    dressed = _dressed(function, result, args, bare, kwargs, bare_kwargs)
-    if symmetry is None:
-        return dressed
-    return symmetry.after(getattr(function, "__name__", ""), args, kwargs, dressed)
+    """Return `function(*args, **kwargs)` by NumPy, uncharged, its arrays as counted ones."""
+    plain_args = [_stripped(value) for value in args]
+    plain_kwargs = {key: _stripped(value) for key, value in kwargs.items()} if kwargs else kwargs
+    result = function(*plain_args, **plain_kwargs)
+    wrapped = _wrapped(function, result, args, plain_args, kwargs, plain_kwargs)
+    if symmetry_rules is None:
+        return wrapped
+    return symmetry_rules.after_call(getattr(function, "__name__", ""), args, kwargs, wrapped)
 
 
-def _bare(value: Any) -> Any:
+def _stripped(value: Any) -> Any:
+    """Return `plain(value)`, in fewer steps for arrays and numbers, which most arguments are."""
     if isinstance(value, Array):
         return number(value) if type(value) is Scalar else base_view(value)
     kind = type(value)
     return plain(value) if kind is list or kind is tuple else value
 
 
-def _dressed(
+def _wrapped(
     function: Callable[..., Any],
     result: Any,
     args: tuple[Any, ...],
-    bare: list[Any],
+    plain_args: list[Any],
     kwargs: dict[str, Any],
-    bare_kwargs: dict[str, Any],
+    plain_kwargs: dict[str, Any],
 ) -> Any:
-    """``result`` as counted arrays; an operand that comes back is the caller's own object.
+    """Return `result` as counted arrays; for an operand that comes back, the caller's own object.
 
-    Of the plain ones, only those given as ``out``: ``asarray(plain)`` is a counted view.
+    `x.sum(out=y)` and `me.asarray(x)` return `y` and `x` themselves in NumPy, so they do here. A
+    plain operand comes back itself only where it was given as `out`; `me.asarray(plain)` returns a
+    counted view of it, because an array that a counted function returns must count.
     """
     kind = type(result)
     if kind is _ndarray:
         if kwargs:
-            for key, stripped in bare_kwargs.items():
+            for key, stripped in plain_kwargs.items():
+                # ufuncs take `out` as an array or as a tuple of one.
                 if stripped is result or (
                     type(stripped) is tuple and len(stripped) == 1 and stripped[0] is result
                 ):
                     value = kwargs[key]
                     value = value[0] if type(value) is tuple else value
                     return value if value is not result or key == "out" else wrap(result)
-        for value, stripped in zip(args, bare, strict=True):
+        for value, stripped in zip(args, plain_args, strict=True):
             if stripped is result:
+                # `value is result`: the operand was plain. As the first operand it is an input
+                # (`asarray(plain)`); further back it is an `out` given by position.
                 return value if value is not result or value is not args[0] else wrap(result)
     elif kind is tuple or kind is list:
-        if any(value is result for value in args):
+        if any(value is result for value in args):  # the caller's own list or tuple
             return result
-        known: dict[int, Any] = {}
-        _note(args, bare, known)
-        for key, stripped in bare_kwargs.items():
-            _note(kwargs[key], stripped, known)
+        originals: dict[int, Any] = {}
+        _remember_operand(args, plain_args, originals)
+        for key, stripped in plain_kwargs.items():
+            _remember_operand(kwargs[key], stripped, originals)
         outs = kwargs.get("out") or ()
         if isinstance(function, np.ufunc):
-            outs = outs or args[function.nin :]
-        known.update((id(out), out) for out in outs if type(out) is _ndarray)
-        return _put_back(result, known)
+            outs = outs or args[function.nin :]  # `np.divmod(x, y, q, r)`
+        originals.update((id(out), out) for out in outs if type(out) is _ndarray)
+        return _wrap_items(result, originals)
     return wrap(result)
 
 
-def _note(value: Any, stripped: Any, known: dict[int, Any]) -> None:
-    """Note for every stripped operand whose it is."""
+def _remember_operand(value: Any, stripped: Any, originals: dict[int, Any]) -> None:
+    """Note in `originals` the caller's object for each stripped operand, by `id`.
+
+    The operands outlive the look-up, so no id is used again meanwhile.
+    """
     if stripped is value:
         return
     if isinstance(stripped, (list, tuple)):
-        for one, bare in zip(value, stripped, strict=True):
-            _note(one, bare, known)
+        for item, stripped_item in zip(value, stripped, strict=True):
+            _remember_operand(item, stripped_item, originals)
     else:
-        known[id(stripped)] = value
+        originals[id(stripped)] = value
 
 
-def _put_back(result: Any, known: dict[int, Any]) -> Any:
-    """:func:`wrap` for several results, some of which may be operands (``out``, ``atleast_1d``)."""
+def _wrap_items(result: Any, originals: dict[int, Any]) -> Any:
+    """Wrap several results, some of which may be operands (`out`, `atleast_1d`)."""
     kind = type(result)
     if kind is tuple or kind is list:
-        return kind([_put_back(item, known) for item in result])
-    found = known.get(id(result))
-    return wrap(result) if found is None else found
+        return kind([_wrap_items(item, originals) for item in result])
+    original = originals.get(id(result))
+    return wrap(result) if original is None else original
 
 
-def _unpriced(
+def _call_unpriced(
     op: Op,
     function: Callable[..., Any],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     error: Exception,
 ) -> Any:
-    """The rule could not make sense of the arguments: let NumPy refuse them, in its own words.
+    """Run a call that the price rule could not make sense of, for NumPy to report the mistake.
 
-    Should NumPy accept them all the same, the result is paid for by its size before it is handed
-    out.
+    If NumPy accepts the arguments, the result is charged by its size before it is returned: an
+    imprecise price, but no way around the count.
     """
     result = free(function, args, kwargs)
     name = op.charged_as or op.name
-    frame: AccountView = current_view()
+    view: AccountView = current_view()
     cost = max(1, sum(int(item.size) for item in _arrays(result)))
-    frame.commit(name, frame.reserve(name, cost), args)
-    del error
+    view.commit(name, view.reserve(name, cost), args)
+    del error  # only for the plugin of NumPy's test suite, which wraps this function to report it
     return result
 
 
 def _arrays(result: Any) -> list[Any]:
+    """Return the arrays in `result`, in its tuples and lists too."""
     if isinstance(result, np.ndarray):
         return [result]
     if isinstance(result, (tuple, list)):
@@ -190,7 +229,8 @@ def _arrays(result: Any) -> list[Any]:
 
 
 def report_nan_inf(name: str, result: Any) -> None:
-    """Warn if ``result`` holds NaN or Inf; only with ``configure(check_nan_inf=True)``."""
+    """Warn if `result` holds NaN or Inf; only with `configure(check_nan_inf=True)`."""
+    # Imported here: a rare setting should not lengthen every start.
     import warnings
 
     from shm_echo.mechestim.errors import MechEstimWarning
@@ -198,7 +238,7 @@ def report_nan_inf(name: str, result: Any) -> None:
 
     for array in _arrays(result) if not isinstance(result, np.generic) else [np.asarray(result)]:
         values = np.asarray(array)
-        if values.dtype.kind not in "fc":
+        if values.dtype.kind not in "fc":  # only floating and complex numbers have NaN and Inf
             continue
         nans = int(np.isnan(values).sum())
         infs = int(np.isinf(values).sum())

@@ -1,11 +1,13 @@
-"""The short way for the commonest calls: operators, ufuncs and whole reductions on plain counted
-arrays.
+"""The fast path of the commonest calls: operators, ufuncs and reductions on counted arrays.
 
-A fast function handles operands of which everything is known beforehand: counted arrays (no
-subclass) of one dtype that the operation accepts, or such an array and a Python number that fits.
-Nothing can be refused then once the shapes agree, so the price is charged in one step and the
-result wrapped. For everything else it takes the long way,
-:func:`shm_echo.mechestim.local.dispatch.call`, which gives the same answer and the same count.
+A function made here has a fast path for operands that NumPy can't refuse once their shapes agree:
+counted arrays (no subclass) of one dtype that the operation accepts, or such an array and a Python
+number that fits its dtype. The price is then charged in one step, with nothing to release, and the
+result is wrapped. All other calls go to the dispatcher, `dispatch.call`, which gives the same
+result and the same count.
+
+The functions repeat their checks instead of sharing them: beside the half microsecond that NumPy
+takes for a small array, each call in Python shows.
 """
 
 from __future__ import annotations
@@ -22,23 +24,24 @@ from shm_echo.mechestim.registry.op import Op
 
 _ndarray = np.ndarray
 _view = np.ndarray.view
-# How operands of the short way are stripped. No subclass: a symmetric tensor has its own prices.
+# The types that take the fast path, and how their operands are stripped. No subclass: a symmetric
+# tensor has its own prices.
 _STRIP: dict[type, Callable[[Any], Any]] = {Array: base_view, Scalar: number}
 _broadcast = np.broadcast
-_KINDS = "?bhilqBHILQefdgFDG"
-_FLOATS = frozenset("efdgFDG")
-_INT64 = np.dtype(np.int64).char
-_PYTHON = frozenset({int, float, complex, bool, list, tuple, str, type(None)})
-_ABSENT: Any = object()  # NumPy says in its own words which argument is missing
-_SMALLEST, _LARGEST = -(2**63), 2**63 - 1
+_NUMERIC_DTYPES = "?bhilqBHILQefdgFDG"
+_FLOAT_DTYPES = frozenset("efdgFDG")
+_INT64_DTYPE = np.dtype(np.int64).char
+_PYTHON_TYPES = frozenset({int, float, complex, bool, list, tuple, str, type(None)})
+_ABSENT: Any = object()  # so that NumPy raises its own error about a missing argument
+_MIN_INT64, _MAX_INT64 = -(2**63), 2**63 - 1
 
 Function = Callable[..., Any]
 
 
 def _accepted(ufunc: np.ufunc) -> frozenset[str]:
-    """The dtype characters with which ``ufunc`` never refuses operands that all have that dtype."""
+    """Return the dtype characters that `ufunc` accepts for all its operands together."""
     accepted = []
-    for char in _KINDS:
+    for char in _NUMERIC_DTYPES:
         dtypes = (np.dtype(char),) * ufunc.nin + (None,) * ufunc.nout
         try:
             ufunc.resolve_dtypes(dtypes)
@@ -49,7 +52,7 @@ def _accepted(ufunc: np.ufunc) -> frozenset[str]:
 
 
 def unary(op: Op, ufunc: np.ufunc, run: Function | None = None) -> Function:
-    """``ufunc(x)``, charged ``x.size``. ``run`` computes it when it is not the ufunc itself."""
+    """Return the function `ufunc(x)`, charged `x.size`; `run`, if given, computes it instead."""
     name = op.book_name
     accepted = _accepted(ufunc)
     run = run or ufunc
@@ -57,9 +60,9 @@ def unary(op: Op, ufunc: np.ufunc, run: Function | None = None) -> Function:
     def function(x: Any = _ABSENT, /, *args: Any, **kwargs: Any) -> Any:
         strip = _STRIP.get(type(x))
         if strip is not None and not args and not kwargs and x.dtype.char in accepted:
-            frame = peek_view()
-            if frame is not None and not frame.special:
-                frame.charge(name, x.size or 1)
+            view = peek_view()
+            if view is not None and not view.special:
+                view.charge(name, x.size or 1)
                 result = run(strip(x))
                 return _view(result, Array) if type(result) is _ndarray else scalar(result)
         if x is _ABSENT:
@@ -72,22 +75,22 @@ def unary(op: Op, ufunc: np.ufunc, run: Function | None = None) -> Function:
 
 
 def binary(op: Op, ufunc: np.ufunc, run: Function | None = None) -> Function:
-    """``ufunc(x, y)``, charged the size of the broadcast operands.
+    """Return the function `ufunc(x, y)`, charged the size of the broadcast operands.
 
-    With ``run`` (``operator.add``) it is made a method: ``y`` may then want to compute it itself.
+    With `run`, such as `operator.add`, it is a method, which may leave the operation to `y`.
     """
     name = op.book_name
     accepted = _accepted(ufunc)
     method = run is not None
     run = run or ufunc
-    smallest = 0 if ufunc is np.power else _SMALLEST  # int ** -2 is refused: not the short way
+    smallest = 0 if ufunc is np.power else _MIN_INT64  # NumPy refuses int ** -2
 
     def function(x: Any = _ABSENT, y: Any = _ABSENT, /, *args: Any, **kwargs: Any) -> Any:
         strip = _STRIP.get(type(x))
         if strip is not None and not args and not kwargs:
             char = x.dtype.char
-            frame = peek_view()
-            if char in accepted and frame is not None and not frame.special:
+            view = peek_view()
+            if char in accepted and view is not None and not view.special:
                 kind = type(y)
                 strip_y = _STRIP.get(kind)
                 if strip_y is not None:
@@ -95,19 +98,21 @@ def binary(op: Op, ufunc: np.ufunc, run: Function | None = None) -> Function:
                         if x.shape == y.shape:
                             cost = x.size
                         else:
-                            try:
+                            try:  # the shapes may still be an error, which must cost nothing
                                 cost = _broadcast(x, y).size
                             except ValueError:
-                                return run(base_view(x), base_view(y))  # raises: refused, uncharged
-                        frame.charge(name, cost or 1)
+                                return run(base_view(x), base_view(y))  # NumPy raises, uncharged
+                        view.charge(name, cost or 1)
                         result = run(strip(x), strip_y(y))
                         return _view(result, Array) if type(result) is _ndarray else scalar(result)
-                elif (kind is float and char in _FLOATS) or (
+                # A Python number takes the dtype of the array, if it fits: an int64 holds 2**63 - 1
+                # at most, and NumPy refuses or converts others. A bool is no such number.
+                elif (kind is float and char in _FLOAT_DTYPES) or (
                     kind is int
-                    and smallest <= y <= _LARGEST
-                    and (char in _FLOATS or char == _INT64)
+                    and smallest <= y <= _MAX_INT64
+                    and (char in _FLOAT_DTYPES or char == _INT64_DTYPE)
                 ):
-                    frame.charge(name, x.size or 1)
+                    view.charge(name, x.size or 1)
                     result = run(strip(x), y)
                     return _view(result, Array) if type(result) is _ndarray else scalar(result)
         if y is _ABSENT:
@@ -122,7 +127,7 @@ def binary(op: Op, ufunc: np.ufunc, run: Function | None = None) -> Function:
 
 
 def reflected(op: Op, ufunc: np.ufunc, run: Function) -> Function:
-    """``y op x`` of a counted array ``x`` and something else; ``run`` is the operator."""
+    """Return the method `y op x` of a counted array `x` and another `y`; `run` is the operator."""
     name = op.book_name
     accepted = _accepted(ufunc)
 
@@ -132,92 +137,88 @@ def reflected(op: Op, ufunc: np.ufunc, run: Function) -> Function:
             char = self.dtype.char
             kind = type(other)
             if char in accepted and (
-                (kind is float and char in _FLOATS)
+                (kind is float and char in _FLOAT_DTYPES)
                 or (
                     kind is int
-                    and _SMALLEST <= other <= _LARGEST
-                    and (char in _FLOATS or char == _INT64)
+                    and _MIN_INT64 <= other <= _MAX_INT64
+                    and (char in _FLOAT_DTYPES or char == _INT64_DTYPE)
                 )
             ):
-                frame = peek_view()
-                if frame is not None and not frame.special:
-                    frame.charge(name, self.size or 1)
+                view = peek_view()
+                if view is not None and not view.special:
+                    view.charge(name, self.size or 1)
                     result = run(other, strip(self))
                     return _view(result, Array) if type(result) is _ndarray else scalar(result)
-        if foreign(other):
+        if belongs_to_other_class(other):
             return ufunc(other, self)
         return call(op, run, (other, self), {})
 
     return method
 
 
-def foreign(other: Any) -> bool:
-    """Whether ``other``, no NumPy type, answers for ufuncs: NumPy then hands it the operands."""
+def belongs_to_other_class(other: Any) -> bool:
+    """Return True if NumPy would leave a ufunc to the `__array_ufunc__` of `other`."""
     kind = type(other)
-    if kind in _PYTHON or kind in _STRIP or isinstance(other, (np.ndarray, np.generic)):
+    if kind in _PYTHON_TYPES or kind in _STRIP or isinstance(other, (np.ndarray, np.generic)):
         return False
     return getattr(kind, "__array_ufunc__", None) is not None
 
 
 def overridden(operands: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether one of a ufunc's operands is :func:`foreign`, ``out`` and ``where`` among them."""
+    """Return True if any operand of a ufunc, `out` and `where` too, belongs to another class."""
     if kwargs:
         out = kwargs.get("out")
         operands = (*operands, kwargs.get("where"), *(out if type(out) is tuple else (out,)))
-    return any(map(foreign, operands))
+    return any(map(belongs_to_other_class, operands))
 
 
 def defers(other: Any, array: Any, in_place: bool = False) -> bool:
-    """Whether ``other`` wants to compute ``array op other`` itself, by NumPy's rules."""
+    """Return True if NumPy's rules leave `array op other` to `other`."""
     kind = type(other)
-    if kind in _PYTHON or kind in _STRIP or isinstance(other, np.generic):
+    if kind in _PYTHON_TYPES or kind in _STRIP or isinstance(other, np.generic):
         return False
     if hasattr(kind, "__array_ufunc__"):
         return kind.__array_ufunc__ is None and not in_place
-    return _priority(other) > _priority(array)
+    return _array_priority(other) > _array_priority(array)
 
 
-def _priority(value: Any) -> float:
+def _array_priority(value: Any) -> float:
     try:
         return float(value.__array_priority__)
-    except Exception:  # has none, or none that is a number: NumPy does not care why
+    except Exception:  # none, or not a number; NumPy then assumes the same value
         return -1e6
 
 
 def in_place(op: Op, ufunc: np.ufunc, run: Function) -> Function:
-    """``x op= y``: writes into ``x`` and returns it; ``run`` is ``operator.iadd`` or its like."""
+    """Return the method `x op= y`, which writes into `x`; `run` is `operator.iadd` or its like."""
     name = op.book_name
-    accepted = _accepted(ufunc) & _same_type(ufunc)
+    accepted = _accepted(ufunc) & _dtype_preserving(ufunc)
 
     def method(self: Any, other: Any, /) -> Any:
+        # A Scalar is immutable: `s += 1` binds a new one.
         if type(self) is Array:
             char = self.dtype.char
-            frame = peek_view()
-            if (
-                char in accepted
-                and frame is not None
-                and not frame.special
-                and self.flags.writeable
-            ):
+            view = peek_view()
+            if char in accepted and view is not None and not view.special and self.flags.writeable:
                 kind = type(other)
                 if (kind is Array and other.dtype.char == char and other.shape == self.shape) or (
-                    (kind is float and char in _FLOATS)
-                    or (kind is int and _SMALLEST <= other <= _LARGEST and char in _FLOATS)
+                    (kind is float and char in _FLOAT_DTYPES)
+                    or (kind is int and _MIN_INT64 <= other <= _MAX_INT64 and char in _FLOAT_DTYPES)
                 ):
-                    frame.charge(name, self.size or 1)
+                    view.charge(name, self.size or 1)
                     run(base_view(self), base_view(other) if kind is Array else other)
                     return self
         if defers(other, self, in_place=True):
             return NotImplemented
-        if foreign(other):
+        if belongs_to_other_class(other):
             return ufunc(self, other, out=(self,))
         return call(op, run, (self, other), {})
 
     return method
 
 
-def _same_type(ufunc: np.ufunc) -> frozenset[str]:
-    """The dtype characters that ``ufunc`` keeps: int64 / int64 is no int64."""
+def _dtype_preserving(ufunc: np.ufunc) -> frozenset[str]:
+    """Return the dtype characters that `ufunc` also returns; int64 / int64 is float64."""
     kept = []
     for char in _accepted(ufunc):
         dtypes = ufunc.resolve_dtypes((np.dtype(char),) * ufunc.nin + (None,) * ufunc.nout)
@@ -226,20 +227,23 @@ def _same_type(ufunc: np.ufunc) -> frozenset[str]:
     return frozenset(kept)
 
 
-def reduction(op: Op, function: Function, passes: int = 1, accepted: str = _KINDS) -> Function:
-    """``function(a, axis=None)`` over one axis, or all; charged ``passes * a.size``."""
+def reduction(
+    op: Op, function: Function, passes: int = 1, accepted: str = _NUMERIC_DTYPES
+) -> Function:
+    """Return `function(a, axis=None)` over one axis or all, charged `passes * a.size`."""
     name = op.book_name
     chars = frozenset(accepted)
 
     def reduce(a: Any, axis: Any = None, *args: Any, **kwargs: Any) -> Any:
+        # An empty array has no maximum: whether that is an error depends on the function.
         if type(a) is Array and not args and not kwargs and a.size and a.dtype.char in chars:
-            frame = peek_view()
+            view = peek_view()
             if (
-                frame is not None
-                and not frame.special
+                view is not None
+                and not view.special
                 and (axis is None or (type(axis) is int and -a.ndim <= axis < a.ndim))
             ):
-                frame.charge(name, passes * a.size)
+                view.charge(name, passes * a.size)
                 result = function(base_view(a), axis)
                 return _view(result, Array) if type(result) is _ndarray else scalar(result)
         return call(op, function, (a, axis, *args), kwargs)

@@ -1,14 +1,15 @@
-"""The functions of local mode, made from the registry one by one when they are first asked for.
+"""The functions of local mode, each built from its registry entry at the first use.
 
-:func:`lookup` is what ``mechestim.<name>`` and ``mechestim.linalg.<name>`` end in. What kind of
-function an entry becomes follows from its category and from what computes it; the few that need
-code of their own are named in ``_SPECIAL``.
+`mechestim.<name>` and `mechestim.linalg.<name>` are looked up with `member`. The category of an
+entry and the NumPy function that computes it decide which kind of function it becomes; the few with
+code of their own are listed in `_HANDWRITTEN`.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -22,8 +23,8 @@ from shm_echo.mechestim.registry.op import Category, Op
 
 Function = Callable[..., Any]
 
-# Reductions with a short way, and how many passes over the input they are charged.
-_SHORT_REDUCTIONS = {
+# Reductions with a fast path, and the number of passes over the input that they are charged.
+_FAST_REDUCTIONS = {
     "sum": 1,
     "prod": 1,
     "max": 1,
@@ -40,7 +41,7 @@ _SHORT_REDUCTIONS = {
 }
 
 # Ops whose functions are written by hand: "module:attribute" under shm_echo.mechestim.local.
-_SPECIAL = {
+_HANDWRITTEN = {
     "matmul": "matrix:matmul",
     "dot": "matrix:dot",
     "linalg.matmul": "matrix:linalg_matmul",
@@ -54,7 +55,7 @@ _SPECIAL = {
     "frompyfunc": "callbacks:frompyfunc",
 }
 
-# Callback functions: where the callback stands among the positional arguments.
+# Functions with callbacks: the positions of the callbacks among the arguments.
 _CALLBACKS = {
     "apply_along_axis": (0,),
     "apply_over_axes": (0,),
@@ -65,10 +66,10 @@ _CALLBACKS = {
 
 
 def numpy_function(op: Op) -> Any:
-    """What computes ``op``.
+    """Return the NumPy function that computes `op`.
 
     Raises:
-        UnsupportedFunctionError: The installed NumPy does not have it.
+        UnsupportedFunctionError: The installed NumPy lacks it.
     """
     found: Any = np
     for part in op.numpy.split("."):
@@ -81,8 +82,8 @@ def numpy_function(op: Op) -> Any:
 
 
 def installed(op: Op) -> bool:
-    """Whether the installed NumPy has what computes ``op``."""
-    if not op.numpy or op.name in _SPECIAL:
+    """Return True if the installed NumPy has the function that computes `op`."""
+    if not op.numpy or op.name in _HANDWRITTEN:
         return True
     try:
         numpy_function(op)
@@ -91,29 +92,31 @@ def installed(op: Op) -> bool:
     return True
 
 
-def lookup(name: str) -> Function:
-    """The function ``mechestim.<name>``.
+@cache
+def member(name: str) -> Function:
+    """Return the function of operation `name` (dotted): the same object every time.
 
     Raises:
         KeyError: The registry has no such operation.
-        UnsupportedFunctionError: It has, as one that is left out.
+        UnsupportedFunctionError: The operation is left out on purpose, or the installed NumPy
+            lacks it.
     """
     op = OPS[name]
     if op.category is Category.UNSUPPORTED:
         raise UnsupportedFunctionError(name, op.advice)
-    function = _make(op)
+    function = _build(op)
     if not isinstance(function, type):
-        _label(function, op)
+        _set_metadata(function, op)
         source = getattr(np, op.numpy, None)
         if isinstance(source, np.ufunc):
-            ufuncs.dress(function, source)
+            ufuncs.add_ufunc_attributes(function, source)
     return function
 
 
-def _make(op: Op) -> Function:
-    special = _SPECIAL.get(op.name)
-    if special is not None:
-        module, _, attribute = special.partition(":")
+def _build(op: Op) -> Function:
+    handwritten = _HANDWRITTEN.get(op.name)
+    if handwritten is not None:
+        module, _, attribute = handwritten.partition(":")
         found: Function = getattr(import_module(f"shm_echo.mechestim.local.{module}"), attribute)
         return found
     if op.name.startswith("stats."):
@@ -125,14 +128,14 @@ def _make(op: Op) -> Function:
     source = numpy_function(op)
     positions = _CALLBACKS.get(op.name)
     if positions is not None:
-        return callbacks.caller(source, *positions)
+        return callbacks.with_counted_callbacks(source, *positions)
     if isinstance(source, np.ufunc) and source.signature is None and source.nout == 1:
         if source.nin == 1 and op.category is Category.UNARY:
             return fast_path.unary(op, source)
         if source.nin == 2 and op.category is Category.BINARY:
             return fast_path.binary(op, source)
-    if op.name in _SHORT_REDUCTIONS:
-        return fast_path.reduction(op, source, _SHORT_REDUCTIONS[op.name])
+    if op.name in _FAST_REDUCTIONS:
+        return fast_path.reduction(op, source, _FAST_REDUCTIONS[op.name])
     if op.cost is None:
         return _free(source)
     return _ufunc(op, source) if isinstance(source, np.ufunc) else _counted(op, source)
@@ -173,8 +176,8 @@ def _distribution_method(op: Op) -> Function:
     return found
 
 
-def _label(function: Any, op: Op) -> None:
-    """Give ``function`` the name, doc and signature of its operation."""
+def _set_metadata(function: Any, op: Op) -> None:
+    """Set the name, docstring and signature of `function` to those of its operation."""
     try:
         *module, name = op.name.split(".")
         function.__name__ = name
@@ -189,38 +192,33 @@ def _label(function: Any, op: Op) -> None:
 
 
 def signature(op: Op) -> inspect.Signature:
-    """The call signature of an operation: NumPy's own where it has one.
+    """Return the call signature of an operation: NumPy's own where it has one.
 
     Raises:
-        ValueError: Nobody knows it.
+        ValueError: NumPy has a function without an introspectable signature.
     """
     if op.name.startswith("stats."):
         return inspect.signature(_distribution_method(op))
-    if op.name == "linalg.svd":  # takes more than NumPy's
-        return inspect.signature(_make(op))
+    if op.name == "linalg.svd":  # has one parameter more than NumPy's
+        return inspect.signature(_build(op))
     return inspect.signature(numpy_function(op))
 
 
-# NumPy's functions -> ours, for __array_function__ and __array_ufunc__ ----
+# From NumPy's functions to the counted ones, for __array_function__ and __array_ufunc__ ----
 
 
 _twin_names: dict[Any, str] = {}
 
 
 def twin(function: Any) -> Function | None:
-    """Our function that has the meaning of NumPy's ``function``; None when there is none."""
+    """Return the counted function with the meaning of NumPy's `function`; `None` without one."""
     if not _twin_names:
-        _fill_twins()
+        _index_twins()
     name = _twin_names.get(function)
-    if name is None:
-        return None
-    from shm_echo.mechestim.local import namespace
-
-    found: Function = namespace.member(name)
-    return found
+    return None if name is None else member(name)
 
 
-def _fill_twins() -> None:
+def _index_twins() -> None:
     for name, op in OPS.items():
         if not op.numpy or op.category is Category.UNSUPPORTED or name.count(".") > 1:
             continue
@@ -228,5 +226,6 @@ def _fill_twins() -> None:
             source = numpy_function(op)
         except UnsupportedFunctionError:
             continue
-        if source not in _twin_names or name == op.book_name:  # of several names, the canonical one
+        # Of several names for one function, the twin is the one that it is booked under.
+        if source not in _twin_names or name == op.book_name:
             _twin_names[source] = name

@@ -1,6 +1,13 @@
-"""Indexing: reading is free, writing costs the number of elements that the index names.
+"""Indexing: reading is free, writing costs the number of elements that the index selects.
 
 A boolean mask costs its own size, never its count of True: prices do not depend on values.
+
+>>> import mechestim as me
+>>> x = me.zeros((4, 5))
+>>> with me.BudgetContext(100, quiet=True) as budget:
+...     x[1] = 2.0
+>>> budget.flops_used
+5
 """
 
 from __future__ import annotations
@@ -21,12 +28,14 @@ _getitem = np.ndarray.__getitem__
 _setitem = np.ndarray.__setitem__
 
 
-_BASIC = frozenset({int, slice})
+_BASIC_INDEX_TYPES = frozenset({int, slice})
 
 
 def _write_price(self: Any, key: Any, value: Any) -> int:
-    """What the registry's rule says, faster for integers and slices."""
-    if type(key) in _BASIC or (type(key) is tuple and _BASIC.issuperset(map(type, key))):
+    """Return the price of the registry's rule, computed faster for integers and slices."""
+    if type(key) in _BASIC_INDEX_TYPES or (
+        type(key) is tuple and _BASIC_INDEX_TYPES.issuperset(map(type, key))
+    ):
         found = _getitem(base_view(self), key)
         return int(found.size) if isinstance(found, (np.ndarray, np.generic)) else 1
     return write_price(self, key, value)
@@ -36,7 +45,7 @@ SETITEM = OPS["ndarray.__setitem__"].priced_by(_write_price)
 
 
 def target_size(array: Any, key: Any) -> int:
-    """How many elements ``array[key] = value`` names; a mask counts whole.
+    """Return the number of elements that `array[key] = value` selects; a mask counts whole.
 
     Raises:
         Exception: The key does not fit the array.
@@ -45,7 +54,7 @@ def target_size(array: Any, key: Any) -> int:
 
 
 def getitem(self: Any, key: Any) -> Any:
-    """``self[key]``: free; views stay views."""
+    """Return `self[key]`, free; views stay views."""
     found = _getitem(self, key)
     if type(found) is Array:
         return found
@@ -55,22 +64,22 @@ def getitem(self: Any, key: Any) -> Any:
 
 
 def scalar_getitem(self: Any, key: Any) -> Any:
-    """``scalar[()]`` is the scalar, ``scalar[...]`` an array, as in NumPy."""
+    """Return `self[key]`: `[()]` gives the scalar, `[...]` an array, as in NumPy."""
     return wrap(number(self)[plain(key)])
 
 
 def setitem(self: Any, key: Any, value: Any) -> None:
-    """``self[key] = value``: charged the number of elements that the key names."""
+    """Run `self[key] = value`, charged the number of elements that the key selects."""
     call(SETITEM, _setitem, (self, key, value), {})
 
 
 def scalar_setitem(self: Any, key: Any, value: Any) -> None:
-    """A scalar cannot be changed."""
+    """Raise `TypeError`: a scalar is immutable."""
     raise TypeError(f"{self.dtype.name!r} scalar does not support item assignment")
 
 
 class Flat:
-    """``x.flat``: a 1-D iterator whose reads give counted scalars and whose writes are charged."""
+    """`x.flat`: a 1-D iterator that reads counted scalars and whose writes are charged."""
 
     __slots__ = ("_array", "_iterator")
     __hash__ = None  # type: ignore[assignment]
@@ -86,12 +95,12 @@ class Flat:
 
     @property
     def index(self) -> int:
-        """How many elements were read."""
+        """The number of elements read."""
         return int(self._iterator.index)
 
     @property
     def coords(self) -> tuple[int, ...]:
-        """Where in the array the next element is."""
+        """The coordinates of the next element in the array."""
         return tuple(self._iterator.coords)
 
     def copy(self) -> Any:
@@ -116,7 +125,7 @@ class Flat:
 
     def __setitem__(self, key: Any, value: Any) -> None:
         def write(array: Any, key: Any, value: Any) -> None:
-            if isinstance(key, tuple) and not key:  # at which NumPy 2.2 and before it die
+            if isinstance(key, tuple) and not key:  # crashes NumPy up to 2.2
                 raise IndexError("Assigning to a flat iterator with a 0-D index is not supported")
             array.flat[key] = value
 
@@ -148,7 +157,7 @@ def _set_flat(self: Any, value: Any) -> None:
 
 
 def install() -> None:
-    """Put reading and writing on :class:`Array` and :class:`Scalar`."""
+    """Add reading and writing by index to `Array` and `Scalar`."""
     Array.__getitem__ = getitem  # type: ignore[method-assign]
     Array.__setitem__ = setitem  # type: ignore[method-assign]
     Array.flat = property(_get_flat, _set_flat)  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""The functions of ``linalg`` that are more than NumPy's: ``svd`` with ``k``."""
+"""The function of `linalg` that does more than NumPy's: `svd` with `k`."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def svd(
     hermitian: bool = False,
     k: int | None = None,
 ) -> Any:
-    """Singular value decomposition; with ``k``, only the ``k`` largest values and their vectors.
+    """Return the singular value decomposition; with `k`, only the `k` largest values.
 
-    Costs ``m*n*k`` FLOPs for each m x n matrix; k is min(m, n) unless given.
+    Costs `m*n*k` FLOPs for each m x n matrix; k is min(m, n) unless given.
 
     Args:
         a: A matrix, or a stack of them.
-        full_matrices: Whether U and Vh are square. With ``k`` they are m x k and k x n in any case.
-        compute_uv: Whether to compute U and Vh too.
-        hermitian: Whether ``a`` is Hermitian.
-        k: How many singular values to keep, from 1 to min(m, n).
+        full_matrices: Make U and Vh square. With `k` they are m x k and k x n in any case.
+        compute_uv: Compute U and Vh too.
+        hermitian: Assume that `a` is Hermitian.
+        k: The number of singular values to keep, from 1 to min(m, n).
 
     Raises:
-        ValueError: ``k`` is out of range.
+        ValueError: `k` is out of range.
         LinAlgError: The decomposition does not converge.
     """
     return call(_SVD, _svd, (a, full_matrices, compute_uv, hermitian, k), {})
@@ -50,5 +50,5 @@ def _svd(a: Any, full_matrices: bool, compute_uv: bool, hermitian: bool, k: int 
         return _numpy_svd(a, False, False, hermitian)[..., :k].copy()
     parts = _numpy_svd(a, False, True, hermitian)
     u, s, vh = parts
-    # Copies, so that what was cut off does not stay in memory.
+    # Copies, because a slice would keep the whole decomposition in memory.
     return type(parts)(u[..., :k].copy(), s[..., :k].copy(), vh[..., :k, :].copy())

@@ -1,8 +1,7 @@
-"""Matrix products in few steps: ``x @ y``, ``matmul`` and ``dot`` of arrays of one float dtype.
+"""The fast path of matrix products: `x @ y`, `matmul` and `dot` of arrays of one float dtype.
 
-The price is that of the equal einsum, 2*m*k*n; anything but the plain cases (batches, vectors on
-the left, symmetric operands, ``out=``) takes the long way, where the rule of the registry prices
-it.
+The price is that of the equal einsum, 2*m*k*n. All other cases (batches, vectors on the left,
+symmetric operands, `out=`) go to the dispatcher and are priced by the rule of the registry.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from shm_echo.mechestim.local.dispatch import call
 from shm_echo.mechestim.local.fast_path import overridden
 from shm_echo.mechestim.registry import OPS
 
-_FLOATS = frozenset("fdFD")
+_BLAS_DTYPES = frozenset("fdFD")
 _view = np.ndarray.view
 _ndarray = np.ndarray
 
@@ -31,18 +30,18 @@ def _product(name: str, run: Callable[..., Any]) -> Callable[..., Any]:
 
     def product(x1: Any = _MISSING, x2: Any = _MISSING, /, *args: Any, **kwargs: Any) -> Any:
         if type(x1) is Array and type(x2) is Array and not args and not kwargs:
-            frame = peek_view()
+            view = peek_view()
             char = x1.dtype.char
             if (
-                char in _FLOATS
+                char in _BLAS_DTYPES
                 and x2.dtype.char == char
-                and frame is not None
-                and not frame.special
+                and view is not None
+                and not view.special
             ):
                 left, right = x1.shape, x2.shape
                 if len(left) == 2 and 1 <= len(right) <= 2 and left[1] == right[0]:
                     cost = 2 * x1.size * (right[1] if len(right) == 2 else 1)
-                    frame.charge(name, cost or 1)
+                    view.charge(name, cost or 1)
                     result = run(base_view(x1), base_view(x2))
                     return _view(result, Array) if type(result) is _ndarray else scalar(result)
         given = tuple([value for value in (x1, x2) if value is not _MISSING])
@@ -58,5 +57,5 @@ dot = _product("dot", np.dot)
 
 
 def linalg_matmul(x1: Any, x2: Any, /) -> Any:
-    """``numpy.linalg.matmul``: the same product, without the options of a ufunc."""
+    """Return `numpy.linalg.matmul`: the same product, without the options of a ufunc."""
     return matmul(x1, x2)

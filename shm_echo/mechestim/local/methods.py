@@ -1,9 +1,9 @@
-"""Methods of counted arrays: ``x.sum()``, ``x.sort()``, ``x.astype(...)``.
+"""Methods of counted arrays: `x.sum()`, `x.sort()`, `x.astype(...)`.
 
 A method is charged as the function of the same name and computed by the method of plain arrays, so
-that what NumPy does inside it (``std`` runs three ufuncs) is not charged again. Methods that only
-move or show data are free. Those that give a view of the same class (``reshape``, ``transpose``,
-...) are NumPy's own.
+that the calls inside it (`std` runs three ufuncs) are not charged again. Methods that only move or
+show data are free. Those that return a view of the same class (`reshape`, `transpose`, ...) are
+NumPy's own.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ REDUCTIONS = {
     "std": 2,
     "var": 2,
 }
-# Move or show data: NumPy's own methods do, and their results are counted arrays already.
+# Free: they move or show data. NumPy's own methods serve, as they return the class they find.
 INHERITED = (
     "astype",
     "byteswap",
@@ -82,8 +82,8 @@ INHERITED = (
     "transpose",
     "view",
 )
-# Those of INHERITED that make an array; on a Scalar it must not be a Scalar again unless it is 0-d.
-_VIEWS = (
+# Those of INHERITED that return an array. NumPy's would return a Scalar for a Scalar, of any shape.
+_ARRAY_MAKERS = (
     "astype",
     "byteswap",
     "copy",
@@ -135,7 +135,7 @@ def _imag(self: Any) -> Any:
     return call(OPS["imag"], np.imag, (self,), {})
 
 
-def _set_part(part: str) -> Method:
+def _part_setter(part: str) -> Method:
     def write(array: Any, value: Any) -> None:
         setattr(array, part, value)
 
@@ -149,40 +149,26 @@ def _repr(self: Any) -> str:
     return repr(base_view(self))
 
 
-def _reduce_ex(self: Any, protocol: Any, /) -> Any:
-    """From protocol 5 on, NumPy pickles only its own class without a copy: so wrap that."""
-    if type(self) is not Array or protocol < 5:
-        return _nd.__reduce_ex__(self, protocol)
-    return wrap, (base_view(self),)
-
-
 def _str(self: Any) -> str:
     return str(base_view(self))
 
 
-# What a NumPy scalar has and a 0-d array has not, or has differently ----
+# Methods that a NumPy scalar has and a 0-d array lacks, or has differently ----
 
 
-def _item(self: Any) -> Any:
+def _numpy_scalar(self: Any) -> Any:
     return base_view(self)[()]
 
 
-def _of_a_number(name: str) -> Method:
-    def run(value: Any, *args: Any, **kwargs: Any) -> Any:
-        return getattr(value, name)(*args, **kwargs)
-
-    return run
-
-
-def _to_int(convert: Callable[[Any], int]) -> Method:
+def _int_conversion(convert: Callable[[Any], int]) -> Method:
     def method(self: Any) -> int:
-        return convert(_item(self))
+        return convert(_numpy_scalar(self))
 
     return method
 
 
-def _of_scalar(name: str) -> Method:
-    """The method of a NumPy scalar, which an array's method would not take."""
+def _numpy_scalar_method(name: str) -> Method:
+    """Return the method `name` of NumPy's scalars, which ndarray's own would not accept."""
 
     def run(scalar: Any, *args: Any, **kwargs: Any) -> Any:
         return getattr(scalar, name)(*args, **kwargs)
@@ -201,15 +187,15 @@ def _scalar_view(name: str) -> Method:
 
 
 def _scalar_repr(self: Any) -> str:
-    return repr(_item(self))
+    return repr(_numpy_scalar(self))
 
 
 def _scalar_str(self: Any) -> str:
-    return str(_item(self))
+    return str(_numpy_scalar(self))
 
 
 def _scalar_format(self: Any, spec: str) -> str:
-    return format(_item(self), spec)
+    return format(_numpy_scalar(self), spec)
 
 
 def _scalar_round(self: Any, ndigits: Any = None) -> Any:
@@ -222,18 +208,14 @@ _SCALAR_ROUND = Op(
 
 
 def _scalar_attribute(self: Any, name: str) -> Any:
-    """``is_integer``, ``as_integer_ratio`` and the like: what only NumPy's scalars have."""
+    """Return what only NumPy's scalars have: `is_integer`, `as_integer_ratio` and the like."""
     if name.startswith("__"):
         raise AttributeError(name)
-    return getattr(_item(self), name)
+    return getattr(_numpy_scalar(self), name)
 
 
 def _scalar_transposed(self: Any) -> Any:
     return self
-
-
-def _scalar_reduce(self: Any) -> tuple[Any, ...]:
-    return scalar, (_item(self),)
 
 
 def _scalar_copy(self: Any, memo: Any = None) -> Any:
@@ -241,7 +223,7 @@ def _scalar_copy(self: Any, memo: Any = None) -> Any:
 
 
 def install() -> None:
-    """Put the methods on :class:`Array` and :class:`Scalar`."""
+    """Add the methods to `Array` and `Scalar`."""
     for name in COUNTED:
         _install(Array, name, _counted(OPS[name], getattr(_nd, name)))
     for name, passes in REDUCTIONS.items():
@@ -252,26 +234,22 @@ def install() -> None:
     _install(Array, "setfield", _setfield)
     _install(Array, "resize", resize)
     _install(Array, "__sizeof__", sizeof)
-    _install(Array, "__reduce_ex__", _reduce_ex)
     _install(Array, "__repr__", _repr)
     _install(Array, "__str__", _str)
-    Array.real = property(_real, _set_part("real"))  # type: ignore[assignment]
-    Array.imag = property(_imag, _set_part("imag"))  # type: ignore[assignment]
-    for name in (*COUNTED, *REDUCTIONS):
-        _install(Scalar, name, _counted(OPS[name], _of_a_number(name)))
+    Array.real = property(_real, _part_setter("real"))  # type: ignore[assignment]
+    Array.imag = property(_imag, _part_setter("imag"))  # type: ignore[assignment]
     for name in (*COUNTED, *REDUCTIONS, "put"):
-        _install(Scalar, name, _counted(OPS[name], _of_scalar(name)))
-    _install(Scalar, "fill", _counted(_FILL, _of_scalar("fill")))
-    for name in _VIEWS:
+        _install(Scalar, name, _counted(OPS[name], _numpy_scalar_method(name)))
+    _install(Scalar, "fill", _counted(_FILL, _numpy_scalar_method("fill")))
+    for name in _ARRAY_MAKERS:
         _install(Scalar, name, _scalar_view(name))
     for name in ("trunc", "floor", "ceil"):
-        _install(Scalar, f"__{name}__", _to_int(getattr(math, name)))
+        _install(Scalar, f"__{name}__", _int_conversion(getattr(math, name)))
     _install(Scalar, "__repr__", _scalar_repr)
     _install(Scalar, "__str__", _scalar_str)
     _install(Scalar, "__format__", _scalar_format)
     _install(Scalar, "__round__", _scalar_round)
     _install(Scalar, "__getattr__", _scalar_attribute)
-    _install(Scalar, "__reduce__", _scalar_reduce)
     _install(Scalar, "__copy__", _scalar_copy)
     _install(Scalar, "__deepcopy__", _scalar_copy)
     Scalar.T = property(_scalar_transposed)  # type: ignore[assignment]

@@ -1,7 +1,7 @@
-"""What ``mechestim`` and its sub-modules hold in local mode.
+"""The names of `mechestim` and its sub-modules in local mode.
 
-:func:`attribute` answers ``mechestim.<name>`` and ``mechestim.<module>.<name>``: an operation of
-the registry, or one of the names listed here that are no operations (constants, dtypes, classes).
+`attribute` returns `mechestim.<name>` and `mechestim.<module>.<name>`: an operation of the
+registry, or one of the names listed here that are no operations (constants, dtypes, classes).
 """
 
 from __future__ import annotations
@@ -12,16 +12,13 @@ import numpy as np
 
 from shm_echo.mechestim import registry
 from shm_echo.mechestim.distributions import Distribution
-from shm_echo.mechestim.local import functions, indexing, methods, operators, protocols, ufuncs
-from shm_echo.mechestim.local.array import Array, plain, wrap
+from shm_echo.mechestim.local import functions, ufuncs
+from shm_echo.mechestim.local.array import plain, wrap
+from shm_echo.mechestim.local.counted_array import Array
+from shm_echo.mechestim.local.functions import member as member
 from shm_echo.mechestim.registry.op import Category
 
-operators.install()
-methods.install()
-indexing.install()
-protocols.install()
-
-# Names of NumPy that are handed through as they are: they compute nothing.
+# NumPy's own objects: they compute nothing, so there is nothing to charge.
 CONSTANTS = ("pi", "e", "inf", "nan", "newaxis", "euler_gamma", "little_endian", "True_", "False_")
 DTYPES = (
     "bool",
@@ -78,7 +75,7 @@ DTYPES = (
     "character",
     "dtype",
 )
-HELPERS = (
+UTILITIES = (
     "finfo",
     "iinfo",
     "errstate",
@@ -90,29 +87,14 @@ HELPERS = (
     "ndindex",
     "exceptions",
 )
-_COUNTED_CLASSES = ("r_", "c_", "mgrid", "ogrid")
-
-_members: dict[str, Any] = {}
-
-
-def member(name: str) -> Any:
-    """The function of operation ``name`` (dotted), the same object every time.
-
-    Raises:
-        KeyError: There is no such operation.
-        UnsupportedFunctionError: It is left out on purpose.
-    """
-    found = _members.get(name)
-    if found is None:
-        found = _members[name] = functions.lookup(name)
-    return found
+_GRIDS = ("r_", "c_", "mgrid", "ogrid")
 
 
 def attribute(module: str, name: str) -> Any:
-    """``mechestim.<name>``, or ``mechestim.<module>.<name>``.
+    """Return `mechestim.<name>`, or `mechestim.<module>.<name>`.
 
     Raises:
-        UnsupportedFunctionError: A NumPy function that is left out on purpose.
+        UnsupportedFunctionError: The name is a NumPy function that is left out on purpose.
         AttributeError: Nothing has that name; the message gives the nearest ones.
     """
     dotted = f"{module}.{name}" if module else name
@@ -125,9 +107,9 @@ def attribute(module: str, name: str) -> Any:
             return ndenumerate
         if name == "ufunc":
             return ufuncs.ufunc
-        if name in _PLAIN:
+        if name in _PASSED_THROUGH:
             return getattr(np, name)
-        if name in _COUNTED_CLASSES:
+        if name in _GRIDS:
             return _Grid(getattr(np, name))
     elif module == "linalg" and name == "LinAlgError":
         return np.linalg.LinAlgError
@@ -145,11 +127,11 @@ def attribute(module: str, name: str) -> Any:
     raise AttributeError(f"mechestim has no {dotted!r}.{hint}", name=name)
 
 
-_PLAIN = frozenset((*CONSTANTS, *DTYPES, *HELPERS))
+_PASSED_THROUGH = frozenset((*CONSTANTS, *DTYPES, *UTILITIES))
 
 
 def names(module: str) -> list[str]:
-    """Every name of ``mechestim`` or of one of its modules, for ``dir()``."""
+    """Return every name of `mechestim` or of one of its modules, for `dir()`."""
     prefix = f"{module}." if module else ""
     found = {
         name[len(prefix) :].split(".")[0]
@@ -162,8 +144,8 @@ def names(module: str) -> list[str]:
     if not module:
         submodules = {"linalg", "fft", "random", "stats", "flops"}
         nested = {"ndarray"} | submodules
-        found |= nested | {name for name in _PLAIN if hasattr(np, name)}
-        found |= {"ndenumerate", "ufunc", *_COUNTED_CLASSES}
+        found |= nested | {name for name in _PASSED_THROUGH if hasattr(np, name)}
+        found |= {"ndenumerate", "ufunc", *_GRIDS}
     elif module == "linalg":
         found.add("LinAlgError")
     elif module == "random":
@@ -174,22 +156,22 @@ def names(module: str) -> list[str]:
 
 
 class _Grid:
-    """``mgrid``, ``ogrid``, ``r_`` and ``c_``: indexing them makes arrays, which count."""
+    """`mgrid`, `ogrid`, `r_` and `c_`: indexing them returns counted arrays."""
 
-    def __init__(self, maker: Any) -> None:
-        self._maker = maker
+    def __init__(self, grid: Any) -> None:
+        self._grid = grid
 
     def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, str):  # NumPy would look the names up in this file
+        if isinstance(key, str):  # NumPy evaluates names in the frame of its caller: here
             raise TypeError("this takes arrays and slices here, not text with names of variables")
-        return wrap(self._maker[plain(key)])
+        return wrap(self._grid[plain(key)])
 
     def __len__(self) -> int:
         return 0
 
 
 class ndenumerate(np.ndenumerate):
-    """``numpy.ndenumerate`` over a counted array: its values are counted scalars."""
+    """`numpy.ndenumerate` over a counted array: its values are counted scalars."""
 
     def __init__(self, arr: Any) -> None:
         super().__init__(plain(arr))

@@ -1,16 +1,16 @@
 """The normal distribution's tail, interval mass and quantile, in NumPy alone.
 
 Accurate to a few units in the last place, in the far tails too, because tails are kept *scaled*:
-``scaled_tail(y) = Phi(-y) * exp(y^2 / 2)`` neither underflows nor cancels.
+`scaled_tail(y) = Phi(-y) * exp(y^2 / 2)` neither underflows nor cancels.
 
-* Phi: the rational Chebyshev approximations of W. J. Cody, Math. Comp. 23 (1969), 631-637,
-  doi:10.1090/S0025-5718-1969-0247736-4, in the form for the normal distribution of his Algorithm
-  715, ACM TOMS 19 (1993), 22-32, doi:10.1145/151271.151273.
+* `Phi`, the distribution function: the rational Chebyshev approximations of W. J. Cody, Math. Comp.
+  23 (1969), 631-637, doi:10.1090/S0025-5718-1969-0247736-4, in the form for the normal distribution
+  of his Algorithm 715, ACM TOMS 19 (1993), 22-32, doi:10.1145/151271.151273.
 * Its inverse: M. J. Wichura, algorithm AS 241 (PPND16), Applied Statistics 37 (1988), 477-484,
   doi:10.2307/2347330.
 
 Every function takes and returns float64 arrays of one shape. The caller silences floating-point
-warnings.
+warnings: the branches that `numpy.where` drops may divide by zero.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ _F = (
     0.599832206555887937690, 1.0,
 )  # fmt: skip
 
-# Gauss-Legendre on [-1, 1] with ten points, for the mass of intervals too narrow to subtract tails.
+# Gauss-Legendre on [-1, 1] with ten points, for intervals so narrow that a difference of tails
+# would cancel.
 _NODES = (
     0.14887433898163121088, 0.43339539412924719080, 0.67940956829902440623,
     0.86506336668898451073, 0.97390652851717172008,
@@ -103,7 +104,7 @@ _WEIGHTS = (
 def by_region(
     shape: tuple[int, ...], *regions: tuple[Any, Callable[..., Any], tuple[Floats, ...]]
 ) -> Floats:
-    """An array put together from regions: a mask, a function, and the arrays it is given there."""
+    """Return an array that each region, a mask, a function and its arrays, fills in part."""
     result = np.full(shape, np.nan)
     for mask, function, arrays in regions:
         if mask.any():
@@ -119,14 +120,14 @@ def _polynomial(coefficients: tuple[float, ...], x: Floats) -> Floats:
 
 
 def gaussian(x: Floats) -> Floats:
-    """``exp(-x^2 / 2)``, to full precision: ``x`` is split so that its head squares exactly."""
-    x = np.minimum(np.abs(x), 40.0)  # the result is 0 beyond
+    """Return `exp(-x^2 / 2)` to full precision: `x` is split so that its head squares exactly."""
+    x = np.minimum(np.abs(x), 40.0)  # exp(-800) is 0 in float64
     head = np.trunc(x * 16.0) / 16.0
     return np.asarray(np.exp(-head * head * 0.5) * np.exp(-(x - head) * (x + head) * 0.5))
 
 
 def central(x: Floats) -> Floats:
-    """``Phi(x) - 1/2``, relatively accurate near 0 too."""
+    """Return `Phi(x) - 1/2`, with full relative accuracy near 0 too."""
     near = np.abs(x) <= _CENTRE
     return by_region(
         x.shape,
@@ -136,7 +137,7 @@ def central(x: Floats) -> Floats:
 
 
 def scaled_tail(y: Floats) -> Floats:
-    """``Phi(-y) * exp(y^2 / 2)`` for ``y >= 0``; 0 at infinity."""
+    """Return `Phi(-y) * exp(y^2 / 2)` for `y >= 0`; 0 at infinity."""
     near = y <= _CENTRE
     far = y > _FAR
     return by_region(
@@ -154,7 +155,11 @@ def _far_tail(y: Floats) -> Floats:
 
 
 def cdf(x: Floats) -> Floats:
-    """``Phi(x)``: the probability below ``x``."""
+    """Return `Phi(x)`, the probability below `x`.
+
+    >>> cdf(np.array([0.0, 1.96])).round(4).tolist()
+    [0.5, 0.975]
+    """
     near = np.abs(x) <= _CENTRE
     return by_region(
         x.shape,
@@ -165,7 +170,7 @@ def cdf(x: Floats) -> Floats:
 
 
 def quantile(p: Floats) -> Floats:
-    """The inverse of :func:`cdf` for ``0 <= p <= 1``; -inf and inf at the ends."""
+    """Return the inverse of `cdf` for `0 <= p <= 1`; -inf and inf at the ends."""
     q = p - 0.5
     tail = np.abs(q) > 0.425
     inside = (p > 0) & (p < 1)
@@ -185,7 +190,7 @@ def _central_quantile(q: Floats) -> Floats:
 
 
 def _tail_quantile(minus_log_p: Floats) -> Floats:
-    """The ``y`` with ``Phi(-y) = p`` for a small ``p``, given ``-log(p)``."""
+    """Return the `y` with `Phi(-y) = p` for a small `p`, given `-log(p)`."""
     r = np.sqrt(minus_log_p)
     near, far = r - 1.6, r - 5.0
     close = _polynomial(_C, near) / _polynomial(_D, near)
@@ -194,12 +199,12 @@ def _tail_quantile(minus_log_p: Floats) -> Floats:
 
 
 def upper_quantile_of_log(log_p: Floats) -> Floats:
-    """The ``y`` with ``log(Phi(-y)) = log_p``, for any ``log_p < 0``, however far down.
+    """Return the `y` with `log(Phi(-y)) = log_p`, for any `log_p < 0`.
 
     AS 241 as far as its tail goes, then Newton steps on the logarithm of the scaled tail.
     """
     inner = log_p > -2.0
-    deep = log_p < -700.0
+    deep = log_p < -700.0  # below exp(-708) a float64 loses digits
     y = by_region(
         log_p.shape,
         (inner, lambda t: -quantile(np.exp(t)), (log_p,)),
@@ -208,7 +213,7 @@ def upper_quantile_of_log(log_p: Floats) -> Floats:
     )
     if not deep.any():
         return y
-    for _ in range(4):
+    for _ in range(4):  # each step doubles the digits, and the start has five
         tail = scaled_tail(np.maximum(y, 0.0))
         step = (np.log(tail) - 0.5 * y * y - log_p) * tail * SQRT_2PI
         y = np.where(deep, y + step, y)
@@ -216,10 +221,10 @@ def upper_quantile_of_log(log_p: Floats) -> Floats:
 
 
 def interval(a: Floats, b: Floats) -> tuple[Floats, Floats]:
-    """The probability of ``a < X < b`` for ``a <= b``, as ``mass`` and ``at``.
+    """Return the probability of `a < X < b` for `a <= b`, as `mass` and `at`.
 
-    It is ``mass * exp(-at^2 / 2)``; ``at`` is the point of the interval nearest 0, so ``mass``
-    neither underflows nor, thanks to a quadrature for narrow intervals, cancels.
+    The probability is `mass * exp(-at^2 / 2)`, where `at` is the point of the interval nearest 0.
+    So `mass` does not underflow, nor cancel: narrow intervals are integrated by quadrature.
     """
     low = np.where(
         b <= 0, -b, a
@@ -249,6 +254,6 @@ def _quadrature(low: Floats, high: Floats, at: Floats) -> Floats:
     total = np.zeros(low.shape)
     for node, weight in zip(_NODES, _WEIGHTS, strict=True):
         for sign in (-node, node):
-            step = middle + sign * half  # from ``at``, so that nothing large is subtracted
+            step = middle + sign * half  # from `at`, so that nothing large is subtracted
             total += weight * np.exp(-0.5 * step * (step + 2.0 * at))
     return total * half / SQRT_2PI

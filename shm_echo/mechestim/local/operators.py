@@ -1,7 +1,7 @@
-"""Operators of counted arrays: ``x + y``, ``-x``, ``x @ y``, ``x += y``, comparisons.
+"""Operators of counted arrays: `x + y`, `-x`, `x @ y`, `x += y`, comparisons.
 
-Each is charged as the function of the same meaning and computed by the operator of plain arrays, so
-that the last bits (``x**2``) and the fallbacks (``x == "text"``) are those of NumPy.
+Each is charged as the function of the same meaning and computed by the operator on plain arrays, so
+that the last bits (`x**2`) and the fallbacks (`x == "text"`) are NumPy's.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from shm_echo.mechestim.local.matrix import matmul
 from shm_echo.mechestim.registry import OPS
 from shm_echo.mechestim.registry.operators import COMPARISONS, POINTWISE, UNARY
 
-_PYTHON = {"and": "and_", "or": "or_"}
+_OPERATOR_NAMES = {"and": "and_", "or": "or_"}
 
 Method = Callable[..., Any]
 
@@ -39,7 +39,7 @@ def _reflected(function: Method) -> Method:
 
 
 def _not_in_place(function: Method) -> Method:
-    """``s += 1`` on a :class:`Scalar` makes a new one, as on a NumPy scalar."""
+    """Return the method for `s += 1`, which returns a new `Scalar`, as a NumPy scalar does."""
 
     def method(self: Any, other: Any) -> Any:
         return function(self, other)
@@ -48,38 +48,40 @@ def _not_in_place(function: Method) -> Method:
 
 
 def install() -> None:
-    """Put the operators on :class:`Array` and :class:`Scalar`."""
+    """Add the operators to `Array` and `Scalar`."""
     for word, name in POINTWISE.items():
         ufunc = getattr(np, name)
-        run = getattr(operator, _PYTHON.get(word, word))
+        run = getattr(operator, _OPERATOR_NAMES.get(word, word))
         op = OPS[name]
         function = fast_path.binary(op, ufunc, run)
-        _put(Array, f"__{word}__", function)
-        _put(Array, f"__r{word}__", fast_path.reflected(op, ufunc, run))
-        _put(Array, f"__i{word}__", fast_path.in_place(op, ufunc, getattr(operator, f"i{word}")))
-        _put(Scalar, f"__i{word}__", _not_in_place(function))
+        _install(Array, f"__{word}__", function)
+        _install(Array, f"__r{word}__", fast_path.reflected(op, ufunc, run))
+        _install(
+            Array, f"__i{word}__", fast_path.in_place(op, ufunc, getattr(operator, f"i{word}"))
+        )
+        _install(Scalar, f"__i{word}__", _not_in_place(function))
     for word, name in COMPARISONS.items():
         function = fast_path.binary(OPS[name], getattr(np, name), getattr(operator, word))
-        _put(Array, f"__{word}__", function)
+        _install(Array, f"__{word}__", function)
     for word, name in UNARY.items():
         function = fast_path.unary(OPS[name], getattr(np, name), getattr(operator, word))
-        _put(Array, f"__{word}__", _one(function))
-    _put(Array, "__matmul__", _deferring(matmul))
-    _put(Array, "__rmatmul__", _reflected(matmul))
-    _put(Array, "__imatmul__", _imatmul)
-    _put(Array, "__divmod__", _deferring(_divmod))
-    _put(Array, "__rdivmod__", _reflected(_divmod))
-    Array.__hash__ = None  # as ndarray: mutable
-    _put(Scalar, "__hash__", _scalar_hash)
+        _install(Array, f"__{word}__", _unary(function))
+    _install(Array, "__matmul__", _deferring(matmul))
+    _install(Array, "__rmatmul__", _reflected(matmul))
+    _install(Array, "__imatmul__", _imatmul)
+    _install(Array, "__divmod__", _deferring(_divmod))
+    _install(Array, "__rdivmod__", _reflected(_divmod))
+    Array.__hash__ = None  # mutable, so not hashable, like ndarray
+    _install(Scalar, "__hash__", _scalar_hash)
 
 
-def _put(cls: type, name: str, method: Method) -> None:
+def _install(cls: type, name: str, method: Method) -> None:
     method.__name__ = name
     method.__qualname__ = f"{cls.__name__}.{name}"
     setattr(cls, name, method)
 
 
-def _one(function: Method) -> Method:
+def _unary(function: Method) -> Method:
     def method(self: Any) -> Any:
         return function(self)
 

@@ -8,14 +8,14 @@ from shm_echo.mechestim.costs.subscripts import Contraction
 
 
 def search(contraction: Contraction, name: str, memory_limit: int | None) -> Any:
-    """The steps, as tuples of positions.
+    """Return the steps, as tuples of positions.
 
     Args:
-        contraction: of three operands or more.
-        name: of the way to search, such as ``"greedy"``.
-        memory_limit: elements of the largest intermediate; None or a negative number for no limit.
+        contraction: A contraction of three operands or more.
+        name: The search method, such as `"greedy"`.
+        memory_limit: The most elements of an intermediate; None or a negative number for no limit.
     """
-    from opt_einsum.paths import get_path_fn  # not paid by those who never come here
+    from opt_einsum.paths import get_path_fn  # slow to import, and rarely needed
 
     return get_path_fn(name)(
         [frozenset(term) for term in contraction.inputs],

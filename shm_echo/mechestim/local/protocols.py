@@ -1,9 +1,8 @@
-"""NumPy's own names on counted arrays: ``np.exp(x)``, ``np.add.reduce(x)``, ``np.linalg.svd(x)``.
+"""NumPy's own names on counted arrays: `np.exp(x)`, `np.add.reduce(x)`, `np.linalg.svd(x)`.
 
-NumPy asks the array what to do, through ``__array_ufunc__`` for ufuncs and their methods and
-through ``__array_function__`` for everything else; both answer with the function of ours that has
-the same meaning. What has no such function is refused, so that no NumPy function computes uncounted
-on an array that counts.
+NumPy calls `__array_ufunc__` of an array for ufuncs and their methods, and `__array_function__` for
+everything else. Both run the counted function with the same meaning, the twin. A function without a
+twin is refused, so that no NumPy function computes uncounted on a counted array.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from shm_echo.mechestim.local.fast_path import overridden
 from shm_echo.mechestim.local.functions import twin
 
 # NumPy functions that only look at an array or print it.
-_FREE = frozenset(
+_FREE_FUNCTIONS = frozenset(
     {
         "array_repr",
         "array_str",
@@ -33,20 +32,21 @@ _FREE = frozenset(
 
 
 def array_ufunc(self: Any, ufunc: np.ufunc, method: str, /, *inputs: Any, **kwargs: Any) -> Any:
-    """Answer for a ufunc or one of its methods."""
+    """Run a ufunc or one of its methods, charged."""
     if overridden(inputs, kwargs):
-        return NotImplemented
+        return NotImplemented  # NumPy then calls the other class
     if method == "__call__":
         function = twin(ufunc)
         if function is not None:
             return function(*inputs, **kwargs)
-        return call(ufuncs.unknown(ufunc), ufunc, inputs, kwargs)
+        return call(ufuncs.unregistered(ufunc), ufunc, inputs, kwargs)
     if method not in ufuncs.METHODS or not isinstance(ufunc, np.ufunc):
         raise TypeError(f"__array_ufunc__ of {ufunc!r} knows no method {method!r}")
-    return ufuncs.method(ufunc, method, inputs, _one_out(kwargs))
+    return ufuncs.method(ufunc, method, inputs, _with_single_out(kwargs))
 
 
-def _one_out(kwargs: dict[str, Any]) -> dict[str, Any]:
+def _with_single_out(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return `kwargs` with `out=(x,)`, the form in which NumPy passes it on, as `out=x`."""
     out = kwargs.get("out")
     if type(out) is tuple and len(out) == 1:
         return {**kwargs, "out": out[0]}
@@ -54,13 +54,17 @@ def _one_out(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 def array_function(self: Any, function: Any, types: Any, args: Any, kwargs: Any, /) -> Any:
-    """Answer for any other NumPy function."""
+    """Run any other NumPy function, charged.
+
+    Raises:
+        UnsupportedFunctionError: The function has no counted twin.
+    """
     ours = twin(function)
     if ours is not None:
         return ours(*args, **kwargs)
     name = getattr(function, "__name__", str(function))
     module = getattr(function, "__module__", "") or ""
-    if name in _FREE:
+    if name in _FREE_FUNCTIONS:
         return free(function, args, kwargs)
     raise UnsupportedFunctionError(
         name,
@@ -70,6 +74,6 @@ def array_function(self: Any, function: Any, types: Any, args: Any, kwargs: Any,
 
 
 def install() -> None:
-    """Put the protocols on :class:`Array`."""
+    """Add the protocols to `Array`."""
     Array.__array_ufunc__ = array_ufunc  # type: ignore[method-assign, assignment]
     Array.__array_function__ = array_function  # type: ignore[method-assign, assignment]

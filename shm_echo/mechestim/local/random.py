@@ -1,10 +1,10 @@
-"""``mechestim.random`` of local mode: NumPy's generators, with every draw charged.
+"""`mechestim.random` of local mode: NumPy's generators, with every draw charged.
 
 The module functions use NumPy's global generator, so that a seed gives NumPy's numbers.
-``RandomState`` and ``Generator`` are subclasses of NumPy's, made of a plain generator that does the
-drawing: NumPy's methods call one another, and only the outermost call may be charged. Both share
-their bit generator with that plain one; bit generators and seed sequences are NumPy's own, and
-drawing raw bits from them is free.
+`RandomState` and `Generator` are subclasses of NumPy's, each with a plain generator that draws:
+NumPy's methods call one another, and only the outermost call may be charged. Both share their bit
+generator with the plain one. Bit generators and seed sequences are NumPy's own; drawing raw bits
+from them is free.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ __all__ = [
 
 Function = Callable[..., Any]
 
-# Module functions that are other spellings of a method.
-_ONLY_MODULE = {"ranf": "random_sample", "sample": "random_sample"}
+# Module functions that are methods under another name.
+_METHOD_OF_FUNCTION = {"ranf": "random_sample", "sample": "random_sample"}
 
 
 def function(op: Op) -> Function:
-    """The module function of operation ``op``: ``mechestim.random.<name>``."""
+    """Return the module function of operation `op`: `mechestim.random.<name>`."""
     name = op.name.rpartition(".")[2]
     if name == "default_rng":
         return default_rng
@@ -62,53 +62,56 @@ def function(op: Op) -> Function:
         return lambda *args, **kwargs: free(source, args, kwargs)
 
     def draw(*args: Any, **kwargs: Any) -> Any:
-        return charged(op, source, args, kwargs, spare_state)
+        return charge_draw(op, source, args, kwargs, throwaway_state)
 
     return draw
 
 
-def charged(
+def charge_draw(
     op: Op,
     method: Function,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    spare: Callable[[], Any],
+    make_throwaway: Callable[[], Any],
 ) -> Any:
-    """``method(*args, **kwargs)``, charged.
+    """Return `method(*args, **kwargs)`, charged.
 
-    The dispatcher calls a function that raised once more, to see why. That must not draw from the
-    caller's generator again: ``spare`` makes one to draw from instead.
+    The dispatcher repeats a call that raised, to see whether it had started. The repetition must
+    not draw from the caller's generator, so it draws from the one that `make_throwaway` returns.
     """
     name = op.name.rpartition(".")[2]
     source: Function | None = method
     if name == "shuffle" and not kwargs.keys() - {"axis"} and args and type(args[0]) is list:
         source = _shuffle_list(method, args[0])
 
-    def draw(*bare: Any, **bare_kwargs: Any) -> Any:
+    def draw(*plain_args: Any, **plain_kwargs: Any) -> Any:
         nonlocal source
-        chosen = source or getattr(spare(), _ONLY_MODULE.get(name, name))
+        chosen = source or getattr(make_throwaway(), _METHOD_OF_FUNCTION.get(name, name))
         source = None
-        return chosen(*bare, **bare_kwargs)
+        return chosen(*plain_args, **plain_kwargs)
 
     return call(op, draw, args, kwargs)
 
 
 def _shuffle_list(shuffle: Function, items: list[Any]) -> Function:
-    """``shuffle`` of the caller's own list: the dispatcher would copy one that holds arrays."""
+    """Return `shuffle` of the caller's own list; the dispatcher copies a list that holds arrays."""
     return lambda _, *rest, **kwargs: shuffle(items, *rest, **kwargs)
 
 
-def spare_state() -> Any:
-    """A ``RandomState`` that nobody else draws from."""
+def throwaway_state() -> Any:
+    """Return a new `RandomState`, for draws that must not change another generator."""
     return np.random.RandomState(0)
 
 
-def _spare_generator() -> Any:
+def _throwaway_generator() -> Any:
     return np.random.Generator(PCG64(0))
 
 
 class RandomState(np.random.RandomState):
-    """``numpy.random.RandomState`` whose draws are charged as ``random.RandomState.<method>``."""
+    """`numpy.random.RandomState` whose draws are charged as `random.RandomState.<method>`."""
+
+    # A pickle looks the class up there, and so loads all that counts.
+    __module__ = "mechestim.random"
 
     def __init__(self, seed: Any = None) -> None:
         super().__init__(plain(seed))
@@ -125,7 +128,9 @@ class RandomState(np.random.RandomState):
 
 
 class Generator(np.random.Generator):
-    """``numpy.random.Generator`` whose draws are charged as ``random.Generator.<method>``."""
+    """`numpy.random.Generator` whose draws are charged as `random.Generator.<method>`."""
+
+    __module__ = "mechestim.random"
 
     def __init__(self, bit_generator: BitGenerator) -> None:
         super().__init__(bit_generator)
@@ -135,29 +140,29 @@ class Generator(np.random.Generator):
         return type(self), (self.bit_generator,)
 
     def spawn(self, n_children: int) -> list[Generator]:  # type: ignore[override]
-        """New generators with independent streams."""
+        """Return new generators with independent streams."""
         children: Sequence[Any] = self.bit_generator.spawn(index(n_children))
         return [type(self)(child) for child in children]
 
 
 def default_rng(seed: Any = None) -> Generator:
-    """A new :class:`Generator`; one that is given is handed back, a plain one shares its stream."""
-    made = np.random.default_rng(plain(seed))
-    return made if isinstance(made, Generator) else Generator(made.bit_generator)
+    """Return a new `Generator`, or the one given; that of a plain generator shares its stream."""
+    generator = np.random.default_rng(plain(seed))
+    return generator if isinstance(generator, Generator) else Generator(generator.bit_generator)
 
 
-def _drawing(op: Op, spare: Callable[[], Any]) -> Function:
-    """The method of operation ``op``, charged."""
+def _drawing_method(op: Op, make_throwaway: Callable[[], Any]) -> Function:
+    """Return the method of operation `op`, charged."""
     name = op.name.rpartition(".")[2]
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return charged(op, getattr(self._plain, name), args, kwargs, spare)
+        return charge_draw(op, getattr(self._plain, name), args, kwargs, make_throwaway)
 
     return method
 
 
-def _handed_on(op: Op) -> Function:
-    """The method of a free operation."""
+def _free_method(op: Op) -> Function:
+    """Return the method of a free operation."""
     name = op.name.rpartition(".")[2]
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -166,14 +171,14 @@ def _handed_on(op: Op) -> Function:
     return method
 
 
-def _install(owner: type, spare: Callable[[], Any]) -> None:
-    """Give ``owner`` its operations as methods, but for those that it defines itself."""
+def _install(owner: type, make_throwaway: Callable[[], Any]) -> None:
+    """Add the registry's operations to `owner` as methods, except those that it defines itself."""
     prefix = f"random.{owner.__name__}."
     for full, op in OPS.items():
         name = full.removeprefix(prefix)
         if not full.startswith(prefix) or name in vars(owner) or name == "bit_generator":
             continue
-        method: Any = _drawing(op, spare) if op.counted else _handed_on(op)
+        method: Any = _drawing_method(op, make_throwaway) if op.counted else _free_method(op)
         method.__name__ = name
         method.__qualname__ = f"{owner.__name__}.{name}"
         method.__doc__ = f"{op.summary}\n\nCosts {op.formula} FLOPs." if op.counted else op.summary
@@ -181,5 +186,5 @@ def _install(owner: type, spare: Callable[[], Any]) -> None:
         setattr(owner, name, method)
 
 
-_install(RandomState, spare_state)
-_install(Generator, _spare_generator)
+_install(RandomState, throwaway_state)
+_install(Generator, _throwaway_generator)

@@ -1,8 +1,8 @@
-"""``x.resize(shape)``, an array that changes its length in place, and ``sys.getsizeof(x)``.
+"""`x.resize(shape)`, which changes the length of an array in place, and `sys.getsizeof(x)`.
 
-A counted array is a view of the array that NumPy made, so NumPy's own method would refuse it: it
-does not own its memory. The one here gives it memory of the new length, after the same check that
-nobody else looks at the old one.
+NumPy's own `resize` refuses a counted array: it is a view of the array that NumPy made and does not
+own its memory. The function here gives it memory of the new length, after NumPy's check that no
+other array uses the old memory.
 """
 
 from __future__ import annotations
@@ -22,48 +22,49 @@ _REFERENCED = (
 )
 
 
-class _Probe:
-    """How many references there are to an object with one name, seen from inside its method."""
+class _ReferenceCounter:
+    """Counts the references to an object with one name, from inside one of its methods."""
 
     def references(self) -> int:
         return sys.getrefcount(self)
 
 
-_probe = _Probe()
-_IN_METHOD = _probe.references()
+_reference_counter = _ReferenceCounter()
+_REFERENCES_IN_METHOD = _reference_counter.references()
 
 
 def resize(self: Any, /, *new_shape: Any, refcheck: Any = True) -> None:
-    """``numpy.ndarray.resize``: change shape and size in place; new elements are zero."""
+    """Change the shape and size in place, as `numpy.ndarray.resize`; new elements are zero."""
     refcheck = index(refcheck)
     owner = self.base
-    if type(self) is Scalar or self.symmetry_info is not None or not _covers(self, owner):
-        np.ndarray.resize(self, *new_shape, refcheck=refcheck)  # refuses what is no plain array
+    if type(self) is Scalar or self.symmetry_info is not None or not _owns_memory(self, owner):
+        np.ndarray.resize(self, *new_shape, refcheck=refcheck)  # raises: the array can't be resized
         return
     grown = base_view(self).copy(order="K")
     grown.resize(*new_shape, refcheck=False)
     if grown.size == self.size:
         np.ndarray.resize(self, *new_shape)
         return
-    # Of the owner know its view, the variable here and getrefcount; of the array its caller too.
+    # Three references to the owner are expected: of its view, of the variable `owner` and of the
+    # call of getrefcount. The array itself has those of a method call, as measured above.
     shared = owner is not None and sys.getrefcount(owner) > 3
-    if refcheck and (shared or sys.getrefcount(self) > _IN_METHOD):
+    if refcheck and (shared or sys.getrefcount(self) > _REFERENCES_IN_METHOD):
         raise ValueError(_REFERENCED)
     np.ndarray.__setstate__(self, grown.__reduce__()[2])
 
 
 def sizeof(self: Any) -> int:
-    """``sys.getsizeof``: an array that is the coat of another one has that one's memory."""
+    """Return the size in bytes for `sys.getsizeof`, elements included unless `self` is a view."""
     owner = self.base
-    memory = self.nbytes if owner is not None and _covers(self, owner) else 0
+    memory = self.nbytes if owner is not None and _owns_memory(self, owner) else 0
     return np.ndarray.__sizeof__(self) + memory
 
 
-def _covers(array: Array, owner: Any) -> bool:
-    """Whether the memory of ``array`` is its own: no owner, or one whose coat it is."""
+def _owns_memory(array: Array, owner: Any) -> bool:
+    """Return True if `array` owns its memory, or views all of the array that owns it."""
     if owner is None:
         return True
-    if type(owner) is bytes:  # what __setstate__ leaves
+    if type(owner) is bytes:  # __setstate__ keeps the bytes as owner
         return len(owner) == array.nbytes
     return (
         type(owner) is np.ndarray

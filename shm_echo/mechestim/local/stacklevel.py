@@ -1,4 +1,4 @@
-"""Where the user's code is, for warnings that should name its line."""
+"""The stack level of the user's code, for warnings that should name its line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _OURS = ("shm_echo.mechestim", "numpy")
 
 
 def stacklevel() -> int:
-    """The ``stacklevel`` with which a warning of the caller names the user's line."""
+    """Return the `stacklevel` with which a warning of the caller names the user's line."""
     level = 1
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_globals.get("__name__", "").startswith(_OURS):

@@ -1,177 +1,68 @@
-"""Arrays with declared symmetry: ``as_symmetric``, ``is_symmetric`` and ``SymmetricTensor``.
+"""Arrays with declared symmetry: `as_symmetric`, `is_symmetric`, and the methods of their class.
 
-A symmetric tensor is charged for the elements that can differ, so its symmetry has to be true for
-as long as it is declared. It is checked when it is declared, on a copy that nobody else can write
-to; the memory is read-only while the symmetry stands, for every view of it. The first write through
-the tensor itself that could break the symmetry ends it, for all its views, and makes the memory
-writable again; the array is then one like any other. In-place operators that keep the symmetry (``S
-*= 2``) leave it in place.
+A symmetric tensor is charged only for the elements that can differ, so its symmetry has to be true
+for as long as it is declared. It is checked when it is declared, on a copy that no other code can
+write to, and the memory is read-only while the symmetry stands, for every view of it. The first
+write through the tensor itself that could break the symmetry ends it, for all its views, and makes
+the memory writable again; the array is then an ordinary one. In-place operators that keep the
+symmetry (`S *= 2`) leave it in place.
 
-What is kept by which operation is decided in :mod:`shm_echo.mechestim.symmetry.propagate`; how
-results of operations get it, in :mod:`shm_echo.mechestim.local.symmetry_rules`.
+`symmetry.propagate` decides which symmetry an operation keeps, `symmetry_rules`
+gives it to the results, and `symmetric_tensor` holds the class.
 """
 
 from __future__ import annotations
 
-import operator
-import warnings
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from shm_echo.mechestim.accounting.settings import settings
 from shm_echo.mechestim.costs.operands import shape as shape_of
-from shm_echo.mechestim.errors import SymmetryError, SymmetryLossWarning
-from shm_echo.mechestim.local import dispatch
-from shm_echo.mechestim.local.array import Array, base_view, plain
-from shm_echo.mechestim.local.stacklevel import stacklevel
+from shm_echo.mechestim.errors import SymmetryError
+from shm_echo.mechestim.local import dispatch, symmetry_rules
+from shm_echo.mechestim.local.array import base_view, plain
+from shm_echo.mechestim.local.counted_array import Array
+from shm_echo.mechestim.local.symmetric_tensor import (
+    IN_PLACE,
+    PlainArray,
+    SymmetricTensor,
+    adopt,
+    as_array,
+    with_symmetry,
+)
 from shm_echo.mechestim.registry import OPS
 from shm_echo.mechestim.registry.op import Op
 from shm_echo.mechestim.symmetry import propagate
-from shm_echo.mechestim.symmetry.info import Axes, Groups, SymmetryInfo
+from shm_echo.mechestim.symmetry.info import Groups, SymmetryInfo
 from shm_echo.mechestim.symmetry.propagate import Outcome
 
+__all__ = ["SymmetricTensor", "as_symmetric", "is_symmetric"]
+
 _nd = np.ndarray
-_Plain = np.ndarray[Any, Any]
 
 
-class _Memory:
-    """What tensors that share memory have in common: whether their symmetries still hold."""
-
-    __slots__ = ("intact",)
-
-    def __init__(self) -> None:
-        self.intact = True
-
-
-class SymmetricTensor(Array):
-    """An array that is known to be symmetric along groups of axes. Made by :func:`as_symmetric`.
-
-    It is read-only for views of it; writing to the tensor itself ends its symmetry, with a warning,
-    unless an in-place operator keeps it.
-    """
-
-    __slots__ = ("_info", "_memory", "_writable")
-    _info: SymmetryInfo | None
-    _memory: _Memory | None
-    _writable: (
-        _Plain | None
-    )  # the same elements, writable; only the first tensor of a memory has it
-
-    def __array_finalize__(self, obj: Any) -> None:
-        self._info = self._memory = self._writable = None
-
-    @property
-    def symmetry_info(self) -> SymmetryInfo | None:
-        """The symmetry, ``None`` once it has been lost."""
-        memory = self._memory
-        return self._info if memory is not None and memory.intact else None
-
-    @property
-    def symmetric_axes(self) -> list[Axes]:
-        """The groups of interchangeable axes."""
-        info = self.symmetry_info
-        return [] if info is None else list(info.symmetric_axes)
-
-    def is_symmetric(self, axes: Any = None, *, atol: float = 1e-6, rtol: float = 1e-5) -> bool:
-        """Whether the elements are symmetric along ``axes``; along its own groups by default."""
-        groups = self.symmetric_axes if axes is None else axes
-        return is_symmetric(self, groups, atol=atol, rtol=rtol)
-
-    def release(self, reason: str = "it was written to") -> None:
-        """End the symmetry of this tensor and of all its views, and let it be written to."""
-        info, memory = self.symmetry_info, self._memory
-        if memory is None or info is None:
-            return
-        memory.intact = False
-        self._info = None
-        _nd.setflags(self, write=True)
-        warn_of_loss(info.symmetric_axes, reason)
-
-    def __getitem__(self, key: Any) -> Any:
-        found = Array.__getitem__(_as_array(self), key)
-        if self.symmetry_info is None or not isinstance(found, Array) or not found.ndim:
-            return found
-        return passed_on(found, propagate.indexing(self.symmetry_info, plain(key)), self)
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        info = self.symmetry_info
-        if info is None:
-            return _nd.__reduce_ex__(_as_array(self), protocol)
-        return _rebuild, (np.array(base_view(self), order="K"), info.symmetric_axes)
-
-    def __reduce__(self) -> Any:
-        return self.__reduce_ex__(2)
-
-    def __copy__(self) -> Any:
-        return self.copy()
-
-    def __deepcopy__(self, memo: dict[int, Any] | None) -> Any:
-        return self.copy()
-
-
-def adopt(array: _Plain, info: SymmetryInfo) -> SymmetricTensor:
-    """A tensor over the memory of ``array``, a plain one that nobody else holds."""
-    dispatch.symmetry = _rules()
-    tensor: SymmetricTensor = array.view(SymmetricTensor)
-    tensor._info, tensor._memory, tensor._writable = info, _Memory(), array
-    _nd.setflags(tensor, write=False)
-    return tensor
-
-
-def passed_on(result: Any, outcome: Outcome, *sources: Any) -> Any:
-    """``result`` of an operation on symmetric ``sources``, with the symmetry that is left.
-
-    A result that shares memory with a source lives and dies with the symmetry of that source.
-    """
-    if outcome.lost:
-        warn_of_loss(outcome.lost, outcome.reason)
-    info = outcome.symmetry
-    if info is None or type(result) is not Array or info.shape != result.shape:
-        return result
-    bare = base_view(result)
-    for source in sources:
-        if np.may_share_memory(bare, base_view(source)):
-            tensor: SymmetricTensor = bare.view(SymmetricTensor)
-            tensor._info, tensor._memory = info, source._memory
-            return tensor
-    return adopt(bare, info)
-
-
-def warn_of_loss(groups: Groups, reason: str) -> None:
-    """Say that symmetry was lost, at the line of the caller that is no part of the package."""
-    if not settings.symmetry_warnings:
-        return
-    for group in groups:
-        warnings.warn(SymmetryLossWarning(group, reason), stacklevel=stacklevel())
-
-
-def _rules() -> Any:
-    from shm_echo.mechestim.local import symmetry_rules
-
-    return symmetry_rules
-
-
-def _rebuild(array: _Plain, groups: Groups) -> SymmetricTensor:
-    """A tensor from its pickle."""
-    return adopt(array, SymmetryInfo(groups, array.shape))
-
-
-# ---------------------------------------------------------------------------------- declaration
+# Declaration ----
 
 
 def as_symmetric(data: Any, symmetric_axes: Any) -> SymmetricTensor:
-    """A copy of ``data``, declared and checked to be symmetric. Free.
+    """Return a copy of `data`, declared and checked to be symmetric. Free.
 
     Args:
         data: An array, or nested sequences.
-        symmetric_axes: A group of interchangeable axes, ``(0, 1)``, or a list of such groups.
+        symmetric_axes: A group of interchangeable axes, `(0, 1)`, or a list of such groups.
 
     Raises:
-        SymmetryError: The data is not symmetric; it names the largest deviation.
+        SymmetryError: The data is not symmetric; the message names the largest deviation.
         ValueError: The axes do not exist, are named twice, or have different lengths.
+
+    >>> import mechestim as me
+    >>> S = me.as_symmetric([[2.0, 1.0], [1.0, 3.0]], symmetric_axes=(0, 1))
+    >>> with me.BudgetContext(100, quiet=True) as budget:
+    ...     T = S * 2.0
+    >>> budget.flops_used  # the elements that can differ
+    3
     """
     array = np.array(plain(data), order="K", subok=False)
     info = SymmetryInfo(symmetric_axes, array.shape)
@@ -181,11 +72,20 @@ def as_symmetric(data: Any, symmetric_axes: Any) -> SymmetricTensor:
         deviation = _asymmetry(array, group, 1e-6, 1e-5)
         if deviation is not None:
             raise SymmetryError(group, deviation)
+    return _first_tensor(array, info)
+
+
+def _first_tensor(array: PlainArray, info: SymmetryInfo) -> SymmetricTensor:
+    """Return a tensor that no operation made, and have the dispatcher ask the rules from now on.
+
+    Until the process has a symmetric tensor, the rules would only cost time in every call.
+    """
+    dispatch.symmetry_rules = symmetry_rules
     return adopt(array, info)
 
 
 def is_symmetric(data: Any, symmetric_axes: Any, *, atol: float = 1e-6, rtol: float = 1e-5) -> bool:
-    """Whether ``data`` is symmetric along groups of axes, to a tolerance. Free.
+    """Return True if `data` is symmetric along groups of axes, to a tolerance. Free.
 
     Integers and booleans are compared exactly; NaN equals NaN.
     """
@@ -197,10 +97,10 @@ def is_symmetric(data: Any, symmetric_axes: Any, *, atol: float = 1e-6, rtol: fl
     return all(_asymmetry(array, group, atol, rtol) is None for group in info.symmetric_axes)
 
 
-def _asymmetry(array: _Plain, group: Sequence[int], atol: float, rtol: float) -> float | None:
-    """The largest difference of two elements that should be equal; ``None`` when it is tolerated.
+def _asymmetry(array: PlainArray, group: Sequence[int], atol: float, rtol: float) -> float | None:
+    """Return the largest difference of two elements that should be equal; `None` if tolerated.
 
-    Exchanges of neighbouring axes of the group are enough: they generate all others.
+    It is enough to exchange neighbouring axes of the group: these exchanges generate all others.
     """
     worst: float | None = None
     with np.errstate(all="ignore"):
@@ -211,7 +111,7 @@ def _asymmetry(array: _Plain, group: Sequence[int], atol: float, rtol: float) ->
     return worst
 
 
-def _difference(array: _Plain, swapped: _Plain, atol: float, rtol: float) -> float | None:
+def _difference(array: PlainArray, swapped: PlainArray, atol: float, rtol: float) -> float | None:
     if array.dtype.kind not in "fc":
         differs = np.asarray(array != swapped)
         if not differs.any():
@@ -229,22 +129,18 @@ def _difference(array: _Plain, swapped: _Plain, atol: float, rtol: float) -> flo
     return float(known.max()) if known.size == deviations.size else float("nan")
 
 
-# ------------------------------------------------------------------- methods that keep or lose it
-
-
-def _as_array(tensor: SymmetricTensor) -> Array:
-    return _nd.view(tensor, Array)
+# Methods that keep or lose the symmetry ----
 
 
 def _method(name: str, rule: Callable[..., Outcome]) -> Callable[..., Any]:
-    """The method of plain arrays, its result with the symmetry that ``rule`` leaves."""
+    """Return the method of ordinary arrays, its result with the symmetry that `rule` leaves."""
 
     def method(self: SymmetricTensor, *args: Any, **kwargs: Any) -> Any:
-        result = getattr(_as_array(self), name)(*args, **kwargs)
+        result = getattr(as_array(self), name)(*args, **kwargs)
         info = self.symmetry_info
         if info is None:
             return result
-        return passed_on(result, rule(info, result, *args, **kwargs), self)
+        return with_symmetry(result, rule(info, result, *args, **kwargs), self)
 
     method.__name__ = name
     method.__qualname__ = f"SymmetricTensor.{name}"
@@ -273,7 +169,7 @@ def _squeezed(info: SymmetryInfo, _: Any, axis: Any = None) -> Outcome:
     return propagate.squeeze(info, axis)
 
 
-def _mixed(info: SymmetryInfo, *_: Any, **__: Any) -> Outcome:
+def _lost(info: SymmetryInfo, *_: Any, **__: Any) -> Outcome:
     return propagate.NOTHING
 
 
@@ -285,38 +181,24 @@ _METHODS: dict[str, Callable[..., Outcome]] = {
     "swapaxes": _swapped,
     "reshape": _reshaped,
     "squeeze": _squeezed,
-    "ravel": _mixed,
-    "flatten": _mixed,
-    "getfield": _mixed,
-    "view": _mixed,
-}
-
-IN_PLACE = {
-    "add": operator.iadd,
-    "subtract": operator.isub,
-    "multiply": operator.imul,
-    "divide": operator.itruediv,
-    "floor_divide": operator.ifloordiv,
-    "remainder": operator.imod,
-    "power": operator.ipow,
-    "left_shift": operator.ilshift,
-    "right_shift": operator.irshift,
-    "bitwise_and": operator.iand,
-    "bitwise_or": operator.ior,
-    "bitwise_xor": operator.ixor,
+    "ravel": _lost,
+    "flatten": _lost,
+    "getfield": _lost,
+    "view": _lost,
 }
 
 
-def _in_place(op: Op, run: Callable[..., Any], otherwise: Callable[..., Any]) -> Any:
-    """``S op= y``: writes into the memory of ``S``; ends the symmetry if ``y`` lacks it."""
+def _in_place(op: Op, run: Callable[..., Any], fallback: Callable[..., Any]) -> Any:
+    """Return the method `S op= y`, which writes into `S` and ends its symmetry if `y` lacks it."""
 
     def method(self: SymmetricTensor, other: Any) -> Any:
-        info, memory = self.symmetry_info, self._writable
-        if info is None or memory is None or not _keeps(info, other):
-            return otherwise(self, other)
+        info, memory = self.symmetry_info, self._writable_memory
+        if info is None or memory is None or not _keeps_symmetry(info, other):
+            return fallback(self, other)
 
-        def write(target: _Plain, value: Any) -> Any:
-            # Called again with harmless operands when NumPy raises, to see who refused what.
+        def write(target: PlainArray, value: Any) -> Any:
+            # If NumPy raises, `kernel_started` calls this again with other arrays: those must not
+            # reach the memory of `S`.
             own = _address(target) == _address(memory)
             return run(memory if own else target.copy(), value)
 
@@ -326,12 +208,12 @@ def _in_place(op: Op, run: Callable[..., Any], otherwise: Callable[..., Any]) ->
     return method
 
 
-def _address(array: _Plain) -> int:
+def _address(array: PlainArray) -> int:
     address: int = array.__array_interface__["data"][0]
     return address
 
 
-def _keeps(info: SymmetryInfo, other: Any) -> bool:
+def _keeps_symmetry(info: SymmetryInfo, other: Any) -> bool:
     try:
         shapes = [info.shape, shape_of(other)]
         theirs = getattr(other, "symmetry_info", None)
@@ -340,7 +222,31 @@ def _keeps(info: SymmetryInfo, other: Any) -> bool:
         return False
 
 
-def _set_writable(self: SymmetricTensor, write: Any = None, **kwargs: Any) -> None:
+def _is_symmetric(
+    self: SymmetricTensor, axes: Any = None, *, atol: float = 1e-6, rtol: float = 1e-5
+) -> bool:
+    """Return True if the elements are symmetric along `axes`, by default along its own groups."""
+    groups = self.symmetric_axes if axes is None else axes
+    return is_symmetric(self, groups, atol=atol, rtol=rtol)
+
+
+def _reduce_ex(self: SymmetricTensor, protocol: Any) -> Any:
+    info = self.symmetry_info
+    if info is None:
+        return _nd.__reduce_ex__(as_array(self), protocol)
+    return _rebuild, (np.array(base_view(self), order="K"), info.symmetric_axes)
+
+
+def _reduce(self: SymmetricTensor) -> Any:
+    return _reduce_ex(self, 2)
+
+
+def _rebuild(array: PlainArray, groups: Groups) -> SymmetricTensor:
+    """Return the tensor of a pickle."""
+    return _first_tensor(array, SymmetryInfo(groups, array.shape))
+
+
+def _setflags(self: SymmetricTensor, write: Any = None, **kwargs: Any) -> None:
     if write:
         self.release("it was made writable")
     _nd.setflags(self, write=write, **kwargs)
@@ -348,9 +254,9 @@ def _set_writable(self: SymmetricTensor, write: Any = None, **kwargs: Any) -> No
 
 def _transpose_of(name: str, order: Callable[[SymmetryInfo], Outcome]) -> property:
     def get(self: SymmetricTensor) -> Any:
-        result = getattr(_as_array(self), name)
+        result = getattr(as_array(self), name)
         info = self.symmetry_info
-        return result if info is None else passed_on(result, order(info), self)
+        return result if info is None else with_symmetry(result, order(info), self)
 
     return property(get)
 
@@ -361,7 +267,14 @@ def _install() -> None:
     for name, run in IN_PLACE.items():
         word = f"__{run.__name__}__"
         setattr(SymmetricTensor, word, _in_place(OPS[name], run, getattr(Array, word)))
-    SymmetricTensor.setflags = _set_writable  # type: ignore[method-assign, assignment]
+    for word, method in (
+        ("is_symmetric", _is_symmetric),
+        ("__reduce_ex__", _reduce_ex),
+        ("__reduce__", _reduce),
+    ):
+        method.__name__, method.__qualname__ = word, f"SymmetricTensor.{word}"
+        setattr(SymmetricTensor, word, method)
+    SymmetricTensor.setflags = _setflags  # type: ignore[method-assign, assignment]
     SymmetricTensor.T = _transpose_of("T", propagate.transpose)  # type: ignore[assignment]
     SymmetricTensor.mT = _transpose_of(  # type: ignore[assignment]
         "mT", lambda info: propagate.swapaxes(info, -1, -2)

@@ -1,12 +1,12 @@
-"""What operations do to the symmetry of their operands, by name.
+"""The effect of each operation on the symmetry of its operands, by the name of the operation.
 
-The dispatcher asks here, once the first symmetric tensor exists: :func:`before` ends the symmetry
-of tensors that an operation writes to, :func:`after` gives a result the symmetry that it keeps. An
-operation that is not listed keeps none.
+Once the first symmetric tensor exists, the dispatcher calls `before_call`, which ends the symmetry
+of tensors that an operation writes to, and `after_call`, which gives a result the symmetry that the
+operation keeps. An operation that is not listed keeps none.
 
 A loss is worth a warning where a reader of the code may not see it: an operand without symmetry in
-an element-by-element operation, a slice, a reshape. A product or a factorisation does not promise
-any.
+an element-by-element operation, a slice, a reshape. Products and factorisations warn of nothing:
+they promise no symmetry.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 from shm_echo.mechestim.costs.operands import shape as shape_of
 from shm_echo.mechestim.local.array import Array
-from shm_echo.mechestim.local.symmetric import IN_PLACE, SymmetricTensor, passed_on
+from shm_echo.mechestim.local.symmetric_tensor import IN_PLACE, SymmetricTensor, with_symmetry
 from shm_echo.mechestim.registry import OPS
 from shm_echo.mechestim.registry.op import Category, Op
 from shm_echo.mechestim.symmetry import propagate
@@ -32,8 +32,8 @@ Rule = Callable[[Arguments, Keywords, Any], Outcome]
 
 _nd = np.ndarray
 
-# Functions that write to their first operand, whatever operation they are priced as.
-_IN_PLACE = frozenset(
+# Functions that write to their first operand; the operation that prices them may be another.
+_IN_PLACE_FUNCTIONS = frozenset(
     {
         *IN_PLACE.values(),
         operator.imatmul,
@@ -45,26 +45,29 @@ _IN_PLACE = frozenset(
         _nd.__setitem__,
     }
 )
-_WRITERS = frozenset({"ndarray.__setitem__", "ndarray.fill"})
-_NOT_BY_ELEMENT = frozenset({"sort_complex", "iscomplexobj", "isrealobj"})
-_FREE_BY_ELEMENT = ("isfinite", "isinf", "isnan", "copy", "astype")
-_ARRAYS_IN_FRONT = {"where": 3, "clip": 3, "isclose": 2}
+_WRITING_OPS = frozenset({"ndarray.__setitem__", "ndarray.fill"})
+# Booked as unary, but not element by element.
+_NOT_ELEMENTWISE = frozenset({"sort_complex", "iscomplexobj", "isrealobj"})
+_FREE_ELEMENTWISE = ("isfinite", "isinf", "isnan", "copy", "astype")
+# Element-by-element operations, and the number of leading arguments that are arrays.
+_LEADING_ARRAYS = {"where": 3, "clip": 3, "isclose": 2}
 _REDUCTIONS = (
     "all", "amax", "amin", "any", "argmax", "argmin", "count_nonzero", "max", "mean", "median",
     "min", "nanargmax", "nanargmin", "nanmax", "nanmean", "nanmedian", "nanmin", "nanprod",
     "nanstd", "nansum", "nanvar", "prod", "ptp", "std", "sum", "var",
 )  # fmt: skip
-_HARMLESS = frozenset({"axis", "keepdims", "dtype", "ddof", "correction"})
+# Keyword arguments with which a reduction keeps its symmetry; `where` and `out` are not among them.
+_KNOWN_KEYWORDS = frozenset({"axis", "keepdims", "dtype", "ddof", "correction"})
 
 
-def before(op: Op, function: Any, args: Arguments, kwargs: Keywords) -> None:
-    """End the symmetry of the tensors that ``function`` is about to write to."""
+def before_call(op: Op, function: Any, args: Arguments, kwargs: Keywords) -> None:
+    """End the symmetry of the tensors that `function` is about to write to."""
     if "out" in kwargs:
         outs = kwargs["out"]
         for target in outs if type(outs) is tuple else (outs,):
             _release(target)
-    named = op.writes or op.name in _WRITERS or op.name.endswith(".at")
-    if args and (named or function in _IN_PLACE):
+    named = op.writes or op.name in _WRITING_OPS or op.name.endswith(".at")
+    if args and (named or function in _IN_PLACE_FUNCTIONS):
         _release(args[0])
     for name in op.writes:
         _release(kwargs.get(name))
@@ -78,10 +81,10 @@ def _release(target: Any) -> None:
         target.release()
 
 
-def after(name: str, args: Arguments, kwargs: Keywords, result: Any) -> Any:
-    """``result`` with the symmetry that operation ``name`` keeps of its operands'."""
+def after_call(name: str, args: Arguments, kwargs: Keywords, result: Any) -> Any:
+    """Return `result` with the symmetry that operation `name` keeps of its operands'."""
     if "out" in kwargs:
-        return result  # the caller's own array, whatever it holds now
+        return result  # the caller's own array; its class stays as it is
     sources = [x for x in args if getattr(x, "symmetry_info", None) is not None]
     sources += [x for x in kwargs.values() if getattr(x, "symmetry_info", None) is not None]
     if not sources:
@@ -95,13 +98,13 @@ def after(name: str, args: Arguments, kwargs: Keywords, result: Any) -> Any:
     try:
         outcome = rule(args, kwargs, parts[0])
     except (IndexError, KeyError, TypeError, ValueError):
-        return result  # called in a way that the rule does not know
+        return result  # a call form that the rule does not know: no symmetry
     if type(result) is tuple:
-        return tuple([passed_on(part, outcome, *sources) for part in parts])
-    return passed_on(result, outcome, *sources)
+        return tuple([with_symmetry(part, outcome, *sources) for part in parts])
+    return with_symmetry(result, outcome, *sources)
 
 
-# ------------------------------------------------------------------------------------------ rules
+# Rules ----
 
 
 def _info(x: Any) -> SymmetryInfo | None:
@@ -109,8 +112,11 @@ def _info(x: Any) -> SymmetryInfo | None:
     return found
 
 
-def _by_element(count: int) -> Rule:
-    """A function of ``count`` operands, element by element; other arguments must be numbers."""
+def _elementwise(count: int) -> Rule:
+    """Return the rule of an element-by-element function of `count` operands.
+
+    Other arguments must be numbers: an array among them, such as `where`, ends the symmetry.
+    """
 
     def rule(args: Arguments, kwargs: Keywords, result: Any) -> Outcome:
         named = [v for k, v in kwargs.items() if k not in ("out", "dtype", "casting", "order")]
@@ -130,13 +136,13 @@ def _groups(infos: list[SymmetryInfo | None]) -> Any:
 
 
 def _reduction(args: Arguments, kwargs: Keywords, result: Any) -> Outcome:
-    if len(args) > 2 or not _HARMLESS.issuperset(kwargs):
+    if len(args) > 2 or not _KNOWN_KEYWORDS.issuperset(kwargs):
         return NOTHING
     axis = args[1] if len(args) > 1 else kwargs.get("axis")
     return propagate.reduction(_info(args[0]), axis, kwargs.get("keepdims") is True)
 
 
-def _running(args: Arguments, kwargs: Keywords, result: Any) -> Outcome:
+def _cumulative(args: Arguments, kwargs: Keywords, result: Any) -> Outcome:
     axis = args[1] if len(args) > 1 else kwargs.get("axis")
     return propagate.along(_info(args[0]), axis, result.shape)
 
@@ -179,7 +185,7 @@ def _expand_dims(args: Arguments, kwargs: Keywords, result: Any) -> Outcome:
 
 
 def _inverse(args: Arguments, kwargs: Keywords, result: Any) -> Outcome:
-    """The inverse of a symmetric matrix is symmetric, and a batch of them keeps its symmetry."""
+    """Keep the symmetry of each matrix, and that of a batch: inverses have both."""
     info = _info(args[0])
     if info is None:
         return NOTHING
@@ -189,16 +195,16 @@ def _inverse(args: Arguments, kwargs: Keywords, result: Any) -> Outcome:
     return Outcome(symmetry_of(kept, info.shape))
 
 
-def _collect() -> dict[str, Rule]:
-    rules: dict[str, Rule] = {name: _by_element(1) for name in _FREE_BY_ELEMENT}
+def _build_rules() -> dict[str, Rule]:
+    rules: dict[str, Rule] = {name: _elementwise(1) for name in _FREE_ELEMENTWISE}
     for name, op in OPS.items():
-        if op.category is Category.UNARY and name not in _NOT_BY_ELEMENT:
-            rules[name] = _by_element(1)
+        if op.category is Category.UNARY and name not in _NOT_ELEMENTWISE:
+            rules[name] = _elementwise(1)
         elif op.category is Category.BINARY:
-            rules[name] = _by_element(2)
-    rules.update({name: _by_element(count) for name, count in _ARRAYS_IN_FRONT.items()})
+            rules[name] = _elementwise(2)
+    rules.update({name: _elementwise(count) for name, count in _LEADING_ARRAYS.items()})
     rules.update(dict.fromkeys(_REDUCTIONS, _reduction))
-    rules.update(dict.fromkeys(("cumsum", "cumprod", "nancumsum", "nancumprod"), _running))
+    rules.update(dict.fromkeys(("cumsum", "cumprod", "nancumsum", "nancumprod"), _cumulative))
     rules.update(dict.fromkeys(("transpose", "permute_dims"), _transpose))
     rules.update(dict.fromkeys(("matrix_transpose", "linalg.matrix_transpose"), _matrix_transpose))
     rules.update(dict.fromkeys(("reshape", "ravel"), _reshape))
@@ -207,4 +213,4 @@ def _collect() -> dict[str, Rule]:
     return rules
 
 
-_RULES = _collect()
+_RULES = _build_rules()

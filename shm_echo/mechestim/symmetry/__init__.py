@@ -1,1 +1,1 @@
-"""What symmetric tensors are, what keeps them symmetric, and what that saves; no arrays here."""
+"""Symmetries of tensors: the operations that keep them, the elements they save; no arrays."""

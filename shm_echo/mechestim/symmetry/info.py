@@ -1,9 +1,8 @@
-"""Which axes of a tensor are interchangeable, and how many of its elements that leaves distinct.
+"""Interchangeable axes of a tensor, and the number of elements that they leave distinct.
 
 A group of axes is symmetric when exchanging any two of them leaves the tensor as it is. The groups
-of one tensor are disjoint. :class:`SymmetryInfo` is a value: it is hashable, it is checked when it
-is made, and it knows nothing of arrays; whether some data really has the symmetry is asked in
-:mod:`shm_echo.mechestim.local.symmetric`.
+of one tensor are disjoint. `SymmetryInfo` is a value: hashable, and checked when it is created. It
+knows nothing of arrays; `local.symmetric` checks whether data has the symmetry.
 """
 
 from __future__ import annotations
@@ -19,9 +18,10 @@ Groups = tuple[Axes, ...]
 
 
 def normalize_groups(symmetric_axes: Any, ndim: int) -> Groups:
-    """``symmetric_axes`` as disjoint sorted tuples, counted from the front, groups of one left out.
+    """Return `symmetric_axes` as disjoint sorted tuples of axes counted from the front.
 
-    Takes one group, ``(0, 1)``, or a sequence of groups, ``[(0, 1), (2, 3)]``.
+    Takes one group, `(0, 1)`, or a sequence of groups, `[(0, 1), (2, 3)]`. Groups of one axis are
+    left out.
 
     >>> normalize_groups((-1, 0), 2), normalize_groups([(2, 3), (1, 0)], 4)
     (((0, 1),), ((0, 1), (2, 3)))
@@ -60,7 +60,11 @@ def _normalize_axis(axis: Any, ndim: int) -> int:
 
 
 def multisets(length: int, axes: int) -> int:
-    """Distinct elements over ``axes`` interchangeable axes: ``C(length + axes - 1, axes)``."""
+    """Return the distinct elements over `axes` interchangeable axes: `C(length + axes - 1, axes)`.
+
+    >>> multisets(10, 2)
+    55
+    """
     return comb(length + axes - 1, axes)
 
 
@@ -93,18 +97,18 @@ class SymmetryInfo:
 
     @property
     def unique_elements(self) -> int:
-        """How many can differ: ``C(n+k-1, k)`` per group of ``k`` axes, times the free axes."""
+        """Elements that can differ: `C(n+k-1, k)` per group of `k` axes, times the free axes."""
         grouped = {axis for group in self.symmetric_axes for axis in group}
         free = prod(n for axis, n in enumerate(self.shape) if axis not in grouped)
         return free * prod(multisets(self.shape[g[0]], len(g)) for g in self.symmetric_axes)
 
     @property
     def symmetry_factor(self) -> int:
-        """How many permutations of the axes leave the tensor as it is: the product of ``k!``."""
+        """Permutations of the axes that leave the tensor as it is: the product of `k!`."""
         return prod(factorial(len(group)) for group in self.symmetric_axes)
 
 
 def symmetry_of(groups: Iterable[Iterable[int]], shape: tuple[int, ...]) -> SymmetryInfo | None:
-    """A :class:`SymmetryInfo`, or ``None`` when no group of two axes is left."""
+    """Return a `SymmetryInfo`, or `None` if no group of two axes is left."""
     kept = tuple(tuple(group) for group in groups if len(tuple(group)) > 1)
     return SymmetryInfo(kept, shape) if kept else None

@@ -1,17 +1,16 @@
-"""Which permutations of its axes leave a sum of products unchanged.
+"""The permutations of its axes that leave a sum of products unchanged.
 
-An einsum step gives ``T[o] = sum over s of X1[..] * X2[..] * ...``. Renaming the labels leaves
-``T`` as it is when it maps every factor onto a factor of the same tensor, where a tensor with
-declared symmetry may have its grouped axes exchanged. :func:`symmetry_of_product` finds the
-permutations of the output labels that such renamings make, and counts the elements of ``T`` that
-they leave distinct.
+An einsum step computes `T[o] = sum over s of X1[..] * X2[..] * ...`. Renaming the labels leaves `T`
+as it is if it maps every factor onto a factor of the same tensor; a tensor with declared symmetry
+may have its grouped axes exchanged. `symmetry_of_product` finds the permutations of the output
+labels that such renamings make, and counts the elements of `T` that they leave distinct.
 
-The group ``G`` is found from its point stabilisers, one generator per image of a label, so that a
+The group `G` is found from its point stabilisers, one generator per image of a label, so that a
 group of any order costs a quadratic number of searches. Labels that can be exchanged on their own
-form *classes*; their count is a product of multiset counts. What is left, permutations of whole
-classes (the blocks of an outer product of a tensor with itself), is counted by Burnside's lemma. A
-search that takes too long, or a group of classes that is too large to list, is passed over: the
-count is then too high, never too low.
+form *classes*; their elements are counted as a product of multisets. The other permutations, of
+whole classes (the blocks of an outer product of a tensor with itself), are counted by Burnside's
+lemma. A search that takes too long, and a group of classes that is too large to list, are skipped:
+the count is then too high, never too low.
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ Renaming = dict[str, str]
 Permutation = tuple[int, ...]
 
 _SEARCH_LIMIT = 20_000
-"""Renamings tried before a search is given up."""
+"""Assignments tried before a search is given up: planning must stay short beside computing."""
 
 _GROUP_LIMIT = 5_040
-"""Permutations of classes that are listed at most."""
+"""The most permutations of classes that are listed: those of seven classes, 7!."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Factor:
     """One operand of a product.
 
     Attributes:
-        tensor: A number that is equal for operands that are the same tensor.
+        tensor: The number of the tensor; equal for operands that are the same one.
         labels: The label of each axis.
         groups: The groups of axes that may be exchanged.
     """
@@ -55,8 +54,8 @@ class ProductSymmetry:
 
     Attributes:
         classes: Sets of labels that can be exchanged one by one; of two or more labels each.
-        blocks: Blocks of labels that can only be exchanged as a whole, when that is all there is
-            besides.
+        blocks: Blocks of labels that can only be exchanged as a whole; empty if `G` has other
+            permutations besides.
         order: The number of permutations.
         unique_elements: The number of elements that can differ.
     """
@@ -78,20 +77,28 @@ class ProductSymmetry:
 def symmetry_of_product(
     factors: Sequence[Factor], output: Sequence[str], sizes: Mapping[str, int]
 ) -> ProductSymmetry | None:
-    """The symmetry of the product of ``factors`` summed to ``output``, if there is one."""
+    """Return the symmetry of the product of `factors` summed to `output`; `None` without one.
+
+    >>> x = Factor(0, ("i",))
+    >>> y = Factor(0, ("j",))
+    >>> symmetry_of_product([x, y], ["i", "j"], {"i": 3, "j": 3}).unique_elements
+    6
+    """
     distinct = len({factor.tensor for factor in factors}) == len(factors)
     if len(output) < 2 or (distinct and not any(factor.groups for factor in factors)):
         return None
-    search = _Search(factors, output, sizes)
-    classes = _classes(search, output)
+    search = _RenamingSearch(factors, output, sizes)
+    classes = _exchangeable_classes(search, output)
     lengths = [sizes[members[0]] for members in classes]
     unique = prod(multisets(n, len(members)) for n, members in zip(lengths, classes, strict=True))
     order = prod(factorial(len(members)) for members in classes)
-    outer = _between_classes(search, output, classes)
+    outer = _class_permutations(search, output, classes)
     blocks: tuple[tuple[str, ...], ...] = ()
     if len(outer) > 1:
         weights = [multisets(n, len(c)) for n, c in zip(lengths, classes, strict=True)]
-        unique = sum(_fixed(permutation, weights) for permutation in outer) // len(outer)
+        unique = sum(_fixed_assignments(permutation, weights) for permutation in outer) // len(
+            outer
+        )
         order *= len(outer)
         blocks = _blocks(outer, classes)
     if order == 1:
@@ -100,7 +107,7 @@ def symmetry_of_product(
     return ProductSymmetry(shared, blocks, order, unique)
 
 
-class _Search:
+class _RenamingSearch:
     """Finds renamings of the labels that map the product onto itself."""
 
     def __init__(
@@ -113,29 +120,29 @@ class _Search:
         self.steps = 0
 
     def extend(self, fixed: Renaming) -> Renaming | None:
-        """A renaming that maps the product onto itself and begins with ``fixed``."""
+        """Return a renaming that maps the product onto itself and begins with `fixed`."""
         self.steps = 0
         if not all(self._compatible(label, image) for label, image in fixed.items()):
             return None
-        return next(self._place(0, fixed, frozenset()), None)
+        return next(self._map_factors(0, fixed, frozenset()), None)
 
     def _compatible(self, label: str, image: str) -> bool:
         kept = (label in self.output) == (image in self.output)
         return kept and self.sizes[label] == self.sizes[image]
 
-    def _place(self, at: int, known: Renaming, used: frozenset[int]) -> Iterator[Renaming]:
+    def _map_factors(self, at: int, known: Renaming, matched: frozenset[int]) -> Iterator[Renaming]:
         if at == len(self.factors):
             yield known
             return
         factor = self.factors[at]
         for number, target in enumerate(self.factors):
-            if number in used or target.tensor != factor.tensor:
+            if number in matched or target.tensor != factor.tensor:
                 continue
             for extended in self._match(factor, target, known):
-                yield from self._place(at + 1, extended, used | {number})
+                yield from self._map_factors(at + 1, extended, matched | {number})
 
     def _match(self, factor: Factor, target: Factor, known: Renaming) -> Iterator[Renaming]:
-        """The ways to rename the labels of ``factor`` to those of ``target``."""
+        """Yield the ways to rename the labels of `factor` to those of `target`."""
         grouped = {axis for group in factor.groups for axis in group}
         current: Renaming | None = known
         for axis, label in enumerate(factor.labels):
@@ -153,10 +160,10 @@ class _Search:
         group = factor.groups[at]
         labels = sorted((factor.labels[axis] for axis in group), key=lambda x: x not in known)
         images = [target.labels[axis] for axis in group]
-        for extended in self._match_bags(labels, images, known):
+        for extended in self._match_unordered(labels, images, known):
             yield from self._match_groups(factor, target, at + 1, extended)
 
-    def _match_bags(
+    def _match_unordered(
         self, labels: list[str], images: list[str], known: Renaming
     ) -> Iterator[Renaming]:
         if not labels:
@@ -168,10 +175,10 @@ class _Search:
             if extended is not None:
                 left = images.copy()
                 left.remove(image)
-                yield from self._match_bags(rest, left, extended)
+                yield from self._match_unordered(rest, left, extended)
 
     def _assign(self, known: Renaming, label: str, image: str) -> Renaming | None:
-        """``known`` with one more label, or ``None`` where that contradicts it."""
+        """Return `known` with one more label, or `None` if the two contradict."""
         self.steps += 1
         if self.steps > _SEARCH_LIMIT:
             return None
@@ -183,8 +190,8 @@ class _Search:
         return {**known, label: image}
 
 
-def _classes(search: _Search, output: Sequence[str]) -> list[list[str]]:
-    """The output labels, those together that can be exchanged while all others stay."""
+def _exchangeable_classes(search: _RenamingSearch, output: Sequence[str]) -> list[list[str]]:
+    """Return the output labels in classes: any two of a class can be exchanged on their own."""
     classes: list[list[str]] = []
     for label in output:
         for members in classes:
@@ -198,10 +205,10 @@ def _classes(search: _Search, output: Sequence[str]) -> list[list[str]]:
     return classes
 
 
-def _between_classes(
-    search: _Search, output: Sequence[str], classes: list[list[str]]
+def _class_permutations(
+    search: _RenamingSearch, output: Sequence[str], classes: list[list[str]]
 ) -> list[Permutation]:
-    """The permutations of whole classes; only the identity when there are too many to list."""
+    """Return the permutations of whole classes; the identity alone if they are too many to list."""
     home = {label: number for number, members in enumerate(classes) for label in members}
     identity = tuple(range(len(classes)))
     generators: set[Permutation] = set()
@@ -228,8 +235,8 @@ def _between_classes(
     return sorted(found)
 
 
-def _fixed(permutation: Permutation, weights: Sequence[int]) -> int:
-    """Assignments that a permutation of classes leaves as they are: one choice per cycle."""
+def _fixed_assignments(permutation: Permutation, weights: Sequence[int]) -> int:
+    """Return the number of assignments that a permutation leaves: one choice per cycle."""
     return reduce(mul, (weights[cycle[0]] for cycle in _cycles(permutation)), 1)
 
 
@@ -246,7 +253,7 @@ def _cycles(permutation: Permutation) -> Iterator[list[int]]:
 
 
 def _blocks(outer: Sequence[Permutation], classes: list[list[str]]) -> tuple[tuple[str, ...], ...]:
-    """The blocks that ``outer`` permutes in every possible way; empty when it is no such group."""
+    """Return the blocks that `outer` permutes in every possible way; empty for any other group."""
     moved = [i for i in range(len(classes)) if any(p[i] != i for p in outer)]
     orbits = []
     for start in moved:

@@ -1,9 +1,9 @@
-"""What is left of a symmetry after an operation.
+"""The symmetry that is left after an operation.
 
-Each function takes the symmetry of the operands (``None`` where there is none) and the arguments
-that decide, and returns an :class:`Outcome`: the symmetry of the result, the groups of axes that
-lost theirs, and why. All are pure and conservative: a symmetry that is kept is certain, one that is
-lost may have survived by luck of the values.
+Each function takes the symmetry of the operands (`None` without one) and the arguments that decide,
+and returns an `Outcome`: the symmetry of the result, the groups of axes that lost theirs, and the
+reason. All are pure and conservative: a symmetry that is kept is certain, one that is lost may
+still hold for these values.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Shape = tuple[int, ...]
 
 
 class Outcome(NamedTuple):
-    """What an operation leaves of a symmetry.
+    """The effect of an operation on a symmetry.
 
     Attributes:
-        symmetry: The symmetry of the result, ``None`` when it has none.
+        symmetry: The symmetry of the result, `None` when it has none.
         lost: The operand's groups, in the operand's axes, that are not whole in the result.
-        reason: Why; empty when nothing was lost.
+        reason: The reason of the loss; empty if nothing was lost.
     """
 
     symmetry: SymmetryInfo | None
@@ -36,22 +36,26 @@ NOTHING = Outcome(None)
 
 
 def strip(info: SymmetryInfo | None, reason: str) -> Outcome:
-    """All of it is lost: an operation that moves or mixes elements in its own way."""
+    """Lose the whole symmetry: an operation that moves or mixes elements in its own way."""
     return NOTHING if info is None else Outcome(None, info.symmetric_axes, reason)
 
 
 def unary(info: SymmetryInfo | None) -> Outcome:
-    """An element-by-element function of one operand, a copy, a change of dtype: all is kept."""
+    """Keep the whole symmetry: a function of each element, a copy, a change of dtype."""
     return Outcome(info)
 
 
 def pointwise(
     shapes: Sequence[Shape], infos: Sequence[SymmetryInfo | None], full: Shape | None = None
 ) -> Outcome:
-    """An element-by-element function of several operands, broadcast to ``full``.
+    """Keep the groups that all operands share: an element-by-element function of several.
 
-    A group survives where all operands share it. An operand of one element asks for nothing; an
-    axis that is stretched leaves its group first.
+    The operands are broadcast to `full`. An operand of one element affects no group; an axis that
+    is stretched leaves its group first.
+
+    >>> square = SymmetryInfo([(0, 1)], (3, 3))
+    >>> pointwise([(3, 3), (3, 3)], [square, None]).reason
+    'another operand is not symmetric'
     """
     if full is None:
         full = _broadcast(shapes)
@@ -65,29 +69,29 @@ def pointwise(
     for shape, info in zip(shapes, infos, strict=True):
         if info is None or prod(shape) == 1:
             continue
-        missing = _missing(info, result, len(full) - len(shape))
+        missing = _lost_groups(info, result, len(full) - len(shape))
         if missing:
             return Outcome(result, missing, _pointwise_reason(shapes, infos, full))
     return Outcome(result)
 
 
 def _aligned(shape: Shape, info: SymmetryInfo | None, full: Shape) -> list[set[int]]:
-    """The groups of an operand in the axes of the result, without the axes that are stretched."""
+    """Return the groups of an operand in the axes of the result, without the stretched axes."""
     if info is None:
         return []
-    ahead = len(full) - len(shape)
+    offset = len(full) - len(shape)
     return [
-        {axis + ahead for axis in group if shape[axis] == full[axis + ahead]}
+        {axis + offset for axis in group if shape[axis] == full[axis + offset]}
         for group in info.symmetric_axes
     ]
 
 
-def _missing(info: SymmetryInfo, result: SymmetryInfo | None, ahead: int) -> Groups:
+def _lost_groups(info: SymmetryInfo, result: SymmetryInfo | None, offset: int) -> Groups:
     left = [set(group) for group in result.symmetric_axes] if result is not None else []
     return tuple(
         group
         for group in info.symmetric_axes
-        if not any({axis + ahead for axis in group} <= whole for whole in left)
+        if not any({axis + offset for axis in group} <= whole for whole in left)
     )
 
 
@@ -108,7 +112,7 @@ def _broadcast(shapes: Sequence[Shape]) -> Shape:
 
 
 def unique_after_pointwise(operands: Sequence[Any], full: Shape) -> int:
-    """How many elements of an element-by-element result can differ: its price."""
+    """Return the number of elements of an element-by-element result that can differ: its price."""
     shapes = [tuple(getattr(x, "shape", ())) for x in operands]
     infos = [getattr(x, "symmetry_info", None) for x in operands]
     if any(not hasattr(x, "shape") and hasattr(x, "__len__") for x in operands):
@@ -117,64 +121,69 @@ def unique_after_pointwise(operands: Sequence[Any], full: Shape) -> int:
     return prod(full) if result is None else result.unique_elements
 
 
-# ---------------------------------------------------------------------- axes that move or go
+# Axes that move or go ----
 
 
-def _moved(
+def _relocate(
     info: SymmetryInfo,
-    home: Callable[[int], int | None],
+    new_axis: Callable[[int], int | None],
     shape: Shape,
     reason: str = "",
-    gone: frozenset[int] = frozenset(),
+    removed: frozenset[int] = frozenset(),
 ) -> Outcome:
-    """The groups with each axis where ``home`` says it is now; ``None`` says it left its group.
+    """Return the groups with each axis at `new_axis(axis)`; `None` for an axis that left its group.
 
-    An axis that is ``gone`` takes no symmetry with it; one that has left but is still there does.
+    An axis that is `removed` takes no symmetry with it. An axis that left its group but is still
+    in the result does: its group is lost.
     """
     kept = []
     lost = []
     for group in info.symmetric_axes:
-        places = {axis: home(axis) for axis in group if axis not in gone}
-        kept.append(sorted(place for place in places.values() if place is not None))
-        if len(places) > 1 and None in places.values():
+        positions = {axis: new_axis(axis) for axis in group if axis not in removed}
+        kept.append(sorted(position for position in positions.values() if position is not None))
+        if len(positions) > 1 and None in positions.values():
             lost.append(group)
     return Outcome(symmetry_of(kept, shape), tuple(lost), reason if lost else "")
 
 
 def reduction(info: SymmetryInfo | None, axis: Any = None, keepdims: bool = False) -> Outcome:
-    """A reduction over ``axis``: its axes are gone, the others stay symmetric."""
+    """Reduce over `axis`: its axes are removed, the others stay symmetric."""
     if info is None:
         return NOTHING
     ndim = len(info.shape)
-    gone = frozenset(_axes(axis, ndim))
-    rest = [i for i in range(ndim) if i not in gone]
-    place = {old: old if keepdims else new for new, old in enumerate(rest)}
-    shape = tuple(1 if i in gone else n for i, n in enumerate(info.shape) if keepdims or i in place)
-    return _moved(info, place.get, shape, gone=gone)
+    removed = frozenset(_axis_set(axis, ndim))
+    rest = [i for i in range(ndim) if i not in removed]
+    position = {old: old if keepdims else new for new, old in enumerate(rest)}
+    shape = tuple(
+        1 if i in removed else n for i, n in enumerate(info.shape) if keepdims or i in position
+    )
+    return _relocate(info, position.get, shape, removed=removed)
 
 
 def along(info: SymmetryInfo | None, axis: Any, shape: Shape) -> Outcome:
-    """An operation along ``axis`` (a running total, a sort): that axis leaves its group."""
+    """Operate along `axis` (a running total, a sort): that axis leaves its group."""
     if info is None:
         return NOTHING
     if axis is None or len(shape) != len(info.shape):
         return strip(info, "the array was flattened")
-    own = _axes(axis, len(info.shape))
-    return _moved(info, lambda i: None if i in own else i, shape, "one axis was treated apart")
+    own = _axis_set(axis, len(info.shape))
+    return _relocate(
+        info, lambda i: None if i in own else i, shape, "the operation treats one axis differently"
+    )
 
 
 def transpose(info: SymmetryInfo | None, axes: Sequence[int] | None = None) -> Outcome:
-    """``transpose``: the groups move with their axes."""
+    """Transpose: the groups move with their axes."""
     if info is None:
         return NOTHING
     ndim = len(info.shape)
     order = [index(a) % ndim for a in axes] if axes is not None else list(reversed(range(ndim)))
-    place = {old: new for new, old in enumerate(order)}
-    return _moved(info, place.get, tuple(info.shape[i] for i in order))
+    position = {old: new for new, old in enumerate(order)}
+    return _relocate(info, position.get, tuple(info.shape[i] for i in order))
 
 
 def swapaxes(info: SymmetryInfo | None, axis1: int, axis2: int) -> Outcome:
-    """``swapaxes``: as a transpose."""
+    """Swap two axes: a transpose."""
     if info is None:
         return NOTHING
     order = list(range(len(info.shape)))
@@ -183,54 +192,54 @@ def swapaxes(info: SymmetryInfo | None, axis1: int, axis2: int) -> Outcome:
 
 
 def moveaxis(info: SymmetryInfo | None, source: Any, destination: Any) -> Outcome:
-    """``moveaxis``: as a transpose."""
+    """Move axes: a transpose."""
     if info is None:
         return NOTHING
     ndim = len(info.shape)
-    sources = _list(source, ndim)
+    sources = _axis_list(source, ndim)
     order = [axis for axis in range(ndim) if axis not in sources]
-    for place, axis in sorted(zip(_list(destination, ndim), sources, strict=True)):
-        order.insert(place, axis)
+    for position, axis in sorted(zip(_axis_list(destination, ndim), sources, strict=True)):
+        order.insert(position, axis)
     return transpose(info, order)
 
 
 def reshape(info: SymmetryInfo | None, shape: Shape) -> Outcome:
-    """``reshape``: the same shape keeps all, any other loses all."""
+    """Reshape: the same shape keeps the symmetry, any other loses it."""
     if info is None or shape == info.shape:
         return Outcome(info)
     return strip(info, f"reshape from {info.shape} to {shape} mixes the axes")
 
 
 def squeeze(info: SymmetryInfo | None, axis: Any = None) -> Outcome:
-    """``squeeze``: axes of length 1 go."""
+    """Remove axes of length 1."""
     if info is None:
         return NOTHING
     ones = [i for i, n in enumerate(info.shape) if n == 1]
-    gone = ones if axis is None else _list(axis, len(info.shape))
-    rest = [i for i in range(len(info.shape)) if i not in gone]
-    place = {old: new for new, old in enumerate(rest)}
+    removed = ones if axis is None else _axis_list(axis, len(info.shape))
+    rest = [i for i in range(len(info.shape)) if i not in removed]
+    position = {old: new for new, old in enumerate(rest)}
     shape = tuple(info.shape[i] for i in rest)
-    return _moved(info, place.get, shape, gone=frozenset(gone))
+    return _relocate(info, position.get, shape, removed=frozenset(removed))
 
 
 def expand_dims(info: SymmetryInfo | None, axis: Any) -> Outcome:
-    """``expand_dims``: the groups move with their axes."""
+    """Insert axes of length 1: the groups move with their axes."""
     if info is None:
         return NOTHING
     added = len(axis) if isinstance(axis, (tuple, list)) else 1
     ndim = len(info.shape) + added
-    new = _list(axis, ndim)
+    new = _axis_list(axis, ndim)
     rest = [i for i in range(ndim) if i not in new]
     shape = [1] * ndim
-    for old, place in enumerate(rest):
-        shape[place] = info.shape[old]
-    return _moved(info, dict(enumerate(rest)).get, tuple(shape))
+    for old, position in enumerate(rest):
+        shape[position] = info.shape[old]
+    return _relocate(info, dict(enumerate(rest)).get, tuple(shape))
 
 
 def indexing(info: SymmetryInfo | None, key: Any) -> Outcome:
-    """``x[key]``: an integer takes its axis away, a slice that selects or reorders pulls it out.
+    """Index with `key`: an integer removes its axis, a slice that selects splits it off.
 
-    The other axes of a group stay symmetric. An index array or a mask strips everything.
+    The other axes of a group stay symmetric. An index array or a mask loses the whole symmetry.
     """
     if info is None:
         return NOTHING
@@ -238,8 +247,8 @@ def indexing(info: SymmetryInfo | None, key: Any) -> Outcome:
     if any(not _is_basic(part) for part in parts):
         return strip(info, "advanced indexing picks elements one by one")
     parts = _without_ellipsis(parts, len(info.shape))
-    place: dict[int, int] = {}
-    gone: set[int] = set()
+    position: dict[int, int] = {}
+    removed: set[int] = set()
     shape: list[int] = []
     axis = 0
     for part in parts:
@@ -250,13 +259,13 @@ def indexing(info: SymmetryInfo | None, key: Any) -> Outcome:
         if isinstance(part, slice):
             picked = range(*part.indices(length))
             if picked == range(length):
-                place[axis] = len(shape)
+                position[axis] = len(shape)
             shape.append(len(picked))
         else:
-            gone.add(axis)
+            removed.add(axis)
         axis += 1
     reason = "a slice selects or reorders along one axis"
-    return _moved(info, place.get, tuple(shape), reason, frozenset(gone))
+    return _relocate(info, position.get, tuple(shape), reason, frozenset(removed))
 
 
 def _is_basic(part: Any) -> bool:
@@ -268,7 +277,7 @@ def _is_basic(part: Any) -> bool:
 
 
 def _without_ellipsis(parts: list[Any], ndim: int) -> list[Any]:
-    """One part per axis: an ellipsis, or else the end, stands for the axes that are not named."""
+    """Return one part per axis: an ellipsis, or the end, stands for the axes that are not named."""
     named = sum(part is not None and part is not Ellipsis for part in parts)
     whole = [slice(None)] * (ndim - named)
     for at, part in enumerate(parts):
@@ -277,10 +286,10 @@ def _without_ellipsis(parts: list[Any], ndim: int) -> list[Any]:
     return [*parts, *whole]
 
 
-def _axes(axis: Any, ndim: int) -> set[int]:
-    return set(range(ndim)) if axis is None else set(_list(axis, ndim))
+def _axis_set(axis: Any, ndim: int) -> set[int]:
+    return set(range(ndim)) if axis is None else set(_axis_list(axis, ndim))
 
 
-def _list(axis: Any, ndim: int) -> list[int]:
+def _axis_list(axis: Any, ndim: int) -> list[int]:
     given: Iterable[Any] = axis if isinstance(axis, (tuple, list)) else (axis,)
     return [index(a) % ndim for a in given] if ndim else []

@@ -1,4 +1,4 @@
-"""Products cost what the equal einsum costs, however they are written."""
+"""Products cost as much as the equal einsum, in every call form."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shm_echo.mechestim.symmetry.info import Groups, SymmetryInfo
 
 
 class Operand:
-    """All that a price may look at."""
+    """An operand with only the attributes that a price may use."""
 
     def __init__(self, *shape: int, groups: Groups = ()) -> None:
         self.shape = shape
@@ -119,14 +119,14 @@ TWICE = [
 
 
 @pytest.mark.parametrize(("name", "shape", "keywords", "subscripts"), TWICE)
-def test_one_object_given_twice_saves_what_it_saves_in_the_einsum(
+def test_one_object_given_twice_saves_as_much_as_in_the_einsum(
     name: str, shape: tuple[int, ...], keywords: dict[str, Any], subscripts: str
 ) -> None:
     x = Operand(*shape)
     assert price(name, x, x, **keywords) == einsum(subscripts, x, x)
 
 
-def test_every_spelling_of_an_outer_product_with_itself_costs_the_same() -> None:
+def test_every_call_form_of_an_outer_product_with_itself_costs_the_same() -> None:
     x = me.ones(5)
     for way in (
         lambda: me.einsum("i,j->ij", x, x),
@@ -157,17 +157,17 @@ SYMMETRIC = [
 
 
 @pytest.mark.parametrize(("name", "given", "keywords", "subscripts"), SYMMETRIC)
-def test_declared_symmetry_saves_what_it_saves_in_the_einsum(
+def test_declared_symmetry_saves_as_much_as_in_the_einsum(
     name: str,
     given: list[tuple[tuple[int, ...], int]],
     keywords: dict[str, Any],
     subscripts: str,
 ) -> None:
-    made: dict[int, Operand] = {}
+    by_number: dict[int, Operand] = {}
     for shape, number in given:
         groups: Groups = ((0, 1),) if len(shape) > 1 and shape[0] == shape[1] else ()
-        made.setdefault(number, Operand(*shape, groups=groups))
-    operands = [made[number] for _, number in given]
+        by_number.setdefault(number, Operand(*shape, groups=groups))
+    operands = [by_number[number] for _, number in given]
     assert price(name, *operands, **keywords) == einsum(subscripts, *operands)
 
 
@@ -181,7 +181,7 @@ def test_a_product_of_a_symmetric_matrix_with_itself_is_symmetric() -> None:
 
 
 def every_order(shapes: list[tuple[int, int]]) -> int:
-    """The price of the cheapest order, by trying all of them."""
+    """Return the price of the cheapest order, by trying all of them."""
     if len(shapes) == 1:
         return 0
     prices = []
@@ -204,7 +204,7 @@ def test_a_chain_costs_what_its_cheapest_order_costs(lengths: list[int]) -> None
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(1, 6), min_size=4, max_size=6), st.booleans(), st.booleans())
-def test_vectors_at_the_ends_and_symmetry_leave_the_chain_its_price(
+def test_vectors_at_the_ends_and_symmetry_do_not_change_the_price_of_a_chain(
     lengths: list[int], first: bool, last: bool
 ) -> None:
     shapes: list[tuple[int, ...]] = list(itertools.pairwise(lengths))
@@ -213,7 +213,7 @@ def test_vectors_at_the_ends_and_symmetry_leave_the_chain_its_price(
     if last:
         shapes[-1] = shapes[-1][:1]
     plain = matrix_chain.multi_dot([Operand(*shape) for shape in shapes])
-    # One symmetric matrix in the middle takes the way through a plan, but saves nothing.
+    # With one symmetric matrix in the middle a path is planned, but saves nothing.
     middle = [Operand(*shape) for shape in shapes]
     square = next((x for x in middle[1:-1] if x.shape[0] == x.shape[1]), None)
     if square is not None:
@@ -286,7 +286,7 @@ def test_shapes_that_numpy_refuses_are_refused_uncharged(
     st.lists(st.integers(0, 3), max_size=4).map(tuple),
     st.sampled_from(["matmul", "dot", "inner", "vecdot", "outer", "kron", "vdot"]),
 )
-def test_a_rule_refuses_exactly_what_numpy_refuses(
+def test_a_rule_refuses_the_calls_that_numpy_refuses_and_no_others(
     left: tuple[int, ...], right: tuple[int, ...], name: str
 ) -> None:
     function = getattr(np, name)

@@ -1,4 +1,4 @@
-"""The size rules of contractions bound what they really take."""
+"""The size rules of contractions bound the memory that they take."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ CALLS: list[tuple[str, list[tuple[int, ...]], dict[str, Any]]] = [
 
 @pytest.mark.parametrize("dtypes", [(F8, F8), (F4, C8), (I1, F4), (C8, F8), (I1, I1)])
 @pytest.mark.parametrize(("name", "shapes", "keywords"), CALLS)
-def test_a_result_is_no_larger_than_its_rule_says(
+def test_a_result_is_no_larger_than_its_rule(
     name: str,
     shapes: list[tuple[int, ...]],
     keywords: dict[str, Any],
@@ -79,7 +79,7 @@ def test_multi_dot_is_bounded_by_its_ends() -> None:
     assert bound("linalg.multi_dot", arrays, out=np.zeros((3, 5))) == 0
 
 
-def test_what_goes_into_out_takes_nothing_and_a_view_takes_nothing() -> None:
+def test_out_and_views_take_no_memory() -> None:
     x = np.ones((3, 3))
     assert bound("einsum", "ij,jk", x, x, out=x) == 0
     assert bound("einsum", "ii->i", x) == 0
@@ -104,7 +104,7 @@ def contractions(draw: st.DrawFn) -> tuple[str, list[np.ndarray]]:
 
 @settings(max_examples=60, deadline=None)
 @given(contractions())
-def test_an_einsum_is_no_larger_than_its_rule_says(case: tuple[str, list[np.ndarray]]) -> None:
+def test_an_einsum_result_is_no_larger_than_its_rule(case: tuple[str, list[np.ndarray]]) -> None:
     subscripts, arrays = case
     result = np.asarray(run(subscripts, *arrays))
     limit = bound("einsum", subscripts, *arrays)

@@ -1,4 +1,4 @@
-"""What an einsum costs: worked examples, and properties of the price."""
+"""The price of an einsum: worked examples and properties."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_declared_symmetry_reduces_the_steps_whose_result_keeps_it() -> None:
     assert einsum_cost("ijk,ai,bj,ck->abc", shapes, declared) == 501_000_000
 
 
-def test_symmetry_that_is_summed_away_saves_nothing() -> None:
+def test_symmetry_of_summed_labels_saves_nothing() -> None:
     declared = [SymmetryInfo([(0, 1)], (6, 6)), None]
     assert einsum_cost("ij,j->i", [(6, 6), (6,)], declared) == 72
 
@@ -138,7 +138,7 @@ def test_a_batch_costs_as_much_as_its_members(case: tuple[str, Shapes], batch: i
     subscripts, shapes = case
     inputs, output = subscripts.split("->")
     batched = ",".join(f"z{term}" for term in inputs.split(","))
-    # On the same path: which one is the best may change with the batch.
+    # On the same path: the best path may change with the batch.
     path = plan(subscripts, shapes).path
     single = plan(subscripts, shapes, optimize=path).cost
     many = plan(f"{batched}->z{output}", [(batch, *s) for s in shapes], optimize=path).cost
@@ -147,7 +147,7 @@ def test_a_batch_costs_as_much_as_its_members(case: tuple[str, Shapes], batch: i
 
 @settings(max_examples=50, deadline=None)
 @given(contractions())
-def test_one_operand_or_two_leave_nothing_to_optimize(case: tuple[str, Shapes]) -> None:
+def test_one_or_two_operands_cost_the_same_with_every_optimizer(case: tuple[str, Shapes]) -> None:
     subscripts, shapes = case
     if len(shapes) > 2:
         return
@@ -173,7 +173,7 @@ def test_the_price_does_not_depend_on_values(seed: int) -> None:
     assert budget.flops_used == 120
 
 
-def test_every_way_to_write_it_costs_the_same() -> None:
+def test_every_call_form_costs_the_same() -> None:
     a, b = me.ones((3, 4)), me.ones((4, 5))
     ways = [
         lambda: me.einsum("ij,jk->ik", a, b),
@@ -219,7 +219,7 @@ def test_a_refused_call_charges_nothing() -> None:
         assert budget.flops_used == 0
 
 
-def test_what_does_not_fit_the_budget_is_not_run() -> None:
+def test_an_einsum_that_exceeds_the_budget_does_not_run() -> None:
     a, target = me.ones((10, 10)), me.zeros((10, 10))
     with me.BudgetContext(1999, quiet=True) as budget:
         with pytest.raises(me.BudgetExhaustedError, match="einsum would cost 2,000"):

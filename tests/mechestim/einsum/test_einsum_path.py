@@ -16,7 +16,7 @@ def chain() -> list[Any]:
     return [me.ones(shape) for shape in CHAIN[1]]
 
 
-def test_it_is_free_and_gives_a_path_and_its_description() -> None:
+def test_einsum_path_is_free_and_returns_a_path_and_its_description() -> None:
     arrays = chain()
     with me.BudgetContext(1, quiet=True) as budget:
         path, info = me.einsum_path(CHAIN[0], *arrays)
@@ -31,7 +31,7 @@ def test_it_is_free_and_gives_a_path_and_its_description() -> None:
     assert info.optimizer_used == "auto"
 
 
-def test_it_describes_every_step() -> None:
+def test_the_description_has_every_step() -> None:
     first, second = plan(*CHAIN).info.steps
     assert (first.subscript, first.flop_cost, first.blas_type) == ("jk,ij->ki", 120, "GEMM")
     assert first.path_indices == (0, 1)
@@ -44,7 +44,7 @@ def test_it_describes_every_step() -> None:
     assert second.merged_subset == {0, 1, 2}
 
 
-def test_it_tells_what_symmetry_saves() -> None:
+def test_the_description_gives_the_savings_of_symmetry() -> None:
     x = me.ones((6, 6))
     info = me.einsum_path("ij,ik->jk", x, x)[1]
     step = info.steps[0]
@@ -84,7 +84,7 @@ def test_the_columns_of_the_table_line_up() -> None:
     ["auto", "auto-hq", "optimal", "branch-all", "branch-2", "greedy", "dp", "random-greedy",
      "random-greedy-128", True, ("greedy", 10**6), ("optimal", -1)],
 )  # fmt: skip
-def test_every_optimizer_finds_a_path_to_the_end(optimize: Any) -> None:
+def test_every_optimizer_finds_a_complete_path(optimize: Any) -> None:
     found = plan(*CHAIN, optimize=optimize)
     assert found.cost == sum(step.cost for step in found.steps) >= 300
     assert len(found.steps) == 2
@@ -99,7 +99,7 @@ def test_an_explicit_path_is_followed() -> None:
         assert found.optimizer == "explicit path"
 
 
-def test_without_optimization_all_is_one_step() -> None:
+def test_without_optimization_the_path_is_one_step() -> None:
     found = plan(*CHAIN, optimize=False)
     assert found.path == ((0, 1, 2),)
     assert found.cost == found.info.naive_cost == 1080
@@ -117,13 +117,13 @@ def test_without_optimization_all_is_one_step() -> None:
         (("greedy", "much"), TypeError, "memory_limit"),
     ],
 )
-def test_a_path_that_is_none_is_refused(optimize: Any, error: type[Exception], words: str) -> None:
+def test_an_invalid_path_is_refused(optimize: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         plan(*CHAIN, optimize=optimize)
 
 
 @pytest.mark.parametrize("optimize", ["optimal", "branch-all", "branch-2", "dp"])
-def test_a_search_without_end_is_refused(optimize: str) -> None:
+def test_an_exhaustive_search_of_many_operands_is_refused(optimize: str) -> None:
     letters = "abcdefghijklmnopqrstuvwxyz"
     subscripts = ",".join(letters[i : i + 2] for i in range(24))
     with pytest.raises(ValueError, match=f"{optimize}.* too long for 24 operands"):

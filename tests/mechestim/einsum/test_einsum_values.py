@@ -1,4 +1,4 @@
-"""What einsum computes: NumPy's values along the path that is priced."""
+"""einsum computes NumPy's values along the path that is priced."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def operand(seed: int, shape: tuple[int, ...], dtype: str = "f8") -> np.ndarray:
 
 @st.composite
 def contractions(draw: st.DrawFn) -> tuple[str, list[np.ndarray]]:
-    """Subscripts with repeats, stretched axes and ellipses; mixed dtypes and layouts."""
+    """Draw subscripts with repeats, stretched axes and ellipses, in mixed dtypes and layouts."""
     lengths = {label: draw(st.sampled_from([0, 1, 2, 3, 3])) for label in "abcde"}
     terms, arrays = [], []
     # NumPy adds up booleans as booleans before it multiplies them with another dtype, if it is
@@ -63,8 +63,11 @@ def test_values_dtype_and_shape_are_those_of_numpy(
 ) -> None:
     subscripts, arrays = case
     shapes = tuple(array.shape for array in arrays)
-    # Small operands never take the way through a matrix product by themselves.
-    threshold, contraction._WORTHWHILE = contraction._WORTHWHILE, 1 if products else 8192
+    # Small operands never become a matrix product by themselves.
+    threshold, contraction._MIN_MULTIPLY_ADDS = (
+        contraction._MIN_MULTIPLY_ADDS,
+        1 if products else 8192,
+    )
     compile_program.cache_clear()
     try:
         program = compile_program(subscripts, shapes)
@@ -73,7 +76,7 @@ def test_values_dtype_and_shape_are_those_of_numpy(
         expected = np.einsum(subscripts, *arrays, optimize=optimize)
         same(run(subscripts, *arrays), expected)
     finally:
-        contraction._WORTHWHILE = threshold
+        contraction._MIN_MULTIPLY_ADDS = threshold
         compile_program.cache_clear()
 
 
@@ -97,7 +100,7 @@ LARGE = [
 
 @pytest.mark.parametrize("dtype", ["f8", "f4", "c16", "i8", "f2"])
 @pytest.mark.parametrize(("subscripts", "left", "right"), LARGE)
-def test_large_steps_take_a_matrix_product_and_give_the_same(
+def test_large_steps_run_as_a_matrix_product_with_the_same_values(
     subscripts: str, left: tuple[int, ...], right: tuple[int, ...], dtype: str
 ) -> None:
     assert compile_program(subscripts, (left, right)).steps[0].product is not None
@@ -142,7 +145,7 @@ def test_an_out_of_another_shape_is_refused(size: int) -> None:
             run("ij,jk->ik", a, a, out=np.zeros(shape))
 
 
-def test_a_result_that_goes_into_its_own_operand_is_right() -> None:
+def test_out_may_be_an_operand() -> None:
     for size in (3, 40):
         a, b = operand(1, (size, size)), operand(2, (size, size))
         expected = np.einsum("ij,jk->ki", a, b)
@@ -168,7 +171,7 @@ def test_results_are_counted_arrays_and_scalars() -> None:
     assert me.einsum("ij,jk->ik", a, a, out=target) is target
 
 
-def test_what_runs_is_what_was_priced(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_steps_that_run_are_those_that_were_priced(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     kernel = contraction.c_einsum
 
@@ -183,7 +186,7 @@ def test_what_runs_is_what_was_priced(monkeypatch: pytest.MonkeyPatch) -> None:
     assert calls == [step.subscript for step in info.steps]
 
 
-def test_ellipsis_axes_beyond_the_alphabet_are_no_limit_for_one_operand() -> None:
+def test_one_operand_may_have_more_ellipsis_axes_than_there_are_letters() -> None:
     letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
     array = np.ones((1,) * 60)
     same(run(f"...{letters}->...", array), np.einsum(f"...{letters}->...", array))

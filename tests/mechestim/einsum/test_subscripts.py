@@ -13,7 +13,7 @@ from shm_echo.mechestim.costs.subscripts import from_arguments, parse
 
 
 def by_numpy(subscripts: str, shapes: list[tuple[int, ...]]) -> tuple[int, ...] | None:
-    """The shape that NumPy gives, ``None`` when it refuses."""
+    """Return the shape of NumPy's result, `None` if NumPy refuses."""
     try:
         return np.shape(np.einsum(subscripts, *(np.ones(shape) for shape in shapes)))
     except ValueError:
@@ -22,7 +22,7 @@ def by_numpy(subscripts: str, shapes: list[tuple[int, ...]]) -> tuple[int, ...] 
 
 @st.composite
 def calls(draw: st.DrawFn) -> tuple[str, list[tuple[int, ...]]]:
-    """Subscripts that are mostly right, and shapes that mostly fit."""
+    """Draw subscripts that are mostly right, and shapes that mostly fit."""
     lengths = {label: draw(st.sampled_from([1, 2, 3])) for label in "abcB"}
     shapes, terms = [], []
     for _ in range(draw(st.integers(1, 3))):
@@ -91,7 +91,7 @@ def test_worked_subscripts(subscripts: str, shapes: list[tuple[int, ...]], expec
         ("ii", [(1, 3)], "lengths 1 and 3 in one operand"),
     ],
 )
-def test_what_numpy_refuses_is_refused_with_the_reason(
+def test_subscripts_that_numpy_refuses_are_refused_with_the_reason(
     subscripts: str, shapes: list[tuple[int, ...]], words: str
 ) -> None:
     assert by_numpy(subscripts, shapes) is None
@@ -109,7 +109,7 @@ def test_what_numpy_refuses_is_refused_with_the_reason(
         ((1, (Ellipsis, 26), [26, Ellipsis]), ("...a->a...", (1,))),
     ],
 )
-def test_both_ways_to_call_are_understood(arguments: tuple[Any, ...], expected: object) -> None:
+def test_both_call_forms_are_parsed(arguments: tuple[Any, ...], expected: object) -> None:
     assert from_arguments(arguments) == expected
 
 

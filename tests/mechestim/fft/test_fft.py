@@ -1,4 +1,4 @@
-"""``fft``: prices, values, sizes and refusals."""
+"""`fft`: prices, values, sizes and refusals."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ WORKED = [
 
 
 @pytest.mark.parametrize(("name", "shape", "kwargs", "flops"), WORKED)
-def test_a_call_costs_what_the_table_says_and_gives_numpys_values(
+def test_a_call_costs_the_price_of_the_table_and_gives_numpys_values(
     name: str, shape: Any, kwargs: dict[str, Any], flops: int
 ) -> None:
     a = operand(name, *shape) if isinstance(shape, tuple) else shape
@@ -114,7 +114,7 @@ def test_a_batch_of_planes_costs_as_much_as_its_planes(
 @pytest.mark.parametrize("name", [*ONE_AXIS, *SEVERAL])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16, np.complex64, np.complex128])
 @pytest.mark.parametrize("longer", [False, True])
-def test_results_fit_into_the_bytes_foretold(name: str, dtype: Any, longer: bool) -> None:
+def test_results_fit_into_the_predicted_bytes(name: str, dtype: Any, longer: bool) -> None:
     if name in REAL_INPUT and np.dtype(dtype).kind == "c":
         return
     op = OPS[f"fft.{name}"]
@@ -129,7 +129,7 @@ def test_results_fit_into_the_bytes_foretold(name: str, dtype: Any, longer: bool
     assert op.scratch_bytes(a, **kwargs) > 0
 
 
-def test_out_takes_the_result_and_leaves_the_price() -> None:
+def test_out_receives_the_result_at_the_same_price() -> None:
     a, out = me.ones(8), me.zeros(8, dtype=complex)
     with me.BudgetContext(10**6, quiet=True) as budget:
         assert me.fft.fft(a, out=out) is out
@@ -158,7 +158,9 @@ def test_out_takes_the_result_and_leaves_the_price() -> None:
         ("fft2", [np.ones(3)], {}),
     ],
 )
-def test_what_numpy_refuses_is_not_charged(name: str, args: Any, kwargs: dict[str, Any]) -> None:
+def test_a_call_that_numpy_refuses_is_not_charged(
+    name: str, args: Any, kwargs: dict[str, Any]
+) -> None:
     with me.BudgetContext(10**6, quiet=True) as budget:
         with pytest.raises(Exception, match=".") as ours:
             getattr(me.fft, name)(*args, **kwargs)
@@ -176,7 +178,7 @@ def test_what_numpy_refuses_is_not_charged(name: str, args: Any, kwargs: dict[st
     axes=st.none() | st.lists(st.integers(-3, 2), max_size=3),
 )
 @pytest.mark.filterwarnings("ignore:`axes` should not be:DeprecationWarning")
-def test_a_rule_refuses_what_numpy_refuses_and_foretells_the_rest(
+def test_a_rule_refuses_the_calls_that_numpy_refuses_and_predicts_the_others(
     name: str, shape: Any, s: Any, axes: Any
 ) -> None:
     op = OPS[f"fft.{name}"]

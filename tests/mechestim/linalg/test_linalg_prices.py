@@ -1,4 +1,4 @@
-"""What the operations of ``linalg`` are charged: worked examples, stacks, symmetry, refusals."""
+"""The prices of `linalg`: worked examples, stacks, symmetry, refusals."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ WORKED = [
 
 
 @pytest.mark.parametrize(("name", "args", "kwargs", "flops"), WORKED)
-def test_a_call_costs_what_the_table_says(
+def test_a_call_costs_the_price_of_the_table(
     name: str, args: list[Any], kwargs: dict[str, Any], flops: int
 ) -> None:
     assert price(name, *args, **kwargs) == flops
@@ -120,7 +120,7 @@ def test_a_call_costs_what_the_table_says(
         ("matrix_transpose", [np.ones((3, 4))], 0),
     ],
 )
-def test_the_price_is_what_is_charged(name: str, args: list[Any], flops: int) -> None:
+def test_the_charge_equals_the_price(name: str, args: list[Any], flops: int) -> None:
     assert charged(name, *args) == flops
 
 
@@ -206,7 +206,7 @@ BAD_SHAPES = [
 
 
 @pytest.mark.parametrize("case", BAD_SHAPES, ids=str)
-def test_what_numpy_refuses_for_its_shape_is_not_charged(case: tuple[Any, ...]) -> None:
+def test_a_shape_that_numpy_refuses_is_not_charged(case: tuple[Any, ...]) -> None:
     name, args, kwargs = (*case, {})[:3]
     operands = [np.ones(a) if isinstance(a, tuple) and i < 2 else a for i, a in enumerate(args)]
     with me.BudgetContext(10**9, quiet=True) as budget:
@@ -227,7 +227,9 @@ def test_what_numpy_refuses_for_its_shape_is_not_charged(case: tuple[Any, ...]) 
     | st.integers(-3, 3)
     | st.lists(st.integers(-3, 2), min_size=1, max_size=3).map(tuple),
 )
-def test_the_rule_of_norms_refuses_what_numpy_refuses(shape: Any, order: Any, axis: Any) -> None:
+def test_the_rule_of_norms_refuses_the_calls_that_numpy_refuses(
+    shape: Any, order: Any, axis: Any
+) -> None:
     op = OPS["linalg.norm"]
     assert op.result_bytes is not None
     x = np.ones(shape)

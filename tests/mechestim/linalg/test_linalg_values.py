@@ -1,4 +1,4 @@
-"""What ``linalg`` adds to NumPy's functions, and that the others give NumPy's values."""
+"""`linalg` gives NumPy's values; `svd` with `k` gives the leading part of them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ CALLS: list[tuple[str, list[Any], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("name", "args", "kwargs"), CALLS)
-def test_a_call_gives_numpys_values_through_both_doors(
+def test_a_call_gives_numpys_values_in_both_call_forms(
     name: str, args: list[Any], kwargs: dict[str, Any]
 ) -> None:
     theirs = getattr(np.linalg, name)(*args, **kwargs)
@@ -68,8 +68,8 @@ def test_a_call_gives_numpys_values_through_both_doors(
         spent.append(budget.flops_used)
         assert type(ours).__name__ == type(theirs).__name__ or not isinstance(theirs, tuple)
         pairs = zip(ours, theirs, strict=True) if isinstance(theirs, tuple) else [(ours, theirs)]
-        for got, want in pairs:
-            np.testing.assert_array_equal(np.asarray(got), want, strict=True)
+        for got, expected in pairs:
+            np.testing.assert_array_equal(np.asarray(got), expected, strict=True)
     assert spent[0] == spent[1]
 
 
@@ -105,7 +105,7 @@ def test_a_k_out_of_range_is_refused_before_the_charge(k: int) -> None:
 
 
 @pytest.mark.parametrize(("name", "args", "kwargs"), CALLS)
-def test_results_fit_into_the_bytes_foretold(
+def test_results_fit_into_the_predicted_bytes(
     name: str, args: list[Any], kwargs: dict[str, Any]
 ) -> None:
     op = OPS[f"linalg.{name}"]
@@ -122,7 +122,7 @@ def test_results_fit_into_the_bytes_foretold(
         assert op.scratch_bytes(*operands, **kwargs) >= 0
 
 
-def test_a_long_thin_matrix_is_not_foretold_a_square_of_its_length() -> None:
+def test_the_predicted_bytes_of_a_thin_matrix_are_not_the_square_of_its_length() -> None:
     long = np.broadcast_to(0.0, (10**6, 4))
     for name in ("qr", "svdvals", "pinv", "matrix_rank", "norm"):
         op = OPS[f"linalg.{name}"]
@@ -144,12 +144,12 @@ def test_a_symmetric_matrix_takes_the_cholesky_price_and_its_inverse_is_symmetri
             with me.BudgetContext(10**6, quiet=True) as budget:
                 result = getattr(module, name)(symmetric, *extra)
             assert budget.flops_used == flops
-        want = getattr(np.linalg, name)(matrix, *extra)
-        np.testing.assert_array_equal(np.asarray(result), np.asarray(want))
+        expected = getattr(np.linalg, name)(matrix, *extra)
+        np.testing.assert_array_equal(np.asarray(result), np.asarray(expected))
     assert me.linalg.inv(symmetric).symmetric_axes == [(0, 1)]
 
 
-def test_signatures_tell_what_is_added() -> None:
+def test_the_signature_of_svd_has_the_added_parameter() -> None:
     parameters = inspect.signature(me.linalg.svd).parameters
     assert list(parameters) == ["a", "full_matrices", "compute_uv", "hermitian", "k"]
     assert list(inspect.signature(me.stats.lognorm.ppf).parameters) == ["q", "s", "loc", "scale"]

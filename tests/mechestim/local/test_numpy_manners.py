@@ -1,4 +1,4 @@
-"""Where a counted array is a view of NumPy's and a 0-d result an array, they behave as NumPy's."""
+"""Counted arrays behave as NumPy's where being a subclass, or a 0-d array, could show."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def test_an_array_is_resized_in_place() -> None:
     assert x.shape == (4, 5)
     assert x.ravel()[:9].tolist() == np.eye(3).ravel().tolist()
     assert not x.ravel()[9:].any()
-    x.resize(2000)  # more than what NumPy copies when it takes over bytes
+    x.resize(2000)  # larger than the bytes that NumPy copies instead of taking them over
     x[0] = 7.0
     x.resize(2, refcheck=True)
     assert x.tolist() == [7.0, 0.0]
 
 
-def test_an_array_that_others_look_at_is_not_resized() -> None:
+def test_an_array_that_other_arrays_reference_is_not_resized() -> None:
     x = me.arange(6)
     other = x
     with pytest.raises(ValueError, match="referenced"):
@@ -99,7 +99,7 @@ def test_flat_is_an_iterator() -> None:
         del x.flat[0]
 
 
-def test_nothing_of_flat_is_written_that_has_no_index() -> None:
+def test_writing_to_flat_with_an_empty_index_is_an_error() -> None:
     x = me.array([[1, 2], [3, 4]])
     with pytest.raises(IndexError, match="0-D index is not supported"):
         x.flat[()] = 5
@@ -133,7 +133,11 @@ def test_a_warning_of_our_own_names_the_users_line() -> None:
 @pytest.mark.parametrize("unit", ["Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns", "25s"])
 @pytest.mark.parametrize("kind", ["M8", "m8"])
 def test_dates_and_durations_are_pythons_own_in_lists_and_items(kind: str, unit: str) -> None:
-    for numbers in ([1, 7], [-3, 10**6], [2**62, -(2**63)]):  # too far away, and no time at all
+    for numbers in (
+        [1, 7],
+        [-3, 10**6],
+        [2**62, -(2**63)],
+    ):  # beyond the years of datetime, and NaT
         theirs = np.array(numbers, "i8").view(f"{kind}[{unit}]")
         ours = me.array(numbers, dtype="i8").view(f"{kind}[{unit}]")
         assert repr(ours.tolist()) == repr(theirs.tolist())

@@ -1,4 +1,4 @@
-"""The list of NumPy's tests that are left out has an id and a reason on every line."""
+"""Every line of the list of NumPy's tests that are left out has an id and a reason."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_malformed_line_is_refused(line: str, message: str, tmp_path: Path) ->
         Exclusions.read(path)
 
 
-def test_an_entry_stands_for_its_cases_and_no_others(tmp_path: Path) -> None:
+def test_an_entry_matches_its_own_cases_only(tmp_path: Path) -> None:
     path = tmp_path / "list.txt"
     path.write_text("test_m::test_a\tall of it\ntest_m::T::test_b[x::y-1]\tone case\n")
     found = Exclusions.read(path)

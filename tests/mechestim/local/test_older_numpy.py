@@ -1,4 +1,4 @@
-"""A NumPy that lacks an operation: it is not listed, and asking for it says why."""
+"""An operation that the installed NumPy lacks is not listed, and using it raises an error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 
-# What came with NumPy 2.1 and 2.2: a ufunc, a function, and one that a server has a short way for.
+# New in NumPy 2.1 and 2.2: a ufunc, a function, and one with a fast path in the server.
 WITHOUT = """
 import numpy
 for name in ("matvec", "unstack", "cumulative_prod"):
@@ -18,7 +18,7 @@ for name in ("matvec", "unstack", "cumulative_prod"):
 
 
 def run(program: str) -> list[str]:
-    """What the program prints, line by line."""
+    """Return the lines that the program prints, in a NumPy without those names."""
     local = {key: value for key, value in os.environ.items() if key != "MECHESTIM_SERVER_URL"}
     command = [sys.executable, "-c", WITHOUT + program]
     done = subprocess.run(
@@ -28,7 +28,7 @@ def run(program: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_all_that_is_there_can_be_imported() -> None:
+def test_import_star_leaves_out_what_numpy_lacks() -> None:
     program = """
 from mechestim import *
 import mechestim
@@ -37,7 +37,7 @@ print(sum.__name__, "unstack" in globals(), "matvec" in dir(mechestim))
     assert run(program) == ["sum False False"]
 
 
-def test_who_asks_for_it_is_told_that_numpy_lacks_it() -> None:
+def test_a_missing_operation_raises_an_error_that_names_numpy() -> None:
     program = """
 import mechestim
 try:
@@ -49,7 +49,7 @@ except mechestim.UnsupportedFunctionError as error:
     assert line.startswith("mechestim does not support 'unstack': the installed NumPy (")
 
 
-def test_a_server_serves_the_others() -> None:
+def test_a_server_offers_only_the_operations_that_numpy_has() -> None:
     program = """
 from shm_echo.mechestim.errors import UnsupportedFunctionError
 from shm_echo.mechestim.service import server

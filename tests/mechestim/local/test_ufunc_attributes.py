@@ -1,4 +1,4 @@
-"""Counted ufuncs have the methods and attributes of ufuncs, and give way as those do."""
+"""Counted ufuncs have the methods and attributes of ufuncs, and defer as those do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.mechestim.backend_mode import LOCAL
 
 
 def charged(run: Any) -> dict[str, int]:
-    """What ``run()`` is booked as."""
+    """Return the charges of `run()` by operation."""
     with me.BudgetContext(10**9, quiet=True) as budget:
         run()
         books = budget.summary_dict()["operations"]
@@ -33,7 +33,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize(("book", "call", "cost"), [(name, *rest) for name, rest in CALLS.items()])
-def test_a_method_is_charged_alike_through_both_names(book: str, call: Any, cost: int) -> None:
+def test_a_method_is_charged_alike_in_both_call_forms(book: str, call: Any, cost: int) -> None:
     assert charged(lambda: call(me)) == {book: cost}
     assert charged(lambda: call(np)) == {book: cost}
     assert type(call(me)) is type(call(np))
@@ -56,13 +56,13 @@ def test_the_attributes_are_those_of_numpy() -> None:
     assert not isinstance(me.sum, me.ufunc)
 
 
-def test_a_missing_operand_is_refused_in_the_words_of_numpy() -> None:
+def test_a_missing_operand_raises_numpys_own_error() -> None:
     with pytest.raises(TypeError, match=r"hypot\(\) takes .* but 1 w"):
         me.hypot(1.0)
 
 
 class Wrapper:
-    """Computes ufuncs itself; remembers what it was handed."""
+    """Computes ufuncs itself and records its operands."""
 
     def __init__(self) -> None:
         self.handed: list[Any] = []
@@ -86,7 +86,7 @@ class Wrapper:
         lambda x, other: x.__iadd__(other),
     ],
 )
-def test_another_class_with_array_ufunc_has_the_first_word_and_gets_counted_arrays(
+def test_another_class_with_array_ufunc_is_called_first_with_counted_arrays(
     run: Any,
 ) -> None:
     other = Wrapper()
@@ -118,7 +118,7 @@ class Confused:
         return "reversed"
 
 
-def test_operators_give_way_by_the_rules_of_numpy() -> None:
+def test_operators_defer_by_the_rules_of_numpy() -> None:
     for x in (me.arange(3.0), me.float64(1.0) + me.array(1.0)):
         assert x + Declines() == "reversed"
         assert x + Prior() == "reversed"
@@ -127,5 +127,5 @@ def test_operators_give_way_by_the_rules_of_numpy() -> None:
 
 
 @pytest.mark.local_only("objects")
-def test_an_operand_without_a_say_is_asked_element_by_element() -> None:
+def test_an_operand_without_array_ufunc_is_added_element_by_element() -> None:
     assert (me.arange(2) + Confused()).tolist() == ["reversed", "reversed"]

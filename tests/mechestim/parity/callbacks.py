@@ -1,4 +1,4 @@
-"""Functions that cases pass as arguments, by name; each is made for the module it computes with."""
+"""Functions that cases pass as arguments, by name, each for the module that it computes with."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ for _source in _SOURCES:
 
 
 def some(name: str, most: int) -> list[Case]:
-    """At most ``most`` cases of an operation, from all over its list, some with ``out``."""
+    """Return at most `most` cases of an operation, evenly spread, some with `out`."""
     every = CASES[name]
     chosen = [one for one in every if "out" in one.kwargs][: most // 3]
     rest = [one for one in every if "out" not in one.kwargs]

@@ -30,7 +30,7 @@ _MIXED = (
 
 
 def operands() -> Iterator[tuple[object, object]]:
-    """Pairs that any function of two operands is called with."""
+    """Yield the arguments for any function of two operands."""
     for dtype in DTYPES:
         yield arr(3, 4, dtype=dtype), arr(3, 4, dtype=dtype, seed=1, fill="small")
     for left, right in _MIXED:
@@ -86,7 +86,7 @@ def operands() -> Iterator[tuple[object, object]]:
 
 
 def _negative_power(name: str, left: object, right: object) -> bool:
-    """Whether integers are raised to negative integers out of an array, which fails on the way."""
+    """Return True if integers are raised to an array of negative ones: the kernel raises."""
     if name not in ("power", "pow") or not isinstance(right, A) or right.fill == "small":
         return False
     small = isinstance(left, int) and abs(left) < 2**63
@@ -141,7 +141,7 @@ _EXTRA: tuple[Case, ...] = (
 
 
 def cases() -> Iterator[Case]:
-    """Every case of this file."""
+    """Return every case of this file."""
     for name in UFUNCS:
         for left, right in operands():
             yield case(name, left, right).but(started=_negative_power(name, left, right))
@@ -150,7 +150,7 @@ def cases() -> Iterator[Case]:
 
 
 def exhaustive(name: str) -> Iterator[Case]:
-    """Every pair of types and many pairs of shapes, for the long runs."""
+    """Yield every pair of types and many pairs of shapes, for the nightly runs."""
     shapes = ((), (1,), (0,), (3,), (2, 3), (2, 1), (1, 3), (4, 2, 3))
     types = (*DTYPES, "int16", "uint16", "uint32", "uint64")
     for left, right in product(types, types):

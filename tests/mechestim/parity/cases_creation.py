@@ -1,4 +1,4 @@
-"""Cases of the operations that make arrays, of windows and of spaced numbers."""
+"""Cases of the operations that create arrays, of windows and of spaced numbers."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ def _grids() -> Iterator[Case]:
 
 
 def cases() -> Iterator[Case]:
-    """Every case of this file."""
+    """Return every case of this file."""
     yield from _conversions()
     yield from _filled()
     yield from _spaced()

@@ -1,4 +1,4 @@
-"""Cases of ``fft``."""
+"""Cases of `fft`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SEVERAL = ("fft2", "ifft2", "rfft2", "irfft2", "fftn", "ifftn", "rfftn", "irfftn
 
 
 def cases() -> Iterator[Case]:
-    """Every case of this file; ``fftshift`` is with the views."""
+    """Return every case of this file; the cases of `fftshift` are with the views."""
     for short in ONE_AXIS:
         name = f"fft.{short}"
         for dtype in DTYPES:

@@ -1,4 +1,4 @@
-"""Cases of ``linalg`` and of the products of arrays."""
+"""Cases of `linalg` and of the products of arrays."""
 
 from __future__ import annotations
 
@@ -290,7 +290,7 @@ def _einsum() -> Iterator[Case]:
 
 
 def cases() -> Iterator[Case]:
-    """Every case of this file."""
+    """Return every case of this file."""
     yield from _factorised()
     yield from _norms()
     yield from _systems()

@@ -169,7 +169,7 @@ def _compared() -> Iterator[Case]:
 
 
 def cases() -> Iterator[Case]:
-    """Every case of this file."""
+    """Return every case of this file."""
     yield from _polynomials()
     yield from _differences()
     yield from _compared()

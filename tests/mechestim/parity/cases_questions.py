@@ -1,4 +1,4 @@
-"""Cases of questions about types, shapes and memory, and of functions that call the user back."""
+"""Cases of queries of types, shapes and memory, and of functions that take callbacks."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _callbacks() -> Iterator[Case]:
 
 
 def cases() -> Iterator[Case]:
-    """Every case of this file."""
+    """Return every case of this file."""
     yield from _questions()
     yield from _callbacks()
     yield from (

@@ -1,4 +1,4 @@
-"""Cases of ``random``: module functions, ``RandomState`` and ``Generator``."""
+"""Cases of `random`: module functions, `RandomState` and `Generator`."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ _GENERATOR_MORE: dict[str, tuple[tuple[tuple[Any, ...], dict[str, Any]], ...]] =
 
 
 def cases() -> Iterator[Case]:
-    """Every case of this file."""
+    """Return every case of this file."""
     for owner in OWNERS:
         maker = (_MAKERS[owner],) if owner else ()
         for name, parameters in DISTRIBUTIONS.items():

@@ -1,4 +1,4 @@
-"""Cases of the reductions and the running totals."""
+"""Cases of the reductions and the cumulative operations."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _calls(name: str) -> Iterator[Case]:
     for layout in ("F", "reversed", "strided", "broadcast"):
         yield call(arr(3, 4, layout=layout))
         yield call(arr(3, 4, layout=layout), axis=1)
-    found = name not in ("nanargmax", "nanargmin")  # these fail on a slice of nothing but NaN
+    found = name not in ("nanargmax", "nanargmin")  # these fail on a slice of NaN only
     for fill in ("odd", "some nan", "nan"):
         yield call(arr(2, 8, fill=fill)).but(started=not found and fill == "nan")
         yield call(arr(2, 8, fill=fill, dtype="float32"), axis=0).but(
@@ -131,9 +131,9 @@ def _calls(name: str) -> Iterator[Case]:
 _SPACED = arr(2, 3, 4)
 _EXTRA: tuple[Case, ...] = (
     *(
-        made
+        candidate
         for name in ("quantile", "percentile", "nanquantile", "nanpercentile")
-        for made in (
+        for candidate in (
             case(name, _SPACED, [0.1, 0.5]),
             case(name, _SPACED, arr(2, 2, fill="probability"), axis=1),
             case(name, _SPACED, 0.3, axis=0, method="lower"),
@@ -149,9 +149,9 @@ _EXTRA: tuple[Case, ...] = (
         )
     ),
     *(
-        made
+        candidate
         for name in ("median", "nanmedian")
-        for made in (
+        for candidate in (
             case(name, arr(4, 5), overwrite_input=True),
             case(name, arr(4, 5), axis=(0, 1), keepdims=True),
         )
@@ -166,18 +166,18 @@ _EXTRA: tuple[Case, ...] = (
     case("average", arr(3, 4), 0, arr(3, fill="positive")),
     case("average", arr(3, dtype="int8"), weights=[1, 2, 3]),
     *(
-        made
+        candidate
         for name in ("cumulative_sum", "cumulative_prod")
-        for made in (
+        for candidate in (
             case(name, arr(4), include_initial=True),
             case(name, arr(2, 3), axis=1, include_initial=True),
             case(name, arr(2, 3), include_initial=True),
         )
     ),
     *(
-        made
+        candidate
         for name in ("sum", "prod", "max", "min", "cumsum", "std", "any", "all", "mean")
-        for made in (case(name, a=arr(2, 3)), case(name, a=arr(2, 3), axis=1))
+        for candidate in (case(name, a=arr(2, 3)), case(name, a=arr(2, 3), axis=1))
     ),
     case("sum", arr(2, 3), 1, "float32"),
     case("sum", arr(2, 3), 1, None, arr(2)),
@@ -193,7 +193,7 @@ _EXTRA: tuple[Case, ...] = (
 
 
 def cases() -> Iterator[Case]:
-    """Every case of this file."""
+    """Return every case of this file."""
     for name in PARAMETERS:
         yield from _calls(name)
     yield from _EXTRA

@@ -283,7 +283,7 @@ def _gathered() -> Iterator[Case]:
 
 
 def cases() -> Iterator[Case]:
-    """Every case of this file."""
+    """Return every case of this file."""
     yield from _views()
     yield from _joined()
     yield from _repeated()

@@ -172,7 +172,7 @@ def _counted() -> Iterator[Case]:
 
 
 def cases() -> Iterator[Case]:
-    """Every case of this file."""
+    """Return every case of this file."""
     yield from _sorted()
     yield from _sets()
     yield from _counted()

@@ -1,4 +1,4 @@
-"""Cases of ``stats``."""
+"""Cases of `stats`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHAPES = {
 
 
 def cases() -> Iterator[Case]:
-    """Every case of this file."""
+    """Return every case of this file."""
     for distribution, shapes in SHAPES.items():
         for function in ("pdf", "cdf", "ppf"):
             name = f"stats.{distribution}.{function}"

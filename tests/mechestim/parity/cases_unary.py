@@ -52,7 +52,7 @@ UFUNCS = (
 
 
 def operands() -> Iterator[object]:
-    """What any function of one operand is called with."""
+    """Yield the arguments for any function of one operand."""
     yield from (arr(3, 4, dtype=dtype) for dtype in DTYPES)
     yield from (arr(3, dtype=dtype) for dtype in (">f8", ">i4", "uint64", "longdouble"))
     yield arr(4, 4, fill="odd")
@@ -117,9 +117,9 @@ _EXTRA: tuple[Case, ...] = (
     case("angle", arr(3, dtype="complex128"), True),
     case("angle", z=arr(3)),
     *(
-        made
+        candidate
         for name in ("around", "round")
-        for made in (
+        for candidate in (
             case(name, arr(3, 4), 1),
             case(name, arr(3, 4), decimals=-1),
             case(name, arr(3, 4), 2, out=arr(3, 4)),
@@ -132,9 +132,9 @@ _EXTRA: tuple[Case, ...] = (
         )
     ),
     *(
-        made
+        candidate
         for name in ("fix", "isneginf", "isposinf")
-        for made in (
+        for candidate in (
             case(name, arr(3, 4), out=arr(3, 4, dtype="bool" if name != "fix" else "float64")),
             case(name, arr(3, 4), arr(3, 4, dtype="bool" if name != "fix" else "float64")),
             case(name, arr(3, 4), out=arr(2, 4)),
@@ -180,7 +180,7 @@ def _closeness() -> Iterator[Case]:
 
 
 def cases() -> Iterator[Case]:
-    """Every case of this file."""
+    """Return every case of this file."""
     for name in UFUNCS:
         for operand in operands():
             yield case(name, operand)

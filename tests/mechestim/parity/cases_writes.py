@@ -134,6 +134,6 @@ def _functions() -> Iterator[Case]:
 
 
 def cases() -> Iterator[Case]:
-    """Every case of this file."""
+    """Return every case of this file."""
     yield from _indexed()
     yield from _functions()

@@ -1,13 +1,13 @@
-"""Tries every callable of NumPy on counted arrays and says what became of the count.
+"""Calls every callable of NumPy on counted arrays and reports what was counted.
 
-Each is called with harmless arguments, taken from a list of templates: those that the callable
-accepts on plain arrays. The verdict on a name is the worst that any of them gives:
+Each is called with arguments from a list of templates: those that it accepts on plain arrays. The
+verdict on a name is the worst of all its templates:
 
-``open``     the result holds plain numbers, or an operation with a price was not charged
-``counted``  charged
-``free``     not charged, and free by the registry, or a matter of looking or moving
-``refused``  raises UnsupportedFunctionError, or fails as it does not on plain arrays
-``deaf``     accepts none of the templates
+`open`     the result holds plain numbers, or an operation with a price was not charged
+`counted`  charged
+`free`     not charged, and free by the registry, or inspecting or moving only
+`refused`  raises UnsupportedFunctionError, or fails as it does not on plain arrays
+`deaf`     accepts none of the templates
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Template = Callable[[Any], tuple[Any, ...]]
 
 
 class Arrays:
-    """The arguments of the templates, made by one module."""
+    """The arguments of the templates, created by one module."""
 
     def __init__(self, xp: Any) -> None:
         self.matrix = xp.array([[4.0, 1.0, 0.0], [1.0, 5.0, 2.0], [0.0, 2.0, 6.0]])
@@ -94,7 +94,7 @@ _METHOD: tuple[Template, ...] = (
 
 
 def functions() -> Iterator[tuple[str, Any]]:
-    """The public callables of NumPy and its modules, by name."""
+    """Yield the public callables of NumPy and its modules, by name."""
     for prefix, module in (
         ("", np),
         ("linalg.", np.linalg),
@@ -146,7 +146,7 @@ _SETTINGS = frozenset(
 
 
 def verdict_on_function(name: str, function: Any) -> str:
-    """What becomes of the count when ``function`` is given counted arrays."""
+    """Return the verdict on `function` called with counted arrays."""
     direct = [_try(name, lambda a: function, template) for template in _DIRECT]
     found = [one for one in direct if one] or [
         _try(name, lambda a: function, t) for t in _OTHERWISE
@@ -155,7 +155,7 @@ def verdict_on_function(name: str, function: Any) -> str:
 
 
 def verdict_on_member(name: str) -> str:
-    """What becomes of the count when the member ``name`` of a counted array is used."""
+    """Return the verdict on the member `name` of a counted array."""
     found = []
     for own in ("matrix", "vector", "places", "mask", "zero_d"):
         if not callable(getattr(np.ndarray, name)):
@@ -169,7 +169,7 @@ def verdict_on_member(name: str) -> str:
 
 
 def verdict_on_plain_method(name: str) -> str:
-    """What becomes of the count when a plain array's method is given counted values."""
+    """Return the verdict on the method of a plain array called with counted values."""
     found = []
     for own in ("matrix", "vector", "places"):
         for template in _VALUES:
@@ -200,9 +200,9 @@ def _worst(found: list[str]) -> str:
 
 
 def _try(name: str, which: Callable[[Any], Any], template: Template, itself: bool = False) -> str:
-    """The verdict for one template; empty if plain arrays are not accepted either.
+    """Return the verdict for one template; empty if plain arrays are not accepted either.
 
-    ``itself`` says that what is called belongs to a plain array: it may return that.
+    With `itself`, the callable belongs to a plain array, and may return that array.
     """
     with (
         warnings.catch_warnings(),
@@ -232,7 +232,7 @@ def _try(name: str, which: Callable[[Any], Any], template: Template, itself: boo
 
 
 def _exposed(result: Any, args: Any) -> bool:
-    """Whether plain numbers are in ``result``, beside the arrays that were passed in."""
+    """Return True if `result` holds plain numbers, beside the arrays that were passed in."""
     if isinstance(result, (me.ndarray, str, bytes)):
         return False
     if isinstance(result, (np.ndarray, np.generic)):

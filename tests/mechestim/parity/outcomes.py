@@ -1,4 +1,4 @@
-"""What came of a call: result or error, warnings, charges, and what it did to its arguments."""
+"""Outcomes of calls: result or error, warnings, charges, and the arguments afterwards."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import mechestim as me
 from shm_echo.mechestim.errors import NO_OBJECTS
 from tests.mechestim.backend_mode import LOCAL, is_writable, plain, same_class
-from tests.mechestim.parity.doors import Door
+from tests.mechestim.parity.call_forms import CallForm
 from tests.mechestim.parity.specs import Case, build
 
 Charges = dict[str, tuple[int, int]]
@@ -24,7 +24,7 @@ SPENT = "spent before"
 
 @dataclass
 class Outcome:
-    """One call, as it went."""
+    """The outcome of one call."""
 
     args: list[Any]
     kwargs: dict[str, Any]
@@ -32,35 +32,35 @@ class Outcome:
     error: BaseException | None = None
     warned: list[tuple[type, str]] = field(default_factory=list)
     charges: Charges = field(default_factory=dict)
-    after: Any = None  # what the source of random numbers gives next
+    after: Any = None  # the next random number of the source
 
 
-def expected(case: Case, door: Door) -> Outcome:
-    """What NumPy makes of ``case`` on plain arrays."""
-    return _then_draw(_run(case, door, np), case, np)
+def expected(case: Case, form: CallForm) -> Outcome:
+    """Return the outcome of `case` in NumPy, on plain arrays."""
+    return _then_draw(_run(case, form, np), case, np)
 
 
 def observed(
-    case: Case, door: Door, budget: int = PLENTY, spent: int = 0, **context: Any
+    case: Case, form: CallForm, budget: int = PLENTY, spent: int = 0, **context: Any
 ) -> Outcome:
-    """What mechestim makes of ``case``, and what it charged.
+    """Return the outcome of `case` in mechestim, charges included.
 
     Args:
         case: The call.
-        door: How it is spelled.
-        budget: FLOPs that it may cost.
-        spent: Of which so many are gone beforehand.
+        form: The call form.
+        budget: The FLOPs that it may cost.
+        spent: The FLOPs of the budget that are used beforehand.
         context: More arguments of the BudgetContext.
     """
     with me.BudgetContext(budget, quiet=True, **context) as books:
         if spent:
             books.deduct(SPENT, flop_cost=spent)
-        outcome = _run(case, door, me, books)
+        outcome = _run(case, form, me, books)
     return _then_draw(outcome, case, me)
 
 
 def charges(books: Any) -> Charges:
-    """``{operation: (FLOPs, calls)}`` of a context."""
+    """Return `{operation: (FLOPs, calls)}` of a context."""
     return {
         name: (entry["flop_cost"], entry["calls"])
         for name, entry in books.summary_dict()["operations"].items()
@@ -68,7 +68,7 @@ def charges(books: Any) -> Charges:
     }
 
 
-def _run(case: Case, door: Door, xp: Any, books: Any = None) -> Outcome:
+def _run(case: Case, form: CallForm, xp: Any, books: Any = None) -> Outcome:
     if case.op.startswith("random."):
         xp.random.seed(99)
     with paused():
@@ -77,7 +77,7 @@ def _run(case: Case, door: Door, xp: Any, books: Any = None) -> Outcome:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            outcome.result = door(xp, args, kwargs)
+            outcome.result = form(xp, args, kwargs)
         except Exception as error:
             outcome.error = error
     outcome.warned = [(one.category, str(one.message)) for one in caught]
@@ -87,7 +87,7 @@ def _run(case: Case, door: Door, xp: Any, books: Any = None) -> Outcome:
 
 
 def _then_draw(outcome: Outcome, case: Case, xp: Any) -> Outcome:
-    """Note the next random number: a call must have drawn as many as NumPy's does."""
+    """Record the next random number: a call must have drawn as many as NumPy's does."""
     if case.op.startswith("random."):
         first = outcome.args[0] if outcome.args else None
         outcome.after = float((first if hasattr(first, "normal") else xp.random).normal())
@@ -96,14 +96,14 @@ def _then_draw(outcome: Outcome, case: Case, xp: Any) -> Outcome:
 
 @contextlib.contextmanager
 def paused() -> Iterator[None]:
-    """Building a case may warn (a cast); that is not what is looked at."""
+    """Ignore the warnings of building a case, such as those of a cast."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def parts(value: Any) -> Iterator[Any]:
-    """The arrays in an argument or a result."""
+    """Yield the arrays in an argument or a result."""
     if is_writable(value):
         yield value
     elif isinstance(value, (list, tuple)):
@@ -118,13 +118,13 @@ def parts(value: Any) -> Iterator[Any]:
 
 
 def refused_objects(right: Outcome, got: Outcome) -> bool:
-    """Whether NumPy gives an array of Python objects, which a server refuses to make."""
+    """Return True if NumPy returns an array of Python objects, which a server refuses to create."""
     makes = isinstance(right.result, np.ndarray) and right.result.dtype.hasobject
     return not LOCAL and makes and str(got.error) == NO_OBJECTS
 
 
 def compare(case: Case, right: Outcome, got: Outcome) -> None:
-    """Assert that ``got`` is what ``right`` says, as far as a user can see."""
+    """Assert that `got` equals `right`, as far as a user can see."""
     if refused_objects(right, got):
         return
     if right.error is not None or got.error is not None:
@@ -143,7 +143,7 @@ def compare(case: Case, right: Outcome, got: Outcome) -> None:
 
 
 def same_warnings(got: list[tuple[type, str]], right: list[tuple[type, str]]) -> bool:
-    """Whether the same was said, in classes of the same name."""
+    """Return True if the warnings have the same texts and class names."""
     return [text for _, text in got] == [text for _, text in right] and all(
         same_class(one, other) for (one, _), (other, _) in zip(got, right, strict=True)
     )
@@ -153,7 +153,7 @@ def _same_error(right: BaseException | None, got: BaseException | None) -> None:
     assert right is not None, f"raised {got!r}, NumPy does not"
     assert got is not None, f"did not raise; NumPy raises {right!r}"
     assert same_class(type(got), type(right)), f"raised {got!r}, NumPy raises {right!r}"
-    if "positional argument" not in str(got):  # a function of ours says it its own way
+    if "positional argument" not in str(got):  # a function of mechestim has its own text
         assert _said(got) == _said(right), f"raised {got!r}, NumPy raises {right!r}"
 
 
@@ -226,7 +226,7 @@ def _same_values(right: Any, got: Any, case: Case, what: str) -> None:
 
 
 def _equal(right: Any, got: Any) -> bool:
-    """Bit for bit, but any NaN is as good as another."""
+    """Return True if both are equal bit for bit; all NaN are equal."""
     if right.dtype.kind in "fc":
         parts = (lambda x: (x.real, x.imag)) if right.dtype.kind == "c" else (lambda x: (x,))
         return all(
@@ -239,7 +239,7 @@ def _equal(right: Any, got: Any) -> bool:
 
 
 def _same_identities(right: Outcome, got: Outcome) -> None:
-    """What is the caller's own array, or shares its memory, in NumPy does so here."""
+    """Assert that results are, or share memory with, the same arguments as in NumPy."""
     mine, theirs = list(parts([right.args, right.kwargs])), list(parts([got.args, got.kwargs]))
     results = list(zip(parts(right.result), parts(got.result), strict=False))
     for one, other in results:

@@ -1,7 +1,7 @@
-"""What a case says: an operation and its arguments as data, and how the data become arrays.
+"""Cases: an operation and its arguments as data, and the functions that build the arrays.
 
 Nothing here imports NumPy. An array is built through the functions of the module under test
-(``xp.array(list, dtype=...)``, ``reshape``, slices), so that the same case runs on plain NumPy, on
+(`xp.array(list, dtype=...)`, `reshape`, slices), so that the same case runs on plain NumPy, on
 the local library and on a client without NumPy.
 """
 
@@ -20,8 +20,8 @@ INF, NAN = math.inf, math.nan
 class A:
     """An array.
 
-    ``fill`` names the data, ``layout`` how they lie: ``C``, ``F``, ``reversed`` (negative strides),
-    ``strided`` (every other element) or ``broadcast`` (stride 0 and read-only).
+    `fill` names the data, `layout` their order in memory: `C`, `F`, `reversed` (negative strides),
+    `strided` (every other element) or `broadcast` (stride 0 and read-only).
     """
 
     shape: tuple[int, ...]
@@ -33,7 +33,7 @@ class A:
 
 
 def arr(*shape: int, **fields: Any) -> A:
-    """``arr(3, 4, dtype="int8")`` for ``A((3, 4), "int8")``."""
+    """`arr(3, 4, dtype="int8")` for `A((3, 4), "int8")`."""
     return A(shape, **fields)
 
 
@@ -47,14 +47,14 @@ class L:
 
 @dataclass(frozen=True)
 class Same:
-    """The very object that the positional argument ``index`` is."""
+    """The same object as the positional argument `index`."""
 
     index: int
 
 
 @dataclass(frozen=True)
 class Sc:
-    """A scalar of a type: ``xp.float32(2.5)``."""
+    """A scalar of a type: `xp.float32(2.5)`."""
 
     dtype: str
     value: Any
@@ -69,14 +69,14 @@ class Dt:
 
 @dataclass(frozen=True)
 class Fn:
-    """A callback, by its name in ``callbacks.py``."""
+    """A callback, by its name in `callbacks.py`."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Call:
-    """What another function of the module returns: ``Call("random.default_rng", (7,))``."""
+    """The result of another function of the module: `Call("random.default_rng", (7,))`."""
 
     name: str
     args: tuple[Any, ...] = ()
@@ -86,8 +86,8 @@ class Call:
 class Case:
     """One call.
 
-    ``started`` says of a call that fails that its kernel (or callback) has run by then. ``close``
-    asks for equality up to rounding, ``unset`` for no equal values at all (``empty``).
+    `started` marks a failing call whose kernel or callback has run. `close` compares up to
+    rounding, `unset` compares no values (`empty`).
     """
 
     op: str
@@ -103,12 +103,12 @@ class Case:
         return f"{self.op}({', '.join(parts)})"
 
     def but(self, **fields: Any) -> Case:
-        """A copy with other fields."""
+        """Return a copy with other fields."""
         return replace(self, **fields)
 
 
 def case(op: str, /, *args: Any, **kwargs: Any) -> Case:
-    """The case ``op(*args, **kwargs)``."""
+    """The case `op(*args, **kwargs)`."""
     return Case(op, args, kwargs)
 
 
@@ -128,7 +128,7 @@ def _show(value: Any) -> str:
 
 
 def build(case: Case, xp: Any) -> tuple[list[Any], dict[str, Any]]:
-    """The arguments of ``case``, made by the module ``xp``."""
+    """Return the arguments of `case`, created by the module `xp`."""
     args: list[Any] = []
     for value in case.args:
         args.append(_built(value, xp, args))
@@ -166,7 +166,7 @@ def _built(value: Any, xp: Any, args: list[Any]) -> Any:
 
 
 def member(xp: Any, dotted: str) -> Any:
-    """``xp.linalg.svd`` for ``"linalg.svd"``."""
+    """`xp.linalg.svd` for `"linalg.svd"`."""
     found = xp
     for part in dotted.split("."):
         found = getattr(found, part)
@@ -174,7 +174,7 @@ def member(xp: Any, dotted: str) -> Any:
 
 
 def array(spec: A, xp: Any) -> Any:
-    """The array that ``spec`` describes, made by ``xp``."""
+    """Return the array that `spec` describes, created by `xp`."""
     shape, layout = spec.shape, spec.layout
     if layout == "F":
         return _filled(spec, shape[::-1], xp).transpose()
@@ -193,7 +193,7 @@ def _filled(spec: A, shape: tuple[int, ...], xp: Any) -> Any:
 
 @functools.cache
 def values(spec: A, shape: tuple[int, ...]) -> list[Any]:
-    """The data of an array of ``shape``, flat."""
+    """Return the data of an array of `shape`, flat."""
     count = math.prod(shape)
     if spec.fill in _MATRICES:
         rows, columns = shape[-2:]
@@ -211,12 +211,12 @@ def values(spec: A, shape: tuple[int, ...]) -> list[Any]:
 
 
 def _wild(i: int, spec: A) -> float:
-    """A number between -14 and 14 that looks random."""
+    """Return a number between -14 and 14 that looks random."""
     return ((i * 7919 + spec.seed * 104729 + 3571) % 1009 - 504) / 37.0
 
 
 def _odd(i: int, spec: A) -> float:
-    """Numbers with NaN, infinities and both zeros among them."""
+    """Return numbers with NaN, infinities and both zeros among them."""
     return (NAN, 1.5, -INF, 0.0, -0.0, INF, -2.25, 7.0)[(i + spec.seed) % 8]
 
 
@@ -250,7 +250,7 @@ _MATRICES: dict[str, Callable[[int, int, int], float]] = {
 
 
 def _cast(value: Any, i: int, spec: A) -> Any:
-    """``value`` as a Python number that ``spec.dtype`` holds."""
+    """Return `value` as a Python number that `spec.dtype` holds."""
     kind = spec.dtype
     if kind == "bool":
         return i % 3 != 1 if spec.fill in ("mixed", "positive", "sorted") else bool(value)

@@ -1,4 +1,4 @@
-"""Arrays stay counted through views, copies and pickles; looking is free, writing is not."""
+"""Arrays stay counted through views, copies and pickles; inspecting is free, writing is not."""
 
 from __future__ import annotations
 
@@ -124,21 +124,21 @@ def test_a_view_is_a_counted_array_of_the_same_memory_and_free(name: str, x: Any
 @pytest.mark.parametrize("name", sorted(COPIES))
 def test_a_copy_is_a_counted_array_of_its_own_memory_and_free(name: str, x: Any) -> None:
     with me.BudgetContext(1, quiet=True) as books:
-        made = COPIES[name](x)
+        result = COPIES[name](x)
     assert books.flops_used == 0
-    assert isinstance(made, me.ndarray)
-    assert type(made) is type(x)
+    assert isinstance(result, me.ndarray)
+    assert type(result) is type(x)
     plain = COPIES[name](DATA)
-    assert not np.shares_memory(np.asarray(made), np.asarray(x))
-    assert (made.shape, made.dtype) == (plain.shape, plain.dtype)
-    assert np.asarray(made).tobytes() == plain.tobytes()
+    assert not np.shares_memory(np.asarray(result), np.asarray(x))
+    assert (result.shape, result.dtype) == (plain.shape, plain.dtype)
+    assert np.asarray(result).tobytes() == plain.tobytes()
     with me.BudgetContext(10**6, quiet=True) as books:
-        made + made
-    assert books.flops_used == made.size
+        result + result
+    assert books.flops_used == result.size
 
 
 @pytest.mark.parametrize("name", sorted(LOOKS))
-def test_looking_at_an_array_is_free(name: str, x: Any) -> None:
+def test_inspecting_an_array_is_free(name: str, x: Any) -> None:
     with me.BudgetContext(1, quiet=True) as books:
         books.deduct("spent before", flop_cost=1)
         seen = LOOKS[name](x)
@@ -157,7 +157,7 @@ def test_parts_of_an_array_keep_their_class(x: Any) -> None:
 
 
 def test_reductions_and_functions_of_numpy_stay_counted(x: Any) -> None:
-    for made in (
+    for result in (
         np.exp(x),
         np.sum(x, axis=0),
         np.sum(x),
@@ -186,7 +186,7 @@ def test_reductions_and_functions_of_numpy_stay_counted(x: Any) -> None:
         np.unique(x, return_counts=True)[1],
         np.histogram(x)[0],
     ):
-        assert isinstance(made, me.ndarray)
+        assert isinstance(result, me.ndarray)
 
 
 # Membership, equality, truth ----
@@ -270,7 +270,7 @@ def test_a_write_that_does_not_fit_the_budget_writes_nothing(name: str, x: Any) 
 
 
 @pytest.mark.parametrize("kind", ["all false", "all true"])
-def test_a_mask_costs_its_own_size_whatever_it_holds(kind: str, x: Any) -> None:
+def test_a_mask_costs_its_own_size_for_any_values(kind: str, x: Any) -> None:
     mask = np.full(DATA.shape, kind == "all true")
     with me.BudgetContext(1000, quiet=True) as books:
         x[mask] = 1.0
@@ -289,7 +289,7 @@ def test_a_mask_costs_its_own_size_whatever_it_holds(kind: str, x: Any) -> None:
 # In place on plain arrays ----
 
 
-def test_a_plain_array_that_is_added_to_in_place_stays_itself(x: Any) -> None:
+def test_adding_in_place_to_a_plain_array_keeps_its_identity(x: Any) -> None:
     for write in (operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.ipow):
         plain = np.abs(DATA) + 1.0
         kept, other = plain, np.abs(x) + 1.0
@@ -302,7 +302,7 @@ def test_a_plain_array_that_is_added_to_in_place_stays_itself(x: Any) -> None:
         assert np.array_equal(plain, right)
 
 
-def test_out_returns_the_very_array_plain_or_ours(x: Any) -> None:
+def test_out_is_returned_itself_plain_or_counted(x: Any) -> None:
     plain, ours = np.empty_like(DATA), me.zeros((3, 4))
     for out in (plain, ours):
         assert me.exp(x, out=out) is out
@@ -319,7 +319,7 @@ def test_out_returns_the_very_array_plain_or_ours(x: Any) -> None:
 
 def test_plain_arrays_come_back_counted_except_as_out(x: Any) -> None:
     plain = DATA.copy()
-    for made in (
+    for result in (
         me.asarray(plain),
         me.asarray(a=plain),
         me.asanyarray(plain),
@@ -334,20 +334,20 @@ def test_plain_arrays_come_back_counted_except_as_out(x: Any) -> None:
         me.meshgrid(plain[0], plain[0])[0],
         me.split(plain, 3)[0],
     ):
-        assert isinstance(made, me.ndarray)
+        assert isinstance(result, me.ndarray)
     first, second = np.empty_like(plain), np.empty_like(plain)
     for given in ({"out": (first, second)}, {}):
         positional = () if given else (first, second)
-        for made in (
+        for result in (
             me.divmod(x, 2.0, *positional, **given),
             np.divmod(x, 2.0, *positional, **given),
             me.modf(plain, *positional, **given),
         ):
-            assert made[0] is first
-            assert made[1] is second
+            assert result[0] is first
+            assert result[1] is second
 
 
-def test_operators_defer_to_types_that_want_to_compute_themselves(x: Any) -> None:
+def test_operators_defer_to_types_with_their_own_arithmetic(x: Any) -> None:
     class Unit:
         __array_ufunc__ = None
 

@@ -1,4 +1,4 @@
-"""Any index reads what NumPy reads, free, and writes what NumPy writes, a FLOP an element."""
+"""Any index reads and writes the elements that it does in NumPy; a write costs one FLOP each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHAPES = nps.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4)
 
 @st.composite
 def arrays_and_keys(draw: Any) -> tuple[Any, Any]:
-    """An array, and an index that NumPy may or may not accept."""
+    """Draw an array, and an index that NumPy may or may not accept."""
     shape = draw(SHAPES)
     data = np.arange(float(np.prod(shape, dtype=int))).reshape(shape)
     if draw(st.booleans()):
@@ -45,7 +45,7 @@ def arrays_and_keys(draw: Any) -> tuple[Any, Any]:
 
 
 def counted(key: Any, own: bool) -> Any:
-    """``key`` with counted arrays in it, if ``own``."""
+    """Return `key`, if `own` with counted arrays in it."""
     if isinstance(key, np.ndarray):
         return me.array(key) if own else key
     if isinstance(key, tuple):
@@ -84,7 +84,7 @@ def test_reading_gives_what_numpy_gives_and_is_free(case: tuple[Any, Any], own: 
 @pytest.mark.filterwarnings("ignore:Out of bound index found")  # NumPy 2.0, nothing selected
 @quick
 @given(case=arrays_and_keys(), own=st.booleans())
-def test_writing_does_what_numpy_does_and_costs_the_target(
+def test_writing_changes_what_numpy_changes_and_costs_the_target(
     case: tuple[Any, Any], own: bool
 ) -> None:
     plain, key = case
@@ -122,7 +122,7 @@ def has_mask(key: Any) -> bool:
 
 @quick
 @given(shape=SHAPES, data=st.data())
-def test_what_a_mask_costs_does_not_tell_how_many_are_true(
+def test_the_price_of_a_mask_does_not_depend_on_its_count_of_true(
     shape: tuple[int, ...], data: Any
 ) -> None:
     depth = data.draw(st.integers(0, len(shape)))

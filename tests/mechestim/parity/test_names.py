@@ -1,4 +1,4 @@
-"""Every operation can be asked for by its name; what is left out says why and what to use."""
+"""Every operation has its name; a function that is left out gives the reason and an alternative."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_every_function_is_found_and_stays_the_same_object() -> None:
         assert member(me, name) is found, name
 
 
-def test_every_function_says_what_it_does_and_what_it_costs() -> None:
+def test_every_docstring_gives_the_purpose_and_the_price() -> None:
     for name in FUNCTIONS:
         found, op = member(me, name), OPS[name]
         assert found.__name__ == name.rpartition(".")[2]
@@ -48,7 +48,7 @@ def test_every_function_has_the_signature_of_numpys() -> None:
         try:
             theirs = inspect.signature(source)
         except (TypeError, ValueError):
-            continue  # NumPy does not tell
+            continue  # NumPy has no signature
         if name not in ("linalg.svd", "in1d", "row_stack", "einsum_path", "einsum"):
             ours = inspect.signature(member(me, name))
             assert list(ours.parameters) == list(theirs.parameters), name
@@ -62,7 +62,7 @@ def test_every_function_can_be_pickled_and_copied() -> None:
 
 
 @pytest.mark.parametrize("name", UNSUPPORTED)
-def test_what_is_left_out_says_why_and_names_a_way_out(name: str) -> None:
+def test_an_unsupported_function_gives_the_reason_and_an_alternative(name: str) -> None:
     with pytest.raises(me.UnsupportedFunctionError) as caught:
         getattr(me, name)
     assert isinstance(caught.value, AttributeError)
@@ -83,7 +83,7 @@ def test_what_is_left_out_says_why_and_names_a_way_out(name: str) -> None:
         (me.random, "norml", "mechestim.random.normal"),
     ],
 )
-def test_a_name_that_nobody_knows_gets_the_nearest(
+def test_an_unknown_name_is_answered_with_the_nearest_names(
     module: ModuleType, name: str, nearest: str
 ) -> None:
     with pytest.raises(AttributeError, match=f"no .*{name}.*Did you mean.*{nearest}") as caught:
@@ -91,7 +91,7 @@ def test_a_name_that_nobody_knows_gets_the_nearest(
     assert not isinstance(caught.value, me.UnsupportedFunctionError)
 
 
-def test_dir_lists_what_there_is() -> None:
+def test_dir_lists_every_name() -> None:
     for module, prefix in ((me, ""), (me.linalg, "linalg."), (me.fft, "fft.")):
         listed = dir(module)
         assert listed == sorted(set(listed))

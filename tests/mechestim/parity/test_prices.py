@@ -1,4 +1,4 @@
-"""Prices are functions of shapes: never of values, and a batch costs so many times its single."""
+"""Prices are functions of shapes, never of values; a batch of n costs n times one."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import mechestim as me
 from shm_echo.mechestim.registry import OPS
+from tests.mechestim.parity.call_forms import call_forms
 from tests.mechestim.parity.cases import CASES, FAMILIES, some
-from tests.mechestim.parity.doors import doors
 from tests.mechestim.parity.outcomes import observed
 from tests.mechestim.parity.specs import A, Case, build
 
@@ -21,7 +21,7 @@ quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCh
 
 
 class Shaped:
-    """An array of which only the shape and the type can be asked."""
+    """An array that has a shape and a dtype and nothing else."""
 
     symmetry_info = None
 
@@ -35,7 +35,7 @@ class Shaped:
 
 
 def shapes_only(value: Any, known: dict[int, Shaped]) -> Any:
-    """``value`` with a :class:`Shaped` for every array; the same one for the same array."""
+    """Return `value` with a `Shaped` for every array, the same one for the same array."""
     if isinstance(value, np.ndarray):
         return known.setdefault(id(value), Shaped(value))
     if isinstance(value, (list, tuple)):
@@ -44,14 +44,14 @@ def shapes_only(value: Any, known: dict[int, Shaped]) -> Any:
 
 
 def rule_arguments(case: Case, xp: Any) -> tuple[list[Any], dict[str, Any]]:
-    """The arguments that the price rule of ``case`` is given: without a generator in front."""
+    """Return the arguments for the price rule of `case`, without a leading generator."""
     args, kwargs = build(case, xp)
     owned = case.op.startswith("random.") and case.op.count(".") == 2
     return (args[1:] if owned else args), kwargs
 
 
 def answer(rule: Any, args: Any, kwargs: Any) -> Any:
-    """What a rule says; a refusal counts as an answer."""
+    """Return the price by a rule, or the error that it raises."""
     try:
         return rule(*args, **kwargs)
     except Exception:
@@ -59,7 +59,7 @@ def answer(rule: Any, args: Any, kwargs: Any) -> Any:
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
-def test_a_price_needs_nothing_but_shapes_types_and_plain_arguments(family: str) -> None:
+def test_a_price_depends_on_shapes_types_and_plain_arguments_only(family: str) -> None:
     for name in FAMILIES[family]:
         rule = OPS[name].cost
         for case in CASES[name] if rule else ():
@@ -71,7 +71,7 @@ def test_a_price_needs_nothing_but_shapes_types_and_plain_arguments(family: str)
 
 
 def other_data(value: Any) -> Any:
-    """The same shapes and types with other values in them."""
+    """Return arguments of the same shapes and types with other values."""
     if isinstance(value, A) and value.fill in (
         "mixed",
         "positive",
@@ -94,10 +94,10 @@ def test_charges_do_not_depend_on_values(family: str) -> None:
             again = replace(case, args=other_data(case.args), kwargs=kwargs)
             if again == case:
                 continue
-            for door, call in doors(case):
+            for form, call in call_forms(case):
                 one, other = observed(case, call), observed(again, call)
                 if one.error is None and other.error is None:
-                    assert other.charges == one.charges, f"{case} by {door}"
+                    assert other.charges == one.charges, f"{case} by {form}"
 
 
 # Batches ----
@@ -146,7 +146,7 @@ _ELEMENTS = [
 
 
 def shaped(*shape: int) -> Any:
-    """An array of ``shape`` that takes no memory."""
+    """Return an array of `shape` that takes no memory."""
     return np.broadcast_to(np.float64(1.0), shape)
 
 
@@ -198,7 +198,7 @@ def test_many_images_cost_as_many_images(name: str, batch: tuple[int, ...], m: i
 
 @quick
 @given(name=st.sampled_from(_ELEMENTS), shape=_BATCH, batch=_BATCH)
-def test_more_elements_cost_as_much_more(
+def test_prices_grow_in_proportion_to_the_elements(
     name: str, shape: tuple[int, ...], batch: tuple[int, ...]
 ) -> None:
     assert price(name, shaped(*batch, *shape)) == int(np.prod(batch)) * price(name, shaped(*shape))

@@ -7,12 +7,12 @@ import pytest
 
 import mechestim as me
 from shm_echo.mechestim.registry import OPS
+from tests.mechestim.parity.call_forms import CallForm, call_forms
 from tests.mechestim.parity.cases import CASES, FAMILIES, some
-from tests.mechestim.parity.doors import Door, doors
 from tests.mechestim.parity.outcomes import Outcome, compare, expected, observed, parts
 from tests.mechestim.parity.specs import Case, build
 
-# Makes the account one that the fast paths may not charge directly.
+# Makes the fast paths leave the charge to the dispatcher.
 LONG_WAY = {"wall_time_limit_s": 3600.0}
 
 
@@ -26,7 +26,7 @@ def cost_of(outcome: Outcome) -> int:
 
 @pytest.mark.parametrize("way", ["short", "long"])
 @pytest.mark.parametrize("family", sorted(FAMILIES))
-def test_what_exceeds_the_budget_by_one_flop_changes_nothing(family: str, way: str) -> None:
+def test_a_call_that_exceeds_the_budget_by_one_flop_changes_nothing(family: str, way: str) -> None:
     context = LONG_WAY if way == "long" else {}
     for name in counted(family):
         few = some(name, 3)
@@ -36,18 +36,20 @@ def test_what_exceeds_the_budget_by_one_flop_changes_nothing(family: str, way: s
 
 
 def refused(case: Case, context: dict[str, float]) -> bool:
-    """Whether ``case`` costs anything; if so, that it is refused for want of one FLOP."""
+    """Return True if `case` costs anything; assert that it is refused if one FLOP is missing."""
     costs = False
-    for door, call in doors(case):
+    for form, call in call_forms(case):
         cost = cost_of(observed(case, call))
         if cost:
             costs = True
-            want_of_one(case, door, call, cost, context)
+            assert_refused_for_one_flop(case, form, call, cost, context)
     return costs
 
 
-def want_of_one(case: Case, door: str, call: Door, cost: int, context: dict[str, float]) -> None:
-    where = f"{case} by {door}"
+def assert_refused_for_one_flop(
+    case: Case, form: str, call: CallForm, cost: int, context: dict[str, float]
+) -> None:
+    where = f"{case} by {form}"
     short = observed(case, call, budget=cost, spent=1, **context)
     assert type(short.error) is me.BudgetExhaustedError, f"{where}: {short.error!r}"
     assert short.error.flop_cost == cost, where
@@ -67,12 +69,12 @@ def want_of_one(case: Case, door: str, call: Door, cost: int, context: dict[str,
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
-def test_the_long_way_gives_what_the_short_way_gives(family: str) -> None:
+def test_the_dispatcher_and_the_fast_path_give_the_same(family: str) -> None:
     for name in counted(family):
         for case in some(name, 8):
-            for door, call in doors(case):
+            for form, call in call_forms(case):
                 short, long = observed(case, call), observed(case, call, **LONG_WAY)
-                assert long.charges == short.charges, f"{case} by {door}"
+                assert long.charges == short.charges, f"{case} by {form}"
                 compare(case, expected(case, call), long)
 
 
@@ -80,9 +82,9 @@ def test_the_long_way_gives_what_the_short_way_gives(family: str) -> None:
 def test_a_multiplier_is_applied_last_and_truncated(family: str) -> None:
     for name in counted(family):
         for case in some(name, 2):
-            for door, call in doors(case):
+            for form, call in call_forms(case):
                 plain = observed(case, call)
                 multiplied = observed(case, call, flop_multiplier=2.5)
                 assert multiplied.charges == {
                     key: (int(flops * 2.5), calls) for key, (flops, calls) in plain.charges.items()
-                }, f"{case} by {door}"
+                }, f"{case} by {form}"

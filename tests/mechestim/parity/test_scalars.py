@@ -1,4 +1,4 @@
-"""A 0-d result behaves like the NumPy scalar that NumPy would have given, and counts."""
+"""A 0-d result behaves like the scalar that NumPy returns, and counts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NUMBERS = [(dtype, value) for dtype, value in PAIRS if "complex" not in dtype]
 
 
 def scalar(dtype: str, value: Any) -> tuple[Any, Any]:
-    """What NumPy and mechestim give for the maximum of one element (the element, for complex)."""
+    """Return the maximum of one element (for complex, the element) in NumPy and in mechestim."""
     plain = np.array([value], dtype=dtype)
     counted = me.array([value], dtype=dtype)
     return plain[0], counted[0]
@@ -50,7 +50,7 @@ def same(ours: Any, theirs: Any) -> None:
 
 
 def agree(ask: Callable[[Any], Any], dtype: str, value: Any) -> None:
-    """``ask`` gives the same, or fails the same way, of NumPy's scalar and of ours."""
+    """Assert that `ask` gives the same result or error for both scalars."""
     plain, counted = scalar(dtype, value)
     try:
         right = ask(plain)
@@ -169,7 +169,7 @@ if LOCAL:  # a client's has a buffer from Python 3.12 on
     QUESTIONS["memoryview"] = lambda x: memoryview(x).tobytes()
 
 
-# NumPy's complex scalars drop their imaginary part here, with a warning; ours are refused.
+# NumPy's complex scalars drop their imaginary part here, with a warning; counted ones raise.
 _REAL = frozenset({"float", "int", "isfinite", "hypot", "fmean", "floor", "ceil", "trunc"})
 # NumPy 2.0 still takes its booleans for integers here.
 _NO_BOOL = frozenset({"index", "range", "list index"})
@@ -177,7 +177,7 @@ _NO_BOOL = frozenset({"index", "range", "list index"})
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("question", sorted(QUESTIONS))
-def test_a_scalar_answers_as_numpys(question: str) -> None:
+def test_a_scalar_behaves_as_numpys(question: str) -> None:
     for dtype, value in NUMBERS if question in _REAL else PAIRS:
         if dtype == "bool" and question in _NO_BOOL:
             continue
@@ -185,7 +185,7 @@ def test_a_scalar_answers_as_numpys(question: str) -> None:
 
 
 @pytest.mark.parametrize(("dtype", "value"), PAIRS)
-def test_a_scalar_is_an_array_of_ours(dtype: str, value: Any) -> None:
+def test_a_scalar_is_a_counted_array(dtype: str, value: Any) -> None:
     plain, counted = scalar(dtype, value)
     assert isinstance(counted, me.ndarray)
     assert counted.shape == ()
@@ -194,7 +194,7 @@ def test_a_scalar_is_an_array_of_ours(dtype: str, value: Any) -> None:
 
 def test_reductions_indexing_and_operators_give_scalars() -> None:
     x = me.array([[1.0, 2.0], [3.0, 4.0]])
-    made = {
+    result = {
         "sum": x.sum(),
         "me.sum": me.sum(x),
         "np.sum": np.sum(x),
@@ -211,21 +211,21 @@ def test_reductions_indexing_and_operators_give_scalars() -> None:
         "flat": next(iter(x.flat)),
         "random": me.random.rand(3)[0],
     }
-    for what, one in made.items():
+    for what, one in result.items():
         assert isinstance(one, me.ndarray), what
         assert isinstance(hash(one), int), what
         assert repr(one).startswith("np.float64("), what
 
 
-def test_an_array_of_no_dimension_is_no_scalar() -> None:
-    made = me.array(2.5)
-    assert isinstance(made, me.ndarray)
+def test_a_0d_array_is_no_scalar() -> None:
+    result = me.array(2.5)
+    assert isinstance(result, me.ndarray)
     with pytest.raises(TypeError, match="unhashable"):
-        hash(made)
-    made[()] = 3.0
-    assert float(made) == 3.0
-    made += 1.0
-    assert float(made) == 4.0
+        hash(result)
+    result[()] = 3.0
+    assert float(result) == 3.0
+    result += 1.0
+    assert float(result) == 4.0
 
 
 def test_a_scalar_cannot_be_changed() -> None:
@@ -259,7 +259,7 @@ def test_scalars_work_where_python_wants_numbers() -> None:
     assert json.dumps({"loss": x.item()}) == '{"loss": 0.5}'
 
 
-def test_arithmetic_of_scalars_is_charged_and_looking_at_them_is_free() -> None:
+def test_arithmetic_of_scalars_is_charged_and_inspection_is_free() -> None:
     x = me.array([1.5, 2.5])
     with me.BudgetContext(100, quiet=True) as books:
         one = x[0]

@@ -1,4 +1,4 @@
-"""The size rules of the registry are upper bounds of what a call really takes."""
+"""The size rules of the registry are upper bounds of the memory that a call takes."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from shm_echo.mechestim.registry import OPS
+from tests.mechestim.parity.call_forms import call_forms
 from tests.mechestim.parity.cases import CASES, FAMILIES
-from tests.mechestim.parity.doors import doors
 from tests.mechestim.parity.outcomes import expected, parts
 from tests.mechestim.parity.test_prices import rule_arguments
 
-# What they give is as large as a file, which no rule can know.
+# Their results are as large as a file, which no rule knows.
 _FILES = ("fromfile", "fromregex")
 
 
 def new_bytes(result: Any, args: Any) -> tuple[int, int]:
-    """The bytes of the new arrays in ``result``, and of all that they keep alive."""
+    """Return the bytes of the new arrays in `result`, and of the memory that they keep alive."""
     if isinstance(result, bytes):
         return len(result), len(result)
     given = list(parts(args))
@@ -34,7 +34,7 @@ def new_bytes(result: Any, args: Any) -> tuple[int, int]:
 
 
 def arrays(result: Any) -> list[Any]:
-    """The arrays in ``result``, those of no dimension included."""
+    """Yield the arrays in `result`, 0-d ones included."""
     if isinstance(result, np.generic):
         return [np.asarray(result)]
     if isinstance(result, tuple):
@@ -43,7 +43,7 @@ def arrays(result: Any) -> list[Any]:
 
 
 def listed_bytes(value: Any) -> int:
-    """The bytes of the arrays that NumPy makes of numbers, lists and buffers."""
+    """Return the bytes of the arrays that NumPy creates from numbers, lists and buffers."""
     if isinstance(value, (list, tuple)):
         return sum(listed_bytes(item) for item in value)
     if isinstance(value, bytes):
@@ -52,14 +52,14 @@ def listed_bytes(value: Any) -> int:
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
-def test_a_result_takes_no_more_than_its_size_rule_says(family: str) -> None:
+def test_a_result_is_no_larger_than_its_size_rule(family: str) -> None:
     wrong = []
     for name in FAMILIES[family]:
         result, scratch = OPS[name].result_bytes, OPS[name].scratch_bytes
         assert result is not None
         assert scratch is not None
         for case in () if name in _FILES else CASES[name]:
-            right = expected(case, next(iter(doors(case)))[1])
+            right = expected(case, next(iter(call_forms(case)))[1])
             if right.error is not None:
                 continue
             args, kwargs = rule_arguments(case, np)

@@ -1,4 +1,4 @@
-"""What was refused costs nothing; what had started stays charged, whatever it raises."""
+"""A refused call costs nothing; one whose kernel had started stays charged, also if it raises."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from shm_echo.mechestim.local.dispatch import call
 from shm_echo.mechestim.registry import OPS
 
 SHORT: dict[str, Any] = {}
-LONG: dict[str, Any] = {"wall_time_limit_s": 3600.0}  # keeps the fast paths out
+LONG: dict[str, Any] = {"wall_time_limit_s": 3600.0}  # disables the fast paths
 WAYS = pytest.mark.parametrize("context", [SHORT, LONG], ids=["short", "long"])
 
 
 def spent(context: dict[str, Any], call: Callable[[], Any], error: type[BaseException]) -> int:
-    """The FLOPs charged for a call that raises ``error``."""
+    """Return the FLOPs charged for a call that raises `error`."""
     with me.BudgetContext(10**6, quiet=True, **context) as books:
         with pytest.raises(error):
             call()
@@ -81,9 +81,7 @@ def test_a_warning_that_is_an_error_leaves_the_charge(context: dict[str, Any], x
     ],
     ids=["inv", "solve", "cholesky", "eigvals", "matrix_power"],
 )
-def test_a_matrix_that_turns_out_singular_is_paid_for(
-    run: Any, cost: int, context: dict[str, Any]
-) -> None:
+def test_a_singular_matrix_leaves_the_charge(run: Any, cost: int, context: dict[str, Any]) -> None:
     assert spent(context, run, np.linalg.LinAlgError) == cost
 
 
@@ -145,7 +143,7 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], type[Exception]]] = {
 
 @WAYS
 @pytest.mark.parametrize("name", sorted(REFUSED))
-def test_what_numpy_refuses_is_not_charged_and_changes_nothing(
+def test_a_call_that_numpy_refuses_is_not_charged_and_changes_nothing(
     name: str, context: dict[str, Any], x: Any
 ) -> None:
     run, error = REFUSED[name]
@@ -156,8 +154,10 @@ def test_what_numpy_refuses_is_not_charged_and_changes_nothing(
 
 @WAYS
 @pytest.mark.parametrize("data", [[1.0, 2.0], [0.0, 0.0], [float("nan"), -1.0]])
-def test_a_refusal_says_nothing_about_the_data(data: list[float], context: dict[str, Any]) -> None:
-    """The count after a failed call is a function of shapes: it can't be used to look at values."""
+def test_a_refusal_reveals_nothing_about_the_data(
+    data: list[float], context: dict[str, Any]
+) -> None:
+    """The count after a failed call is a function of shapes, so it reveals no values."""
     y = me.array(data)
     with me.BudgetContext(10**6, quiet=True, **context) as books:
         for attempt in (
@@ -173,7 +173,7 @@ def test_a_refusal_says_nothing_about_the_data(data: list[float], context: dict[
     assert books.flops_used == 3 + 2 + 3 + 8 + 9
 
 
-def test_a_budget_that_is_short_refuses_before_a_callback_is_called() -> None:
+def test_an_insufficient_budget_refuses_before_a_callback_is_called() -> None:
     called: list[int] = []
 
     def callback(row: Any) -> Any:
@@ -182,11 +182,11 @@ def test_a_budget_that_is_short_refuses_before_a_callback_is_called() -> None:
 
     with me.BudgetContext(3, quiet=True) as books, pytest.raises(me.BudgetExhaustedError):
         me.apply_along_axis(callback, 1, me.ones((4, 2)))
-    assert len(called) == 2  # the second one's sum did not fit
+    assert len(called) == 2  # the sum of the second call did not fit
     assert books.flops_used == 2
 
 
-def test_many_threads_with_a_budget_for_one_run_exactly_one() -> None:
+def test_of_many_threads_with_a_budget_for_one_call_exactly_one_runs() -> None:
     x = me.ones(1000)
     ran, refused = [], []
     start = threading.Barrier(16)
@@ -209,7 +209,7 @@ def test_many_threads_with_a_budget_for_one_run_exactly_one() -> None:
 
 
 @WAYS
-def test_numpys_warnings_come_through_once(context: dict[str, Any], x: Any) -> None:
+def test_numpys_warnings_are_shown_once(context: dict[str, Any], x: Any) -> None:
     with me.BudgetContext(10**6, quiet=True, **context):
         for run in (
             lambda: x / 0.0,

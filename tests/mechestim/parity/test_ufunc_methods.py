@@ -1,4 +1,4 @@
-"""``reduce``, ``accumulate``, ``reduceat``, ``outer`` and ``at`` of every ufunc, by both doors."""
+"""`reduce`, `accumulate`, `reduceat`, `outer` and `at` of every ufunc, in both call forms."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 import mechestim as me
+from tests.mechestim.parity.call_forms import CallForm
 from tests.mechestim.parity.cases_binary import UFUNCS as BINARY
 from tests.mechestim.parity.cases_unary import UFUNCS as UNARY
-from tests.mechestim.parity.doors import Door
 from tests.mechestim.parity.outcomes import compare, expected, observed
 from tests.mechestim.parity.specs import A, Case, L, Same, arr, build, case
 
-# What a reduction by a ufunc is booked as.
+# The operation under which a reduction by a ufunc is booked.
 BOOKED = {
     ("add", "reduce"): "sum",
     ("multiply", "reduce"): "prod",
@@ -88,8 +88,8 @@ def others() -> Iterator[Case]:
         yield case(name, arr(3), L([True, False, True]), 1.0)
 
 
-def spelled(ufunc: str, method: str) -> dict[str, Door]:
-    """``np.add.reduce`` and ``me.add.reduce``."""
+def spelled(ufunc: str, method: str) -> dict[str, CallForm]:
+    """Return the call forms `np.add.reduce` and `me.add.reduce`."""
     of_numpy = getattr(getattr(np, ufunc), method)
     return {
         "np": lambda xp, args, kwargs: of_numpy(*args, **kwargs),
@@ -116,11 +116,11 @@ def test_the_methods_of_a_ufunc_give_what_numpy_gives(ufunc: str) -> None:
 
 
 def check(ufunc: str, one: Case) -> None:
-    for door, call in spelled(ufunc, one.op).items():
-        if door == "np" and not isinstance(one.args[0], (A, L)):
+    for form, call in spelled(ufunc, one.op).items():
+        if form == "np" and not isinstance(one.args[0], (A, L)):
             continue  # a list is converted without a hook
         right, got = expected(one, call), observed(one, call)
-        where = f"{ufunc}.{one} by {door}"
+        where = f"{ufunc}.{one} by {form}"
         try:
             compare(one, right, got)
         except AssertionError as error:
@@ -143,7 +143,7 @@ def test_at_works_for_ufuncs_of_one_operand() -> None:
             assert sum(flops for flops, _ in got.charges.values()) == named, ufunc
 
 
-def test_a_function_of_ours_has_the_facts_of_the_ufunc() -> None:
+def test_a_counted_ufunc_has_the_attributes_of_the_ufunc() -> None:
     for ufunc in (*BINARY, *UNARY):
         ours: Any = getattr(me, ufunc)
         theirs = getattr(np, ufunc)

@@ -1,7 +1,7 @@
-"""Calls of every drawing function of ``random``, with the price of each.
+"""Calls of every drawing function of `random`, with the price of each.
 
-``EVERYWHERE`` are calls that the module, ``RandomState`` and ``Generator`` all take; ``LEGACY`` and
-``GENERATOR`` those that only the first two, or the last, take. :func:`calls` puts them together.
+`EVERYWHERE` are calls that the module, `RandomState` and `Generator` all take; `LEGACY` and
+`GENERATOR` those that only the first two, or the last, take. `calls` puts them together.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def _generator() -> Iterator[Call]:
 EVERYWHERE = tuple(_everywhere())
 LEGACY = tuple(_legacy())
 GENERATOR = tuple(_generator())
-# What RandomState has and the module lacks, and what the module has beside.
+# The functions that only RandomState, or only the module, has.
 ONLY_STATE = ("tomaxint",)
 ONLY_MODULE: tuple[Call, ...] = tuple(
     (name, args, {}, flops) for name in ("ranf", "sample") for args, flops in (((), 1), ((6,), 6))
@@ -147,7 +147,7 @@ ONLY_MODULE: tuple[Call, ...] = tuple(
 
 
 def calls(owner: str) -> Iterator[Call]:
-    """The calls of ``"module"``, ``"RandomState"`` or ``"Generator"``."""
+    """Yield the calls of `"module"`, `"RandomState"` or `"Generator"`."""
     yield from EVERYWHERE
     if owner == "Generator":
         yield from GENERATOR

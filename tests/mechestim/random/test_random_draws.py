@@ -1,4 +1,4 @@
-"""Every draw gives NumPy's numbers for the same seed, and costs what its size says."""
+"""Every draw gives NumPy's numbers for the same seed, and costs its size."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PREFIX = {
 
 
 def pair(owner: str, seed: int = 11) -> tuple[Any, Any]:
-    """Ours and NumPy's, with the same seed."""
+    """Return a counted generator and NumPy's, with the same seed."""
     if owner == "Generator":
         return me.random.default_rng(seed), np.random.default_rng(seed)
     if owner == "RandomState":
@@ -43,21 +43,21 @@ def calls_of(owner: str, name: str) -> list[Call]:
 
 
 @pytest.mark.parametrize(("owner", "name"), EACH)
-def test_a_draw_is_numpys_and_costs_what_its_size_says(owner: str, name: str) -> None:
+def test_a_draw_gives_numpys_numbers_and_costs_its_size(owner: str, name: str) -> None:
     for _, args, kwargs, flops in calls_of(owner, name):
         ours, theirs = pair(owner)
         own_kwargs = copy.deepcopy(kwargs)
-        want = numpy_method(theirs, name)(*args, **copy.deepcopy(kwargs))
+        expected = numpy_method(theirs, name)(*args, **copy.deepcopy(kwargs))
         with me.BudgetContext(10**9, quiet=True) as budget:
             got = getattr(ours, name)(*args, **own_kwargs)
         assert budget.flops_used == flops, (args, kwargs)
         assert list(budget.summary_dict()["operations"]) == [OPS[PREFIX[owner] + name].book_name]
-        if isinstance(want, (np.ndarray, np.number)):
+        if isinstance(expected, (np.ndarray, np.number)):
             assert isinstance(got, me.ndarray) or got is own_kwargs.get("out")
-            np.testing.assert_array_equal(np.asarray(got), np.asarray(want), strict=True)
+            np.testing.assert_array_equal(np.asarray(got), np.asarray(expected), strict=True)
         else:
-            assert type(got) is type(want)
-            assert got == want
+            assert type(got) is type(expected)
+            assert got == expected
         follow = numpy_method(theirs, "standard_normal")(3)
         np.testing.assert_array_equal(np.asarray(ours.standard_normal(3)), follow)
 
@@ -67,11 +67,11 @@ def test_counted_parameters_cost_and_give_the_same(owner: str, name: str) -> Non
     for _, args, kwargs, flops in calls_of(owner, name):
         ours, theirs = pair(owner)
         counted = [me.array(a) if isinstance(a, np.ndarray) else a for a in args]
-        want = numpy_method(theirs, name)(*args, **copy.deepcopy(kwargs))
+        expected = numpy_method(theirs, name)(*args, **copy.deepcopy(kwargs))
         with me.BudgetContext(10**9, quiet=True) as budget:
             got = getattr(ours, name)(*counted, **copy.deepcopy(kwargs))
         assert budget.flops_used == flops, (args, kwargs)
-        np.testing.assert_array_equal(np.asarray(got), np.asarray(want), strict=True)
+        np.testing.assert_array_equal(np.asarray(got), np.asarray(expected), strict=True)
 
 
 shapes = st.lists(st.integers(0, 3), max_size=3).map(tuple)
@@ -125,7 +125,7 @@ def test_every_drawing_operation_is_called_here(owner: str) -> None:
 
 
 @pytest.mark.parametrize("owner", OWNERS)
-def test_results_fit_into_the_bytes_foretold(owner: str) -> None:
+def test_results_fit_into_the_predicted_bytes(owner: str) -> None:
     _, theirs = pair(owner)
     for name, args, kwargs, _ in calls(owner):
         op = OPS[PREFIX[owner] + name]
@@ -139,7 +139,7 @@ def test_results_fit_into_the_bytes_foretold(owner: str) -> None:
         assert op.scratch_bytes(*args, **kwargs) >= 0
 
 
-def test_an_urn_that_is_counted_out_is_foretold_in_full() -> None:
+def test_the_predicted_bytes_of_an_urn_that_is_counted_include_its_balls() -> None:
     scratch = OPS["random.Generator.multivariate_hypergeometric"].scratch_bytes
     assert scratch is not None
     assert scratch(np.array([10**9, 5]), 3, method="count") >= 8 * 10**9
@@ -147,15 +147,15 @@ def test_an_urn_that_is_counted_out_is_foretold_in_full() -> None:
 
 
 @pytest.mark.parametrize("owner", ["module", "RandomState"])
-def test_random_integers_still_warns_and_draws(owner: str) -> None:
+def test_random_integers_draws_and_warns(owner: str) -> None:
     ours, theirs = pair(owner)
     with pytest.warns(DeprecationWarning, match="call randint"):
-        want = theirs.random_integers(3, 9, (2, 3))
+        expected = theirs.random_integers(3, 9, (2, 3))
     with me.BudgetContext(100, quiet=True) as budget:
         with pytest.warns(DeprecationWarning, match="call randint"):
             got = ours.random_integers(3, 9, (2, 3))
     assert budget.flops_used == 6
-    np.testing.assert_array_equal(got, want)
+    np.testing.assert_array_equal(got, expected)
 
 
 @pytest.mark.parametrize("owner", OWNERS)
@@ -184,15 +184,15 @@ def test_shuffling_happens_in_place(owner: str) -> None:
 
 def test_a_generator_shuffles_along_an_axis() -> None:
     ours, theirs = pair("Generator")
-    got, want = me.arange(12).reshape(3, 4), np.arange(12).reshape(3, 4)
+    got, expected = me.arange(12).reshape(3, 4), np.arange(12).reshape(3, 4)
     with me.BudgetContext(1000, quiet=True) as budget:
         ours.shuffle(got, axis=1)
-    theirs.shuffle(want, axis=1)
+    theirs.shuffle(expected, axis=1)
     assert budget.flops_used == 4 * 2
-    np.testing.assert_array_equal(np.asarray(got), want)
+    np.testing.assert_array_equal(np.asarray(got), expected)
 
 
-def test_out_is_filled_and_handed_back() -> None:
+def test_out_is_filled_and_returned() -> None:
     ours, theirs = pair("Generator")
     out = me.zeros((2, 3))
     assert ours.standard_normal(out=out) is out
@@ -231,17 +231,17 @@ def test_a_counted_scalar_stands_for_a_number() -> None:
         ("shuffle", (5,), {}),
     ],
 )
-def test_what_numpy_refuses_is_not_charged_and_draws_nothing(
+def test_a_draw_that_numpy_refuses_is_not_charged_and_draws_nothing(
     owner: str, name: str, args: Any, kwargs: dict[str, Any]
 ) -> None:
     ours, theirs = pair(owner)
-    with pytest.raises(Exception, match=".") as wanted:
+    with pytest.raises(Exception, match=".") as numpys:
         getattr(theirs, name)(*args, **kwargs)
     with me.BudgetContext(10**6, quiet=True) as budget:
         with pytest.raises(Exception, match=".") as got:
             getattr(ours, name)(*args, **kwargs)
-    assert same_class(type(got.value), type(wanted.value))
-    assert str(got.value) == str(wanted.value)
+    assert same_class(type(got.value), type(numpys.value))
+    assert str(got.value) == str(numpys.value)
     assert budget.flops_used == 0
     np.testing.assert_array_equal(np.asarray(ours.standard_normal(3)), theirs.standard_normal(3))
 
@@ -257,7 +257,7 @@ def test_a_parameter_refused_for_its_values_costs_but_draws_nothing(owner: str) 
 
 
 @pytest.mark.parametrize("owner", OWNERS)
-def test_a_draw_that_does_not_fit_leaves_the_generator_alone(owner: str) -> None:
+def test_a_draw_that_exceeds_the_budget_leaves_the_generator_unchanged(owner: str) -> None:
     ours, theirs = pair(owner)
     with me.BudgetContext(9, quiet=True) as budget:
         with pytest.raises(me.BudgetExhaustedError, match="normal would cost 10 FLOPs"):

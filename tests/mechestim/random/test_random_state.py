@@ -14,9 +14,9 @@ from shm_echo.mechestim.registry import OPS
 from tests.mechestim.backend_mode import LOCAL
 
 
-def same(got: Any, want: Any) -> None:
+def same(got: Any, expected: Any) -> None:
     """Compare without charging for it."""
-    np.testing.assert_array_equal(np.asarray(got), np.asarray(want))
+    np.testing.assert_array_equal(np.asarray(got), np.asarray(expected))
 
 
 @pytest.fixture(autouse=True)
@@ -42,22 +42,22 @@ def test_seed_and_state_are_those_of_numpys_global_generator(budget: me.BudgetCo
 
 def test_a_random_state_keeps_its_spare_normal_number_when_restored() -> None:
     ours, theirs = me.random.RandomState(5), np.random.RandomState(5)
-    ours.randn(), theirs.randn()  # one of a pair: the other waits in the state
+    ours.randn(), theirs.randn()  # draws a pair: the state keeps the other
     state = ours.get_state()
     assert state[3] == 1
-    wanted = theirs.randn(4)
-    same(ours.randn(4), wanted)
+    numbers = theirs.randn(4)
+    same(ours.randn(4), numbers)
     ours.set_state(state)
-    same(ours.randn(4), wanted)
+    same(ours.randn(4), numbers)
     ours.seed(5)
     theirs.seed(5)
     same(ours.randn(3), theirs.randn(3))
 
 
 def _random_state() -> Any:
-    made = me.random.RandomState(5)
-    made.randn()
-    return made
+    state = me.random.RandomState(5)
+    state.randn()
+    return state
 
 
 MAKERS = [_random_state, lambda: me.random.default_rng(5)]
@@ -66,21 +66,21 @@ COPIES = [copy.deepcopy, *(lambda x, p=p: pickle.loads(pickle.dumps(x, p)) for p
 
 @pytest.mark.parametrize("make", MAKERS)
 @pytest.mark.parametrize("duplicate", COPIES)
-def test_a_copy_goes_on_alike_and_apart(
+def test_a_copy_continues_with_the_same_numbers_independently(
     make: Any, duplicate: Any, budget: me.BudgetContext
 ) -> None:
     original = make()
     twin = duplicate(original)
     assert type(twin) is type(original)
-    wanted = np.asarray(original.normal(size=5))
-    same(twin.normal(size=5), wanted)
+    numbers = np.asarray(original.normal(size=5))
+    same(twin.normal(size=5), numbers)
     before = budget.flops_used
     twin.normal(size=5)
     assert budget.flops_used - before == 5
     twin.normal(size=50)
     expected = make()
     expected.normal(size=5)
-    same(original.normal(size=5), expected.normal(size=5))  # the twin's draws were its own
+    same(original.normal(size=5), expected.normal(size=5))  # the draws of the copy changed nothing
 
 
 def test_a_shallow_copy_of_a_generator_shares_its_stream() -> None:
@@ -98,7 +98,7 @@ def test_generators_are_numpys_to_an_isinstance_check() -> None:
     assert issubclass(me.random.RandomState, np.random.RandomState)
 
 
-def test_generators_show_what_they_draw_from() -> None:
+def test_the_repr_of_a_generator_names_its_bit_generator() -> None:
     assert repr(me.random.default_rng(1)).startswith("Generator(PCG64) at")
     assert str(me.random.RandomState(1)) == "RandomState(MT19937)"
 
@@ -117,12 +117,12 @@ def test_default_rng_takes_every_kind_of_seed() -> None:
     seeds = (7, [1, 2, 3], sequence, me.random.PCG64(7), me.array([1, 2, 3]), me.sum([3, 4]))
     plain = (7, [1, 2, 3], np.random.SeedSequence(7), np.random.PCG64(7), [1, 2, 3], 7)
     for ours, theirs in zip(seeds, plain, strict=True):
-        want = np.random.default_rng(theirs).random(2)
-        same(me.random.default_rng(ours).random(2), want)
+        expected = np.random.default_rng(theirs).random(2)
+        same(me.random.default_rng(ours).random(2), expected)
     assert me.random.default_rng().random() != me.random.default_rng().random()
 
 
-def test_default_rng_hands_back_a_generator_that_it_is_given() -> None:
+def test_default_rng_returns_a_counted_generator_itself() -> None:
     ours = me.random.default_rng(3)
     assert me.random.default_rng(ours) is ours
 
@@ -138,7 +138,7 @@ def test_default_rng_of_a_plain_generator_counts_and_shares_its_stream(
     assert budget.flops_used == 1
 
 
-def test_children_count_and_draw_what_numpys_draw(budget: me.BudgetContext) -> None:
+def test_children_count_and_draw_numpys_numbers(budget: me.BudgetContext) -> None:
     ours, theirs = me.random.default_rng(3).spawn(2), np.random.default_rng(3).spawn(2)
     assert budget.flops_used == 0
     for child, twin in zip(ours, theirs, strict=True):
@@ -147,7 +147,7 @@ def test_children_count_and_draw_what_numpys_draw(budget: me.BudgetContext) -> N
     assert budget.flops_used == 6
 
 
-def test_the_bit_generator_is_the_one_that_was_given() -> None:
+def test_a_generator_keeps_the_bit_generator_that_it_was_given() -> None:
     source = me.random.PCG64(1)
     assert me.random.Generator(source).bit_generator is source
 
@@ -171,8 +171,8 @@ def test_the_global_bit_generator_can_be_replaced_and_put_back() -> None:
     try:
         me.random.set_bit_generator(me.random.MT19937(4))
         assert me.random.get_bit_generator() is not kept
-        want = np.random.RandomState(np.random.MT19937(4)).random_sample(2)
-        same(me.random.random_sample(2), want)
+        expected = np.random.RandomState(np.random.MT19937(4)).random_sample(2)
+        same(me.random.random_sample(2), expected)
     finally:
         me.random.set_bit_generator(kept)
 
@@ -205,7 +205,7 @@ def as_numbers(state: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", ["MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64"])
-def test_a_bit_generator_tells_and_takes_its_state(name: str) -> None:
+def test_the_state_of_a_bit_generator_can_be_read_and_set(name: str) -> None:
     ours, theirs = getattr(me.random, name)(9), getattr(np.random, name)(9)
     state = ours.state
     assert as_numbers(state) == as_numbers(theirs.state)

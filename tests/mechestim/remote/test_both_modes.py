@@ -23,8 +23,8 @@ FOLDERS = (
     *("accounting", "einsum", "fft", "flops", "linalg", "local", "parity", "random", "stats"),
     "symmetry",
 )
-DOORS = (
-    "parity/test_doors.py::test_every_door_gives_what_numpy_gives_and_charges_the_price",
+CALL_FORM_TESTS = (
+    "parity/test_call_forms.py::test_every_call_form_gives_what_numpy_gives_and_charges_the_price",
     "parity/test_refusals.py",
 )
 _PYTESTS_OWN = (
@@ -64,13 +64,13 @@ def as_a_client(*arguments: str) -> int:
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_what_holds_locally_holds_for_a_client(folder: str) -> None:
-    left_out = [f"--deselect={TESTS}/{one}" for one in DOORS]
+    left_out = [f"--deselect={TESTS}/{one}" for one in CALL_FORM_TESTS]
     assert as_a_client(f"{TESTS}/{folder}", *left_out) > 10
 
 
 @pytest.mark.nightly
-def test_every_door_is_the_same_for_a_client() -> None:
-    assert as_a_client(*(f"{TESTS}/{one}" for one in DOORS)) > 500
+def test_every_call_form_gives_a_client_the_same() -> None:
+    assert as_a_client(*(f"{TESTS}/{one}" for one in CALL_FORM_TESTS)) > 500
 
 
 def test_every_reason_why_a_test_is_local_only_is_used_and_documented() -> None:

@@ -1,4 +1,4 @@
-"""The distributions of ``stats``: reference values, properties, edge cases, prices."""
+"""The distributions of `stats`: reference values, properties, edge cases, prices."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_location_and_scale_move_the_standard_form(name: str, function: str) -> 
 @pytest.mark.parametrize("name", SHAPES)
 @settings(deadline=None)
 @given(q=st.floats(1e-12, 1 - 1e-12))
-def test_the_quantile_undoes_the_distribution_function(name: str, q: float) -> None:
+def test_the_quantile_inverts_the_distribution_function(name: str, q: float) -> None:
     shapes = SHAPES[name]
     assert of(name, "cdf")(of(name, "ppf")(q, *shapes), *shapes) == pytest.approx(q, rel=1e-10)
 
@@ -157,7 +157,7 @@ def test_densities_at_an_end_of_the_support() -> None:
 
 
 @pytest.mark.parametrize(("name", "function"), EACH)
-def test_what_makes_no_sense_is_nan_and_only_there(name: str, function: str) -> None:
+def test_invalid_arguments_give_nan_in_their_places_only(name: str, function: str) -> None:
     shapes, call = SHAPES[name], of(name, function)
     assert np.isnan(call([0.5, np.nan], *shapes)).tolist() == [False, True]
     scales = call(0.5, *shapes, 0, [1.0, 0.0, -1.0, np.nan])
@@ -231,7 +231,7 @@ def test_prices_are_those_of_the_table() -> None:
 
 
 @pytest.mark.parametrize(("name", "function"), EACH)
-def test_a_call_that_makes_no_sense_is_not_charged(name: str, function: str) -> None:
+def test_an_invalid_call_is_not_charged(name: str, function: str) -> None:
     shapes, call = SHAPES[name], getattr(getattr(me.stats, name), function)
     with me.BudgetContext(10**6, quiet=True) as budget:
         for args, kwargs in (
@@ -249,7 +249,7 @@ def test_a_call_that_makes_no_sense_is_not_charged(name: str, function: str) -> 
 
 
 @pytest.mark.parametrize(("name", "function"), EACH)
-def test_results_fit_into_the_bytes_foretold(name: str, function: str) -> None:
+def test_results_fit_into_the_predicted_bytes(name: str, function: str) -> None:
     op = OPS[f"stats.{name}.{function}"]
     assert op.result_bytes is not None
     assert op.scratch_bytes is not None

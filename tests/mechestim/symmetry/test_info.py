@@ -12,7 +12,7 @@ from shm_echo.mechestim.symmetry.info import SymmetryInfo, normalize_groups
 
 
 def orbits(groups: tuple[tuple[int, ...], ...], shape: tuple[int, ...]) -> int:
-    """The elements that can differ, counted one by one."""
+    """Return the number of elements that can differ, counted one by one."""
     found = set()
     for place in itertools.product(*map(range, shape)):
         first = list(place)
@@ -64,19 +64,19 @@ def test_axes_may_be_negative_unordered_or_a_single_group() -> None:
         ([(0, 1)], (3, 4), r"lengths.*\(3, 4\)"),
     ],
 )
-def test_impossible_groups_are_refused_with_the_reason(
+def test_invalid_groups_are_refused_with_the_reason(
     groups: object, shape: tuple[int, ...], words: str
 ) -> None:
     with pytest.raises(ValueError, match=words):
         SymmetryInfo(groups, shape)  # type: ignore[arg-type]
 
 
-def test_what_is_no_axis_is_refused() -> None:
+def test_a_value_that_is_no_axis_is_refused() -> None:
     with pytest.raises(TypeError, match="tuple of axes"):
         normalize_groups(3.5, 2)
 
 
-def test_it_is_a_hashable_value() -> None:
+def test_symmetry_info_is_a_hashable_value() -> None:
     first, second = SymmetryInfo([(1, 0)], (3, 3)), SymmetryInfo(((0, 1),), (3, 3))
     assert first == second
     assert len({first, second}) == 1

@@ -1,4 +1,4 @@
-"""The symmetry of einsum results, against counting the different values of real ones."""
+"""The symmetry of einsum results, compared with the distinct values of real ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shm_echo.mechestim.symmetry.products import Factor, ProductSymmetry, symmet
 
 
 def tensor(seed: int, shape: tuple[int, ...], groups: Groups) -> np.ndarray:
-    """Random integers, symmetric along ``groups``."""
+    """Return random integers, symmetric along `groups`."""
     values = np.random.default_rng(seed).integers(1, 1 << 18, shape)
     result = np.empty_like(values)
     for place in itertools.product(*map(range, shape)):
@@ -34,7 +34,7 @@ def found(
     groups: Sequence[Groups],
     size: int = 3,
 ) -> tuple[int, int, ProductSymmetry | None]:
-    """Unique elements by the search, different values in a real result, and the symmetry."""
+    """Return the unique elements by search and by the values of a real result, and the symmetry."""
     sizes = dict.fromkeys("".join(terms), size)
     factors = [
         Factor(number, tuple(term), group)
@@ -73,7 +73,7 @@ PAIR: Groups = ((0, 1),)
         (["abc"], "cab", [0], [((0, 2),)], "S2{c,a}"),
     ],
 )
-def test_known_symmetries_are_found_whole(
+def test_known_symmetries_are_found_completely(
     terms: list[str], output: str, tensors: list[int], groups: list[Groups], text: str
 ) -> None:
     unique, different, symmetry = found(terms, output, tensors, groups)
@@ -91,7 +91,7 @@ def test_known_symmetries_are_found_whole(
         (["ij", "ik"], "", [0, 0], [NONE] * 2),
     ],
 )
-def test_no_symmetry_is_made_up(
+def test_a_product_without_symmetry_gets_none(
     terms: list[str], output: str, tensors: list[int], groups: list[Groups]
 ) -> None:
     unique, different, symmetry = found(terms, output, tensors, groups)
@@ -130,7 +130,7 @@ def test_a_result_never_has_more_different_values_than_are_charged(
 
 @settings(max_examples=100, deadline=None)
 @given(products())
-def test_exchanging_the_labels_of_a_class_leaves_the_result_as_it_is(
+def test_exchanging_the_labels_of_a_class_leaves_the_result_unchanged(
     case: tuple[list[str], str, list[int], list[Groups]],
 ) -> None:
     terms, output, tensors, groups = case
@@ -150,7 +150,7 @@ def test_a_large_group_is_counted_without_listing_it() -> None:
         [Factor(0, tuple(labels), (tuple(range(12)),))], labels, dict.fromkeys(labels, 2)
     )
     assert symmetry is not None
-    assert symmetry.unique_elements == 13  # how many of the twelve indices are 1
+    assert symmetry.unique_elements == 13  # the number of indices of the twelve that are 1
 
 
 def test_a_group_of_blocks_that_is_too_large_to_list_saves_nothing() -> None:

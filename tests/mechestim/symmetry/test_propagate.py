@@ -1,4 +1,4 @@
-"""What operations leave of a symmetry, against arrays that have it."""
+"""Symmetries after operations, compared with those of real arrays."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shm_echo.mechestim.symmetry.propagate import Outcome
 
 
 def symmetric(info: SymmetryInfo, seed: int = 0) -> np.ndarray:
-    """A random array with exactly the symmetry of ``info``."""
+    """Return a random array with exactly the symmetry of `info`."""
     values = np.random.default_rng(seed).random(info.shape)
     result = np.empty_like(values)
     for place in itertools.product(*map(range, info.shape)):
@@ -29,7 +29,7 @@ def symmetric(info: SymmetryInfo, seed: int = 0) -> np.ndarray:
 
 
 def holds(result: np.ndarray, outcome: Outcome) -> bool:
-    """Whether ``result`` has the shape and the symmetry that was foretold."""
+    """Return True if `result` has the predicted shape and symmetry."""
     info = outcome.symmetry
     if info is None:
         return True
@@ -85,7 +85,7 @@ INFOS = st.sampled_from([MATRIX, CUBE, MIXED, SymmetryInfo(((1, 2),), (2, 3, 3, 
         (propagate.along(CUBE, 0, (3, 3, 3)), ((1, 2),), ((0, 1, 2),)),
     ],
 )
-def test_propagation_follows_the_rules(
+def test_propagation_of_worked_examples(
     outcome: Outcome, expected: tuple[tuple[int, ...], ...], lost: tuple[tuple[int, ...], ...]
 ) -> None:
     assert groups(outcome) == expected
@@ -93,7 +93,7 @@ def test_propagation_follows_the_rules(
     assert bool(outcome.reason) == bool(lost)
 
 
-def test_without_symmetry_there_is_nothing_to_keep_or_lose() -> None:
+def test_an_operand_without_symmetry_has_the_empty_outcome() -> None:
     for outcome in (
         propagate.unary(None),
         propagate.reduction(None, 0),
@@ -109,7 +109,9 @@ def test_without_symmetry_there_is_nothing_to_keep_or_lose() -> None:
 
 
 @given(INFOS, st.data())
-def test_the_symmetry_after_indexing_is_real(info: SymmetryInfo, data: st.DataObject) -> None:
+def test_the_symmetry_after_indexing_holds_for_the_values(
+    info: SymmetryInfo, data: st.DataObject
+) -> None:
     part = st.one_of(
         st.just(slice(None)),
         st.just(0),
@@ -131,7 +133,9 @@ def test_the_symmetry_after_indexing_is_real(info: SymmetryInfo, data: st.DataOb
 
 
 @given(INFOS, st.data())
-def test_the_symmetry_after_a_reduction_is_real(info: SymmetryInfo, data: st.DataObject) -> None:
+def test_the_symmetry_after_a_reduction_holds_for_the_values(
+    info: SymmetryInfo, data: st.DataObject
+) -> None:
     axes = st.sets(st.integers(0, len(info.shape) - 1)).map(tuple)
     axis = data.draw(st.one_of(st.none(), axes))
     keepdims = data.draw(st.booleans())
@@ -140,7 +144,9 @@ def test_the_symmetry_after_a_reduction_is_real(info: SymmetryInfo, data: st.Dat
 
 
 @given(INFOS, st.data())
-def test_the_symmetry_after_a_transpose_is_real(info: SymmetryInfo, data: st.DataObject) -> None:
+def test_the_symmetry_after_a_transpose_holds_for_the_values(
+    info: SymmetryInfo, data: st.DataObject
+) -> None:
     array = symmetric(info)
     order = data.draw(st.permutations(range(len(info.shape))))
     outcome = propagate.transpose(info, order)
@@ -156,7 +162,7 @@ def test_the_symmetry_after_a_transpose_is_real(info: SymmetryInfo, data: st.Dat
 
 @settings(deadline=None)
 @given(st.data())
-def test_the_symmetry_after_an_operation_on_two_is_real(data: st.DataObject) -> None:
+def test_the_symmetry_after_a_binary_operation_holds_for_the_values(data: st.DataObject) -> None:
     shapes = st.sampled_from([(3, 3), (3, 3, 3), (3,), (1, 3, 3), (3, 1), (), (1, 1), (3, 3, 1)])
     operands, infos = [], []
     for seed in range(2):

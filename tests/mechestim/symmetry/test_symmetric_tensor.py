@@ -55,7 +55,7 @@ def silent() -> Iterator[None]:
 # -------------------------------------------------------------------------------------- declaration
 
 
-def test_it_knows_its_symmetry(s: Any) -> None:
+def test_a_tensor_has_its_symmetry_as_attributes(s: Any) -> None:
     assert isinstance(s, me.SymmetricTensor)
     assert isinstance(s, me.ndarray)
     assert s.symmetric_axes == [(0, 1)]
@@ -64,7 +64,7 @@ def test_it_knows_its_symmetry(s: Any) -> None:
     assert s.is_symmetric((0, 1))
 
 
-def test_declaring_is_free_and_copies(budget: Any) -> None:
+def test_declaring_a_symmetry_is_free_and_copies(budget: Any) -> None:
     data = me.array(matrix())
     s = me.as_symmetric(data, [(0, 1)])
     data[0, 1] = 99
@@ -80,7 +80,7 @@ def test_data_that_is_not_symmetric_is_refused_with_the_largest_deviation() -> N
     assert refused.value.max_deviation == 5
 
 
-def test_a_deviation_within_the_tolerance_is_none() -> None:
+def test_a_deviation_within_the_tolerance_is_accepted() -> None:
     data = matrix()
     data[0, 1] += 1e-7
     assert me.as_symmetric(data, (0, 1)).is_symmetric()
@@ -110,7 +110,7 @@ def test_nan_and_infinity_may_be_symmetric_too() -> None:
     ("axes", "words"),
     [((0, 2), "out of bounds"), ((0,), "two axes or more"), ((0, 0), "twice"), ([], "two axes")],
 )
-def test_axes_that_cannot_be_are_refused(axes: Any, words: str) -> None:
+def test_invalid_axes_are_refused(axes: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         me.as_symmetric(matrix(), axes)
 
@@ -133,7 +133,7 @@ def test_groups_of_three_axes_need_every_exchange() -> None:
 # ---------------------------------------------------------------------------------------- charges
 
 
-def test_worked_prices(budget: Any, s: Any) -> None:
+def test_prices_of_worked_examples(budget: Any, s: Any) -> None:
     dense = me.ones((6, 6))
     me.configure(symmetry_warnings=False)
     try:
@@ -162,7 +162,7 @@ def test_worked_prices(budget: Any, s: Any) -> None:
             (lambda: s.copy(), 0),
         ]
         for number, (call, expected) in enumerate(budgeted):
-            # ones() of an operand costs nothing; it is made inside where it is not shared
+            # ones() of an operand costs nothing; it is created inside, where it is not shared
             assert cost(budget, call) == expected, number
     finally:
         me.configure(symmetry_warnings=True)
@@ -234,7 +234,9 @@ LOST = [
 
 
 @pytest.mark.parametrize(("operation", "axes"), [x[1:] for x in KEPT], ids=[x[0] for x in KEPT])
-def test_what_keeps_symmetry(s: Any, operation: Any, axes: Any) -> None:
+def test_an_operation_that_keeps_symmetry_keeps_it_without_a_warning(
+    s: Any, operation: Any, axes: Any
+) -> None:
     plain = operation(me.array(matrix()))
     result = operation(s)
     assert isinstance(result, me.SymmetricTensor)
@@ -245,7 +247,7 @@ def test_what_keeps_symmetry(s: Any, operation: Any, axes: Any) -> None:
 
 
 @pytest.mark.parametrize(("operation", "warned"), [x[1:] for x in LOST], ids=[x[0] for x in LOST])
-def test_what_loses_symmetry(s: Any, operation: Any, warned: bool) -> None:
+def test_an_operation_that_loses_symmetry_warns(s: Any, operation: Any, warned: bool) -> None:
     plain = operation(me.array(matrix()))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -257,14 +259,14 @@ def test_what_loses_symmetry(s: Any, operation: Any, warned: bool) -> None:
     assert all(w.filename == __file__ for w in caught)
 
 
-def test_functions_of_two_results_pass_it_on(s: Any) -> None:
+def test_functions_with_two_results_keep_the_symmetry_in_both(s: Any) -> None:
     whole, rest = me.divmod(s, 2)
     fraction, integral = me.modf(s)
     for part in (whole, rest, fraction, integral):
         assert part.symmetric_axes == [(0, 1)]
 
 
-def test_a_higher_tensor_keeps_what_is_left() -> None:
+def test_a_tensor_of_more_axes_keeps_the_remaining_groups() -> None:
     t = me.as_symmetric(cube(), (0, 1, 2))
     assert t[0].symmetric_axes == [(0, 1)]
     assert t.sum(axis=0).symmetric_axes == [(0, 1)]
@@ -302,7 +304,9 @@ def test_a_warning_that_is_an_error_leaves_the_budget_whole(budget: Any, s: Any)
 @given(
     st.lists(st.sampled_from([x[1] for x in KEPT if x[0] not in ("new axis", "inv")]), max_size=4)
 )
-def test_a_chain_of_operations_keeps_a_symmetry_that_is_real(chain: list[Any]) -> None:
+def test_a_symmetry_kept_through_a_chain_of_operations_holds_for_the_values(
+    chain: list[Any],
+) -> None:
     x: Any = me.as_symmetric(matrix(4), (0, 1))
     plain: Any = me.array(matrix(4))
     with me.errstate(all="ignore"):

@@ -1,4 +1,4 @@
-"""Writing to a symmetric tensor: what ends its symmetry, what keeps it, what is refused."""
+"""Writes to a symmetric tensor end its symmetry, keep it, or are refused."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ IN_PLACE = [
 
 
 @pytest.mark.parametrize("change", [x[1] for x in IN_PLACE], ids=[x[0] for x in IN_PLACE])
-def test_an_operator_in_place_keeps_it_if_the_operand_has_it(
+def test_an_operator_in_place_keeps_a_symmetry_that_the_operand_has(
     budget: Any, s: Any, change: Any
 ) -> None:
     plain, view = me.array(matrix()), s.T
@@ -111,7 +111,7 @@ def test_an_operator_in_place_that_numpy_refuses_changes_nothing(budget: Any) ->
     assert s.symmetric_axes == [(0, 1)]
 
 
-def test_what_the_budget_refuses_leaves_the_symmetry(s: Any) -> None:
+def test_a_write_that_the_budget_refuses_leaves_the_symmetry(s: Any) -> None:
     with me.BudgetContext(5, quiet=True):
         with pytest.raises(me.BudgetExhaustedError):
             s += np.ones((6, 6))

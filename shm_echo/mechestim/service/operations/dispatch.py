@@ -155,7 +155,9 @@ class Dispatcher:
             source = getattr(self._random, _STATE_NAMES.get(method, method))
             if op.cost is None:
                 return dispatch.free(source, tuple(args), kwargs)
-            return local_random.charged(op, source, tuple(args), kwargs, local_random.spare_state)
+            return local_random.charge_draw(
+                op, source, tuple(args), kwargs, local_random.throwaway_state
+            )
         if rest == "get_bit_generator":
             return self._random._bit_generator
         if rest == "set_bit_generator":

@@ -1,7 +1,7 @@
-"""The doors that NumPy opens without asking the array are pinned: one more in a release shows.
+"""The functions of NumPy that compute without calling a hook are pinned: a new one is noticed.
 
-``docs/mechestim/doors.md`` is the list; what is free or takes no array is pinned here. The verdicts
-are those of one NumPy minor release. Another one is looked at when it comes.
+`docs/mechestim/doors.md` lists them; the functions that are free or take no array are pinned here.
+The verdicts are those of one minor release of NumPy, and are reviewed with each new one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PAGE = (ROOT / "docs" / "mechestim" / "doors.md").read_text()
 
 pinned = pytest.mark.skipif(
     not np.__version__.startswith(f"{PINNED_WITH}."),
-    reason=f"the doors are those of NumPy {PINNED_WITH}, this is {np.__version__}",
+    reason=f"the list is that of NumPy {PINNED_WITH}, this is {np.__version__}",
 )
 
 # The first column of the tables: "np.asarray(x)", "plain.dot(x)", "x.base".
@@ -38,7 +38,7 @@ OPEN_FUNCTIONS = {name for owner, name in _LISTED if owner == "np"} - {"random"}
 OPEN_PLAIN_METHODS = {name for owner, name in _LISTED if owner == "plain"}
 WAYS_OUT = {name for owner, name in _LISTED if owner == "x"}
 
-# Not charged, and no operation of the registry: they ask for a shape, a type or a text.
+# Not charged, and no operation of the registry: they return a shape, a type or a text.
 FREE_FUNCTIONS = frozenset(
     [
         "array2string",
@@ -84,7 +84,7 @@ DEAF_FUNCTIONS = frozenset(
         "linalg.tensorinv",
     ]
 )
-# Attributes and methods that move, show or describe the data; what makes arrays makes counted ones.
+# Attributes and methods that move, show or describe the data. The arrays they return are counted.
 FREE_MEMBERS = frozenset(
     [
         "T",
@@ -198,7 +198,7 @@ IDLE_PLAIN_METHODS = frozenset(
 
 
 @pinned
-def test_every_function_of_numpy_is_counted_free_refused_or_listed_as_open() -> None:
+def test_every_function_of_numpy_is_counted_free_refused_or_listed_as_not_counted() -> None:
     verdicts = {name: verdict_on_function(name, function) for name, function in functions()}
     mine = {name: v for name, v in verdicts.items() if not name.startswith("random.")}
     found = {
@@ -214,7 +214,7 @@ def test_every_function_of_numpy_is_counted_free_refused_or_listed_as_open() -> 
 
 
 @pinned
-def test_every_member_of_ndarray_is_counted_free_or_listed_as_a_way_out() -> None:
+def test_every_member_of_ndarray_is_counted_free_or_listed_as_not_counted() -> None:
     verdicts = {name: verdict_on_member(name) for name in dir(np.ndarray) if name not in _FILES}
     found = {
         verdict: {name for name, v in verdicts.items() if v == verdict}
@@ -229,7 +229,7 @@ def test_every_member_of_ndarray_is_counted_free_or_listed_as_a_way_out() -> Non
 
 
 @pinned
-def test_every_method_of_a_plain_array_asks_or_is_listed_as_open() -> None:
+def test_every_method_of_a_plain_array_is_hooked_or_listed_as_not_counted() -> None:
     verdicts = {
         name: verdict_on_plain_method(name) for name in dir(np.ndarray) if name not in _FILES
     }
@@ -238,17 +238,21 @@ def test_every_method_of_a_plain_array_asks_or_is_listed_as_open() -> None:
 
 
 @pinned
-def test_numpys_own_random_numbers_are_open_as_a_whole() -> None:
+def test_numpys_own_random_numbers_are_not_counted() -> None:
     scale = me.array([1.0, 2.0])
     with me.BudgetContext(100, quiet=True) as books:
-        made = (np.random.default_rng(0).normal(scale), np.random.normal(scale), np.random.rand(2))
-        assert all(type(one) is np.ndarray for one in made)
+        result = (
+            np.random.default_rng(0).normal(scale),
+            np.random.normal(scale),
+            np.random.rand(2),
+        )
+        assert all(type(one) is np.ndarray for one in result)
         assert books.flops_used == 0
         assert isinstance(me.random.normal(scale), me.ndarray)
         assert books.flops_used == 2
 
 
-# Each is a sentence of the page. ``p`` is a plain array, ``x`` a counted one.
+# The page has a sentence on each. `p` is a plain array, `x` a counted one.
 OPEN_EXPRESSIONS = (
     "np.lib.stride_tricks.as_strided(x)",
     "np.rec.array(x)",
@@ -286,16 +290,16 @@ COUNTED_EXPRESSIONS = (
 
 @pinned
 @pytest.mark.parametrize("expression", OPEN_EXPRESSIONS)
-def test_what_the_page_calls_open_is(expression: str) -> None:
+def test_an_expression_that_the_page_calls_not_counted_is_not(expression: str) -> None:
     with me.BudgetContext(10**6, quiet=True) as books:
-        made = eval(expression, {"np": np, "me": me}, operands())
-        assert isinstance(made, (np.ndarray, np.generic))
-        assert not isinstance(made, me.ndarray)
+        result = eval(expression, {"np": np, "me": me}, operands())
+        assert isinstance(result, (np.ndarray, np.generic))
+        assert not isinstance(result, me.ndarray)
     assert books.flops_used == 0
 
 
 @pytest.mark.parametrize("expression", COUNTED_EXPRESSIONS)
-def test_what_the_page_calls_counted_is(expression: str) -> None:
+def test_an_expression_that_the_page_calls_counted_is(expression: str) -> None:
     with me.BudgetContext(10**6, quiet=True) as books:
         eval(expression, {"np": np, "me": me}, operands())
     assert books.flops_used > 0
@@ -305,7 +309,7 @@ def operands() -> dict[str, Any]:
     return {"x": me.array([1.0, 2.0, 4.0]), "p": np.array([1.0, 2.0, 4.0])}
 
 
-def test_a_function_that_mechestim_does_not_know_is_refused() -> None:
+def test_an_unknown_numpy_function_is_refused() -> None:
     x = me.array([1.0, 2.0])
     with me.BudgetContext(100, quiet=True) as books:
         with pytest.raises(me.UnsupportedFunctionError, match="no counted twin"):

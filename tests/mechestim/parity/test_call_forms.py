@@ -1,4 +1,4 @@
-"""Every operation, through every door, gives what NumPy gives and charges what its entry says."""
+"""Every operation gives NumPy's result and charges its price, in every call form."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 import mechestim as me
 from shm_echo.mechestim.registry import OPS, Category
 from tests.mechestim.parity import cases_binary
+from tests.mechestim.parity.call_forms import CallForm, call_forms, has_array
 from tests.mechestim.parity.cases import ABSENT, CASES, FAMILIES, some
-from tests.mechestim.parity.doors import Door, doors, has_array
 from tests.mechestim.parity.outcomes import Charges, compare, expected, observed
 from tests.mechestim.parity.specs import Case, Same, build, member
 
@@ -30,7 +30,7 @@ def test_every_case_is_of_an_operation_that_exists() -> None:
 
 
 def priced(case: Case) -> Charges:
-    """What the registry says that ``case`` is charged."""
+    """Return the charge of `case` by the registry."""
     op = OPS[case.op]
     if op.cost is None:
         return {}
@@ -45,7 +45,7 @@ def priced(case: Case) -> Charges:
 
 
 @pytest.mark.parametrize("name", SUPPORTED)
-def test_every_door_gives_what_numpy_gives_and_charges_the_price(name: str) -> None:
+def test_every_call_form_gives_what_numpy_gives_and_charges_the_price(name: str) -> None:
     if name in ABSENT:
         with pytest.raises(me.UnsupportedFunctionError, match="the installed NumPy"):
             member(me, name)
@@ -60,18 +60,18 @@ def test_every_pair_of_types_and_shapes_gives_what_numpy_gives(name: str) -> Non
 
 
 def compare_all(cases: list[Case]) -> None:
-    """Every case by every door; what is wrong is told together."""
+    """Check every case in every call form and report all failures together."""
     wrong: list[str] = []
     for case in cases:
-        for door, call in doors(case):
+        for form, call in call_forms(case):
             try:
-                check(case, door, call)
+                check(case, form, call)
             except AssertionError as error:
-                wrong.append(f"{case} by {door}: {error}")
+                wrong.append(f"{case} by {form}: {error}")
     assert not wrong, f"{len(wrong)} wrong:\n" + "\n".join(wrong[:40])
 
 
-def check(case: Case, door: str, call: Door) -> None:
+def check(case: Case, form: str, call: CallForm) -> None:
     right, got = expected(case, call), observed(case, call)
     compare(case, right, got)
     if right.error is None:
@@ -79,7 +79,7 @@ def check(case: Case, door: str, call: Door) -> None:
             assert got.charges == priced(case), (
                 f"charged {got.charges}, the price is {priced(case)}"
             )
-    elif case.started and not (door == "in place" and isinstance(right.error, TypeError)):
+    elif case.started and not (form == "in place" and isinstance(right.error, TypeError)):
         assert got.charges, "had started, but nothing is charged"
     else:
         assert not got.charges, f"was refused, but {got.charges} are charged ({right.error!r})"
@@ -93,7 +93,7 @@ def test_plain_operands_cost_the_same_and_give_counted_arrays(family: str) -> No
             owned = name.startswith("ndarray.") or name.count(".") == 2
             if owned or "out" in case.kwargs or not has_array(case):
                 continue
-            call = next(iter(doors(case)))[1]
+            call = next(iter(call_forms(case)))[1]
             right, ours = expected(case, call), observed(case, call)
             if right.error is None and not any(right.result is one for one in right.args[1:]):
                 got = observed(case, on_plain(call))
@@ -101,10 +101,10 @@ def test_plain_operands_cost_the_same_and_give_counted_arrays(family: str) -> No
                 assert got.charges == ours.charges, str(case)
 
 
-def on_plain(call: Door) -> Door:
-    """``call`` given plain arrays in place of counted ones; one object stays one object."""
+def on_plain(call: CallForm) -> CallForm:
+    """Return `call` with plain arrays in place of counted ones; one object stays one object."""
 
-    def door(xp: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    def form(xp: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
         known: dict[int, Any] = {}
 
         def plain(value: Any) -> Any:
@@ -116,7 +116,7 @@ def on_plain(call: Door) -> Door:
 
         return call(xp, plain(args), {key: plain(value) for key, value in kwargs.items()})
 
-    return door
+    return form
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
@@ -129,7 +129,7 @@ def test_arguments_by_name_give_and_cost_the_same(family: str) -> None:
             named = by_name(case)
             if named is None:
                 continue
-            call = next(iter(doors(case)))[1]
+            call = next(iter(call_forms(case)))[1]
             right, got = expected(named, call), observed(named, call)
             try:
                 compare(named, right, got)
@@ -141,7 +141,7 @@ def test_arguments_by_name_give_and_cost_the_same(family: str) -> None:
 
 
 def by_name(case: Case) -> Case | None:
-    """``case`` with as many arguments by name as NumPy allows; None if that cannot be said."""
+    """Return `case` with as many arguments by name as NumPy allows; None if unknown."""
     function = member(np, OPS[case.op].numpy)
     try:
         bound = inspect.signature(function).bind(*case.args, **case.kwargs)

@@ -1,7 +1,7 @@
-"""The ways to ask for one operation: ``me.foo(x)``, ``np.foo(x)``, methods and operators.
+"""The call forms of one operation: `me.foo(x)`, `np.foo(x)`, methods and operators.
 
-A door is a function of a module and built arguments. Given NumPy and plain arrays it says what is
-right; given mechestim and counted arrays, it must say the same.
+A call form is a function of a module and built arguments. With NumPy and plain arrays it returns
+the expected result; with mechestim and counted arrays it must return the same.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from shm_echo.mechestim.registry import OPS
 from tests.mechestim.backend_mode import LOCAL
 from tests.mechestim.parity.specs import A, Case, Dt, Fn, L, Same, Sc, member
 
-Door = Callable[[Any, list[Any], dict[str, Any]], Any]
+CallForm = Callable[[Any, list[Any], dict[str, Any]], Any]
 
 _BINARY = {
     "add": operator.add,
@@ -74,7 +74,7 @@ _REDUCE = {
 }
 _ACCUMULATE = {"cumsum": "add", "cumprod": "multiply"}
 
-# Methods with the parameters of the function of the same name, behind the array itself.
+# Methods with the parameters of the function of the same name, after the array.
 _METHODS = [
     "all",
     "any",
@@ -118,12 +118,12 @@ _ATTRIBUTES = ("real", "imag")
 
 
 def is_array(value: Any) -> bool:
-    """Whether a case's argument becomes an array."""
+    """Return True if an argument of a case becomes an array."""
     return isinstance(value, (A, L, Same))
 
 
-def doors(case: Case) -> Iterator[tuple[str, Door]]:
-    """Every way to ask for ``case``, by name; ``me`` is always the first."""
+def call_forms(case: Case) -> Iterator[tuple[str, CallForm]]:
+    """Yield every call form of `case`, with its name; `me` is always the first."""
     op = OPS[case.op]
     owner = case.op.split(".")
     if case.op.startswith("ndarray."):
@@ -139,7 +139,7 @@ def doors(case: Case) -> Iterator[tuple[str, Door]]:
 
 
 def has_array(case: Case) -> bool:
-    """Whether an array is among the arguments, in lists too."""
+    """Return True if an array is among the arguments, in lists too."""
 
     def found(value: Any) -> bool:
         if isinstance(value, (list, tuple)):
@@ -150,7 +150,7 @@ def has_array(case: Case) -> bool:
 
 
 def reaches_numpy(case: Case) -> bool:
-    """Whether NumPy's function is told that an array of ours is among its arguments."""
+    """Return True if NumPy's function calls the hook of a counted array among its arguments."""
     function = member(np, OPS[case.op].numpy)
     kwargs = {key: _probe(value) for key, value in case.kwargs.items()}
     try:
@@ -163,7 +163,7 @@ _REACHED = object()
 
 
 class _Probe:
-    """Stands where an array would, and says so when NumPy asks it."""
+    """Takes the place of an array and records that NumPy called its hooks."""
 
     def __init__(self, length: int = 1) -> None:
         self.length = length
@@ -193,7 +193,7 @@ def _probe(value: Any) -> Any:
     return value
 
 
-def _module_function(name: str, numpy_name: str) -> Door:
+def _module_function(name: str, numpy_name: str) -> CallForm:
     def call(xp: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
         if xp is np and name.startswith("stats."):
             from shm_echo.mechestim.local import stats
@@ -206,13 +206,13 @@ def _module_function(name: str, numpy_name: str) -> Door:
     return call
 
 
-def _numpy_function(name: str) -> Door:
+def _numpy_function(name: str) -> CallForm:
     function = member(np, name)
     return lambda xp, args, kwargs: function(*args, **kwargs)
 
 
-def _owned(name: str) -> Door:
-    """A method of ``RandomState`` or ``Generator``, or an attribute of it."""
+def _owned(name: str) -> CallForm:
+    """Return the form of a method or an attribute of `RandomState` or `Generator`."""
 
     def call(xp: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
         found = getattr(args[0], name)
@@ -221,15 +221,15 @@ def _owned(name: str) -> Door:
     return call
 
 
-def _ndarray_method(name: str) -> Door:
+def _ndarray_method(name: str) -> CallForm:
     def call(xp: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
         return getattr(args[0], name)(*args[1:], **kwargs)
 
     return call
 
 
-def _spelled(case: Case) -> Iterator[tuple[str, Door]]:
-    """The method, the operator and the ufunc's method, where there is one."""
+def _spelled(case: Case) -> Iterator[tuple[str, CallForm]]:
+    """Yield the method, the operator and the ufunc's method, if there is one."""
     short = OPS[case.op].numpy
     source = getattr(np, short, None)
     name = source.__name__ if isinstance(source, np.ufunc) else short
@@ -245,7 +245,7 @@ def _spelled(case: Case) -> Iterator[tuple[str, Door]]:
         if name in _UNARY:
             yield "operator", lambda xp, a, k: _UNARY[name](a[0])
     if len(args) == 2 and not kwargs and any(map(is_array, args)):
-        # Python asks 2 < x of x, as x > 2; and a client's scalar, which is an array, first.
+        # Python computes 2 < x as x > 2, and calls a client's scalar, which is an array, first.
         mirrored = name in _MIRRORED and (not first or (not LOCAL and isinstance(args[1], Sc)))
         if name in _BINARY and not mirrored:
             yield "operator", lambda xp, a, k: _BINARY[name](a[0], a[1])
