@@ -71,7 +71,7 @@ def __getattr__(name: str) -> Any:
     elif name in _SUBMODULES:
         found = importlib.import_module(f"{__name__}.{name}")
     elif name == "backend":
-        found = _choice.chosen()
+        found = _choice.backend_name()
     elif name == "__version__":
         from shm_echo import __version__ as found
     elif name == "__all__":

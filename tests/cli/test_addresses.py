@@ -61,10 +61,10 @@ def test_nothing_at_all_is_no_address_for_a_command(side: str) -> None:
 
 def test_a_variable_that_is_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MECHESTIM_SERVER_URL", "")
-    assert backend_choice.name() == "local"
+    assert backend_choice.detect_backend() == "local"
     assert client_session.server_url() == "ipc:///tmp/mechestim.sock"
     monkeypatch.setenv("MECHESTIM_SERVER_URL", " ")
-    assert backend_choice.name() == "remote"
+    assert backend_choice.detect_backend() == "remote"
     assert client_session.server_url() == " "
     monkeypatch.setenv("MECHESTIM_SERVER_URL", " ipc:///x ")
     assert client_session.server_url() == "ipc:///x"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 from struct import unpack
 from typing import TYPE_CHECKING, Any
 
@@ -87,10 +86,14 @@ class ArrayData:
 
     def dumps(self) -> bytes:
         """Return a pickle of the array."""
+        import pickle  # here, because it takes long to import and few programs need it
+
         return pickle.dumps(self)
 
     def dump(self, file: Any) -> None:
         """Write a pickle of the array to a file of this process."""
+        import pickle
+
         if hasattr(file, "write"):
             pickle.dump(self, file)
         else:

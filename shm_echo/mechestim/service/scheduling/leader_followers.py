@@ -234,7 +234,7 @@ class LeaderFollowersPool:
         since = time.monotonic()
         seen = self._poll.poll(None, _AT_ONCE)
         if self._aside.slept(time.monotonic() - since):
-            self._spin.start_anew()
+            self._spin.reset()
         return seen
 
     def _look(self) -> list[tuple[int, int]]:
