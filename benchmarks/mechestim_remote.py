@@ -56,12 +56,12 @@ print(json.dumps({"rate": done / now, "errors": errors}))
 
 _CROWD = """
 import json, sys, threading
-from shm_echo.mechestim.remote.connection.connect import open_channel
+from shm_echo.mechestim.remote.session_opening import open_session
 count, url = int(sys.argv[1]), sys.argv[2]
 errors, done = [], []
 def work():
     try:
-        channel = dial(url)
+        channel = open_session(url)
         a = channel.request("random.rand", (200, 200))
         for _ in range(5):
             b = channel.request("matmul", (a, a))

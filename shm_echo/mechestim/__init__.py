@@ -52,6 +52,14 @@ _OF_THE_BACKEND = {
 }
 # The public modules; `from mechestim import errors` asks for them as attributes.
 _SUBMODULES = ("errors", "fft", "flops", "linalg", "random", "stats")
+# The other modules. `from shm_echo.mechestim import wire` asks for an attribute before it imports
+# the module; the search for an operation of this name would import the backend.
+_INTERNAL = frozenset(
+    (
+        *("accounting", "adaptive_spin", "backend_choice", "costs", "distributions", "local"),
+        *("registry", "remote", "service", "symmetry", "wire"),
+    )
+)
 
 
 def __getattr__(name: str) -> Any:
@@ -63,12 +71,12 @@ def __getattr__(name: str) -> Any:
     elif name in _SUBMODULES:
         found = importlib.import_module(f"{__name__}.{name}")
     elif name == "backend":
-        found = _choice.chosen()
+        found = _choice.backend_name()
     elif name == "__version__":
         from shm_echo import __version__ as found
     elif name == "__all__":
         return __dir__()
-    elif name.startswith("__"):
+    elif name.startswith("__") or name in _INTERNAL:
         raise AttributeError(f"module 'mechestim' has no attribute {name!r}", name=name)
     else:
         found = _choice.namespace().attribute("", name)

@@ -1,8 +1,8 @@
-"""Where the operations run: in this process on NumPy, or in a server.
+"""The choice of the backend: operations run in this process on NumPy, or in a server.
 
-``mechestim`` and its sub-modules hold no operation themselves; they ask :func:`namespace` for them,
-when one is first used. Importing a part of the package that needs no NumPy (costs, registry,
-budget) therefore never imports it.
+`mechestim` and its sub-modules hold no operation themselves: when one is first used, they look it
+up in `namespace()`. So the parts of the package that need no NumPy (costs, registry, budget) never
+import it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from typing import Any, Protocol, cast
 SERVER_URL = "MECHESTIM_SERVER_URL"
 
 
-def name() -> str:
-    """``"local"`` if NumPy is there and ``MECHESTIM_SERVER_URL`` is not set, else ``"remote"``.
+def detect_backend() -> str:
+    """Return `"local"` if NumPy is installed and `MECHESTIM_SERVER_URL` is not set, or `"remote"`.
 
-    Blanks are something, though no address: a client says so, and nothing runs uncounted.
+    A whitespace-only value still selects client mode: it fails with AddressError instead of
+    silently running uncounted.
     """
     if os.environ.get(SERVER_URL):
         return "remote"
@@ -28,15 +29,15 @@ def name() -> str:
 
 
 _namespace: ModuleType | None = None
-_name: str | None = None
+_backend_name: str | None = None
 
 
-def chosen() -> str:
-    """:func:`name`, decided once for the process."""
-    global _name
-    if _name is None:
-        _name = name()
-    return _name
+def backend_name() -> str:
+    """Return the result of `detect_backend`, which is called once in the process."""
+    global _backend_name
+    if _backend_name is None:
+        _backend_name = detect_backend()
+    return _backend_name
 
 
 class Backend(Protocol):
@@ -56,13 +57,13 @@ class Backend(Protocol):
 
 
 def backend() -> Backend:
-    """Return the package of the mode that was chosen: `local` or `remote`."""
-    found: Any = importlib.import_module(f"shm_echo.mechestim.{chosen()}")
-    return cast(Backend, found)
+    """Return the package of the chosen backend: `local` or `remote`."""
+    package: Any = importlib.import_module(f"shm_echo.mechestim.{backend_name()}")
+    return cast(Backend, package)
 
 
 def namespace() -> Any:
-    """The backend's ``namespace``; looked up once."""
+    """Return the `namespace` of the backend; looked up once."""
     global _namespace
     if _namespace is None:
         _namespace = backend().namespace
@@ -72,7 +73,7 @@ def namespace() -> Any:
 def module_protocol(
     module: str, holder: dict[str, Any]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """``__getattr__`` and ``__dir__`` of ``mechestim.<module>``, whose globals are ``holder``."""
+    """Return `__getattr__` and `__dir__` of `mechestim.<module>`, whose globals are `holder`."""
 
     def get(name: str) -> Any:
         if name.startswith("__") and name != "__all__":
@@ -81,9 +82,9 @@ def module_protocol(
             )
         if name == "__all__":
             return namespace().names(module)
-        found = namespace().attribute(module, name)
-        holder[name] = found  # the next access does not come here
-        return found
+        value = namespace().attribute(module, name)
+        holder[name] = value  # Python finds the next access in the module itself
+        return value
 
     def names() -> list[str]:
         return sorted(

@@ -1,7 +1,7 @@
-"""How values travel between a mechestim client and its server: msgpack with a few extension types.
+"""Values in messages between a mechestim client and its server: msgpack with extension types.
 
-Both ends use this file, so it imports no NumPy. What is special to one end (arrays there, handles
-here) is given as hooks. Everything a value can be is listed in ``EXT``; nothing else is ever built
+Both ends use this module, so it imports no NumPy. Each end gives hooks for its own values: arrays
+on the server, handles on the client. The extension codes below are the only values that are built
 from bytes, so no message can name a class, a module or an attribute.
 
 Messages are msgpack maps in frames of `control.protocol.frames`. Small frames are decoded in one
@@ -22,8 +22,8 @@ from shm_echo.control.protocol.codec import Limits, scan
 from shm_echo.errors import ProtocolError
 from shm_echo.mechestim.errors import NotSendableError
 
-# Extension codes. The numbers are the protocol; never reuse one.
-HANDLE = 1  # uint64: an object that the server keeps
+# Extension codes. The numbers are part of the protocol; never reuse one.
+HANDLE = 1  # uint64: an object of the server
 ARRAY = 2  # server to client: [handle, dtype, shape, symmetric axes or None, is a scalar]
 COMPLEX = 3  # two float64
 BIGINT = 4  # two's complement, little-endian
@@ -31,30 +31,30 @@ SLICE = 5  # [start, stop, step]
 ELLIPSIS = 6
 TUPLE = 7  # a msgpack array
 DTYPE = 8  # text: a dtype's str, or its field list as a msgpack array
-NDARRAY = 9  # [dtype, shape, bytes]: an array that is sent whole
-CALLBACK = 10  # uint64: a function that the client keeps
+NDARRAY = 9  # [dtype, shape, bytes]: an array with its contents
+CALLBACK = 10  # uint64: a function of the client
 RECORD = 11  # [name, fields, values]: a named tuple, such as SVDResult
 SCALAR_TYPE = 12  # text: a dtype given as a class, such as mechestim.float32
 ARENA = 13  # [dtype, shape, offset, length]: an array that lies in the arena
 OBJECT = 14  # [handle, class]: a random generator and the like
-SCALAR = 15  # [dtype, value]: a 0-d result; it needs no place on the server
+SCALAR = 15  # [dtype, value]: a 0-d result; the server keeps no object for it
 FROZENSET = 16  # a msgpack array
 
-_LARGE = 1 << 16
+_LARGE = 1 << 16  # bytes of a message whose Packer is not used again
 SMALL = 4096  # bytes: a frame of this size can announce no more than msgpack's own stack holds
 
-# An extension is read by itself: its bytes are copied, and each level takes some 40 KiB of the
-# thread's stack.
+# msgpack reads an extension in a call of its own: it copies the bytes, and each level of nesting
+# takes some 40 KiB of the thread's stack. So depth and copied bytes are limited.
 _DEEPEST = 24
-_MOST_COPIES = 8
-_LARGEST_SET = 1024  # whoever chooses the items can make them collide
+_MOST_COPIES = 8  # copied bytes, as a multiple of the outermost extension
+_LARGEST_SET = 1024  # a hostile client can choose items with equal hashes
 
 _COMPLEX = struct.Struct("<dd")
 _U64 = struct.Struct("<Q")
 _LIMITS = Limits(
     max_depth=64, max_nodes=1 << 22, max_array=1 << 22, max_bin=1 << 30, max_ext=1 << 30
 )
-ANSWERS = replace(_LIMITS, max_str=1 << 30)  # a large array as text is long
+ANSWERS = replace(_LIMITS, max_str=1 << 30)  # the text of a large array is long
 _ALL_CODES = dict.fromkeys(range(1, 17))
 
 Hook = Callable[[Any], "msgpack.ExtType | None"]
@@ -64,13 +64,19 @@ class Wire:
     """Packs and unpacks the messages of one end.
 
     Args:
-        pack: for values that this file does not know: an ``ExtType``, or None for no form.
-        unpack: what to make of the extension codes that this end alone knows how to read.
-        limits: what one message may hold.
+        pack: Returns the `ExtType` of a value that this module does not know; None if there is
+            none.
+        unpack: The readers of the extension codes of this end.
+        limits: The limits of one message.
 
     Attributes:
-        hook: reads the extensions of a message: :meth:`ext`, or what an end puts in its place to
-            read its commonest ones in fewer steps.
+        hook: Reads the extensions of a message: `ext`, or a function that an end puts in its place
+            to read its most common ones in fewer steps.
+
+    Example:
+        >>> both = Wire(lambda value: None, {})
+        >>> both.unpack(both.pack([1j, slice(None, 3)]))
+        [1j, slice(None, 3, None)]
     """
 
     def __init__(
@@ -88,34 +94,35 @@ class Wire:
             FROZENSET: self._unpack_frozenset,
             **unpack,
         }
-        self._packers = [self._fresh()]  # one for each level: a Packer is not re-entrant
+        # One for each level of nesting: a Packer is not re-entrant.
+        self._packers = [self._new_packer()]
         self._level = 0
-        self._around: list[int] = []  # bytes of the extensions that are being read
+        self._open_sizes: list[int] = []  # bytes of the extensions that are being read
 
     def pack(self, value: Any) -> bytes:
-        """The bytes of a value.
+        """Return the bytes of a value.
 
         Raises:
-            NotSendableError: Something in it has no form.
+            NotSendableError: The value, or a part of it, has no form in a message.
         """
         self._level = 0
         try:
             packed: bytes = self._packers[0].pack(value)
         except OverflowError:
-            # msgpack asks `default` for its own integers only by this error.
-            packed = self._fresh().pack(_without_bigints(value))
+            # An int of more than 64 bits: msgpack raises this instead of calling `default`.
+            packed = self._new_packer().pack(_without_bigints(value))
         except (ValueError, RecursionError):
-            self._packers = [self._fresh()]
+            self._packers = [self._new_packer()]
             raise NotSendableError("a value is too large or nested too deeply to be sent") from None
         except BaseException:
-            self._packers = [self._fresh()]
+            self._packers = [self._new_packer()]
             raise
-        if len(packed) > _LARGE:  # a Packer keeps the memory that it once needed
-            self._packers = [self._fresh()]
+        if len(packed) > _LARGE:  # a Packer keeps the memory of its longest message
+            self._packers = [self._new_packer()]
         return packed
 
     def unpack(self, data: bytes | memoryview) -> Any:
-        """The value that the bytes hold.
+        """Return the value of the bytes.
 
         Raises:
             ProtocolError: They are not one value within the limits.
@@ -123,7 +130,7 @@ class Wire:
         try:
             if len(data) > SMALL:
                 scan(bytes(data), self._limits, _ALL_CODES)
-            # Its own limits are what `data` is long.
+            # The limits of unpackb() follow from the length of `data`.
             return msgpack.unpackb(data, ext_hook=self.hook)
         except (ValueError, TypeError, KeyError, msgpack.UnpackException, struct.error) as error:
             if isinstance(error, ProtocolError):
@@ -132,21 +139,21 @@ class Wire:
         except RecursionError:
             raise ProtocolError("a message is malformed: it is nested too deeply") from None
 
-    def _fresh(self) -> Any:
+    def _new_packer(self) -> Any:
         return msgpack.Packer(default=self._default, strict_types=True)
 
     def ext(self, code: int, data: bytes) -> Any:
-        """The value of an extension, as msgpack's ``ext_hook``."""
-        around = self._around
-        if len(around) >= _DEEPEST or (
-            around and sum(around) + len(data) > _MOST_COPIES * around[0] + _LARGE
+        """Return the value of an extension, as msgpack's `ext_hook`."""
+        sizes = self._open_sizes
+        if len(sizes) >= _DEEPEST or (
+            sizes and sum(sizes) + len(data) > _MOST_COPIES * sizes[0] + _LARGE
         ):
             raise ProtocolError("a message is malformed: it is nested too deeply")
-        around.append(len(data))
+        sizes.append(len(data))
         try:
             return self._unpackers[code](data)
         finally:
-            around.pop()
+            sizes.pop()
 
     def _unpack_slice(self, data: bytes) -> slice:
         start, stop, step = self.unpack(data)
@@ -174,9 +181,10 @@ class Wire:
             return msgpack.ExtType(FROZENSET, self.pack_nested(sorted(value)))
         if value is Ellipsis:
             return msgpack.ExtType(ELLIPSIS, b"")
-        own = self._pack_own(value)
-        if own is not None:
-            return own
+        ext = self._pack_own(value)
+        if ext is not None:
+            return ext
+        # Subclasses: strict_types brings them here instead of packing them as their base.
         if isinstance(value, bool):
             return bool(value)
         if isinstance(value, int):
@@ -198,21 +206,21 @@ class Wire:
         raise NotSendableError(f"{kind.__name__} objects cannot be sent to the server")
 
     def pack_nested(self, value: Any) -> bytes:
-        """The bytes of a value that stands inside of an extension, for the hooks."""
+        """Return the bytes of a value inside an extension, for the hooks."""
         self._level = level = self._level + 1
         if level == len(self._packers):
-            self._packers.append(self._fresh())
+            self._packers.append(self._new_packer())
         try:
             packed: bytes = self._packers[level].pack(value)
         except OverflowError:
-            self._packers[level] = self._fresh()
-            packed = self._fresh().pack(_without_bigints(value))
+            self._packers[level] = self._new_packer()
+            packed = self._new_packer().pack(_without_bigints(value))
         self._level = level - 1
         return packed
 
 
 def bigint(value: int) -> msgpack.ExtType:
-    """An integer of more than 64 bits."""
+    """Return the form of an integer of more than 64 bits."""
     return msgpack.ExtType(
         BIGINT, value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
     )
@@ -229,19 +237,23 @@ def _without_bigints(value: Any) -> Any:
 
 
 def handle_ext(number: int) -> msgpack.ExtType:
-    """A reference to an object of the server."""
-    # An ExtType checks what it is given; this is known to be right.
-    found: msgpack.ExtType = tuple.__new__(msgpack.ExtType, (HANDLE, _U64.pack(number)))
-    return found
+    """Return a reference to an object of the server."""
+    # Past ExtType.__new__, whose checks take longer than the rest; the parts are right.
+    ext: msgpack.ExtType = tuple.__new__(msgpack.ExtType, (HANDLE, _U64.pack(number)))
+    return ext
 
 
 def callback_ext(number: int) -> msgpack.ExtType:
-    """A reference to a function of the client."""
+    """Return a reference to a function of the client."""
     return msgpack.ExtType(CALLBACK, _U64.pack(number))
 
 
 def number_of(data: bytes) -> int:
-    """The number in a HANDLE or CALLBACK."""
+    """Return the number in a HANDLE or CALLBACK.
+
+    Raises:
+        ValueError: The data is not 8 bytes long.
+    """
     if len(data) != _U64.size:
         raise ValueError("the number of an object or of a function has 8 bytes")
     (number,) = _U64.unpack(data)

@@ -11,7 +11,7 @@ import pytest
 from shm_echo.errors import AddressError, ServerNotFoundError
 from shm_echo.mechestim import backend_choice
 from shm_echo.mechestim.remote import client_session
-from shm_echo.mechestim.remote.connection.connect import open_channel
+from shm_echo.mechestim.remote.session_opening import open_session
 from tests.support.metering import ROOT
 from tests.support.waiting import WATCHDOG
 
@@ -61,13 +61,13 @@ def test_nothing_at_all_is_no_address_for_a_command(side: str) -> None:
 
 def test_a_variable_that_is_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MECHESTIM_SERVER_URL", "")
-    assert backend_choice.name() == "local"
-    assert client_session.url() == "ipc:///tmp/mechestim.sock"
+    assert backend_choice.detect_backend() == "local"
+    assert client_session.server_url() == "ipc:///tmp/mechestim.sock"
     monkeypatch.setenv("MECHESTIM_SERVER_URL", " ")
-    assert backend_choice.name() == "remote"
-    assert client_session.url() == " "
+    assert backend_choice.detect_backend() == "remote"
+    assert client_session.server_url() == " "
     monkeypatch.setenv("MECHESTIM_SERVER_URL", " ipc:///x ")
-    assert client_session.url() == "ipc:///x"
+    assert client_session.server_url() == "ipc:///x"
 
 
 @pytest.mark.parametrize(
@@ -92,13 +92,13 @@ def test_a_client_names_the_part_that_is_wrong(
 ) -> None:
     monkeypatch.setenv("MECHESTIM_TOKEN", "correct-horse-battery")
     with pytest.raises(AddressError) as caught:
-        open_channel(url)
+        open_session(url)
     assert problem in str(caught.value)
 
 
 def test_descriptors_of_an_arena_that_cannot_be_are_an_error_of_the_address() -> None:
     with pytest.raises(ServerNotFoundError, match="its arena cannot be mapped"):
-        open_channel(f"fd://0?arena={'9' * 20},5")
+        open_session(f"fd://0?arena={'9' * 20},5")
 
 
 @pytest.mark.parametrize(

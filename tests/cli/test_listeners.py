@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from shm_echo.errors import RefusedError
-from shm_echo.mechestim.remote.connection.connect import open_channel
+from shm_echo.mechestim.remote.session_opening import open_session
 from tests.support.folders import socket_folder
 from tests.support.metering import ROOT, dialled, serving
 from tests.support.waiting import WATCHDOG
@@ -84,7 +84,7 @@ def test_the_token_comes_from_a_file_or_the_environment_and_goes_no_further(
         assert SECRET.encode() not in Path(f"/proc/{server.pid}/cmdline").read_bytes()
         monkeypatch.setenv("MECHESTIM_TOKEN", "wrong-horse-battery")
         with pytest.raises(RefusedError):
-            open_channel(url)
+            open_session(url)
 
 
 def test_threads_for_token_holders_must_be_asked_for(

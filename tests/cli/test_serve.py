@@ -16,7 +16,7 @@ import pytest
 from shm_echo.cli import arguments, status
 from shm_echo.cli.main import main
 from shm_echo.errors import ConnectionClosedError
-from shm_echo.mechestim.remote.connection.connect import open_channel
+from shm_echo.mechestim.remote.session_opening import open_session
 from tests.support.folders import socket_folder
 from tests.support.metering import ROOT, RawClient, ServerProcess, dialled, handle_of, serving
 from tests.support.terminal import Terminal
@@ -136,7 +136,7 @@ def test_a_signal_ends_it_after_the_running_operation_and_tells_the_clients(
     folder: Path, number: signal.Signals
 ) -> None:
     with serving(folder) as server, RawClient(server.path) as busy:
-        idle = open_channel(server.url)
+        idle = open_session(server.url)
         x = handle_of(busy.result("random.randn", 800, 800))
         busy.say({"id": 50, "op": "linalg.eigvals", "a": [x], "b": 0})
         wait_until(lambda: server.state()["requests"] == 2, "it has begun")

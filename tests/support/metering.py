@@ -25,7 +25,7 @@ from shm_echo.control.client.client_connection import connect
 from shm_echo.control.protocol.handshake import ClientHandshake
 from shm_echo.mechestim import wire
 from shm_echo.mechestim.remote.connection.channel import Channel
-from shm_echo.mechestim.remote.connection.connect import open_channel
+from shm_echo.mechestim.remote.session_opening import open_session
 from tests.support.leftovers import child_processes
 from tests.support.waiting import WATCHDOG, wait_until
 
@@ -157,7 +157,7 @@ def status(url: str) -> Iterator[Callable[[], dict[str, Any]]]:
 @contextlib.contextmanager
 def dialled(url: str) -> Iterator[Channel]:
     """A well-behaved client."""
-    channel = open_channel(url)
+    channel = open_session(url)
     try:
         yield channel
     finally:

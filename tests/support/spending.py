@@ -5,7 +5,7 @@ from __future__ import annotations
 from shm_echo.mechestim.accounting.active_account import current_view
 from shm_echo.mechestim.accounting.context import BudgetContext
 from shm_echo.mechestim.accounting.summaries import budget_summary_dict
-from shm_echo.mechestim.backend_choice import chosen
+from shm_echo.mechestim.backend_choice import backend_name
 
 __all__ = ["quiet", "spend", "used", "used_by"]
 
@@ -13,7 +13,7 @@ __all__ = ["quiet", "spend", "used", "used_by"]
 def spend(flops: int, name: str = "work") -> int:
     """Charge ``flops`` to the budget of this thread or task, and return what was charged."""
     frame = current_view()
-    if chosen() == "remote":
+    if backend_name() == "remote":
         before = frame.account.used
         frame.account.deduct(frame.namespace, name, flops, ())
         return int(frame.account.used - before)

@@ -1,6 +1,6 @@
-"""A budget whose count is kept by the server; this process only names it.
+"""A budget whose count the server keeps; this process has its number.
 
-It has the face of :class:`shm_echo.mechestim.accounting.account.Account`, so that contexts,
+It has the interface of `shm_echo.mechestim.accounting.account.Account`, so that contexts,
 namespaces, threads and summaries work the same in both modes.
 """
 
@@ -13,24 +13,25 @@ from typing import TYPE_CHECKING, Any
 
 from shm_echo.mechestim.accounting.account import Account, Mark, OpRecord
 from shm_echo.mechestim.accounting.settings import settings
-from shm_echo.mechestim.remote.connection import session_options
+from shm_echo.mechestim.remote import client_session
+from shm_echo.mechestim.remote.connection.session_options import current_options
 
 if TYPE_CHECKING:
     from shm_echo.mechestim.remote.connection.channel import Channel
 
-_opening = threading.RLock()  # threads that share a context open it once
+_open_lock = threading.RLock()  # threads that share a context open its budget once
 
 
-def _in_child() -> None:
-    global _opening
-    _opening = threading.RLock()
+def _after_fork_in_child() -> None:
+    global _open_lock
+    _open_lock = threading.RLock()  # the thread that may hold it is not in the child
 
 
-os.register_at_fork(after_in_child=_in_child)
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class RemoteAccount(Account):
-    """One budget of a session; opened over there when it is first needed."""
+    """One budget of a session; the server opens it when an operation first charges it."""
 
     __slots__ = ("_last", "channel", "number")
 
@@ -44,66 +45,67 @@ class RemoteAccount(Account):
         try:
             if self.channel is not None:
                 self.channel.forget(self.number)
-        except AttributeError:  # never completed, or the interpreter is going down
+        except AttributeError:  # its making was interrupted, or the interpreter is shutting down
             return
 
     def number_in(self, channel: Channel) -> int:
-        """The account's number in a session; opens it there first if need be."""
-        with _opening:
+        """Return the account's number in a session, which opens the budget if it has not yet."""
+        with _open_lock:
             if channel is not self.channel:
                 self.number = channel.request(
                     "budget.open", (self.limit, self.multiplier, self.time_limit)
                 )
-                self._tell_time(channel)
+                self._send_elapsed_time(channel)
                 self.channel = channel
             return self.number
 
     def set_closed(self, closed: bool) -> None:
-        """The context is entered or left: its time runs over there, or stands still."""
+        """Enter or leave the context: its time on the server runs, or stops."""
         super().set_closed(closed)
-        channel = self._link()
+        channel = self._open_channel()
         if channel is not None and self.time_limit is not None:
             if closed:
                 channel.request("budget.leave", (self.number,))
             else:
-                self._tell_time(channel)
+                self._send_elapsed_time(channel)
 
-    def _tell_time(self, channel: Channel) -> None:
+    def _send_elapsed_time(self, channel: Channel) -> None:
         if self.deadline is not None and self.time_limit is not None:
             left = self.deadline - time.monotonic()
             channel.request("budget.enter", (self.number, self.time_limit - left))
 
-    def _link(self) -> Channel | None:
+    def _open_channel(self) -> Channel | None:
         channel = self.channel
         return channel if channel is not None and channel.why_closed is None else None
 
     def _read(self) -> tuple[int, dict[str | None, dict[str, tuple[int, int]]]]:
-        """The books, as the server has them; the last ones once it is gone."""
-        channel = self._link()
+        """Return FLOPs and books from the server; the last ones if the session has ended."""
+        channel = self._open_channel()
         if channel is not None:
-            found = channel.request("budget.read", (self.number,))
+            answer = channel.request("budget.read", (self.number,))
             books: dict[str | None, dict[str, tuple[int, int]]] = {
                 namespace: {name: (tally[0], tally[1]) for name, tally in operations.items()}
-                for namespace, operations in found["books"]
+                for namespace, operations in answer["books"]
             }
+            # In the order in which this process entered the namespaces.
             entered = [namespace for namespace in list(self.frames) if namespace in books]
             books = {namespace: books[namespace] for namespace in [*entered, *books]}
-            self._last = (found["used"], books)
+            self._last = (answer["used"], books)
         return self._last
 
     @property
     def used(self) -> int:
-        """FLOPs that have been charged."""
+        """The FLOPs that have been charged."""
         return self._read()[0]
 
     def books(self) -> dict[str | None, dict[str, tuple[int, int]]]:
-        """``{namespace: {operation: (FLOPs, calls)}}``."""
+        """Return `{namespace: {operation: (FLOPs, calls)}}`."""
         return self._read()[1]
 
     @property
     def history(self) -> list[Mark]:
-        """Totals over time."""
-        channel = self._link()
+        """The totals over time."""
+        channel = self._open_channel()
         if channel is None:
             return []
         return [
@@ -112,38 +114,40 @@ class RemoteAccount(Account):
         ]
 
     def records(self) -> list[OpRecord]:
-        """The optional log."""
-        channel = self._link()
+        """Return the optional log, oldest call first."""
+        channel = self._open_channel()
         if channel is None or not settings.op_log:
             return []
         return [
             OpRecord(name, subscripts, tuple(map(tuple, shapes)), cost, cumulative, namespace)
             for name, subscripts, shapes, cost, cumulative, namespace in channel.request(
-                "budget.log", (self.number,), wanted=session_options.wanted()
+                "budget.log", (self.number,), options=current_options()
             )
         ]
 
     def deduct(
         self, namespace: str | None, name: str, cost: int, operands: tuple[Any, ...]
     ) -> None:
-        """Charge work that no operation of the library did."""
-        from shm_echo.mechestim.remote import client_session
+        """Charge work that no operation of the library did.
 
-        link = client_session.channel()
+        Raises:
+            BudgetExhaustedError: It does not fit. Nothing has changed.
+        """
+        channel = client_session.channel()
         texts = [one for one in operands if isinstance(one, str)]
         shapes = [one.shape for one in operands if not isinstance(one, str)]
         args = (name, cost, texts[0] if texts else None, shapes)
-        number = self.number_in(link)
-        link.request("budget.deduct", args, None, number, namespace, session_options.wanted())
+        number = self.number_in(channel)
+        channel.request("budget.deduct", args, None, number, namespace, current_options())
 
     def reset(self) -> None:
-        """Start the default budget anew: the server forgets this one, the next use opens one."""
-        channel = self._link()
+        """Reset the default budget: the server forgets it, and the next charge opens a new one."""
+        channel = self._open_channel()
         if channel is not None:
             channel.forget(self.number)
         self.channel, self.number, self._last = None, 0, (0, {})
 
 
 def new(limit: int, multiplier: float = 1.0) -> RemoteAccount:
-    """A budget of ``limit`` FLOPs."""
+    """Return a budget of `limit` FLOPs."""
     return RemoteAccount(limit, multiplier=multiplier)

@@ -110,10 +110,10 @@ def test_over_a_descriptor_a_client_needs_no_sockets_no_threads_and_no_foreign_c
 
 
 def test_the_same_with_an_arena_that_was_handed_over(adopted: socket.socket) -> None:
-    from shm_echo.mechestim.remote.connection.connect import prepared
+    from shm_echo.mechestim.remote.session_opening import prepare_descriptors
 
     fd = adopted.fileno()
-    areas = prepared(fd)
+    areas = prepare_descriptors(fd)
     try:
         done = sandboxed(f"fd://{fd}?arena={areas[0]},{areas[1]}", [fd, *areas])
     finally:

@@ -27,15 +27,14 @@ import os, sys
 import shm_echo.control.address, shm_echo.control.client.client_connection
 import shm_echo.control.client.socket_connect
 import encodings.idna, shm_echo.transports.shm_client, numpy
-from shm_echo.mechestim.remote.connection.connect import open_channel
-from shm_echo.mechestim.remote import array, arena, failures
+from shm_echo.mechestim.remote.session_opening import open_session
 from shm_echo.errors import ShmEchoError
 uid = int(sys.argv[2])
 if uid:
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
 try:
-    channel = dial(sys.argv[1])
+    channel = open_session(sys.argv[1])
     print(channel.request("add", (1.0, 2.0)).item(), flush=True)
     big = channel.request("zeros", (10**5,))
     print(channel.request("sum", (big,)).item(), flush=True)
@@ -62,7 +61,7 @@ from shm_echo.cli.main import main
 with contextlib.redirect_stderr(io.StringIO()):
     main(["status", "ipc:///nowhere/at-all.sock"])
 """ + COMPUTES.replace(
-    "channel = dial(sys.argv[1])",
+    "channel = open_session(sys.argv[1])",
     "sys.stderr = sys.stdout; sys.exit(main(['status', sys.argv[1]]))",
 )
 
@@ -189,7 +188,7 @@ def test_the_ring_is_for_others_only_where_it_was_given(
     print("sent", flush=True)
     sys.exit()
 """
-    script = SENDS_BEFORE + COMPUTES.replace("    channel = dial(sys.argv[1])\n", sends)
+    script = SENDS_BEFORE + COMPUTES.replace("    channel = open_session(sys.argv[1])\n", sends)
     with Server(sample, batch_size=1, transport=transport) as server:
         with Program(script, url, str(OTHER)) as client:
             assert client.hear().startswith("ServiceUnavailableError ")

@@ -1,43 +1,42 @@
-"""Functions made of Python functions: ``vectorize`` and ``frompyfunc`` of client mode.
+"""`vectorize` and `frompyfunc` of client mode: objects made of Python functions.
 
-The object lives on the server and calls back into this process; the function stays known to the
-session for as long as the object does.
+The object lives on the server and calls back into this process. The session keeps the function for
+as long as the stand-in of the object lives.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from shm_echo.mechestim.remote import client_session
-from shm_echo.mechestim.remote.connection.records import RemoteObject, register
+from shm_echo.mechestim.remote.connection.records import RemoteObject
 
 if TYPE_CHECKING:
     from shm_echo.mechestim.remote.connection.channel import Channel
 
-
 _ABSENT: Any = object()
 
 
-class _Function(RemoteObject):
+class _FunctionObject(RemoteObject):
     """An object of the server that calls a function of this process."""
 
     __slots__ = ("callbacks",)
 
-    callbacks: list[int]
+    channel: Channel
+    callbacks: list[int]  # the numbers of the functions; the channel sets them
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return client_session.call("object.call", self, *args, **kwargs)
 
     def __del__(self) -> None:
-        with contextlib.suppress(AttributeError):  # it was never completed
+        with contextlib.suppress(AttributeError):  # its making was interrupted
             self.channel.values.drop_callbacks(self.callbacks)
         super().__del__()
 
 
-class vectorize(_Function):
-    """``numpy.vectorize``: costs what the function inside costs."""
+class vectorize(_FunctionObject):
+    """`numpy.vectorize`: costs the operations of the function inside."""
 
     __slots__ = ()
 
@@ -50,40 +49,27 @@ class vectorize(_Function):
         cache: Any = False,
         signature: Any = None,
     ) -> Any:
-        """Made by the server."""
+        """Ask the server for the object, and return its stand-in."""
         options = {"otypes": otypes, "doc": doc, "excluded": excluded, "signature": signature}
-        given: dict[str, Any] = {key: one for key, one in options.items() if one is not None}
+        kwargs: dict[str, Any] = {key: one for key, one in options.items() if one is not None}
         if cache is not False:
-            given["cache"] = cache
-        return _made("vectorize", () if pyfunc is _ABSENT else (pyfunc,), given)
+            kwargs["cache"] = cache
+        args = () if pyfunc is _ABSENT else (pyfunc,)
+        return client_session.call("vectorize", *args, **kwargs)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Made by the server; see ``__new__``."""
+        """Do nothing: `__new__` returns a stand-in that is complete."""
 
 
-class PythonUfunc(_Function):
-    """What ``frompyfunc`` makes."""
+class PythonUfunc(_FunctionObject):
+    """A ufunc that `frompyfunc` made."""
 
     __slots__ = ()
 
 
 def frompyfunc(*args: Any, **kwargs: Any) -> Any:
-    """``numpy.frompyfunc``: costs what the function inside costs."""
-    return _made("frompyfunc", args, kwargs)
+    """`numpy.frompyfunc`: costs the operations of the function inside."""
+    return client_session.call("frompyfunc", *args, **kwargs)
 
 
-def _made(op: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return client_session.call(op, *args, **kwargs)
-
-
-def _maker(cls: Any) -> Callable[[Channel, int], RemoteObject]:
-    def make(channel: Channel, handle: int) -> RemoteObject:
-        found: RemoteObject = object.__new__(cls)
-        RemoteObject.__init__(found, channel, handle)
-        return found
-
-    return make
-
-
-register("vectorize", _maker(vectorize))
-register("PythonUfunc", _maker(PythonUfunc))
+CLASSES: tuple[type[RemoteObject], ...] = (vectorize, PythonUfunc)

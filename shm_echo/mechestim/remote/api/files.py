@@ -1,5 +1,4 @@
-"""Operations on what belongs to this process: its files and objects. The server never sees their
-names."""
+"""Operations on files and objects of this process. The server never learns the names of files."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ def fromfile(
     *,
     like: Any = None,
 ) -> Any:
-    """An array of what a file of this process holds, as ``numpy.fromfile``."""
+    """Make an array of the contents of a file of this process, as `numpy.fromfile`."""
     if hasattr(file, "read"):
         content = file.read()
     else:
@@ -31,13 +30,13 @@ def fromfile(
     if sep:
         text = content if isinstance(content, str) else content.decode("latin-1")
         return client_session.call("fromstring", text, dtype=dtype, count=count, sep=sep)
-    return client_session.call(
-        "copy", client_session.call("frombuffer", content, dtype=dtype, count=count)
-    )
+    # frombuffer makes a read-only view of the message; fromfile makes an array of its own.
+    view = client_session.call("frombuffer", content, dtype=dtype, count=count)
+    return client_session.call("copy", view)
 
 
 def fromregex(file: Any, regexp: Any, dtype: Any, encoding: Any = None) -> Any:
-    """An array of what a pattern finds in a text file of this process, as ``numpy.fromregex``."""
+    """Make an array of a pattern's matches in a text file, as `numpy.fromregex`."""
     kind = dtypes.dtype(dtype)
     if hasattr(file, "read"):
         content = file.read()
@@ -48,16 +47,16 @@ def fromregex(file: Any, regexp: Any, dtype: Any, encoding: Any = None) -> Any:
         raise TypeError("dtype must be a structured datatype.")
     if isinstance(content, bytes) and isinstance(regexp, str):
         regexp = regexp.encode("latin-1")
-    found = re.compile(regexp).findall(content)
-    if found and not isinstance(found[0], tuple):  # one group: the first field, seen as the record
-        return client_session.call(
-            "ndarray.view", client_session.call("array", found, dtype=kind[0]), kind
-        )
-    return client_session.call("array", found, dtype=kind)
+    matches = re.compile(regexp).findall(content)
+    if matches and not isinstance(matches[0], tuple):
+        # A pattern with one group finds texts: values of the record's only field.
+        values = client_session.call("array", matches, dtype=kind[0])
+        return client_session.call("ndarray.view", values, kind)
+    return client_session.call("array", matches, dtype=kind)
 
 
 def from_dlpack(x: Any, /, *, device: Any = None, copy: Any = None) -> Any:
-    """An array of what ``x`` holds: copied, through the buffer protocol."""
+    """Make an array of the contents of `x`: a copy, through the buffer protocol."""
     if isinstance(x, RemoteArray):
         return client_session.call("ndarray.view", x)
     if not hasattr(x, "__dlpack__"):

@@ -1,8 +1,7 @@
-"""What ``mechestim`` and its sub-modules hold in client mode: the names of the registry, as
-requests.
+"""The names of `mechestim` and its sub-modules in client mode: each operation is a request.
 
-Importing it brings no more than naming an operation takes. What it takes to speak with a server
-comes with the first call, what arrays, dtypes and helpers are with the first that is asked for.
+Importing this module loads no more than naming an operation takes. The connection to a server is
+loaded by the first call; arrays, dtypes and the other names when the first of them is looked up.
 """
 
 from __future__ import annotations
@@ -33,11 +32,12 @@ _PUBLIC_ALIASES = frozenset(
         "ushort",
     )
 )
-_TRUTHS = {"True_": True, "False_": False}
-_MAKERS = frozenset({"array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray"})
+_BOOLS = {"True_": True, "False_": False}
+# Their first argument is the contents of an array.
+_CREATORS = frozenset({"array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray"})
 
-# Operations that are not mere requests: where they live.
-_OWN = {
+# The modules of the operations that do some of their work in this process.
+_MODULES = {
     "vectorize": "api.callbacks",
     "frompyfunc": "api.callbacks",
     "fromfile": "api.files",
@@ -49,34 +49,42 @@ _members: dict[str, Any] = {}
 
 
 def member(name: str) -> Any:
-    """The function of operation ``name``, the same object every time."""
+    """Return the function of operation `name`, the same object every time.
+
+    Raises:
+        KeyError: No operation has this name.
+        UnsupportedFunctionError: It is a NumPy function that is left out on purpose.
+    """
     found = _members.get(name)
     if found is None:
         op = registry.OPS[name]
         if op.category is Category.UNSUPPORTED:
             raise UnsupportedFunctionError(name, op.advice)
-        if name in _OWN:
-            module = importlib.import_module(f"shm_echo.mechestim.remote.{_OWN[name]}")
+        if name in _MODULES:
+            module = importlib.import_module(f"shm_echo.mechestim.remote.{_MODULES[name]}")
             found = getattr(module, name)
             if not isinstance(found, type):
-                found = functions.labelled(found, name)
-        elif name in _MAKERS:
-            found = importlib.import_module("shm_echo.mechestim.remote.api.creation").maker(name)
+                found = functions.set_metadata(found, name)
+        elif name in _CREATORS:
+            from shm_echo.mechestim.remote.api import creation
+
+            found = creation.make_function(name)
         elif name == "random.shuffle":
-            module = importlib.import_module("shm_echo.mechestim.remote.api.random")
-            found = functions.labelled(module.shuffled(name), name)
+            from shm_echo.mechestim.remote.api import random
+
+            found = functions.set_metadata(random.make_shuffle(name), name)
         else:
-            found = functions.made(name)
+            found = functions.make_function(name)
         _members[name] = found
     return found
 
 
 def attribute(module: str, name: str) -> Any:
-    """``mechestim.<name>``, or ``mechestim.<module>.<name>``.
+    """Return `mechestim.<name>`, or `mechestim.<module>.<name>`.
 
     Raises:
-        UnsupportedFunctionError: a NumPy function that is left out on purpose.
-        AttributeError: nothing has that name; the message gives the nearest ones.
+        UnsupportedFunctionError: It is a NumPy function that is left out on purpose.
+        AttributeError: There is no such name; the message gives the nearest ones.
     """
     dotted = f"{module}.{name}" if module else name
     if dotted in registry.OPS:
@@ -92,8 +100,8 @@ def attribute(module: str, name: str) -> Any:
 
         if name == "ndarray":
             return array.RemoteArray
-        if name in _TRUTHS:
-            return array.truth(_TRUTHS[name])
+        if name in _BOOLS:
+            return array.make_bool(_BOOLS[name])
         if name == "dtype":
             return dtypes.dtype
         if name in dtypes.SCALAR_TYPES or name in dtypes.ABSTRACT or name in _PUBLIC_ALIASES:
@@ -117,7 +125,7 @@ def attribute(module: str, name: str) -> Any:
 
 
 def names(module: str) -> list[str]:
-    """Every name of ``mechestim`` or of one of its modules, for ``dir()``."""
+    """Return the names of `mechestim`, or of one of its modules, for `dir()`."""
     prefix = f"{module}." if module else ""
     found = {
         name[len(prefix) :].split(".")[0]
@@ -133,7 +141,7 @@ def names(module: str) -> list[str]:
             "ndarray",
             "dtype",
             "ufunc",
-            *_TRUTHS,
+            *_BOOLS,
             "linalg",
             "fft",
             "random",
@@ -143,7 +151,9 @@ def names(module: str) -> list[str]:
         found |= {*_CONSTANTS, *numpy_namesakes.NAMES, *dtypes.SCALAR_TYPES, *dtypes.ABSTRACT}
         found |= {name for name in dtypes.ALIASES if name in _PUBLIC_ALIASES}
     elif module == "random":
-        found |= set(importlib.import_module("shm_echo.mechestim.remote.api.random").__all__)
+        from shm_echo.mechestim.remote.api import random
+
+        found |= set(random.__all__)
     elif module == "linalg":
         found.add("LinAlgError")
     return sorted(found)

@@ -1,7 +1,6 @@
-"""Names of NumPy that are no operations, for a process without NumPy: ``errstate``, ``finfo``,
-``s_``, ...
+"""Names of NumPy that are not operations, in client mode: `errstate`, `finfo`, `s_`, ...
 
-What depends on the server's NumPy is asked of it; what does not is computed here.
+Answers that depend on the server's NumPy come from the server; the others are computed here.
 """
 
 from __future__ import annotations
@@ -14,56 +13,57 @@ from typing import TYPE_CHECKING, Any
 
 from shm_echo.mechestim.accounting.namespaces import decorate
 from shm_echo.mechestim.remote import client_session
-from shm_echo.mechestim.remote.arrays.array import RemoteArray, scalar
+from shm_echo.mechestim.remote.arrays.array import RemoteArray, make_scalar
 from shm_echo.mechestim.remote.connection import error_decoding, session_options
 from shm_echo.mechestim.remote.dtypes import dtypes
 
-exceptions = SimpleNamespace(**{cls.__name__: cls for cls in error_decoding.TWINS})
+exceptions = SimpleNamespace(**{cls.__name__: cls for cls in error_decoding.NUMPY_NAMESAKES})
 
 
 class _Options:
-    """Options of this thread or task, for the length of a block; a decorator, too.
+    """Changes options of this thread or task for the length of a block; a decorator, too.
 
-    Subclasses say of which variable (``of``), how the server calls changing them (``word``) and
-    where they stand in what is wanted of it (``part``).
+    Subclasses have the variable with the options, the operation that changes them on the server,
+    and their position in `SessionOptions`.
     """
 
     __slots__ = ("_options", "_tokens")
-    of: ContextVar[dict[str, Any] | None]
-    word: str
-    part: int
+    variable: ContextVar[dict[str, Any] | None]
+    op: str
+    position: int
 
     def __init__(self, **options: Any) -> None:
         self._options = options
         self._tokens: list[Token[dict[str, Any] | None]] = []
 
     @classmethod
-    def after(cls, options: dict[str, Any]) -> dict[str, Any]:
-        """All of them, once these are changed."""
-        return client_session.changed(cls.word, cls.part, options)
+    def changed(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Change options on the server; return all options of this kind."""
+        return client_session.change_options(cls.op, cls.position, options)
 
     def __enter__(self) -> Any:
-        self._tokens.append(self.of.set(self.after(self._options)))
+        self._tokens.append(self.variable.set(self.changed(self._options)))
 
     def __exit__(self, *_: object) -> None:
-        self.of.reset(self._tokens.pop())
+        self.variable.reset(self._tokens.pop())
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return decorate(function, lambda: type(self)(**self._options))
 
 
 class errstate(_Options):
-    """How floating-point errors are treated inside: ``errstate(divide="ignore")``, as in NumPy."""
+    """Sets the handling of floating-point errors: `errstate(divide="ignore")`, as in NumPy."""
 
     __slots__ = ()
-    of, word, part = session_options.errors, "session.seterr", 3
+    variable, op, position = session_options.errors, "session.seterr", session_options.ERRORS
 
 
 class printoptions(_Options):
-    """How arrays are printed inside: ``printoptions(precision=3)``, as in NumPy."""
+    """Sets the printing of arrays: `printoptions(precision=3)`, as in NumPy."""
 
     __slots__ = ()
-    of, word, part = session_options.printing, "session.print_options", 4
+    variable, op = session_options.printing, "session.print_options"
+    position = session_options.PRINTING
 
     def __enter__(self) -> dict[str, Any]:
         super().__enter__()
@@ -71,13 +71,13 @@ class printoptions(_Options):
 
 
 def get_printoptions() -> dict[str, Any]:
-    """The print options of this thread or task."""
-    return printoptions.after({})
+    """Return the print options of this thread or task."""
+    return printoptions.changed({})
 
 
 def set_printoptions(**options: Any) -> None:
     """Change the print options of this thread or task."""
-    session_options.printing.set(printoptions.after(options))
+    session_options.printing.set(printoptions.changed(options))
 
 
 class _Info:
@@ -89,10 +89,12 @@ class _Info:
             dtype = dtype.dtype
         elif not isinstance(dtype, (str, type, dtypes.dtype)):
             dtype = type(dtype)
-        for name, value in client_session.word(f"session.{kind}", dtypes.dtype(dtype)).items():
+        for name, value in client_session.session_call(
+            f"session.{kind}", dtypes.dtype(dtype)
+        ).items():
             setattr(self, name, value)
 
-    if TYPE_CHECKING:  # what there is comes from the server
+    if TYPE_CHECKING:  # the server names the attributes
 
         def __getattr__(self, name: str) -> Any: ...
 
@@ -106,7 +108,7 @@ class iinfo(_Info):
 
 
 class _IndexExpression:
-    """``s_[1:, ::2]`` is the key that those brackets stand for."""
+    """`s_[1:, ::2]` is the key that these brackets stand for."""
 
     def __init__(self, always_tuple: bool) -> None:
         self._always_tuple = always_tuple
@@ -120,7 +122,7 @@ index_exp = _IndexExpression(True)
 
 
 class ndindex:
-    """Every index of an array of this shape, in C order."""
+    """Iterates over the indices of an array of this shape, in C order."""
 
     def __init__(self, *shape: Any) -> None:
         lengths = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
@@ -134,12 +136,12 @@ class ndindex:
 
 
 class ndenumerate:
-    """Every index of an array with its element."""
+    """Iterates over the indices of an array, each with its element."""
 
     def __init__(self, arr: Any) -> None:
         array = arr if isinstance(arr, RemoteArray) else client_session.call("asarray", arr)
         flat = client_session.call("ndarray.flatten", array).tolist()
-        values = (scalar(array.channel, array.dtype, value) for value in flat)
+        values = (make_scalar(array.channel, array.dtype, value) for value in flat)
         self._pairs = zip(ndindex(array.shape), values, strict=True)
 
     def __iter__(self) -> Iterator[tuple[tuple[int, ...], Any]]:
@@ -150,13 +152,13 @@ class ndenumerate:
 
 
 class Grid:
-    """``mgrid``, ``ogrid``, ``r_`` and ``c_``: what their brackets say is made by the server."""
+    """`mgrid`, `ogrid`, `r_` and `c_`: the server makes the arrays that their brackets describe."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     def __getitem__(self, key: Any) -> Any:
-        return client_session.word("session.grid", self._name, key)
+        return client_session.session_call("session.grid", self._name, key)
 
     def __len__(self) -> int:
         return 0

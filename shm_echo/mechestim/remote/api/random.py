@@ -1,15 +1,14 @@
-"""``mechestim.random`` of client mode: generators that live on the server."""
+"""`mechestim.random` of client mode: generators that live on the server."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from shm_echo.mechestim import registry
 from shm_echo.mechestim.remote import client_session
 from shm_echo.mechestim.remote.arrays import protocols
 from shm_echo.mechestim.remote.arrays.array import RemoteArray
-from shm_echo.mechestim.remote.connection.records import RemoteObject, register
+from shm_echo.mechestim.remote.connection.records import RemoteObject
 
 __all__ = [
     "MT19937",
@@ -31,16 +30,16 @@ def _method(op: str) -> Any:
         return client_session.call(op, self, *args, **kwargs)
 
     method.__name__ = op.rpartition(".")[2]
-    return shuffled(op) if method.__name__ == "shuffle" else method
+    return make_shuffle(op) if method.__name__ == "shuffle" else method
 
 
-def shuffled(op: str) -> Any:
-    """``shuffle``, which changes a list of this process in place."""
+def make_shuffle(op: str) -> Any:
+    """Return a `shuffle` that also changes a list, or an array of NumPy, of this process."""
 
     def shuffle(*args: Any, **kwargs: Any) -> None:
-        if any(map(protocols.is_plain, args)):
-            where = next(i for i, arg in enumerate(args) if protocols.is_plain(arg))
-            before, target, after = args[:where], args[where], args[where + 1 :]
+        if any(map(protocols.is_numpy_array, args)):
+            position = next(i for i, arg in enumerate(args) if protocols.is_numpy_array(arg))
+            before, target, after = args[:position], args[position], args[position + 1 :]
             protocols.write_through(
                 lambda x: shuffle(*before, x, *after, **kwargs), (target,), {}, first=True
             )
@@ -59,7 +58,7 @@ def _methods(owner: str) -> dict[str, Any]:
     return {name[len(prefix) :]: _method(name) for name in registry.OPS if name.startswith(prefix)}
 
 
-class _Made(RemoteObject):
+class _Constructed(RemoteObject):
     """An object that the server makes when its class is called."""
 
     __slots__ = ()
@@ -68,115 +67,117 @@ class _Made(RemoteObject):
         return client_session.call(f"random.{cls.__name__}", *args, **kwargs)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Made by the server; see ``__new__``."""
+        """Do nothing: `__new__` returns a stand-in that is complete."""
 
 
-class _Drawing(_Made):
-    """A generator; a copy of one goes on alike and apart, a pickle holds its state."""
+class _NumberGenerator(_Constructed):
+    """A generator of numbers. A deep copy draws the same numbers, independently."""
 
     __slots__ = ()
 
     def __deepcopy__(self, memo: Any) -> Any:
-        return client_session.word("generator.copy", self)
+        return client_session.session_call("generator.copy", self)
 
     def __repr__(self) -> str:
         return f"{self} at 0x{id(self):X}"
 
     def __str__(self) -> str:
-        name = client_session.word("generator.state", self)["bit_generator"]
+        name = client_session.session_call("generator.state", self)["bit_generator"]
         return f"{type(self).__name__}({name})"
 
 
-class Generator(_Drawing):
-    """``numpy.random.Generator`` on the server; made by ``default_rng``, too."""
+class Generator(_NumberGenerator):
+    """`numpy.random.Generator` on the server; `default_rng` makes one, too."""
 
     __slots__ = ()
 
-    def __copy__(self) -> Any:  # as NumPy's: the stream is shared
-        return type(self)(self._source())
+    def __copy__(self) -> Any:  # shares the stream, as in NumPy
+        return type(self)(self._bit_generator())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._source(),)
+        return type(self), (self._bit_generator(),)
 
-    def _source(self) -> Any:
+    def _bit_generator(self) -> Any:
         return client_session.call("random.Generator.bit_generator", self)
 
 
-class RandomState(_Drawing):
+class RandomState(_NumberGenerator):
     """``numpy.random.RandomState`` on the server."""
 
     __slots__ = ()
 
-    __copy__ = _Drawing.__deepcopy__
+    __copy__ = _NumberGenerator.__deepcopy__
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restored_state, (_kept(client_session.word("generator.state", self)),)
+        return _unpickle_random_state, (
+            _without_arrays(client_session.session_call("generator.state", self)),
+        )
 
 
-class SeedSequence(_Made):
+class SeedSequence(_Constructed):
     """``numpy.random.SeedSequence`` on the server."""
 
     __slots__ = ()
 
     def generate_state(self, n_words: int, dtype: Any = "uint32") -> Any:
-        """Words to seed something with."""
-        return client_session.word("generator.generate_state", self, n_words, dtype)
+        """Return integers to seed a generator with."""
+        return client_session.session_call("generator.generate_state", self, n_words, dtype)
 
     def spawn(self, n_children: int) -> list[Any]:
-        """New sequences with streams of their own."""
-        found: list[Any] = client_session.word("generator.spawn", self, n_children)
-        return found
+        """Return new sequences with independent streams."""
+        children: list[Any] = client_session.session_call("generator.spawn", self, n_children)
+        return children
 
     def __deepcopy__(self, memo: Any) -> Any:
-        return client_session.word("generator.copy", self)
+        return client_session.session_call("generator.copy", self)
 
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
             if name in ("entropy", "n_children_spawned", "pool_size", "spawn_key", "state"):
-                return client_session.word("generator.attributes", self)[name]
+                return client_session.session_call("generator.attributes", self)[name]
             raise AttributeError(f"SeedSequence has no attribute {name!r}", name=name)
 
 
-class BitGenerator(_Made):
-    """Base of what generators draw from."""
+class BitGenerator(_Constructed):
+    """Base of the sources of random bits that generators draw from."""
 
     __slots__ = ()
 
     @property
     def state(self) -> Any:
         """The state, as NumPy describes it."""
-        return client_session.word("generator.state", self)
+        return client_session.session_call("generator.state", self)
 
     @state.setter
     def state(self, value: Any) -> None:
-        client_session.word("generator.set_state", self, value)
+        client_session.session_call("generator.set_state", self, value)
 
     @property
     def seed_seq(self) -> Any:
-        """What it was seeded with."""
-        return client_session.word("generator.seed_seq", self)
+        """The sequence that seeded it."""
+        return client_session.session_call("generator.seed_seq", self)
 
     def jumped(self, jumps: int = 1) -> Any:
-        """A bit generator that is as if very many numbers had been drawn."""
-        return client_session.word("generator.jumped", self, jumps)
+        """Return a bit generator whose state is that after very many drawn numbers."""
+        return client_session.session_call("generator.jumped", self, jumps)
 
     def advance(self, delta: int) -> Any:
-        """Go on as if ``delta`` numbers had been drawn."""
-        return client_session.word("generator.advance", self, delta)
+        """Advance the state as if `delta` numbers had been drawn."""
+        return client_session.session_call("generator.advance", self, delta)
 
     def spawn(self, n_children: int) -> list[Any]:
-        """New bit generators with streams of their own."""
-        found: list[Any] = client_session.word("generator.spawn", self, n_children)
-        return found
+        """Return new bit generators with independent streams."""
+        children: list[Any] = client_session.session_call("generator.spawn", self, n_children)
+        return children
 
     def __deepcopy__(self, memo: Any) -> Any:
-        return client_session.word("generator.copy", self)
+        return client_session.session_call("generator.copy", self)
 
     __copy__ = __deepcopy__
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restored_source, (type(self).__name__, _kept(self.state))
+        return _unpickle_bit_generator, (type(self).__name__, _without_arrays(self.state))
 
 
 class MT19937(BitGenerator):
@@ -209,68 +210,57 @@ class SFC64(BitGenerator):
     __slots__ = ()
 
 
-def _kept(state: Any) -> Any:
-    """A state without arrays of this session, so that it outlives it."""
+def _without_arrays(state: Any) -> Any:
+    """Return a state with lists for the arrays of this session, for a pickle that outlives it."""
     if isinstance(state, dict):
-        return {key: _kept(value) for key, value in state.items()}
+        return {key: _without_arrays(value) for key, value in state.items()}
     if isinstance(state, RemoteArray):
         return state.item() if state.shape == () else (str(state.dtype), state.tolist())
     return state
 
 
-def _revived(state: Any) -> Any:
+def _with_arrays(state: Any) -> Any:
     if isinstance(state, dict):
-        return {key: _revived(value) for key, value in state.items()}
+        return {key: _with_arrays(value) for key, value in state.items()}
     if isinstance(state, tuple):
         dtype, values = state
-        return client_session.word("array", values, dtype=dtype)
+        return client_session.session_call("array", values, dtype=dtype)
     return state
 
 
-def _restored_source(name: str, state: Any) -> Any:
-    found = globals()[name](0)
-    found.state = _revived(state)
-    return found
+def _unpickle_bit_generator(name: str, state: Any) -> Any:
+    bit_generator = globals()[name](0)
+    bit_generator.state = _with_arrays(state)
+    return bit_generator
 
 
-def _restored_state(state: Any) -> Any:
-    found: Any = RandomState(globals()[state["bit_generator"]](0))
-    found.set_state(_revived(state))
-    return found
+def _unpickle_random_state(state: Any) -> Any:
+    random_state: Any = RandomState(globals()[state["bit_generator"]](0))
+    random_state.set_state(_with_arrays(state))
+    return random_state
 
 
 def get_bit_generator() -> Any:
-    """What the functions of this module draw from."""
+    """Return the bit generator of this module's functions."""
     return client_session.call("random.get_bit_generator")
 
 
 def set_bit_generator(bitgen: Any) -> None:
-    """Have the functions of this module draw from ``bitgen``."""
+    """Let the functions of this module draw from `bitgen`."""
     client_session.call("random.set_bit_generator", bitgen)
 
 
-_CLASSES = (
+CLASSES: tuple[type[RemoteObject], ...] = (
     *(Generator, RandomState, SeedSequence),
     *(MT19937, PCG64, PCG64DXSM, Philox, SFC64),
 )
 _PROPERTIES = frozenset({"bit_generator"})
 
 
-def _install() -> None:
+def _install_methods() -> None:
     for cls in (Generator, RandomState):
         for name, method in _methods(cls.__name__).items():
             setattr(cls, name, property(method) if name in _PROPERTIES else method)
 
 
-def _maker(cls: type[RemoteObject]) -> Callable[[Any, int], RemoteObject]:
-    def make(channel: Any, handle: int) -> RemoteObject:
-        found: RemoteObject = object.__new__(cls)
-        RemoteObject.__init__(found, channel, handle)
-        return found
-
-    return make
-
-
-_install()
-for _cls in _CLASSES:
-    register(_cls.__name__, _maker(_cls))
+_install_methods()

@@ -1,8 +1,8 @@
 """Arrays that live on the server: handles with every operator and method of the local ones.
 
-A :class:`RemoteArray` knows its shape and dtype; everything else is asked for. A
-:class:`RemoteScalar` is a 0-d result: it carries its value and takes no place on the server. When
-the last reference to a handle goes, its number is noted, and the next request tells the server.
+A `RemoteArray` knows its shape and dtype; everything else is a request. A `RemoteScalar` is a 0-d
+result: it carries its value and needs no memory on the server. When the last reference to an array
+goes, its handle is noted, and the next request lets the server free it.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ import math
 import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
-from weakref import ref
 
 from shm_echo.mechestim.remote import client_session
 from shm_echo.mechestim.remote.arrays import operators, protocols
 from shm_echo.mechestim.remote.arrays.array_data import ArrayData
 from shm_echo.mechestim.remote.arrays.flat import Flat
-from shm_echo.mechestim.remote.connection.channel import ARRAYS
 from shm_echo.mechestim.remote.dtypes import dtypes
 
 if TYPE_CHECKING:
@@ -25,16 +23,16 @@ if TYPE_CHECKING:
 
 call = client_session.call
 
-
+# NumPy's text, which local mode has, too.
 _REFERENCED = (
     "cannot resize an array that references or is referenced\n"
     "by another array in this way.\n"
     "Use the np.resize function or refcheck=False"
 )
 
-
+# Attributes of Python's numbers that a scalar has, each with the dtypes (characters) that have it.
 _INTEGERS, _FLOATS = "bhilBHIL", "efdg"
-_FACES = {  # what a scalar has of the Python number that it holds, and of which dtypes
+_NUMBER_ATTRIBUTES = {
     "is_integer": _INTEGERS + _FLOATS,
     "as_integer_ratio": _FLOATS,
     "bit_count": _INTEGERS,
@@ -46,42 +44,44 @@ _FACES = {  # what a scalar has of the Python number that it holds, and of which
 
 
 class _Probe:
-    """How many references there are to an object with one name, seen from inside its method."""
+    """Counts the references to an object with one name, from inside its method."""
 
     def references(self) -> int:
         return sys.getrefcount(self)
 
 
+# Measured, because versions of Python differ in the references that a call itself holds.
 _probe = _Probe()
-_IN_METHOD = _probe.references()
+_REFERENCES_IN_METHOD = _probe.references()
 
 
 class RemoteArray(ArrayData):
-    """An array of the server; what users see as ``mechestim.ndarray`` in client mode."""
+    """An array of the server: `mechestim.ndarray` in client mode."""
 
     __slots__ = ("__weakref__", "_shape", "channel", "dtype", "ext", "handle")
-    __array_priority__ = 0.0  # NumPy's own arrays have that, and make way for __array_ufunc__
+    __array_priority__ = 0.0  # as NumPy's arrays, which give precedence to __array_ufunc__
     __hash__ = None  # type: ignore[assignment]
-    symmetry_info: Any = None  # a SymmetricTensor has one
+    symmetry_info: Any = None  # overridden by SymmetricTensor
 
     channel: Channel
     handle: int | None
     dtype: dtypes.dtype
-    ext: Any  # what stands for it in a message, once it was sent
+    ext: Any  # its form in a message, once it was sent; else None
     _shape: tuple[int, ...]
 
     def __del__(self) -> None:
         try:
             if self.handle is not None:
                 self.channel.free(self.handle, math.prod(self._shape) * self.dtype.itemsize)
-        except (AttributeError, TypeError):  # never completed, or the interpreter is going down
+        # An exception interrupted the making of the array, or the interpreter is shutting down.
+        except (AttributeError, TypeError):
             return
 
-    # What is known here
+    # Facts that the handle carries
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Lengths of the dimensions."""
+        """The lengths of the dimensions."""
         return self._shape
 
     @shape.setter
@@ -90,22 +90,22 @@ class RemoteArray(ArrayData):
 
     @property
     def ndim(self) -> int:
-        """Number of dimensions."""
+        """The number of dimensions."""
         return len(self.shape)
 
     @property
     def size(self) -> int:
-        """Number of elements."""
+        """The number of elements."""
         return math.prod(self.shape)
 
     @property
     def itemsize(self) -> int:
-        """Bytes of one element."""
+        """The bytes of one element."""
         return int(self.dtype.itemsize)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all elements."""
+        """The bytes of all elements."""
         return self.size * int(self.dtype.itemsize)
 
     def __len__(self) -> int:
@@ -113,11 +113,11 @@ class RemoteArray(ArrayData):
             raise TypeError("len() of unsized object")
         return self.shape[0]
 
-    # What is asked for
+    # Requests
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Bytes from one element to the next, by dimension."""
+        """The bytes from one element to the next, by dimension."""
         return tuple(call("ndarray.strides.get", self))
 
     @property
@@ -150,7 +150,7 @@ class RemoteArray(ArrayData):
 
     @property
     def flat(self) -> Flat:
-        """A 1-D face of the array, in C order."""
+        """An iterator over the elements in C order, which can be indexed."""
         return Flat(self)
 
     @flat.setter
@@ -159,12 +159,12 @@ class RemoteArray(ArrayData):
 
     @property
     def base(self) -> Any:
-        """The array whose memory this one looks at; None when it is its own."""
+        """The array whose memory this one is a view of; None if it owns its memory."""
         return call("ndarray.base.get", self)
 
     @property
     def flags(self) -> Any:
-        """How the array lies in memory, over there."""
+        """The memory layout of the array on the server."""
         return SimpleNamespace(**call("ndarray.flags.get", self))
 
     def __bool__(self) -> bool:
@@ -201,9 +201,13 @@ class RemoteArray(ArrayData):
 
     def resize(self, /, *new_shape: Any, refcheck: Any = True) -> None:
         """Change shape and size in place; new elements are zero."""
-        wanted = new_shape[0] if len(new_shape) == 1 else new_shape
-        lengths = wanted if isinstance(wanted, (tuple, list)) else (wanted,)
-        if refcheck and sys.getrefcount(self) > _IN_METHOD and math.prod(lengths) != self.size:
+        shape = new_shape[0] if len(new_shape) == 1 else new_shape
+        lengths = shape if isinstance(shape, (tuple, list)) else (shape,)
+        if (
+            refcheck
+            and sys.getrefcount(self) > _REFERENCES_IN_METHOD
+            and math.prod(lengths) != self.size
+        ):
             raise ValueError(_REFERENCED)
         call("ndarray.resize", self, *new_shape, refcheck=refcheck)
 
@@ -237,7 +241,7 @@ class RemoteScalar(RemoteArray):
         return int(self.item())
 
     def resize(self, /, *new_shape: Any, refcheck: Any = True) -> None:
-        """Refused: a 0-d result is a value."""
+        """Raise ValueError: a 0-d result is a value."""
         raise ValueError("cannot resize this array: it does not own its data")
 
     def __trunc__(self) -> int:
@@ -249,18 +253,18 @@ class RemoteScalar(RemoteArray):
         return call("ndarray.__round__", self, ndigits)
 
     def item(self, *args: Any) -> Any:
-        """The number."""
+        """Return the value as a Python number."""
         return self._value if self.handle is None else super().item(*args)
 
     def tolist(self) -> Any:
-        """The number."""
+        """Return the value as a Python number."""
         return self.item()
 
     def __setitem__(self, key: Any, value: Any) -> None:
         raise TypeError(f"{self.dtype.name!r} scalar does not support item assignment")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickled_scalar, (self.dtype.described, self.item())
+        return _unpickle_scalar, (self.dtype.description, self.item())
 
     def __copy__(self) -> Any:
         return self
@@ -272,8 +276,8 @@ class RemoteScalar(RemoteArray):
 
         def __getattr__(self, name: str) -> Any:
             if name in RemoteArray.__slots__ or name in RemoteScalar.__slots__:
-                raise AttributeError(name)  # interrupted before it was complete
-            if self.dtype.char not in _FACES.get(name, ""):
+                raise AttributeError(name)  # the making of the scalar was interrupted
+            if self.dtype.char not in _NUMBER_ATTRIBUTES.get(name, ""):
                 kind = self.dtype.type.__name__
                 raise AttributeError(f"'numpy.{kind}' object has no attribute {name!r}", name=name)
             if name == "is_integer" and self.dtype.kind in "iu":
@@ -281,54 +285,25 @@ class RemoteScalar(RemoteArray):
             return getattr(self.item(), name)
 
 
-def made(
-    channel: Channel,
-    handle: int,
-    dtype: dtypes.dtype,
-    shape: tuple[int, ...],
-    axes: Any,
-    is_scalar: bool,
-) -> RemoteArray:
-    """The array with this number: the object that stands for it already, or a new one."""
-    found: Any = channel.object(handle)
-    if found is None:
-        if axes is not None:
-            from shm_echo.mechestim.remote.arrays.symmetric import SymmetricTensor
-
-            found = SymmetricTensor.__new__(SymmetricTensor)
-        else:
-            cls = RemoteScalar if is_scalar else RemoteArray
-            found = cls.__new__(cls)
-        found.channel = channel
-        found.handle = handle
-        found.ext = None
-        channel.live[handle] = ref(found)
-    found.dtype = dtype
-    found._shape = shape
-    result: RemoteArray = found
-    return result
+def make_scalar(channel: Channel | None, dtype: dtypes.dtype, value: Any) -> RemoteScalar:
+    """Return a 0-d result that carries its value."""
+    scalar = RemoteScalar.__new__(RemoteScalar)
+    scalar.channel = channel  # type: ignore[assignment]
+    scalar.handle = scalar.ext = None
+    scalar.dtype = dtype
+    scalar._shape = ()
+    scalar._value = value
+    return scalar
 
 
-def scalar(channel: Channel | None, dtype: dtypes.dtype, value: Any) -> RemoteScalar:
-    """A 0-d result that carries its value."""
-    found = RemoteScalar.__new__(RemoteScalar)
-    found.channel = channel  # type: ignore[assignment]
-    found.handle = found.ext = None
-    found.dtype = dtype
-    found._shape = ()
-    found._value = value
-    return found
+def make_bool(value: bool) -> RemoteScalar:
+    """Return `mechestim.True_` or `False_`, without a session: naming them opens none."""
+    return make_scalar(None, dtypes.dtype("bool"), value)
 
 
-def truth(value: bool) -> RemoteScalar:
-    """``mechestim.True_`` or ``False_``: of no session, as no session is needed to name them."""
-    return scalar(None, dtypes.dtype("bool"), value)
-
-
-def _unpickled_scalar(described: Any, value: Any) -> Any:
-    return scalar(client_session.channel(), dtypes.from_description(described), value)
+def _unpickle_scalar(description: Any, value: Any) -> Any:
+    return make_scalar(client_session.channel(), dtypes.from_description(description), value)
 
 
 operators.install(RemoteArray, RemoteScalar)
 protocols.install(RemoteArray)
-ARRAYS.update((RemoteArray, RemoteScalar))

@@ -1,4 +1,4 @@
-"""``x.flat`` of client mode: a 1-D face of an array, and an iterator over its elements."""
+"""`x.flat` of client mode: the elements of an array in C order, iterated and indexed."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from typing import TYPE_CHECKING, Any
 from shm_echo.mechestim.remote.client_session import call
 
 if TYPE_CHECKING:
-    from shm_echo.mechestim.remote.arrays.array import RemoteArray
+    from shm_echo.mechestim.remote.arrays.array_data import ArrayData
 
 
 class Flat:
-    """A 1-D face of an array, in C order; writing to it writes to the array."""
+    """The elements of an array in C order; writing to it writes to the array."""
 
     __slots__ = ("base", "index")
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, array: RemoteArray) -> None:
+    def __init__(self, array: ArrayData) -> None:
         self.base = array
         self.index = 0
 
     @property
     def coords(self) -> tuple[int, ...]:
         """The index of the next element in the array."""
-        found, rest = [], self.index
-        for place in range(1, len(self.base.shape) + 1):
-            number, rest = divmod(rest, math.prod(self.base.shape[place:]))
-            found.append(number)
-        return tuple(found)
+        coords, rest = [], self.index
+        for axis in range(1, len(self.base.shape) + 1):
+            coord, rest = divmod(rest, math.prod(self.base.shape[axis:]))
+            coords.append(coord)
+        return tuple(coords)
 
     def copy(self) -> Any:
-        """A 1-D copy."""
+        """Return a 1-D copy."""
         return call("ndarray.flatten", self.base)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         return self.copy().__array__(dtype)
 
     def __len__(self) -> int:
-        return self.base.size
+        return int(self.base.size)
 
     def __iter__(self) -> Any:
         return self
@@ -46,9 +46,9 @@ class Flat:
     def __next__(self) -> Any:
         if self.index >= self.base.size:
             raise StopIteration
-        found = call("ndarray.flat.get", self.base, self.index)
+        element = call("ndarray.flat.get", self.base, self.index)
         self.index += 1
-        return found
+        return element
 
     def __getitem__(self, key: Any) -> Any:
         return call("ndarray.flat.get", self.base, key)

@@ -1,4 +1,4 @@
-"""Operators and methods of the client's arrays: each is a request of the same name."""
+"""Operators and methods of the client's arrays: each is a request with the same name."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 from shm_echo.mechestim.errors import NotSendableError
 from shm_echo.mechestim.registry.operators import BINARY, COMPARISONS, IN_PLACE, UNARY
-from shm_echo.mechestim.remote.api.functions import SignedFunction
 from shm_echo.mechestim.remote.arrays import protocols
+from shm_echo.mechestim.remote.arrays.signed_function import SignedFunction
 from shm_echo.mechestim.remote.client_session import call
 
 _METHODS = (
@@ -19,10 +19,9 @@ _METHODS = (
 )
 
 
-def _binary(word: str) -> Any:
-    op = f"ndarray.__{word}__"
-
-    in_place = word[0] == "i"
+def _binary(name: str) -> Any:
+    op = f"ndarray.__{name}__"
+    in_place = name[0] == "i"
 
     def method(self: Any, other: Any) -> Any:
         if getattr(type(other), "__array_ufunc__", 0) is None:
@@ -33,7 +32,7 @@ def _binary(word: str) -> Any:
         try:
             return call(op, self, other)
         except NotSendableError as error:
-            return protocols.deferred(error, word, self, other)
+            return protocols.defer_operator(error, name, self, other)
 
     return method
 
@@ -47,7 +46,7 @@ def _unary(op: str) -> Any:
 
 def _method(op: str) -> Any:
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if kwargs and protocols.has_plain_out(kwargs.get("out")):
+        if kwargs and protocols.has_numpy_out(kwargs.get("out")):
             return protocols.write_through(method, (self, *args), kwargs)
         return call(op, self, *args, **kwargs)
 
@@ -58,7 +57,7 @@ def _getitem(self: Any, key: Any) -> Any:
     return call("ndarray.__getitem__", self, key)
 
 
-def _put(cls: type, name: str, method: Any) -> None:
+def _install(cls: type, name: str, method: Any) -> None:
     method.__wrapped__ = SignedFunction(f"ndarray.{name}")
     method.__name__ = name
     method.__qualname__ = f"{cls.__name__}.{name}"
@@ -67,22 +66,22 @@ def _put(cls: type, name: str, method: Any) -> None:
 
 def install(array: Any, scalar: Any) -> None:
     """Give the classes of arrays and of 0-d results their operators and methods."""
-    for word in BINARY:
-        _put(array, f"__{word}__", _binary(word))
-        _put(array, f"__r{word}__", _binary(f"r{word}"))
-        if word in IN_PLACE:
-            _put(array, f"__i{word}__", _binary(f"i{word}"))
-            _put(scalar, f"__i{word}__", _binary(word))
-    for word in COMPARISONS:
-        _put(array, f"__{word}__", _binary(word))
-    for word in UNARY:
-        _put(array, f"__{word}__", _unary(f"ndarray.__{word}__"))
+    for name in BINARY:
+        _install(array, f"__{name}__", _binary(name))
+        _install(array, f"__r{name}__", _binary(f"r{name}"))
+        if name in IN_PLACE:
+            _install(array, f"__i{name}__", _binary(f"i{name}"))
+            _install(scalar, f"__i{name}__", _binary(name))
+    for name in COMPARISONS:
+        _install(array, f"__{name}__", _binary(name))
+    for name in UNARY:
+        _install(array, f"__{name}__", _unary(f"ndarray.__{name}__"))
     for name in _METHODS:
-        _put(array, name, _method(f"ndarray.{name}"))
-    _put(array, "resize", array.resize)
-    _put(array, "__getitem__", _getitem)
-    _put(array, "__contains__", _binary("contains"))
-    # Setting __eq__ after the class is made does not take __hash__ away.
+        _install(array, name, _method(f"ndarray.{name}"))
+    _install(array, "resize", array.resize)  # for its signature
+    _install(array, "__getitem__", _getitem)
+    _install(array, "__contains__", _binary("contains"))
+    # A class body that defines __eq__ sets __hash__ to None; setting __eq__ later does not.
     scalar.__hash__ = _hash
 
 

@@ -1,8 +1,8 @@
 """The client's side of the memory that a session shares with its server.
 
-Contents of :data:`LEAST` bytes and more travel through it, in pieces of its size. It is asked for
-when it is first wanted, over a Unix socket; a program that was given its descriptor is given the
-arena's too (``fd://3?arena=4,5``). Where there is none, contents travel in messages.
+Contents of `MIN_BYTES` and more travel through it, in chunks of its size. Over a Unix socket the
+client asks for an arena when it first needs one. A program that inherits its connection inherits
+the arena's descriptors, too (`fd://3?arena=4,5`). Without an arena, contents travel in messages.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from shm_echo.errors import AddressError
 from shm_echo.mechestim.remote.connection.request_lock import RequestLock
 
 if TYPE_CHECKING:
-    from shm_echo.mechestim.remote.connection.channel import Channel
+    from shm_echo.mechestim.remote.connection.requester import Requester
 
-LEAST = 32 << 10
+# The additional requests of a transfer cost more than copying fewer bytes through a socket.
+MIN_BYTES = 32 << 10
 
 
 class ClientArena:
-    """Two areas: what goes to the server, and what comes from it.
+    """Two areas of memory: one for contents to the server, one for contents from it.
 
     Args:
-        to_server, to_client: their descriptors; they are closed once they are mapped.
-        size: bytes of each.
+        to_server, to_client: The descriptors; they are closed once the memory is mapped.
+        size: The bytes of each area.
     """
 
     def __init__(self, to_server: int, to_client: int, size: int) -> None:
@@ -37,46 +38,46 @@ class ClientArena:
             os.close(to_server)
             os.close(to_client)
         self._size = size
-        self._turns = RequestLock()  # what lies in an area is one transfer's
+        self._request_lock = RequestLock()  # one transfer at a time uses the areas
 
-    def upload(self, channel: Channel, dtype: Any, shape: tuple[int, ...], content: Any) -> Any:
-        """An array of the server with this content."""
+    def upload(self, channel: Requester, dtype: Any, shape: tuple[int, ...], content: Any) -> Any:
+        """Make an array of the server with this content."""
         array = channel.request("arena.blank", (dtype, list(shape)))
         view = memoryview(content).cast("B")
-        self._turns.check()
-        with self._turns.lock:
+        self._request_lock.check_not_owned()
+        with self._request_lock.lock:
             for offset in range(0, len(view), self._size):
-                piece = view[offset : offset + self._size]
-                self._to_server[: len(piece)] = piece
-                channel.request("arena.put", (array, offset, len(piece)))
+                chunk = view[offset : offset + self._size]
+                self._to_server[: len(chunk)] = chunk
+                channel.request("arena.put", (array, offset, len(chunk)))
         return array
 
-    def download(self, channel: Channel, array: Any) -> io.BytesIO:
-        """The content of an array of the server, in C order."""
+    def download(self, channel: Requester, array: Any) -> io.BytesIO:
+        """Return the content of an array of the server, in C order."""
         total, size = array.nbytes, self._size
-        content = io.BytesIO()  # it gives its bytes away without a copy
-        # All of it at once, to the byte: what grows, or shrinks at its end, is memory that malloc
-        # returns to the kernel, and page faults then take longer than all copies.
+        content = io.BytesIO()  # hands its bytes out without a copy
+        # Allocate all of it at once, to the byte: malloc returns the memory of a buffer that grows,
+        # or shrinks at its end, to the kernel, and page faults then take longer than the copies.
         content.seek(max(0, total - 1))
         content.write(b"\0")
         content.seek(0)
         source = memoryview(self._to_client)
-        self._turns.check()
-        with self._turns.lock:
-            held = channel.request("arena.hold", (array,))  # which brings the first piece, too
+        self._request_lock.check_not_owned()
+        with self._request_lock.lock:
+            snapshot = channel.request("arena.hold", (array,))  # also brings the first chunk
             content.write(source[: min(size, total)])
             for offset in range(size, total, size):
                 length = min(size, total - offset)
-                channel.request("arena.get", (held, offset, length))
+                channel.request("arena.get", (snapshot, offset, length))
                 content.write(source[:length])
         return content
 
 
-def given(url: str) -> tuple[int, int] | None:
-    """The descriptors that ``fd://N?arena=I,O`` names; None if it names none.
+def arena_descriptors(url: str) -> tuple[int, int] | None:
+    """Return the descriptors in `fd://N?arena=I,O`; None for a URL without a query.
 
     Raises:
-        AddressError: it says something else behind the question mark.
+        AddressError: The query has another form.
     """
     _, mark, query = url.partition("?")
     if not mark:
@@ -88,8 +89,8 @@ def given(url: str) -> tuple[int, int] | None:
     return int(first), int(second)
 
 
-def asked_for(channel: Channel) -> ClientArena | None:
-    """The arena of a session that goes over a Unix socket; None where it cannot be had."""
+def open_arena(channel: Requester) -> ClientArena | None:
+    """Ask for the arena of a session over a Unix socket; None if the server has none to give."""
     size, fds = channel.request_descriptors("arena.open")
     if len(fds) != 2:
         for fd in fds:

@@ -1,8 +1,8 @@
-"""The client's end of a session: requests and their answers.
+"""The client's end of a session: requests and their replies.
 
-A request is answered by its reply; before that may come ``busy`` (the operation is still running)
-and ``call`` (a function of ours is wanted). Whatever leaves question and answer out of step closes
-the channel for good. Needs no sockets, and starts no threads.
+Before the reply to a request may come `busy` (the operation is still running) and `call` (the
+server calls a function of ours). An event that leaves requests and replies out of step closes the
+channel for good. The channel needs no sockets and starts no threads.
 """
 
 from __future__ import annotations
@@ -10,26 +10,31 @@ from __future__ import annotations
 import os
 import time
 import weakref
-from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
 from shm_echo.errors import ConnectionClosedError, ProtocolError, RequestTimeoutError
 from shm_echo.mechestim.errors import QuotaExceededError
-from shm_echo.mechestim.remote.connection import error_decoding, session_options
-from shm_echo.mechestim.remote.connection.arena import ClientArena, asked_for
-from shm_echo.mechestim.remote.connection.frame_pipe import FramePipe, PeerSilentError
-from shm_echo.mechestim.remote.connection.pending_frees import drained, keep
+from shm_echo.mechestim.remote.connection import error_decoding
+from shm_echo.mechestim.remote.connection.arena import ClientArena, open_arena
+from shm_echo.mechestim.remote.connection.frame_pipe import (
+    FramePipe,
+    PeerSilentError,
+    receiving_descriptors,
+)
+from shm_echo.mechestim.remote.connection.pending_frees import PendingFrees
 from shm_echo.mechestim.remote.connection.request_lock import RequestLock
-from shm_echo.mechestim.remote.connection.value_codec import ClientValueCodec
+from shm_echo.mechestim.remote.connection.session_options import ServerOptions, SessionOptions
+from shm_echo.mechestim.remote.connection.value_codec import ClientValueCodec, ValueFactories
 
-SILENCE_S = 30.0
+PEER_TIMEOUT_S = 30.0
+# An interrupted operation may end within this time; then the session goes on.
 _AFTER_INTERRUPT_S = 5.0
-ARRAYS: set[type] = set()  # the classes of arrays, whose form in a message is known beforehand
-_KEEP_CALLBACKS = frozenset({"vectorize", "frompyfunc"})  # what they make calls them later
-_LAST_WORDS_S = 2.0
-_ANY_SIZE = 1 << 32  # what a frame can announce
-_MANY_BYTES = 8 << 20  # of arrays that are given up at once instead of with the next request
+# The server sends its reason before it closes the connection, so the wait for it is short.
+_CLOSE_REASON_S = 2.0
+# The objects that these operations make call the functions later.
+_KEEP_CALLBACKS = frozenset({"vectorize", "frompyfunc"})
+_ANY_SIZE = 1 << 32  # the length field of a frame has 32 bits
 _FORKED = (
     "this session belongs to the parent process: arrays do not survive a fork. Make new ones in "
     "the child; the first operation that uses no array of the parent opens a session."
@@ -40,82 +45,83 @@ class Channel:
     """A session with a mechestim server.
 
     Args:
-        fd: the connection, after the handshake; the channel closes it.
-        address: for messages.
-        silence: seconds without a word from the server after which it counts as gone.
-        timed: the descriptor itself gives up after that time (``SO_RCVTIMEO``).
-        arena: memory that is shared with the server already.
-        may_have_arena: the server can be asked for some when it is wanted.
-        max_frame: bytes of the longest message that the server takes; None if that is not known.
+        fd: The connection, after the handshake; the channel closes it.
+        address: The server's address, for messages.
+        factories: Make the values in the server's replies.
+        peer_timeout: The server counts as gone after so many seconds of silence.
+        has_socket_timeout: Reads and writes of the descriptor give up after that time themselves
+            (`SO_RCVTIMEO`).
+        arena: Memory that is shared with the server already.
+        may_have_arena: The channel may ask the server for an arena when it first needs one.
+        max_frame: The bytes of the longest message that the server takes; None if unknown.
     """
 
     def __init__(
         self,
         fd: int,
         address: str,
-        silence: float = SILENCE_S,
-        timed: bool = False,
+        factories: ValueFactories,
+        peer_timeout: float = PEER_TIMEOUT_S,
+        has_socket_timeout: bool = False,
         arena: ClientArena | None = None,
         may_have_arena: bool = False,
         max_frame: int | None = None,
     ) -> None:
         self.address = address
         self.why_closed: str | None = None
-        self.told = session_options.FRESH  # what the server knows of what is wanted
-        self.first_printing: dict[str, Any] | None = None  # the server's own print options
-        self.live: dict[int, weakref.ref[Any]] = {}  # what stands for an object, by its number
-        self.values = ClientValueCodec(self)
+        self.live: dict[int, weakref.ref[Any]] = {}  # the stand-ins of objects, by handle
+        self.values = ClientValueCodec(self, factories)
+        self._prepacked_classes = factories.prepacked_classes
+        self._options = ServerOptions(self._request_locked)
         self._arena = arena
         self._may_have_arena = may_have_arena
         self._max_frame = max_frame or _ANY_SIZE
-        self._pipe = FramePipe(fd, address, silence, timed)
-        self._turns = RequestLock()
-        self._last_id = self._answered = 0
+        self._pipe = FramePipe(fd, address, peer_timeout, has_socket_timeout)
+        self._request_lock = RequestLock()
+        self._last_id = self._last_answered = 0
         self._op = ""
-        self._freed: deque[int] = deque()  # appended to by __del__, which may run anywhere
-        self._freed_bytes = 0
-        self._forgotten: deque[int] = deque()  # budgets, likewise
+        self._pending_frees = PendingFrees()
         _channels.add(self)
 
-    # For arrays
+    # Objects of the server
 
-    def free(self, number: int, size: int) -> None:
-        """Give an object up: with the next request, or now if it is large. Safe in ``__del__``."""
+    def free(self, handle: int, size: int) -> None:
+        """Free an object: with the next request, or now if much is freed. Safe in `__del__`."""
         if self.why_closed is None:
-            self.live.pop(number, None)
-            self._freed.append(number)
-            self._freed_bytes += size
-            if self._freed_bytes > _MANY_BYTES:
+            self.live.pop(handle, None)
+            if self._pending_frees.add(handle, size):
                 self._free_now()
 
     def _free_now(self) -> None:
-        """Tell the server what was freed, unless a request is under way: that will do as well."""
-        turns = self._turns
-        if turns.is_mine():
+        """Send the server the handles, unless a request is under way: the next one has them."""
+        request_lock = self._request_lock
+        if request_lock.is_owned():
             return
         try:
-            if turns.take_if_free() and self.why_closed is None:
-                self.say("session.size")
+            if request_lock.try_acquire() and self.why_closed is None:
+                self._request_locked("session.size")  # any request carries the handles
         except (ConnectionClosedError, ProtocolError, RequestTimeoutError):
-            pass  # the next request says it
+            pass  # the next request raises it
         finally:
-            if turns.is_mine():  # it was not before: an interrupted taking counts
-                turns.give()
+            # Not owned before, so owned now means acquired above, even if a signal handler's
+            # exception came before the result of try_acquire() was used.
+            if request_lock.is_owned():
+                request_lock.release()
 
-    def object(self, number: int) -> Any:
-        """What stands for the server's object with this number; None if nothing does.
+    def object(self, handle: int) -> Any:
+        """Return the stand-in of the object with this handle; None if there is none.
 
-        An object that was to be given up, and that the server has named again, is kept.
+        The server has just named the object again, so a pending free of it is cancelled.
         """
-        reference = self.live.get(number)
-        if self._freed:
-            keep(self._freed, number)
+        reference = self.live.get(handle)
+        if self._pending_frees.handles:
+            self._pending_frees.cancel(handle)
         return None if reference is None else reference()
 
     def forget(self, number: int) -> None:
-        """Give a budget up; only notes it. Safe in ``__del__``."""
+        """Let the server forget a budget, with the next request. Safe in `__del__`."""
         if self.why_closed is None:
-            self._forgotten.append(number)
+            self._pending_frees.add_budget(number)
 
     # Requests
 
@@ -126,81 +132,77 @@ class Channel:
         kwargs: dict[str, Any] | None = None,
         budget: int = 0,
         namespace: str | None = None,
-        wanted: session_options.SessionOptions | None = None,
+        options: SessionOptions | None = None,
     ) -> Any:
         """Ask for an operation and wait for its result.
 
         Args:
-            op: its name.
-            args, kwargs: its arguments.
-            budget: the number of the budget that is charged.
-            namespace: under which it is booked.
-            wanted: what the server must know before, see ``context``.
+            op: The name of the operation.
+            args, kwargs: Its arguments.
+            budget: The number of the budget that is charged.
+            namespace: The namespace of the charge.
+            options: The options under which the operation runs; None for those of the last one.
 
         Raises:
-            QuotaExceededError: the request is too long for the server; nothing was sent.
-            ConnectionClosedError: the server has gone, or this is a forked child.
-            RequestTimeoutError: no word came for the time of silence. The channel is closed.
-            Exception: what the operation raised over there, as the class of the same name.
+            QuotaExceededError: The request is too long for the server; nothing was sent.
+            ConnectionClosedError: The server has gone, or this is a forked child.
+            RequestTimeoutError: The server was silent for the time-out. The channel is closed.
+            Exception: The operation raised it, or a class with the same name, on the server.
         """
-        own = [
-            (arg.ext or self.values.ext_of(arg))
-            if type(arg) in ARRAYS and (arg.channel is self or arg.handle is None)
+        prepacked_classes = self._prepacked_classes
+        packed = [
+            (arg.ext or self.values.prepack(arg))
+            if type(arg) in prepacked_classes and (arg.channel is self or arg.handle is None)
             else arg
             for arg in args
         ]
-        message: dict[str, Any] = {"op": op, "a": own, "b": budget}
+        message: dict[str, Any] = {"op": op, "a": packed, "b": budget}
         if kwargs:
             message["k"] = kwargs
         if namespace is not None:
             message["n"] = namespace
-        turns = self._turns
-        turns.check()
-        with turns.lock:
+        request_lock = self._request_lock
+        request_lock.check_not_owned()
+        with request_lock.lock:
             if self.why_closed is not None:
                 raise ConnectionClosedError(self.why_closed)
-            if wanted is not None and wanted != self.told:
-                session_options.tell(self, wanted)
-            reply, raised = self._exchange(message, op)
-        # From here on, code of the user's may run: filters and hooks of warnings.
+            if options is not None and options != self._options.sent:
+                self._options.send_changes(options)
+            reply, callback_error = self._exchange(message, op)
+        # The lock is free from here on, because code of the user may run: filters and hooks of
+        # warnings.
         if "w" in reply:
-            error_decoding.warn(reply["w"])
+            error_decoding.issue_warnings(reply["w"])
         if "e" in reply:
-            raise error_decoding.rebuilt(reply["e"], raised)
+            raise error_decoding.decode_error(reply["e"], callback_error)
         return reply.get("r")
 
-    def say(self, op: str, args: Iterable[Any] = (), kwargs: dict[str, Any] | None = None) -> Any:
-        """A request within a turn."""
+    def _request_locked(
+        self, op: str, args: Iterable[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Like `request`, for a caller that holds the lock; nothing is charged."""
         reply, _ = self._exchange({"op": op, "a": list(args), "k": kwargs or {}, "b": 0}, op)
         if "e" in reply:
-            raise error_decoding.rebuilt(reply["e"])
+            raise error_decoding.decode_error(reply["e"])
         return reply.get("r")
 
-    def change(
-        self, op: str, part: int, options: dict[str, Any], now: session_options.SessionOptions
+    def change_options(
+        self, op: str, position: int, changes: dict[str, Any], options: SessionOptions
     ) -> dict[str, Any]:
-        """Change options of the session, see ``session.changed``."""
-        self._turns.check()
-        with self._turns.lock:
+        """Change options of the session: see `ServerOptions.change`."""
+        self._request_lock.check_not_owned()
+        with self._request_lock.lock:
             if self.why_closed is not None:
                 raise ConnectionClosedError(self.why_closed)
-            session_options.tell(self, now)
-            before = self.say(op, (), options)
-            if op == "session.print_options" and self.first_printing is None:
-                self.first_printing = before
-            found: dict[str, Any] = self.say(op)
-            self.told = (*now[:part], found, *now[part + 1 :])
-            return found
+            return self._options.change(op, position, changes, options)
 
     def request_descriptors(self, op: str) -> tuple[Any, list[int]]:
-        """Like ``request``, for an answer that brings descriptors: only over a Unix socket.
+        """Like `request`, for a reply that brings descriptors: only over a Unix socket.
 
         Returns:
-            The result, and the descriptors, which are the caller's to close.
+            The result, and the descriptors, which the caller closes.
         """
-        from shm_echo.mechestim.remote.connection.connect import reading_descriptors
-
-        with reading_descriptors(self._pipe) as fds:
+        with receiving_descriptors(self._pipe) as fds:
             try:
                 return self.request(op), fds
             except BaseException:
@@ -210,44 +212,38 @@ class Channel:
 
     @property
     def arena(self) -> ClientArena | None:
-        """Memory shared with the server; None where there is none."""
+        """The memory that is shared with the server; None if there is none."""
         if self._arena is None and self._may_have_arena:
             self._may_have_arena = False
-            self._arena = asked_for(self)
+            self._arena = open_arena(self)
         return self._arena
 
-    # One request and what belongs to it; the turn is ours
+    # One request, and the messages that belong to it; the caller holds the lock
 
     def _exchange(
         self, message: dict[str, Any], op: str
     ) -> tuple[dict[str, Any], BaseException | None]:
-        """Send a request; its reply, and what a function of ours has raised meanwhile."""
+        """Send a request; return its reply, and the exception that a callback raised meanwhile."""
         self._last_id += 1
         number = message["id"] = self._last_id
         values = self.values
-        freed = forgotten = None
-        if self._freed:
-            freed = message["f"] = drained(self._freed)
-            self._freed_bytes = 0
-        if self._forgotten:
-            forgotten = message["fb"] = drained(self._forgotten)
+        self._pending_frees.move_to(message)
         try:
-            payload, callbacks = self._packed(message)
-        except BaseException:  # nothing has been sent
-            self._freed.extend(freed or ())
-            self._forgotten.extend(forgotten or ())
+            payload, callbacks = self._pack(message)
+        except BaseException:  # nothing was sent, so the next request carries the handles
+            self._pending_frees.restore(message)
             raise
         self._op = op
         try:
             self._send(payload)
-            reply, raised = self._reply_to(number)
+            reply, callback_error = self._receive_reply(number)
             if op in _KEEP_CALLBACKS and "r" in reply:
                 reply["r"].callbacks, callbacks = callbacks, []
-            return reply, raised
+            return reply, callback_error
         except PeerSilentError:
-            silence = self._pipe.silence
-            self._close(f"{self.address} gave no sign for {silence:g} s")
-            raise RequestTimeoutError(self.address, op, silence) from None
+            timeout = self._pipe.peer_timeout
+            self._close(f"{self.address} gave no sign for {timeout:g} s")
+            raise RequestTimeoutError(self.address, op, timeout) from None
         except (ConnectionClosedError, ProtocolError) as error:
             self._close(str(error))
             raise
@@ -258,17 +254,17 @@ class Channel:
                     "request was being sent"
                 )
             else:
-                self._abandon(number)
+                self._cancel(number)
             raise
         finally:
             if callbacks:
                 values.drop_callbacks(callbacks)
 
-    def _packed(self, message: dict[str, Any]) -> tuple[bytes, list[int]]:
-        """The bytes of a message, and the numbers of the functions that went into it.
+    def _pack(self, message: dict[str, Any]) -> tuple[bytes, list[int]]:
+        """Return the bytes of a message, and the numbers of the functions in it.
 
         Raises:
-            QuotaExceededError: it is longer than the server takes: that would end the session.
+            QuotaExceededError: The message is longer than the server takes.
         """
         payload, callbacks = self.values.pack_message(message)
         if len(payload) > self._max_frame:
@@ -276,49 +272,52 @@ class Channel:
             raise QuotaExceededError("max_frame", allowed=self._max_frame, wanted=len(payload))
         return payload, callbacks
 
-    def _reply_to(self, number: int) -> tuple[dict[str, Any], BaseException | None]:
-        """The reply to request ``number``; calls of the server are answered on the way."""
-        raised: BaseException | None = None
+    def _receive_reply(self, number: int) -> tuple[dict[str, Any], BaseException | None]:
+        """Return the reply to request `number`; answer the server's calls until it comes."""
+        callback_error: BaseException | None = None
         while True:
             message = self._receive()
             if message.get("id") == number:
-                self._answered = number
-                return message, raised
+                self._last_answered = number
+                return message, callback_error
             if "call" in message:
-                raised = self._called(message) or raised
+                callback_error = self._answer_call(message) or callback_error
             elif "closed" in message:
-                raise ConnectionClosedError(self._pipe.ended(message["closed"]))
+                raise ConnectionClosedError(self._pipe.end_of_session(message["closed"]))
             elif "busy" not in message:
                 raise ProtocolError(f"{self.address} sent a message that is no answer")
 
-    def _called(self, message: dict[str, Any]) -> BaseException | None:
-        """The server wants a function of ours; what that raised."""
+    def _answer_call(self, message: dict[str, Any]) -> BaseException | None:
+        """Run the function of ours that the server calls; return the exception that it raised."""
         call, op = message["call"], self._op
         raised: BaseException | None = None
         payload = None
-        depth = self._turns.next_depth
+        depth = self._request_lock.next_depth
         try:
-            self._turns.lend(depth)
+            self._request_lock.release_for_callback(depth)
             function = self.values.callback(message.get("fn"))
             result = function(*message.get("a", ()), **message.get("k", {}))
         except BaseException as error:
             raised = error
-        raised = self._turns.take_back(depth) or raised
+        raised = self._request_lock.reacquire(depth) or raised
         self._op = op
-        if self.why_closed is not None:  # by a request inside of the function
+        if self.why_closed is not None:  # a request inside the function closed the channel
             raise raised or ConnectionClosedError(self.why_closed)
         if raised is None:
             try:
-                payload, callbacks = self._packed({"ret": call, "r": result})
+                payload, callbacks = self._pack({"ret": call, "r": result})
                 self.values.drop_callbacks(callbacks)
             except Exception as error:
                 raised = error
         self._send(payload or self.values.pack({"ret": call, "e": True}))
         return raised
 
-    def _abandon(self, number: int) -> None:
-        """Ctrl-C: wait a moment for the answer, so that the session stays in step, or close."""
-        if self.why_closed is not None or self._answered == number:
+    def _cancel(self, number: int) -> None:
+        """Cancel an interrupted request, and close the channel if the reply does not come soon.
+
+        With the reply, requests and replies stay in step and the session goes on.
+        """
+        if self.why_closed is not None or self._last_answered == number:
             return
         deadline = time.monotonic() + _AFTER_INTERRUPT_S
         try:
@@ -335,8 +334,8 @@ class Channel:
                 "of an operation that did not end in time"
             )
 
-    def _receive(self, within: float | None = None) -> dict[str, Any]:
-        message = self.values.unpack(self._pipe.receive(within))
+    def _receive(self, timeout: float | None = None) -> dict[str, Any]:
+        message = self.values.unpack(self._pipe.receive(timeout))
         if type(message) is not dict:
             raise ProtocolError(f"{self.address} sent a message that is not a map")
         return message
@@ -345,36 +344,35 @@ class Channel:
         try:
             self._pipe.send(payload)
         except BrokenPipeError:
-            raise ConnectionClosedError(self._last_words()) from None
+            raise ConnectionClosedError(self._close_reason()) from None
 
-    def _last_words(self) -> str:
-        """The server has closed the connection; it may have said why."""
+    def _close_reason(self) -> str:
+        """Read the reason that the server may have sent before it closed the connection."""
         try:
             while True:
-                message = self._receive(_LAST_WORDS_S)
+                message = self._receive(_CLOSE_REASON_S)
                 if "closed" in message:
-                    return self._pipe.ended(message["closed"])
+                    return self._pipe.end_of_session(message["closed"])
         except (ConnectionClosedError, ProtocolError, PeerSilentError):
-            return self._pipe.ended()
+            return self._pipe.end_of_session()
 
     # The end
 
     def _close(self, why: str) -> None:
         if self.why_closed is None:
             self.why_closed = why
-            self._freed.clear()
-            self._forgotten.clear()
+            self._pending_frees.clear()
             self._pipe.close()
 
     def close(self) -> None:
         """End the session: the server frees everything. Idempotent."""
-        self._turns.check()
-        with self._turns.lock:
+        self._request_lock.check_not_owned()
+        with self._request_lock.lock:
             self._close(f"the session with {self.address} was closed")
 
-    def leave_behind(self) -> None:
-        """In a forked child: the session is the parent's."""
-        self._turns = RequestLock()  # the thread that had the turn is not here
+    def after_fork_in_child(self) -> None:
+        """Close the child's copy: the session is the parent's."""
+        self._request_lock = RequestLock()  # the thread that may hold it is not in the child
         self._arena = None
         self._close(_FORKED)
 
@@ -382,9 +380,9 @@ class Channel:
 _channels: weakref.WeakSet[Channel] = weakref.WeakSet()
 
 
-def _in_child() -> None:
+def _after_fork_in_child() -> None:
     for channel in list(_channels):
-        channel.leave_behind()
+        channel.after_fork_in_child()
 
 
-os.register_at_fork(after_in_child=_in_child)
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,22 +1,20 @@
-"""From a URL to a session: reach the server, shake hands, hand the descriptor to a channel.
+"""From a URL to a session: connect to the server, shake hands, give the descriptor to a channel.
 
-``socket`` is imported only for addresses that need it; an inherited descriptor (``fd://3``) does
-not.
+`socket` is imported only for addresses that need it; an inherited descriptor (`fd://3`) does not.
 """
 
 from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from shm_echo.control.protocol.handshake import ClientHandshake
 from shm_echo.control.protocol.messages import MAX_TOKEN, Welcome
-from shm_echo.errors import AddressError, ProtocolError, ServerNotFoundError
-from shm_echo.mechestim.remote.connection.arena import ClientArena, given
-from shm_echo.mechestim.remote.connection.channel import SILENCE_S, Channel
-from shm_echo.mechestim.remote.connection.frame_pipe import FramePipe, poller
+from shm_echo.errors import AddressError, ServerNotFoundError
+from shm_echo.mechestim.remote.connection.arena import ClientArena, arena_descriptors
+from shm_echo.mechestim.remote.connection.channel import PEER_TIMEOUT_S, Channel
+from shm_echo.mechestim.remote.connection.frame_pipe import poller
+from shm_echo.mechestim.remote.connection.value_codec import ValueFactories
 
 SERVICE = "mechestim"
 TIMEOUT = "MECHESTIM_TIMEOUT"
@@ -24,68 +22,77 @@ TOKEN = "MECHESTIM_TOKEN"
 TOKEN_FILE = "MECHESTIM_TOKEN_FILE"
 SERVER_UID = "MECHESTIM_SERVER_UID"
 _SAME_USER = "both must be the same user, or this process must trust that one"
+_LONGEST_TIMEOUT_S = 1e6  # 11 days; far below the largest number that poll() and sockets take
 
 
-def open_channel(url: str) -> Channel:
-    """A session with the server at ``url``.
+def open_channel(url: str, factories: ValueFactories) -> Channel:
+    """Open a session with the server at `url`.
 
-    That is ``fd://N``, ``ipc:///path``, a bare name, or ``tcp://host:port``, which takes the token
-    that ``MECHESTIM_TOKEN`` is or ``MECHESTIM_TOKEN_FILE`` holds. With ``fd://N?arena=I,O`` the
-    session has been opened by whoever gave the descriptors, see :func:`prepared`.
+    Args:
+        url: `fd://N`, `ipc:///path`, a bare name, or `tcp://host:port`. A port needs the token in
+            `MECHESTIM_TOKEN` or in the file `MECHESTIM_TOKEN_FILE`. With `fd://N?arena=I,O`,
+            `session_opening.prepare_descriptors` has opened the session already.
+        factories: Make the values in the server's replies.
 
     Raises:
-        AddressError: that is no address.
-        ServerNotFoundError: nobody serves there.
-        HandshakeError: somebody does, and there will be no session; the subclass says why.
-        ValueError: ``MECHESTIM_TIMEOUT`` is no time, ``MECHESTIM_TOKEN_FILE`` has no token in it,
-            or ``MECHESTIM_SERVER_UID`` is no user id.
+        AddressError: `url` is not an address.
+        ServerNotFoundError: No server is at the address.
+        HandshakeError: The server refuses the session; the subclass says why.
+        ValueError: `MECHESTIM_TIMEOUT`, `MECHESTIM_TOKEN_FILE` or `MECHESTIM_SERVER_UID` has no
+            valid value.
     """
-    seconds = silence()
+    seconds = peer_timeout()
     by_descriptor, by_port = url.startswith("fd://"), url.startswith("tcp://")
     arena = inherited_arena(url) if by_descriptor else None
     secret = token() if by_port else ""
-    fd = inherited(url) if by_descriptor else connected(url, seconds)
+    fd = inherited_descriptor(url) if by_descriptor else connect_socket(url, seconds)
     max_frame = None
-    if arena is None:  # who could give an arena away has shaken hands already
+    if arena is None:  # otherwise the process that received the arena has shaken hands
         try:
             max_frame = shake_hands(fd, url, secret, seconds).info.get("max_frame")
         except BaseException:
             os.close(fd)
             raise
-    timed = not by_descriptor
-    may_have_arena = timed and not by_port
     return Channel(
         fd,
         url,
+        factories,
         seconds,
-        timed=timed,
+        has_socket_timeout=not by_descriptor,
         arena=arena,
-        may_have_arena=may_have_arena,
+        may_have_arena=not by_descriptor and not by_port,  # a Unix socket carries descriptors
         max_frame=max_frame if type(max_frame) is int else None,
     )
 
 
-def silence() -> float:
-    """``MECHESTIM_TIMEOUT``: seconds without a word after which a server counts as gone; 30."""
+def peer_timeout() -> float:
+    """Return `MECHESTIM_TIMEOUT`: the seconds of silence after which a server counts as gone; 30.
+
+    Raises:
+        ValueError: The variable is not a number of seconds from 0.01 to 1,000,000.
+    """
     text = os.environ.get(TIMEOUT, "").strip()
     try:
-        seconds = float(text) if text else SILENCE_S
+        seconds = float(text) if text else PEER_TIMEOUT_S
     except ValueError:
         seconds = 0.0
-    if not 0.01 <= seconds <= 1e6:
+    if not 0.01 <= seconds <= _LONGEST_TIMEOUT_S:  # NaN is not, either
         raise ValueError(f"{TIMEOUT}={text!r}: expected a number of seconds")
     return seconds
 
 
 def token() -> str:
-    """What is shown to a server at a port: ``MECHESTIM_TOKEN``, else what its file holds.
+    """Return the token for a server at a port: `MECHESTIM_TOKEN`, or else that of its file.
 
-    The file may be the server's, if that has one token: a name before it does not matter.
+    The file may be the server's if it has one token: a name before the token is skipped.
+
+    Raises:
+        ValueError: The variable or the file does not hold one valid token.
     """
-    given = os.environ.get(TOKEN, "").strip()
+    secret = os.environ.get(TOKEN, "").strip()
     path = os.environ.get(TOKEN_FILE, "").strip()
     where = TOKEN
-    if not given and path:
+    if not secret and path:
         where = f"{TOKEN_FILE}={path!r}"
         try:
             with open(path, encoding="utf-8") as file:
@@ -93,41 +100,49 @@ def token() -> str:
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or "it is not text"
             raise ValueError(f"{where}: cannot be read: {why}") from None
-        found = [words for words in lines if words and not words[0].startswith("#")]
-        if len(found) != 1 or len(found[0]) > 2:
+        entries = [words for words in lines if words and not words[0].startswith("#")]
+        if len(entries) != 1 or len(entries[0]) > 2:
             raise ValueError(f"{where}: expected one line, with a token, or a name and a token")
-        given = found[0][-1]
-    if not given.isascii() or not given.isprintable() or " " in given or len(given) > MAX_TOKEN:
+        secret = entries[0][-1]
+    if not secret.isascii() or not secret.isprintable() or " " in secret or len(secret) > MAX_TOKEN:
         raise ValueError(
             f"{where}: a token has printable ASCII characters, no spaces, and at most {MAX_TOKEN}"
         )
-    return given
+    return secret
 
 
 def server_uid() -> int | None:
-    """``MECHESTIM_SERVER_UID``: another user whose server is trusted, beside this one's."""
+    """Return `MECHESTIM_SERVER_UID`: a user whose server is trusted as if this one ran it.
+
+    Raises:
+        ValueError: The variable is not the number of a user.
+    """
     text = os.environ.get(SERVER_UID, "").strip()
     if not text:
         return None
+    # 2**32 - 1 is (uid_t) -1, which names no user.
     if not (text.isascii() and text.isdecimal() and int(text) < 2**32 - 1):
         raise ValueError(f"{SERVER_UID}={text!r}: expected the number of a user")
     return int(text)
 
 
-_used: set[tuple[int, int]] = set()  # the connections that have been given to sessions
+# Device and inode of each inherited connection that a session has used.
+_used_connections: set[tuple[int, int]] = set()
 
 
-def inherited(url: str) -> int:
-    """A duplicate of the descriptor that ``fd://N`` names, for one session.
+def inherited_descriptor(url: str) -> int:
+    """Duplicate the descriptor that `fd://N` names, for one session.
 
     Raises:
-        AddressError: it names none.
-        ServerNotFoundError: it is not open, or its connection has had a session: a second one would
-            begin in the middle of what the first has sent, or a parent process still sends.
+        AddressError: `N` is not the number of a descriptor.
+        ServerNotFoundError: The descriptor is not open, or its connection has had a session. A
+            second session would begin in the middle of the bytes of the first, or of those that a
+            parent process still sends.
     """
     text = url[len("fd://") :].partition("?")[0]
-    number = text.isascii() and text.isdecimal() and len(text) <= 10
-    fd = int(text) if number else -1
+    # The length is checked because int() takes long for very many digits.
+    is_number = text.isascii() and text.isdecimal() and len(text) <= 10
+    fd = int(text) if is_number else -1
     if not 0 <= fd < 2**31:
         raise AddressError(url, "expected fd://N with the number of an inherited descriptor")
     try:
@@ -135,48 +150,58 @@ def inherited(url: str) -> int:
     except OSError:
         raise ServerNotFoundError(url, f"descriptor {fd} is not open in this process") from None
     connection = status.st_dev, status.st_ino
-    if connection in _used:
+    if connection in _used_connections:
         why = f"descriptor {fd} carries one session, and that has ended or is the parent process's"
         raise ServerNotFoundError(url, why)
-    _used.add(connection)
+    _used_connections.add(connection)
     return os.dup(fd)
 
 
 def inherited_arena(url: str) -> ClientArena | None:
-    """The arena whose descriptors ``fd://N?arena=I,O`` names, if it names any."""
-    found = given(url)
-    if found is None:
+    """Map the arena whose descriptors `fd://N?arena=I,O` names; None for `fd://N`.
+
+    Raises:
+        AddressError: The URL has another form.
+        ServerNotFoundError: The descriptors cannot be mapped.
+    """
+    fds = arena_descriptors(url)
+    if fds is None:
         return None
     try:
-        size = min(os.fstat(fd).st_size for fd in found)
-        return ClientArena(os.dup(found[0]), os.dup(found[1]), size)
+        size = min(os.fstat(fd).st_size for fd in fds)
+        return ClientArena(os.dup(fds[0]), os.dup(fds[1]), size)
     except (OSError, ValueError, OverflowError) as error:
         raise ServerNotFoundError(url, f"its arena cannot be mapped: {error}") from None
 
 
-def connected(url: str, seconds: float) -> int:
-    """A socket that is connected to the server at ``url``; its calls give up after ``seconds``."""
+def connect_socket(url: str, seconds: float) -> int:
+    """Return a socket that is connected to `url`; its reads and writes give up after `seconds`."""
     import socket
 
     from shm_echo.control.address import parse_address, parse_tcp
     from shm_echo.control.client.socket_connect import connect_tcp, connect_unix
 
-    place = parse_tcp(url, least_port=1)
-    if place is not None:
-        sock = connect_tcp(place, seconds)
+    endpoint = parse_tcp(url, least_port=1)
+    if endpoint is not None:
+        sock = connect_tcp(endpoint, seconds)
     else:
         address = parse_address(url, ("tcp", "fd"))
         sock = connect_unix(address, server_uid(), f"{_SAME_USER} ({SERVER_UID})")
     sock.setblocking(True)
-    limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+    timeval = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
     return sock.detach()
 
 
-def shake_hands(fd: int, url: str, secret: str = "", seconds: float = SILENCE_S) -> Welcome:
-    """Hello and welcome, over a descriptor; ``seconds`` of silence are too many."""
-    answered = poller(fd, "POLLIN")
+def shake_hands(fd: int, url: str, secret: str = "", seconds: float = PEER_TIMEOUT_S) -> Welcome:
+    """Send the hello over a descriptor and return the server's welcome.
+
+    Raises:
+        ServerNotFoundError: The server was silent for so many seconds.
+        HandshakeError: The server refuses the session; the subclass says why.
+    """
+    poll_in = poller(fd, "POLLIN")
     handshake = ClientHandshake(url, SERVICE, token=secret)
     data = memoryview(handshake.hello())
     while data:
@@ -186,62 +211,14 @@ def shake_hands(fd: int, url: str, secret: str = "", seconds: float = SILENCE_S)
             break  # a refusal may have been sent before the hello was read
     while True:
         try:
-            came = os.read(fd, 1) if answered(seconds * 1e3) else None
+            # One byte at a time: the bytes after the welcome are the channel's.
+            data_in = os.read(fd, 1) if poll_in(seconds * 1e3) else None
         except BlockingIOError:
-            came = None
+            data_in = None
         except OSError:
-            came = b""
-        if came is None:
+            data_in = b""  # as if the server had closed the connection
+        if data_in is None:
             raise ServerNotFoundError(url, "it accepts connections and says nothing")
-        welcome = handshake.receive(came)
+        welcome = handshake.receive(data_in)
         if welcome is not None:
             return welcome
-
-
-def prepared(fd: int) -> tuple[int, int]:
-    """Open a session for a program that will inherit it, and that cannot receive descriptors.
-
-    Args:
-        fd: the client's end of a Unix socket that a service has adopted; it stays the caller's.
-
-    Returns:
-        The descriptors of the session's arena, which are the caller's: what the program is to be
-        given as ``fd://N?arena=I,O``.
-    """
-    address = f"fd://{fd}"
-    shake_hands(fd, address)
-    channel = Channel(os.dup(fd), address)
-    try:
-        _, fds = channel.request_descriptors("arena.open")
-    finally:
-        channel.close()
-    if len(fds) != 2:
-        raise ProtocolError(f"{address} gave {len(fds)} descriptors for an arena, not 2")
-    return fds[0], fds[1]
-
-
-@contextmanager
-def reading_descriptors(pipe: FramePipe) -> Iterator[list[int]]:
-    """Inside, descriptors that come over ``pipe``, a Unix socket, are put into the list."""
-    import array
-    import socket
-
-    fds: list[int] = []
-    with socket.socket(fileno=os.dup(pipe.fd)) as sock:
-        space = socket.CMSG_SPACE(8 * array.array("i").itemsize)
-
-        def read(fd: int, size: int) -> bytes:
-            data, ancillary, _, _ = sock.recvmsg(size, space, socket.MSG_CMSG_CLOEXEC)
-            for level, kind, content in ancillary:
-                if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                    came = array.array("i")
-                    came.frombytes(content[: len(content) - len(content) % came.itemsize])
-                    fds.extend(came)
-            return data
-
-        pipe.read = read
-        try:
-            yield fds
-        finally:
-            pipe.read = os.read
-            os.set_blocking(pipe.fd, True)  # a default time-out of sockets has changed that

@@ -1,7 +1,7 @@
 """Errors and warnings of the server as classes of this process.
 
-NumPy's own classes have twins here, with the same names and bases, so that ``except
-me.linalg.LinAlgError`` and ``except ValueError`` both work in a process that has no NumPy.
+Each error class of NumPy has a namesake here, with the same bases, so that `except
+me.linalg.LinAlgError` and `except ValueError` both work in a process without NumPy.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import Any
 from shm_echo.mechestim import errors
 from shm_echo.mechestim.accounting.settings import settings
 
-# The folder of shm_echo: frames of files below it are not the user's.
+# The class of an error in a message whose cause is an exception of a callback.
+CALLBACK_FAILED = "CallbackFailed"
+# The folder of shm_echo: a stack frame of a file outside it is the user's.
 _PACKAGE = os.path.join(__file__.rpartition(os.path.join("mechestim", "remote"))[0], "")
 
 
@@ -51,7 +53,7 @@ class VisibleDeprecationWarning(UserWarning):
     """A deprecation that end users should see."""
 
 
-TWINS = (
+NUMPY_NAMESAKES = (
     LinAlgError,
     UFuncTypeError,
     AxisError,
@@ -61,7 +63,7 @@ TWINS = (
     RankWarning,
     VisibleDeprecationWarning,
 )
-_CLASSES: dict[str, type[Exception]] = {cls.__name__: cls for cls in TWINS}
+_CLASSES: dict[str, type[Exception]] = {cls.__name__: cls for cls in NUMPY_NAMESAKES}
 _CLASSES.update(
     {
         name: value
@@ -69,51 +71,54 @@ _CLASSES.update(
         if isinstance(value, type) and issubclass(value, Exception)
     }
 )
+# The classes that also derive from NumPy's, by name.
+_numpy_subclasses: dict[str, type[Exception]] = {}
 
 
-_NUMPYS: dict[str, type[Exception]] = {}
-
-
-def _numpys_too(twin: type[Exception]) -> type[Exception]:
-    """The twin, and the class of NumPy's: a process that has NumPy may catch either."""
-    name = twin.__name__
-    found = _NUMPYS.get(name)
-    if found is None:
+def _numpy_subclass(namesake: type[Exception]) -> type[Exception]:
+    """Return a class of the namesake and of NumPy's: a process with NumPy may catch either."""
+    name = namesake.__name__
+    cls = _numpy_subclasses.get(name)
+    if cls is None:
         numpy = sys.modules["numpy"]
         theirs = getattr(numpy.linalg if name == "LinAlgError" else numpy.exceptions, name, None)
-        parts = {"__module__": twin.__module__, "__str__": BaseException.__str__}
-        found = twin if theirs is None else type(name, (twin, theirs), parts)
-        _NUMPYS[name] = found
-    return found
+        # Some of NumPy's classes compute their text from attributes that are not sent.
+        members = {"__module__": namesake.__module__, "__str__": BaseException.__str__}
+        cls = namesake if theirs is None else type(name, (namesake, theirs), members)
+        _numpy_subclasses[name] = cls
+    return cls
 
 
-def _class(name: Any) -> type[Exception]:
-    found = _CLASSES.get(name)
-    if found in TWINS and hasattr(sys.modules.get("numpy"), "exceptions"):
-        return _numpys_too(found)
-    if found is None:
+def _class_of_name(name: Any) -> type[Exception]:
+    cls = _CLASSES.get(name)
+    # hasattr: NumPy may be in the middle of its import, in this or another thread.
+    if cls in NUMPY_NAMESAKES and hasattr(sys.modules.get("numpy"), "exceptions"):
+        return _numpy_subclass(cls)
+    if cls is None:
         builtin = getattr(builtins, name, None) if isinstance(name, str) else None
         if isinstance(builtin, type) and issubclass(builtin, Exception):
             return builtin
         return errors.MechEstimServerError
-    return found
+    return cls
 
 
-def rebuilt(described: Any, own: BaseException | None = None) -> BaseException:
-    """The exception that ``[class, message, fields]`` describes.
+def decode_error(description: Any, callback_error: BaseException | None = None) -> BaseException:
+    """Return the exception that `[class, message, fields]` describes.
 
     Args:
-        described: as the server sent it.
-        own: what a function of ours raised during the operation: when it is the reason, it comes
-            out as itself.
+        description: The error, as the server sent it.
+        callback_error: The exception that a function of ours raised during the operation. It is
+            returned itself if the server names it as the reason.
     """
     try:
-        name, message, fields = described
+        name, message, fields = description
     except (TypeError, ValueError):
         return errors.MechEstimServerError("the server sent an error that cannot be read")
-    if name == "CallbackFailed":
-        return own if own is not None else errors.MechEstimServerError("a callback failed")
-    cls = _class(name)
+    if name == CALLBACK_FAILED:
+        if callback_error is not None:
+            return callback_error
+        return errors.MechEstimServerError("a callback failed")
+    cls = _class_of_name(name)
     error = cls.__new__(cls, message)
     error.args = (message,)
     if isinstance(fields, dict):
@@ -121,21 +126,21 @@ def rebuilt(described: Any, own: BaseException | None = None) -> BaseException:
             if isinstance(key, str) and key.isidentifier() and not key.startswith("_"):
                 try:
                     setattr(error, key, tuple(value) if isinstance(value, list) else value)
-                except AttributeError:
+                except AttributeError:  # the class computes this attribute
                     continue
     return error
 
 
-def warn(described: Any) -> None:
-    """Issue the warnings of an operation here, at the line of the user's code."""
+def issue_warnings(descriptions: Any) -> None:
+    """Issue the warnings of an operation, at the line of the user's code."""
     level = 1
     frame: Any = sys._getframe()
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
         level += 1
-    for one in described:
-        error = rebuilt(one)
-        if isinstance(error, errors.SymmetryLossWarning) and not settings.symmetry_warnings:
+    for description in descriptions:
+        warning = decode_error(description)
+        if isinstance(warning, errors.SymmetryLossWarning) and not settings.symmetry_warnings:
             continue
-        if isinstance(error, Warning):
-            warnings.warn(error, stacklevel=level)
+        if isinstance(warning, Warning):
+            warnings.warn(warning, stacklevel=level)

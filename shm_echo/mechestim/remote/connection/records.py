@@ -1,33 +1,37 @@
-"""Results that are no arrays: named tuples, records of costs, and objects that live on the
-server."""
+"""Results that are not arrays: named tuples, records of costs, and objects that stay on the server.
+
+The server describes a record by the name of its class. The classes that this process has, too, are
+the ones listed here; any other name makes a named tuple.
+"""
 
 from __future__ import annotations
 
-import importlib
 from collections import namedtuple
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
 
 if TYPE_CHECKING:
-    from shm_echo.mechestim.remote.connection.channel import Channel
+    from shm_echo.mechestim.remote.connection.requester import Requester
 
-_tuples: dict[tuple[str, tuple[str, ...]], type] = {}
+_T = TypeVar("_T", bound="RemoteObject")
+
+_named_tuples: dict[tuple[str, tuple[str, ...]], type] = {}
 
 
-def rebuilt(name: str, fields: list[str], values: list[Any]) -> Any:
-    """The record that the server described: a class of ours, or a named tuple."""
-    cls = _known(name)
+def make_record(name: str, fields: list[str], values: list[Any]) -> Any:
+    """Return the record that the server described: of a class of ours, or a named tuple."""
+    cls = _record_class(name)
     if cls is not None:
         return cls(**dict(zip(fields, values, strict=True)))
     key = (name, tuple(fields))
-    found = _tuples.get(key)
-    if found is None:
-        found = _tuples[key] = namedtuple(name, fields)
-    return found(*values)
+    named_tuple = _named_tuples.get(key)
+    if named_tuple is None:
+        named_tuple = _named_tuples[key] = namedtuple(name, fields)
+    return named_tuple(*values)
 
 
-def _known(name: str) -> Any:
+def _record_class(name: str) -> Any:
+    # Each is imported when a record of it arrives: most programs receive none.
     if name in ("PathInfo", "StepInfo"):
         from shm_echo.mechestim.costs.flops import einsum_info
 
@@ -44,7 +48,7 @@ def _known(name: str) -> Any:
         from shm_echo.mechestim.accounting.account import OpRecord
 
         return OpRecord
-    if name in ("date", "datetime", "timedelta"):  # of datetime64 and timedelta64
+    if name in ("date", "datetime", "timedelta"):  # elements of datetime64 and timedelta64
         import datetime
 
         return getattr(datetime, name)
@@ -52,35 +56,27 @@ def _known(name: str) -> Any:
 
 
 class RemoteObject:
-    """An object of the server that is no array: a random generator, a vectorized function."""
+    """The stand-in for an object of the server that is not an array, such as a generator."""
 
     __slots__ = ("__weakref__", "channel", "handle")
 
-    def __init__(self, channel: Channel, handle: int) -> None:
-        self.channel = channel
-        self.handle = handle
-        channel.live[handle] = ref(self)
+    channel: Requester
+    handle: int
 
     def __del__(self) -> None:
         try:
             self.channel.free(self.handle, 0)
-        except AttributeError:  # it was never completed
+        except AttributeError:  # an exception interrupted the making of the object
             return
 
 
-_makers: dict[str, Callable[[Channel, int], RemoteObject]] = {}
+def make_stand_in(cls: type[_T], channel: Requester, handle: int) -> _T:
+    """Return a new stand-in of class `cls` for the object with this handle.
 
-
-def register(name: str, maker: Callable[[Channel, int], RemoteObject]) -> None:
-    """Say what stands for the server's objects of class ``name``."""
-    _makers[name] = maker
-
-
-def remote_object(channel: Channel, handle: int, name: str) -> RemoteObject:
-    """What stands for an object of the server."""
-    found: RemoteObject | None = channel.object(handle)
-    if found is not None:
-        return found
-    importlib.import_module("shm_echo.mechestim.remote.api.random")  # they register their classes
-    importlib.import_module("shm_echo.mechestim.remote.api.callbacks")
-    return _makers.get(name, RemoteObject)(channel, handle)
+    It goes past `__new__` and `__init__`: calling such a class asks the server for a new object.
+    """
+    stand_in = object.__new__(cls)
+    stand_in.channel = channel
+    stand_in.handle = handle
+    channel.live[handle] = ref(stand_in)
+    return stand_in

@@ -1,7 +1,8 @@
-"""Dtypes without NumPy: ``dtype("f4")``, ``x.dtype.itemsize``, ``dtype([("a", "i8")])``.
+"""Dtypes without NumPy: `dtype("f4")`, `x.dtype.itemsize`, `dtype([("a", "i8")])`.
 
-A :class:`dtype` is a description, compared and hashed by its text. It answers what NumPy's answers,
-in the same words; what would need NumPy's own memory (padded and overlapping fields) is refused.
+A `dtype` is a description, compared and hashed by its text. Its attributes and messages are those
+of NumPy's dtype. Specs that need NumPy's memory layout (padded and overlapping fields) are
+rejected.
 """
 
 from __future__ import annotations
@@ -12,7 +13,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from shm_echo.mechestim.remote.dtypes.dtype_parsing import BY_STR, text_of
+from shm_echo.mechestim.remote.dtypes.dtype_parsing import (
+    BY_TEXT,
+    dtype_text,
+    is_numpy_dtype,
+    spec_of,
+)
 from shm_echo.mechestim.remote.dtypes.scalar_types import (
     ABSTRACT,
     ALIASES,
@@ -23,12 +29,13 @@ from shm_echo.mechestim.remote.dtypes.scalar_types import (
 
 __all__ = ["ABSTRACT", "ALIASES", "SCALAR_TYPES", "dtype", "name_of_type", "scalar_type"]
 
-_BY_KIND = {"U": "str_", "S": "bytes_", "V": "void", "O": "object_"}
-_BY_KIND.update({"M": "datetime64", "m": "timedelta64"})
-_STEMS = {"U": "str", "S": "bytes", "V": "void", "M": "datetime64", "m": "timedelta64"}
-_NUMS = dict(zip("?bBhHiIlLqQfdgFDGOSUVMme", range(24), strict=True))
+_SCALAR_TYPE_OF_KIND = {"U": "str_", "S": "bytes_", "V": "void", "O": "object_"}
+_SCALAR_TYPE_OF_KIND.update({"M": "datetime64", "m": "timedelta64"})
+_NAME_STEMS = {"U": "str", "S": "bytes", "V": "void", "M": "datetime64", "m": "timedelta64"}
+# The numbers of the types by character, and the flags by kind, are NumPy's.
+_NUMBERS = dict(zip("?bBhHiIlLqQfdgFDGOSUVMme", range(24), strict=True))
 _FLAGS = {"O": 63, "U": 8}
-_REPEATED = re.compile(r"\(([\d, ]*)\)(.+)|(\d+)([^\d].*)")
+_SUBARRAY = re.compile(r"\(([\d, ]*)\)(.+)|(\d+)([^\d].*)")
 _OTHER_ORDER = {"<": ">", "=": ">", ">": "<", "|": "|"}
 
 
@@ -36,11 +43,17 @@ class dtype:
     """The type of an array's elements.
 
     Args:
-        spec: ``"float32"``, ``"f4"``, ``"<f4"``, a scalar type, a Python type, another dtype, a
-            list of ``(name, spec)`` fields, ``"f4, i8"``, or ``(spec, shape)``.
+        spec: `"float32"`, `"f4"`, `"<f4"`, a scalar type, a Python type, another dtype, a list of
+            `(name, spec)` fields, `"f4, i8"`, or `(spec, shape)`.
 
     Raises:
-        TypeError: it is none of these.
+        TypeError: `spec` is none of these.
+
+    Example:
+        >>> dtype("f4").itemsize
+        4
+        >>> dtype([("a", "i8"), ("b", "?")]).names
+        ('a', 'b')
     """
 
     __slots__ = ("_fields", "char", "itemsize", "kind", "name", "str", "subdtype")
@@ -53,26 +66,26 @@ class dtype:
     def __init__(self, spec: Any = "float64") -> None:
         self.subdtype = self._fields = None
         if isinstance(spec, dtype):
-            self._be_text(spec.str)
+            self._set_text(spec.str)
             self.subdtype, self._fields = spec.subdtype, spec._fields
             self.name = spec.name
             return
-        if is_numpys(spec):
-            spec = _of_numpys(spec)
-        text = text_of(spec)
+        if is_numpy_dtype(spec):
+            spec = spec_of(spec)
+        text = dtype_text(spec)
         if text is not None:
-            self._be_text(text)
+            self._set_text(text)
             return
         fields = _fields_of(spec)
         if fields is not None:
-            self._be_text(f"|V{sum(field.itemsize for _, field in fields)}")
+            self._set_text(f"|V{sum(field.itemsize for _, field in fields)}")
             self._fields = fields
         else:
-            self._be_subarray(*_subarray_of(spec))
+            self._set_subarray(*_subarray_of(spec))
 
-    def _be_text(self, text: Any) -> None:
+    def _set_text(self, text: Any) -> None:
         self.str = text
-        known = BY_STR.get(text.replace(">", "<"))
+        known = BY_TEXT.get(text.replace(">", "<"))
         if known is not None:
             name, self.kind, self.itemsize, self.char = known
             self.name = {"longdouble": "float128", "clongdouble": "complex256"}.get(name, name)
@@ -83,35 +96,35 @@ class dtype:
             count = text[2:]
             if self.kind in "Mm":
                 self.itemsize = 8
-                self.name = _STEMS[self.kind] + count[1:]
+                self.name = _NAME_STEMS[self.kind] + count[1:]
             else:
                 self.itemsize = int(count) * (4 if self.kind == "U" else 1)
                 bits = repr(8 * self.itemsize) if self.itemsize else ""
-                self.name = _STEMS[self.kind] + bits
+                self.name = _NAME_STEMS[self.kind] + bits
 
-    def _be_subarray(self, base: dtype, shape: tuple[int, ...]) -> None:
+    def _set_subarray(self, base: dtype, shape: tuple[int, ...]) -> None:
         if base.subdtype is not None:
             base, inner = base.subdtype
             shape = shape + inner
-        self._be_text(f"|V{math.prod(shape) * base.itemsize}")
+        self._set_text(f"|V{math.prod(shape) * base.itemsize}")
         self.subdtype = (base, shape)
 
-    # What is sent and kept
+    # Its form in messages and pickles
 
     @property
-    def described(self) -> Any:
-        """What is sent for it."""
+    def description(self) -> Any:
+        """The form in a message: a text, `[base, shape]`, or a list of `[name, field]`."""
         if self.subdtype is not None:
             base, shape = self.subdtype
-            return [base.described, list(shape)]
+            return [base.description, list(shape)]
         if self._fields is None:
             return self.str
-        return [[name, field.described] for name, field in self._fields]
+        return [[name, field.description] for name, field in self._fields]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return from_description, (self.described,)
+        return from_description, (self.description,)
 
-    # Attributes that NumPy's have
+    # Attributes of NumPy's dtype
 
     @property
     def names(self) -> tuple[Any, ...] | None:
@@ -123,26 +136,26 @@ class dtype:
         """The fields of a record by name, each with its offset."""
         if self._fields is None:
             return None
-        found, offset = {}, 0
+        fields, offset = {}, 0
         for name, field in self._fields:
-            found[name] = (field, offset)
+            fields[name] = (field, offset)
             offset += field.itemsize
-        return MappingProxyType(found)
+        return MappingProxyType(fields)
 
     @property
     def type(self) -> Any:
         """The scalar type."""
-        known = BY_STR.get(self.str.replace(">", "<"))
-        return scalar_type(known[0] if known else _BY_KIND[self.kind])
+        known = BY_TEXT.get(self.str.replace(">", "<"))
+        return scalar_type(known[0] if known else _SCALAR_TYPE_OF_KIND[self.kind])
 
     @property
     def byteorder(self) -> Any:
-        """``"="``, ``"<"``, ``">"`` or ``"|"``."""
+        """`"="` for this machine's order, `">"` for the other one, `"|"` where none applies."""
         return "=" if self.str[0] == "<" else self.str[0]
 
     @property
     def isnative(self) -> bool:
-        """Whether its bytes are in this machine's order."""
+        """True if the bytes are in this machine's order."""
         if self.subdtype is not None:
             return self.subdtype[0].isnative
         if self._fields is not None:
@@ -151,7 +164,7 @@ class dtype:
 
     @property
     def alignment(self) -> int:
-        """Bytes that its address is a multiple of."""
+        """The address of an item is a multiple of this many bytes."""
         if self.subdtype is not None:
             return self.subdtype[0].alignment
         if self.kind in "SV":
@@ -160,7 +173,7 @@ class dtype:
 
     @property
     def isbuiltin(self) -> int:
-        """1 for a type that NumPy was born with."""
+        """1 for a type that NumPy defines itself, 0 for one that is composed or swapped."""
         plain = self._fields is None and self.subdtype is None
         unsized = self.kind in "SUV" and not self.itemsize
         number = self.kind not in "SUVMm" and self.isnative
@@ -168,7 +181,7 @@ class dtype:
 
     @property
     def hasobject(self) -> bool:
-        """Whether it holds Python objects."""
+        """True if the items, or some of their fields, are Python objects."""
         if self.subdtype is not None:
             return self.subdtype[0].hasobject
         if self._fields is not None:
@@ -177,55 +190,57 @@ class dtype:
 
     @property
     def num(self) -> int:
-        """NumPy's number for the kind."""
-        return _NUMS[self.char]
+        """NumPy's number of the type."""
+        return _NUMBERS[self.char]
 
     @property
     def flags(self) -> int:
-        """How NumPy handles its items."""
+        """NumPy's flags for handling the items."""
         if self.subdtype is not None:
             return self.subdtype[0].flags
         if self._fields is None:
             return _FLAGS.get(self.kind, 0)
-        found = 16
+        combined = 16  # NPY_USE_GETITEM, which every record has
         for _, field in self._fields:
-            found |= field.flags & 27
-        return found
+            combined |= (
+                field.flags & 27
+            )  # NumPy's NPY_FROM_FIELDS: the flags that a record inherits
+        return combined
 
     @property
     def base(self) -> dtype:
-        """Of a sub-array, what its elements are."""
+        """The dtype of a sub-array's elements; of other dtypes, the dtype itself."""
         return self if self.subdtype is None else self.subdtype[0]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of a sub-array."""
+        """The shape of a sub-array; `()` for other dtypes."""
         return () if self.subdtype is None else self.subdtype[1]
 
     @property
     def ndim(self) -> int:
-        """Of a sub-array."""
+        """The number of a sub-array's dimensions; 0 for other dtypes."""
         return len(self.shape)
 
     @property
     def descr(self) -> list[tuple[Any, ...]]:
-        """The fields as a list that makes the same dtype."""
+        """The fields as a list from which `dtype` makes an equal one."""
         if self._fields is None:
             return [("", self.str)]
-        return [(name, *_listed(field)) for name, field in self._fields]
+        return [(name, *_descr_type(field)) for name, field in self._fields]
 
     @property
     def isalignedstruct(self) -> bool:
-        """Never: fields stand next to one another."""
+        """False: fields stand next to one another, without padding."""
         return False
 
     @property
     def metadata(self) -> None:
-        """None."""
+        """None: no dtype of a client has metadata."""
         return
 
     def newbyteorder(self, new_order: Any = "S") -> dtype:
-        """The same with another order of bytes: ``"S"`` swaps."""
+        """Return the dtype with another byte order; `"S"` swaps it."""
         order = new_order[:1].upper()
         if order not in ("S", "<", ">", "=", "|", "L", "B", "N", "I"):
             raise ValueError(f"{new_order} is an unrecognized byteorder")
@@ -239,7 +254,7 @@ class dtype:
         new = {"S": _OTHER_ORDER[old], ">": ">", "B": ">"}.get(order, "<")
         return dtype(new + self.str[1:])
 
-    # What Python asks
+    # Python's protocols
 
     def __len__(self) -> int:
         return len(self._fields or ())
@@ -252,12 +267,12 @@ class dtype:
             raise KeyError(f"There are no fields in dtype {self}.")
         if isinstance(key, int):
             return self._fields[key][1]
-        found: dict[Any, dtype] = dict(self._fields)
+        fields: dict[Any, dtype] = dict(self._fields)
         if isinstance(key, list):
-            raise TypeError("several fields at once cannot be had of a dtype on the client")
-        if key not in found:
+            raise TypeError("a dtype of a client cannot be indexed with several fields at once")
+        if key not in fields:
             raise KeyError(f"Field named {key!r} not found.")
-        return found[key]
+        return fields[key]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, dtype):
@@ -275,18 +290,18 @@ class dtype:
         return hash(self._key)
 
     def __repr__(self) -> Any:
-        return f"dtype({self._constructed(False)})"
+        return f"dtype({self._constructor_text(False)})"
 
     def __str__(self) -> Any:
         if self._fields is not None or self.subdtype is not None:
-            return self._constructed(True)
+            return self._constructor_text(True)
         return self.str if self.kind in "USV" or not self.isnative else self.name
 
-    def _constructed(self, short: bool) -> Any:
-        """What its constructor is given, as NumPy writes it."""
+    def _constructor_text(self, short: bool) -> Any:
+        """The argument of the constructor in `repr` and `str`, as NumPy writes it."""
         if self.subdtype is not None:
             base, shape = self.subdtype
-            return f"({base._constructed(True)}, {shape!r})"
+            return f"({base._constructor_text(True)}, {shape!r})"
         if self._fields is not None:
             parts = [_field_text(name, field) for name, field in self._fields]
             return f"[{', '.join(parts)}]"
@@ -302,34 +317,34 @@ class dtype:
 
 def _field_text(name: Any, field: dtype) -> Any:
     if field.subdtype is None:
-        return f"({name!r}, {field._constructed(True)})"
+        return f"({name!r}, {field._constructor_text(True)})"
     base, shape = field.subdtype
-    return f"({name!r}, {base._constructed(True)}, {shape!r})"
+    return f"({name!r}, {base._constructor_text(True)}, {shape!r})"
 
 
-def _listed(field: dtype) -> tuple[Any, ...]:
+def _descr_type(field: dtype) -> tuple[Any, ...]:
     if field.subdtype is not None:
         base, shape = field.subdtype
-        return (*_listed(base), shape)
+        return (*_descr_type(base), shape)
     return (field.str if field._fields is None else field.descr,)
 
 
-# Reading what a user, or the server, gives for one
+# Reading the specs of users and the descriptions of servers
 
 
 def _fields_of(spec: Any) -> tuple[tuple[Any, dtype], ...] | None:
-    """The fields of a record; None of what is none."""
+    """Return the fields of a record; None if `spec` describes no record."""
     if isinstance(spec, str) and "," in spec and not spec.startswith("("):
         parts = [part.strip() for part in spec.split(",") if part.strip()]
-        return tuple((f"f{place}", dtype(part)) for place, part in enumerate(parts))
+        return tuple((f"f{index}", dtype(part)) for index, part in enumerate(parts))
     if spec == {}:
         return ()
     if isinstance(spec, dict) and {"names", "formats"} == set(spec):
         return _fields_of(list(zip(spec["names"], spec["formats"], strict=True)))
     if not isinstance(spec, list):
         return None
-    found = []
-    for place, field in enumerate(spec):
+    fields = []
+    for index, field in enumerate(spec):
         if not isinstance(field, (tuple, list)) or len(field) not in (2, 3):
             raise TypeError(
                 f"Field elements must be 2- or 3-tuples, got '{field!r}'"
@@ -338,12 +353,12 @@ def _fields_of(spec: Any) -> tuple[tuple[Any, dtype], ...] | None:
             )
         name, *rest = field
         inner = dtype(rest[0] if len(rest) == 1 else (rest[0], rest[1]))
-        found.append((name or f"f{place}", inner))
-    names = [name for name, _ in found]
+        fields.append((name or f"f{index}", inner))
+    names = [name for name, _ in fields]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"field {twice!r} occurs more than once")
-    return tuple(found)
+    return tuple(fields)
 
 
 def _subarray_of(spec: Any) -> tuple[dtype, tuple[int, ...]]:
@@ -354,9 +369,9 @@ def _subarray_of(spec: Any) -> tuple[dtype, tuple[int, ...]]:
         if isinstance(shape, (tuple, list)) and all(isinstance(n, int) for n in shape):
             return dtype(base), tuple(shape)
     if isinstance(spec, str):
-        found = _REPEATED.fullmatch(spec)
-        if found is not None:
-            lengths, base, count, other = found.groups()
+        match = _SUBARRAY.fullmatch(spec)
+        if match is not None:
+            lengths, base, count, other = match.groups()
             numbers = lengths.split(",") if count is None else [count]
             return dtype(base or other), tuple(int(n) for n in numbers if n.strip())
         raise TypeError(f"data type {spec!r} not understood")
@@ -364,7 +379,7 @@ def _subarray_of(spec: Any) -> tuple[dtype, tuple[int, ...]]:
 
 
 def from_description(description: Any) -> dtype:
-    """The dtype that the server described, see :attr:`dtype.described`."""
+    """Return the dtype with this `dtype.description`."""
     if not isinstance(description, list):
         return dtype(description)
     if len(description) == 2 and _is_shape(description[1]):
@@ -374,26 +389,3 @@ def from_description(description: Any) -> dtype:
 
 def _is_shape(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(n, int) for n in value)
-
-
-def is_numpys(value: Any) -> bool:
-    """Whether it is a dtype of NumPy's, in a process that has it."""
-    return hasattr(value, "newbyteorder") and type(value).__module__.startswith("numpy")
-
-
-def _of_numpys(found: Any) -> Any:
-    """What makes the dtype here that NumPy's is."""
-    if found.subdtype is not None:
-        return (_of_numpys(found.subdtype[0]), found.subdtype[1])
-    if found.names is not None:
-        return [(name, _of_numpys(found[name])) for name in found.names]
-    return found.str
-
-
-def numpy_spec(found: dtype) -> Any:
-    """What makes the same dtype of NumPy's, where a client's process has it."""
-    if found.subdtype is not None:
-        return (numpy_spec(found.subdtype[0]), found.subdtype[1])
-    if found._fields is not None:
-        return [(name, numpy_spec(field)) for name, field in found._fields]
-    return found.str

@@ -1,13 +1,16 @@
-"""The scalar types of client mode: ``mechestim.float32``, ``mechestim.integer``, ...
+"""The scalar types of client mode: `mechestim.float32`, `mechestim.integer`, ...
 
-They are classes: they name a dtype where one is asked for, and calling one makes a value.
+They are classes: one stands for its dtype wherever a dtype is expected, and calling it makes a
+value.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-# name, kind, item size, character
+from shm_echo.mechestim.remote import upcalls
+
+# Name, kind, item size and character of each number, in NumPy's order.
 NUMBERS = (
     ("bool", "b", 1, "?"),
     ("int8", "i", 1, "b"),
@@ -58,8 +61,9 @@ ALIASES = {
 ALIASES.update({char: name for name, _, _, char in NUMBERS})
 ALIASES.update({f"{kind}{size}": name for name, kind, size, _ in NUMBERS})
 ALIASES["b1"] = "bool"
+# On 64-bit Linux, long long and pointer-sized integers have 8 bytes, too.
 ALIASES.update({"q": "int64", "Q": "uint64", "p": "int64", "P": "uint64"})
-# Scalar types whose items have no size of their own, or are no numbers.
+# The scalar types that are not numbers or have no fixed size, with the text of their dtype.
 OTHERS = {
     "str_": "<U0",
     "bytes_": "|S0",
@@ -72,15 +76,13 @@ PYTHON = {float: "float64", int: "int64", bool: "bool", complex: "complex128"}
 
 
 class generic:
-    """Base of the scalar types; a value with a dtype."""
+    """Base of the scalar types. Calling one makes a 0-d result of that dtype."""
 
     __slots__ = ("_value",)
     _name = ""
 
     def __new__(cls, value: Any = 0) -> Any:
-        from shm_echo.mechestim.remote import client_session
-
-        return client_session.call("array", value, dtype=cls)[()]
+        return upcalls.call("array", value, dtype=cls)[()]
 
 
 class number(generic):
@@ -112,7 +114,7 @@ class complexfloating(inexact):
 
 
 class flexible(generic):
-    """Base of what has no size of its own."""
+    """Base of the types whose items have any length."""
 
 
 class character(flexible):
@@ -157,26 +159,30 @@ SCALAR_TYPES.update(
     }
 )
 for _cls in SCALAR_TYPES.values():
-    _cls.__module__ = "mechestim"  # where it can be had from, by this name
+    _cls.__module__ = "mechestim"  # pickle finds it there by its name
 
 
 def scalar_type(name: str) -> Any:
-    """The class ``mechestim.<name>``."""
+    """Return the class `mechestim.<name>`.
+
+    Raises:
+        AttributeError: No scalar type has this name.
+    """
     name = ALIASES.get(name, name)
-    found = SCALAR_TYPES.get(name) or ABSTRACT.get(name)
-    if found is None:
+    cls = SCALAR_TYPES.get(name) or ABSTRACT.get(name)
+    if cls is None:
         raise AttributeError(f"mechestim has no scalar type {name!r}", name=name)
-    return found
+    return cls
 
 
 def name_of_type(cls: type) -> str | None:
-    """The name of a scalar type; None for other classes."""
-    found = PYTHON.get(cls)
-    if found is not None:
-        return found
+    """Return the name of the scalar type that a class stands for; None for other classes."""
+    python_name = PYTHON.get(cls)
+    if python_name is not None:
+        return python_name
     if issubclass(cls, generic):
         return cls.__name__
-    if cls.__module__ == "numpy":  # where a client's process has it
+    if cls.__module__ == "numpy":  # the process of a client may have NumPy for work of its own
         name = ALIASES.get(cls.__name__, cls.__name__)
         return name if name in SCALAR_TYPES else None
     return None

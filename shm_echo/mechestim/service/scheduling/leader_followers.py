@@ -236,7 +236,7 @@ class LeaderFollowersPool:
         since = time.monotonic()
         events = self._poll.poll(None, _MAX_EVENTS)
         if self._migrator.record_wait(time.monotonic() - since):
-            self._spin.start_anew()
+            self._spin.reset()
         return events
 
     def _poll_now(self) -> list[tuple[int, int]]:

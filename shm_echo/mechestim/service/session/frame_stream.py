@@ -136,7 +136,7 @@ class FrameStream:
         since = time.monotonic()
         size = self._sock.recv_into(self._buffer)
         if self._migrator.record_wait(time.monotonic() - since):
-            self._spin.start_anew()
+            self._spin.reset()
         return size
 
     def _next_payload(self) -> bytes:

@@ -68,14 +68,14 @@ def test_what_dies_in_the_child_is_not_freed_in_the_parent() -> None:
     from shm_echo.mechestim.remote import client_session
 
     box = [me.ones(2**21)]
-    before = client_session.word("session.size")
+    before = client_session.session_call("session.size")
 
     def body() -> None:
         box.clear()
         me.ones(3)
 
     assert in_a_child(body) == 0
-    assert client_session.word("session.size") == before
+    assert client_session.session_call("session.size") == before
     assert float(box[0].sum()) == 2**21
 
 

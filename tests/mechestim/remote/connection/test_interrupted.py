@@ -1,5 +1,5 @@
-"""Signals that come at the worst moment: right after a turn was taken, between two pieces of a
-transfer, before a number was complete."""
+"""Signals at the worst moments: right after the lock is acquired, between two chunks of a transfer,
+before a scalar is complete."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import pytest
 from shm_echo.mechestim.remote.arrays.array import RemoteScalar
 from shm_echo.mechestim.remote.connection.arena import ClientArena
 from shm_echo.mechestim.remote.connection.channel import Channel
-from shm_echo.mechestim.remote.connection.connect import open_channel
+from shm_echo.mechestim.remote.connection.packed_array import PackedArray
 from shm_echo.mechestim.remote.connection.request_lock import RequestLock
-from shm_echo.mechestim.remote.connection.value_codec import Typed
+from shm_echo.mechestim.remote.session_opening import open_session
 from tests.mechestim.remote.server_process import Apart
 
 REFUSED = "an operation of mechestim was interrupted by another one o"
@@ -25,23 +25,23 @@ REFUSED = "an operation of mechestim was interrupted by another one o"
 
 @pytest.fixture
 def channel(server: Apart) -> Iterator[Channel]:
-    found = open_channel(server.url)
+    found = open_session(server.url)
     yield found
     found.close()
 
 
 class Interrupted(BaseException):
-    """What the signal handler of a test raises."""
+    """The exception that the signal handler of a test raises."""
 
 
 def at_every_line_of(code: Any, act: Callable[[], None], run: Callable[[], Any]) -> int:
-    """Run something again and again; the n-th time, act before the n-th line of ``code``.
+    """Call `run` again and again; the n-th time, call `act` before the n-th line of `code`.
 
-    Lines count when they are first come to: a ``with`` is come back to when it ends, where no
-    signal is handled.
+    A line counts when it is first reached: Python returns to the line of a `with` at the end of
+    the block, where it handles no signal.
 
     Returns:
-        How many lines there were.
+        The number of lines.
     """
     number = 1
     while _acted(code, act, run, number):
@@ -70,37 +70,37 @@ def _acted(code: Any, act: Callable[[], None], run: Callable[[], Any], number: i
     return len(seen) >= number
 
 
-def free_for_others(turns: RequestLock) -> bool:
-    found: list[bool] = []
+def is_free(request_lock: RequestLock) -> bool:
+    acquired: list[bool] = []
 
-    def ask() -> None:
-        found.append(turns.take_if_free())
-        if found[0]:
-            turns.give()
+    def try_it() -> None:
+        acquired.append(request_lock.try_acquire())
+        if acquired[0]:
+            request_lock.release()
 
-    thread = threading.Thread(target=ask)
+    thread = threading.Thread(target=try_it)
     thread.start()
     thread.join()
-    return found[0]
+    return acquired[0]
 
 
-def test_an_exception_at_any_line_of_a_request_leaves_the_turn_to_the_next(
+def test_an_exception_at_any_line_of_a_request_releases_the_lock(
     server: Apart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shm_echo.mechestim.remote.connection.channel._AFTER_INTERRUPT_S", 0.05)
-    channels = [open_channel(server.url)]
+    channels = [open_session(server.url)]
 
     def interrupt() -> None:
         raise Interrupted
 
     def ask() -> None:
         if channels[-1].why_closed is not None:
-            channels.append(open_channel(server.url))
+            channels.append(open_session(server.url))
         try:
             channels[-1].request("session.size")
         finally:
             sys.settrace(None)
-            assert free_for_others(channels[-1]._turns)
+            assert is_free(channels[-1]._request_lock)
 
     try:
         for function in (Channel.request, Channel._exchange):
@@ -110,11 +110,13 @@ def test_an_exception_at_any_line_of_a_request_leaves_the_turn_to_the_next(
             one.close()
 
 
-def test_a_handler_that_runs_as_soon_as_the_turn_is_taken_is_told_and_does_not_wait() -> None:
-    turns = RequestLock()
-    with turns.lock, pytest.raises(RuntimeError, match="interrupted by another one"):
-        turns.check()
-    assert free_for_others(turns)
+def test_a_handler_that_runs_as_soon_as_the_lock_is_acquired_gets_an_error_and_no_deadlock() -> (
+    None
+):
+    request_lock = RequestLock()
+    with request_lock.lock, pytest.raises(RuntimeError, match="interrupted by another one"):
+        request_lock.check_not_owned()
+    assert is_free(request_lock)
 
 
 def test_a_handler_between_two_steps_of_an_upload_cannot_change_what_is_uploaded(
@@ -135,8 +137,8 @@ def test_a_handler_between_two_steps_of_an_upload_cannot_change_what_is_uploaded
     try:
 
         def upload() -> None:
-            typed = Typed("<f8", (8192,), ones)
-            made = arena.upload(channel, typed.dtype, typed.shape, typed.content)
+            packed = PackedArray("<f8", (8192,), ones)
+            made = arena.upload(channel, packed.dtype, packed.shape, packed.content)
             assert made.tobytes() == ones.tobytes()
 
         def act() -> None:
@@ -148,8 +150,8 @@ def test_a_handler_between_two_steps_of_an_upload_cannot_change_what_is_uploaded
     assert {text[:58] for text in refused} == {REFUSED}
 
 
-def test_a_number_that_was_never_complete_goes_without_a_word() -> None:
-    number = RemoteScalar.__new__(RemoteScalar)
+def test_a_scalar_whose_making_was_interrupted_is_deleted_without_an_error() -> None:
+    scalar = RemoteScalar.__new__(RemoteScalar)
     with pytest.raises(AttributeError, match="dtype"):
-        _ = number.dtype.char
-    del number  # pytest makes an error of what __del__ raises
+        _ = scalar.dtype.char
+    del scalar  # pytest reports an exception of __del__ as an error

@@ -148,7 +148,7 @@ link = session.channel()
 receive = link._pipe.receive
 def receive_and_tell(*args):
     payload = receive(*args)
-    overdue = time.monotonic() - asked > 1.5 * link._pipe.silence
+    overdue = time.monotonic() - asked > 1.5 * link._pipe.peer_timeout
     print("heard when it was overdue" if overdue else "heard in time", flush=True)
     return payload
 link._pipe.receive = receive_and_tell

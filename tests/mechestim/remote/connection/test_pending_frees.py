@@ -13,7 +13,7 @@ def held() -> tuple[int, int]:
     """Objects and bytes that the server holds for this session."""
     from shm_echo.mechestim.remote import client_session
 
-    objects, size = client_session.word("session.size")
+    objects, size = client_session.session_call("session.size")
     return objects, size
 
 

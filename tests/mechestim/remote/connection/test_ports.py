@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from shm_echo.errors import RefusedError, ServerNotFoundError
-from shm_echo.mechestim.remote.connection.connect import open_channel, token
+from shm_echo.mechestim.remote.connection.connect import token
+from shm_echo.mechestim.remote.session_opening import open_session
 from tests.mechestim.remote.client_script import ROOT, run_client
 from tests.support.folders import socket_folder
 from tests.support.leftovers import open_descriptors
@@ -106,10 +107,10 @@ except ConnectionError as error:
 
 def test_the_variable_wins_over_the_file(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MECHESTIM_TOKEN_FILE", port.file)
-    open_channel(port.url).close()
+    open_session(port.url).close()
     monkeypatch.setenv("MECHESTIM_TOKEN", "wrong-horse-battery")
     with pytest.raises(RefusedError):
-        open_channel(port.url)
+        open_session(port.url)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +144,7 @@ def test_a_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_token_that_is_none_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MECHESTIM_TOKEN", "two words-of-a-token")
     with pytest.raises(ValueError, match="^MECHESTIM_TOKEN: a token has printable") as caught:
-        open_channel("tcp://127.0.0.1:1")
+        open_session("tcp://127.0.0.1:1")
     assert "words" not in str(caught.value)
 
 
@@ -162,7 +163,7 @@ def test_the_token_is_shown_to_ports_only(monkeypatch: pytest.MonkeyPatch) -> No
         thread = threading.Thread(target=listen)
         thread.start()
         with pytest.raises(ConnectionError):
-            open_channel(f"ipc://{folder}/s")
+            open_session(f"ipc://{folder}/s")
         thread.join()
     assert b"mechestim" in heard[0]
     assert SECRET.encode() not in heard[0]
@@ -174,7 +175,7 @@ def test_a_port_where_nobody_listens_is_told() -> None:
         url = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
         refused = f"^no server at {url}: Connection refused; start"
         with pytest.raises(ServerNotFoundError, match=refused):
-            open_channel(url)
+            open_session(url)
 
 
 def test_a_port_where_something_else_answers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,12 +183,12 @@ def test_a_port_where_something_else_answers_is_told(monkeypatch: pytest.MonkeyP
     with socket.create_server(("127.0.0.1", 0)) as listener:  # and never answers
         url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
         with pytest.raises(ServerNotFoundError, match="accepts connections and says nothing"):
-            open_channel(url)
+            open_session(url)
 
 
 def test_no_descriptor_is_left_by_a_refusal(port: Port) -> None:
     before = open_descriptors()
     for _ in range(3):
         with pytest.raises(RefusedError):
-            open_channel(port.url)
+            open_session(port.url)
     assert open_descriptors() <= before

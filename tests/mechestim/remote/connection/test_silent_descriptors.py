@@ -28,10 +28,10 @@ sys.stdin.read()
 # Waits in an operation, and says what came of it.
 _ASK = """
 import mechestim as me
-from shm_echo.mechestim.remote import session
+from shm_echo.mechestim.remote import client_session as session
 x = me.ones(4)
 print("ready", flush=True)
-session.channel()._pipe.silence = float(input())
+session.channel()._pipe.peer_timeout = float(input())
 try:
     {request}
 except TimeoutError as error:

@@ -60,7 +60,7 @@ def test_a_dtype_answers_what_numpys_does(spec: Any) -> None:
 
 @pytest.mark.parametrize("spec", [one for one in SPECS if one not in ("object", object)], ids=str)
 def test_a_dtype_travels_both_ways(spec: Any) -> None:
-    assert plain_dtype(dtypes.dtype(spec).described) == np.dtype(spec)
+    assert plain_dtype(dtypes.dtype(spec).description) == np.dtype(spec)
     assert dtypes.from_description(described(np.dtype(spec))) == dtypes.dtype(spec)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from shm_echo.errors import ConnectionClosedError, RefusedError, ServiceUnavailableError
 from shm_echo.mechestim.errors import BudgetExhaustedError
-from shm_echo.mechestim.remote.connection.connect import open_channel
+from shm_echo.mechestim.remote.session_opening import open_session
 from shm_echo.mechestim.service.metering.quotas import Quotas
 from shm_echo.mechestim.service.server import MechEstimService
 from tests.support.leftovers import open_descriptors
@@ -152,7 +152,7 @@ def test_a_client_whose_worker_died_before_it_said_hello_learns_why(service: Any
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not running.hosts(), "the service has noticed")
     with pytest.raises(RefusedError, match=rf"its worker process died: pid {pid} was ended by SIG"):
-        open_channel(f"fd://{theirs.detach()}")
+        open_session(f"fd://{theirs.detach()}")
 
 
 def test_workers_of_one_principal_share_its_ceiling_exactly(service: Any) -> None:
@@ -293,7 +293,7 @@ def test_users_with_workers_stand_under_one_ceiling(isolated: ServerProcess) -> 
 
 
 def test_a_killed_server_leaves_no_worker_behind(isolated: ServerProcess) -> None:
-    client = open_channel(isolated.url)
+    client = open_session(isolated.url)
     try:
         client.request("add", (1.0, 2.0))
         workers = isolated.wait_for_spare()

@@ -15,7 +15,7 @@ import pytest
 from shm_echo.control.server.control_server import ControlServer
 from shm_echo.errors import ConnectionClosedError, RefusedError
 from shm_echo.mechestim.errors import QuotaExceededError
-from shm_echo.mechestim.remote.connection.connect import open_channel
+from shm_echo.mechestim.remote.session_opening import open_session
 from shm_echo.mechestim.service.hosting.session_hosts import ThreadHost
 from shm_echo.mechestim.service.metering.quotas import Quotas
 from shm_echo.mechestim.service.server import MechEstimService
@@ -212,7 +212,7 @@ def test_a_client_that_never_reads_its_answers_is_dropped(small: Any, folder: Pa
 
 def test_a_session_ends_when_its_time_is_over_and_says_so(small: Any) -> None:
     url, service = small(Quotas())
-    client = open_channel(url)
+    client = open_session(url)
     try:
         assert client.request("add", (1.0, 2.0)).item() == 3.0
         service.quotas = Quotas(wall_time_s=0.3)
@@ -227,7 +227,7 @@ def test_a_user_may_have_no_more_sessions_than_allowed(small: Any) -> None:
     url, service = small(Quotas(), max_sessions_per_user=2)
     with dialled(url), dialled(url):
         with pytest.raises(RefusedError, match=r"may have no more \(max_sessions_per_user\)"):
-            open_channel(url)
+            open_session(url)
     wait_until(lambda: not service.hosts(), "both have ended")
     with dialled(url) as client:
         assert client.request("add", (1.0, 2.0)).item() == 3.0
@@ -237,7 +237,7 @@ def test_a_full_server_says_so(small: Any) -> None:
     url, _ = small(Quotas(), max_sessions=1)
     with dialled(url):
         with pytest.raises(RefusedError, match="takes no more"):
-            open_channel(url)
+            open_session(url)
 
 
 def test_clients_that_are_welcomed_at_once_are_no_more_than_allowed(
@@ -255,7 +255,7 @@ def test_clients_that_are_welcomed_at_once_are_no_more_than_allowed(
         threading.Thread(target=work).start()
 
     monkeypatch.setattr(MechEstimService, "take_over", wait_and_take_over)
-    clients = [open_channel(url), open_channel(url)]
+    clients = [open_session(url), open_session(url)]
     outcomes = []
     for client in clients:
         try:
@@ -280,7 +280,7 @@ def test_a_server_that_can_start_no_more_threads_says_so(
             raise RuntimeError("can't start new thread")
 
         monkeypatch.setattr(ThreadHost, "start", start)
-        client = open_channel(url)
+        client = open_session(url)
         with pytest.raises(ConnectionClosedError, match="cannot start a session: can't start new"):
             client.request("add", (1.0, 2.0))
         client.close()
