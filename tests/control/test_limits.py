@@ -211,11 +211,11 @@ def test_a_second_hello_is_out_of_turn(bystander: ClientConnection, path: str) -
 
 def test_another_protocol_is_answered_with_ours(bystander: ClientConnection, path: str) -> None:
     with RawClient(path) as client:
-        client.say(type="hello", protocol=2, wants="something new")
+        client.say(type="hello", protocol=PROTOCOL + 1, wants="something new")
         answer = client.hear()
         assert answer is not None
         assert (answer["type"], answer["code"]) == ("refused", "version")
-        assert answer["fields"]["protocol"] == 1
+        assert answer["fields"]["protocol"] == PROTOCOL
         assert client.hear() is None
 
 

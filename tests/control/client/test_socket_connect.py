@@ -10,6 +10,7 @@ import threading
 import pytest
 
 from shm_echo.control.client.client_connection import ClientConnection, connect
+from shm_echo.control.protocol.messages import PROTOCOL
 from shm_echo.control.server.control_server import ControlServer
 from shm_echo.errors import (
     AddressError,
@@ -175,7 +176,7 @@ def test_another_protocol_is_one_sentence_with_both_versions(address: str, path:
     welcome = frame(type="welcome", protocol=9, package="7.1", news=[1, 2])
     with fake_server(path, welcome), pytest.raises(ProtocolVersionError) as caught:
         connect(address, "test")
-    assert (caught.value.ours, caught.value.theirs) == (1, 9)
+    assert (caught.value.ours, caught.value.theirs) == (PROTOCOL, 9)
     assert "shm-echo 7.1" in str(caught.value)
 
 

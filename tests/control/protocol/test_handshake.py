@@ -92,24 +92,24 @@ def frame_of(message: Message) -> bytes:
 
 
 def test_another_protocol_of_the_client_is_one_clear_sentence_on_its_side() -> None:
-    pair = Pair(client_protocol=2)
+    pair = Pair(client_protocol=PROTOCOL + 1)
     refused = pair.greet()
     assert isinstance(refused, Refused)
     with pytest.raises(ProtocolVersionError) as caught:
         pair.client.receive(pair.server.refuse(refused))
-    assert (caught.value.ours, caught.value.theirs) == (2, 1)
+    assert (caught.value.ours, caught.value.theirs) == (PROTOCOL + 1, PROTOCOL)
     assert str(caught.value) == (
-        "/run/x.sock speaks control protocol 1 (shm-echo 0.2), this process speaks 2: install the "
-        "same shm-echo on both sides"
+        f"/run/x.sock speaks control protocol {PROTOCOL} (shm-echo 0.2), this process speaks "
+        f"{PROTOCOL + 1}: install the same shm-echo on both sides"
     )
 
 
 def test_another_protocol_in_the_welcome_is_noticed_too() -> None:
-    pair = Pair(server_protocol=3)
+    pair = Pair(server_protocol=PROTOCOL + 1)
     assert isinstance(pair.greet(), Hello)
     with pytest.raises(ProtocolVersionError) as caught:
         pair.client.receive(pair.server.welcome(1, {}, {}))
-    assert (caught.value.ours, caught.value.theirs) == (1, 3)
+    assert (caught.value.ours, caught.value.theirs) == (PROTOCOL, PROTOCOL + 1)
 
 
 def test_package_versions_decide_nothing() -> None:

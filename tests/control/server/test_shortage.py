@@ -38,8 +38,8 @@ def hold_one():
 def pidfds():
     return sum("pidfd" in link for link in descriptor_links("self"))
 attempts = []
-admit = Door.admit
-Door.admit = lambda *args: attempts.append(0) or admit(*args)
+admit = Acceptor.admit
+Acceptor.admit = lambda *args: attempts.append(0) or admit(*args)
 """
     + SERVER
     + """
