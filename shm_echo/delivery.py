@@ -18,8 +18,7 @@ import numpy as np
 from shm_echo.arguments import seconds
 from shm_echo.errors import BatchesHeldError, ProducerDiedError
 from shm_echo.metrics import NO_TIMES, HistSnapshot, SampleInfo
-from shm_echo.ring import _fast
-from shm_echo.ring.core import Result, ffi, lib
+from shm_echo.ring.core import Result, _fast, ffi, lib
 from shm_echo.ring.producers import Producers
 from shm_echo.ring.ring import Ring
 

@@ -11,12 +11,19 @@ from enum import IntEnum
 from typing import Any
 
 from shm_echo.errors import ProtocolError
-from shm_echo.ring import _fast
-from shm_echo.ring._core import ffi, lib
+
+try:
+    import shm_echo.ring._fast as _fast
+    from shm_echo.ring._core import ffi, lib
+except ModuleNotFoundError:
+    from shm_echo.ring.build_check import require_build
+
+    require_build()
+    raise
 
 _fast.bind(int(ffi.cast("uintptr_t", lib.she_api_table())))
 
-__all__ = ["Result", "checked", "ffi", "layout_bytes", "lib", "make_config"]
+__all__ = ["Result", "_fast", "checked", "ffi", "layout_bytes", "lib", "make_config"]
 
 
 class Result(IntEnum):

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any
 
 from shm_echo.errors import ConnectionClosedError
-from shm_echo.ring import _fast
+from shm_echo.ring.core import _fast
 
 __all__ = ["Slot"]
 
