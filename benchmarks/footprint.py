@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 import time
 
+from harness.children import ended, run_python
 from harness.report import Target, machine, print_table, print_targets, short
 from harness.rounds import Series
 
@@ -58,10 +58,17 @@ from shm_echo import Server, ShmTransport
 address = sys.argv[1]
 with Server({_EXAMPLE}, batch_size=32, transport=ShmTransport(address)) as server:
     actor = subprocess.Popen([sys.executable, '-c', sys.argv[2], address])
-    for _ in range(30):
-        server.sample(timeout=30)
-    sys.stdout.flush()
-    actor.wait(30)
+    batches = patience = 0
+    while batches < 30:
+        try:
+            server.sample(timeout=0.5)
+            batches += 1
+        except TimeoutError:
+            patience += 1
+            if actor.poll() is not None or patience == 60:
+                break
+    if actor.wait(30) or batches < 30:
+        sys.exit(f"the actor ended early, with exit status {{actor.returncode}}")
     print(uss())
 """
 
@@ -72,7 +79,7 @@ def start_up(code: str) -> tuple[float, float]:
     The least of three starts: other programs can only add to it.
 
     Raises:
-        RuntimeError: it failed.
+        ChildDiedError: it failed.
     """
     elapsed, cpu = [], []
     for _ in range(3):
@@ -82,22 +89,20 @@ def start_up(code: str) -> tuple[float, float]:
         elapsed.append((time.perf_counter() - start) * 1e3)
         cpu.append((used.ru_utime + used.ru_stime) * 1e3)
         if status:
-            raise RuntimeError(f"python -c {code!r} failed with status {status}")
+            raise ended(f"python -c {code!r}", os.waitstatus_to_exitcode(status))
     return min(elapsed), min(cpu)
 
 
 def memory(number: int) -> tuple[float, float, float]:
     """MB that are unique to a bare process with numpy and optree, to an actor, to a learner."""
-    base = _run(_BASE)
-    actor, learner = _run(_LEARNER, f"footprint-{os.getpid()}-{number}", _ACTOR)
-    return base[0], actor, learner
+    (base,) = _megabytes("the bare process", _BASE)
+    address = f"footprint-{os.getpid()}-{number}"
+    actor, learner = _megabytes("the learner", _LEARNER, address, _ACTOR)
+    return base, actor, learner
 
 
-def _run(code: str, *args: str) -> list[float]:
-    done = subprocess.run(
-        [sys.executable, "-c", code, *args], check=True, capture_output=True, text=True
-    )
-    return [int(line) / 1024 for line in done.stdout.split()]
+def _megabytes(name: str, code: str, *args: str) -> list[float]:
+    return [int(line) / 1024 for line in run_python(name, "-c", code, *args).split()]
 
 
 def main() -> None:

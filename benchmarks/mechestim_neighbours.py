@@ -11,16 +11,16 @@ many of those additions had all three neighbours' operations running around them
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from harness import remote
+from harness.line_client import LineClient
 from harness.report import Target, machine, print_table, print_targets, short
 
 from shm_echo.control.client.client_connection import connect
@@ -51,15 +51,19 @@ _NEIGHBOURS = {
     "permutation": "call = lambda: m.random.permutation({n})",
 }
 _LOOP = """
-import json, sys, threading
+import json, os, sys, threading, traceback
 import mechestim as m
 {setup}
 done = []
 over = threading.Event()
 def run():
-    while not over.is_set():
-        call()
-        done.append(1)
+    try:
+        while not over.is_set():
+            call()
+            done.append(1)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)  # the main thread waits for a line, and would wait on
 thread = threading.Thread(target=run)
 thread.start()
 print("ready", flush=True)
@@ -71,42 +75,10 @@ thread.join()
 """
 
 
-class Client:
-    """A program that talks in lines."""
-
-    def __init__(self, source: str, url: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", source],
-            env=remote.environment(MECHESTIM_SERVER_URL=url),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.hear()
-
-    def hear(self) -> str:
-        """Its next line."""
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"a client ended with status {self._process.wait()}")
-        return line
-
-    def ask(self, line: str) -> Any:
-        """Say a line; what it answers."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{line}\n")
-        self._process.stdin.flush()
-        return json.loads(self.hear())
-
-    def close(self) -> None:
-        """End it, in the middle of what it does."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.kill()
-        self._process.wait()
-        self._process.stdin.close()
-        self._process.stdout.close()
+def start(name: str, source: str, url: str) -> LineClient:
+    """A client of the server."""
+    variables = remote.environment(MECHESTIM_SERVER_URL=url)
+    return LineClient(name, [sys.executable, "-c", source], variables)
 
 
 def quantile(times: list[int], part: float) -> float:
@@ -135,9 +107,11 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / 100
 
 
-def wait_for_work(url: str, neighbours: int) -> None:
-    """Until so many sessions are in an operation that has run for a moment."""
-    while sum((row["running_s"] or 0) > 0.01 for row in rows(url)) < neighbours:
+def wait_for_work(url: str, neighbours: Collection[LineClient]) -> None:
+    """Until each neighbour's session is in an operation that has run for a moment."""
+    while sum((row["running_s"] or 0) > 0.01 for row in rows(url)) < len(neighbours):
+        for neighbour in neighbours:
+            neighbour.check()
         time.sleep(0.05)
 
 
@@ -157,7 +131,7 @@ def main() -> None:
         url, server = stack.enter_context(
             remote.serving(Path(name), "--isolation", "process", *limits)
         )
-        cheap = Client(_CHEAP.format(pause=PAUSE_S), url)
+        cheap = start("the client", _CHEAP.format(pause=PAUSE_S), url)
         stack.callback(cheap.close)
         cheap.ask("0.2")  # to warm up
         times = {"alone": cheap.ask(str(args.seconds))}
@@ -165,15 +139,15 @@ def main() -> None:
         neighbours = {}
         for op, setup in _NEIGHBOURS.items():
             source = _LOOP.format(setup=setup.format(n=args.elements))
-            neighbours[op] = Client(source, url)
+            neighbours[op] = start(f"the neighbour in {op}", source, url)
             stack.callback(neighbours[op].close)
         if not args.smoke:
-            wait_for_work(url, len(neighbours))
+            wait_for_work(url, neighbours.values())
         before = cpu_s(server)
         times["beside three"] = cheap.ask(str(args.seconds))
         busy = (cpu_s(server) - before) / args.seconds
         for op, client in neighbours.items():
-            print(f"{op}: {client.ask('')} of {args.elements:,} elements ended by then")
+            print(f"{op}: {client.ask()} of {args.elements:,} elements ended by then")
         workers = [row for row in rows(url) if row["pid"] != own["pid"]]
         peaks = sum(peak_mib(row["pid"]) for row in workers)
         print(f"workers of the neighbours: {peaks:,.0f} MiB at the most, in all")

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -20,6 +18,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from harness.children import run_python
 from harness.report import Target, machine, print_table, print_targets, short
 from harness.rounds import Series, interleave
 
@@ -81,8 +80,7 @@ def large(m: Any, memory: dict[str, Any]) -> dict[str, Call]:
 def import_time(statement: str) -> float:
     """Milliseconds that a fresh process takes for ``statement``, by its own clock."""
     code = f"import time; t = time.perf_counter(); {statement}; print(time.perf_counter() - t)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return float(done.stdout) * 1e3
+    return float(run_python(f"python -c {statement!r}", "-c", code)) * 1e3
 
 
 def main() -> None:

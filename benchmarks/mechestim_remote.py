@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
-import sys
 import sysconfig
 import tempfile
 import time
@@ -21,6 +19,7 @@ from pathlib import Path
 from statistics import median
 
 from harness import remote
+from harness.children import run_python
 from harness.report import Target, machine, print_table, print_targets, short
 from harness.rounds import Series, ratio
 
@@ -167,7 +166,7 @@ def import_ms(runs: int) -> float:
             times = []
             for code in ("pass", "import mechestim as me; me.BudgetContext, me.add"):
                 start = time.perf_counter()
-                subprocess.run([sys.executable, "-S", "-c", code], env=variables, check=True)
+                run_python(f"python -c {code!r}", "-S", "-c", code, env=variables)
                 times.append((time.perf_counter() - start) * 1e3)
             if run:  # the first one compiles
                 added.append(times[1] - times[0])
@@ -194,9 +193,9 @@ def main() -> None:
         with remote.serving(folder) as (url, pid):
             slowest, errors = [], 0
             for _ in range(args.rounds):
-                paced = remote.start_clients(_PACED, 16, url, 1000, seconds)
-                errors += sum(one.get("errors", 1) for one in paced)
-                slowest.append(min(one.get("rate", 0.0) for one in paced))
+                paced = remote.start_clients("client", _PACED, 16, url, 1000, seconds)
+                errors += sum(one["errors"] for one in paced)
+                slowest.append(min(one["rate"] for one in paced))
             print(
                 f"\n16 clients at 1000 ops/s, {errors} errors; what the slowest did in each round:"
             )
@@ -207,13 +206,14 @@ def main() -> None:
             targets.append(target)
             targets.append(Target("their errors", 0, errors, "", False))
             processes = min(6, args.crowd)
-            crowd = remote.start_clients(_CROWD, processes, url, args.crowd // processes, url)
-            done = sum(one.get("sessions", 0) for one in crowd)
+            each = args.crowd // processes
+            crowd = remote.start_clients("process", _CROWD, processes, url, each, url)
+            done = sum(one["sessions"] for one in crowd)
             print(f"{args.crowd} sessions in matmul at once: {done} ended well")
             for one in crowd:
-                for error in one.get("errors", ["a client process crashed"]):
+                for error in one["errors"]:
                     print(f"  {error}")
-            wanted = args.crowd // processes * processes
+            wanted = each * processes
             targets.append(Target("sessions in matmul at once", wanted, done, "", True))
     targets.append(Target("server, idle", 60, idle, "MB", False))
     added = import_ms(1 if args.smoke else 15)

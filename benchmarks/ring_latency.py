@@ -76,7 +76,16 @@ def latencies(contender: Contender, count: int, samples: int, pause: float) -> l
     clock = time.perf_counter_ns
     with (
         contextlib.closing(contender.consume(LOAD)) as consumer,
-        producers(produce, count, contender, consumer.address, words, pause) as stop,
+        producers(
+            contender.name,
+            produce,
+            count,
+            contender,
+            consumer.address,
+            words,
+            pause,
+            interrupt=consumer.interrupt,
+        ) as stop,
     ):
         for _ in range(samples + samples // 10):
             sent = consumer.batch()["sent"]

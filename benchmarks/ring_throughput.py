@@ -50,7 +50,15 @@ def rate(contender: Contender, load: Load, count: int, warmup: float, seconds: f
     """Samples/s at the consumer, with ``count`` producers."""
     with (
         contextlib.closing(contender.consume(load)) as consumer,
-        producers(produce, count, contender, consumer.address, load) as stop,
+        producers(
+            contender.name,
+            produce,
+            count,
+            contender,
+            consumer.address,
+            load,
+            interrupt=consumer.interrupt,
+        ) as stop,
     ):
         for _ in range(2 * NUM_BUFFERS):  # all of the ring has been used
             load.touch(consumer.batch())

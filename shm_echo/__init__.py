@@ -90,7 +90,17 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'shm_echo' has no attribute {name!r}")
-    value = getattr(importlib.import_module(home), name)
+    try:
+        value = getattr(importlib.import_module(home), name)
+    except ModuleNotFoundError as error:
+        # A Python that lacks NumPy or optree usually lacks the build too, and building installs
+        # all of them. A missing module of this package is another matter: mechestim's client wheel
+        # has no ring.
+        if error.name is not None and not error.name.startswith(f"{__name__}."):
+            from shm_echo.ring.build_check import require_build
+
+            require_build()
+        raise
     globals()[name] = value
     return value
 

@@ -17,8 +17,7 @@ import numpy as np
 
 from shm_echo.errors import BatchesHeldError, ProducerDiedError
 from shm_echo.metrics import NO_TIMES, HistSnapshot, SampleInfo
-from shm_echo.ring import _core_cpython
-from shm_echo.ring.core import Result, ffi, lib
+from shm_echo.ring.core import Result, _core_cpython, ffi, lib
 from shm_echo.ring.producers import Producers
 from shm_echo.ring.ring import Ring
 from shm_echo.validation import seconds

@@ -21,6 +21,7 @@ __all__ = [
     "DescriptorLimitError",
     "ForkedHandleError",
     "HandshakeError",
+    "NotBuiltError",
     "PeerRefusedError",
     "ProducerDiedError",
     "ProtocolError",
@@ -53,6 +54,27 @@ def _rebuild(cls: type[ShmEchoError], args: tuple[Any, ...], fields: dict[str, A
     for key, value in fields.items():
         setattr(error, key, value)
     return error
+
+
+# ---------------------------------------------------------------- the installation
+
+
+class NotBuiltError(ShmEchoError, ImportError):
+    """The ring is used from a checkout, or by a Python, for which its C code is not compiled.
+
+    Attributes:
+        folder: the package that lacks the extension modules.
+        command: the shell command that builds and installs them.
+    """
+
+    _fields = ("command", "folder")
+
+    def __init__(self, folder: str, command: str) -> None:
+        super().__init__(
+            f"the C code of {folder} is not built for this Python; build it with: {command}"
+        )
+        self.folder = folder
+        self.command = command
 
 
 # ---------------------------------------------------------------- samples and their structure

@@ -47,6 +47,11 @@ CASES: dict[str, tuple[ShmEchoError, type[Exception], tuple[str, ...]]] = {
     ),
     "ForkedHandleError": (errors.ForkedHandleError("the parent's"), RuntimeError, ("parent's",)),
     "HandshakeError": (errors.HandshakeError("no"), ConnectionError, ("no",)),
+    "NotBuiltError": (
+        errors.NotBuiltError("/src/shm_echo", "python -m pip install -e /src"),
+        ImportError,
+        ("/src/shm_echo is not built", "python -m pip install -e /src"),
+    ),
     "PeerRefusedError": (errors.PeerRefusedError("other user"), ConnectionError, ("other user",)),
     "ProducerDiedError": (
         errors.ProducerDiedError(12, signal.SIGKILL),
@@ -178,6 +183,10 @@ def test_its_facts_are_named_in_its_docstring(name: str) -> None:
 def test_what_the_facts_are() -> None:
     given: dict[str, dict[str, Any]] = {
         "BatchesHeldError": {"held": 3},
+        "NotBuiltError": {
+            "command": "python -m pip install -e /src",
+            "folder": "/src/shm_echo",
+        },
         "ProducerDiedError": {"pid": 12, "signal": 9},
         "ProtocolVersionError": {"ours": 1, "theirs": 2},
         "RefusedError": {"code": "full", "fields": {"limit": 4}},

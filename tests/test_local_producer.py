@@ -173,7 +173,7 @@ def test_a_ring_that_nobody_has_sampled_yet_is_an_error_after_a_grace(
     monkeypatch.setattr("shm_echo.local_producer._GRACE", 0.05)
     with Server(EXAMPLE, 2) as server:
         fill(server)
-        with pytest.raises(RingFullError, match=r"the ring is full \(6 samples\) and no thread has"):
+        with pytest.raises(RingFullError, match=r"is full \(6 samples\) and no thread has"):
             server.submit(numbered(6))
         assert take(server) == [0, 1]
 

@@ -29,6 +29,9 @@ class Consumer(Protocol):
     def batch(self) -> Any:
         """The next batch: a tree like a sample, with a leading axis on each leaf."""
 
+    def interrupt(self) -> None:
+        """End a wait in :meth:`batch` that no signal ends. Called in another thread."""
+
     def close(self) -> None:
         """End it. Producers may be blocked in a send."""
 

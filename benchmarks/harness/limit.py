@@ -38,7 +38,7 @@ class Limit:
     def rate(self, load: Load, count: int, warmup: float, seconds: float) -> float:
         """Samples/s that ``count`` processes copy at the same time, each into its own memory."""
         results = context().SimpleQueue()
-        with producers(_copy, count, self.how, load, warmup, seconds, results):
+        with producers(self.name, _copy, count, self.how, load, warmup, seconds, results):
             return float(sum(results.get() for _ in range(count)))
 
 
@@ -62,6 +62,8 @@ def _copy(
         if now >= deadline or stop.value:
             break
     results.put(done / (now - start))
+    while not stop.value:  # a process that ends before all have been measured counts as dead
+        time.sleep(0.001)
 
 
 def _steps(how: str, load: Load, rows: int) -> list[Callable[[], None]]:

@@ -37,6 +37,9 @@ class OurConsumer:
         assert sample is not None  # only close() makes it None
         return sample.batch
 
+    def interrupt(self) -> None:
+        pass  # a signal ends sample()
+
     def close(self) -> None:
         self._server.close()
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import queue
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +24,8 @@ from harness.loads import NUM_BUFFERS, Load
 from harness.processes import context
 
 __all__ = ["PEERS", "FasterFifo", "IdEcho", "MpQueue"]
+
+SLICE = 1.0  # seconds of one get_many(), which no signal interrupts
 
 
 def _stack(samples: list[Any]) -> Any:
@@ -59,6 +63,9 @@ class EchoConsumer:
             raise TimeoutError(f"id-echo: no batch within {PATIENCE:g} s")
         self._batches += 1
         return sample.batch
+
+    def interrupt(self) -> None:
+        self._server.close()  # its sample() then returns None
 
     def close(self) -> None:
         self._alarm.cancel()
@@ -106,6 +113,9 @@ class QueueConsumer:
         get = self._queue.get
         return _stack([get(timeout=PATIENCE) for _ in range(self._batch_size)])
 
+    def interrupt(self) -> None:
+        pass  # a signal ends get()
+
     def close(self) -> None:
         self._queue.close()
         self._queue.cancel_join_thread()
@@ -151,11 +161,18 @@ class FifoConsumer:
 
     def batch(self) -> Any:
         samples: list[Any] = []
+        deadline = time.monotonic() + PATIENCE
         while len(samples) < self._batch_size:
-            samples += self._queue.get_many(
-                timeout=PATIENCE, max_messages_to_get=self._batch_size - len(samples)
-            )
+            room = self._batch_size - len(samples)
+            try:
+                samples += self._queue.get_many(timeout=SLICE, max_messages_to_get=room)
+            except queue.Empty:
+                if time.monotonic() > deadline:
+                    raise
         return _stack(samples)
+
+    def interrupt(self) -> None:
+        pass  # get_many() runs into its time-out, and the signal's handler runs after it
 
     def close(self) -> None:
         self._queue.close()

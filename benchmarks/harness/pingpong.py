@@ -56,7 +56,7 @@ def round_trips(count: int) -> list[int]:
     ping, pong = Reply(ping_memory), Reply(pong_memory)
     times = []
     up = pong.ticket()
-    with producers(_echo, 1, ping_memory, pong_memory) as stop:
+    with producers("a bare round trip", _echo, 1, ping_memory, pong_memory) as stop:
         pong.wait(up)
         for _ in range(count):
             ticket = pong.ticket()

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from multiprocessing.context import ForkServerContext
 from typing import Any
 
+from harness.children import ChildDiedError, watching
+
 __all__ = ["Stop", "context", "producers"]
 
 PRELOAD = [
@@ -42,23 +44,48 @@ def context() -> ForkServerContext:
 
 
 @contextlib.contextmanager
-def producers(target: Callable[..., None], count: int, *args: Any) -> Iterator[Stop]:
+def producers(
+    name: str,
+    target: Callable[..., None],
+    count: int,
+    *args: Any,
+    interrupt: Callable[[], None] | None = None,
+) -> Iterator[Stop]:
     """Run ``target(stop, index, *args)`` in ``count`` processes; they are ended on leaving.
 
-    ``stop.value`` asks them to. Whoever is blocked in a peer's send does not hear it: it is killed.
+    ``stop.value`` asks them to end. A producer that is blocked in a peer's send does not read it,
+    and is killed.
+
+    Args:
+        name: of the contender, for the error.
+        target: the program of a producer. It returns after ``stop.value`` was set, not before.
+        count: the number of producers.
+        args: more arguments of ``target``.
+        interrupt: ends a wait of the main thread that no signal interrupts.
+
+    Raises:
+        ChildDiedError: a producer ended too early.
     """
     stop = context().RawValue(ctypes.c_bool, False)
-    children = [
-        context().Process(target=target, args=(stop, index, *args), daemon=True)
+    children = {
+        f"producer {index} of {name}": context().Process(
+            target=target, args=(stop, index, *args), daemon=True
+        )
         for index in range(count)
-    ]
-    for child in children:
-        child.start()
+    }
     try:
-        yield stop
+        for title, child in children.items():
+            try:
+                child.start()
+            except (BrokenPipeError, EOFError):  # it died before it had read its arguments
+                raise ChildDiedError(f"{title} could not start") from None
+        with watching(children, lambda: bool(stop.value), interrupt):
+            yield stop
     finally:
         stop.value = True
-        for child in children:
+        for child in children.values():
+            if child.pid is None:
+                continue
             child.join(0.1)
             if child.is_alive():
                 child.kill()

@@ -17,6 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from harness.children import ended
+from harness.line_client import LineClient
+
 __all__ = ["TimedClient", "environment", "flopscope", "pingpong", "rss_mb", "serving"]
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,71 +108,55 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), **more}
 
 
-class TimedClient:
-    """A process that times its calls when it is told to.
+class TimedClient(LineClient):
+    """A process that times its calls, a round for each line that it is given.
 
     Args:
+        name: for the error.
         source: makes ``CASES``.
         counts: how often each is called in a round.
         python: the interpreter.
         variables: of the environment.
+        server: as :class:`LineClient` takes it.
     """
 
     def __init__(
         self,
+        name: str,
         source: str,
         counts: Mapping[str, int],
         python: str = sys.executable,
         variables: Mapping[str, str] | None = None,
+        server: subprocess.Popen[str] | None = None,
     ) -> None:
         names = f"\nCASES = {{name: CASES[name] for name in {list(counts)!r}}}\n"
-        self._process = subprocess.Popen(
-            [python, "-c", source + names + _TIMED, *map(str, counts.values())],
-            env=dict(variables or environment()),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self._read()
-
-    def _read(self) -> str:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"a client ended with status {self._process.wait()}")
-        return line
+        command = [python, "-c", source + names + _TIMED, *map(str, counts.values())]
+        super().__init__(name, command, dict(variables or environment()), server)
 
     def round(self) -> dict[str, list[int]]:
         """Nanoseconds of every call of one round."""
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        found: dict[str, list[int]] = json.loads(self._read())
+        found: dict[str, list[int]] = self.ask()
         return found
-
-    def close(self) -> None:
-        """End it."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait()
 
 
 def ours(url: str, counts: Mapping[str, int]) -> TimedClient:
     """A client of our server."""
-    return TimedClient(_OURS, counts, variables=environment(MECHESTIM_SERVER_URL=url))
+    variables = environment(MECHESTIM_SERVER_URL=url)
+    return TimedClient("the client of mechestim", _OURS, counts, variables=variables)
 
 
 def pingpong(count: int) -> TimedClient:
     """Two Python processes and a Unix socket, and nothing else."""
-    return TimedClient(_PINGPONG, {"turn": count})
+    return TimedClient("the ping-pong", _PINGPONG, {"turn": count})
 
 
 @contextmanager
 def serving(folder: Path, *options: str) -> Iterator[tuple[str, int]]:
-    """Our server, as ``shm-echo serve`` starts it: its address and its pid."""
+    """Our server, as ``shm-echo serve`` starts it: its address and its pid.
+
+    Raises:
+        ChildDiedError: it did not start, or has ended by itself on leaving.
+    """
     url = f"ipc://{folder}/ours.sock"
     process = subprocess.Popen(
         [sys.executable, "-m", "shm_echo.cli.main", "serve", "--url", url, *options],
@@ -180,12 +167,15 @@ def serving(folder: Path, *options: str) -> Iterator[tuple[str, int]]:
     assert process.stdout is not None
     try:
         if not process.stdout.readline():
-            raise RuntimeError("the server did not start")
+            raise ended("the server", process.wait())
         yield url, process.pid
     finally:
+        died = process.poll()
         process.terminate()
         process.wait()
         process.stdout.close()
+        if died is not None:  # whatever else failed, failed for that
+            raise ended("the server", died) from None
 
 
 def _environment_of(venvs: Path, package: str, version: str) -> Path:
@@ -223,6 +213,7 @@ def flopscope(
         [str(server_python), "-m", "flopscope_server", "--url", f"ipc://{path}"],
         env=plain,
         stderr=subprocess.DEVNULL,
+        text=True,
     )
     try:
         deadline = time.monotonic() + 60
@@ -231,7 +222,9 @@ def flopscope(
                 raise RuntimeError("flopscope-server did not start")
             time.sleep(0.05)
         variables = {**plain, "FLOPSCOPE_SERVER_URL": f"ipc://{path}"}
-        client = TimedClient(_FLOPSCOPE, counts, str(client_python), variables)
+        client = TimedClient(
+            "flopscope's client", _FLOPSCOPE, counts, str(client_python), variables, server
+        )
         try:
             yield client
         finally:
@@ -249,11 +242,16 @@ def rss_mb(pid: int) -> float:
     raise RuntimeError(f"process {pid} has gone")
 
 
-def start_clients(source: str, count: int, url: str, *arguments: Any) -> list[dict[str, Any]]:
+def start_clients(
+    name: str, source: str, count: int, url: str, *arguments: Any
+) -> list[dict[str, Any]]:
     """Run ``count`` client processes at once; the JSON that each prints at its end.
 
-    Each says a line when it is ready, and begins when it is told to: what is measured has no client
-    in it that still imports.
+    Each prints a line when it is ready, and begins on a line of ours: no client is still importing
+    while the others are measured.
+
+    Raises:
+        ChildDiedError: one of them failed.
     """
     clients = [
         subprocess.Popen(
@@ -265,12 +263,21 @@ def start_clients(source: str, count: int, url: str, *arguments: Any) -> list[di
         )
         for _ in range(count)
     ]
-    for client in clients:
-        assert client.stdout is not None
-        client.stdout.readline()
-    for client in clients:
-        assert client.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            client.stdin.write("\n")
-            client.stdin.flush()
-    return [json.loads(client.communicate()[0] or "{}") for client in clients]
+    try:
+        for client in clients:
+            assert client.stdout is not None
+            client.stdout.readline()
+        for client in clients:
+            assert client.stdin is not None
+            with contextlib.suppress(BrokenPipeError):  # its exit status is looked at below
+                client.stdin.write("\n")
+                client.stdin.flush()
+        printed = [client.communicate()[0] for client in clients]
+    finally:
+        for client in clients:
+            client.kill()
+            client.wait()
+    for number, client in enumerate(clients):
+        if client.returncode:
+            raise ended(f"{name} {number}", client.returncode)
+    return [json.loads(text) for text in printed]

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shm_echo.cli import arguments
-from shm_echo.errors import ShmEchoError
+from shm_echo.errors import NotBuiltError, ShmEchoError
 
 if TYPE_CHECKING:
     from shm_echo.demo.run_records import Options
@@ -91,7 +91,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo; returns the exit status."""
-    problem = _missing_extras() or _unwritable(args.plot)
+    problem = _missing_build() or _missing_extras() or _unwritable(args.plot)
     if problem:
         print(f"shm-echo demo: {problem}", file=sys.stderr)
         return 2
@@ -139,6 +139,16 @@ def _heading(options: Options) -> str:
     actors = f"{options.actors} actor{'s' if options.actors != 1 else ''}"
     killed = ", killed at random" if options.kill_actors else ""
     return f"shm-echo demo: CartPole-v1, {actors}{killed}, seed {options.seed}"
+
+
+def _missing_build() -> str | None:
+    from shm_echo.ring.build_check import require_build
+
+    try:
+        require_build("demo")
+    except NotBuiltError as error:
+        return str(error)
+    return None
 
 
 def _missing_extras() -> str | None:

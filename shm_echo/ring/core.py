@@ -11,12 +11,19 @@ from enum import IntEnum
 from typing import Any
 
 from shm_echo.errors import ProtocolError
-from shm_echo.ring import _core_cpython
-from shm_echo.ring._core_cffi import ffi, lib
+
+try:
+    import shm_echo.ring._core_cpython as _core_cpython
+    from shm_echo.ring._core_cffi import ffi, lib
+except ModuleNotFoundError:
+    from shm_echo.ring.build_check import require_build
+
+    require_build()
+    raise
 
 _core_cpython.bind(int(ffi.cast("uintptr_t", lib.she_api_table())))
 
-__all__ = ["Result", "checked", "ffi", "layout_bytes", "lib", "make_config"]
+__all__ = ["Result", "_core_cpython", "checked", "ffi", "layout_bytes", "lib", "make_config"]
 
 
 class Result(IntEnum):

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shm_echo.ring import _core_cpython
-from shm_echo.ring.core import checked, ffi, layout_bytes, lib, make_config
+from shm_echo.ring.core import _core_cpython, checked, ffi, layout_bytes, lib, make_config
 from shm_echo.ring.segment import Backing, Segment
 
 if TYPE_CHECKING:

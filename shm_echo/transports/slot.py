@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any
 
 from shm_echo.errors import ConnectionClosedError
-from shm_echo.ring import _core_cpython
+from shm_echo.ring.core import _core_cpython
 
 __all__ = ["Slot"]
 

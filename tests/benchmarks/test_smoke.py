@@ -1,16 +1,18 @@
-"""Every benchmark runs, for a moment, and ends with its tables. Nobody promises the numbers."""
+"""Every benchmark runs, for a moment and in any folder, and ends with its tables.
+
+The numbers are not judged.
+"""
 
 from __future__ import annotations
 
 import importlib.util
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+from tests.support.benchmarks import BENCHMARKS, run_benchmark
+
 PEERS = {
     "id-echo": "echo",
     "mp.Queue + np.stack": "multiprocessing",
@@ -25,13 +27,9 @@ sys.path.insert(0, os.path.dirname(sys.argv[0]))
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
+WITH_CHART = ("ring_throughput.py", "ring_latency.py", "copy_threshold.py")
+
 Run = Callable[[str], str]
-
-
-def start(*command: str) -> str:
-    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def has(package: str) -> bool:
@@ -51,9 +49,9 @@ def run(charts: Path) -> Run:
 
     def once(script: str) -> str:
         if script not in outputs:
-            has_chart = plotted and script not in ("learner_side.py", "footprint.py")
+            has_chart = plotted and script in WITH_CHART
             chart = ["--plot", str(charts / f"{script}.png")] if has_chart else []
-            outputs[script] = start(str(BENCHMARKS / script), "--smoke", *chart)
+            outputs[script] = run_benchmark(str(BENCHMARKS / script), "--smoke", *chart)
         return outputs[script]
 
     return once
@@ -67,7 +65,9 @@ def row(table: str, name: str) -> list[str]:
     raise AssertionError(f"no row {name!r} in:\n{table}")
 
 
-@pytest.mark.parametrize("script", ["learner_side.py", "footprint.py", "ring_latency.py"])
+@pytest.mark.parametrize(
+    "script", ["learner_side.py", "footprint.py", "ring_latency.py", "mechestim_neighbours.py"]
+)
 def test_a_benchmark_ends_with_targets_of_which_each_was_measured(run: Run, script: str) -> None:
     _, _, targets = run(script).partition("\nTargets\n")
 
@@ -97,8 +97,11 @@ def test_a_peer_is_measured_in_the_same_run(run: Run, peer: str) -> None:
     assert row(run("ring_latency.py"), peer)
 
 
-def test_a_peer_that_is_not_installed_is_said_to_be_skipped() -> None:
-    output = start("-c", HIDE_ECHO, str(BENCHMARKS / "learner_side.py"), "--smoke")
+def test_a_peer_that_is_not_installed_is_said_to_be_skipped(tmp_path: Path) -> None:
+    program = tmp_path / "hide_echo.py"
+    program.write_text(HIDE_ECHO)
+
+    output = run_benchmark(str(program), str(BENCHMARKS / "learner_side.py"), "--smoke")
 
     assert "skipped id-echo: not installed" in output
     assert "\nid-echo" not in output
@@ -110,7 +113,7 @@ def test_the_copy_benchmark_says_from_where_streaming_pays(run: Run) -> None:
     assert row(verdict, "ring of 8 MB")
 
 
-@pytest.mark.parametrize("script", ["ring_throughput.py", "ring_latency.py", "copy_threshold.py"])
+@pytest.mark.parametrize("script", WITH_CHART)
 def test_a_chart_is_written_where_one_is_asked_for(run: Run, charts: Path, script: str) -> None:
     pytest.importorskip("matplotlib")
 
