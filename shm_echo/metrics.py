@@ -1,8 +1,8 @@
 """What a learner can know about its ring: SampleInfo, HistSnapshot, ProducerInfo.
 
-Every field has the meaning that `echo` documents for it; docs/metrics.md says what each one is for
-the shared-memory transport. The values are plain tuples of numbers, made when a batch is handed
-out.
+Every field has the meaning that `echo` documents for it; docs/reference/metrics.md says what each
+one is for the shared-memory transport. The values are plain tuples of numbers, made when a batch is
+handed out.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The doors that NumPy opens without asking the array are pinned: one more in a release shows.
 
-``docs/mechestim/doors.md`` is the list; what is free or takes no array is pinned here. The verdicts
-are those of one NumPy minor release. Another one is looked at when it comes.
+``docs/reference/not-counted.md`` is the list; what is free or takes no array is pinned here. The
+verdicts are those of one NumPy minor release. Another one is looked at when it comes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.support.scripts import ROOT
 pytestmark = pytest.mark.local_only("numpy functions")
 
 PINNED_WITH = "2.4"
-PAGE = (ROOT / "docs" / "mechestim" / "doors.md").read_text()
+PAGE = (ROOT / "docs/reference/not-counted.md").read_text()
 
 pinned = pytest.mark.skipif(
     not np.__version__.startswith(f"{PINNED_WITH}."),

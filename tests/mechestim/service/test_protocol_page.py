@@ -14,7 +14,7 @@ from shm_echo.mechestim.service.objects import Objects
 from shm_echo.mechestim.service.operations import Operations
 from tests.support.metering import ROOT
 
-PAGE = (ROOT / "docs/mechestim/protocol.md").read_text()
+PAGE = (ROOT / "docs/reference/protocol.md").read_text()
 
 
 def words() -> set[str]:
