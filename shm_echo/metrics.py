@@ -1,8 +1,8 @@
 """Metrics of a ring: SampleInfo, HistSnapshot, ProducerInfo.
 
-Every field has the meaning that `echo` documents for it; docs/metrics.md tells what each one means
-for the shared-memory transport. The values are plain tuples of numbers, made when a batch is handed
-out.
+Every field has the meaning that `echo` documents for it; docs/reference/metrics.md tells what each
+one means for the shared-memory transport. The values are plain tuples of numbers, made when a batch
+is handed out.
 """
 
 from __future__ import annotations

@@ -176,7 +176,8 @@ def test_every_public_name_is_explained() -> None:
 
 
 def test_every_exception_has_its_section() -> None:
-    headings = re.findall(r"^### (\w+)$", (ROOT / "docs/errors.md").read_text(), re.MULTILINE)
+    text = (ROOT / "docs/reference/errors.md").read_text()
+    headings = re.findall(r"^### (\w+)$", text, re.MULTILINE)
     assert sorted(headings) == sorted(errors.__all__)
 
 
@@ -184,7 +185,7 @@ def test_every_exception_has_its_section() -> None:
 def test_every_metric_has_its_row(record: str) -> None:
     kind = getattr(metrics, record)
     fields = getattr(kind, "_fields", None) or [field.name for field in dataclasses.fields(kind)]
-    text = (ROOT / "docs/metrics.md").read_text()
+    text = (ROOT / "docs/reference/metrics.md").read_text()
     _, _, section = text.partition(f"\n## {record}\n")
     rows = re.findall(r"^\| `(\w+)` \|", section.partition("\n## ")[0], re.MULTILINE)
     assert rows == list(fields)
@@ -197,7 +198,8 @@ def test_every_memory_order_tag_is_explained_and_every_explained_one_is_used() -
         for source in sources
         for tag in re.findall(r"SYNC ([a-z]+(?:-[a-z]+)*)", source.read_text())
     } - {"tag"}  # "carries a SYNC tag"
-    headings = re.findall(r"^## (.+)$", (ROOT / "docs/memory-model.md").read_text(), re.MULTILINE)
+    text = (ROOT / "docs/explanation/memory-model.md").read_text()
+    headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
     explained = {tag for heading in headings for tag in heading.split(", ")}
     assert used <= explained
     assert {tag for tag in explained if re.fullmatch(r"[a-z-]+", tag)} <= used

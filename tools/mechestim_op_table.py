@@ -1,4 +1,4 @@
-"""Writes docs/mechestim/operations.md: every operation with its price, from the registry.
+"""Writes docs/reference/operations.md: every operation with its price, from the registry.
 
     python tools/mechestim_op_table.py
 

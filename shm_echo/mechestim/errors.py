@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-_DOCS = "docs/mechestim/errors.md"
+_DOCS = "docs/reference/mechestim-errors.md"
 
 
 class MechEstimError(Exception):

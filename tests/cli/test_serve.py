@@ -235,7 +235,7 @@ def test_every_option_of_the_guide_exists_and_every_option_is_in_the_guide(
     with pytest.raises(SystemExit):
         main(["serve", "--help"])
     usage = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help", "--verbose"}
-    guide = (ROOT / "docs/mechestim/server.md").read_text()
+    guide = (ROOT / "docs/how-to/server.md").read_text()
     table = guide.partition("| Option |")[2].partition("\n\n")[0]
     assert set(re.findall(r"`(--[a-z-]+)`", table)) == usage
 

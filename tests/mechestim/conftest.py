@@ -2,7 +2,7 @@
 
 With ``--backend remote`` a server is started, and this process is its client before any test is
 imported; NumPy is there as well, as what is right. Tests marked ``local_only`` are then left out,
-each with its reason; ``docs/mechestim/client.md`` names the same reasons.
+each with its reason; ``docs/how-to/client.md`` names the same reasons.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Why a test holds in local mode only: what each is called, and what the documentation says of it.
 
-The values are headings of the list "What is left different" in ``docs/mechestim/client.md``; a
+The values are headings of the list "What is left different" in ``docs/how-to/client.md``; a
 reason without one is about the tests themselves and not about what a user sees.
 """
 

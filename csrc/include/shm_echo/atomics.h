@@ -1,6 +1,7 @@
 /* The only atomics of the ring: C11 operations under names that say their order.
  *
- * Every use elsewhere carries a SYNC tag; docs/memory-model.md lists each tag with its partner.
+ * Every use elsewhere carries a SYNC tag; docs/explanation/memory-model.md lists each tag with its
+ * partner.
  * `_seq` operations take part in one total order; they are used where two sides each write one
  * word and then read the other's (a store-load pattern that acquire and release cannot order).
  */

@@ -107,7 +107,7 @@ static inline void *she_row(const she_ring *ring, uint32_t leaf, uint64_t positi
  * (slot i on line i mod word_lines), so that producers which claim one after the other do not fight
  * for one line; a whole batch still lies together, for the consumer's scan. */
 static inline uint64_t she_word_at(const she_ring *ring, uint64_t line, uint64_t column) {
-#ifdef SHE_PACKED_WORDS /* to measure what spreading gains and costs: docs/ring.md */
+#ifdef SHE_PACKED_WORDS /* to measure what spreading gains and costs: docs/explanation/ring.md */
     return column * ring->word_lines + line;
 #else
     (void)ring;

@@ -1,6 +1,6 @@
 """The functions of NumPy that compute without calling a hook are pinned: a new one is noticed.
 
-`docs/mechestim/doors.md` lists them; the functions that are free or take no array are pinned here.
+`docs/reference/not-counted.md` lists them; the functions that are free or take no array are pinned here.
 The verdicts are those of one minor release of NumPy, and are reviewed with each new one.
 """
 
@@ -25,7 +25,7 @@ from tests.support.scripts import ROOT
 pytestmark = pytest.mark.local_only("numpy functions")
 
 PINNED_WITH = "2.4"
-PAGE = (ROOT / "docs" / "mechestim" / "doors.md").read_text()
+PAGE = (ROOT / "docs/reference/not-counted.md").read_text()
 
 pinned = pytest.mark.skipif(
     not np.__version__.startswith(f"{PINNED_WITH}."),

@@ -22,7 +22,7 @@ _RUN = "import runpy; sys.argv.pop(0); runpy.run_module(sys.argv[0], run_name='_
 
 PROGRAMS = [
     (f"{page.stem}:{program.file}", program.text)
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs" / "mechestim").glob("*.md"))]
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     for program in markdown.programs(page)
     if "import mechestim as me" in program.text
     if "shm_echo" not in program.text and "numpy" not in program.text

@@ -18,7 +18,7 @@ from tests.support.watchdog import patient_watchdog
 
 _RUN = "import runpy; runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
 
-# docs/mechestim/client.md names it. That the result would be such an array is local mode's word.
+# docs/how-to/client.md names it. That the result would be such an array is local mode's word.
 _REFUSED = ["TypeError", NO_OBJECTS]
 
 # NumPy 2.0 says it in words of its own; clients and later ones as Python does.

@@ -14,7 +14,7 @@ from shm_echo.mechestim.service.operations.dispatch import Dispatcher
 from shm_echo.mechestim.service.scheduling.scheduler import SchedulerSlot
 from tests.support.metering import ROOT
 
-PAGE = (ROOT / "docs/mechestim/protocol.md").read_text()
+PAGE = (ROOT / "docs/reference/protocol.md").read_text()
 
 
 def words() -> set[str]:

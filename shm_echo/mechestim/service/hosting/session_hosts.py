@@ -214,9 +214,8 @@ class ThreadHost(SessionHost):
 class ProcessHost(SessionHost):
     """A session in a process of its own.
 
-    The service keeps a second descriptor of the connection, for what the worker cannot say itself:
-    that it is busy, or that it has died. ``start``, ``employ`` and ``reap`` are for the supervisor's
-    thread.
+    The service keeps a second descriptor of the connection, to report what the worker cannot: that
+    it is busy, or that it has died. `start`, `assign` and `reap` are for the supervisor's thread.
     """
 
     isolation = "process"

@@ -74,7 +74,7 @@ class FrameStream:
         stall_s: seconds for a frame, and one more for each MiB of it.
         stats: shows whether a message has been sent in part.
         lock: held while a message goes out.
-        slot: the session's place at the scheduler, which it gives up before it waits for its client.
+        slot: the session's scheduler slot, released before the session waits for its client.
     """
 
     def __init__(

@@ -140,7 +140,7 @@ def test_a_request_to_a_server_that_stopped_is_given_up_after_the_silence(
 def test_where_nothing_can_be_polled_the_descriptors_own_time_out_is_what_counts(
     given: Given, request_: str
 ) -> None:
-    """As docs/mechestim/client.md says: whoever hands the descriptor over sets the time."""
+    """As docs/how-to/client.md says: whoever hands the descriptor over sets the time."""
     with asking(given, SANDBOX + _ASK.format(request=request_)) as client:
         first, second = said_after_a_stop(client, given, 1000.0, of_the_socket=0.3)
     assert first.startswith("RequestTimeoutError")
