@@ -2,8 +2,8 @@
 
 What a client may spend is kept per principal: the descriptor that it was given, the token that it
 has shown, or else the uid of the peer. Sessions of this user run on threads unless told otherwise,
-and their kernels pass a scheduler; sessions of other users, of holders of a token and of holders of a
-descriptor, which are not trusted, have processes of their own.
+and their kernels pass a scheduler; sessions of other users, of token holders and of descriptor
+holders, which are not trusted, have processes of their own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The functions of NumPy that compute without calling a hook are pinned: a new one is noticed.
 
-`docs/reference/not-counted.md` lists them; the functions that are free or take no array are pinned here.
-The verdicts are those of one minor release of NumPy, and are reviewed with each new one.
+`docs/reference/not-counted.md` lists them; the functions that are free or take no array are pinned
+here. The verdicts are those of one minor release of NumPy, and are reviewed with each new one.
 """
 
 from __future__ import annotations
