@@ -19,16 +19,13 @@ ROOT = Path(__file__).resolve().parents[2]
 os.chdir(Path(__file__).parent)
 
 # Packages that go in whole, with the packages below them.
-WHOLE = tuple(
-    f"shm_echo.{name}"
-    for name in (
-        "control.protocol",
-        "mechestim.accounting",
-        "mechestim.costs",
-        "mechestim.registry",
-        "mechestim.remote",
-        "mechestim.symmetry",
-    )
+WHOLE = (
+    "shm_echo.control.protocol",
+    "shm_echo.mechestim.accounting",
+    "shm_echo.mechestim.costs",
+    "shm_echo.mechestim.registry",
+    "shm_echo.mechestim.remote",
+    "shm_echo.mechestim.symmetry",
 )
 # The modules of the packages that do not.
 PARTS = {
