@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from shm_echo.arguments import check_count
 from shm_echo.control.listener import ControlServer
 from shm_echo.control.service import Refusal, Service, Session
-from shm_echo.ring.producers import OwnersExhausted
+from shm_echo.ring.producers import OwnersExhaustedError
 from shm_echo.ring.segment import Backing
 from shm_echo.transports.base import Ingress
 
@@ -139,7 +139,7 @@ class RingService:
             raise Refusal("attached", "this connection has attached already")
         try:
             owner = self._ingress.producers.attach(session.peer.pid)
-        except OwnersExhausted as error:
+        except OwnersExhaustedError as error:
             raise Refusal("too_many_producers", str(error)) from None
         session.data = owner
         session.watch = True
