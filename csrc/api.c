@@ -1,3 +1,4 @@
+/* The table of api.h, filled in. */
 #include "shm_echo/api.h"
 
 static const she_api table = {

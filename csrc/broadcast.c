@@ -1,4 +1,4 @@
-/* The newest value of one writer, for any number of readers: see broadcast.h. */
+/* The broadcast of one writer's newest value: see broadcast.h. */
 #include "shm_echo/broadcast.h"
 
 #include <stdlib.h>
@@ -38,7 +38,8 @@ int she_bcast_create(void *memory, uint64_t bytes, uint64_t payload_bytes, const
     she_bcast_header *h = (*out)->header;
     h->payload_bytes = payload_bytes;
     memcpy(h->digest, digest, sizeof h->digest);
-    she_store_release(&h->magic, SHE_BCAST_MAGIC); /* SYNC ring-magic */
+    /* SYNC ring-magic: pairs with the load in she_bcast_attach; releases the identity. */
+    she_store_release(&h->magic, SHE_BCAST_MAGIC);
     return SHE_OK;
 }
 
@@ -47,7 +48,8 @@ int she_bcast_attach(void *memory, uint64_t bytes, uint64_t payload_bytes, const
     const she_bcast_header *h = memory;
     if (bytes < sizeof *h)
         return SHE_E_SIZE;
-    if (she_load_acquire(&h->magic) != SHE_BCAST_MAGIC) /* SYNC ring-magic */
+    /* SYNC ring-magic: pairs with the store in she_bcast_create; acquires the identity. */
+    if (she_load_acquire(&h->magic) != SHE_BCAST_MAGIC)
         return SHE_E_MAGIC;
     if (h->payload_bytes != payload_bytes || memcmp(h->digest, digest, sizeof h->digest) != 0)
         return SHE_E_MISMATCH;
@@ -57,10 +59,13 @@ int she_bcast_attach(void *memory, uint64_t bytes, uint64_t payload_bytes, const
 void she_bcast_free(she_bcast *b) { free(b); }
 
 uint64_t she_bcast_begin(she_bcast *b) {
-    uint64_t version = she_load_relaxed(&b->header->latest) + 1; /* this writer's own last store */
+    /* Relaxed: only this writer stores `latest`. */
+    uint64_t version = she_load_relaxed(&b->header->latest) + 1;
+    /* Relaxed: the fence below orders it. */
     she_store_relaxed(&b->header->sequence[version % 3], 2 * version - 1);
-    /* SYNC bcast-torn: a reader that sees any word of this version and then passes its acquire fence
-     * sees the odd sequence too, and throws its copy away. */
+    /* SYNC bcast-torn: pairs with the acquire fence in she_bcast_read. A reader that has seen any
+     * word of this version and then passes its fence sees the odd sequence number too, and discards
+     * its copy. */
     she_fence_release();
     return version;
 }
@@ -69,8 +74,9 @@ void she_bcast_write(she_bcast *b, uint64_t version, uint64_t offset, const void
                      uint64_t bytes) {
     const uint8_t *source = from;
     if (offset % 8 != 0 || bytes > b->words * 8 || offset / 8 > b->words - (bytes + 7) / 8)
-        return; /* the caller's offsets come from its own table; a wrong one writes nothing */
+        return; /* offsets come from the caller's own table: a wrong one must not write elsewhere */
     she_atomic64 *to = b->buffer[version % 3] + offset / 8;
+    /* Relaxed: the fence of she_bcast_begin and the release of she_bcast_end order the payload. */
     for (; bytes >= 8; bytes -= 8, source += 8, to++) {
         uint64_t word;
         memcpy(&word, source, 8);
@@ -85,13 +91,16 @@ void she_bcast_write(she_bcast *b, uint64_t version, uint64_t offset, const void
 
 void she_bcast_end(she_bcast *b, uint64_t version) {
     she_bcast_header *h = b->header;
-    she_store_release(&h->sequence[version % 3], 2 * version); /* SYNC bcast-whole */
-    she_store_release(&h->latest, version);                    /* SYNC bcast-latest */
+    /* SYNC bcast-whole: pairs with the load of the sequence number in she_bcast_read. */
+    she_store_release(&h->sequence[version % 3], 2 * version);
+    /* SYNC bcast-latest: pairs with the load in she_bcast_latest. */
+    she_store_release(&h->latest, version);
     she_ec_signal(&h->published);
 }
 
 void she_bcast_close(she_bcast *b) {
-    she_store32_release(&b->header->closed, 1); /* SYNC closed */
+    /* SYNC closed: pairs with the load in she_bcast_wait; stored before the signal. */
+    she_store32_release(&b->header->closed, 1);
     she_ec_signal(&b->header->published);
 }
 
@@ -104,9 +113,11 @@ uint64_t she_bcast_read(const she_bcast *b, void *to, uint64_t payload_bytes, in
     const she_atomic64 *sequence = &b->header->sequence[version % 3];
     const she_atomic64 *from = b->buffer[version % 3];
     *overtaken = 1;
-    if (she_load_acquire(sequence) != 2 * version) /* SYNC bcast-whole */
+    /* SYNC bcast-whole: pairs with the even store in she_bcast_end; acquires the payload. */
+    if (she_load_acquire(sequence) != 2 * version)
         return 0;
     uint64_t left = payload_bytes;
+    /* Relaxed: the fence below orders these loads before the second look at the sequence number. */
     for (; left >= 8; left -= 8, target += 8, from++) {
         uint64_t word = she_load_relaxed(from);
         memcpy(target, &word, 8);
@@ -115,7 +126,9 @@ uint64_t she_bcast_read(const she_bcast *b, void *to, uint64_t payload_bytes, in
         uint64_t word = she_load_relaxed(from);
         memcpy(target, &word, left);
     }
-    she_fence_acquire(); /* SYNC bcast-torn */
+    /* SYNC bcast-torn: pairs with the release fence in she_bcast_begin. */
+    she_fence_acquire();
+    /* Relaxed: the fence orders it after the loads of the payload. */
     if (she_load_relaxed(sequence) != 2 * version)
         return 0;
     *overtaken = 0;
@@ -127,7 +140,8 @@ int she_bcast_wait(she_bcast *b, uint64_t version, int64_t timeout_ns) {
     uint32_t ticket = she_ec_ticket(&h->published);
     if (she_bcast_latest(b) >= version)
         return SHE_OK;
-    if (she_load32_acquire(&h->closed)) /* SYNC closed */
+    /* SYNC closed: pairs with the store in she_bcast_close. */
+    if (she_load32_acquire(&h->closed))
         return SHE_CLOSED;
     switch (she_ec_wait(&h->published, ticket, timeout_ns)) {
     case SHE_WAIT_TIMEOUT:

@@ -1,4 +1,4 @@
-/* Clocks, and whether a peer still lives. */
+/* Clocks, and the death of peers. */
 #define _GNU_SOURCE
 #include <poll.h>
 #include <time.h>
@@ -15,7 +15,7 @@ uint64_t she_now_ns(void) { return read_clock(CLOCK_MONOTONIC); }
 uint64_t she_now_coarse_ns(void) { return read_clock(CLOCK_MONOTONIC_COARSE); }
 
 bool she_process_gone(int pidfd) {
-    /* A pidfd becomes readable when its process has ended, reaped or not. */
+    /* A pidfd becomes readable when its process ends, even before its parent reaps it. */
     struct pollfd peer = {.fd = pidfd, .events = POLLIN};
     return poll(&peer, 1, 0) > 0;
 }

@@ -1,9 +1,9 @@
 /* Copies into the ring.
  *
- * An ordinary copy of a block that is larger than the cache first reads the lines that it is about to
- * overwrite. Non-temporal stores do not: they gain up to half of the memory bandwidth and leave the
- * cache to others; but a reader finds nothing in the cache. They are not ordered by later atomic stores, so the copy ends in a store fence
- * (SYNC copy-fence), before the caller commits.
+ * An ordinary copy of a block that is larger than the cache first reads the lines that it is about
+ * to overwrite. Non-temporal stores do not: they gain up to half of the memory bandwidth and leave
+ * the cache to other data, but a reader then finds nothing in the cache. Later atomic stores do not
+ * order them, so the copy ends in a store fence (SYNC copy-fence), before the caller commits.
  */
 #include <string.h>
 
@@ -13,11 +13,11 @@
 #include <emmintrin.h>
 
 #ifndef SHE_STREAM_BYTES
-#define SHE_STREAM_BYTES (1u << 20) /* measured: benchmarks/copy_threshold.py */
+#define SHE_STREAM_BYTES (1u << 20) /* measured by benchmarks/copy_threshold.py */
 #endif
 
 static void stream(uint8_t *to, const uint8_t *from, uint64_t bytes) {
-    uint64_t head = (64 - ((uintptr_t)to & 63)) & 63;
+    uint64_t head = (64 - ((uintptr_t)to & 63)) & 63; /* up to the next cache line */
     memcpy(to, from, head);
     to += head;
     from += head;
@@ -33,7 +33,7 @@ static void stream(uint8_t *to, const uint8_t *from, uint64_t bytes) {
         _mm_stream_si128((__m128i *)(void *)(to + 48), d);
     }
     memcpy(to, from, bytes);
-    _mm_sfence(); /* SYNC copy-fence: before the release of the commit */
+    _mm_sfence(); /* SYNC copy-fence: pairs with the CAS of slot-commit, which comes after it */
 }
 
 void she_copy(void *restrict to, const void *restrict from, uint64_t bytes) {

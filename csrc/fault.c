@@ -1,4 +1,5 @@
-/* The hook of fault.h. It has a file of its own because both the ring and its event counts call it. */
+/* The hook of fault.h. It has a file of its own because both the ring and its event counts call
+ * it. */
 #include "shm_echo/fault.h"
 
 #ifdef SHE_FAULTS

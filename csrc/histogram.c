@@ -30,15 +30,15 @@ static uint64_t upper_bound(uint32_t bucket) {
 void she_hist_record(she_histogram *hist, uint64_t ns) {
     uint32_t bucket = bucket_of(ns);
     uint64_t row = UINT64_C(1) << (bucket >> SHE_HIST_SUB_BITS);
-    /* Relaxed: nobody infers anything from one counter about another. The row's bit comes first, so
-     * that a kill in between hides nothing for good. */
+    /* Relaxed, and paired with nothing: no reader infers one counter from another. The row's bit
+     * comes first, so that a kill between the two stores hides no bucket for good. */
     if (!(she_load_relaxed(&hist->rows) & row))
         she_or_relaxed(&hist->rows, row);
     she_add_relaxed(&hist->sum_ns, ns);
     she_add_relaxed(&hist->bucket[bucket], 1);
 }
 
-/* The next row of `rows`, which is taken out; -1 when there is none. */
+/* Remove the lowest row from the set `rows` and return it; -1 if the set is empty. */
 static int next_row(uint64_t *rows) {
     if (!*rows)
         return -1;
@@ -54,7 +54,8 @@ void she_hist_clear(she_hist_totals *totals) {
 }
 
 void she_hist_add(she_hist_totals *totals, const she_histogram *hist) {
-    /* A bit that no row has was not written by she_hist_record: the memory is shared. */
+    /* Another process may have written anything: bits beyond the rows are masked out. Relaxed: a
+     * histogram is read while it is written, and its sums are approximate. */
     uint64_t rows = she_load_relaxed(&hist->rows) & ((UINT64_C(1) << SHE_HIST_ROWS) - 1);
     totals->sum_ns += she_load_relaxed(&hist->sum_ns);
     totals->rows |= rows;
@@ -82,7 +83,7 @@ void she_hist_summarise(const she_hist_totals *totals, const she_hist_totals *ba
     out->mean_ns = (double)(totals->sum_ns - baseline->sum_ns) / (double)count;
     rows = totals->rows;
     for (uint32_t i = 0, left = 0, next = 0; below < count; i++, left--) {
-        if (left == 0) { /* on to the next row; there is one, as something is left to be counted */
+        if (left == 0) { /* to the next row, which exists because below < count */
             i = (uint32_t)next_row(&rows) * SHE_HIST_ROW;
             left = SHE_HIST_ROW;
         }

@@ -1,4 +1,4 @@
-/* Taking complete batches and giving them back: PROTOCOL.md, with its steps in this order. */
+/* The consumer takes batches and releases them: PROTOCOL.md has these steps in this order. */
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,37 +33,39 @@ void she_consumer_free(she_consumer *c) {
     free(c);
 }
 
-/* A finished word stays finished until this consumer releases it, so the look goes on where the last
- * one stopped. */
+/* A finished word stays finished until this consumer releases it, so each call goes on at the
+ * sample at which the last call stopped. */
 int she_ready(she_consumer *c) {
     she_ring *ring = c->ring;
     uint64_t lap = she_lap_of(ring, c->next_batch), first = c->next_batch * ring->batch_size;
-    /* SYNC slot-commit: acquires the bytes of each sample that is found committed. */
+    /* SYNC slot-commit: pairs with the CAS in commit (ring_produce.c); acquires the bytes of each
+     * sample that is found committed. Sequentially consistent for SYNC awaited. */
     while (c->looked < ring->batch_size &&
            she_finished(she_load_seq(she_state_word(ring, first + c->looked)), lap))
         c->looked++;
     return c->looked == ring->batch_size ? SHE_OK : SHE_FULL;
 }
 
-/* Waking a process costs tens of microseconds, more than a small batch takes to fill. So where the
- * recent waits were short, look again for a moment before going to sleep: first without leaving the
- * processor, then giving it to whoever else wants to run, the producer that we wait for perhaps. A
- * consumer that looks has not said what it awaits, so a commit meanwhile costs no wake either. */
+/* Waking a process costs tens of microseconds, more than a small batch takes to fill. So if recent
+ * waits were short, check the batch repeatedly for a moment before going to sleep: first without
+ * leaving the processor, then yielding it, because the awaited producer may need it. A spinning
+ * consumer has not written `awaited`, so a commit meanwhile makes no system call either. */
 static int spin(she_consumer *c, uint64_t began) {
     const she_header *h = c->ring->header;
     if (c->recent_wait_ns > SHE_SPIN_NS)
         return SHE_FULL;
     for (unsigned round = 0;; round++) {
-        for (int i = 0; i < 8; i++)
+        for (int i = 0; i < 8; i++) /* leaves the words' cache lines to the producers meanwhile */
             she_pause();
         if (she_ready(c) == SHE_OK)
             return SHE_OK;
-        if (she_load32_acquire(&h->closed)) /* SYNC closed */
+        /* SYNC closed: pairs with the store in she_ring_close. */
+        if (she_load32_acquire(&h->closed))
             return SHE_CLOSED;
-        if (round % 4 == 3) {
+        if (round % 4 == 3) { /* reading the clock costs more than a check */
             if (she_now_ns() - began > SHE_SPIN_NS)
                 return SHE_FULL;
-            if (round > 32)
+            if (round > 32) /* the short spin did not pay: let other processes run */
                 sched_yield();
         }
     }
@@ -75,25 +77,29 @@ static int sleep_until_ready(she_consumer *c, int64_t timeout_ns) {
     uint64_t before;
     do {
         ticket = she_ec_ticket(&h->data);
-        if (she_exchange32_seq(&c->wake_requested, 0)) /* SYNC wake-request: after the ticket */
+        /* SYNC wake-request: pairs with the exchange in she_wake_consumer; after the ticket. */
+        if (she_exchange32_seq(&c->wake_requested, 0))
             return SHE_WOKEN;
         if (c->sealed)
-            (void)she_seal(c); /* after the ticket: whatever is given up later signals data */
+            (void)she_seal(c); /* after the ticket: a later abort or recovery signals data */
         if (she_ready(c) == SHE_OK)
             return SHE_OK;
-        if (she_load32_acquire(&h->closed)) /* SYNC closed */
+        /* SYNC closed: pairs with the store in she_ring_close. */
+        if (she_load32_acquire(&h->closed))
             return SHE_CLOSED;
         SHE_FAULT(SHE_STEP_WAIT_LOOKED);
-        /* SYNC awaited: say what we wait for, then look once more; its committer writes the state
-         * word, then reads this. In one total order at least one of us sees the other. */
+        /* SYNC awaited: pairs with the load in commit (ring_produce.c). This side writes the
+         * awaited position, then reads the state word; the committer writes the state word, then
+         * reads the position. In one total order at least one side sees the other. */
         before = c->looked;
         she_store_seq(&h->awaited, c->next_batch * c->ring->batch_size + before + 1);
         SHE_FAULT(SHE_STEP_WAIT_AWAITED);
         (void)she_ready(c);
-    } while (c->looked != before); /* it came meanwhile: now we wait for another one, or for none */
+    } while (c->looked != before); /* the awaited sample came meanwhile: await the next one */
     SHE_FAULT(SHE_STEP_WAIT_SLEEP);
     int woken = she_ec_wait(&h->data, ticket, timeout_ns);
-    /* Relaxed: a committer that reads the old value only looks, and signals, in vain. */
+    /* Relaxed: a committer that still reads the old value makes a needless check, perhaps a
+     * needless signal, and nothing worse. */
     she_store_relaxed(&h->awaited, 0);
     if (she_ready(c) == SHE_OK)
         return SHE_OK;
@@ -114,11 +120,13 @@ int she_ready_wait(she_consumer *c, int64_t timeout_ns) {
     return rc;
 }
 
-/* A sealed batch may have gaps where a claim was given up: close them, in order, row by row. Nobody
- * else touches these rows: a skipped slot is claimed by nobody, a committed one is ours. */
+/* A sealed batch may have gaps where a claim was aborted or recovered: close them, in order, row by
+ * row. No producer touches these rows: a skipped slot is not claimed, a committed one is the
+ * consumer's. Returns the number of samples. */
 static uint64_t compact(she_ring *ring, uint64_t batch) {
     uint64_t lap = she_lap_of(ring, batch), first = batch * ring->batch_size, kept = 0;
     for (uint64_t i = 0; i < ring->batch_size; i++) {
+        /* Relaxed: she_ready acquired this word, and it does not change now. */
         if (!she_is(she_load_relaxed(she_state_word(ring, first + i)), lap, SHE_COMMITTED))
             continue;
         if (kept != i)
@@ -136,14 +144,15 @@ void she_take(she_consumer *c, uint64_t *batch, uint64_t *samples) {
     uint64_t now = ring->stamps ? she_now_ns() : 0;
     uint64_t committed = 0;
     for (uint64_t i = 0; i < ring->batch_size; i++) {
-        /* Relaxed: she_ready acquired these words, and nobody else changes them now. */
+        /* Relaxed: she_ready acquired this word, and it does not change now. */
         uint64_t word = she_load_relaxed(she_state_word(ring, first + i));
         if (!she_is(word, lap, SHE_COMMITTED))
             continue;
         uint32_t owner = she_word_owner(word);
-        if (owner <= ring->max_producers) /* a word is never trusted as an index */
+        if (owner <= ring->max_producers) /* shared memory: never trusted as an index */
             c->taken_by[owner]++;
         if (c->times) {
+            /* Relaxed: the committer stored it before the CAS that she_ready acquired. */
             uint64_t then = she_load_relaxed(&ring->stamps[(first + i) % ring->capacity]);
             she_hist_record(&c->times->dwell, now > then ? now - then : 0);
         }
@@ -158,7 +167,8 @@ void she_take(she_consumer *c, uint64_t *batch, uint64_t *samples) {
     c->next_batch++;
     c->looked = 0;
     c->sealed = false;
-    /* SYNC taken: read by producers that wait until their samples were handed out. */
+    /* SYNC taken: pairs with the load in she_drained, by which producers wait for the hand-out of
+     * their samples. */
     she_store_seq(&ring->header->taken_cursor, first + ring->batch_size);
     she_ec_signal(&ring->header->taken);
     *batch = b;
@@ -168,7 +178,8 @@ void she_take(she_consumer *c, uint64_t *batch, uint64_t *samples) {
 void she_release(she_ring *ring, uint64_t batch) {
     she_atomic64 *words = she_batch_words(ring, batch);
     uint64_t fresh = she_word(she_lap_of(ring, batch) + 1, 0, SHE_FREE);
-    /* SYNC slot-free: releases the learner's last read of these rows to the next claimer. */
+    /* SYNC slot-free: pairs with the load and the CAS in she_claim; releases the learner's last
+     * read of these rows to the next claimer. */
     for (uint64_t i = 0; i < ring->word_lines * SHE_WORDS_PER_CACHE_LINE; i++)
         she_store_release(&words[i], fresh);
     she_ec_signal(&ring->header->space);
@@ -178,22 +189,25 @@ uint64_t she_skip(she_consumer *c) {
     she_ring *ring = c->ring;
     uint64_t batch = c->next_batch, lap = she_lap_of(ring, batch);
     she_atomic64 *words = she_batch_words(ring, batch);
-    /* Straight from the old lap's COMMITTED to this lap's SKIP: never free in between, so no producer
-     * touches the rows. SYNC slot-free is not needed: nobody acquires anything by a skipped word. */
+    /* Directly from the old lap's COMMITTED to this lap's SKIP: the words are never free in
+     * between, so no producer touches the rows. The release pairs with nothing (SYNC slot-free does
+     * not apply): a skipped word publishes no data. */
     for (uint64_t i = 0; i < ring->word_lines * SHE_WORDS_PER_CACHE_LINE; i++)
         she_store_release(&words[i], she_word(lap, 0, SHE_SKIP));
     c->next_batch++;
     c->looked = 0;
     c->sealed = false;
-    she_store_seq(&ring->header->taken_cursor, c->next_batch * ring->batch_size); /* SYNC taken */
+    /* SYNC taken: pairs with the load in she_drained. */
+    she_store_seq(&ring->header->taken_cursor, c->next_batch * ring->batch_size);
     she_ec_signal(&ring->header->taken);
     she_ec_signal(&ring->header->space);
     return batch;
 }
 
 void she_wake_consumer(she_consumer *c) {
-    /* SYNC wake-request: set before the signal. A waiter that read its ticket before the signal does not
-     * sleep on it; one that reads it later finds the flag. */
+    /* SYNC wake-request: pairs with the exchange in sleep_until_ready; set before the signal. A
+     * wait that read its ticket before the signal does not sleep; one that reads it later finds the
+     * flag. */
     (void)she_exchange32_seq(&c->wake_requested, 1);
     she_ec_signal(&c->ring->header->data);
 }
@@ -212,7 +226,9 @@ uint64_t she_seal(she_consumer *c) {
     for (uint64_t i = 0; i < ring->batch_size; i++) {
         she_atomic64 *word = she_state_word(ring, first + i);
         uint64_t seen = she_load_seq(word);
-        /* A producer may claim, abort or (recovery) lose it while we look: look again. */
+        /* SYNC slot-free: the load and the CAS pair with the CAS to HOLE in she_abort and
+         * she_recover: compact may write into this row. A producer may change the word between the
+         * two, by a claim or an abort, and so may a recovery: then read it again. */
         while ((she_is(seen, lap, SHE_FREE) || she_is(seen, lap, SHE_HOLE)) &&
                !she_cas_seq(word, seen, she_word(lap, 0, SHE_SKIP)))
             seen = she_load_seq(word);
@@ -225,12 +241,14 @@ uint64_t she_seal(she_consumer *c) {
 void she_unseal(she_consumer *c) {
     she_ring *ring = c->ring;
     uint64_t lap = she_lap_of(ring, c->next_batch), first = c->next_batch * ring->batch_size;
+    /* SYNC slot-free: pairs with the load and the CAS in she_claim and claim_hole. */
     for (uint64_t i = 0; i < ring->batch_size; i++)
         she_cas_seq(she_state_word(ring, first + i), she_word(lap, 0, SHE_SKIP),
                     she_word(lap, 0, SHE_HOLE));
     c->sealed = false;
-    c->looked = 0; /* skipped words are not finished any more */
+    c->looked = 0; /* the words that were skipped are no longer finished */
     c->unsealed = c->next_batch + 1;
-    she_add_seq(&ring->header->hole_gen, 1); /* SYNC hole-gen */
+    /* SYNC hole-gen: pairs with the load in she_claim; after the holes were made. */
+    she_add_seq(&ring->header->hole_gen, 1);
     she_ec_signal(&ring->header->space);
 }

@@ -1,4 +1,4 @@
-/* Making a ring in zeroed memory, and opening one that another process made. */
+/* Formats zeroed memory as a ring, and opens a ring that another process made. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +10,7 @@ static bool align(uint64_t *offset, uint64_t to) {
     return add(offset, to - 1) && ((*offset &= ~(to - 1)), true);
 }
 
-/* Reserve `count * size` bytes at the next multiple of `to`; false on overflow. */
+/* Reserve `count * size` bytes at the next multiple of `to`. False on overflow. */
 static bool place(uint64_t *end, uint64_t count, uint64_t size, uint64_t to, uint64_t *at) {
     uint64_t bytes;
     if (__builtin_mul_overflow(count, size, &bytes) || !align(end, to))
@@ -94,7 +94,7 @@ int she_ring_create(void *memory, uint64_t bytes, const she_config *c, uint64_t 
     h->detailed = c->detailed;
     h->creator_pid = creator_pid;
     memcpy(h->digest, c->digest, sizeof h->digest);
-    /* SYNC ring-magic: releases the identity to she_ring_attach. */
+    /* SYNC ring-magic: pairs with the load in she_ring_attach; releases the identity. */
     she_store_release(&h->magic, SHE_MAGIC);
     return SHE_OK;
 }
@@ -103,7 +103,7 @@ int she_ring_attach(void *memory, uint64_t bytes, const she_config *c, she_ring 
     const she_header *h = memory;
     if (bytes < sizeof *h)
         return SHE_E_SIZE;
-    /* SYNC ring-magic: acquires the identity. */
+    /* SYNC ring-magic: pairs with the store in she_ring_create; acquires the identity. */
     if (she_load_acquire(&h->magic) != SHE_MAGIC)
         return SHE_E_MAGIC;
     if (h->layout_version != SHE_LAYOUT_VERSION)
@@ -118,7 +118,8 @@ int she_ring_attach(void *memory, uint64_t bytes, const she_config *c, she_ring 
 void she_ring_free(she_ring *ring) { free(ring); }
 
 void she_ring_close(she_ring *ring) {
-    /* SYNC closed: stored before the signals, so a waiter that a signal wakes sees it. */
+    /* SYNC closed: pairs with the loads in she_producer_status, spin and sleep_until_ready. Stored
+     * before the signals, so that a waiter that a signal wakes sees it. */
     she_store32_release(&ring->header->closed, 1);
     she_ec_signal(&ring->header->space);
     she_ec_signal(&ring->header->data);

@@ -1,12 +1,13 @@
-/* Looking at a ring without changing it. Whatever is read here may be stale when it is returned, and
- * nothing is decided by it: it is for people, metrics and warnings. All loads are relaxed, for the
- * same reason. */
+/* Observes a ring without changing it, for metrics and warnings. A result may be stale when it is
+ * returned, and no decision of the protocol depends on it. For the same reason the loads are
+ * relaxed and pair with nothing, except for that of the write cursor. */
 #include "shm_echo/ring.h"
 
-/* Committed samples of one batch that was not handed out. A committed word stays so until then, so what
- * is known from the start of the batch on need not be looked at again: in the end each sample costs one
- * look, however large the ring is. None lies beyond the write cursor but the one whose claimer has not
- * moved it yet, and those that fill the holes of a seal that was undone. */
+/* Count the committed samples of one batch that is not handed out yet. A committed word stays
+ * committed until then, so the leading samples that are known to be committed are not read again:
+ * each sample is read about once, however large the ring is. No committed sample lies beyond the
+ * write cursor, except for one whose claimer has not moved the cursor yet, and samples in the holes
+ * of a seal that was undone. */
 static uint64_t count_batch(she_consumer *c, uint64_t batch, uint64_t written, uint64_t *own) {
     const she_ring *ring = c->ring;
     const she_atomic64 *words = she_batch_words(ring, batch);
@@ -40,6 +41,7 @@ static uint64_t count_batch(she_consumer *c, uint64_t batch, uint64_t written, u
 void she_stats(she_consumer *c, she_ring_stats *out) {
     const she_ring *ring = c->ring;
     *out = (she_ring_stats){.full_batches = c->full_batches};
+    /* SYNC write-cursor: a hint; pairs with the CAS in she_claim. */
     uint64_t written = she_load_acquire(&ring->header->write_cursor);
     for (uint64_t n = 0; n < ring->num_buffers; n++) {
         uint64_t batch = c->next_batch + n;

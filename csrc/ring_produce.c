@@ -1,4 +1,4 @@
-/* Claiming slots, committing and aborting them: PROTOCOL.md, with its steps in this order. */
+/* Producers claim slots, commit and abort them: PROTOCOL.md has these steps in this order. */
 #include <sched.h>
 #include <stdlib.h>
 
@@ -21,44 +21,51 @@ int she_producer_open(she_ring *ring, uint32_t owner, she_producer **out) {
 void she_producer_free(she_producer *p) { free(p); }
 
 void she_producer_stop(she_producer *p) {
+    /* Pairs with the load in she_producer_status; stored before the signals (see SYNC closed). */
     she_store32_release(&p->stop, 1);
-    /* The event count is shared with other producers: they look again and go back to sleep. */
+    /* Other producers share the event counts: they look again and go back to sleep. */
     she_ec_signal(&p->ring->header->space);
     she_ec_signal(&p->ring->header->taken);
 }
 
 int she_producer_status(const she_producer *p) {
+    /* Pairs with the store in she_producer_stop. */
     if (she_load32_acquire(&p->stop))
         return SHE_STOPPED;
-    /* SYNC closed */
+    /* SYNC closed: pairs with the store in she_ring_close. */
     if (she_load32_acquire(&p->ring->header->closed))
         return SHE_CLOSED;
-    if (she_load32_relaxed(&p->record->revoked)) /* relaxed: it only has to be seen soon */
+    /* Relaxed: pairs with nothing, because the store in she_revoke publishes no data. It only has
+     * to be seen soon. */
+    if (she_load32_relaxed(&p->record->revoked))
         return SHE_REVOKED;
     return SHE_OK;
 }
 
 static bool detailed(const she_producer *p) { return p->ring->stamps != NULL; }
 
-/* The position of a slot whose word shows `lap`: the write cursor is near and has the bits above. */
+/* The position of a slot whose word has `lap`, the low 40 bits of the lap. The write cursor is near
+ * and supplies the bits above. */
 static uint64_t position_in(const she_ring *ring, uint64_t lap, uint64_t slot) {
+    /* Relaxed: any value of the last 2^39 laps gives the same result (SYNC write-cursor). */
     uint64_t near = she_load_relaxed(&ring->header->write_cursor) / ring->capacity;
     uint64_t ahead = (lap - near) & SHE_LAP_MASK;
     uint64_t full = near + ahead - (ahead > SHE_LAP_MASK / 2 ? SHE_LAP_MASK + 1 : 0);
     return full * ring->capacity + slot;
 }
 
-/* Take any hole. Holes are rare: the scan runs once after each hole_gen. */
+/* Claim the first hole. Holes are rare: the scan runs once after each change of hole_gen. */
 static bool claim_hole(she_producer *p, uint64_t *position) {
     she_ring *ring = p->ring;
     for (uint64_t slot = 0; slot < ring->capacity; slot++) {
         she_atomic64 *word = &ring->words[she_word_index(ring, slot)];
-        uint64_t seen = she_load_acquire(word);
+        uint64_t seen = she_load_acquire(word); /* SYNC slot-free: as the CAS below */
         if (she_word_state(seen) != SHE_HOLE)
             continue;
         SHE_FAULT(SHE_STEP_CLAIM_SCAN);
         uint64_t lap = she_word_lap(seen);
-        /* SYNC slot-free: acquires the releasing consumer's (or aborting producer's) last access. */
+        /* SYNC slot-free: pairs with the CAS to HOLE in she_abort, she_recover or she_unseal;
+         * acquires the end of all earlier use of this row. */
         if (she_cas_seq(word, seen, she_word(lap, p->owner, SHE_CLAIMED))) {
             SHE_FAULT(SHE_STEP_CLAIM_HOLE);
             if (detailed(p))
@@ -78,18 +85,20 @@ int she_claim(she_producer *p, uint64_t *position) {
         return rc;
     SHE_FAULT(SHE_STEP_CLAIM_START);
     for (;;) {
-        /* SYNC hole-gen: bumped after the holes were made, so a scan that follows finds them. */
+        /* SYNC hole-gen: pairs with the increments in she_abort, she_recover and she_unseal, which
+         * come after their holes: a scan that follows this load finds them. */
         uint64_t gen = she_load_seq(&h->hole_gen);
         if (gen != she_load_relaxed(&p->seen_gen)) {
             if (claim_hole(p, position))
                 return SHE_OK;
-            she_store_relaxed(&p->seen_gen, gen); /* threads may overwrite it: one more scan */
+            /* Relaxed: threads of this process may overwrite it, which costs one scan. */
+            she_store_relaxed(&p->seen_gen, gen);
         }
-        /* SYNC write-cursor: a hint; the state word decides. */
+        /* SYNC write-cursor: pairs with the CASes below. A hint: the state word decides. */
         uint64_t w = she_load_acquire(&h->write_cursor);
         uint64_t lap = (w / ring->capacity) & SHE_LAP_MASK;
         she_atomic64 *word = she_state_word(ring, w);
-        uint64_t seen = she_load_acquire(word); /* SYNC slot-free */
+        uint64_t seen = she_load_acquire(word); /* SYNC slot-free: as the CAS below */
         SHE_FAULT(SHE_STEP_CLAIM_LOOKED);
         uint64_t ahead = (she_word_lap(seen) - lap) & SHE_LAP_MASK;
         if (ahead > SHE_LAP_MASK / 2)
@@ -97,10 +106,13 @@ int she_claim(she_producer *p, uint64_t *position) {
         if (ahead == 0) {
             uint32_t state = she_word_state(seen);
             if (state == SHE_FREE || state == SHE_HOLE) {
-                /* SYNC slot-free: acquires the consumer's release of this slot. */
+                /* SYNC slot-free: pairs with the store in she_release, or with the CAS to HOLE;
+                 * acquires the end of all earlier use of this row. */
                 if (she_cas_seq(word, seen, she_word(lap, p->owner, SHE_CLAIMED))) {
                     SHE_FAULT(SHE_STEP_CLAIM_TAKEN);
-                    she_cas_seq(&h->write_cursor, w, w + 1); /* SYNC write-cursor */
+                    /* SYNC write-cursor: pairs with the load above, of other claimers. It fails if
+                     * another producer has moved the cursor on this one's behalf. */
+                    she_cas_seq(&h->write_cursor, w, w + 1);
                     SHE_FAULT(SHE_STEP_CLAIM_MOVED);
                     if (detailed(p))
                         she_add_relaxed(&p->record->cas_success, 1);
@@ -114,10 +126,11 @@ int she_claim(she_producer *p, uint64_t *position) {
                 continue;
             }
         }
-        /* Taken, skipped, or even released again (a sealed batch is, without anybody having moved
-         * the cursor over it): in each case nothing is left to claim at w. A cursor that is more than
-         * a lap behind its slot is stale, and the CAS fails, or was overwritten: then catch up, or we
-         * would go round for ever. */
+        /* The slot is claimed, committed, skipped, or even released again: a sealed batch can be
+         * released without any producer having moved the cursor over it. In each case there is
+         * nothing to claim at w, so move the cursor (SYNC write-cursor). If it is more than a lap
+         * behind its slot, either this copy is stale and the CAS fails, or the cursor itself is:
+         * then it has to catch up by whole laps, or this loop would never end. */
         uint64_t laps = ahead > 1 ? ahead - 1 : 0;
         she_cas_seq(&h->write_cursor, w, laps ? w + laps * ring->capacity : w + 1);
         if (detailed(p))
@@ -125,15 +138,15 @@ int she_claim(she_producer *p, uint64_t *position) {
     }
 }
 
-/* As the consumer does (ring_consume.c): where recent waits were short, look for a moment before going
- * to sleep. It spares the learner the system call that wakes us. */
+/* As the consumer does (spin in ring_consume.c): if recent waits were short, poll for a moment
+ * before going to sleep. That spares the learner the system call that wakes this producer. */
 static bool spin(const she_producer *p, uint32_t ticket, uint64_t began) {
-    if (she_load_relaxed(&p->recent_wait_ns) > SHE_SPIN_NS)
+    if (she_load_relaxed(&p->recent_wait_ns) > SHE_SPIN_NS) /* relaxed: a heuristic */
         return false;
     for (unsigned round = 0;; round++) {
-        for (int i = 0; i < 8; i++)
+        for (int i = 0; i < 8; i++) /* the numbers are those of ring_consume.c */
             she_pause();
-        if ((she_claim_ticket(p) | 1u) != (ticket | 1u)) /* more than another sleeper's bit */
+        if ((she_claim_ticket(p) | 1u) != (ticket | 1u)) /* not just another sleeper's bit */
             return true;
         if (round % 4 == 3) {
             if (she_now_ns() - began > SHE_SPIN_NS)
@@ -152,7 +165,8 @@ int she_claim_wait(she_producer *p, uint32_t ticket, int64_t timeout_ns) {
     int woken = SHE_WAIT_WOKEN;
     if (timeout_ns <= (int64_t)SHE_SPIN_NS || !spin(p, ticket, began))
         woken = she_ec_wait(&p->ring->header->space, ticket, timeout_ns);
-    /* A moving average; threads that share a producer may lose one another's updates. */
+    /* A moving average over about four waits. Relaxed: threads that share a producer may lose each
+     * other's updates, which only affects when they spin. */
     uint64_t recent = she_load_relaxed(&p->recent_wait_ns);
     she_store_relaxed(&p->recent_wait_ns, (3 * recent + (she_now_ns() - began)) / 4);
     switch (woken) {
@@ -167,17 +181,20 @@ int she_claim_wait(she_producer *p, uint32_t ticket, int64_t timeout_ns) {
 
 uint64_t she_wait_begin(she_producer *p) {
     uint64_t now = she_now_ns();
+    /* Relaxed, and paired with nothing: counters for metrics. */
     she_add_relaxed(&p->record->blocked_count, 1);
     she_store_relaxed(&p->record->blocked_since_ns, now);
     return now;
 }
 
 void she_wait_end(she_producer *p, uint64_t since_ns) {
+    /* Relaxed: see she_wait_begin. */
     she_store_relaxed(&p->record->blocked_since_ns, 0);
     she_add_relaxed(&p->record->blocked_ns, she_now_ns() - since_ns);
 }
 
-/* The consumer sleeps on `position`, which is now committed: find what it has to wait for next. */
+/* The consumer sleeps on `position`, which is now committed: make it await the next missing sample
+ * of the batch, or wake it if there is none. */
 static void pass_baton(she_ring *ring, uint64_t position) {
     she_header *h = ring->header;
     uint64_t lap = position / ring->capacity;
@@ -185,6 +202,7 @@ static void pass_baton(she_ring *ring, uint64_t position) {
     SHE_FAULT(SHE_STEP_COMMIT_BATON);
     for (;;) {
         uint64_t next = position + 1;
+        /* Relaxed would do: these loads only choose, and the load after the CAS below decides. */
         while (next < end && she_finished(she_load_seq(she_state_word(ring, next)), lap))
             next++;
         if (next == end) {
@@ -196,11 +214,11 @@ static void pass_baton(she_ring *ring, uint64_t position) {
         /* SYNC awaited: written, then the state word read; the committer of `next` writes its state
          * word, then reads this. In one total order at least one of us sees the other. */
         if (!she_cas_seq(&h->awaited, position + 1, next + 1))
-            return; /* the consumer woke and looks for itself, or somebody else passed it on */
+            return; /* the consumer woke and checks by itself, or another committer passed it on */
         SHE_FAULT(SHE_STEP_COMMIT_PASSED);
-        uint64_t seen = she_load_seq(she_state_word(ring, next));
+        uint64_t seen = she_load_seq(she_state_word(ring, next)); /* SYNC awaited: as above */
         if (she_word_state(seen) == SHE_HOLE) {
-            /* Perhaps nobody will ever fill it: a consumer that ends its batch early skips it. */
+            /* Perhaps no producer ever fills it. A consumer that ends its batch early skips it. */
             she_ec_signal(&h->data);
             return;
         }
@@ -214,14 +232,16 @@ static int commit(she_producer *p, uint64_t position) {
     she_ring *ring = p->ring;
     uint64_t lap = position / ring->capacity;
     if (detailed(p))
+        /* Relaxed: the CAS below releases it. */
         she_store_relaxed(&ring->stamps[position % ring->capacity], she_now_ns());
     SHE_FAULT(SHE_STEP_COMMIT_START);
-    /* SYNC slot-commit: releases the sample's bytes to the consumer. */
+    /* SYNC slot-commit: pairs with the load in she_ready; releases the sample's bytes. */
     if (!she_cas_seq(she_state_word(ring, position), she_word(lap, p->owner, SHE_CLAIMED),
                      she_word(lap, p->owner, SHE_COMMITTED)))
         return SHE_GIVEN_UP;
     SHE_FAULT(SHE_STEP_COMMITTED);
-    /* SYNC awaited: our state word is written, now read what the consumer waits for. */
+    /* SYNC awaited: pairs with the store in sleep_until_ready. The state word is written; now read
+     * the position that the consumer waits for. */
     if (she_load_seq(&ring->header->awaited) == position + 1)
         pass_baton(ring, position);
     return SHE_OK;
@@ -242,7 +262,7 @@ int she_commit_many(she_producer *p, const uint64_t *positions, uint64_t n, uint
         if (position >= end)
             end = position + 1;
     }
-    she_max_relaxed(&p->sent_end, end);
+    she_max_relaxed(&p->sent_end, end); /* relaxed: private to this process, for she_drained */
     return rc;
 }
 
@@ -250,22 +270,25 @@ int she_abort(she_producer *p, uint64_t position) {
     she_ring *ring = p->ring;
     uint64_t lap = position / ring->capacity;
     SHE_FAULT(SHE_STEP_ABORT_START);
-    /* SYNC slot-free: whoever takes the hole acquires our last access to its row. */
+    /* SYNC slot-free: pairs with the load and the CAS in she_claim, claim_hole and she_seal;
+     * releases this producer's last access to the row. */
     if (!she_cas_seq(she_state_word(ring, position), she_word(lap, p->owner, SHE_CLAIMED),
                      she_word(lap, 0, SHE_HOLE)))
         return SHE_GIVEN_UP;
     SHE_FAULT(SHE_STEP_ABORT_HOLE);
-    she_add_seq(&ring->header->hole_gen, 1); /* SYNC hole-gen */
+    /* SYNC hole-gen: pairs with the load in she_claim; after the hole was made. */
+    she_add_seq(&ring->header->hole_gen, 1);
     SHE_FAULT(SHE_STEP_ABORT_BUMPED);
     she_ec_signal(&ring->header->space);
-    /* Whatever the consumer awaits: one that is ending its batch early may have seen our claim, and not
-     * yet have said that it waits for it. */
+    /* Even if the consumer awaits another sample: one that is ending its batch early may have seen
+     * this claim and not have written yet that it awaits it. */
     she_ec_signal(&ring->header->data);
     return SHE_OK;
 }
 
 int she_drained(const she_producer *p) {
-    /* SYNC taken: acquires nothing that we read; the cursor alone is the answer. */
+    /* SYNC taken: pairs with the stores in she_take and she_skip. The cursor alone is the answer;
+     * no other memory of the learner is read. `sent_end` is private to this process. */
     return she_load_acquire(&p->ring->header->taken_cursor) >= she_load_relaxed(&p->sent_end)
                ? SHE_OK
                : SHE_FULL;
@@ -290,7 +313,7 @@ int she_drain_wait(she_producer *p, int64_t timeout_ns) {
 }
 
 void she_heartbeat(she_producer *p, uint64_t now_ns) {
-    she_store_relaxed(&p->record->last_seen_ns, now_ns);
+    she_store_relaxed(&p->record->last_seen_ns, now_ns); /* relaxed: for metrics */
 }
 
 void she_copied(she_producer *p, uint64_t ns) {

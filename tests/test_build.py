@@ -1,4 +1,4 @@
-"""What the build refuses, in a sentence each."""
+"""The platforms that the build rejects, each with a message of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ pytest.importorskip("setuptools", reason="only needed to build")
 
 from setuptools.errors import PlatformError
 
-from shm_echo.ring import build
+from csrc.python import build
 
 
 def test_this_platform_is_supported() -> None:

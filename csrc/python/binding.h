@@ -1,6 +1,6 @@
-/* What the files of the `_core_cpython` extension module share: see module.c for what it is.
+/* Declarations that the files of the extension module `_core_cpython` share; module.c describes it.
  *
- * The interpreter lock is held throughout but for waits and for large copies.
+ * The interpreter lock is held throughout, except during waits and large copies.
  */
 #ifndef SHM_ECHO_BINDING_H
 #define SHM_ECHO_BINDING_H
@@ -18,46 +18,48 @@
 
 #include "shm_echo/api.h"
 
-extern const she_api *api; /* the C core, once `bind` has been called */
+extern const she_api *api; /* the C core; NULL until `bind` is called */
 
-#define SLICE_NS 100000000 /* a wait returns at least this often, for signals and deaths */
+/* A wait returns at least ten times a second, to run signal handlers and to notice deaths. */
+#define SLICE_NS 100000000
 
-/* Owns the ring handle and keeps the mapping. Not tracked by the garbage collector, so that nothing
- * clears it while arrays or leases live. (handle.c) */
+/* Owns the ring handle and keeps the mapping alive. The garbage collector does not track it, so
+ * that it is never cleared while arrays or leases live. (handle.c) */
 typedef struct {
     PyObject_HEAD
     she_ring *ring;
     Py_buffer mapping;
 } Handle;
 
-/* One row of the leaf table. (leaves.c) */
+/* One entry of the leaf table. (leaves.c) */
 typedef struct {
     PyArray_Descr *descr;
     int ndim;
-    npy_intp *dims; /* one more in front, free for a batch's length: dims[1..] = shape */
+    npy_intp *dims; /* dims[1..] is the shape; dims[0] is free for a batch's length */
     uint64_t row_bytes;
 } Leaf;
 
 void leaves_free(Leaf *leaves, Py_ssize_t n);
-/* From a tuple of (dtype, shape); NULL with an exception. */
+/* Parse a tuple of (dtype, shape). NULL with an exception on failure. */
 Leaf *leaves_parse(PyObject *table, Py_ssize_t *count);
-/* A view of memory in the ring that keeps `base` alive; stacked: with `rows` as leading axis. */
+/* An array over memory in the ring, which keeps `base` alive; if stacked, with a leading axis of
+ * length `rows`. */
 PyObject *leaf_view(const Leaf *leaf, void *data, bool stacked, npy_intp rows, bool writable,
                     PyObject *base);
 
-/* How to take apart a tree of plain dicts, lists and tuples. (plan.c) */
+/* The steps to flatten a tree of plain dicts, lists and tuples. (plan.c) */
 typedef struct Plan {
-    PyTypeObject *container; /* NULL: a leaf */
-    PyObject *keys;          /* of a dict */
+    PyTypeObject *container; /* NULL for a leaf */
+    PyObject *keys;          /* of a dict, else NULL */
     Py_ssize_t count;
     struct Plan *children;
 } Plan;
 
 void plan_free(Plan *plan);
-/* From () for a leaf, (type, keys or None, children) for a node: see shm_echo.spec.structure. */
+/* Parse () as a leaf, (type, keys or None, children) as a node: see shm_echo.spec.structure. */
 int plan_parse(PyObject *from, Plan *plan);
-/* Put the leaves of `tree` into the list from *next on. False: it does not fit (an exception may be
- * set, from the comparison of a key). */
+/* Put the leaves of `tree` into the list, from *next on. False if the tree does not fit; the
+ * comparison of a key may then have set an exception. */
 bool plan_walk(const Plan *plan, PyObject *tree, PyObject *list, Py_ssize_t *next);
 
 extern PyTypeObject Handle_Type, Sender_Type, Receiver_Type, Lease_Type;

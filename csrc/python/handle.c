@@ -1,4 +1,4 @@
-/* Handle: owns the ring handle and keeps the mapping (binding.h). */
+/* Handle: the owner of the ring handle (binding.h). */
 #include "binding.h"
 
 static PyObject *Handle_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {

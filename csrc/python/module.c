@@ -1,10 +1,11 @@
-/* The hot calls between Python and the ring, in one crossing each.
+/* `_core_cpython`: the hot calls between Python and the ring, in one crossing each.
  *
- * This folder is the one place that needs Python.h and NumPy's C API. A small sample costs about as
- * much as one call through cffi, so `send` (look at the leaves, claim, copy, commit) and `take` (an
- * array per leaf) are one call each; and a lease must end in the very moment in which the last array
+ * This folder is the only one that needs Python.h and NumPy's C API. A small sample costs about as
+ * much as one call through cffi, so `send` (check the leaves, claim, copy, commit) and `take` (an
+ * array per leaf) are one call each. And a lease must end at the moment at which the last array
  * over it dies, which takes a C destructor. Everything that happens less than once per batch goes
- * through cffi. The ring's code is not linked in again: `bind` gets the table of csrc/api.c.
+ * through cffi. The ring's code is not linked in a second time: `bind` gets the table of
+ * csrc/api.c.
  */
 #define SHM_ECHO_BINDING_MAIN
 #include "sender.h"

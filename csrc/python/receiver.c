@@ -1,4 +1,4 @@
-/* Receiver: the consumer, and the owner of each batch's arrays. */
+/* Receiver: the consumer of a ring. It owns the memory behind each batch's arrays. */
 #include <unistd.h>
 
 #include "binding.h"
@@ -10,17 +10,18 @@ typedef struct {
     Leaf *leaves;
     Py_ssize_t num_leaves;
     PyObject *anchor; /* the root of unleased arrays */
-    uint64_t batch;   /* handed out and not given back (unleased) */
-    Py_ssize_t held;  /* leased batches that live */
-    uint64_t *lease;  /* per buffer: 0, or 1 + the batch number to release it with */
+    uint64_t batch;   /* handed out and not released yet (unleased) */
+    Py_ssize_t held;  /* leased batches that are alive */
+    uint64_t *lease;  /* per buffer: 0, or 1 + the batch number under which to release it */
     char has_batch, leased, writable, poisoned;
-    char waiting; /* somebody uses the consumer, perhaps without the interpreter lock */
-    pid_t owner;  /* a child that inherits arrays by a fork gives nothing back */
+    char waiting; /* a thread uses the consumer, perhaps without the interpreter lock */
+    pid_t owner;  /* in the child of a fork, nothing is released */
 } Receiver;
 
-/* The root of a batch's base chains. It has no buffer interface, so NumPy refuses to make an array
- * over it writable again. A leased one gives its batch back when it dies: when no array, slice,
- * memoryview or DLPack capsule over the batch is left, because NumPy collapses chains to the root. */
+/* The root of the base chains of a batch's arrays. It has no buffer interface, so NumPy does not
+ * let an array over it become writable again. The root of a leased batch releases the batch when it
+ * dies: when no array, slice, memoryview or DLPack capsule over the batch is left, because NumPy
+ * collapses base chains to their root. */
 typedef struct {
     PyObject_HEAD
     Handle *handle;
@@ -28,7 +29,7 @@ typedef struct {
     uint64_t buffer;
 } Lease;
 
-static void give_back(Receiver *self, uint64_t batch) {
+static void release_batch(Receiver *self, uint64_t batch) {
     if (getpid() != self->owner)
         return;
     if (self->poisoned)
@@ -36,7 +37,7 @@ static void give_back(Receiver *self, uint64_t batch) {
     api->release(self->handle->ring, batch);
 }
 
-/* Pass over memory that earlier leases still hold, as long as there is other memory. */
+/* Skip buffers that earlier leases still hold, as long as any other buffer is free of leases. */
 static void skip_held(Receiver *self) {
     uint64_t buffers = self->handle->ring->num_buffers;
     while (self->held && (uint64_t)self->held < buffers) {
@@ -53,10 +54,11 @@ static void Lease_dealloc(Lease *self) {
         uint64_t batch = receiver->lease[self->buffer] - 1;
         receiver->lease[self->buffer] = 0;
         receiver->held--;
-        give_back(receiver, batch);
-        /* Whoever waits without the interpreter lock uses the consumer: let it do the skipping. */
+        release_batch(receiver, batch);
+        /* A thread that waits without the interpreter lock uses the consumer: it does the
+         * skipping. */
         if (getpid() != receiver->owner)
-            ; /* both are the parent's business */
+            ; /* the consumer is the parent's */
         else if (receiver->waiting)
             api->wake_consumer(receiver->consumer);
         else
@@ -133,7 +135,7 @@ static PyObject *Receiver_ready(Receiver *self, PyObject *Py_UNUSED(ignored)) {
     return PyBool_FromLong(api->ready(self->consumer) == SHE_OK);
 }
 
-/* Wait at most `ns` (and at most a slice) for a complete batch: the result code. */
+/* Wait for a complete batch, for at most `ns` and at most a slice. Returns the result code. */
 static PyObject *Receiver_wait(Receiver *self, PyObject *arg) {
     long long ns = PyLong_AsLongLong(arg);
     if (ns == -1 && PyErr_Occurred())
@@ -153,7 +155,7 @@ static PyObject *Receiver_wait(Receiver *self, PyObject *arg) {
     return PyLong_FromLong(rc);
 }
 
-/* Take the complete batch: a list of arrays, one per leaf, with `samples` rows each. */
+/* Take the complete batch. Returns a list of arrays, one per leaf, with one row per sample. */
 static PyObject *Receiver_take(Receiver *self, PyObject *Py_UNUSED(ignored)) {
     she_ring *ring = self->handle->ring;
     uint64_t batch, samples;
@@ -168,7 +170,7 @@ static PyObject *Receiver_take(Receiver *self, PyObject *Py_UNUSED(ignored)) {
     if (self->leased) {
         root = (PyObject *)lease_new(self->handle, self, batch);
         if (!root)
-            give_back(self, batch);
+            release_batch(self, batch);
     } else {
         self->batch = batch;
         self->has_batch = 1;
@@ -183,7 +185,7 @@ static PyObject *Receiver_take(Receiver *self, PyObject *Py_UNUSED(ignored)) {
         else
             Py_CLEAR(root);
     }
-    skip_held(self); /* at once, so that producers need not wait for the learner's next call */
+    skip_held(self); /* now, so that producers need not wait for the learner's next call */
     if (!root) {
         Py_DECREF(list);
         return NULL;
@@ -192,18 +194,18 @@ static PyObject *Receiver_take(Receiver *self, PyObject *Py_UNUSED(ignored)) {
     return list;
 }
 
-/* Give the last unleased batch back, if there is one. */
+/* Release the last unleased batch, if there is one. */
 static PyObject *Receiver_release(Receiver *self, PyObject *Py_UNUSED(ignored)) {
     if (self->has_batch) {
         self->has_batch = 0;
-        give_back(self, self->batch);
+        release_batch(self, self->batch);
     }
     Py_RETURN_NONE;
 }
 
-/* (stored, taken_total, own, full_batches, blocked, cas_success, cas_failure, retries): `own` are the
- * samples of this process, among both the stored and the taken ones. The interpreter lock keeps the
- * consumer still meanwhile, so the numbers fit together. */
+/* Returns (stored, taken_total, own, full_batches, blocked, cas_success, cas_failure, retries).
+ * `own` counts the samples of this process among the stored and the taken ones. The interpreter
+ * lock keeps the consumer from moving meanwhile, so that the numbers are consistent. */
 static PyObject *Receiver_stats(Receiver *self, PyObject *Py_UNUSED(ignored)) {
     she_ring_stats stats;
     api->stats(self->consumer, &stats);
@@ -222,7 +224,7 @@ static PyObject *summary(const she_hist_summary *s) {
                          (unsigned long long)s->p90_ns, (unsigned long long)s->p99_ns);
 }
 
-/* (copies, dwell) since the last reset, each in the order of HistSnapshot's fields. */
+/* Returns (copies, dwell) since the last reset, each in the order of HistSnapshot's fields. */
 static PyObject *Receiver_times(Receiver *self, PyObject *Py_UNUSED(ignored)) {
     she_hist_summary copies, dwell;
     api->time_summaries(self->consumer, &copies, &dwell);
@@ -234,6 +236,7 @@ static PyObject *Receiver_reset_times(Receiver *self, PyObject *Py_UNUSED(ignore
     Py_RETURN_NONE;
 }
 
+/* The address of the she_consumer, for calls through cffi. */
 static PyObject *Receiver_address(Receiver *self, PyObject *Py_UNUSED(ignored)) {
     return PyLong_FromVoidPtr(self->consumer);
 }

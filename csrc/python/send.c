@@ -1,20 +1,25 @@
-/* send and send_batch: look at the leaves, claim, copy and commit, in one call from Python. */
+/* send and send_batch: check the leaves, claim, copy and commit, in one call from Python. */
 #include <math.h>
 
 #include "sender.h"
 
-#define UNLOCK_BYTES 65536     /* copies from this size on let other threads run */
-#define CHUNK 256              /* send_batch claims at most so many slots before it commits them */
-#define CHUNK_BYTES (1u << 20) /* ... and at most so many bytes, but for one sample */
+/* Copies of at least this size release the interpreter lock. A thread that releases it may wait for
+ * a whole switch interval (5 ms) to get it back, so a smaller copy keeps it. */
+#define UNLOCK_BYTES 65536
+/* send_batch claims at most this many slots and bytes (but at least one sample) before it commits
+ * them: enough to make the cost of a claim small, and few enough not to hold a batch up for
+ * long. */
+#define CHUNK 256
+#define CHUNK_BYTES (1u << 20)
 
-/* An exception that leaves a send_batch says how many of its samples were sent. */
+/* Set the attribute `sent` of the current exception: the number of samples that send_batch sent. */
 static void note_sent(Py_ssize_t sent) {
     PyObject *type, *value, *trace;
     PyErr_Fetch(&type, &value, &trace);
     PyErr_NormalizeException(&type, &value, &trace);
     PyObject *number = PyLong_FromSsize_t(sent);
     if (!number || !value || PyObject_SetAttrString(value, "sent", number) < 0)
-        PyErr_Clear(); /* an exception without attributes stays as it is */
+        PyErr_Clear(); /* an exception that takes no attribute stays as it is */
     Py_XDECREF(number);
     PyErr_Restore(type, value, trace);
 }
@@ -24,7 +29,8 @@ static bool same_type(const Leaf *leaf, PyArrayObject *array) {
     return descr == leaf->descr || PyArray_EquivTypes(descr, leaf->descr);
 }
 
-/* Exactly this leaf's dtype and shape, with `stacked` more dimensions in front. */
+/* True if `object` is an array of exactly this leaf's dtype and shape, behind `stacked` leading
+ * axes. */
 static bool fits(const Leaf *leaf, PyObject *object, int stacked) {
     if (!PyArray_CheckExact(object))
         return false;
@@ -34,8 +40,8 @@ static bool fits(const Leaf *leaf, PyObject *object, int stacked) {
                   (size_t)leaf->ndim * sizeof(npy_intp)) == 0;
 }
 
-/* A Python number as a 0-d leaf of the usual types, without loss; NULL (and no exception) leaves it to
- * the check, which knows the other types and says what is wrong. */
+/* Convert a Python number to a 0-d leaf of a usual type, without loss. NULL without an exception
+ * leaves it to the check in Python, which knows the other types and makes the message. */
 static PyObject *from_number(const Leaf *leaf, PyObject *object) {
     union {
         npy_bool b;
@@ -76,7 +82,7 @@ static PyObject *from_number(const Leaf *leaf, PyObject *object) {
     return array;
 }
 
-/* Whether item i of the list fits, after making an array of it if it is a plain number. */
+/* True if item i of the list fits, after a plain number there has been replaced by an array. */
 static bool accept(const Leaf *leaf, PyObject *list, Py_ssize_t i, int stacked) {
     PyObject *object = PyList_GET_ITEM(list, i);
     if (fits(leaf, object, stacked))
@@ -85,7 +91,7 @@ static bool accept(const Leaf *leaf, PyObject *list, Py_ssize_t i, int stacked) 
     return array && PyList_SetItem(list, i, array) == 0;
 }
 
-/* The leaves of `tree` as a list of arrays that fit, or NULL with the exception for the user. */
+/* The leaves of `tree` as a list of arrays that fit; NULL with the exception for the user. */
 static PyObject *leaves_of(Sender *self, PyObject *tree, int stacked) {
     PyObject *list;
     if (self->plain) {
@@ -123,7 +129,7 @@ static PyObject *leaves_of(Sender *self, PyObject *tree, int stacked) {
     return NULL;
 }
 
-/* Copy one sample into its slot. Leaves that are not C-contiguous go through NumPy. */
+/* Copy one sample into its slot. NumPy copies the leaves that are not C-contiguous. */
 static int copy_sample(Sender *self, PyObject *list, uint64_t position) {
     she_ring *ring = self->handle->ring;
     bool unlock = self->sample_bytes >= UNLOCK_BYTES;
@@ -174,7 +180,7 @@ PyObject *Sender_send(Sender *self, PyObject *const *args, Py_ssize_t nargs) {
     PyObject *list = leaves_of(self, args[0], 0);
     if (!list)
         return NULL;
-    sender_enter(self);
+    sender_begin_call(self);
     PyObject *result = NULL;
     int rc = sender_claim(self, deadline, &position);
     if (rc == SHE_OK) {
@@ -183,15 +189,15 @@ PyObject *Sender_send(Sender *self, PyObject *const *args, Py_ssize_t nargs) {
         else if ((rc = api->commit(self->producer, position)) == SHE_OK)
             result = Py_NewRef(Py_None);
     }
-    sender_leave(self);
+    sender_end_call(self);
     Py_DECREF(list);
     if (result || PyErr_Occurred())
         return result;
-    return sender_refused(self, rc, 0, timeout);
+    return sender_raise(self, rc, 0, timeout);
 }
 
-/* Copy `n` samples, from row `first` of each stacked leaf, into the claimed positions: a memcpy per
- * leaf for each run of neighbouring slots. */
+/* Copy `n` samples, from row `first` of each stacked leaf on, into the claimed positions: one
+ * memcpy per leaf for each run of neighbouring slots. */
 static void copy_chunk(Sender *self, PyObject *list, uint64_t first, const uint64_t *positions,
                        uint64_t n) {
     she_ring *ring = self->handle->ring;
@@ -250,11 +256,12 @@ PyObject *Sender_send_batch(Sender *self, PyObject *const *args, Py_ssize_t narg
     uint64_t most = self->sample_bytes ? CHUNK_BYTES / self->sample_bytes : CHUNK;
     most = most < 1 ? 1 : most > CHUNK ? CHUNK : most;
     uint64_t sent = 0, count = (uint64_t)total;
-    int rc = count ? SHE_OK : api->producer_status(self->producer); /* else the claim says so */
-    sender_enter(self);
+    int rc = count ? SHE_OK : api->producer_status(self->producer); /* else the claim checks it */
+    sender_begin_call(self);
     while (sent < count && rc == SHE_OK) {
         uint64_t n = 0;
-        /* The first claim may wait; with slots in hand we never do, so that they are not held up. */
+        /* Only the first claim may wait: a producer never waits while it holds slots, because the
+         * learner would wait for them. */
         rc = sender_claim(self, deadline, &positions[0]);
         if (rc != SHE_OK)
             break;
@@ -275,12 +282,12 @@ PyObject *Sender_send_batch(Sender *self, PyObject *const *args, Py_ssize_t narg
         rc = api->commit_many(self->producer, positions, n, &committed);
         sent += committed;
     }
-    sender_leave(self);
+    sender_end_call(self);
     Py_DECREF(list);
     if (rc == SHE_OK)
         return PyLong_FromUnsignedLongLong(sent);
     if (rc != -1)
-        (void)sender_refused(self, rc, (Py_ssize_t)sent, timeout);
+        (void)sender_raise(self, rc, (Py_ssize_t)sent, timeout);
     note_sent((Py_ssize_t)sent);
     return NULL;
 }

@@ -1,16 +1,16 @@
-/* Sender: a producer, with its life and its claims. What it sends is in send.c. */
+/* Sender: a producer, its lifetime and its claims. send.c has the sending. */
 #include "sender.h"
 
-/* How often a sender that never waits looks whether the server lives: ten times a second. */
+/* A sender that never waits checks ten times a second whether the server is alive. */
 #define CHECK_EVERY_NS 100000000
-/* Results beyond those of ring.h, as `refuse` gets them. */
+/* A result beyond those of ring.h, for `raise_for_result`: the server's process has ended. */
 enum { BINDING_GONE = 100 };
 
 static int Sender_traverse(Sender *self, visitproc visit, void *arg) {
     Py_VISIT(self->flatten);
     Py_VISIT(self->check);
-    Py_VISIT(self->refuse);
-    Py_VISIT(self->farewell);
+    Py_VISIT(self->raise_for_result);
+    Py_VISIT(self->on_idle);
     Py_VISIT(self->watch);
     return 0;
 }
@@ -18,8 +18,8 @@ static int Sender_traverse(Sender *self, visitproc visit, void *arg) {
 static int Sender_clear(Sender *self) {
     Py_CLEAR(self->flatten);
     Py_CLEAR(self->check);
-    Py_CLEAR(self->refuse);
-    Py_CLEAR(self->farewell);
+    Py_CLEAR(self->raise_for_result);
+    Py_CLEAR(self->on_idle);
     Py_CLEAR(self->watch);
     return 0;
 }
@@ -36,14 +36,14 @@ static void Sender_dealloc(Sender *self) {
 }
 
 static PyObject *Sender_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"handle", "owner",  "leaves", "plan",  "flatten",
-                            "check",  "refuse", "server", "watch", NULL};
-    PyObject *handle, *table, *plan, *flatten, *check, *refuse, *watch = Py_None;
+    static char *names[] = {"handle",           "owner",  "leaves", "plan", "flatten", "check",
+                            "raise_for_result", "server", "watch",  NULL};
+    PyObject *handle, *table, *plan, *flatten, *check, *raise_for_result, *watch = Py_None;
     unsigned int owner;
     int server;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!IOOOOOi|O", names, &Handle_Type, &handle,
-                                     &owner, &table, &plan, &flatten, &check, &refuse, &server,
-                                     &watch))
+                                     &owner, &table, &plan, &flatten, &check, &raise_for_result,
+                                     &server, &watch))
         return NULL;
     Sender *self = (Sender *)type->tp_alloc(type, 0);
     if (!self)
@@ -51,7 +51,7 @@ static PyObject *Sender_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     self->handle = (Handle *)Py_NewRef(handle);
     self->flatten = Py_NewRef(flatten);
     self->check = Py_NewRef(check);
-    self->refuse = Py_NewRef(refuse);
+    self->raise_for_result = Py_NewRef(raise_for_result);
     self->watch = Py_NewRef(watch);
     self->server = server;
     self->plain = plan != Py_None;
@@ -81,38 +81,39 @@ fail:
     return NULL;
 }
 
-static void say_farewell(Sender *self) {
-    if (!self->farewell || self->busy || self->reserved)
+/* Call `on_idle`, once, if the sender is idle. Keeps the current exception. */
+static void call_on_idle(Sender *self) {
+    if (!self->on_idle || self->busy || self->reserved)
         return;
-    PyObject *type, *value, *trace, *farewell = self->farewell;
-    self->farewell = NULL;
+    PyObject *type, *value, *trace, *on_idle = self->on_idle;
+    self->on_idle = NULL;
     PyErr_Fetch(&type, &value, &trace);
-    PyObject *none = PyObject_CallNoArgs(farewell);
+    PyObject *none = PyObject_CallNoArgs(on_idle);
     if (!none)
-        PyErr_WriteUnraisable(farewell);
+        PyErr_WriteUnraisable(on_idle);
     Py_XDECREF(none);
-    Py_DECREF(farewell);
+    Py_DECREF(on_idle);
     PyErr_Restore(type, value, trace);
 }
 
-void sender_enter(Sender *self) { self->busy++; }
+void sender_begin_call(Sender *self) { self->busy++; }
 
-void sender_leave(Sender *self) {
+void sender_end_call(Sender *self) {
     self->busy--;
-    say_farewell(self);
+    call_on_idle(self);
 }
 
-/* Let `refuse` raise what the result means; returns NULL. */
-PyObject *sender_refused(Sender *self, int result, Py_ssize_t sent, PyObject *timeout) {
-    PyObject *none = PyObject_CallFunction(self->refuse, "inO", result, sent, timeout);
+/* Raise the exception of a result, by `raise_for_result`. Returns NULL. */
+PyObject *sender_raise(Sender *self, int result, Py_ssize_t sent, PyObject *timeout) {
+    PyObject *none = PyObject_CallFunction(self->raise_for_result, "inO", result, sent, timeout);
     if (none) {
         Py_DECREF(none);
-        PyErr_Format(PyExc_SystemError, "result %d was not refused", result);
+        PyErr_Format(PyExc_SystemError, "result %d raised no exception", result);
     }
     return NULL;
 }
 
-/* timeout: None waits for ever, 0 polls. Sets *deadline to 0 for "for ever". */
+/* None means no time-out, 0 polls. Sets *deadline to 0 for no time-out. */
 int parse_timeout(PyObject *timeout, uint64_t *deadline) {
     *deadline = 0;
     if (timeout == Py_None)
@@ -133,11 +134,12 @@ int parse_timeout(PyObject *timeout, uint64_t *deadline) {
         PyErr_Format(PyExc_ValueError, "timeout must be None or a number >= 0, not %R", timeout);
         return -1;
     }
-    if (seconds < 1e9)
+    if (seconds < 1e9) /* longer ones, infinity included, count as no time-out */
         *deadline = api->now_ns() + (uint64_t)(seconds * 1e9);
     return 0;
 }
 
+/* The time to wait until the deadline, but at most a slice. */
 static int64_t slice_until(uint64_t deadline) {
     if (!deadline)
         return SLICE_NS;
@@ -147,10 +149,11 @@ static int64_t slice_until(uint64_t deadline) {
     return deadline - now < SLICE_NS ? (int64_t)(deadline - now) : SLICE_NS;
 }
 
-/* Now and then, even when nothing blocks: is the server alive; and tell it that we are. */
-static int pulse(Sender *self) {
-    if (she_load32_relaxed(&self->producer->stop))
-        return SHE_OK; /* the claim says so; the pidfd may be closed already */
+/* At intervals, even if no claim waits: record that this producer is alive, and check that the
+ * server is. */
+static int heartbeat(Sender *self) {
+    if (she_load32_relaxed(&self->producer->stop)) /* relaxed: a hint */
+        return SHE_OK; /* the claim reports it; the pidfd may be closed already */
     uint64_t now = api->now_coarse_ns();
     if (now - self->checked_ns < CHECK_EVERY_NS)
         return SHE_OK;
@@ -159,9 +162,9 @@ static int pulse(Sender *self) {
     return self->server >= 0 && api->process_gone(self->server) ? BINDING_GONE : SHE_OK;
 }
 
-/* Claim a slot, waiting for one if need be. -1: a Python exception is set. */
+/* Claim a slot, waiting for space if necessary. -1 if a Python exception is set. */
 int sender_claim(Sender *self, uint64_t deadline, uint64_t *position) {
-    int rc = pulse(self);
+    int rc = heartbeat(self);
     uint64_t since = 0;
     while (rc == SHE_OK) {
         uint32_t ticket = she_claim_ticket(self->producer);
@@ -200,7 +203,7 @@ int sender_claim(Sender *self, uint64_t deadline, uint64_t *position) {
 bool sender_usable(Sender *self) {
     if (!self->retired)
         return true;
-    (void)sender_refused(self, SHE_STOPPED, 0, Py_None);
+    (void)sender_raise(self, SHE_STOPPED, 0, Py_None);
     return false;
 }
 
@@ -215,22 +218,23 @@ static Claim *claim_new(Sender *sender, uint64_t position) {
     return claim;
 }
 
-/* True when it was open, and not by a parent process. */
+/* Mark the claim as ended. True if it was open and belongs to this process, not to a fork's
+ * parent. */
 static bool claim_end(Claim *self) {
     bool ours = self->open && !self->sender->retired;
     self->open = 0;
     return ours;
 }
 
-static void claim_over(Claim *self) {
+static void claim_ended(Claim *self) {
     self->sender->reserved--;
-    say_farewell(self->sender);
+    call_on_idle(self->sender);
 }
 
 static void Claim_dealloc(Claim *self) {
     if (claim_end(self)) {
         api->abort(self->sender->producer, self->position);
-        claim_over(self);
+        claim_ended(self);
     }
     Py_DECREF(self->sender);
     Py_TYPE(self)->tp_free((PyObject *)self);
@@ -245,8 +249,8 @@ static PyObject *Claim_commit(Claim *self, PyObject *Py_UNUSED(ignored)) {
     (void)claim_end(self);
     int rc = api->commit(self->sender->producer, self->position);
     if (rc != SHE_OK)
-        (void)sender_refused(self->sender, rc, 0, Py_None);
-    claim_over(self);
+        (void)sender_raise(self->sender, rc, 0, Py_None);
+    claim_ended(self);
     if (rc != SHE_OK)
         return NULL;
     Py_RETURN_NONE;
@@ -255,7 +259,7 @@ static PyObject *Claim_commit(Claim *self, PyObject *Py_UNUSED(ignored)) {
 static PyObject *Claim_abort(Claim *self, PyObject *Py_UNUSED(ignored)) {
     if (claim_end(self)) {
         api->abort(self->sender->producer, self->position);
-        claim_over(self);
+        claim_ended(self);
     }
     Py_RETURN_NONE;
 }
@@ -285,19 +289,19 @@ PyTypeObject Claim_Type = {
     .tp_getset = Claim_getset,
 };
 
-/* (claim, views): writable arrays over the rows of a claimed slot. */
+/* Returns (claim, views): writable arrays over the rows of a claimed slot. */
 static PyObject *Sender_reserve(Sender *self, PyObject *timeout) {
     uint64_t deadline, position;
     if (parse_timeout(timeout, &deadline) < 0 || !sender_usable(self))
         return NULL;
-    sender_enter(self);
+    sender_begin_call(self);
     int rc = sender_claim(self, deadline, &position);
     Claim *claim = NULL;
     if (rc == SHE_OK && !(claim = claim_new(self, position)))
         api->abort(self->producer, position);
-    sender_leave(self);
+    sender_end_call(self);
     if (rc != SHE_OK && rc != -1)
-        return sender_refused(self, rc, 0, timeout);
+        return sender_raise(self, rc, 0, timeout);
     if (!claim)
         return NULL;
     PyObject *list = PyList_New(self->num_leaves);
@@ -317,12 +321,12 @@ static PyObject *Sender_reserve(Sender *self, PyObject *timeout) {
     return Py_BuildValue("NN", (PyObject *)claim, list);
 }
 
-/* Wait until everything that was committed has been handed out. */
+/* Wait until every committed sample has been handed out. */
 static PyObject *Sender_wait(Sender *self, PyObject *timeout) {
     uint64_t deadline;
     if (parse_timeout(timeout, &deadline) < 0 || !sender_usable(self))
         return NULL;
-    sender_enter(self);
+    sender_begin_call(self);
     int rc = she_load32_relaxed(&self->producer->stop) ? SHE_STOPPED : api->drained(self->producer);
     while (rc != SHE_OK && rc != SHE_STOPPED) {
         int64_t slice = slice_until(deadline);
@@ -344,11 +348,11 @@ static PyObject *Sender_wait(Sender *self, PyObject *timeout) {
             break;
         }
     }
-    sender_leave(self);
+    sender_end_call(self);
     if (rc == -1)
         return NULL;
     if (rc != SHE_OK)
-        return sender_refused(self, rc, 0, timeout);
+        return sender_raise(self, rc, 0, timeout);
     Py_RETURN_NONE;
 }
 
@@ -358,18 +362,19 @@ static PyObject *Sender_stop(Sender *self, PyObject *Py_UNUSED(ignored)) {
     Py_RETURN_NONE;
 }
 
-/* Stop, and call `farewell` when the last call has returned and the last reserved slot has ended: now,
- * if that is so already. Those may be calls of this very thread, below a signal handler, so nothing is
- * waited for. */
-static PyObject *Sender_leave(Sender *self, PyObject *farewell) {
+/* Stop the producer, and call `on_idle` once no call is in progress and no slot is reserved: now,
+ * or at the end of the last one. It does not wait for that, because the calls may be this thread's
+ * own, below a signal handler. */
+static PyObject *Sender_leave(Sender *self, PyObject *on_idle) {
     if (!self->retired) {
         api->producer_stop(self->producer);
-        Py_XSETREF(self->farewell, Py_NewRef(farewell));
-        say_farewell(self);
+        Py_XSETREF(self->on_idle, Py_NewRef(on_idle));
+        call_on_idle(self);
     }
     Py_RETURN_NONE;
 }
 
+/* In the child of a fork: the claims and calls are the parent's. */
 static PyObject *Sender_retire(Sender *self, PyObject *Py_UNUSED(ignored)) {
     self->retired = 1;
     self->busy = self->reserved = 0;

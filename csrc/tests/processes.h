@@ -73,7 +73,8 @@ static inline void breathe(void) {
     nanosleep(&moment, NULL);
 }
 
-/* Until a process sleeps in a system call, or has ended. What it may sleep in is the caller's to know. */
+/* Until a process sleeps in a system call, or has ended. What it may sleep in is the caller's to
+ * know. */
 static inline void until_asleep(pid_t pid) {
     while (strchr("SZX", process_state(pid)) == NULL)
         breathe();

@@ -1,5 +1,6 @@
 /* Samples that give themselves away: every byte follows from who sent it and as which number, so a
- * torn, stale, duplicated or foreign one is caught. And the ledger of what was sent and what came. */
+ * torn, stale, duplicated or foreign one is caught. And the ledger of what was sent and what
+ * came. */
 #ifndef SHM_ECHO_SAMPLE_H
 #define SHM_ECHO_SAMPLE_H
 

@@ -5,8 +5,8 @@
  * A program runs its cases in the order in which they are written, prints each as a sentence and
  * ends with `NAME: N cases ok`. It exits with 0 (all passed), 1 (one failed) or 77 (skipped, with a
  * reason). A case that hangs is ended by SIGALRM after `watchdog=` seconds; its name is the last
- * thing on the screen. Command line: only=CASE, seed=N, watchdog=S, and what the program itself asks
- * for with test_option.
+ * thing on the screen. Command line: only=CASE, seed=N, watchdog=S, and what the program itself
+ * asks for with test_option.
  */
 #ifndef SHM_ECHO_TEST_H
 #define SHM_ECHO_TEST_H

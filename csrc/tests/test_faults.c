@@ -1,11 +1,11 @@
 /* A producer dies, or is stopped and continued, at every step of claim, commit, abort and signal.
  *
- * Built with SHE_FAULTS. One child, the victim, walks through a script that passes every step of enum
- * she_fault_step while the consumer, another child, sleeps on what it is about to commit. It is killed
- * or stopped when it is at a step for the nth time: for every step, for every n. Then others send for
- * several laps, until they have ended or all sleep; then the dead one is recovered and its owner id
- * given to a successor, or the stopped one goes on. In the end every sample has come once, and nobody
- * sleeps for ever: no wait has a time-out, so the watchdog would come.
+ * Built with SHE_FAULTS. One child, the victim, walks through a script that passes every step of
+ * enum she_fault_step while the consumer, another child, sleeps on what it is about to commit. It
+ * is killed or stopped when it is at a step for the nth time: for every step, for every n. Then
+ * others send for several laps, until they have ended or all sleep; then the dead one is recovered
+ * and its owner id given to a successor, or the stopped one goes on. In the end every sample has
+ * come once, and nobody sleeps for ever: no wait has a time-out, so the watchdog would come.
  */
 #include "processes.h"
 

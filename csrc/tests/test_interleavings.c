@@ -1,7 +1,7 @@
 /* Two parties, step by step: at a chosen step of the one, the hook does all that the other does.
  *
- * Built with SHE_FAULTS. These are the moments that a stress test hits once in a million runs. Waits have
- * no time-out: a lost wake hangs until the watchdog comes.
+ * Built with SHE_FAULTS. These are the moments that a stress test hits once in a million runs.
+ * Waits have no time-out: a lost wake hangs until the watchdog comes.
  */
 #include "rig.h"
 #include "shm_echo/fault.h"

@@ -1,5 +1,5 @@
-/* Whom a commit or an abort tells: the baton that goes from sample to sample until the batch is there.
- * One thread; the sleeping consumer is only what it has written into `awaited`. */
+/* Whom a commit or an abort tells: the baton that goes from sample to sample until the batch is
+ * there. One thread; the sleeping consumer is only what it has written into `awaited`. */
 #include "rig.h"
 
 static void await(rig *r, uint64_t position) {

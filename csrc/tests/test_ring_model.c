@@ -1,5 +1,6 @@
-/* Random operations in one thread, against a naive model that has no atomics, no cursor that lags and
- * no spread words: after every step both must agree on every slot, and on what is handed out. */
+/* Random operations in one thread, against a naive model that has no atomics, no cursor that lags
+ * and no spread words: after every step both must agree on every slot, and on what is handed
+ * out. */
 #include "sample.h"
 
 #define MAX_SLOTS 64

@@ -1,6 +1,6 @@
 /* One writer that publishes at full speed, readers that copy as fast as they can: never torn, never
- * going back, no wake lost. Threads for ThreadSanitizer, and processes that are killed while they read.
- * Options: versions=, kills=. */
+ * going back, no wake lost. Threads for ThreadSanitizer, and processes that are killed while they
+ * read. Options: versions=, kills=. */
 #include "processes.h"
 
 #include <pthread.h>

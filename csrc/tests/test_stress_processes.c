@@ -1,9 +1,9 @@
-/* Producers that are killed at random and replaced, hundreds of times: whatever was committed before a
- * death arrives once, nothing arrives torn, and nobody sleeps for ever.
+/* Producers that are killed at random and replaced, hundreds of times: whatever was committed
+ * before a death arrives once, nothing arrives torn, and nobody sleeps for ever.
  *
- * The parent kills, recovers and starts producers; one child consumes, the others produce, some of them
- * with two threads. Built with SHE_FAULTS, the producers kill themselves instead, at a random step of
- * the protocol. Waits have no time-out: a lost wake hangs until the watchdog comes.
+ * The parent kills, recovers and starts producers; one child consumes, the others produce, some of
+ * them with two threads. Built with SHE_FAULTS, the producers kill themselves instead, at a random
+ * step of the protocol. Waits have no time-out: a lost wake hangs until the watchdog comes.
  * Options: deaths=, producers= (at most 6).
  */
 #include "processes.h"

@@ -1,6 +1,6 @@
-/* Producer and consumer that fall asleep and wake each other all the time: each sample is awaited, and
- * comes at a random moment around that in which the other one goes to sleep. A lost wake hangs until the
- * watchdog comes. Built with SHE_SPIN_NS=0 (make faults), nothing is saved by spinning.
+/* Producer and consumer that fall asleep and wake each other all the time: each sample is awaited,
+ * and comes at a random moment around that in which the other one goes to sleep. A lost wake hangs
+ * until the watchdog comes. Built with SHE_SPIN_NS=0 (make faults), nothing is saved by spinning.
  * Options: samples=.
  */
 #include "processes.h"

@@ -1,9 +1,9 @@
 /* Threads on one mapping, at full speed: what ThreadSanitizer gets to see.
  *
  * Senders (two of them share one producer) claim singly and in batches, some abort; the main thread
- * takes batches, ends some early, skips what is held; a fourth kind gives leased batches back in random
- * order. Every wait is for ever: a lost wake hangs until the watchdog comes.
- * Options: rounds=, samples= (per stream, at most 8000), versions=. */
+ * takes batches, ends some early, skips what is held; a fourth kind gives leased batches back in
+ * random order. Every wait is for ever: a lost wake hangs until the watchdog comes. Options:
+ * rounds=, samples= (per stream, at most 8000), versions=. */
 #include "sample.h"
 
 #include <pthread.h>
@@ -127,7 +127,8 @@ static void skip_perhaps(stage *s) {
 
 /* ---- taking ---------------------------------------------------------------------------------- */
 
-/* Wait until the next batch is there, ending it early now and then. False: closed, and nothing left. */
+/* Wait until the next batch is there, ending it early now and then. False: closed, and nothing
+ * left. */
 static bool next_batch(stage *s) {
     she_consumer *c = s->r.consumer;
     for (;;) {

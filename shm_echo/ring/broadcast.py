@@ -1,8 +1,8 @@
-"""The newest value of a server, for its clients: a broadcast segment, written or read.
+"""The broadcast of a server's newest value to its clients: a segment that one side writes.
 
-One writer, any number of readers, no queue: a reader gets the newest whole version, as private
-arrays. The C side (csrc/broadcast.c) guarantees that a copy is whole; this file lays the leaves out
-in it, each at a multiple of 8 bytes.
+There are one writer, any number of readers, and no queue: a reader gets the newest version as
+private arrays. The C side (csrc/broadcast.c) guarantees that a copy is of one version; this file
+lays out the leaves in it, each at a multiple of 8 bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shm_echo.errors import ConnectionClosedError
-from shm_echo.ring.core import Result, checked, ffi, lib
+from shm_echo.ring.core import Result, check_result, ffi, lib
 from shm_echo.ring.segment import Backing, Segment
 from shm_echo.validation import check_count, seconds
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Publisher", "Subscriber"]
 
-_SLICE = 0.1  # seconds: a blocked reader looks this often for a dead server
+_WAIT_SLICE = 0.1  # seconds between two checks of a blocked reader that the server is alive
 
 
-class _Cast:
-    """What both sides share: the segment, its C handle and the leaf offsets."""
+class _BroadcastMapping:
+    """One side of the broadcast: the segment, its C handle and the offsets of the leaves."""
 
     def __init__(self, spec: TreeSpec, segment: Segment, create: bool) -> None:
         self.spec = spec
@@ -37,11 +37,11 @@ class _Cast:
         make = lib.she_bcast_create if create else lib.she_bcast_attach
         memory = ffi.from_buffer(segment.mapping)
         digest = ffi.new("uint8_t[32]", spec.digest())
-        checked(
+        check_result(
             make(memory, segment.size, self.nbytes, digest, out),
             "the broadcast segment could not be opened",
         )
-        # The handle points into the mapping, which the segment keeps.
+        # The handle points into the mapping, which the segment keeps alive.
         self.pointer = ffi.gc(out[0], lib.she_bcast_free)
 
 
@@ -49,7 +49,7 @@ def _offsets(spec: TreeSpec) -> tuple[list[int], int]:
     offsets, end = [], 0
     for leaf in spec.leaves:
         offsets.append(end)
-        end += (leaf.nbytes + 7) & ~7
+        end += (leaf.nbytes + 7) & ~7  # the C side copies whole 8-byte words
     return offsets, end
 
 
@@ -57,7 +57,8 @@ class Publisher:
     """The writing side. Threads may share it.
 
     Raises:
-        ShmTooSmallError: no room for three copies of the value.
+        ShmTooSmallError: there is no room for three copies of the value.
+        ValueError: the value is too large for a segment.
     """
 
     def __init__(self, spec: TreeSpec, backing: Backing) -> None:
@@ -65,23 +66,23 @@ class Publisher:
         size = lib.she_bcast_bytes(nbytes)
         if size == 0:
             raise ValueError("the published example is too large")
-        self._cast = _Cast(spec, Segment.allocate(size, backing), create=True)
+        self._mapping = _BroadcastMapping(spec, Segment.allocate(size, backing), create=True)
         self._lock = threading.Lock()
-        self.segment = self._cast.segment
+        self.segment = self._mapping.segment
         self.spec = spec
 
     @property
     def version(self) -> int:
-        """The newest version; 0 before the first."""
-        return int(lib.she_bcast_latest(self._cast.pointer))
+        """The number of the newest version; 0 before the first."""
+        return int(lib.she_bcast_latest(self._mapping.pointer))
 
     def publish(self, value: Any) -> int:
         """Make ``value`` the newest version, and return its number.
 
         Raises:
-            SpecMismatchError: it differs from the example; nothing was published.
+            SpecMismatchError: the value differs from the example; nothing was published.
         """
-        cast = self._cast
+        cast = self._mapping
         arrays = [np.ascontiguousarray(leaf) for leaf in cast.spec.check(value)]
         with self._lock:
             version = lib.she_bcast_begin(cast.pointer)
@@ -92,8 +93,8 @@ class Publisher:
         return int(version)
 
     def close(self) -> None:
-        """Wake the readers that wait for a version which will not come."""
-        lib.she_bcast_close(self._cast.pointer)
+        """Wake the readers that wait for a version: no further one follows."""
+        lib.she_bcast_close(self._mapping.pointer)
         self.segment.close()
 
 
@@ -102,24 +103,26 @@ class Subscriber:
 
     def __init__(self, spec: TreeSpec, fd: int, server: int, address: str) -> None:
         _, nbytes = _offsets(spec)
-        self._cast = _Cast(spec, Segment.from_fd(fd, lib.she_bcast_bytes(nbytes)), create=False)
+        self._mapping = _BroadcastMapping(
+            spec, Segment.from_fd(fd, lib.she_bcast_bytes(nbytes)), create=False
+        )
         self._server = server
         self._address = address
         self._last: tuple[int, Any] | None = None
         self._closed = False
 
     def latest(self, timeout: float) -> tuple[int, Any] | None:
-        """The newest version and its value, or None before the first.
+        """Return the newest version and its value, or None before the first.
 
         Raises:
             TimeoutError: the writer overtook every copy within ``timeout`` seconds.
         """
         limit = seconds("timeout", timeout)
-        cast, last = self._cast, self._last
+        cast, last = self._mapping, self._last
         if last is not None and lib.she_bcast_latest(cast.pointer) == last[0]:
             return last
         arrays = [np.empty(leaf.shape, leaf.dtype) for leaf in cast.spec.leaves]
-        # One read for all leaves, so that they are of one version; then each to its own array.
+        # One read copies all leaves, so that they are of one version; then each gets its own array.
         whole = np.empty(max(1, cast.nbytes), np.uint8)
         target = ffi.cast("void *", whole.ctypes.data)
         overtaken = ffi.new("int *")
@@ -147,15 +150,18 @@ class Subscriber:
         """Block until the newest version is at least ``version``; return the newest.
 
         Raises:
-            TimeoutError: it did not come in time.
-            ConnectionClosedError: this side was closed, or the server has gone.
+            TimeoutError: the version was not published within ``timeout`` seconds.
+            ConnectionClosedError: this side was closed.
+            ConnectionClosedError: the server has closed or ended.
         """
         check_count("version", version, 0, most=2**63)
         timeout = seconds("timeout", timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
-        pointer = self._cast.pointer
+        pointer = self._mapping.pointer
         while True:
-            left = _SLICE if deadline is None else min(_SLICE, deadline - time.monotonic())
+            left = (
+                _WAIT_SLICE if deadline is None else min(_WAIT_SLICE, deadline - time.monotonic())
+            )
             result = lib.she_bcast_wait(pointer, version, max(0, int(left * 1e9)))
             newest = int(lib.she_bcast_latest(pointer))
             if newest >= version:
@@ -172,5 +178,5 @@ class Subscriber:
                 )
 
     def close(self) -> None:
-        """Waiters in other threads are told within a tenth of a second."""
+        """End the waits of other threads, within a tenth of a second."""
         self._closed = True

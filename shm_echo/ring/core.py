@@ -1,7 +1,7 @@
-"""The C core, loaded and bound: `lib` and `ffi` of the cffi module, and the `_core_cpython` types.
+"""The loaded C core: `lib` and `ffi` of `_core_cffi`, to whose functions `_core_cpython` is bound.
 
-Also the numbers that the C side returns, and the sentences for those that mean a broken ring. The
-enumerations repeat csrc/include/shm_echo/ring.h; a test holds the two together.
+The result codes of the C side are here too, with the messages for those that mean a broken ring.
+The enumeration repeats csrc/include/shm_echo/ring.h; a test keeps the two equal.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ except ModuleNotFoundError:
 
 _core_cpython.bind(int(ffi.cast("uintptr_t", lib.she_api_table())))
 
-__all__ = ["Result", "_core_cpython", "checked", "ffi", "layout_bytes", "lib", "make_config"]
+__all__ = ["Result", "_core_cpython", "check_result", "ffi", "layout_bytes", "lib", "make_config"]
 
 
 class Result(IntEnum):
-    """What the C functions return (``enum she_result``), and what `_core_cpython` adds."""
+    """The result codes of the C functions (``enum she_result``), and GONE of `_core_cpython`."""
 
     OK = 0
     FULL = 1
@@ -47,7 +47,7 @@ class Result(IntEnum):
     E_MEMORY = -6
 
 
-_SENTENCES = {
+_MESSAGES = {
     Result.E_MAGIC: "the shared memory that came with the connection holds no ring",
     Result.E_VERSION: "the ring has another memory layout: install the same shm-echo on both sides",
     Result.E_MISMATCH: "the ring was made for another example or another size",
@@ -55,13 +55,17 @@ _SENTENCES = {
 }
 
 
-def checked(result: int, what: str) -> None:
-    """Raise for every result but OK.
+def check_result(result: int, what: str) -> None:
+    """Raise the exception of a result, unless it is OK.
+
+    Args:
+        result: a result code of the C side.
+        what: the beginning of the message: the operation that failed.
 
     Raises:
         ValueError: the sizes are zero or too large for a ring.
-        MemoryError: no memory for a handle.
-        ProtocolError: the memory is not the ring that was agreed upon.
+        MemoryError: there is no memory for a handle.
+        ProtocolError: the memory does not hold the ring that both sides agreed upon.
     """
     if result == Result.OK:
         return
@@ -72,7 +76,7 @@ def checked(result: int, what: str) -> None:
         )
     if result == Result.E_MEMORY:
         raise MemoryError(what)
-    raise ProtocolError(f"{what}: {_SENTENCES.get(Result(result), Result(result).name)}")
+    raise ProtocolError(f"{what}: {_MESSAGES.get(Result(result), Result(result).name)}")
 
 
 def make_config(
@@ -84,7 +88,7 @@ def make_config(
     max_producers: int,
     detailed: bool,
 ) -> tuple[Any, list[Any]]:
-    """A ``she_config`` and the objects that it points to, which must outlive it."""
+    """Return a ``she_config`` and the objects that it points to, which must outlive it."""
     rows = ffi.new("uint64_t[]", list(row_bytes))
     spec = ffi.new("uint8_t[32]", digest)
     config = ffi.new(
@@ -103,12 +107,12 @@ def make_config(
 
 
 def layout_bytes(config: Any) -> int:
-    """Bytes that a ring of this configuration takes.
+    """Return the size of a ring of this configuration, in bytes.
 
     Raises:
         ValueError: a size is zero or too large.
     """
     layout = ffi.new("she_layout *")
     offsets = ffi.new("uint64_t[]", max(1, config.num_leaves))
-    checked(lib.she_layout_compute(config, layout, offsets), "this ring cannot be laid out")
+    check_result(lib.she_layout_compute(config, layout, offsets), "this ring cannot be laid out")
     return int(layout.total_bytes)

@@ -1,8 +1,9 @@
-"""How much memory this process may still take: what its control group allows, and what there is.
+"""The memory that this process may still allocate, by its control groups and by the machine.
 
-Memory that is allocated past the limit of a container gets its process killed without a word, so a
-ring that cannot fit is refused beforehand, by name. Control groups version 2 and 1 are understood;
-where neither is readable, nothing is known and nothing is refused.
+The kernel kills a process that allocates beyond the limit of its container, without any message.
+So a ring that does not fit is rejected before it is allocated, and the error names the limit.
+Control groups of versions 2 and 1 are supported; if neither is readable, no limit is known, and no
+ring is rejected.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from pathlib import Path
 
 __all__ = ["free_memory", "free_under_limit"]
 
-_UNLIMITED = 1 << 60  # version 1 says "no limit" with a number near 2**63
+_UNLIMITED = 1 << 60  # version 1 represents "no limit" by a number near 2**63
 
 
 def free_memory(meminfo: Path = Path("/proc/meminfo")) -> int | None:
-    """Bytes that this machine can still give without taking them from anybody, swap included.
+    """Return the bytes that this machine can allocate without evicting any, swap included.
 
-    Shared memory beyond that ends in the kernel killing processes, not in an error. None where the
-    kernel does not tell.
+    When shared memory grows beyond that, the kernel kills processes instead of returning an error.
+    None if the kernel does not provide the figure.
     """
     try:
         lines = [line.split() for line in meminfo.read_text().splitlines()]
@@ -32,23 +33,23 @@ def free_memory(meminfo: Path = Path("/proc/meminfo")) -> int | None:
 def free_under_limit(
     groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
 ) -> tuple[int | None, str]:
-    """The fewest free bytes of any memory limit above this process, and that limit's file.
+    """Return the free bytes of the tightest memory limit above this process, and its file.
 
-    Page cache that the kernel can drop counts as free. ``(None, "")`` where there is no limit.
+    Page cache that the kernel can reclaim counts as free. ``(None, "")`` if there is no limit.
     """
     tightest: tuple[int | None, str] = (None, "")
-    for folder, limit_name, usage_name in _folders(groups, root):
+    for folder, limit_name, usage_name in _groups(groups, root):
         limit = _number(folder / limit_name)
         usage = _number(folder / usage_name)
         if limit is None or usage is None or limit >= _UNLIMITED:
             continue
-        free = max(0, limit - max(0, usage - _droppable(folder / "memory.stat")))
+        free = max(0, limit - max(0, usage - _reclaimable(folder / "memory.stat")))
         if tightest[0] is None or free < tightest[0]:
             tightest = (free, str(folder / limit_name))
     return tightest
 
 
-def _folders(groups: Path, root: Path) -> Iterator[tuple[Path, str, str]]:
+def _groups(groups: Path, root: Path) -> Iterator[tuple[Path, str, str]]:
     try:
         lines = groups.read_text().splitlines()
     except OSError:
@@ -62,8 +63,8 @@ def _folders(groups: Path, root: Path) -> Iterator[tuple[Path, str, str]]:
             base, names = root / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes")
         else:
             continue
-        # Inside a container the path may be the host's; the limit is then the mount's own. Outside
-        # of the container's groups it begins with "..", and leads nowhere that is mounted.
+        # Inside a container the path may be the host's; the limit is then that of the mount itself.
+        # A path outside of the container's groups begins with "..": no mount shows that group.
         folder = base if ".." in path.split("/") else base / path.lstrip("/")
         for group in (folder, *folder.parents):
             if not group.is_relative_to(base):
@@ -74,11 +75,11 @@ def _folders(groups: Path, root: Path) -> Iterator[tuple[Path, str, str]]:
 def _number(path: Path) -> int | None:
     try:
         return int(path.read_text())
-    except (OSError, ValueError):  # "max" is no number: no limit
+    except (OSError, ValueError):  # "max" is not a number: no limit
         return None
 
 
-def _droppable(stat: Path) -> int:
+def _reclaimable(stat: Path) -> int:
     try:
         fields = dict(line.split() for line in stat.read_text().splitlines())
         return int(fields.get("total_inactive_file", fields.get("inactive_file", "0")))

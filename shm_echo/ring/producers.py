@@ -1,8 +1,9 @@
-"""Who may write into the ring: owner ids, from attach to recovery.
+"""The registry of producers: owner ids, from attach to recovery.
 
-A transport tells this registry what it sees of its producers (attached, said goodbye, hung up,
-died); the registry gives out owner ids, takes back what the dead held, and keeps what the server
-has to say about it. An id is given out again only after its owner is gone and recovered.
+A transport reports the events of its producers to this registry: attached, said goodbye, hung up,
+died. The registry assigns owner ids, reclaims the slots of producers that have ended, and keeps the
+deaths that the server has to report. It assigns an id again only after its owner has ended and its
+slots are reclaimed.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from shm_echo.metrics import ProducerInfo
 from shm_echo.ring.core import ffi, lib
 from shm_echo.ring.ring import Ring
 
-__all__ = ["OwnersExhausted", "Producers"]
+__all__ = ["OwnersExhaustedError", "Producers"]
 
 Remember = Literal["none", "all", "last"]
 
 _log = logging.getLogger("shm_echo")
 
 
-class OwnersExhausted(RuntimeError):  # never leaves this process
-    """All owner ids are given out."""
+class OwnersExhaustedError(RuntimeError):
+    """All owner ids are assigned. The transport reports it to the peer in its own terms."""
 
 
 @dataclass
@@ -44,10 +45,10 @@ class Producers:
     """The producers of one ring. Every method may be called from any thread.
 
     Args:
-        ring: whose owner ids are given out.
+        ring: the ring whose owner ids are assigned.
         consumer: its ``she_consumer``, which counts the samples that were handed out.
-        remember: which deaths :meth:`next_death` shall tell: "none", "all", or "last": those
-            after which nobody attached any more or left in good order.
+        remember: the deaths that `next_death` reports: "none", "all", or "last": those after which
+            no producer attached or closed in good order.
     """
 
     def __init__(self, ring: Ring, consumer: Any, *, remember: Remember = "all") -> None:
@@ -57,31 +58,31 @@ class Producers:
         # Re-entrant: a signal handler may close an inlet while its thread is in a method here.
         self._lock = threading.RLock()
         self._active: dict[int, _Producer] = {}
-        # Oldest first, so that an id rests as long as possible before it is used again.
+        # Oldest first, so that each id stays unused for as long as possible.
         self._free: deque[int] = deque(range(1, ring.config.max_producers + 1))
         self._deaths: deque[tuple[int, int | None]] = deque()
         self.attached_total = 0
 
     @property
     def active(self) -> int:
-        """How many producers are attached."""
+        """The number of attached producers."""
         return len(self._active)
 
     def attach(self, pid: int | None) -> int:
-        """A new producer: its owner id.
+        """Register a new producer, and return its owner id.
 
         Raises:
-            OwnersExhausted: the ring has as many producers as it was made for.
+            OwnersExhaustedError: the ring has as many producers as it was made for.
         """
         with self._lock:
             if not self._free:
-                raise OwnersExhausted(
+                raise OwnersExhaustedError(
                     f"it has as many producers as its ring was made for ({len(self._active)}): "
                     "raise max_producers of its transport"
                 )
             owner = self._free.popleft()
             self._consumer.last_owner = max(self._consumer.last_owner, owner)
-            # First, or the view counts a last owner that died blocked as blocked until now.
+            # First: else the view of a last owner that died in a wait counts it until now.
             lib.she_reinstate(self._ring.pointer, owner)
             view = self._view(owner)
             self._active[owner] = _Producer(
@@ -92,12 +93,14 @@ class Producers:
             return owner
 
     def close(self, owner: int) -> None:
-        """The producer said goodbye: it writes no more."""
+        """Unregister a producer that said goodbye: it does not write any more."""
         self._end(owner)
 
     def hang_up(self, owner: int) -> None:
-        """Its connection broke while its process lives: no new claims, and nothing is taken back,
-        because it might still be writing."""
+        """Revoke a producer whose connection broke while its process is alive.
+
+        It gets no new claims. Its slots are not reclaimed, because it may still be writing.
+        """
         with self._lock:
             producer = self._active.get(owner)
             if producer is None or producer.revoked:
@@ -106,10 +109,10 @@ class Producers:
             lib.she_revoke(self._ring.pointer, owner)
 
     def died(self, owner: int, signal: int | None) -> None:
-        """Its process is known to have gone without a goodbye."""
+        """Unregister a producer whose process has ended without a goodbye."""
         producer = self._active.get(owner)
         if producer is not None and producer.pid is not None:
-            # Before the learner wakes, which may have this as its last words.
+            # Logged before the learner wakes: it may end because of this death.
             _log.warning("producer %s without closing", describe_death(producer.pid, signal))
         self._end(owner, death=(signal,))
 
@@ -124,7 +127,7 @@ class Producers:
             elif self._remember != "none":
                 self._deaths.append((producer.pid or 0, death[0]))
             del self._active[owner]
-            # Also wakes the learner, which looks at the deaths and at who is left.
+            # Also wakes the learner, which checks the deaths and the producers that are left.
             lib.she_recover(self._ring.pointer, owner)
             self._free.append(owner)
 
@@ -133,19 +136,19 @@ class Producers:
             self._deaths.clear()
 
     def next_death(self) -> tuple[int, int | None] | None:
-        """The oldest death that nobody asked for yet, as (pid, signal)."""
+        """Return and remove the oldest death, as (pid, signal); None if there is none."""
         try:
             return self._deaths.popleft()
         except IndexError:
             return None
 
     def pid_of(self, owner: int) -> int | None:
-        """The process behind an owner id."""
+        """Return the process id of an owner; None if it has none or is not attached."""
         producer = self._active.get(owner)
         return producer.pid if producer else None
 
     def snapshot(self) -> list[ProducerInfo]:
-        """All attached producers, in the order in which they attached."""
+        """Return the state of all attached producers, in the order in which they attached."""
         nbytes = self._ring.spec.nbytes
         with self._lock:
             now = lib.she_now_ns()
@@ -167,14 +170,14 @@ class Producers:
         )
 
     def _samples(self, owner: int) -> int:
-        """Samples ever committed under this id: handed out, and still in the ring."""
+        """Return the samples ever committed under this id: handed out, or still in the ring."""
         consumer = self._consumer
-        for _ in range(100):
+        for _ in range(100):  # a bound: after that, a figure that may be off by a batch will do
             taken = consumer.taken_total
             samples = int(consumer.taken_by[owner] + lib.she_stored_by(consumer, owner))
             if consumer.taken_total == taken:
                 break
-            time.sleep(0)  # the learner took a batch meanwhile, which moved samples: look again
+            time.sleep(0)  # the learner took a batch meanwhile, which moved samples: count again
         return samples
 
     def _view(self, owner: int) -> Any:

@@ -1,6 +1,6 @@
-"""One ring in one segment: made by its owner, or opened by a producer.
+"""One ring in one segment: created by its owner, or opened by a producer.
 
-Both sides compute the same layout from the same configuration. Nothing read from the shared memory
+Both sides compute the same layout from the same configuration. No value read from the shared memory
 is used as an address or a length.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shm_echo.ring.core import _core_cpython, checked, ffi, layout_bytes, lib, make_config
+from shm_echo.ring.core import _core_cpython, check_result, ffi, layout_bytes, lib, make_config
 from shm_echo.ring.segment import Backing, Segment
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Ring", "RingConfig"]
 
-Refuse = Callable[[int, int, "float | None"], None]
+# Raises the exception of a result, from (result, samples sent, time-out).
+RaiseForResult = Callable[[int, int, "float | None"], None]
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class RingConfig:
     Attributes:
         batch_size: samples per batch.
         num_buffers: batches in the ring.
-        max_producers: how many producers may be attached at once.
-        detailed: whether commit times and histograms are kept.
+        max_producers: the number of producers that may be attached at once.
+        detailed: True to keep commit times and histograms.
     """
 
     batch_size: int
@@ -45,7 +46,7 @@ class RingConfig:
 
 
 class Ring:
-    """A mapped ring: its C handle, and what makes producers and the consumer over it."""
+    """A mapped ring: its C handle, and the factory of its producers and its consumer."""
 
     def __init__(self, spec: TreeSpec, config: RingConfig, segment: Segment, pointer: Any) -> None:
         self.spec = spec
@@ -62,52 +63,54 @@ class Ring:
 
         Raises:
             ShmTooSmallError: there is no room for it.
-            ValueError: the sizes make no ring.
+            ValueError: a size is zero or too large.
         """
-        c_config, keep = _c_config(spec, config)
+        c_config, keepalive = _c_config(spec, config)
         segment = Segment.allocate(layout_bytes(c_config), backing)
         out = ffi.new("she_ring **")
         memory = ffi.from_buffer(segment.mapping)
         try:
-            checked(
+            check_result(
                 lib.she_ring_create(memory, segment.size, c_config, os.getpid(), out),
                 "the ring could not be made",
             )
         except BaseException:
             segment.close()
             raise
-        del keep
+        del keepalive
         return cls(spec, config, segment, out[0])
 
     @classmethod
     def attach(cls, spec: TreeSpec, config: RingConfig, fd: int) -> Ring:
-        """Open the ring behind a descriptor, which is taken over.
+        """Open the ring behind a descriptor. The descriptor is closed, even after a failure.
 
         Raises:
-            ProtocolError: it is not the ring of this spec and configuration.
+            ProtocolError: the memory does not hold the ring of this spec and configuration.
+            ValueError: the memory is smaller than the ring.
         """
-        c_config, keep = _c_config(spec, config)
+        c_config, keepalive = _c_config(spec, config)
         segment = Segment.from_fd(fd, layout_bytes(c_config))
         out = ffi.new("she_ring **")
         memory = ffi.from_buffer(segment.mapping)
-        checked(
+        check_result(
             lib.she_ring_attach(memory, segment.size, c_config, out), "the ring could not be opened"
         )
-        del keep
+        del keepalive
         return cls(spec, config, segment, out[0])
 
     def sender(
         self,
         owner: int,
-        refuse: Refuse,
+        raise_for_result: RaiseForResult,
         server: int = -1,
         watch: Callable[[], None] | None = None,
     ) -> _core_cpython.Sender:
-        """A producer over this ring.
+        """Return a producer over this ring.
 
         Args:
             owner: its id in the ring.
-            refuse: called with a result, the samples sent and the time-out; raises what that means.
+            raise_for_result: called with a result, the samples sent and the time-out; raises the
+                exception of that result.
             server: pidfd of the owning process, or -1.
             watch: called before each wait for room, at least ten times a second; may raise.
         """
@@ -118,20 +121,20 @@ class Ring:
             self.spec.plan,
             self.spec.fast_flatten,
             self._check,
-            refuse,
+            raise_for_result,
             server,
             watch,
         )
 
     def receiver(self, *, leased: bool, writable: bool, poisoned: bool) -> _core_cpython.Receiver:
-        """The consumer of this ring; there may be one."""
+        """Return the consumer of this ring. A ring may have only one."""
         return _core_cpython.Receiver(self._handle, self.leaves, leased, writable, poisoned)
 
     def _check(self, tree: Any, stacked: bool) -> list[Any]:
         return self.spec.check_stacked(tree)[1] if stacked else self.spec.check(tree)
 
     def close(self) -> None:
-        """No new claims; everybody who sleeps on the ring wakes and is told."""
+        """Close the ring: no new claims, and every call that sleeps on it wakes and fails."""
         self.closed = True
         lib.she_ring_close(self.pointer)
 

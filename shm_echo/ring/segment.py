@@ -39,8 +39,8 @@ _F_SEAL_SEAL, _F_SEAL_SHRINK, _F_SEAL_GROW = 1, 2, 4
 class Segment:
     """One mapping of shared (or, for in-process use, private) memory, zeroed when new.
 
-    The mapping lives as long as anything refers to :attr:`mapping`; closing a segment closes its
-    descriptor only, so arrays over the memory stay readable.
+    The mapping lives as long as an object refers to `mapping`. Closing a segment closes only its
+    descriptor, so that arrays over the memory stay readable.
     """
 
     def __init__(self, mapping: mmap.mmap, fd: int, kind: str) -> None:
@@ -51,17 +51,17 @@ class Segment:
 
     @classmethod
     def allocate(cls, size: int, backing: Backing = "auto") -> Segment:
-        """New zeroed memory of ``size`` bytes, every page of it allocated.
+        """Return a new zeroed segment of ``size`` bytes, with every page allocated.
 
         Args:
-            size: bytes.
-            backing: "posix" (/dev/shm), "memfd" (bounded by memory alone), "auto" (a memfd where
+            size: the number of bytes.
+            backing: "posix" (/dev/shm), "memfd" (bounded by memory alone), "auto" (a memfd if
                 /dev/shm is too small), or "private" (no other process can ever share it).
 
         Raises:
-            ShmTooSmallError: /dev/shm or the memory limit of this process's control group is too
-                small; nothing was allocated.
-            ValueError: unknown backing.
+            ShmTooSmallError: /dev/shm, the machine's memory, or the memory limit of this process's
+                control group is too small; nothing was allocated.
+            ValueError: the backing is unknown.
         """
         if backing not in ("auto", "posix", "memfd", "private"):
             raise ValueError(f"backing must be 'auto', 'posix' or 'memfd', not {backing!r}")
@@ -100,7 +100,7 @@ class Segment:
 
     @classmethod
     def from_fd(cls, fd: int, size: int) -> Segment:
-        """Map memory that another process allocated; takes over the descriptor, and closes it.
+        """Map memory that another process allocated. The descriptor is closed in any case.
 
         Raises:
             ValueError: the memory is smaller than ``size``.
@@ -114,7 +114,7 @@ class Segment:
             os.close(fd)
 
     def fileno(self) -> int:
-        """The descriptor to hand to another process.
+        """Return the descriptor to send to another process.
 
         Raises:
             ValueError: the segment is private, attached or closed.
@@ -124,14 +124,14 @@ class Segment:
         return self._fd
 
     def close(self) -> None:
-        """Close the descriptor. The mapping goes with the last array over it."""
+        """Close the descriptor. The mapping ends with the last array over it."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
 
 def _map(fd: int, size: int) -> mmap.mmap:
-    # Populated: page tables are set up here, not one fault at a time in the first lap.
+    # MAP_POPULATE sets up the page tables here, not one page fault at a time in the first lap.
     return mmap.mmap(fd, size, mmap.MAP_SHARED | mmap.MAP_POPULATE)
 
 
@@ -140,12 +140,14 @@ def _posix(size: int) -> int:
     shm = posix_ipc.SharedMemory(name, posix_ipc.O_CREX, mode=0o600)
     fd = int(shm.fd)
     try:
-        # Another pid namespace that shares /dev/shm may take us for dead and sweep the name first.
+        # In another pid namespace that shares /dev/shm, this process looks dead: a sweep there may
+        # unlink the name first.
         with contextlib.suppress(posix_ipc.ExistentialError):
             posix_ipc.unlink_shared_memory(name)
         stat = os.fstatvfs(fd)
         have = stat.f_bavail * stat.f_frsize
-        # A look beforehand: filling a nearly full /dev/shm just to fail would hurt everybody else.
+        # Check before allocating: filling a nearly full /dev/shm only to fail would harm its other
+        # users.
         if stat.f_blocks and have < size:
             raise _too_small(size, have)
         try:
@@ -174,7 +176,7 @@ def _memfd(size: int) -> int:
     fd = os.memfd_create("shm-echo", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         os.posix_fallocate(fd, 0, size)
-        # No producer can shrink it under our feet, which would end us with a bus error.
+        # Sealed: a producer that shrank the segment would end this process with a bus error.
         fcntl.fcntl(fd, _F_ADD_SEALS, _F_SEAL_SHRINK | _F_SEAL_GROW | _F_SEAL_SEAL)
         return fd
     except OSError as error:
@@ -190,23 +192,24 @@ def _memfd(size: int) -> int:
 
 
 def _start_time(pid: int) -> str:
-    """When a process started, in clock ticks since boot; "" when there is no such process."""
+    """Return the start time of a process, in clock ticks since boot; "" if there is none."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return ""
-    # The command, in parentheses, may hold anything; field 22 counts from after its last one.
+    # The command, in parentheses, may contain spaces and parentheses. Field 22 of the line is the
+    # 20th after the last parenthesis.
     return stat.rpartition(")")[2].split()[19]
 
 
 def sweep() -> int:
-    """Remove segments whose creator died between making and unlinking them. Returns how many."""
+    """Remove the segments of creators that died before unlinking them; return their number."""
     removed = 0
     for path in _SHM.glob(f"{_PREFIX}*"):
         parts = path.name.removeprefix(_PREFIX).split("-")
         if len(parts) != 3 or not parts[0].isdigit() or _start_time(int(parts[0])) == parts[1]:
             continue
-        # Gone meanwhile, or another user's.
+        # Another sweep was quicker, or the segment belongs to another user.
         with contextlib.suppress(posix_ipc.ExistentialError, posix_ipc.PermissionsError):
             posix_ipc.unlink_shared_memory(f"/{path.name}")
             removed += 1

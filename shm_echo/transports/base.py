@@ -80,7 +80,7 @@ class Inlet:
         self._producers = ingress.producers
         self._owner = owner
         self._pid = pid
-        self._sender = ingress.ring.sender(owner, _refuse)
+        self._sender = ingress.ring.sender(owner, _raise_for_result)
         self._open = True
 
     def send(self, data: Any, timeout: float | None = None) -> None:
@@ -130,10 +130,10 @@ class Inlet:
         """
         self._end(partial(self._producers.died, self._owner, signal))
 
-    def _end(self, farewell: Callable[[], None]) -> None:
+    def _end(self, on_idle: Callable[[], None]) -> None:
         was_open, self._open = self._open, False
         if was_open:
-            self._sender.leave(farewell)
+            self._sender.leave(on_idle)
 
     def __enter__(self) -> Inlet:
         return self
@@ -147,7 +147,7 @@ class Inlet:
         self.close()
 
 
-def _refuse(result: int, sent: int, timeout: float | None) -> None:
+def _raise_for_result(result: int, sent: int, timeout: float | None) -> None:
     # Not a method, or the inlet and its sender would form a cycle that keeps the ring mapped.
     if result == Result.TIMEOUT:
         raise SendTimeoutError(timeout or 0.0, sent)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from shm_echo.control.server.control_server import ControlServer
 from shm_echo.control.server.service import Service, ServiceRefusalError, Session
-from shm_echo.ring.producers import OwnersExhausted
+from shm_echo.ring.producers import OwnersExhaustedError
 from shm_echo.ring.segment import Backing
 from shm_echo.transports.base import Ingress
 from shm_echo.validation import check_count
@@ -139,7 +139,7 @@ class RingService:
             raise ServiceRefusalError("attached", "this connection has attached already")
         try:
             owner = self._ingress.producers.attach(session.peer.pid)
-        except OwnersExhausted as error:
+        except OwnersExhaustedError as error:
             raise ServiceRefusalError("too_many_producers", str(error)) from None
         session.data = owner
         session.watch = True

@@ -83,7 +83,7 @@ class ShmClient:
             self.address, self._spec, self._publishes, connect_timeout, self._server_uid
         )
         try:
-            self._sender = ring.sender(owner, _refuser(self), connection.pidfd)
+            self._sender = ring.sender(owner, _result_raiser(self), connection.pidfd)
         except BaseException:
             connection.goodbye(timeout=1.0)
             raise
@@ -264,7 +264,7 @@ class ShmClient:
 
     # ---------------------------------------------------------------- what goes wrong
 
-    def _refuse(self, result: int, sent: int, timeout: float | None) -> None:
+    def _raise_for_result(self, result: int, sent: int, timeout: float | None) -> None:
         if result == Result.TIMEOUT:
             raise SendTimeoutError(timeout or 0.0, sent)
         if result == Result.STOPPED and self._sender.retired and not self._closed:
@@ -308,19 +308,19 @@ class ShmClient:
             self._connection.abandon()
 
 
-def _refuser(client: ShmClient) -> Callable[[int, int, float | None], None]:
+def _result_raiser(client: ShmClient) -> Callable[[int, int, float | None], None]:
     """What the sender calls when it must not go on. It does not keep the client, or the two would
     hold each other, and with them the mapping, until the garbage collector finds them."""
     reference = weakref.ref(client)
     address = client.address
 
-    def refuse(result: int, sent: int, timeout: float | None) -> None:
+    def raise_for_result(result: int, sent: int, timeout: float | None) -> None:
         owner = reference()
         if owner is None:
             raise ConnectionClosedError(f"the client of {address} is closed", sent)
-        owner._refuse(result, sent, timeout)
+        owner._raise_for_result(result, sent, timeout)
 
-    return refuse
+    return raise_for_result
 
 
 _clients: weakref.WeakSet[ShmClient] = weakref.WeakSet()

@@ -14,7 +14,7 @@ import pytest
 
 from shm_echo.errors import ProtocolError
 from shm_echo.ring import _core_cpython
-from shm_echo.ring.core import Result, checked, ffi, layout_bytes, lib, make_config
+from shm_echo.ring.core import Result, check_result, ffi, layout_bytes, lib, make_config
 from shm_echo.ring.ring import Ring, RingConfig
 from shm_echo.spec import TreeSpec
 from tests.support.numbered import EXAMPLE, numbered
@@ -24,7 +24,7 @@ SPEC = TreeSpec.from_example(EXAMPLE)
 CONFIG = RingConfig(batch_size=4, num_buffers=3, max_producers=2, detailed=False)
 
 
-def refuse(result: int, sent: int, timeout: Any) -> None:
+def raise_for_result(result: int, sent: int, timeout: Any) -> None:
     raise RuntimeError(Result(result).name, sent, timeout)
 
 
@@ -44,7 +44,7 @@ def other_side(ring: Ring, spec: TreeSpec = SPEC, **changes: Any) -> Ring:
 
 
 def test_what_one_side_sends_the_other_side_takes(ring: Ring) -> None:
-    sender = other_side(ring).sender(1, refuse)
+    sender = other_side(ring).sender(1, raise_for_result)
     receiver = ring.receiver(leased=False, writable=False, poisoned=False)
     assert not receiver.ready()
     for i in range(4):
@@ -107,7 +107,7 @@ def test_a_ring_of_another_layout_version_is_refused(ring: Ring) -> None:
 
 
 def test_a_closed_ring_refuses_claims_and_tells_the_receiver(ring: Ring) -> None:
-    sender = other_side(ring).sender(1, refuse)
+    sender = other_side(ring).sender(1, raise_for_result)
     receiver = ring.receiver(leased=False, writable=False, poisoned=False)
     ring.close()
     with pytest.raises(RuntimeError, match="CLOSED"):
@@ -116,9 +116,9 @@ def test_a_closed_ring_refuses_claims_and_tells_the_receiver(ring: Ring) -> None
 
 
 def test_an_owner_id_that_the_ring_has_no_record_for_is_refused(ring: Ring) -> None:
-    ring.sender(2, refuse)
+    ring.sender(2, raise_for_result)
     with pytest.raises(ValueError, match="no such owner id"):
-        ring.sender(3, refuse)
+        ring.sender(3, raise_for_result)
 
 
 # ---------------------------------------------------------------- sizes
@@ -163,15 +163,15 @@ def test_the_results_are_those_of_the_header() -> None:
 
 
 def test_every_result_of_an_opening_has_its_own_error() -> None:
-    checked(Result.OK, "this")
+    check_result(Result.OK, "this")
     with pytest.raises(ValueError, match=r"^this: sizes must be positive"):
-        checked(Result.E_CONFIG, "this")
+        check_result(Result.E_CONFIG, "this")
     with pytest.raises(MemoryError, match=r"^this$"):
-        checked(Result.E_MEMORY, "this")
+        check_result(Result.E_MEMORY, "this")
     messages = set()
     for result in (Result.E_MAGIC, Result.E_VERSION, Result.E_MISMATCH, Result.E_SIZE):
         with pytest.raises(ProtocolError, match=r"^this: the ") as caught:
-            checked(result, "this")
+            check_result(result, "this")
         messages.add(str(caught.value))
     assert len(messages) == 4
 

@@ -1,5 +1,6 @@
-/* The hot calls as a table, so that a second extension module can use the one copy of this code that
- * the cffi module holds. `version` changes with every change of the table or of a handle's layout. */
+/* The table of hot calls. Through it the CPython binding calls the one copy of the core, which is
+ * linked into the cffi module. `version` changes with every change of the table or of a handle's
+ * layout, so that two modules of different builds reject each other. */
 #ifndef SHM_ECHO_API_H
 #define SHM_ECHO_API_H
 

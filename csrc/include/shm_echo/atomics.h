@@ -1,9 +1,9 @@
 /* The only atomics of the ring: C11 operations under names that say their order.
  *
- * Every use elsewhere carries a SYNC tag; docs/explanation/memory-model.md lists each tag with its
- * partner.
- * `_seq` operations take part in one total order; they are used where two sides each write one
- * word and then read the other's (a store-load pattern that acquire and release cannot order).
+ * Every use elsewhere carries a SYNC tag and names the operation that it pairs with, or says why it
+ * is relaxed; docs/explanation/memory-model.md has a section for each tag. `_seq` operations take part in one
+ * total order. They are used where two sides each write one word and then read the other's, a
+ * store-load pattern that acquire and release cannot order.
  */
 #ifndef SHM_ECHO_ATOMICS_H
 #define SHM_ECHO_ATOMICS_H
@@ -15,7 +15,7 @@
 typedef _Atomic uint64_t she_atomic64;
 typedef _Atomic uint32_t she_atomic32;
 
-/* Shared between processes, so a lock hidden in the C library would not do. */
+/* Processes share the words, so a lock hidden in the C library of one of them protects nothing. */
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomics must be lock-free");
 _Static_assert(ATOMIC_INT_LOCK_FREE == 2, "32-bit atomics must be lock-free");
 _Static_assert(sizeof(she_atomic64) == 8 && sizeof(she_atomic32) == 4, "plain words");
@@ -51,7 +51,7 @@ static inline bool she_cas_seq(she_atomic64 *word, uint64_t expected, uint64_t d
 static inline void she_or_relaxed(she_atomic64 *word, uint64_t bits) {
     (void)atomic_fetch_or_explicit(word, bits, memory_order_relaxed);
 }
-/* Raise the word to at least `value`. */
+/* Raise the word to at least `value`: a maximum that several threads update. */
 static inline void she_max_relaxed(she_atomic64 *word, uint64_t value) {
     uint64_t seen = atomic_load_explicit(word, memory_order_relaxed);
     while (seen < value && !atomic_compare_exchange_weak_explicit(
@@ -82,7 +82,7 @@ static inline bool she_cas32_seq(she_atomic32 *word, uint32_t *expected, uint32_
 static inline void she_fence_acquire(void) { atomic_thread_fence(memory_order_acquire); }
 static inline void she_fence_release(void) { atomic_thread_fence(memory_order_release); }
 
-/* Tell the processor that this is a spin, without leaving it. */
+/* Hint to the processor that this is a spin loop. The thread keeps the processor. */
 static inline void she_pause(void) {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();

@@ -25,19 +25,21 @@ typedef struct {
 
 enum she_wait_result {
     SHE_WAIT_WOKEN = 0,       /* signalled, or the word had changed already */
-    SHE_WAIT_TIMEOUT = 1,     /* nothing came */
-    SHE_WAIT_INTERRUPTED = 2, /* a signal handler ran in this thread */
+    SHE_WAIT_TIMEOUT = 1,     /* no signal came */
+    SHE_WAIT_INTERRUPTED = 2, /* a POSIX signal handler ran in this thread */
 };
 
 static inline uint32_t she_ec_ticket(const she_event_count *ec) {
-    /* SYNC ec-signal: acquires what the signaller wrote before its CAS. */
+    /* SYNC ec-signal: pairs with the CAS of she_ec_signal; acquires what the signaller wrote before
+     * it. */
     return she_load32_acquire(&ec->word);
 }
 
 int she_ec_wait(she_event_count *ec, uint32_t ticket, int64_t timeout_ns);
 void she_ec_signal(she_event_count *ec);
-/* Wakes whatever the sleeper bit says: a signaller that died between clearing it and its system call
- * has left sleepers whom no other signal would find. */
+/* Signal on behalf of a dead process: wakes all sleepers even if the sleeper bit is clear. A
+ * signaller that died between clearing the bit and its system call left sleepers that no later
+ * signal finds. */
 void she_ec_signal_for_dead(she_event_count *ec);
 
 #endif

@@ -20,27 +20,27 @@ extern void (*she_fault_hook)(int step);
 #endif
 
 enum she_fault_step {
-    SHE_STEP_CLAIM_START = 1,
-    SHE_STEP_CLAIM_SCAN,   /* a hole is about to be taken */
-    SHE_STEP_CLAIM_HOLE,   /* a hole was taken */
-    SHE_STEP_CLAIM_LOOKED, /* write cursor and state word read */
-    SHE_STEP_CLAIM_TAKEN,  /* the slot is ours, the cursor not yet moved */
-    SHE_STEP_CLAIM_MOVED,  /* the cursor was moved */
-    SHE_STEP_COPIED_HALF,  /* for callers that copy: half the bytes are there */
-    SHE_STEP_COMMIT_START,
-    SHE_STEP_COMMITTED,      /* committed, nobody told */
-    SHE_STEP_COMMIT_BATON,   /* it is ours to wake the consumer or to pass that on */
-    SHE_STEP_COMMIT_CHOSEN,  /* the next one to be awaited is found, not passed on yet */
-    SHE_STEP_COMMIT_PASSED,  /* passed on, not looked at again */
-    SHE_STEP_COMMIT_SIGNAL,  /* the batch is complete, no signal yet */
-    SHE_STEP_SIGNAL_COUNTED, /* an event count counted on, its sleepers not yet woken */
-    SHE_STEP_ABORT_START,
-    SHE_STEP_ABORT_HOLE,   /* the hole is there, its generation not bumped */
-    SHE_STEP_ABORT_BUMPED, /* bumped, nobody woken */
-    SHE_STEP_COUNT,        /* the consumer's follow: if that dies, all is over */
-    SHE_STEP_WAIT_LOOKED,  /* not ready, and nobody knows yet what is awaited */
-    SHE_STEP_WAIT_AWAITED, /* said what is awaited, not looked again */
-    SHE_STEP_WAIT_SLEEP,   /* looked again: goes to sleep */
+    SHE_STEP_CLAIM_START = 1, /* nothing is claimed yet */
+    SHE_STEP_CLAIM_SCAN,      /* a hole is about to be taken */
+    SHE_STEP_CLAIM_HOLE,      /* a hole was taken */
+    SHE_STEP_CLAIM_LOOKED,    /* write cursor and state word read */
+    SHE_STEP_CLAIM_TAKEN,     /* the slot is claimed, the cursor not moved */
+    SHE_STEP_CLAIM_MOVED,     /* the cursor was moved */
+    SHE_STEP_COPIED_HALF,     /* for callers that copy: half of the bytes are written */
+    SHE_STEP_COMMIT_START,    /* written, not committed */
+    SHE_STEP_COMMITTED,       /* committed, `awaited` not read */
+    SHE_STEP_COMMIT_BATON,    /* this sample is awaited: this producer has the baton */
+    SHE_STEP_COMMIT_CHOSEN,   /* the next missing sample is found, the baton not passed */
+    SHE_STEP_COMMIT_PASSED,   /* passed, the sample not checked again */
+    SHE_STEP_COMMIT_SIGNAL,   /* the batch is complete, not signalled */
+    SHE_STEP_SIGNAL_COUNTED,  /* an event count is incremented, its sleepers not woken */
+    SHE_STEP_ABORT_START,     /* claimed, to be aborted */
+    SHE_STEP_ABORT_HOLE,      /* the hole is made, hole_gen not incremented */
+    SHE_STEP_ABORT_BUMPED,    /* hole_gen is incremented, no sleeper woken */
+    SHE_STEP_COUNT, /* 1 + a producer's steps. The consumer's follow: its death ends the ring */
+    SHE_STEP_WAIT_LOOKED,  /* the batch is not complete, `awaited` not written */
+    SHE_STEP_WAIT_AWAITED, /* `awaited` is written, the state word not checked again */
+    SHE_STEP_WAIT_SLEEP,   /* checked again: about to sleep */
 };
 
 #endif

@@ -1,4 +1,4 @@
-/* What lies in the shared mapping, byte for byte. No pointers: each process maps it elsewhere.
+/* The shared mapping, byte for byte. It holds no pointers: each process maps it elsewhere.
  *
  *     0      +--------------------------------------------------+
  *            | she_header: identity | cursors | event counts    |  one 128-byte line each
@@ -10,13 +10,13 @@
  *            | commit times, one u64 a slot    (detailed only)  |
  *            | memcpy histograms, a few        (detailed only)  |
  *            +--------------------------------------------------+
- *            | leaf 0: capacity rows, no gaps                   |  64-byte aligned; a leaf whose rows
- *            | leaf 1: ...                                      |  fill pages is page aligned
+ *            | leaf 0: capacity rows, no gaps                   |  64-byte aligned; page aligned
+ *            | leaf 1: ...                                      |  if a row fills a page
  *     total  +--------------------------------------------------+
  *
  * All-zero memory is a valid ring at lap 0, so a fresh segment needs only its identity written.
- * Sizes and offsets are computed by both sides from the agreed configuration (she_layout_compute);
- * nothing read from this memory is ever used as an address or a length.
+ * Both sides compute sizes and offsets from the agreed configuration (she_layout_compute); no value
+ * read from this memory is ever used as an address or a length.
  */
 #ifndef SHM_ECHO_LAYOUT_H
 #define SHM_ECHO_LAYOUT_H
@@ -31,8 +31,10 @@
 #define SHE_LAYOUT_VERSION 2u
 /* Two cache lines: x86 prefetches them in pairs, and some arm64 processors have 128-byte ones. */
 #define SHE_LINE 128
-#define SHE_WORDS_PER_CACHE_LINE 8u
+#define SHE_WORDS_PER_CACHE_LINE 8u /* 64-byte lines of 8-byte words */
+/* A slot number fits into 32 bits, as she_word_index requires. */
 #define SHE_MAX_CAPACITY (UINT32_C(1) << 31)
+/* Owner ids have 16 bits: 0 is the server itself, 0xffff is not used. */
 #define SHE_MAX_PRODUCERS 65534u
 
 /* ---- state words: lap << 24 | owner << 8 | state --------------------------------------------- */
@@ -47,7 +49,7 @@ static inline uint64_t she_word(uint64_t lap, uint32_t owner, enum she_state sta
 static inline uint64_t she_word_lap(uint64_t word) { return word >> 24; }
 static inline uint32_t she_word_owner(uint64_t word) { return (uint32_t)(word >> 8) & 0xffffu; }
 static inline uint32_t she_word_state(uint64_t word) { return (uint32_t)word & 0xffu; }
-/* The word with the owner cleared: compares lap and state at once. */
+/* The word with the owner cleared: one comparison checks lap and state. */
 static inline uint64_t she_word_anon(uint64_t word) { return word & ~UINT64_C(0xffff00); }
 
 /* ---- the mapping ----------------------------------------------------------------------------- */
@@ -67,7 +69,7 @@ typedef struct {
 
     _Alignas(SHE_LINE) she_atomic64 write_cursor;
 
-    /* Read at every claim, written hardly ever. */
+    /* Read at every claim, written rarely. */
     _Alignas(SHE_LINE) she_atomic64 hole_gen;
     she_atomic32 closed;
 
@@ -81,17 +83,18 @@ typedef struct {
     she_event_count taken;
 } she_header;
 
-/* One producer's line. The counters are for people: nothing is decided by them. They never go back,
- * whoever owns the id, so a reader that wants one client's share subtracts what it saw at attach. */
+/* One producer's line. The counters serve metrics; no decision depends on them. They never
+ * decrease, even when the id gets another owner: a reader that wants the share of one client
+ * subtracts the values read when it attached. */
 typedef struct {
-    _Alignas(SHE_LINE) she_atomic32 revoked; /* set by the server: make no new claim */
+    _Alignas(SHE_LINE) she_atomic32 revoked; /* set by the server: no new claims */
     she_atomic64 blocked_count;              /* waits on a full ring */
     she_atomic64 blocked_ns;                 /* time spent in them */
-    she_atomic64 blocked_since_ns;           /* start of the present one, 0: not blocked */
+    she_atomic64 blocked_since_ns;           /* start of the current wait; 0 if not blocked */
     she_atomic64 last_seen_ns;               /* CLOCK_MONOTONIC, coarse */
-    she_atomic64 cas_success;                /* claims (detailed only, as the next two) */
-    she_atomic64 cas_failure;                /* state words lost to another producer */
-    she_atomic64 retries;                    /* rounds of the claim loop that claimed nothing */
+    she_atomic64 cas_success;                /* claims; detailed only, like the next two */
+    she_atomic64 cas_failure;                /* CASes of a state word lost to another producer */
+    she_atomic64 retries;                    /* iterations of the claim loop without a claim */
 } she_record;
 
 _Static_assert(sizeof(she_header) == 6 * SHE_LINE, "header: six lines");
@@ -102,11 +105,11 @@ _Static_assert(offsetof(she_header, space) == 3 * SHE_LINE, "layout");
 _Static_assert(offsetof(she_header, awaited) == 4 * SHE_LINE, "layout");
 _Static_assert(offsetof(she_header, taken_cursor) == 5 * SHE_LINE, "layout");
 
-/* Producers share a few copy-time histograms (by owner id): few enough for a reader to add them up at
- * every batch, and enough to keep producers from fighting for one. */
+/* Producers share a few copy-time histograms, chosen by owner id: few enough for a reader to sum at
+ * every batch, and enough to avoid contention between producers. */
 #define SHE_HIST_SHARDS 8u
 
-/* ---- what both sides agree on, and what follows from it -------------------------------------- */
+/* ---- the configuration that both sides agree on, and the layout that follows from it --------- */
 
 typedef struct {
     uint64_t batch_size;
@@ -119,7 +122,7 @@ typedef struct {
 } she_config;
 
 typedef struct {
-    uint64_t records, words, stamps, histograms; /* offsets; 0 where absent */
+    uint64_t records, words, stamps, histograms; /* offsets; 0 if absent */
     uint64_t total_bytes;
     uint64_t word_lines; /* cache lines of state words per batch */
 } she_layout;

@@ -1,29 +1,31 @@
-/* The ring: who may call what, and what comes back.
+/* The ring: its calls, the threads that may make them, and their results.
  *
  * Handles are private to a process; the mapping that they point into is shared. Functions whose
  * names begin with she_claim, she_commit or she_abort may be called by any thread of the process
- * that holds the she_producer. The she_consumer has one user at a time, but for she_release, which
- * any thread may call for a batch that it holds. The she_recover and she_revoke families are the
- * server's. Nothing here allocates after the handle is made, takes a lock, or knows of Python.
+ * that holds the she_producer. The she_consumer has one user at a time, except for she_release,
+ * which any thread may call for a batch that it holds, and she_wake_consumer, which any thread may
+ * call. Only the server calls she_recover, she_revoke and she_reinstate. No function here allocates
+ * after the handle is made, takes a lock, or knows of Python.
  */
 #ifndef SHM_ECHO_RING_H
 #define SHM_ECHO_RING_H
 
 #include "shm_echo/layout.h"
 
-/* A wait spins for so long at most before it sleeps, and only where recent waits were shorter. */
+/* A wait spins for at most this long before it sleeps, and only if recent waits were shorter: a
+ * sleep and a wake together cost about as much (decision 4 in docs/decisions). */
 #ifndef SHE_SPIN_NS
 #define SHE_SPIN_NS UINT64_C(50000)
 #endif
 
 enum she_result {
     SHE_OK = 0,
-    SHE_FULL = 1,     /* claim: no free slot; take: no complete batch */
-    SHE_CLOSED = 2,   /* the server closed the ring */
-    SHE_STOPPED = 3,  /* this producer was stopped by its own process */
-    SHE_REVOKED = 4,  /* the server makes this producer claim no more */
-    SHE_GIVEN_UP = 5, /* commit: the claim is no longer ours; the sample was not sent */
-    SHE_TIMEOUT = 6,
+    SHE_FULL = 1,        /* claim: no free slot; take: no complete batch */
+    SHE_CLOSED = 2,      /* the server closed the ring */
+    SHE_STOPPED = 3,     /* its own process stopped this producer */
+    SHE_REVOKED = 4,     /* the server revoked this producer's right to claim */
+    SHE_GIVEN_UP = 5,    /* commit, abort: the claim was recovered; nothing was sent */
+    SHE_TIMEOUT = 6,     /* nothing happened in time */
     SHE_INTERRUPTED = 7, /* a signal handler ran */
     SHE_WOKEN = 8,       /* something happened: look again */
     SHE_E_CONFIG = -1,   /* a size is zero, or too large */
@@ -31,7 +33,7 @@ enum she_result {
     SHE_E_VERSION = -3,  /* another layout version */
     SHE_E_MISMATCH = -4, /* a ring of another configuration */
     SHE_E_SIZE = -5,     /* the mapping is smaller than the ring */
-    SHE_E_MEMORY = -6,
+    SHE_E_MEMORY = -6,   /* no memory for a handle */
 };
 
 typedef struct {
@@ -56,33 +58,33 @@ typedef struct she_producer {
     uint32_t owner;
     she_atomic32 stop;           /* this process closes the producer */
     she_atomic64 seen_gen;       /* hole_gen at which a scan found no hole */
-    she_atomic64 recent_wait_ns; /* how long the last waits for space took, on average */
+    she_atomic64 recent_wait_ns; /* moving average of the waits for space */
     she_atomic64 sent_end;       /* 1 + the highest position committed */
 } she_producer;
 
-/* What the consumer keeps about durations. */
+/* The consumer's view of durations. */
 typedef struct she_times {
     she_histogram dwell;           /* commit to hand-out, per sample */
-    she_hist_totals copies_before; /* at the last reset */
+    she_hist_totals copies_before; /* as of the last reset */
     she_hist_totals dwell_before;
-    she_hist_totals sum; /* room to add up in */
+    she_hist_totals sum; /* scratch memory for sums */
 } she_times;
 
 typedef struct she_consumer {
     she_ring *ring;
-    uint64_t next_batch;         /* absolute; the next one to hand out */
-    uint64_t looked;             /* samples of it that are known to be finished */
-    she_atomic32 wake_requested; /* a wait that begins now shall return at once */
-    bool sealed;                 /* it ends early: a wait seals again what is given up meanwhile */
+    uint64_t next_batch;         /* absolute number of the next batch to hand out */
+    uint64_t looked;             /* leading samples of that batch known to be finished */
+    she_atomic32 wake_requested; /* a wait that begins now returns at once */
+    bool sealed;                 /* the next batch ends early: a wait seals aborted claims */
     uint64_t taken_total;        /* samples handed out */
     uint64_t full_batches;       /* batches handed out in full */
-    /* 1 + the batch whose seal was undone last: it may be filled beyond the cursor. */
+    /* 1 + the batch that was unsealed last: its slots beyond the cursor may be filled. */
     uint64_t unsealed;
-    uint64_t recent_wait_ns; /* how long the last waits took, on average */
+    uint64_t recent_wait_ns; /* moving average of the waits */
     uint32_t last_owner;     /* the highest owner id given out so far */
     uint64_t *taken_by;      /* samples handed out, per owner id */
-    /* Per buffer, so that she_stats need not look at them again: the samples from its start on that
-     * are known to be committed, and those of them that owner 0 committed. */
+    /* Per buffer, so that she_stats reads each word once: the leading samples known to be
+     * committed, and those of them that owner 0 committed. */
     uint64_t *known;
     uint64_t *known_own;
     she_times *times; /* NULL unless detailed */
@@ -91,23 +93,23 @@ typedef struct she_consumer {
 /* ---- making and opening (ring_create.c) ------------------------------------------------------ */
 
 int she_layout_compute(const she_config *config, she_layout *layout, uint64_t *leaf_offsets);
-/* Format zeroed memory as a ring, or check that it is the ring of this configuration. */
+/* Format zeroed memory as a ring; or check that memory holds the ring of this configuration. */
 int she_ring_create(void *memory, uint64_t bytes, const she_config *config, uint64_t creator_pid,
                     she_ring **out);
 int she_ring_attach(void *memory, uint64_t bytes, const she_config *config, she_ring **out);
 void she_ring_free(she_ring *ring);
-void she_ring_close(she_ring *ring); /* no new claims; every sleeper wakes */
+void she_ring_close(she_ring *ring); /* no new claims; wakes every sleeper */
 
 static inline void *she_row(const she_ring *ring, uint32_t leaf, uint64_t position) {
     const she_leaf *l = &ring->leaves[leaf];
     return ring->base + l->offset + (position % ring->capacity) * l->row_bytes;
 }
 
-/* Index of the state word of slot `slot`. Within a batch, neighbours lie on different cache lines
- * (slot i on line i mod word_lines), so that producers which claim one after the other do not fight
- * for one line; a whole batch still lies together, for the consumer's scan. */
+/* Index of the state word of a slot, by cache line and place in it. Within a batch, neighbours lie
+ * on different cache lines (slot i on line i mod word_lines), so that producers with neighbouring
+ * claims do not contend for one line. A batch still lies together, for the consumer's scan. */
 static inline uint64_t she_word_at(const she_ring *ring, uint64_t line, uint64_t column) {
-#ifdef SHE_PACKED_WORDS /* to measure what spreading gains and costs: docs/explanation/ring.md */
+#ifdef SHE_PACKED_WORDS /* to measure the effect of spreading: docs/explanation/ring.md */
     return column * ring->word_lines + line;
 #else
     (void)ring;
@@ -124,7 +126,7 @@ static inline she_atomic64 *she_state_word(const she_ring *ring, uint64_t positi
     return &ring->words[she_word_index(ring, position % ring->capacity)];
 }
 
-/* The words of a batch lie in one piece, in an order that is nobody's business but she_word_index's. */
+/* The words of a batch, which lie in one piece. Only she_word_index knows their order. */
 static inline she_atomic64 *she_batch_words(const she_ring *ring, uint64_t batch) {
     return &ring->words[batch % ring->num_buffers * ring->word_lines * SHE_WORDS_PER_CACHE_LINE];
 }
@@ -134,7 +136,7 @@ static inline uint64_t she_lap_of(const she_ring *ring, uint64_t batch) {
 static inline bool she_is(uint64_t word, uint64_t lap, enum she_state state) {
     return she_word_anon(word) == she_word(lap, 0, state);
 }
-/* Nothing more will happen to this sample before the batch is released. */
+/* True if this word does not change any more before its batch is released. */
 static inline bool she_finished(uint64_t word, uint64_t lap) {
     return she_is(word, lap, SHE_COMMITTED) || she_is(word, lap, SHE_SKIP);
 }
@@ -145,97 +147,107 @@ int she_producer_open(she_ring *ring, uint32_t owner, she_producer **out);
 void she_producer_free(she_producer *producer);
 void she_producer_stop(she_producer *producer); /* its waiters and next claims return SHE_STOPPED */
 
-/* Why this producer may claim nothing (CLOSED, STOPPED, REVOKED), or SHE_OK. */
+/* SHE_OK if this producer may claim, else the reason: SHE_CLOSED, SHE_STOPPED or SHE_REVOKED. */
 int she_producer_status(const she_producer *producer);
-/* Claim one slot: SHE_OK and its position, or FULL, CLOSED, STOPPED, REVOKED. Never waits. */
+/* Claim one slot without waiting. Returns SHE_OK and its position, or SHE_FULL, SHE_CLOSED,
+ * SHE_STOPPED or SHE_REVOKED. */
 int she_claim(she_producer *producer, uint64_t *position);
-/* Wait for space, at most timeout_ns; `ticket` was read before the claim that found the ring full. */
+/* Wait for space, at most timeout_ns. `ticket` is read before the claim that finds the ring
+ * full. */
 int she_claim_wait(she_producer *producer, uint32_t ticket, int64_t timeout_ns);
 static inline uint32_t she_claim_ticket(const she_producer *producer) {
     return she_ec_ticket(&producer->ring->header->space);
 }
-/* Around the waits of one claim, for the record's counters. */
+/* Called before the first wait of a claim and after the last, for the record's counters. The result
+ * of she_wait_begin is the argument of she_wait_end. */
 uint64_t she_wait_begin(she_producer *producer);
 void she_wait_end(she_producer *producer, uint64_t since_ns);
 int she_commit(she_producer *producer, uint64_t position);
-/* Commit n claims in this order; stops at the first that was given up. */
+/* Commit n claims in this order, up to the first that was recovered. */
 int she_commit_many(she_producer *producer, const uint64_t *positions, uint64_t n,
                     uint64_t *committed);
+/* Give a claim up: its slot becomes a hole, for the next claimer. */
 int she_abort(she_producer *producer, uint64_t position);
-/* Has everything that this producer committed been handed out? SHE_OK, or SHE_FULL: not yet. */
+/* SHE_OK if every sample that this producer committed has been handed out, else SHE_FULL. */
 int she_drained(const she_producer *producer);
 int she_drain_wait(she_producer *producer, int64_t timeout_ns);
+/* Record that this producer was alive at now_ns. */
 void she_heartbeat(she_producer *producer, uint64_t now_ns);
-/* Record the time of one reservation's copies (detailed only; else nothing). */
+/* Record the time that the copies of one or more samples took; does nothing unless detailed. */
 void she_copied(she_producer *producer, uint64_t ns);
 
 /* ---- consuming (ring_consume.c) -------------------------------------------------------------- */
 
 int she_consumer_open(she_ring *ring, she_consumer **out);
 void she_consumer_free(she_consumer *consumer);
-/* SHE_OK when the next batch is complete, SHE_FULL when it is not. */
+/* SHE_OK if the next batch is complete, else SHE_FULL. */
 int she_ready(she_consumer *consumer);
-/* Wait for it; may return SHE_WOKEN when it is not there yet. */
+/* Wait for the next batch. SHE_WOKEN means: something happened, look again. */
 int she_ready_wait(she_consumer *consumer, int64_t timeout_ns);
-/* Take the complete batch: its absolute number and how many samples it holds (fewer than batch_size only after she_seal). */
+/* Take the complete batch: its absolute number, and the number of samples in it, which is less than
+ * batch_size only after she_seal. */
 void she_take(she_consumer *consumer, uint64_t *batch, uint64_t *samples);
+/* Give a batch's slots back to the producers. */
 void she_release(she_ring *ring, uint64_t batch);
-/* Pass over the next batch because its memory still holds an earlier one that is leased: it holds no
- * sample of this lap. Returns its number, with which the memory is to be released in the end. */
+/* Pass over the next batch because its memory still holds an earlier batch that is leased. It gets
+ * no sample of this lap. Returns its number, under which the memory is released in the end. */
 uint64_t she_skip(she_consumer *consumer);
-/* Make a wait of the consumer return SHE_WOKEN, one that is about to begin included. Any thread of the
- * consumer's process may call it. */
+/* Make the consumer's wait return SHE_WOKEN, including a wait that is about to begin. Any thread of
+ * the consumer's process may call it. */
 void she_wake_consumer(she_consumer *consumer);
 /* Fill the rows of a batch with 0xff bytes: NaN in floats, -1 in integers. */
 void she_poison(she_ring *ring, uint64_t batch);
 
-/* End the next batch early. Returns how many samples of it are committed or being written; until it is
- * taken, a claim that is given up is left out too when she_ready_wait sees it. */
+/* End the next batch early. Returns the number of its samples that are committed or being written.
+ * Until the batch is taken, she_ready_wait leaves out claims that are aborted or recovered, too. */
 uint64_t she_seal(she_consumer *consumer);
+/* Undo she_seal: the slots that it skipped become holes. */
 void she_unseal(she_consumer *consumer);
 
 /* ---- reclaiming (ring_reclaim.c) ------------------------------------------------------------- */
 
-/* Turn every claim of an owner that writes no more into a hole. Returns how many there were. */
+/* Turn every claim of an owner that does not write any more into a hole. Returns their number. */
 uint64_t she_recover(she_ring *ring, uint32_t owner);
 void she_revoke(she_ring *ring, uint32_t owner);    /* no new claims by this owner */
 void she_reinstate(she_ring *ring, uint32_t owner); /* the id has a new owner */
 
-/* ---- looking (ring_observe.c) ---------------------------------------------------------------- */
+/* ---- observing (ring_observe.c) -------------------------------------------------------------- */
 
 typedef struct {
-    uint64_t stored;       /* committed, not handed out */
-    uint64_t stored_own;   /* those of them that owner 0 committed: the server itself */
-    uint64_t full_batches; /* completed so far, handed out or not */
+    uint64_t stored;       /* samples committed and not handed out */
+    uint64_t stored_own;   /* those of them that owner 0, the server, committed */
+    uint64_t full_batches; /* batches completed so far, handed out or not */
     uint64_t blocked_count, cas_success, cas_failure, retries; /* sums over all records */
 } she_ring_stats;
 void she_stats(she_consumer *consumer, she_ring_stats *out);
-/* The samples of owner `owner` that are committed but not handed out. */
+/* The number of samples of `owner` that are committed and not handed out. */
 uint64_t she_stored_by(const she_consumer *consumer, uint32_t owner);
-/* The samples of the next batch that are committed or being written. */
+/* The number of samples of the next batch that are committed or being written. */
 uint64_t she_pending(const she_consumer *consumer);
-/* The first claim of the next batch that is still being written: its owner and position. */
+/* The first claim of the next batch that is still being written, by owner and position; false if
+ * there is none. */
 bool she_straggler(const she_consumer *consumer, uint32_t *owner, uint64_t *position);
-uint64_t she_held(const she_ring *ring, uint32_t owner); /* its claims */
+uint64_t she_held(const she_ring *ring, uint32_t owner); /* the number of its claims */
 
 typedef struct {
     uint64_t blocked_count, blocked_ns, last_seen_ns, held;
 } she_producer_view;
 void she_producer_stats(const she_ring *ring, uint32_t owner, she_producer_view *out);
-/* The copy times of all owners, and the times from commit to hand-out, since the last reset (detailed
- * only; else they are empty). */
+/* The copy times of all owners, and the times from commit to hand-out, since the last reset. Both
+ * are empty unless detailed. */
 void she_time_summaries(she_consumer *consumer, she_hist_summary *copies, she_hist_summary *dwell);
 void she_reset_times(she_consumer *consumer);
 
 /* ---- copying (copy.c) ------------------------------------------------------------------------ */
 
-/* memcpy, past the cache for large blocks; what it wrote is ordered before a later commit. */
+/* A memcpy that bypasses the cache for large blocks. A later commit is ordered after its stores. */
 void she_copy(void *restrict to, const void *restrict from, uint64_t bytes);
 
 /* ---- clocks and peers (clock.c) -------------------------------------------------------------- */
 
 uint64_t she_now_ns(void);
-uint64_t she_now_coarse_ns(void); /* a few milliseconds coarse, a few nanoseconds dear */
+uint64_t she_now_coarse_ns(void); /* a resolution of milliseconds, at a cost of nanoseconds */
+/* True if the process behind a pidfd has ended. */
 bool she_process_gone(int pidfd);
 
 #endif
