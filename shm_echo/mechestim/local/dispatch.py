@@ -66,9 +66,7 @@ def call(
         return _call_unpriced(op, function, args, kwargs, error)
     if cost < 1 and not op.zero_ok:  # a call on an empty array is a call: it costs one FLOP
         cost = 1
-    view = (
-        peek_view()
-    )  # a single look-up; current_view() also serves new threads and ended contexts
+    view = peek_view()  # one look-up; current_view() also serves new threads and ended contexts
     if view is None or view.closed:
         view = current_view()
     name = op.charged_as or op.name
