@@ -48,19 +48,11 @@ def call(
 ) -> Any:
     """Charge for `op` and return `function(*args, **kwargs)`, computed by NumPy.
 
-    Args:
-        op: The operation to charge: its rule is called with `args` and `kwargs` as they are.
-        function: The function that computes it, called with base-class arrays.
-        args: The caller's positional arguments.
-        kwargs: The caller's keyword arguments.
-
     Raises:
-        BudgetExhaustedError: The price does not fit into the budget. Nothing has run and nothing is
-            charged.
-        TimeExhaustedError: The time of the context is over. Nothing has run and nothing is charged.
-        ValueError: The rule found arguments that would end the process inside of NumPy.
-        Exception: The error that NumPy raised. Nothing is charged if NumPy refused the arguments;
-            the price stays charged if the kernel had started.
+        BudgetExhaustedError: The price does not fit. Nothing has run and nothing is charged.
+        TimeExhaustedError: The time of the context is over. Nothing has run, nothing is charged.
+        ValueError: The rule found arguments that would crash NumPy.
+        Exception: The error of NumPy, charged only if the kernel had started.
     """
     rule = op.cost
     if rule is None:
@@ -68,29 +60,20 @@ def call(
     try:
         # The rule sees the arguments before they are stripped: a SymmetricTensor has its own price.
         cost = rule(*args, **kwargs)
-    except UnsafeCallError as error:
+    except UnsafeCallError as error:  # NumPy must not get this call: it would crash
         raise ValueError(str(error)) from None
-    except Exception as error:
-        # Mostly a mistake of the caller. NumPy reports it better than a price rule would.
+    except Exception as error:  # mostly a mistake, which NumPy reports better than a rule
         return _call_unpriced(op, function, args, kwargs, error)
-    # A call on an empty array still takes a call: one FLOP, unless the operation may cost nothing.
-    if cost < 1 and not op.zero_ok:
+    if cost < 1 and not op.zero_ok:  # a call on an empty array is a call: it costs one FLOP
         cost = 1
-    # peek_view() is one look-up; current_view() also finds the view of a thread that has none yet,
-    # and replaces that of a context which has ended.
-    view = peek_view()
+    view = peek_view()  # one look-up; current_view() also serves new threads and ended contexts
     if view is None or view.closed:
         view = current_view()
     name = op.charged_as or op.name
-    # Reserved before it runs, so that two threads can't both spend the last FLOPs; committed only
-    # when the kernel has started, so that a refused call costs nothing.
+    # Reserved first, so that two threads can't both spend the last FLOPs.
     reserved = view.reserve(name, cost)
     if symmetry_rules is not None:
-        try:
-            symmetry_rules.before_call(op, function, args, kwargs)
-        except Warning:  # the user's filters turn the warning of a lost symmetry into an error
-            view.cancel(reserved, name, cost)
-            raise
+        _end_symmetries(symmetry_rules, view, (reserved, name, cost), op, function, args, kwargs)
     # A list, not a generator: `_wrapped` compares these very objects with the result.
     plain_args = [_stripped(value) for value in args]
     plain_kwargs = {key: _stripped(value) for key, value in kwargs.items()} if kwargs else kwargs
@@ -109,6 +92,28 @@ def call(
     if symmetry_rules is None:
         return wrapped
     return symmetry_rules.after_call(op.name, args, kwargs, wrapped)
+
+
+def _end_symmetries(
+    rules: SymmetryRules,
+    view: AccountView,
+    reservation: tuple[int, str, int],
+    op: Op,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> None:
+    """End the symmetry of the tensors that a call writes to.
+
+    Raises:
+        Warning: The user's filters turn the warning of the loss into an error. The reservation is
+            released: nothing has run.
+    """
+    try:
+        rules.before_call(op, function, args, kwargs)
+    except Warning:
+        view.cancel(*reservation)
+        raise
 
 
 def free(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
