@@ -12,7 +12,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.mechestim.remote.server_process import server_apart
+from tests.mechestim.remote.server_process import run_server
 from tests.mechestim.skip_reasons import REASONS
 
 _serving = pytest.StashKey[ExitStack]()
@@ -36,7 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("backend", "local") != "remote":
         return
     serving = config.stash[_serving] = ExitStack()
-    os.environ[_URL] = serving.enter_context(server_apart()).url
+    os.environ[_URL] = serving.enter_context(run_server()).url
     assert os.environ[_URL], "the server did not start"
 
 

@@ -1,7 +1,7 @@
 """Tests whose body runs in a client: a process of its own, in which NumPy cannot be imported.
 
 A test that is marked with `in_a_client` runs
-``python -m tests.mechestim.remote.client_script MODULE FUNCTION`` with the address of the `server`
+`python -m tests.mechestim.remote.client_script MODULE FUNCTION` with the address of the `server`
 fixture, and passes when that program does. Test modules that use it import nothing at their top
 that a client must not.
 """
@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tests.mechestim.remote.server_process import Apart
+    from tests.mechestim.remote.server_process import RunningServer
 
 ROOT = Path(__file__).resolve().parents[3]
 WITHOUT = ("numpy", "optree", "cffi", "posix_ipc", "opt_einsum")
 
-# Of whoever runs the tests, and none of a client's business; colors would stand between the words.
-_OTHERS = ("MECHESTIM_", "FORCE_COLOR", "PYTHON_COLORS")
+# Variables of the test run that a client must not inherit; colors would change the messages.
+_NOT_INHERITED = ("MECHESTIM_", "FORCE_COLOR", "PYTHON_COLORS")
 
 _BLOCK = f"""
 import sys
@@ -39,20 +39,20 @@ sys.argv = sys.argv[1:]
 
 
 def environment(url: str, **more: str) -> dict[str, str]:
-    """Of a client of the server at ``url``."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(_OTHERS)}
+    """Return the environment variables of a client of the server at `url`."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(_NOT_INHERITED)}
     return {**kept, "MECHESTIM_SERVER_URL": url, "PYTHONPATH": str(ROOT), **more}
 
 
 def command(source: str, *arguments: str) -> list[str]:
-    """A program that runs ``source`` where NumPy cannot be imported."""
+    """Return the command that runs `source` where NumPy cannot be imported."""
     return [sys.executable, "-W", "error", "-c", _BLOCK + source, "client", *arguments]
 
 
 def run_client(
     url: str, source: str, *arguments: str, timeout: float = 170, cwd: Path = ROOT, **more: Any
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``source`` as a client, to its end."""
+    """Run `source` as a client and wait for its end."""
     variables = more.pop("env", {})
     return subprocess.run(
         command(source, *arguments),
@@ -68,10 +68,10 @@ def run_client(
 _CALL = "from tests.mechestim.remote.client_script import main; main(*sys.argv[1:])"
 
 
-def in_a_client(test: Callable[[], None]) -> Callable[[Apart], None]:
-    """Run the body of a test in a client of the ``server`` fixture."""
+def in_a_client(test: Callable[[], None]) -> Callable[[RunningServer], None]:
+    """Run the body of a test in a client of the `server` fixture; a decorator."""
 
-    def run(server: Apart) -> None:
+    def run(server: RunningServer) -> None:
         done = run_client(server.url, _CALL, test.__module__, test.__name__)
         assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
 
@@ -82,7 +82,7 @@ def in_a_client(test: Callable[[], None]) -> Callable[[Apart], None]:
 
 
 def main(module: str, function: str) -> None:
-    """Run one body."""
+    """Run the body of one test."""
     found = importlib.import_module(module)
     getattr(found, function).body()
     assert not set(WITHOUT) & set(sys.modules)

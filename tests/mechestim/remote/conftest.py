@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.mechestim.remote.server_process import Apart, server_apart
+from tests.mechestim.remote.server_process import RunningServer, run_server
 from tests.support.folders import socket_folder
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Apart]:
-    """A server with ordinary quotas, in a process of its own: pytest's filters are not its."""
-    with server_apart() as found:
+def server() -> Iterator[RunningServer]:
+    """A server with the default quotas, in a process without pytest's warning filters."""
+    with run_server() as found:
         yield found
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder for sockets."""
+    """An empty folder for sockets, with a short path."""
     with socket_folder() as path:
         yield path

@@ -1,7 +1,7 @@
-"""Plays the parity cases in this process and writes down what came of each, as lines of JSON.
+"""Runs the parity cases in this process and prints the outcome of each, as lines of JSON.
 
-Run as a program: ``python -m tests.mechestim.remote.parity_runner PER_OP [OP ...]``. The same
-program is run locally and as a client without NumPy; what it writes must be the same. Nothing
+Run as a program: `python -m tests.mechestim.remote.parity_runner PER_OP [OP ...]`. The same
+program runs locally and as a client without NumPy, and must print the same. Nothing
 here imports NumPy.
 """
 
@@ -18,7 +18,7 @@ from tests.mechestim.parity.specs import Case, build, member
 
 
 def described(value: Any, unset: bool = False) -> Any:
-    """A result in a form that is the same wherever it was computed."""
+    """Return a form of a result that does not depend on the process that computed it."""
     if isinstance(value, type):
         return ["type", value.__name__]
     if isinstance(value, me.ndarray):
@@ -40,14 +40,14 @@ def described(value: Any, unset: bool = False) -> Any:
 
 
 def _contents(value: Any) -> str:
-    """Every bit of an array that has numbers; its text otherwise."""
+    """Return every bit of an array of numbers; the text of any other array."""
     if value.dtype.kind in "biufc" and value.dtype.char not in "gG":  # those have unset bytes
         return str(value.tobytes().hex())
     return repr(value.tolist())
 
 
-def asked(op: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
-    """The operation itself; of an object's attribute, what it is."""
+def perform(op: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """Perform an operation; for an attribute of an object, return its value."""
     if op.count(".") > 1 and op.startswith("random."):
         found = getattr(args[0], op.rpartition(".")[2])
         return found(*args[1:], **kwargs) if callable(found) else found
@@ -55,7 +55,7 @@ def asked(op: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
 
 
 def play(case: Case) -> dict[str, Any]:
-    """What came of one case."""
+    """Run one case and return its outcome."""
     if case.op.startswith("random."):
         me.random.seed(99)
     with warnings.catch_warnings():
@@ -66,7 +66,7 @@ def play(case: Case) -> dict[str, Any]:
         warnings.simplefilter("always")
         with me.BudgetContext(10**15, quiet=True) as budget:
             try:
-                result = asked(case.op, args, kwargs)
+                result = perform(case.op, args, kwargs)
                 outcome["result"] = described(result, case.unset)
             except Exception as error:
                 outcome["error"] = [type(error).__name__, str(error)]

@@ -20,42 +20,42 @@ with serving(Quotas(busy_s=float(sys.argv[1]))) as server:
     sys.stdin.read()
 """
 
-# Where there is this before the program, a sort goes on when the process gets a SIGUSR1.
-_SORTS_WHEN_TOLD = """
+# With this before the program, `sort` waits until the process receives a SIGUSR1.
+_HOLDS_SORTS = """
 import signal, threading
 from shm_echo.mechestim.service.operations.dispatch import Dispatcher
-told = threading.Event()
-signal.signal(signal.SIGUSR1, lambda *_: told.set())
+released = threading.Event()
+signal.signal(signal.SIGUSR1, lambda *_: released.set())
 perform = Dispatcher.perform
-def perform_when_told(self, name, *args):
+def perform_when_released(self, name, *args):
     if name == "sort":
-        told.wait()
+        released.wait()
     return perform(self, name, *args)
-Dispatcher.perform = perform_when_told
+Dispatcher.perform = perform_when_released
 """
 
 
 @dataclass
-class Apart:
-    """Where it serves, and its process."""
+class RunningServer:
+    """The address of a server, and its process."""
 
     url: str
     process: subprocess.Popen[str]
 
-    def let_sort(self) -> None:
-        """Have the sort that waits go on, see ``server_apart``."""
+    def release_sort(self) -> None:
+        """Let the waiting `sort` run: see `run_server`."""
         self.process.send_signal(signal.SIGUSR1)
 
 
 @contextmanager
-def server_apart(busy_s: float = 5.0, sorts_when_told: bool = False) -> Iterator[Apart]:
-    """A server that another process runs, until the block ends.
+def run_server(busy_s: float = 5.0, hold_sorts: bool = False) -> Iterator[RunningServer]:
+    """Run a server in another process until the block ends.
 
     Args:
-        busy_s: of its quotas.
-        sorts_when_told: ``sort`` is an operation that runs until ``let_sort`` is called.
+        busy_s: The quota of this name.
+        hold_sorts: `sort` runs until `release_sort` is called.
     """
-    program = (_SORTS_WHEN_TOLD if sorts_when_told else "") + _PROGRAM
+    program = (_HOLDS_SORTS if hold_sorts else "") + _PROGRAM
     process = subprocess.Popen(
         [sys.executable, "-c", program, str(busy_s)],
         stdin=subprocess.PIPE,
@@ -66,7 +66,7 @@ def server_apart(busy_s: float = 5.0, sorts_when_told: bool = False) -> Iterator
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        yield Apart(process.stdout.readline().strip(), process)
+        yield RunningServer(process.stdout.readline().strip(), process)
     finally:
         process.stdin.close()
         process.kill()

@@ -13,21 +13,21 @@ from tests.support.folders import socket_folder
 
 
 @dataclass
-class Serving:
-    """Where the server is, and the service itself."""
+class InProcessServer:
+    """The address of a server, and its service."""
 
     url: str
     service: MechEstimService
 
 
 @contextmanager
-def serving(quotas: Quotas | None = None, **options: object) -> Iterator[Serving]:
-    """Serve at a socket of its own while the block runs."""
+def serving(quotas: Quotas | None = None, **options: object) -> Iterator[InProcessServer]:
+    """Serve at a socket in a new folder while the block runs."""
     with socket_folder() as folder:
         url = f"ipc://{folder}/s.sock"
         service = MechEstimService(quotas, **options)  # type: ignore[arg-type]
         with ControlServer(url, {"mechestim": service}):
             try:
-                yield Serving(url, service)
+                yield InProcessServer(url, service)
             finally:
                 service.close()

@@ -1,4 +1,4 @@
-"""What a client needs: the standard library and msgpack; over a descriptor, not even sockets."""
+"""A client needs the standard library and msgpack; over a descriptor, not even sockets."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ with me.BudgetContext(flop_budget=10**6, quiet=True) as budget:
 print(float(h.sum()), me.float32(3), me.finfo("f4").eps, me.dtype("f4"))
 """
 
-# Everything that a sandbox may take away raises when it is used.
+# In a sandbox, importing these modules and starting a thread raise.
 SANDBOX = """
 import sys, threading
 
@@ -55,7 +55,7 @@ def summary_of(output: str) -> str:
     return output[output.index("mechestim FLOP") :]
 
 
-def test_a_client_imports_nothing_that_it_is_said_not_to_need(server: object) -> None:
+def test_a_client_imports_no_foreign_package_but_msgpack(server: object) -> None:
     source = (
         "before = set(sys.modules)  # installed packages may have Python import some at its start\n"
         + PROGRAM
@@ -133,14 +133,14 @@ def test_the_same_with_an_arena_that_was_handed_over(adopted: socket.socket) -> 
         ("fd://0?arena=987,988", "ServerNotFoundError"),
     ],
 )
-def test_a_descriptor_that_is_none_is_refused_by_name(url: str, error: str) -> None:
+def test_an_invalid_descriptor_is_rejected_with_its_address(url: str, error: str) -> None:
     done = run_client(url, "import mechestim as me; me.ones(1)", stdin=subprocess.DEVNULL)
     assert error in done.stderr.splitlines()[-1]
     assert url in done.stderr
 
 
 def test_importing_the_client_imports_little() -> None:
-    """What takes time to import is imported when it is used."""
+    """Modules that take long to import are imported when they are used."""
     done = subprocess.run(
         [
             sys.executable,

@@ -1,7 +1,7 @@
-"""What local mode is tested for holds for a client: the same tests, folder by folder, as one.
+"""The tests of local mode pass for a client: each folder of them is one test here.
 
-Each folder runs in a process of its own, as the mode belongs to the process, with a server behind
-it. What does not hold there is marked with a reason, and the documentation names that reason.
+Each folder runs in a process of its own, because the mode belongs to the process, with a server.
+Tests that cannot pass there are marked with a reason, which the documentation names.
 """
 
 from __future__ import annotations
@@ -29,22 +29,19 @@ CALL_FORM_TESTS = (
 )
 _PYTESTS_OWN = (
     *("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_CURRENT_TEST"),
-    "PYTEST_ADDOPTS",  # what is read of its output depends on how much it says
+    "PYTEST_ADDOPTS",  # -q and -v change the output that is read here
 )
 
 
 @pytest.fixture(autouse=True)
 def watchdog() -> Iterator[None]:
-    """A test here is a whole suite, whose tests have watchdogs of their own."""
+    """Replace the watchdog: a test here is a whole suite, whose tests have their own."""
     with patient_watchdog():
         yield
 
 
 def as_a_client(*arguments: str) -> int:
-    """Run tests as a client; how many passed.
-
-    Fails unless all of them do.
-    """
+    """Run tests as a client, check that all of them pass, and return their number."""
     kept = {key: value for key, value in os.environ.items() if key not in _PYTESTS_OWN}
     done = subprocess.run(
         [
@@ -63,7 +60,7 @@ def as_a_client(*arguments: str) -> int:
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_what_holds_locally_holds_for_a_client(folder: str) -> None:
+def test_the_tests_of_local_mode_pass_for_a_client(folder: str) -> None:
     left_out = [f"--deselect={TESTS}/{one}" for one in CALL_FORM_TESTS]
     assert as_a_client(f"{TESTS}/{folder}", *left_out) > 10
 

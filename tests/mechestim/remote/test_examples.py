@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.mechestim.remote.client_script import ROOT, environment, run_client
-from tests.mechestim.remote.server_process import Apart
+from tests.mechestim.remote.server_process import RunningServer
 from tests.support import markdown
 
 FOLDER = ROOT / "examples" / "metered"
 EXAMPLES = sorted(FOLDER.glob("*.py"))
-_PROGRAM = "tests.mechestim.remote.last_bit"
+_PROGRAM = "tests.mechestim.remote.array_digests"
 _RUN = "import runpy; sys.argv.pop(0); runpy.run_module(sys.argv[0], run_name='__main__')"
 
 
@@ -29,9 +29,11 @@ PROGRAMS = [
 ]
 
 
-def in_both_modes(path: Path, server: Apart, folder: Path) -> str:
-    """What the program prints, which is the same in both modes but for the seconds it took; and so
-    is every array that it makes, to the last bit. It may write files to the folder.
+def in_both_modes(path: Path, server: RunningServer, folder: Path) -> str:
+    """Run a program in both modes, check that they agree, and return the output.
+
+    Output and arrays are equal, to the last bit, except for the seconds that operations took. The
+    program may write files to the folder.
     """
     variables = environment("")
     del variables["MECHESTIM_SERVER_URL"]
@@ -52,13 +54,13 @@ def in_both_modes(path: Path, server: Apart, folder: Path) -> str:
 
 
 def timeless(text: str) -> str:
-    """Without the version of NumPy, which a client has none of, and without times."""
+    """Return the text without times, and without the version of NumPy, which a client lacks."""
     return re.sub(r"numpy [^|]*|\d+\.\d+ (?=s\b)", "", text)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_prints_the_same_in_both_modes(
-    path: Path, server: Apart, tmp_path: Path
+    path: Path, server: RunningServer, tmp_path: Path
 ) -> None:
     printed = in_both_modes(path, server, tmp_path)
     assert "FLOP" in printed
@@ -67,7 +69,7 @@ def test_an_example_prints_the_same_in_both_modes(
 
 @pytest.mark.parametrize(("name", "text"), PROGRAMS, ids=[name for name, _ in PROGRAMS])
 def test_a_program_of_the_documentation_prints_the_same_in_both_modes(
-    name: str, text: str, server: Apart, tmp_path: Path
+    name: str, text: str, server: RunningServer, tmp_path: Path
 ) -> None:
     path = tmp_path / name.partition(":")[2]
     path.write_text(text)

@@ -13,27 +13,27 @@ import pytest
 
 from shm_echo.mechestim.errors import NO_OBJECTS
 from tests.mechestim.remote.client_script import ROOT, environment, run_client
-from tests.mechestim.remote.server_process import Apart, server_apart
+from tests.mechestim.remote.server_process import RunningServer, run_server
 from tests.support.watchdog import patient_watchdog
 
 _RUN = "import runpy; runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
 
-# docs/how-to/client.md names it. That the result would be such an array is local mode's word.
+# docs/how-to/client.md names this difference: a client gets this error for an object array.
 _REFUSED = ["TypeError", NO_OBJECTS]
 
-# NumPy 2.0 says it in words of its own; clients and later ones as Python does.
+# NumPy 2.0 has another text for this error than later versions, whose text clients have.
 _NUMPY_2_0 = ["AttributeError", "type object 'int' has no attribute '__dlpack__'"]
 
 
 @pytest.fixture(autouse=True)
 def watchdog() -> Iterator[None]:
-    """All cases are one test."""
+    """Replace the watchdog: all cases are one test."""
     with patient_watchdog():
         yield
 
 
-def played(arguments: list[str], server: Apart | None) -> list[dict[str, Any]]:
-    """What the player writes, run locally or as a client of ``server``."""
+def outcomes(arguments: list[str], server: RunningServer | None) -> list[dict[str, Any]]:
+    """Run the cases, locally or as a client of `server`, and return their outcomes."""
     module = "tests.mechestim.remote.parity_runner"
     if server is not None:
         done = run_client(server.url, f"sys.argv.pop(0); {_RUN}", module, *arguments, timeout=1000)
@@ -53,15 +53,15 @@ def played(arguments: list[str], server: Apart | None) -> list[dict[str, Any]]:
 
 
 def makes_objects(outcome: dict[str, Any]) -> bool:
-    """Whether the result is an array of Python objects."""
+    """Return True if the result is an array of Python objects."""
     result = outcome.get("result") or [None]
     return result[0] == "array" and result[1] == "object"
 
 
 def differences(per_op: int) -> list[str]:
-    """Every way in which a case went differently."""
-    with server_apart() as server:
-        local, remote = played([str(per_op)], None), played([str(per_op)], server)
+    """Return the differences between the outcomes of the two modes."""
+    with run_server() as server:
+        local, remote = outcomes([str(per_op)], None), outcomes([str(per_op)], server)
     names = {outcome["case"].partition("(")[0] for outcome in local}
     remote = [outcome for outcome in remote if outcome["case"].partition("(")[0] in names]
     assert len(local) == len(remote) > 500

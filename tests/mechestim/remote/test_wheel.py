@@ -1,4 +1,4 @@
-"""The wheel ``mechestim-client``: installed alone, it runs a program against a server elsewhere."""
+"""The wheel `mechestim-client`: installed alone, it runs programs against a server."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ import pytest
 
 from tests.boundaries.test_imports import imported, modules
 from tests.mechestim.remote.client_script import ROOT, environment
-from tests.mechestim.remote.server_process import Apart
+from tests.mechestim.remote.server_process import RunningServer
 
 PROJECT = ROOT / "packaging" / "client"
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built with what this environment has."""
+    """The wheel, built with the tools of this environment."""
     try:
         needed = tuple(map(int, importlib.metadata.version("setuptools").split(".")[:1]))
         importlib.metadata.version("pip")
@@ -58,7 +58,7 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin" / "python"
 
 
-def run(python: Path, server: Apart, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(python: Path, server: RunningServer, *arguments: str) -> subprocess.CompletedProcess[str]:
     variables = environment(server.url)
     del variables["PYTHONPATH"]
     return subprocess.run(
@@ -84,7 +84,7 @@ def test_the_wheel_is_pure_python_and_needs_msgpack_only(wheel: Path) -> None:
         ]
 
 
-def test_whatever_a_module_of_the_wheel_may_import_is_in_it(wheel: Path) -> None:
+def test_every_module_that_a_module_of_the_wheel_imports_is_in_it(wheel: Path) -> None:
     of_the_tree = {name for name, _ in modules()}
     with zipfile.ZipFile(wheel) as archive:
         sources = {
@@ -98,13 +98,13 @@ def test_whatever_a_module_of_the_wheel_may_import_is_in_it(wheel: Path) -> None
         assert needed <= set(sources), f"{name} needs {sorted(needed - set(sources))}"
 
 
-def test_the_seed_program_runs_with_the_wheel_alone(python: Path, server: Apart) -> None:
+def test_the_seed_program_runs_with_the_wheel_alone(python: Path, server: RunningServer) -> None:
     done = run(python, server, str(ROOT / "examples" / "metered" / "seed.py"))
     assert done.returncode == 0, done.stderr
     assert "196,608" in done.stdout
 
 
-def test_every_name_can_be_had_with_the_wheel_alone(python: Path, server: Apart) -> None:
+def test_every_name_is_there_with_the_wheel_alone(python: Path, server: RunningServer) -> None:
     source = """
 import sys
 import mechestim as me
@@ -131,8 +131,8 @@ assert me.__file__.startswith(sys.prefix)
     assert rest[0].startswith("operands could not be broadcast together")
 
 
-def test_without_a_server_the_wheel_says_where_it_looked(python: Path) -> None:
-    nowhere = Apart("ipc:///nowhere/at/all.sock", None)  # type: ignore[arg-type]
+def test_without_a_server_the_error_of_the_wheel_names_the_address(python: Path) -> None:
+    nowhere = RunningServer("ipc:///nowhere/at/all.sock", None)  # type: ignore[arg-type]
     done = run(python, nowhere, "-c", "import mechestim as me; me.ones(1)")
     assert "no server at" in done.stderr
     assert "/nowhere/at/all.sock" in done.stderr

@@ -100,11 +100,11 @@ class _Info:
 
 
 class finfo(_Info):
-    """Limits of a floating-point dtype: ``eps``, ``max``, ``min``, ``tiny``, ``bits``, ..."""
+    """Limits of a floating-point dtype: `eps`, `max`, `min`, `tiny`, `bits`, ..."""
 
 
 class iinfo(_Info):
-    """Limits of an integer dtype: ``min``, ``max``, ``bits``."""
+    """Limits of an integer dtype: `min`, `max`, `bits`."""
 
 
 class _IndexExpression:

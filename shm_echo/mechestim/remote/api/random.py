@@ -102,7 +102,7 @@ class Generator(_NumberGenerator):
 
 
 class RandomState(_NumberGenerator):
-    """``numpy.random.RandomState`` on the server."""
+    """`numpy.random.RandomState` on the server."""
 
     __slots__ = ()
 
@@ -115,7 +115,7 @@ class RandomState(_NumberGenerator):
 
 
 class SeedSequence(_Constructed):
-    """``numpy.random.SeedSequence`` on the server."""
+    """`numpy.random.SeedSequence` on the server."""
 
     __slots__ = ()
 
@@ -181,31 +181,31 @@ class BitGenerator(_Constructed):
 
 
 class MT19937(BitGenerator):
-    """``numpy.random.MT19937`` on the server."""
+    """`numpy.random.MT19937` on the server."""
 
     __slots__ = ()
 
 
 class PCG64(BitGenerator):
-    """``numpy.random.PCG64`` on the server."""
+    """`numpy.random.PCG64` on the server."""
 
     __slots__ = ()
 
 
 class PCG64DXSM(BitGenerator):
-    """``numpy.random.PCG64DXSM`` on the server."""
+    """`numpy.random.PCG64DXSM` on the server."""
 
     __slots__ = ()
 
 
 class Philox(BitGenerator):
-    """``numpy.random.Philox`` on the server."""
+    """`numpy.random.Philox` on the server."""
 
     __slots__ = ()
 
 
 class SFC64(BitGenerator):
-    """``numpy.random.SFC64`` on the server."""
+    """`numpy.random.SFC64` on the server."""
 
     __slots__ = ()
 

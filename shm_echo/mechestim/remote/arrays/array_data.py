@@ -69,7 +69,9 @@ class ArrayData:
         import numpy as np  # the caller is NumPy, so it is imported already
 
         if copy is False:
-            raise ValueError("the contents of an array of a server cannot be had without a copy")
+            raise ValueError(
+                "the contents of an array of a server cannot be exported without a copy"
+            )
         flat = np.frombuffer(self._fetch().getbuffer(), dtype_parsing.spec_of(self.dtype))
         array = flat.reshape(self.shape)
         return array if dtype is None else array.astype(dtype)

@@ -11,7 +11,7 @@ from shm_echo.mechestim.remote import client_session
 class SignedFunction:
     """The `__wrapped__` of a function; `inspect` reads the signature from here.
 
-    It is made when it is first asked for: `inspect` takes long to import.
+    The signature is made when it is first read: `inspect` takes long to import.
 
     Example:
         >>> SignedFunction("sort").__signature__.parameters["axis"].default

@@ -48,7 +48,7 @@ def _unpickle_symmetric(description: Any, shape: Any, content: bytes, axes: Any)
 
 
 def as_symmetric(data: Any, symmetric_axes: Any) -> Any:
-    """Return a copy of `data` that is known to be symmetric along these axes.
+    """Return `data` as a `SymmetricTensor`.
 
     Raises:
         SymmetryError: The data is not symmetric along them.

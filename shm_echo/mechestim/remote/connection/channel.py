@@ -242,7 +242,7 @@ class Channel:
             return reply, callback_error
         except PeerSilentError:
             timeout = self._pipe.peer_timeout
-            self._close(f"{self.address} gave no sign for {timeout:g} s")
+            self._close(f"{self.address} was silent for {timeout:g} s")
             raise RequestTimeoutError(self.address, op, timeout) from None
         except (ConnectionClosedError, ProtocolError) as error:
             self._close(str(error))
@@ -285,7 +285,7 @@ class Channel:
             elif "closed" in message:
                 raise ConnectionClosedError(self._pipe.end_of_session(message["closed"]))
             elif "busy" not in message:
-                raise ProtocolError(f"{self.address} sent a message that is no answer")
+                raise ProtocolError(f"{self.address} sent a message that is not an answer")
 
     def _answer_call(self, message: dict[str, Any]) -> BaseException | None:
         """Run the function of ours that the server calls; return the exception that it raised."""

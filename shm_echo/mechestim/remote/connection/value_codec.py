@@ -23,7 +23,7 @@ from shm_echo.mechestim.wire import Wire
 if TYPE_CHECKING:
     from shm_echo.mechestim.remote.connection.requester import Requester
 
-_MOST_CACHED_DTYPES = 1000  # a program that makes more (of text, of many lengths) parses them anew
+_MOST_CACHED_DTYPES = 1000  # enough for any program but one with texts of many lengths
 
 
 class ValueFactories(NamedTuple):

@@ -1,4 +1,4 @@
-"""``dir(mechestim)`` and what its names are: the same in both modes."""
+"""The names of `mechestim` and their values are the same in both modes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import mechestim as me
 from shm_echo.mechestim.errors import UnsupportedFunctionError
 from shm_echo.mechestim.registry._signatures_generated import SIGNATURES
 from tests.mechestim.remote.client_script import in_a_client, run_client
-from tests.mechestim.remote.server_process import Apart
+from tests.mechestim.remote.server_process import RunningServer
 
 MODULES = ("", "linalg", "fft", "random", "stats", "flops")
 
@@ -73,15 +73,15 @@ def facts() -> list[str]:
     return lines
 
 
-def remotely(server: Apart, expression: str) -> Any:
-    """What ``expression`` gives in a client."""
+def remotely(server: RunningServer, expression: str) -> Any:
+    """Return the value of `expression` in a client."""
     source = "import json; from tests.mechestim.remote.api import test_names as t\n"
     done = run_client(server.url, f"{source}print(json.dumps({expression}))")
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_every_local_name_exists_in_a_client_and_no_other(server: Apart) -> None:
+def test_every_local_name_exists_in_a_client_and_no_other(server: RunningServer) -> None:
     local = names()
     if sys.version_info >= (3, 11):
         assert len(local[""]) > 400
@@ -97,7 +97,7 @@ def test_every_local_name_exists_in_a_client_and_no_other(server: Apart) -> None
     assert {**found, "": sorted(set(found[""]) - newer)} == local
 
 
-def test_the_names_are_the_same_things(server: Apart) -> None:
+def test_the_names_are_the_same_things(server: RunningServer) -> None:
     assert remotely(server, "[line for line in t.facts() if 'type(' not in line]") == [
         line.replace("numpy.", "mechestim.") for line in facts() if "type(" not in line
     ]
@@ -111,8 +111,8 @@ def test_the_backend_has_a_name() -> None:
 
 @in_a_client
 def test_functions_ufuncs_and_methods_show_numpys_signatures() -> None:
-    wanted = ("add", "einsum", "linalg.svd", "fft.fft", "random.normal", "sum", "stats.norm.pdf")
-    for name in wanted:
+    names = ("add", "einsum", "linalg.svd", "fft.fft", "random.normal", "sum", "stats.norm.pdf")
+    for name in names:
         function: Any = me
         for part in name.split("."):
             function = getattr(function, part)

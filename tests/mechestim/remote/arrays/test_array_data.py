@@ -17,7 +17,7 @@ from tests.support.metering import dialled, serving
 
 
 def without_an_arena() -> None:
-    """Have everything travel in messages."""
+    """Close the arena, so that all contents travel in messages."""
     from shm_echo.mechestim.remote import client_session
 
     client_session.channel()._may_have_arena = False
@@ -95,11 +95,11 @@ def test_every_dtype_and_shape_becomes_nested_lists() -> None:
     ):
         for shape in ((), (3,), (2, 3), (2, 1, 2), (2, 0), (0,), (1, 1, 1, 1)):
             x = me.ones(shape, dtype=dtype)
-            wanted: object = x.dtype.type(1).item()
+            expected: object = x.dtype.type(1).item()
             for length in reversed(shape):
-                wanted = [wanted] * length
-            assert x.tolist() == wanted
-            assert str(x.tolist()) == str(wanted)
+                expected = [expected] * length
+            assert x.tolist() == expected
+            assert str(x.tolist()) == str(expected)
 
 
 @in_a_client
@@ -135,7 +135,7 @@ def test_buffers_of_every_kind_make_arrays() -> None:
 
 
 @in_a_client
-def test_what_is_sent_is_a_copy() -> None:
+def test_contents_are_copied_when_they_are_sent() -> None:
     numbers = array.array("d", range(10_000))
     x = me.array(numbers)
     numbers[0] = 99

@@ -8,7 +8,7 @@ from tests.support.metering import dialled, serving
 _MEGABYTE = 1 << 20
 
 
-def test_what_a_server_takes_is_what_lives_however_many_temporaries_there_were() -> None:
+def test_the_memory_of_a_server_does_not_grow_with_the_number_of_temporaries() -> None:
     with (
         socket_folder() as folder,
         serving(folder) as server,
@@ -20,7 +20,7 @@ def test_what_a_server_takes_is_what_lives_however_many_temporaries_there_were()
         def loop(count: int) -> None:
             nonlocal y
             for _ in range(count):
-                y = client.request("add", (y, x))  # 80 kB; what y was is a temporary
+                y = client.request("add", (y, x))  # 80 kB; the old y becomes a temporary
 
         loop(500)
         before = server.resident()

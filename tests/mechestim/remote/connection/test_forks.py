@@ -1,4 +1,4 @@
-"""A child that was forked has no session: it gets one of its own when it asks for something new."""
+"""A forked child has no session: its first operation without an array of the parent opens one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.mechestim.remote.client_script import in_a_client
 
 
 def in_a_child(body: Callable[[], None]) -> int:
-    """Run ``body`` in a forked child; its exit status."""
+    """Run `body` in a forked child and return its exit status."""
     pid = os.fork()
     if pid == 0:
         status = 1
@@ -64,7 +64,7 @@ def test_a_child_opens_a_session_of_its_own() -> None:
 
 
 @in_a_client
-def test_what_dies_in_the_child_is_not_freed_in_the_parent() -> None:
+def test_an_array_that_dies_in_the_child_is_not_freed_in_the_parent() -> None:
     from shm_echo.mechestim.remote import client_session
 
     box = [me.ones(2**21)]

@@ -18,13 +18,13 @@ from shm_echo.mechestim.remote.connection.channel import Channel
 from shm_echo.mechestim.remote.connection.packed_array import PackedArray
 from shm_echo.mechestim.remote.connection.request_lock import RequestLock
 from shm_echo.mechestim.remote.session_opening import open_session
-from tests.mechestim.remote.server_process import Apart
+from tests.mechestim.remote.server_process import RunningServer
 
 REFUSED = "an operation of mechestim was interrupted by another one o"
 
 
 @pytest.fixture
-def channel(server: Apart) -> Iterator[Channel]:
+def channel(server: RunningServer) -> Iterator[Channel]:
     found = open_session(server.url)
     yield found
     found.close()
@@ -85,7 +85,7 @@ def is_free(request_lock: RequestLock) -> bool:
 
 
 def test_an_exception_at_any_line_of_a_request_releases_the_lock(
-    server: Apart, monkeypatch: pytest.MonkeyPatch
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shm_echo.mechestim.remote.connection.channel._AFTER_INTERRUPT_S", 0.05)
     channels = [open_session(server.url)]

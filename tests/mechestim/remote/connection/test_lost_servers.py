@@ -1,4 +1,4 @@
-"""A server that dies, stops, or is silent: a clear error in time, and never a hang."""
+"""A server that dies, stops, or is silent causes a clear error in time, and never a hang."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.mechestim.remote.client_script import ROOT, command, environment, run_client
-from tests.mechestim.remote.server_process import Apart, server_apart
+from tests.mechestim.remote.server_process import RunningServer, run_server
 from tests.support.waiting import WATCHDOG, stop
 
-# Where the time of silence is short, a busy machine may take longer for the first answer.
+# Where the time-out is short, a busy machine may take longer for the first reply.
 _OPENED = """
 def opened():
     while True:
@@ -23,8 +23,8 @@ def opened():
 
 
 @contextmanager
-def client(server: Apart, source: str, **env: str) -> Iterator[subprocess.Popen[str]]:
-    """A client that runs ``source``; what it prints and is told goes through pipes."""
+def client(server: RunningServer, source: str, **env: str) -> Iterator[subprocess.Popen[str]]:
+    """A client that runs `source`; its input and output are pipes."""
     process = subprocess.Popen(
         command("import mechestim as me\n" + source),
         env=environment(server.url, **env),
@@ -42,7 +42,7 @@ def client(server: Apart, source: str, **env: str) -> Iterator[subprocess.Popen[
 
 
 def line(process: subprocess.Popen[str]) -> str:
-    """The next line that it prints."""
+    """Return the next line of its output."""
     assert process.stdout is not None
     return process.stdout.readline().strip()
 
@@ -71,7 +71,7 @@ try:
 except ConnectionError as error:
     print(type(error).__name__, "another session" in str(error) or "no server" in str(error))
 """
-    with server_apart() as server, client(server, source) as process:
+    with run_server() as server, client(server, source) as process:
         assert line(process) == "ready"
         server.process.kill()
         assert line(process) == "ConnectionClosedError True"
@@ -81,7 +81,7 @@ except ConnectionError as error:
         assert process.wait(WATCHDOG) == 0
 
 
-def test_a_server_that_stops_is_given_up_after_the_time_of_silence() -> None:
+def test_a_server_that_stops_is_a_timeout_error_after_the_time_out() -> None:
     source = """
 x = opened()
 print("ready", flush=True)
@@ -96,7 +96,7 @@ except ConnectionError as error:
     print(type(error).__name__)
 """
     with (
-        server_apart() as server,
+        run_server() as server,
         client(server, _OPENED + source, MECHESTIM_TIMEOUT="0.5") as process,
     ):
         assert line(process) == "ready"
@@ -111,8 +111,8 @@ except ConnectionError as error:
         server.process.send_signal(signal.SIGCONT)
 
 
-def test_a_large_frame_to_a_server_that_stops_is_given_up_too() -> None:
-    """Also without an arena, where sending is what waits."""
+def test_a_large_frame_to_a_server_that_stops_is_a_timeout_error_too() -> None:
+    """Also without an arena, where the client waits while it sends."""
     source = """
 from shm_echo.mechestim.remote import client_session as session
 x = opened()
@@ -126,7 +126,7 @@ except TimeoutError as error:
     print(type(error).__name__)
 """
     with (
-        server_apart() as server,
+        run_server() as server,
         client(server, _OPENED + source, MECHESTIM_TIMEOUT="0.5") as process,
     ):
         assert line(process) == "ready"
@@ -137,32 +137,30 @@ except TimeoutError as error:
         server.process.send_signal(signal.SIGCONT)
 
 
-def test_an_operation_may_take_longer_than_the_silence_while_the_server_says_that_it_is_busy() -> (
-    None
-):
+def test_an_operation_may_take_longer_than_the_time_out_while_the_server_sends_busy() -> None:
     source = """
 import time
 from shm_echo.mechestim.remote import client_session as session
 x = opened()
 link = session.channel()
 receive = link._pipe.receive
-def receive_and_tell(*args):
+def receive_and_print(*args):
     payload = receive(*args)
     overdue = time.monotonic() - asked > 1.5 * link._pipe.peer_timeout
     print("heard when it was overdue" if overdue else "heard in time", flush=True)
     return payload
-link._pipe.receive = receive_and_tell
+link._pipe.receive = receive_and_print
 asked = time.monotonic()
 print(me.sort(x).tolist(), flush=True)
 """
     with (
-        server_apart(busy_s=0.1, sorts_when_told=True) as server,
+        run_server(busy_s=0.1, hold_sorts=True) as server,
         client(server, _OPENED + source, MECHESTIM_TIMEOUT="2") as process,
     ):
         while (text := line(process)) == "heard in time":
             pass
         assert text == "heard when it was overdue"
-        server.let_sort()
+        server.release_sort()
         while (text := line(process)).startswith("heard"):
             pass
         assert text == "[1.0, 1.0, 1.0, 1.0]"
@@ -191,10 +189,10 @@ channel._AFTER_INTERRUPT_S = 100
 x = me.ones(4)
 link = session.channel()
 send = link._pipe.send
-def send_and_tell(payload):
+def send_and_print(payload):
     send(payload)
     print("sent", flush=True)
-link._pipe.send = send_and_tell
+link._pipe.send = send_and_print
 try:
     me.sort(x)
 except KeyboardInterrupt:
@@ -202,11 +200,11 @@ except KeyboardInterrupt:
     print("interrupted", flush=True)
 print(float((x + 1).sum()))
 """
-    with server_apart(sorts_when_told=True) as server, client(server, source) as process:
+    with run_server(hold_sorts=True) as server, client(server, source) as process:
         assert line(process) == "sent"  # the request; now it waits for the answer
         process.send_signal(signal.SIGINT)
-        assert line(process) == "sent"  # that the answer is not wanted any more
-        server.let_sort()
+        assert line(process) == "sent"  # the cancellation of the request
+        server.release_sort()
         assert line(process) == "interrupted"
         assert line(process) == "8.0"
         assert process.wait(WATCHDOG) == 0
@@ -235,7 +233,7 @@ try:
 except ConnectionError as error:
     print(error)
 """
-    with server_apart() as server, client(server, source) as process:
+    with run_server() as server, client(server, source) as process:
         assert line(process) == "ready"
         stop(server.process.pid)
         go_on(process)
@@ -262,7 +260,7 @@ except KeyboardInterrupt:
     print("interrupted", flush=True)
 print(float((x + 1).sum()))
 """
-    with server_apart() as server, client(server, source) as process:
+    with run_server() as server, client(server, source) as process:
         assert line(process) == "running"
         process.send_signal(signal.SIGINT)
         assert line(process) == "interrupted"

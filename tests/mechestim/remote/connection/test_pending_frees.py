@@ -1,4 +1,4 @@
-"""Objects of the server are given up when the last reference to them goes."""
+"""The server frees an object after the last reference to its stand-in goes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.mechestim.remote.client_script import in_a_client
 
 
 def held() -> tuple[int, int]:
-    """Objects and bytes that the server holds for this session."""
+    """Return the objects and bytes that the server holds for this session."""
     from shm_echo.mechestim.remote import client_session
 
     objects, size = client_session.session_call("session.size")
@@ -29,7 +29,7 @@ def test_a_loop_of_temporaries_keeps_the_servers_memory_flat() -> None:
 
 
 @in_a_client
-def test_a_free_waits_for_the_next_request_and_rides_on_it() -> None:
+def test_a_free_waits_for_the_next_request_and_goes_with_it() -> None:
     from shm_echo.mechestim.remote import client_session
 
     x = me.ones(10)
@@ -42,7 +42,7 @@ def test_a_free_waits_for_the_next_request_and_rides_on_it() -> None:
 
 
 @in_a_client
-def test_more_than_eight_mebibytes_are_given_up_at_once() -> None:
+def test_more_than_eight_mebibytes_are_freed_at_once() -> None:
     from shm_echo.mechestim.remote import client_session
 
     large = me.zeros(2**21)
@@ -54,8 +54,8 @@ def test_more_than_eight_mebibytes_are_given_up_at_once() -> None:
 
 
 @in_a_client
-def test_a_large_array_that_dies_during_a_request_is_given_up_later() -> None:
-    """Nothing is sent in the middle of something else, whatever runs the finalizer."""
+def test_a_large_array_that_dies_during_a_request_is_freed_later() -> None:
+    """A finalizer sends nothing while a request is under way."""
     box = [me.zeros(2**21)]
 
     class Trigger:
@@ -101,7 +101,7 @@ def test_views_hold_their_base_and_nothing_is_counted_twice() -> None:
 
 
 @in_a_client
-def test_arrays_in_a_cycle_are_given_up_by_the_collector() -> None:
+def test_arrays_in_a_cycle_are_freed_by_the_collector() -> None:
     gc.disable()
     cycle: list[object] = [me.ones(1000)]
     cycle.append(cycle)

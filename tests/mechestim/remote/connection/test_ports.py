@@ -23,7 +23,7 @@ _RUN = "import runpy; runpy.run_path(sys.argv[1], run_name='__main__')"
 
 
 class Port:
-    """Where the server is: its port, its socket file, and the file of its token."""
+    """A server with its port, its socket file, and the file of its token."""
 
     def __init__(self, server: ServerProcess, file: Path) -> None:
         self.url = server.next_line().split()[3]
@@ -124,7 +124,7 @@ def test_the_variable_wins_over_the_file(port: Port, monkeypatch: pytest.MonkeyP
         ("x" * 513, ".*and at most 512"),
     ],
 )
-def test_a_file_that_holds_no_token_is_named_and_not_shown(
+def test_an_error_names_the_token_file_and_does_not_show_its_contents(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
 ) -> None:
     path = tmp_path / "token"
@@ -141,14 +141,14 @@ def test_a_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         token()
 
 
-def test_a_token_that_is_none_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_token_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MECHESTIM_TOKEN", "two words-of-a-token")
     with pytest.raises(ValueError, match="^MECHESTIM_TOKEN: a token has printable") as caught:
         open_session("tcp://127.0.0.1:1")
     assert "words" not in str(caught.value)
 
 
-def test_the_token_is_shown_to_ports_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_token_is_sent_to_ports_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MECHESTIM_TOKEN", SECRET)
     heard: list[bytes] = []
     with socket_folder() as folder, socket.socket(socket.AF_UNIX) as listener:
@@ -169,8 +169,8 @@ def test_the_token_is_shown_to_ports_only(monkeypatch: pytest.MonkeyPatch) -> No
     assert SECRET.encode() not in heard[0]
 
 
-def test_a_port_where_nobody_listens_is_told() -> None:
-    with socket.socket() as taken:  # nobody else gets the port, and nobody listens there
+def test_a_port_without_a_listener_is_named_in_the_error() -> None:
+    with socket.socket() as taken:  # no other process gets the port, and none listens there
         taken.bind(("127.0.0.1", 0))
         url = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
         refused = f"^no server at {url}: Connection refused; start"
@@ -178,7 +178,9 @@ def test_a_port_where_nobody_listens_is_told() -> None:
             open_session(url)
 
 
-def test_a_port_where_something_else_answers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_whose_server_does_not_answer_is_named_in_the_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("MECHESTIM_TIMEOUT", "0.5")
     with socket.create_server(("127.0.0.1", 0)) as listener:  # and never answers
         url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"

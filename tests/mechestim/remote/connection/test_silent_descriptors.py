@@ -1,4 +1,4 @@
-"""A client over ``fd://N`` does not wait for ever for a server that takes or answers nothing."""
+"""A client over `fd://N` does not wait for ever for a server that neither reads nor answers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ print("serving", flush=True)
 sys.stdin.read()
 """
 
-# Waits in an operation, and says what came of it.
+# Waits in an operation, and prints the errors.
 _ASK = """
 import mechestim as me
 from shm_echo.mechestim.remote import client_session as session
@@ -77,7 +77,7 @@ def given() -> Iterator[Given]:
 
 @contextmanager
 def asking(given: Given, source: str, **more: str) -> Iterator[subprocess.Popen[str]]:
-    """A client that runs ``source`` over the descriptor; it can be talked to."""
+    """A client that runs `source` over the descriptor; its input and output are pipes."""
     fd = given.sock.fileno()
     client = subprocess.Popen(
         command(source),
@@ -96,27 +96,30 @@ def asking(given: Given, source: str, **more: str) -> Iterator[subprocess.Popen[
             client.kill()
 
 
-def said_after_a_stop(
-    client: subprocess.Popen[str], given: Given, silence: float, of_the_socket: float = 0.0
+def output_after_a_stop(
+    client: subprocess.Popen[str],
+    given: Given,
+    peer_timeout: float,
+    socket_timeout: float = 0.0,
 ) -> list[str]:
-    """Stop the server between two operations of the client; what the client says of the second.
+    """Stop the server between two operations of the client; return the client's output.
 
-    The times are as short as this only from then on: the first answer may take longer.
+    The short time-outs begin after the first operation, which may take longer on a busy machine.
 
     Args:
-        client: runs ``_ASK``.
-        given: what it was given.
-        silence: seconds that it waits itself.
-        of_the_socket: seconds that its reads and writes wait; 0 for ever.
+        client: A client that runs `_ASK`.
+        given: Its connection.
+        peer_timeout: Seconds that the client waits itself.
+        socket_timeout: Seconds that its reads and writes wait; 0 for ever.
     """
     assert client.stdout is not None
     assert client.stdin is not None
     assert client.stdout.readline() == "ready\n"
-    limit = struct.pack("ll", 0, int(of_the_socket * 1e6))
+    limit = struct.pack("ll", 0, int(socket_timeout * 1e6))
     given.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
     given.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
     stop(given.server.pid)
-    client.stdin.write(f"{silence}\n")
+    client.stdin.write(f"{peer_timeout}\n")
     client.stdin.flush()
     lines = client.stdout.read().splitlines()
     assert client.wait() == 0, lines
@@ -124,12 +127,12 @@ def said_after_a_stop(
 
 
 @pytest.mark.parametrize("request_", [_SMALL, _LARGE], ids=["small", "large"])
-def test_a_request_to_a_server_that_stopped_is_given_up_after_the_silence(
+def test_a_request_to_a_server_that_stopped_is_a_timeout_error_after_the_time_out(
     given: Given, request_: str
 ) -> None:
     source = _ASK.format(request=request_)
     with asking(given, source) as client:
-        first, second = said_after_a_stop(client, given, 0.3)
+        first, second = output_after_a_stop(client, given, 0.3)
     assert first.startswith("RequestTimeoutError")
     assert "0.3 s" in first
     assert second.startswith("ServerNotFoundError")
@@ -137,12 +140,12 @@ def test_a_request_to_a_server_that_stopped_is_given_up_after_the_silence(
 
 
 @pytest.mark.parametrize("request_", [_SMALL, _LARGE], ids=["small", "large"])
-def test_where_nothing_can_be_polled_the_descriptors_own_time_out_is_what_counts(
+def test_without_poll_the_time_out_of_the_descriptor_ends_the_wait(
     given: Given, request_: str
 ) -> None:
-    """As docs/how-to/client.md says: whoever hands the descriptor over sets the time."""
+    """The program that passes the descriptor on sets it, as docs/how-to/client.md says."""
     with asking(given, SANDBOX + _ASK.format(request=request_)) as client:
-        first, second = said_after_a_stop(client, given, 1000.0, of_the_socket=0.3)
+        first, second = output_after_a_stop(client, given, 1000.0, socket_timeout=0.3)
     assert first.startswith("RequestTimeoutError")
     assert second.startswith("ServerNotFoundError")
     assert "carries one session" in second
@@ -171,7 +174,7 @@ def test_a_forked_child_does_not_speak_on_its_parents_descriptor(given: Given) -
         assert client.wait() == 0
 
 
-def test_a_descriptor_at_which_nobody_answers_is_no_server() -> None:
+def test_a_descriptor_without_an_answer_is_a_server_not_found() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         fd = theirs.fileno()

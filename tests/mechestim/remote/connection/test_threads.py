@@ -11,11 +11,11 @@ import mechestim as me
 from tests.mechestim.remote.client_script import in_a_client
 from tests.support.waiting import WATCHDOG
 
-# Each program returns what was charged. All run in both modes.
+# Each program returns its charges. All run in both modes.
 
 
 def pool() -> Any:
-    """Threads that were started inside a context charge it, whatever they run."""
+    """Threads that were started inside a context charge it."""
     with me.BudgetContext(10**6, quiet=True) as budget:
         with ThreadPoolExecutor(4) as threads:
             sums = [float(s) for s in threads.map(lambda n: (me.ones(n) * 2).sum(), range(1, 9))]
@@ -106,7 +106,7 @@ def budget_for_one() -> Any:
 
 
 def error_handling_of_threads() -> Any:
-    """``errstate`` in one thread says nothing about another."""
+    """`errstate` in one thread does not affect another."""
     inside, done = threading.Event(), threading.Event()
     outcome: list[str] = []
 
@@ -130,7 +130,7 @@ def error_handling_of_threads() -> Any:
 
 
 def operations(budget: Any) -> Any:
-    """What was charged, by operation."""
+    """Return the charges by operation."""
     return budget.summary_dict()["operations"]
 
 
@@ -141,7 +141,7 @@ PROGRAMS = (
 
 
 def outcomes() -> str:
-    """What comes of each program, as text."""
+    """Return the outcome of each program, as text."""
     return "\n".join(f"{program.__name__}: {program()}" for program in PROGRAMS)
 
 

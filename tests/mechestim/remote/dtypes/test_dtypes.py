@@ -1,4 +1,4 @@
-"""The client's dtypes answer what NumPy's do, in the same words; and travel both ways."""
+"""The client's dtypes have the attributes and messages of NumPy's, and travel both ways."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ATTRIBUTES = (
 
 
 def text(value: Any) -> Any:
-    """A dtype, or what holds some, as text."""
+    """A dtype, or a container of dtypes, as text."""
     if isinstance(value, (tuple, list)):
         return [text(item) for item in value]
     if hasattr(value, "items"):
@@ -42,7 +42,7 @@ def text(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=str)
-def test_a_dtype_answers_what_numpys_does(spec: Any) -> None:
+def test_a_dtype_has_the_attributes_of_numpys(spec: Any) -> None:
     theirs, ours = np.dtype(spec), dtypes.dtype(spec)
     for name in ATTRIBUTES:
         assert getattr(ours, name) == getattr(theirs, name), name
@@ -67,7 +67,7 @@ def test_a_dtype_travels_both_ways(spec: Any) -> None:
 @pytest.mark.parametrize(
     "spec", ["nonsense", "f3", "i16", "c4", 7, 1.5, "float32_", [("a", "f4"), ("a", "f4")]]
 )
-def test_what_is_no_dtype_is_refused_as_numpy_refuses_it(spec: Any) -> None:
+def test_an_invalid_dtype_raises_numpys_error(spec: Any) -> None:
     with pytest.raises((TypeError, ValueError)) as theirs:
         np.dtype(spec)
     with pytest.raises(theirs.type) as ours:

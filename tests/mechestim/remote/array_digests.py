@@ -1,7 +1,7 @@
-"""Runs a program and prints a digest of every array that its functions held when they returned.
+"""Runs a program and prints a digest of every array that its functions hold when they return.
 
-Run as ``python -m tests.mechestim.remote.last_bit PROGRAM``, locally and as a client: equal lines
-are equal arrays, to the last bit.
+Run as `python -m tests.mechestim.remote.array_digests PROGRAM`, locally and as a client: equal
+lines mean equal arrays, to the last bit.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import mechestim as me
 
 
 def digests(frame: FrameType, returned: Any) -> list[str]:
-    """One line for each array among the variables of a function and what it returns."""
+    """Return a line for each array among the variables of a function and its result."""
     found = []
     for name, value in [*sorted(frame.f_locals.items()), ("return", returned)]:
         if isinstance(value, me.ndarray):
@@ -27,7 +27,7 @@ def digests(frame: FrameType, returned: Any) -> list[str]:
 
 
 def main(path: str) -> None:
-    """Run the program at ``path``."""
+    """Run the program at `path`."""
     lines: list[str] = []
 
     def watch(frame: FrameType, event: str, argument: Any) -> None:
