@@ -1,9 +1,4 @@
-"""Writes docs/reference/operations.md: every operation with its price, from the registry.
-
-    python tools/mechestim_op_table.py
-
-A test holds the page against what this makes.
-"""
+"""Makes docs/reference/operations.md from the registry: every operation with its price."""
 
 from __future__ import annotations
 
@@ -12,7 +7,7 @@ from pathlib import Path
 from shm_echo.mechestim.registry import OPS
 from shm_echo.mechestim.registry.op import Category, Op
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "mechestim" / "operations.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "operations.md"
 
 _SECTIONS = (
     ("mechestim", ""),
@@ -24,11 +19,15 @@ _SECTIONS = (
     ("random.RandomState", "random.RandomState."),
     ("mechestim.stats", "stats."),
 )
+# The script of the page puts its search field into the empty element.
 _HEAD = """# Operations
 
-Made from the registry by `tools/mechestim_op_table.py`. `numel` is a number of elements, `n` the
-length of the axis that is worked on; logarithms have a floor of 1. [Prices](prices.md) has the
-rules. An alias is booked under the name in brackets.
+Every operation of mechestim, with its price and the name that its charges are booked under. In the
+prices, `numel` is a number of elements and `n` the length of the axis that is worked on; logarithms
+have a floor of 1. [Prices](prices.md) has the rules. An alias is booked under the name in brackets.
+Each operation has an anchor of its own: `operations.md#linalg.svd`.
+
+<div id="operation-search"></div>
 """
 
 
@@ -38,13 +37,21 @@ def page() -> str:
     for title, prefix in _SECTIONS:
         ops = [op for name, op in sorted(OPS.items()) if _belongs(name, prefix)]
         rows = [op for op in ops if op.category is not Category.UNSUPPORTED]
-        parts.append(f"\n## {title}\n\n| Operation | FLOPs | |\n|---|---|---|\n")
-        parts.extend(_row(op, prefix) for op in rows)
+        parts.append(f"\n## {title}\n\n")
+        parts.append("| Operation | Price in FLOPs | Description |\n|---|---|---|\n")
+        parts.extend(_row(op) for op in rows)
     left_out = [op for _, op in sorted(OPS.items()) if op.category is Category.UNSUPPORTED]
     parts.append(f"\n## Left out\n\nThese {len(left_out)} raise `UnsupportedFunctionError`.\n\n")
-    parts.append("| Function | Why, and what to use instead |\n|---|---|\n")
-    parts.extend(f"| `{op.name}` | {_cell(op.advice)} |\n" for op in left_out)
+    parts.append("| Function | Reason and alternative |\n|---|---|\n")
+    parts.extend(f"| {_anchored(op.name)} | {_cell(op.advice)} |\n" for op in left_out)
+    parts.append(_sources())
+    parts.append("\nThis page is made from the registry by `tools/mechestim_op_table.py`.\n")
     return "".join(parts)
+
+
+def files() -> dict[Path, str]:
+    """The page by its path."""
+    return {PAGE: page()}
 
 
 def _belongs(name: str, prefix: str) -> bool:
@@ -54,8 +61,8 @@ def _belongs(name: str, prefix: str) -> bool:
     return "." not in rest or (prefix == "stats." and rest.count(".") == 1)
 
 
-def _row(op: Op, prefix: str) -> str:
-    name = f"`{op.name[len(prefix) :]}`"
+def _row(op: Op) -> str:
+    name = _anchored(op.name)
     if op.charged_as and op.charged_as != op.name:
         name += f" (`{op.charged_as}`)"
     formula = "0" if op.category is Category.FREE and not op.counted else op.formula
@@ -64,10 +71,22 @@ def _row(op: Op, prefix: str) -> str:
     return f"| {name} | {_cell(formula)} | {_cell(op.summary)} |\n"
 
 
+def _sources() -> str:
+    """The publications behind the prices, each with its operations."""
+    by_source: dict[str, list[str]] = {}
+    for name, op in sorted(OPS.items()):
+        if op.source:
+            by_source.setdefault(op.source, []).append(f"`{name}`")
+    rows = "".join(
+        f"| {_cell(source)} | {', '.join(names)} |\n" for source, names in sorted(by_source.items())
+    )
+    return f"\n## Sources of the prices\n\n| Source | Operations |\n|---|---|\n{rows}"
+
+
+def _anchored(name: str) -> str:
+    """The name as a link to itself."""
+    return f'<a id="{name}" href="#{name}">`{name}`</a>'
+
+
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("*", "\\*")
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page())
-    print(f"{PAGE}: {len(OPS)} operations")

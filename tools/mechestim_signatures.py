@@ -1,20 +1,16 @@
-"""Writes ``shm_echo/mechestim/registry/_signatures_generated.py`` from the installed NumPy.
-
-    python tools/mechestim_signatures.py [--check]
+"""Makes ``shm_echo/mechestim/registry/_signatures_generated.py`` from the installed NumPy.
 
 The table is checked in, so that the stubs, the client and the docs know every signature without
-NumPy. It is made with one minor version of NumPy (the table says which); a test makes it again
-and compares, when that version is the installed one. ``--check`` compares without writing.
+NumPy. It is made with one minor version of NumPy, which the table names; with another one installed
+the table is left as it is.
 
 A default that is an object of NumPy's, or marks that nothing was given, is written as ``...``.
 """
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import re
-import sys
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -139,17 +135,14 @@ def _quoted(value: str) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--check", action="store_true", help="compare, do not write")
-    if parser.parse_args().check:
-        if TARGET.read_text() == text():
-            return 0
-        print(f"{TARGET} is not what this NumPy gives; run {sys.argv[0]}", file=sys.stderr)
-        return 1
-    TARGET.write_text(text())
-    return 0
+def files() -> dict[Path, str]:
+    """The table by its path; nothing where another minor version of NumPy is installed.
 
-
-if __name__ == "__main__":
-    sys.exit(main())
+    Without a table, the installed version makes the first one.
+    """
+    made_with = (
+        re.search(r'^NUMPY = "(.+)"$', TARGET.read_text(), re.M) if TARGET.exists() else None
+    )
+    if made_with is not None and made_with[1] != numpy_minor():
+        return {}
+    return {TARGET: text()}

@@ -1,32 +1,23 @@
-"""Writes the type stubs of mechestim from the registry.
-
-    python tools/mechestim_stubs.py [--check]
+"""Makes the type stubs of mechestim from the registry.
 
 The stubs are what editors complete ``me.<tab>`` from: every operation with its signature, its one
-line and its price. They are checked in; a test makes them again and compares. ``--check`` compares
-without writing. NumPy is not needed: the signatures are in the registry, too.
+line and its price. NumPy is not needed: the signatures are in the registry, too.
 
 ``mechestim.flops`` has no stub, being typed itself.
 """
 
 from __future__ import annotations
 
-import argparse
 import ast
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+from shm_echo import mechestim
+from shm_echo.mechestim.registry import OPS, Category, Op
+from shm_echo.mechestim.registry._signatures_generated import SIGNATURES
+from tools import mechestim_stub_parts as parts
+from tools import mechestim_stub_tables as tables
 
-from shm_echo import mechestim  # noqa: E402
-from shm_echo.mechestim.registry import OPS, Category, Op  # noqa: E402
-from shm_echo.mechestim.registry._signatures_generated import SIGNATURES  # noqa: E402
-from tools import mechestim_stub_parts as parts  # noqa: E402
-from tools import mechestim_stub_tables as tables  # noqa: E402
-
-TARGET = ROOT / "shm_echo" / "mechestim"
+TARGET = Path(__file__).resolve().parents[1] / "shm_echo" / "mechestim"
 _CLASSES = ("ufunc", "vectorize")  # operations that are classes, written by hand
 
 
@@ -143,20 +134,6 @@ def distributions() -> str:
     return text + "\n\n" + "".join(f"{name}: _{name}\n" for name in names)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--check", action="store_true", help="compare, do not write")
-    check = parser.parse_args().check
-    stale = 0
-    for name, text in stubs().items():
-        file = TARGET / name
-        if check and (not file.exists() or file.read_text() != text):
-            print(f"{file} is stale; run {sys.argv[0]}", file=sys.stderr)
-            stale = 1
-        elif not check:
-            file.write_text(text)
-    return stale
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def files() -> dict[Path, str]:
+    """The stubs by their paths."""
+    return {TARGET / name: text for name, text in stubs().items()}

@@ -51,9 +51,10 @@ class ShmClient:
 
     Raises:
         SpecMismatchError: the example is not the server's; the message names the leaf.
-        ServerNotFoundError, ProtocolError, ProtocolVersionError, ServiceUnavailableError,
-        PeerRefusedError, RefusedError: the server cannot be attached to.
-        MemoryError, DescriptorLimitError: this process may map no more, or open no more files.
+        HandshakeError: the server cannot be attached to; its subclasses give the reason, such as
+            ServerNotFoundError or PeerRefusedError.
+        MemoryError: this process may map no more memory.
+        DescriptorLimitError: this process may open no more files.
         TypeError: the example has a leaf that is not an array.
     """
 

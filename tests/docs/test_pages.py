@@ -26,7 +26,7 @@ from tests.support import markdown
 from tests.support.folders import socket_folder
 from tests.support.log_filters import without_loneliness
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [README, *DOCS]
