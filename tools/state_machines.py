@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shm_echo.control.protocol.states import TRANSITIONS, Role, State
-
 from tools.architecture import FOLDER
 from tools.drawing import Arrow, Box, Drawing, Label, Point
 
