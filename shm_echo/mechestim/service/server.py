@@ -229,7 +229,7 @@ class MechEstimService:
                     sock, self.quotas, ceiling, weights, pool, handshake, self._on_ended
                 )
             self._hosts[host] = principal
-            principal.add(host)
+            principal.add(host.stats)
         if isinstance(host, ProcessHost):
             worker = host
             supervisor.call_soon(lambda: self._assign_worker(worker, supervisor))
@@ -270,7 +270,7 @@ class MechEstimService:
         with self._lock:
             principal = self._hosts.pop(host, None)
             if principal is not None:
-                principal.remove(host)
+                principal.remove(host.stats)
                 self._requests_ended += host.stats.requests
 
     # Now and then ----
