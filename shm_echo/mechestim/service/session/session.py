@@ -283,7 +283,7 @@ class Session:
         self._depth += 1
         self._call_count += 1
         call = self._call_count
-        frame, caught = self._view, self._warnings
+        view, caught = self._view, self._warnings
         was_long, reacquire = self._slot.is_long, self._slot.acquire_short
         self._slot.step_down()
         self._stats.mark_idle()  # the client computes
@@ -308,8 +308,8 @@ class Session:
                 self._serve(message)
         finally:
             self._depth -= 1
-            if frame is not None:
-                self._bind_view(frame)
+            if view is not None:
+                self._bind_view(view)
             self._collect_warnings(caught)
             self._stats.mark_running()
             reacquire()
