@@ -185,12 +185,12 @@ class RawClient:
         self._number = 0
         if service is not None:
             try:
-                self._shake_hands(ClientHandshake("server", service))
+                self.shake_hands(ClientHandshake("server", service))
             except BaseException:
                 self.sock.close()
                 raise
 
-    def _shake_hands(self, handshake: ClientHandshake) -> None:
+    def shake_hands(self, handshake: ClientHandshake) -> None:
         self.send(handshake.hello())  # a full server refuses before it reads this
         while handshake.receive(self._received(1)) is None:
             pass

@@ -1,9 +1,8 @@
 """The `mechestim` service: it takes connections over from the control server and hosts sessions.
 
-FLOPs are counted per principal: the descriptor that the service was given, the token that the
-client has shown, or else the uid of the peer. By default, sessions of the service's own user run on
-threads and share a scheduler. Sessions of other users, of token holders and of given descriptors
-need not be trusted, and run in processes of their own.
+FLOPs are counted per principal: a given descriptor, the token that the client has shown, or else
+the uid of the peer. By default, sessions of the service's own user run on threads and share a
+scheduler; all other sessions need not be trusted, and run in processes of their own.
 """
 
 from __future__ import annotations
@@ -54,9 +53,6 @@ class MechEstimService:
         kernels: The number of long operations that sessions on threads may run at once. Default:
             the number of CPUs.
 
-    Raises:
-        ValueError: The isolation is neither of the two.
-
     Example:
         >>> service = MechEstimService(Quotas(max_flops=10**12), max_sessions_per_user=4)
         >>> service.requests
@@ -101,9 +97,8 @@ class MechEstimService:
     def keep_worker_ready(self) -> None:
         """Keep a worker process ready for the next session, from now on.
 
-        Without a ready worker, the first answer in a process of its own takes about a second. A
-        service does not do this by itself, because one whose sessions all run on threads needs no
-        workers. No effect for such a service, or a closed one.
+        Otherwise the first answer of a worker takes about a second. A service does not do this by
+        itself: one whose sessions all run on threads needs no workers.
         """
         with FORK_LOCK, self._lock:
             if self._closed or self._keeps_spare_worker or self._others_isolation != "process":
@@ -115,11 +110,7 @@ class MechEstimService:
     # Called by the control server ----
 
     def open(self, session: ControlSession) -> dict[str, Any]:
-        """Welcome a client.
-
-        Raises:
-            ServiceRefusalError: The server or the principal has too many sessions.
-        """
+        """Welcome a client, unless the server or its principal has too many sessions."""
         session.watch = False  # a session ends with its socket, so no pidfd is needed
         problem = self._refusal_reason(_principal_key(session))
         if problem is not None:

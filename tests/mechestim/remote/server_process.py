@@ -26,12 +26,12 @@ import signal, threading
 from shm_echo.mechestim.service.operations.dispatch import Dispatcher
 told = threading.Event()
 signal.signal(signal.SIGUSR1, lambda *_: told.set())
-perform = Operations.perform
+perform = Dispatcher.perform
 def perform_when_told(self, name, *args):
     if name == "sort":
         told.wait()
     return perform(self, name, *args)
-Operations.perform = perform_when_told
+Dispatcher.perform = perform_when_told
 """
 
 

@@ -41,11 +41,11 @@ def unharmed(server: ServerProcess) -> Iterator[None]:
 @pytest.fixture
 def harness() -> Iterator[PoolHarness]:
     """A pool without sessions. Afterwards its sessions end, and its slots must be free."""
-    whole = PoolHarness()
-    yield whole
-    for session in whole.sessions:
+    found = PoolHarness()
+    yield found
+    for session in found.sessions:
         session.hang_up()
-    threads = whole.threads()
-    whole.close()
+    threads = found.threads()
+    found.close()
     wait_until(lambda: not any(one.is_alive() for one in threads), "its threads have ended")
-    assert (whole.scheduler.short.free, whole.scheduler.long.free) == (1, 2)
+    assert (found.scheduler.short.free, found.scheduler.long.free) == (1, 2)

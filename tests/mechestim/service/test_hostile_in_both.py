@@ -19,7 +19,7 @@ import msgpack
 import pytest
 
 from shm_echo.mechestim import wire
-from tests.support import assert_alive as after
+from tests.support.assert_alive import assert_unharmed
 from tests.support.folders import socket_folder
 from tests.support.impatient import STALL_S, ImpatientServer
 from tests.support.mechestim_server import RawClient, ServerProcess, handle_of
@@ -44,7 +44,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
 
 @pytest.fixture(autouse=True)
 def unharmed(server: ServerProcess) -> Iterator[None]:
-    with after.unharmed(server):
+    with assert_unharmed(server):
         yield
 
 

@@ -52,7 +52,7 @@ class Ports:
         """A welcomed client."""
         client = RawClient(self.connected(), None)
         try:
-            client._greet(ClientHandshake("server", service, token=token))
+            client.shake_hands(ClientHandshake("server", service, token=token))
         except BaseException:
             client.close()
             raise

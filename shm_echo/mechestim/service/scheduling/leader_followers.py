@@ -230,6 +230,8 @@ class LeaderFollowersPool:
                 goes_on = self._serve(session)
                 if goes_on is not None:
                     return session, goes_on
+            # One step for each session with buffered messages, then poll for other messages again:
+            # a client that sends many requests at once does not starve the others.
             for _ in range(len(ready)):
                 session = ready.popleft()
                 goes_on = self._serve(session)
