@@ -12,7 +12,7 @@ from shm_echo.errors import AddressError, ServerNotFoundError
 from shm_echo.mechestim import backend_choice
 from shm_echo.mechestim.remote import client_session
 from shm_echo.mechestim.remote.session_opening import open_session
-from tests.support.metering import ROOT
+from tests.support.mechestim_server import ROOT
 from tests.support.waiting import WATCHDOG
 
 NAME = "a name (letters, digits, '.', '_', '-'; at most 64)"

@@ -14,7 +14,7 @@ import pytest
 from shm_echo.errors import RefusedError
 from shm_echo.mechestim.remote.session_opening import open_session
 from tests.support.folders import socket_folder
-from tests.support.metering import ROOT, dialled, serving
+from tests.support.mechestim_server import ROOT, dialled, serving
 from tests.support.waiting import WATCHDOG
 
 COMMAND = [sys.executable, "-m", "shm_echo.cli.main"]

@@ -15,7 +15,7 @@ import pytest
 
 from shm_echo import __version__
 from tests.support.folders import socket_folder
-from tests.support.metering import ROOT, ServerProcess, serving
+from tests.support.mechestim_server import ROOT, ServerProcess, serving
 from tests.support.waiting import WATCHDOG
 
 COMMAND = [sys.executable, "-m", "shm_echo.cli.main"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.metering import ROOT
+from tests.support.mechestim_server import ROOT
 from tests.support.terminal import Terminal
 from tests.support.waiting import WATCHDOG
 

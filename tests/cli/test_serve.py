@@ -18,7 +18,14 @@ from shm_echo.cli.main import main
 from shm_echo.errors import ConnectionClosedError
 from shm_echo.mechestim.remote.session_opening import open_session
 from tests.support.folders import socket_folder
-from tests.support.metering import ROOT, RawClient, ServerProcess, dialled, handle_of, serving
+from tests.support.mechestim_server import (
+    ROOT,
+    RawClient,
+    ServerProcess,
+    dialled,
+    handle_of,
+    serving,
+)
 from tests.support.terminal import Terminal
 from tests.support.waiting import WATCHDOG, wait_until
 
@@ -144,7 +151,7 @@ def test_a_signal_ends_it_after_the_running_operation_and_tells_the_clients(
         reply = busy.hear()
         assert reply is not None
         assert "r" in reply
-        assert busy.farewell() == "the server is shutting down"
+        assert busy.closed_reason() == "the server is shutting down"
         with pytest.raises(ConnectionClosedError, match="the server is shutting down"):
             idle.request("add", (1.0, 2.0))
         idle.close()

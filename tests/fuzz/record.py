@@ -43,25 +43,25 @@ class _Recorder:
     """Stands for what gives a stream's next payload, and keeps it, by session."""
 
     def __init__(self) -> None:
-        self._next = FrameStream._next
+        self._next_payload = FrameStream._next_payload
         self._lock = threading.Lock()
         self.sessions: dict[Any, bytearray] = {}  # by stream, which stays alive
 
     def __enter__(self) -> _Recorder:
-        recorder, next_of = self, self._next
+        recorder, next_payload = self, self._next_payload
 
         def kept(stream: Any) -> bytes:
-            payload = next_of(stream)
+            payload = next_payload(stream)
             with recorder._lock:
                 said = recorder.sessions.setdefault(stream, bytearray())
                 said += struct.pack("<I", len(payload)) + payload
             return payload
 
-        FrameStream._next = kept  # type: ignore[method-assign]
+        FrameStream._next_payload = kept  # type: ignore[method-assign]
         return self
 
     def __exit__(self, *_: object) -> None:
-        FrameStream._next = self._next  # type: ignore[method-assign]
+        FrameStream._next_payload = self._next_payload  # type: ignore[method-assign]
 
 
 def record(folder: Path, *names: str) -> int:

@@ -71,14 +71,14 @@ def test_objects_that_stay_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_count_that_goes_down_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    spend = targets._Watched.spend
+    charge = targets._Watched.charge
 
     def cheating(self: Any, name: str, cost: int) -> None:
-        spend(self, name, cost)
+        charge(self, name, cost)
         self._words[0] -= 1
-        self.look()
+        self.check()
 
-    monkeypatch.setattr(targets._Watched, "spend", cheating)
+    monkeypatch.setattr(targets._Watched, "charge", cheating)
     with pytest.raises(AssertionError, match="a count went down"):
         targets.session(mutations.joined(REQUESTS))
 

@@ -1,8 +1,8 @@
-"""What a server must be like after an attack: as it was before.
+"""Asserts that a server is unharmed after an attack.
 
-:func:`unharmed` surrounds an attack. Beside it a well-behaved session holds an array, and is asked
-again afterwards: its answers are right, its count is exact. The hostile sessions have ended, their
-objects, bytes, descriptors and processes are gone, and nobody's FLOPs have become fewer.
+`assert_unharmed` surrounds an attack. Meanwhile a well-behaved session holds an array, and makes
+requests again afterwards: its answers are right and its count is exact. The hostile sessions have
+ended with all their objects, bytes, descriptors and processes, and no count of FLOPs has decreased.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from pathlib import Path
 from typing import Any
 
 from shm_echo.mechestim.errors import BudgetExhaustedError
-from tests.support.metering import ServerProcess, dialled, status
+from tests.support.mechestim_server import ServerProcess, dialled, status
 from tests.support.waiting import wait_until
 
-__all__ = ["unharmed"]
+__all__ = ["assert_unharmed"]
 
 MIB = 1 << 20
 Status = Callable[[], dict[str, Any]]
 
 
 @contextlib.contextmanager
-def unharmed(server: ServerProcess, room: int = 48 * MIB) -> Iterator[None]:
-    """See that what happens in the block leaves no mark on the server.
+def assert_unharmed(server: ServerProcess, room: int = 48 * MIB) -> Iterator[None]:
+    """Assert that the block leaves the server as it was.
 
     Args:
-        server: where it happens; nobody else may use it in the meantime.
-        room: bytes by which its process may have grown, for allocators keep what they had.
+        server: The server. No other test may use it meanwhile.
+        room: The bytes by which its process may grow: allocators keep freed memory.
     """
     with status(server.url) as read, dialled(server.url) as neighbour:
         x = neighbour.request("arange", (100,))
@@ -62,17 +62,17 @@ def unharmed(server: ServerProcess, room: int = 48 * MIB) -> Iterator[None]:
 
 
 def _of_neighbour(state: dict[str, Any]) -> bool:
-    """Whether there is one session, and its array."""
+    """Return True if there is one session, with one array."""
     return state["sessions"] == state["objects"] == 1
 
 
 def _flops(state: dict[str, Any]) -> dict[str, int]:
-    """What each principal has spent."""
+    """Return the FLOPs that each principal has spent."""
     return {one["label"]: one["flops"] for one in state["principals"]}
 
 
 def _marks(server: ServerProcess, state: dict[str, Any]) -> dict[str, Any]:
-    """What an attack must not change, beside the counts."""
+    """Return the values that an attack must not increase."""
     return {
         "sessions": state["sessions"],
         "objects": state["objects"],
@@ -83,7 +83,7 @@ def _marks(server: ServerProcess, state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _links(server: ServerProcess) -> Counter[str]:
-    """What its descriptors are of, without numbers."""
+    """Count the open descriptors by their targets, without inode numbers."""
     found: Counter[str] = Counter()
     for path in Path(f"/proc/{server.pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):

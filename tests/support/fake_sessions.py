@@ -1,4 +1,4 @@
-"""A pool of threads with sessions that do what a test wants, over real sockets."""
+"""A pool of threads with fake sessions over real sockets: a test decides what their steps do."""
 
 from __future__ import annotations
 
@@ -11,125 +11,142 @@ from shm_echo.mechestim.service.scheduling.scheduler import Scheduler, Scheduler
 from tests.support.threads import Worker
 from tests.support.waiting import WATCHDOG
 
-__all__ = ["Company", "Session", "Wait", "no_thread"]
+__all__ = ["FakeSession", "Pause", "PoolHarness", "refuse_to_start"]
 
 
-class Session:
-    """What a pool serves: answers each byte with the same byte.
+class FakeSession:
+    """A session of a pool, which answers each byte with the same byte.
 
     Args:
-        scheduler: of the pool.
-        does: called with each byte before the answer.
+        scheduler: The scheduler of the pool.
+        on_byte: Called with the session and each byte, before the answer.
 
     Attributes:
-        watched: the descriptor that the pool watches: of its end of the connection.
-        client: the other end.
-        threads: those that have served it, a step each.
-        over: it has ended.
+        watched: The descriptor that the pool watches: the session's end of the connection.
+        client: The other end.
+        threads: The thread of each step so far.
+        finished: Set once the session has ended.
     """
 
     def __init__(
-        self, scheduler: Scheduler, does: Callable[[Session, bytes], None] | None = None
+        self,
+        scheduler: Scheduler,
+        on_byte: Callable[[FakeSession, bytes], None] | None = None,
     ) -> None:
         self.slot = SchedulerSlot(scheduler)
         self.threads: list[threading.Thread] = []
-        self.over = threading.Event()
-        self._does = does
-        self._read = b""
-        self._why: str | None = None
-        self._ours, self.client = socket.socketpair()
-        self.watched = self._ours.fileno()
+        self.finished = threading.Event()
+        self._on_byte = on_byte
+        self._received = b""
+        self._end_reason: str | None = None
+        self._sock, self.client = socket.socketpair()
+        self.watched = self._sock.fileno()
         self.client.settimeout(WATCHDOG)
+
+    # Called by the pool ----
 
     def fileno(self) -> int:
         return self.watched
 
     @property
     def pending(self) -> bool:
-        return bool(self._read)
+        return bool(self._received)
 
     def step(self) -> bool:
         self.threads.append(threading.current_thread())
-        if self._why is not None:
-            self._ours.send(self._why.encode())
+        if self._end_reason is not None:
+            self._sock.send(self._end_reason.encode())
             return False
-        if not self._read:
-            self._read = self._ours.recv(1000)
-            if not self._read:
+        if not self._received:
+            self._received = self._sock.recv(1000)
+            if not self._received:
                 return False
         self.slot.acquire_short()
-        byte, self._read = self._read[:1], self._read[1:]
-        if self._does is not None:
-            self._does(self, byte)
-        self._ours.send(byte)
+        byte, self._received = self._received[:1], self._received[1:]
+        if self._on_byte is not None:
+            self._on_byte(self, byte)
+        self._sock.send(byte)
         return True
 
-    def end(self, why: str) -> None:
-        self._why = why
+    def end(self, reason: str) -> None:
+        self._end_reason = reason
 
     def finish(self) -> None:
-        self._ours.close()
-        self.over.set()
+        self._sock.close()
+        self.finished.set()
+
+    # Called by the test ----
 
     def ask(self, byte: bytes = b"x") -> bytes:
-        """Send a byte, and hear the answer."""
+        """Send a byte and return the answer."""
         self.client.sendall(byte)
         return self.client.recv(1)
 
-    def hear(self, count: int) -> bytes:
-        """So many bytes; fewer if the session ends before."""
-        heard = b""
-        while len(heard) < count and (data := self.client.recv(count - len(heard))):
-            heard += data
-        return heard
+    def receive(self, count: int) -> bytes:
+        """Return this many bytes; fewer if the session ends before."""
+        received = b""
+        while len(received) < count and (data := self.client.recv(count - len(received))):
+            received += data
+        return received
 
-    def leave(self) -> None:
-        """Hang up; returns when the session is over."""
+    def hang_up(self) -> None:
+        """Close the client's end, and wait until the session has ended."""
         self.client.close()
-        assert self.over.wait(WATCHDOG)
+        assert self.finished.wait(WATCHDOG)
 
 
-class Wait:
-    """What a session does: ends its slot, and waits until it may go on."""
+class Pause:
+    """A step that steps down and waits until the test lets it go on.
+
+    Attributes:
+        reached: Set once the step waits.
+        may_go_on: Set by the test.
+    """
 
     def __init__(self) -> None:
-        self.waits = threading.Event()
+        self.reached = threading.Event()
         self.may_go_on = threading.Event()
 
-    def __call__(self, session: Session, byte: bytes) -> None:
+    def __call__(self, session: FakeSession, byte: bytes) -> None:
         session.slot.step_down()
-        self.waits.set()
+        self.reached.set()
         assert self.may_go_on.wait(WATCHDOG)
         session.slot.acquire_short()
 
 
-class Company:
-    """A pool and its sessions."""
+class PoolHarness:
+    """A pool and its fake sessions.
+
+    Attributes:
+        scheduler: The scheduler of the pool, with two slots for long operations.
+        pool: The pool under test.
+        sessions: The sessions that it was given.
+    """
 
     def __init__(self) -> None:
         self.scheduler = Scheduler(kernels=2)
         self.pool = LeaderFollowersPool(self.scheduler)
-        self.sessions: list[Session] = []
+        self.sessions: list[FakeSession] = []
 
-    def add(self, does: Callable[[Session, bytes], None] | None = None) -> Session:
-        """A new session."""
-        return self.take_in(Session(self.scheduler, does))
+    def add(self, on_byte: Callable[[FakeSession, bytes], None] | None = None) -> FakeSession:
+        """Create a session and add it to the pool."""
+        return self.add_session(FakeSession(self.scheduler, on_byte))
 
-    def take_in(self, session: Session) -> Session:
-        """Have the pool serve a session."""
+    def add_session(self, session: FakeSession) -> FakeSession:
+        """Add a session to the pool."""
         self.pool.add(session)
         self.sessions.append(session)
         return session
 
     def threads(self) -> set[threading.Thread]:
-        """Those that have served the sessions so far."""
+        """Return the threads that have served the sessions so far."""
         return {thread for session in self.sessions for thread in session.threads}
 
     def close(self) -> None:
-        """Have the pool let go of everything, after its sessions."""
+        """Close the pool, on another thread so that a hang is noticed."""
         Worker(self.pool.close).result()
 
 
-def no_thread(self: threading.Thread) -> None:
-    """Stands for ``Thread.start`` where no more of them can be started."""
+def refuse_to_start(self: threading.Thread) -> None:
+    """Replaces `Thread.start`, as if no thread could be started."""
     raise RuntimeError("can't start new thread")

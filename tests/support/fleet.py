@@ -1,6 +1,6 @@
 """Producer processes that stream audited samples until they are told to stop, or killed.
 
-What each has sent is counted in a tally that outlives it, so an audit can tell exactly what must
+What each has sent is counted in a file that outlives it, so an audit can tell exactly what must
 have come: a killed producer cannot have counted the last call that it was in, and nothing else.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 from shm_echo import ShmClient
 from tests.support.processes import Child, start
 from tests.support.samples import Maker, example
-from tests.support.tally import Tally
+from tests.support.shared_counters import SharedCounters
 from tests.support.waiting import WATCHDOG, wait_until
 
 __all__ = ["HOWS", "Fleet", "kept_open"]
@@ -63,10 +63,10 @@ def _end_with(failure: threading.ExceptHookArgs) -> None:
 
 
 def stream(
-    pipe: Any, address: str, words: int, tally: tuple[Path, int], who: list[Maker], how: str
+    pipe: Any, address: str, words: int, counters: tuple[Path, int], who: list[Maker], how: str
 ) -> None:
     """Attach and stream, one thread for each maker, until the pipe says something."""
-    counts, (call, _) = Tally(*tally), HOWS[how]
+    counts, (call, _) = SharedCounters(*counters), HOWS[how]
     stop = threading.Event()
     threading.excepthook = _end_with
 
@@ -93,7 +93,7 @@ class Fleet:
 
     Args:
         address: of their server.
-        folder: for the tally.
+        folder: For the file of counters.
         size: how many processes there are at a time.
         how: a key of HOWS.
         words: length of a payload.
@@ -113,8 +113,8 @@ class Fleet:
         method: str = "fork",
     ) -> None:
         self._address = address
-        self._path = (folder / "tally", MOST_PRODUCERS * MOST_INCARNATIONS)
-        self._tally = Tally(*self._path)
+        self._path = (folder / "counters", MOST_PRODUCERS * MOST_INCARNATIONS)
+        self._counters = SharedCounters(*self._path)
         self._how, self._words, self._threads, self._method = how, words, threads, method
         self._incarnations = [0] * size
         self._killed: set[tuple[int, int]] = set()
@@ -138,7 +138,7 @@ class Fleet:
         if child.pid not in self._streaming:
             child.expect("streaming")
             who = self._producers(number)[0], self._incarnations[number] - 1
-            wait_until(lambda: self._tally[_index(*who)] > 0 or child.ended(), "it sends")
+            wait_until(lambda: self._counters[_index(*who)] > 0 or child.ended(), "it sends")
             self._streaming.add(child.pid)
         return child
 
@@ -166,7 +166,7 @@ class Fleet:
         found: dict[tuple[int, int], int | range] = {}
         for number, incarnations in enumerate(self._incarnations):
             for who in ((n, i) for n in self._producers(number) for i in range(incarnations)):
-                count = self._tally[_index(*who)]
+                count = self._counters[_index(*who)]
                 found[who] = range(count, count + most + 1) if who in self._killed else count
         return found
 

@@ -1,4 +1,4 @@
-"""``shm-echo`` with a short patience for messages that have begun: ``python -m ... serve``."""
+"""`shm-echo` with a short deadline for messages that have begun: `python -m ... serve`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import sys
 
 from shm_echo.mechestim.service.metering import quotas
-from tests.support.metering import ServerProcess
+from tests.support.mechestim_server import ServerProcess
 
 __all__ = ["STALL_S", "ImpatientServer"]
 
@@ -14,7 +14,7 @@ STALL_S = 0.4
 
 
 class ImpatientServer(ServerProcess):
-    """A server that lets a message stay incomplete for ``STALL_S`` only."""
+    """A server that ends a session whose message stays incomplete for `STALL_S` seconds."""
 
     program = "tests.support.impatient"
 

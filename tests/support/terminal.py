@@ -9,7 +9,7 @@ import signal
 import warnings
 from collections.abc import Mapping, Sequence
 
-from tests.support.metering import ROOT
+from tests.support.mechestim_server import ROOT
 from tests.support.waiting import WATCHDOG
 
 __all__ = ["Terminal"]

@@ -1,10 +1,17 @@
 """The server side of mechestim: it owns the arrays of its clients and counts their FLOPs.
 
-Rooms, lowest first: `metering` (quotas and counts), `scheduling` (which thread works now),
-`objects` (what a session owns), `operations` (what a client may ask for), `session` (one client),
-`hosting` (where a session runs). `server` ties them together; `status` answers `shm-echo status`.
+Its packages, lowest first; each one imports only those before it:
 
-The names below load when they are first used.
+- `scheduling`: the thread that works now, and the operations that run at once.
+- `metering`: quotas, budgets and counts of FLOPs. Charging a long operation acquires a long slot of
+  the scheduler.
+- `objects`: the objects that a session owns, and their form on the wire.
+- `operations`: the requests that a client may make.
+- `session`: one client and its requests.
+- `hosting`: the threads or processes that sessions run on.
+
+The module `server` ties them together, and `status` answers `shm-echo status`. The names below load
+when they are first used.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""The ``mechestim`` service: takes connections over from the control server, a host for each.
+"""The `mechestim` service: it takes connections over from the control server and hosts sessions.
 
-What a client may spend is kept per principal: the descriptor that it was given, the token that it
-has shown, or else the uid of the peer. Sessions of this user run on threads unless told otherwise,
-and their kernels pass a scheduler; sessions of other users, of token holders and of descriptor
-holders, which are not trusted, have processes of their own.
+FLOPs are counted per principal: a given descriptor, the token that the client has shown, or else
+the uid of the peer. By default, sessions of the service's own user run on threads and share a
+scheduler; all other sessions need not be trusted, and run in processes of their own.
 """
 
 from __future__ import annotations
@@ -42,16 +41,23 @@ SHUTDOWN = "the server is shutting down"
 
 
 class MechEstimService:
-    """Serves mechestim clients; give it to a ``ControlServer``.
+    """Serves mechestim clients; pass it to a `ControlServer`.
 
     Args:
-        quotas: what one session may use; ``max_flops`` in it is the ceiling of each principal.
-        max_sessions: how many there may be at once.
-        max_sessions_per_user: how many of them one user, or one token, may have.
-        isolation: where sessions run: on threads of this process, or each in a process of its own.
-            Left out: threads for this user, processes for everybody else.
-        kernels: long operations at once, of all sessions on threads; the number of CPUs if left
-            out.
+        quotas: The limits of one session; `max_flops` is the ceiling of each principal.
+        max_sessions: The number of sessions that may be open at once.
+        max_sessions_per_user: The number of them that one user, or one token, may have. Default:
+            `max_sessions`.
+        isolation: `"threads"` to run sessions on threads of this process, `"process"` to run each
+            one in a process of its own. Default: threads for this user, processes for all others.
+        kernels: The number of long operations that sessions on threads may run at once. Default:
+            the number of CPUs.
+
+    Example:
+        >>> service = MechEstimService(Quotas(max_flops=10**12), max_sessions_per_user=4)
+        >>> service.requests
+        0
+        >>> service.close()
     """
 
     name = SERVICE
@@ -79,7 +85,7 @@ class MechEstimService:
         self._lock = threading.Lock()
         self._closed = False
         self._supervisor: Supervisor | None = None
-        self._spare_worker: WorkerProcess | None = None  # for the next session; the supervisor's
+        self._spare_worker: WorkerProcess | None = None  # for the supervisor's thread alone
         self._requests_ended = 0
         self._rate = 0.0
         self._rate_sample = (time.monotonic(), 0)
@@ -91,8 +97,8 @@ class MechEstimService:
     def keep_worker_ready(self) -> None:
         """Keep a worker process ready for the next session, from now on.
 
-        It is not done before there is need: a service whose sessions are all on threads has no
-        workers. Without it, the first answer to a client that gets a worker takes a second.
+        Otherwise the first answer of a worker takes about a second. A service does not do this by
+        itself: one whose sessions all run on threads needs no workers.
         """
         with FORK_LOCK, self._lock:
             if self._closed or self._keeps_spare_worker or self._others_isolation != "process":
@@ -101,11 +107,11 @@ class MechEstimService:
             supervisor = self._supervisor = self._supervisor or Supervisor(self._on_tick)
         supervisor.call_soon(self._start_spare_worker)
 
-    # For the control server ----
+    # Called by the control server ----
 
     def open(self, session: ControlSession) -> dict[str, Any]:
-        """Take a client in, if there is room."""
-        session.watch = False  # the socket says all there is to know
+        """Welcome a client, unless the server or its principal has too many sessions."""
+        session.watch = False  # a session ends with its socket, so no pidfd is needed
         problem = self._refusal_reason(_principal_key(session))
         if problem is not None:
             raise ServiceRefusalError("full", problem)
@@ -122,7 +128,7 @@ class MechEstimService:
         return self._principals.refusal_reason(key)
 
     def take_over(self, session: ControlSession, sock: socket.socket) -> None:
-        """The connection of a welcomed client is the service's own from now on."""
+        """Take over the connection of a welcomed client: the service closes it from now on."""
         try:
             trusted = session.holder is None and session.peer.uid == os.geteuid()
             isolation = self.isolation if trusted else self._others_isolation
@@ -131,7 +137,7 @@ class MechEstimService:
                 sock, self._principals.get(key), isolation, handshake=False, key=key
             ):
                 sock.close()
-        except (OSError, RuntimeError) as error:  # no descriptor or no thread is left
+        except (OSError, RuntimeError) as error:  # out of descriptors or threads
             _log.error("cannot start a session: %s", error)
             with sock, contextlib.suppress(OSError):
                 sock.send(frame(closed_message(f"the server cannot start a session: {error}")))
@@ -139,22 +145,22 @@ class MechEstimService:
     def request(
         self, session: ControlSession, op: str, args: dict[str, Any]
     ) -> tuple[dict[str, Any], Sequence[int]]:
-        """Never called: the session's connection is not the control server's any more."""
+        """Never called: the service has taken the connection over."""
         raise ServiceRefusalError(
             "protocol", "a mechestim session does not speak the control protocol"
         )
 
     def goodbye(self, session: ControlSession) -> None:
-        """Nothing is left to do."""
+        """Do nothing: the service has taken the connection over."""
 
     def hangup(self, session: ControlSession) -> None:
-        """Nothing is left to do."""
+        """Do nothing: the service has taken the connection over."""
 
     def died(self, session: ControlSession, pid: int, signal: int | None) -> None:
-        """The session's own socket tells it."""
+        """Do nothing: a session ends with its socket."""
 
     def tick(self, now: float) -> None:
-        """The supervisor has a clock of its own."""
+        """Do nothing: the supervisor has ticks of its own."""
 
     # Inherited descriptors ----
 
@@ -167,17 +173,17 @@ class MechEstimService:
         """Serve a connected socket whose other end was given to a program.
 
         Args:
-            sock: the service's end; the service closes it.
-            principal: who spends: sessions of one principal stand under one ceiling. Each
-                descriptor is a principal of its own when it is left out.
-            isolation: where the session runs.
+            sock: The service's end. The service closes it, also when this method raises.
+            principal: The name of the principal: sessions with the same name share one ceiling.
+                Default: the descriptor is a principal of its own.
+            isolation: `"process"` or `"threads"`.
 
         Returns:
-            The principal: its books can be read at any time, and after the session has ended.
+            The principal. Its counts can be read at any time, also after the session has ended.
 
         Raises:
-            RuntimeError: the service was closed, or no thread is left.
-            OSError: no descriptor is left.
+            RuntimeError: The service was closed, or no thread can be started.
+            OSError: No descriptor is available.
         """
         if principal is None:
             found = self._principals.create_unnamed(f"descriptor {sock.fileno()}")
@@ -202,16 +208,20 @@ class MechEstimService:
         """Begin a session.
 
         Args:
-            key: whose sessions are counted; None where nobody's are.
+            sock: The connection.
+            principal: Pays for the session.
+            isolation: `"process"` or `"threads"`.
+            handshake: True if the handshake is still to be done, False for a welcomed client.
+            key: The principal's key, if the number of its sessions is limited.
 
         Returns:
-            Whether it has begun. If not, a client that has been welcomed was told reason.
+            True if the session has begun. If not, a welcomed client has received the reason.
         """
         sock.setblocking(True)
         ceiling, weights = principal.ceiling, settings.weights or {}
         host: SessionHost
         with FORK_LOCK, self._lock:
-            # Asked again: another one may have been welcomed since this one was.
+            # Checked again: other clients may have been welcomed since this one was.
             problem = (
                 SHUTDOWN if self._closed else None if key is None else self._refusal_reason(key)
             )
@@ -229,7 +239,7 @@ class MechEstimService:
                     sock, self.quotas, ceiling, weights, pool, handshake, self._on_ended
                 )
             self._hosts[host] = principal
-            principal.add(host)
+            principal.add(host.stats)
         if isinstance(host, ProcessHost):
             worker = host
             supervisor.call_soon(lambda: self._assign_worker(worker, supervisor))
@@ -243,7 +253,7 @@ class MechEstimService:
         return True
 
     def _assign_worker(self, host: ProcessHost, supervisor: Supervisor) -> None:
-        """Have a worker serve; on the supervisor's thread."""
+        """Assign a session to a worker; on the supervisor's thread, which the workers end with."""
         spare, self._spare_worker = self._spare_worker, None
         try:
             with FORK_LOCK:
@@ -258,7 +268,7 @@ class MechEstimService:
             supervisor.call_soon(self._start_spare_worker)
 
     def _start_spare_worker(self) -> None:
-        """Keep a worker ready for the next session; on the supervisor's thread."""
+        """Start a worker for the next session; on the supervisor's thread."""
         if self._spare_worker is None and not self._closed:
             try:
                 with FORK_LOCK:
@@ -270,13 +280,13 @@ class MechEstimService:
         with self._lock:
             principal = self._hosts.pop(host, None)
             if principal is not None:
-                principal.remove(host)
+                principal.remove(host.stats)
                 self._requests_ended += host.stats.requests
 
-    # Now and then ----
+    # Called at every tick ----
 
     def _on_tick(self) -> bool:
-        """What time brings; whether there is a session to come back for."""
+        """Check all sessions. Return True if a session is open, so that ticks go on."""
         hosts = self.hosts()
         limit = self.quotas.wall_time_s
         for host in hosts:
@@ -295,37 +305,37 @@ class MechEstimService:
             self._rate = (requests - before) / (now - since)
             self._rate_sample = now, requests
 
-    # What is asked about it ----
+    # State ----
 
     def hosts(self) -> dict[SessionHost, Principal]:
-        """The sessions that are open, and whose they are."""
+        """Return the hosts of all open sessions, with their principals."""
         with self._lock:
             return dict(self._hosts)
 
     def principals(self) -> list[Principal]:
-        """All who have a ceiling here, and those who have a session."""
+        """Return the principals that have a key or an open session."""
         with self._lock:
             return list(dict.fromkeys([*self._principals.named(), *self._hosts.values()]))
 
     @property
     def requests(self) -> int:
-        """Requests of all sessions so far."""
+        """The number of requests of all sessions so far."""
         with self._lock:
             return self._requests_ended + sum(host.stats.requests for host in self._hosts)
 
     @property
     def rate(self) -> float:
-        """Requests per second, lately."""
+        """Requests per second, over the last second or more."""
         return self._rate if self._hosts else 0.0
 
-    # The end ----
+    # Closing ----
 
     def close(self, timeout: float = 5.0, reason: str = SHUTDOWN) -> None:
-        """End all sessions: running operations are waited for, and clients told. Idempotent.
+        """End all sessions after their running operations. Idempotent.
 
         Args:
-            timeout: seconds until sessions are ended by force.
-            reason: what clients are told.
+            timeout: The seconds after which sessions that still run are killed.
+            reason: The reason that clients receive.
         """
         with self._lock:
             self._closed = True
@@ -341,7 +351,7 @@ class MechEstimService:
             host.kill(reason)
         for host in late:
             if isinstance(host, ProcessHost):
-                host.wait(60.0)
+                host.wait(60.0)  # for the kernel to end it; a thread ends by itself, later
         supervisor.call_soon(self._terminate_spare_worker)
         supervisor.stop()
         self._supervisor = None
@@ -354,7 +364,7 @@ class MechEstimService:
             spare.terminate()
 
     def after_fork_in_child(self) -> None:
-        """A forked child has no part in the sessions."""
+        """Close all that a forked child has inherited, without a message to the clients."""
         self._closed = True
         self._lock = threading.Lock()
         self._principals.after_fork_in_child()
@@ -373,14 +383,14 @@ class MechEstimService:
 
 
 def _principal_key(session: ControlSession) -> Key:
-    """Who spends, behind what kind of name it is."""
+    """Return the key of the principal that pays for a session."""
     if session.holder is not None:
         return "token", session.holder
     return "user", session.peer.uid
 
 
 def _assigned(host: ProcessHost, spare: WorkerProcess) -> bool:
-    """Whether the worker that was kept ready serves now; it may have died meanwhile."""
+    """Assign a session to the ready worker. Return False if that worker has died meanwhile."""
     try:
         host.assign(spare)
     except OSError:

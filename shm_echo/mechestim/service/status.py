@@ -1,7 +1,7 @@
-"""The ``status`` service: what a mechestim service is doing, for whoever may ask.
+"""The `status` service: the sessions and counts of a mechestim service.
 
-Only listeners that name it offer it; a participant on an inherited descriptor cannot reach it. What
-it tells are counts: no names of arrays, no contents.
+Only a listener that lists it offers it, so a program on an inherited descriptor cannot reach it. It
+reports counts only: no names and no contents of arrays.
 """
 
 from __future__ import annotations
@@ -20,15 +20,20 @@ from shm_echo.mechestim.service.server import MechEstimService
 
 __all__ = ["StatusService"]
 
-_MOST_ROWS = 500  # an answer is one message
-_MOST_OPERATIONS = 10
+_MAX_ROWS = 500  # the answer is one control message, whose length is limited
+_MAX_OPERATIONS = 10  # the most expensive ones of each principal
 
 
 class StatusService:
-    """Answers the request ``read`` with the state of a mechestim service.
+    """Answers the request `read` with the state of a mechestim service.
 
     Args:
-        service: the one to tell about.
+        service: The service to report on.
+
+    Example:
+        >>> service = MechEstimService()
+        >>> StatusService(service).state()["sessions"]
+        0
     """
 
     name = "status"
@@ -38,14 +43,18 @@ class StatusService:
         self._started = time.monotonic()
 
     def open(self, session: ControlSession) -> dict[str, Any]:
-        """Everybody who may connect here may ask."""
+        """Welcome every client that the listener admits."""
         session.watch = False
         return {}
 
     def request(
         self, session: ControlSession, op: str, args: dict[str, Any]
     ) -> tuple[dict[str, Any], Sequence[int]]:
-        """The state now."""
+        """Answer with the present state.
+
+        Raises:
+            ServiceRefusalError: The request is not `read`.
+        """
         if op != "read":
             raise ServiceRefusalError(
                 "unknown_op", f"the status service has no request {op[:64]!r}"
@@ -53,11 +62,11 @@ class StatusService:
         return self.state(), ()
 
     def state(self) -> dict[str, Any]:
-        """What ``shm-echo status`` prints."""
+        """Return the state that `shm-echo status` prints."""
         service = self._service
         hosts = service.hosts()
         rows = [
-            _session_row(host, principal) for host, principal in list(hosts.items())[:_MOST_ROWS]
+            _session_row(host, principal) for host, principal in list(hosts.items())[:_MAX_ROWS]
         ]
         return {
             "pid": os.getpid(),
@@ -71,20 +80,20 @@ class StatusService:
             "requests": service.requests,
             "requests_per_s": service.rate,
             "rows": rows,
-            "principals": [_principal(one) for one in service.principals()[:_MOST_ROWS]],
+            "principals": [_principal_row(one) for one in service.principals()[:_MAX_ROWS]],
         }
 
     def goodbye(self, session: ControlSession) -> None:
-        """Nothing is kept for it."""
+        """Do nothing: the service keeps nothing per session."""
 
     def hangup(self, session: ControlSession) -> None:
-        """Nothing is kept for it."""
+        """Do nothing: the service keeps nothing per session."""
 
     def died(self, session: ControlSession, pid: int, signal: int | None) -> None:
-        """Nothing is kept for it."""
+        """Do nothing: the service keeps nothing per session."""
 
     def tick(self, now: float) -> None:
-        """Nothing here depends on the clock."""
+        """Do nothing: the state is read on request."""
 
 
 def _session_row(host: SessionHost, principal: Principal) -> dict[str, Any]:
@@ -103,9 +112,9 @@ def _session_row(host: SessionHost, principal: Principal) -> dict[str, Any]:
     }
 
 
-def _principal(principal: Principal) -> dict[str, Any]:
+def _principal_row(principal: Principal) -> dict[str, Any]:
     ceiling = principal.ceiling
-    tallies = list(principal.tallies().items())[:_MOST_OPERATIONS]
+    tallies = list(principal.tallies().items())[:_MAX_OPERATIONS]
     return {
         "label": principal.label,
         "sessions": principal.sessions,

@@ -1,4 +1,4 @@
-"""One server for the tests of a module that only talk to it; a pool of threads for one test."""
+"""Fixtures: a server process shared by the tests of a module, and a pool for one test."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import assert_alive as after
-from tests.support.fake_sessions import Company
+from tests.support.assert_alive import assert_unharmed
+from tests.support.fake_sessions import PoolHarness
 from tests.support.folders import socket_folder
-from tests.support.metering import ServerProcess, serving
+from tests.support.mechestim_server import ServerProcess, serving
 from tests.support.waiting import wait_until
 
 
@@ -33,19 +33,19 @@ def server() -> Iterator[ServerProcess]:
 
 @pytest.fixture
 def unharmed(server: ServerProcess) -> Iterator[None]:
-    """Whatever the test does leaves no mark on the server."""
-    with after.unharmed(server):
+    """Assert that the test leaves the server as it was."""
+    with assert_unharmed(server):
         yield
 
 
 @pytest.fixture
-def company() -> Iterator[Company]:
-    """A pool without sessions, which takes leave of all that it has got."""
-    whole = Company()
-    yield whole
-    for session in whole.sessions:
-        session.leave()
-    threads = whole.threads()
-    whole.close()
+def harness() -> Iterator[PoolHarness]:
+    """A pool without sessions. Afterwards its sessions end, and its slots must be free."""
+    found = PoolHarness()
+    yield found
+    for session in found.sessions:
+        session.hang_up()
+    threads = found.threads()
+    found.close()
     wait_until(lambda: not any(one.is_alive() for one in threads), "its threads have ended")
-    assert (whole.scheduler.short.free, whole.scheduler.long.free) == (1, 2)
+    assert (found.scheduler.short.free, found.scheduler.long.free) == (1, 2)

@@ -1,6 +1,6 @@
-"""Attacks on sessions that are threads and on sessions that are processes: the same comes of them.
+"""Attacks on sessions on threads and in processes: both have the same outcome.
 
-The server here waits for a message that has begun for less than half a second.
+The deadline of this server for a message that has begun is less than half a second.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import msgpack
 import pytest
 
 from shm_echo.mechestim import wire
-from tests.support import assert_alive as after
+from tests.support.assert_alive import assert_unharmed
 from tests.support.folders import socket_folder
 from tests.support.impatient import STALL_S, ImpatientServer
-from tests.support.metering import RawClient, ServerProcess, handle_of
+from tests.support.mechestim_server import RawClient, ServerProcess, handle_of
 from tests.support.processes import start
 from tests.support.threads import Worker
 from tests.support.waiting import WATCHDOG, wait_until
@@ -44,7 +44,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
 
 @pytest.fixture(autouse=True)
 def unharmed(server: ServerProcess) -> Iterator[None]:
-    with after.unharmed(server):
+    with assert_unharmed(server):
         yield
 
 
@@ -95,7 +95,7 @@ def no_answer_taken(client: RawClient) -> None:
 
 
 def hung_up(sock: socket.socket) -> bool:
-    """Whether the other end has closed, without taking what it sent."""
+    """Return True if the other end has closed the connection; read no message."""
     try:
         sock.send(b"\x00", socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
     except BlockingIOError:
@@ -132,17 +132,17 @@ ENDED = {largest_length, depth_of_a_million, extensions_of_extensions, half_a_fr
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=[one.__name__ for one in ATTACKS])
-def test_an_attack_ends_or_passes_and_leaves_nothing(
+def test_an_attack_leaks_nothing(
     server: ServerProcess, attack: Callable[[RawClient], None]
 ) -> None:
     with RawClient(server.path) as client:
         client.result("add", 1.0, 2.0)
         attack(client)
         if attack in ENDED:
-            assert client.farewell() is not None
+            assert client.closed_reason() is not None
 
 
-def test_of_sixty_four_requests_at_once_with_flops_for_one_exactly_one_runs(
+def test_exactly_one_of_sixty_four_simultaneous_requests_gets_the_last_flops(
     server: ServerProcess,
 ) -> None:
     clients = [RawClient(server.path) for _ in range(4)]
@@ -166,7 +166,7 @@ def test_of_sixty_four_requests_at_once_with_flops_for_one_exactly_one_runs(
             client.close()
 
 
-def test_a_killed_client_is_forgotten(server: ServerProcess) -> None:
+def test_a_killed_client_leaks_nothing(server: ServerProcess) -> None:
     with start(be_in_the_middle, server.path) as child:
         child.expect("half a frame is sent")
         assert child.end() == -signal.SIGKILL

@@ -1,4 +1,4 @@
-"""Requests that are well-formed and wrong, against a live server: a clear error, and no charge."""
+"""Well-formed but wrong requests to a live server: a clear error and no charge."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgpack
 import pytest
 
 from shm_echo.mechestim import wire
-from tests.support.metering import RawClient, ServerProcess, handle_of
+from tests.support.mechestim_server import RawClient, ServerProcess, handle_of
 
 pytestmark = pytest.mark.usefixtures("unharmed")
 
@@ -109,7 +109,7 @@ def test_a_dtype_that_is_none_or_holds_objects_is_refused(client: RawClient, dty
 
 
 @pytest.mark.parametrize("spelled", ["O", "object", "object_"])
-def test_no_way_leads_to_an_array_of_objects(client: RawClient, spelled: str) -> None:
+def test_no_request_creates_an_array_of_objects(client: RawClient, spelled: str) -> None:
     x = handle_of(client.result("zeros", 3))
     named = msgpack.ExtType(wire.SCALAR_TYPE, msgpack.packb("object_"))
     for request in (
@@ -157,9 +157,7 @@ def test_contents_that_do_not_fit_their_shape_are_refused(
 @pytest.mark.parametrize(
     "shape", [[-1], [2**63], [2**40, 2**40], [[3]], "3", [None], [1.5], [0] * 99]
 )
-def test_a_shape_that_cannot_be_is_refused(
-    client: RawClient, server: ServerProcess, shape: Any
-) -> None:
+def test_an_invalid_shape_is_refused(client: RawClient, server: ServerProcess, shape: Any) -> None:
     before = flops(server)
     for op in ("zeros", "ones", "empty", "random.normal"):
         args = (0.0, 1.0, shape) if op.startswith("random") else (shape,)
@@ -168,7 +166,7 @@ def test_a_shape_that_cannot_be_is_refused(
 
 
 @pytest.mark.parametrize("number", [0, 1, 2**32, 2**63, 2**64 - 1])
-def test_a_handle_that_is_nobodys_or_somebody_elses_is_unknown(
+def test_an_unused_or_foreign_handle_is_unknown(
     client: RawClient, server: ServerProcess, number: int
 ) -> None:
     with RawClient(server.path) as other:
@@ -229,7 +227,7 @@ def test_freed_arrays_leave_no_bytes_behind(client: RawClient) -> None:
         ("ndarray.T.get", (3,)),
     ],
 )
-def test_arguments_that_make_no_sense_are_an_error_and_cost_nothing(
+def test_invalid_arguments_are_an_error_and_cost_nothing(
     client: RawClient, server: ServerProcess, op: str, args: tuple[Any, ...]
 ) -> None:
     before = flops(server)
@@ -238,16 +236,14 @@ def test_arguments_that_make_no_sense_are_an_error_and_cost_nothing(
     assert flops(server) == before
 
 
-def test_an_error_never_tells_what_the_server_is_made_of(client: RawClient) -> None:
+def test_an_error_reveals_no_internals_of_the_server(client: RawClient) -> None:
     for op, args in (("add", ("a", [])), ("linalg.svd", ("x",)), ("no.such", ()), ("sum", ())):
         _, message = client.error(op, *args)
         for secret in ("/", "Traceback", "site-packages", ".py", "0x"):
             assert secret not in message.replace("docs/reference/mechestim-errors.md", ""), message
 
 
-def test_errors_that_numpy_is_told_to_raise_are_raised_for_that_session_alone(
-    client: RawClient, server: ServerProcess
-) -> None:
+def test_seterr_applies_to_its_session_only(client: RawClient, server: ServerProcess) -> None:
     client.result("session.seterr", k={"all": "raise"})
     kind, _ = client.error("divide", 1.0, 0.0)
     assert kind == "FloatingPointError"
@@ -260,7 +256,7 @@ def test_errors_that_numpy_is_told_to_raise_are_raised_for_that_session_alone(
         client.error("session.seterr", k=options)
 
 
-def test_callbacks_that_nest_without_end_are_stopped(server: ServerProcess) -> None:
+def test_unlimited_nesting_of_callbacks_is_stopped(server: ServerProcess) -> None:
     with RawClient(server.path) as client:
         function = wire.callback_ext(1)
         call = {"id": 1, "op": "apply_along_axis", "a": [function, 0, [1.0, 2.0]], "b": 0}
@@ -278,7 +274,7 @@ def test_callbacks_that_nest_without_end_are_stopped(server: ServerProcess) -> N
         assert depth == 32
 
 
-def test_a_client_that_goes_away_inside_of_a_callback_is_forgotten(server: ServerProcess) -> None:
+def test_a_client_that_disconnects_in_a_callback_leaks_nothing(server: ServerProcess) -> None:
     for _ in range(5):
         with RawClient(server.path) as client:
             client.say(
@@ -289,7 +285,7 @@ def test_a_client_that_goes_away_inside_of_a_callback_is_forgotten(server: Serve
             assert "call" in message
 
 
-def test_whole_numbers_of_any_length_are_not_computed_with(client: RawClient) -> None:
+def test_integers_of_arbitrary_length_are_refused_as_operands(client: RawClient) -> None:
     long = wire.bigint(10**30)
     for op, args in (
         ("power", (long, 10**9)),
@@ -335,7 +331,7 @@ def test_python_objects_from_a_function_of_the_client_can_only_be_looked_at(
         assert kind == "TypeError"
 
 
-def test_text_is_not_taken_for_a_dtype(client: RawClient) -> None:
+def test_text_is_not_interpreted_as_a_dtype(client: RawClient) -> None:
     letters = handle_of(client.result("array", ["O", "object"]))
     assert client.result("ndarray.tolist", letters) == ["O", "object"]
     same = handle_of(client.result("equal", letters, "O"))

@@ -1,4 +1,4 @@
-"""What a server logs: what happened and where, and never what is in its clients' arrays."""
+"""The log of a server has events and tracebacks, and no contents of its clients' arrays."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pytest
 
 from shm_echo.mechestim import wire
 from shm_echo.mechestim.service.session import error_encoding
-from tests.support.metering import RawClient, handle_of, serving
+from tests.support.mechestim_server import RawClient, handle_of, serving
 
 SECRET = 3141592.6535
 TEXT = "correct horse battery staple"
 
 
-def test_the_log_has_nothing_of_arrays_arguments_or_messages(folder: Path) -> None:
+def test_the_log_has_no_contents_of_arrays_arguments_or_messages(folder: Path) -> None:
     with serving(folder, "-vv") as server:
         with RawClient(server.path) as client:
             content = msgpack.packb(["<f8", [2], struct.pack("<2d", SECRET, SECRET)])
@@ -36,15 +36,15 @@ def test_the_log_has_nothing_of_arrays_arguments_or_messages(folder: Path) -> No
             ):
                 client.error(*request)
             client.frame(TEXT.encode())
-            assert client.farewell() is not None
+            assert client.closed_reason() is not None
         server.close()
         log = server.log.read_text()
-    assert "malformed" in log  # what happened is there
+    assert "malformed" in log  # the event is logged
     for content in ("3141592", *TEXT.split()):
         assert content not in log
 
 
-def test_an_unforeseen_error_is_logged_by_class_and_place(
+def test_an_unexpected_error_is_logged_with_its_class_and_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Unforeseen(BaseException):

@@ -1,4 +1,4 @@
-"""Sessions that keep NumPy to themselves in worker processes hold nobody else up."""
+"""Long NumPy calls in a worker process do not block other sessions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.metering import RawClient, ServerProcess, dialled, handle_of, serving
+from tests.support.mechestim_server import RawClient, ServerProcess, dialled, handle_of, serving
 from tests.support.threads import Worker
 from tests.support.waiting import wait_until
 
@@ -23,7 +23,7 @@ def isolated(folder: Path) -> Iterator[ServerProcess]:
 
 
 def asked(client: RawClient, op: str) -> list[Any]:
-    """The arguments with which a neighbour runs ``op``."""
+    """Return the arguments with which a neighbour runs `op`."""
     if op == "random.permutation":
         return [SIZE]
     if op == "unique":
@@ -32,7 +32,7 @@ def asked(client: RawClient, op: str) -> list[Any]:
 
 
 def keep_busy(client: RawClient, op: str, args: list[Any], over: threading.Event) -> int:
-    """Run the operation over and over; how often."""
+    """Run the operation until `over` is set. Return the number of runs."""
     done = 0
     freed: list[int] = []
     while not over.is_set():
@@ -57,7 +57,7 @@ def test_a_short_operation_is_answered_while_a_long_one_of_another_session_runs(
         try:
 
             def answered_meanwhile() -> bool:
-                """The neighbour's operation ran before the answer came, and runs still."""
+                """Return True if one operation of the neighbour ran during the whole request."""
                 first = running(isolated)
                 assert cheap.request("add", (1.0, 2.0)).item() == 3.0
                 second = running(isolated)
@@ -70,7 +70,7 @@ def test_a_short_operation_is_answered_while_a_long_one_of_another_session_runs(
 
 
 def running(server: ServerProcess) -> dict[tuple[Any, ...], float]:
-    """For how long operations run, by the session's process and how many it has begun."""
+    """Return the running times of operations, by worker process and its number of requests."""
     return {
         (row["pid"], row["requests"]): row["running_s"]
         for row in server.state()["rows"]

@@ -1,4 +1,4 @@
-"""Other users, and other pid namespaces, as clients of a mechestim server: real processes."""
+"""Real processes of other users and in other pid namespaces as clients of a mechestim server."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from shm_echo.mechestim.service.metering.quotas import Quotas
 from shm_echo.mechestim.service.server import MechEstimService
 from tests.control.harness import Program
 from tests.control.server.test_refused_peers import needs_root, unshare_reason
-from tests.support.metering import ServerProcess, dialled, serving
+from tests.support.mechestim_server import ServerProcess, dialled, serving
 from tests.support.waiting import WATCHDOG
 
 OTHER, ANOTHER = 65534, 4321
 
 COMPUTES = """
 import os, sys
-# Imported before, because another user may not be able to read this installation.
+# Imported first: another user may not be able to read this installation.
 import shm_echo.control.address, shm_echo.control.client.client_connection
 import shm_echo.control.client.socket_connect
 import encodings.idna, shm_echo.transports.shm_client, numpy
 from shm_echo.mechestim.remote.session_opening import open_session
+from shm_echo.mechestim.remote.arrays import array
+from shm_echo.mechestim.remote.connection import arena, error_decoding
 from shm_echo.errors import ShmEchoError
 uid = int(sys.argv[2])
 if uid:
@@ -45,7 +47,7 @@ except (ShmEchoError, ValueError) as error:
 """
 
 
-# Once to a server of its own before it becomes another user, for what that loads.
+# Sends to a server of its own before it becomes another user, to load all modules.
 SENDS_BEFORE = """
 import sys, numpy
 from shm_echo import Server, ShmClient, ShmTransport
@@ -54,7 +56,7 @@ with Server(sample, batch_size=1, transport=ShmTransport(url)), ShmClient(url, s
     ring.send(sample)
 """
 
-# Run once before it becomes another user, for what it loads.
+# Run once before it becomes another user, to load all modules.
 ASKS_STATUS = """
 import contextlib, io
 from shm_echo.cli.main import main
@@ -84,7 +86,7 @@ def server(open_folder: Path) -> Iterator[ServerProcess]:
 
 
 @needs_root
-def test_a_user_that_was_allowed_computes_in_a_process_of_its_own(
+def test_an_allowed_user_computes_in_a_process_of_its_own(
     server: ServerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MECHESTIM_SERVER_UID", "0")
@@ -100,7 +102,7 @@ def test_a_user_that_was_allowed_computes_in_a_process_of_its_own(
 
 
 @needs_root
-def test_a_user_that_was_not_allowed_hears_so(
+def test_another_user_is_refused_with_the_reason(
     server: ServerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MECHESTIM_SERVER_UID", "0")
@@ -131,7 +133,7 @@ def test_a_user_that_was_not_allowed_hears_so(
         ("-1", "ValueError MECHESTIM_SERVER_UID='-1': expected the number of a user"),
     ],
 )
-def test_the_client_trusts_the_servers_user_only_if_it_was_told_to(
+def test_the_client_trusts_another_users_server_only_with_the_option(
     server: ServerProcess, monkeypatch: pytest.MonkeyPatch, uid: str, said: str
 ) -> None:
     monkeypatch.setenv("MECHESTIM_SERVER_UID", uid)
@@ -141,7 +143,7 @@ def test_the_client_trusts_the_servers_user_only_if_it_was_told_to(
 
 
 @needs_root
-def test_who_may_compute_may_not_look_into_the_server(
+def test_a_user_who_may_compute_may_not_read_the_status(
     server: ServerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MECHESTIM_SERVER_UID", "0")
@@ -153,7 +155,9 @@ def test_who_may_compute_may_not_look_into_the_server(
 
 
 @needs_root
-def test_a_service_may_be_given_by_name(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_can_be_allowed_by_name(
+    open_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MECHESTIM_SERVER_UID", "0")
     options = ("--allow-uid", f"{OTHER}:status", "--allow-uid", f"{ANOTHER}:mechestim,status")
     with serving(open_folder, *options) as server:
@@ -169,7 +173,7 @@ def test_a_service_may_be_given_by_name(open_folder: Path, monkeypatch: pytest.M
 
 
 @needs_root
-def test_the_ring_is_for_others_only_where_it_was_given(
+def test_other_users_get_the_ring_only_where_it_is_allowed(
     open_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MECHESTIM_SERVER_UID", "0")
@@ -226,7 +230,7 @@ def test_a_client_that_cannot_see_the_servers_process_computes(
             assert client.wait() == 0
 
 
-def test_a_server_that_cannot_see_its_clients_lets_them_compute_and_do_nothing_else(
+def test_a_server_that_cannot_see_its_clients_offers_them_mechestim_only(
     folder: Path, elsewhere: list[str]
 ) -> None:
     script = "import sys; from shm_echo.cli.main import main; sys.exit(main(sys.argv[1:]))"
@@ -237,7 +241,9 @@ def test_a_server_that_cannot_see_its_clients_lets_them_compute_and_do_nothing_e
             with dialled(url) as client:
                 assert client.request("add", (1.0, 2.0)).item() == 3.0
                 assert client.arena is not None
-        with Program(COMPUTES, url, "0", prefix=elsewhere) as client:  # neither sees the other
+        with Program(
+            COMPUTES, url, "0", prefix=elsewhere
+        ) as client:  # neither process sees the other
             client.expect("3.0")
         with pytest.raises(ServiceUnavailableError, match=r"\(it offers 'mechestim'\)"):
             connect(url, "status")

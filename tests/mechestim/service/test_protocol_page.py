@@ -1,4 +1,4 @@
-"""The protocol page against the code: no word and no extension type is missing."""
+"""The protocol page lists every session call and every extension type of the code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shm_echo.mechestim.service.metering.stats_page import StatsPage
 from shm_echo.mechestim.service.objects.handle_table import HandleTable
 from shm_echo.mechestim.service.operations.dispatch import Dispatcher
 from shm_echo.mechestim.service.scheduling.scheduler import SchedulerSlot
-from tests.support.metering import ROOT
+from tests.support.mechestim_server import ROOT
 
 PAGE = (ROOT / "docs/reference/protocol.md").read_text()
 
@@ -25,7 +25,7 @@ def words() -> set[str]:
     )
 
 
-def test_every_word_of_a_session_is_on_the_page() -> None:
+def test_every_session_call_is_on_the_page() -> None:
     rows = "\n".join(line for line in PAGE.splitlines() if line.startswith("| `"))
     named = set(re.findall(r"`([a-z_]+(?:\.[a-z_]+)+|[a-z_]+)`", rows))
     assert {word for word in words() if not word.startswith("ndarray.")} - named == set()

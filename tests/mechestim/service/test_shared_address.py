@@ -1,4 +1,4 @@
-"""One address for the ring and for mechestim, and who gets what there."""
+"""One address for both the ring and mechestim: each client gets its service."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shm_echo.errors import ConnectionClosedError
 from shm_echo.mechestim.errors import BudgetExhaustedError
 from shm_echo.mechestim.service.metering.quotas import Quotas
 from shm_echo.mechestim.service.server import MechEstimService
-from tests.support.metering import dialled
+from tests.support.mechestim_server import dialled
 from tests.support.waiting import WATCHDOG
 
 SAMPLE = {"x": np.zeros(2)}

@@ -1,4 +1,4 @@
-"""Sessions of token holders, over a port: who they are, what they get, where they run."""
+"""Sessions of token holders over a port: their principals, services and hosts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from shm_echo.mechestim.service.metering.quotas import Quotas
 from shm_echo.mechestim.service.server import MechEstimService
 from tests.control.harness import descriptor_links
 from tests.support.folders import socket_folder
-from tests.support.metering import RawClient, ServerProcess, dialled, handle_of, serving
+from tests.support.mechestim_server import RawClient, ServerProcess, dialled, handle_of, serving
 from tests.support.waiting import WATCHDOG, wait_until
 
 MIB = 1 << 20
@@ -36,8 +36,8 @@ class Ports:
     """A server at a socket file and at a port.
 
     Attributes:
-        server: its process.
-        url: the port.
+        server: Its process.
+        url: The URL of its port.
     """
 
     server: ServerProcess
@@ -49,10 +49,10 @@ class Ports:
         return socket.create_connection((address.host, address.port), WATCHDOG)
 
     def client(self, token: str = ANN, service: str = "mechestim") -> RawClient:
-        """A client that has been welcomed."""
+        """A welcomed client."""
         client = RawClient(self.connected(), None)
         try:
-            client._greet(ClientHandshake("server", service, token=token))
+            client.shake_hands(ClientHandshake("server", service, token=token))
         except BaseException:
             client.close()
             raise
@@ -61,7 +61,7 @@ class Ports:
 
 @pytest.fixture
 def ports(shared: Ports) -> Ports:
-    """With no session left of the test before."""
+    """The server, once no session of an earlier test is left."""
     wait_until(lambda: not rows(shared), "the sessions before have ended")
     return shared
 
@@ -83,7 +83,7 @@ def rows(ports: Ports) -> list[tuple[str, str]]:
     return [(row["principal"], row["isolation"]) for row in ports.server.state()["rows"]]
 
 
-def test_each_token_is_somebody_with_a_ceiling_that_nothing_restores(
+def test_each_token_has_a_ceiling_that_nothing_restores(
     ports: Ports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MECHESTIM_TOKEN", ANN)
@@ -101,7 +101,7 @@ def test_each_token_is_somebody_with_a_ceiling_that_nothing_restores(
     assert (found["token ann"], found["token bob"]) == (800, CEILING)
 
 
-def test_a_holder_has_a_process_and_this_user_a_thread(ports: Ports) -> None:
+def test_a_token_holder_gets_a_process_and_this_user_a_thread(ports: Ports) -> None:
     with ports.client() as client, dialled(ports.server.url) as ours:
         client.result("ndarray.tolist", handle_of(client.result("ones", 2)))
         ours.request("zeros", (2,))
@@ -110,17 +110,17 @@ def test_a_holder_has_a_process_and_this_user_a_thread(ports: Ports) -> None:
 
 
 @pytest.mark.parametrize("wanted", ["ring", "status", "shutdown"])
-def test_a_holder_is_offered_nothing_else(ports: Ports, wanted: str) -> None:
+def test_a_token_holder_is_offered_no_other_service(ports: Ports, wanted: str) -> None:
     with pytest.raises(ServiceUnavailableError, match=r"\(it offers 'mechestim'\)"):
         ports.client(service=wanted)
 
 
-def test_this_user_is_offered_its_status_at_the_socket_file_all_the_same(ports: Ports) -> None:
+def test_this_user_is_still_offered_the_status_at_the_socket_file(ports: Ports) -> None:
     assert ports.server.state()["pid"] == ports.server.pid
 
 
 @pytest.mark.parametrize("token", ["", ANN[:-1], f"{ANN}x", "ann"])
-def test_who_holds_no_token_gets_one_answer_and_no_session(ports: Ports, token: str) -> None:
+def test_a_client_without_a_token_gets_one_answer_and_no_session(ports: Ports, token: str) -> None:
     before = ports.server.state()["sessions"]
     with pytest.raises(RefusedError) as refused:
         ports.client(token)
@@ -144,18 +144,18 @@ def test_there_is_no_arena_and_asking_for_one_is_an_error(ports: Ports) -> None:
 def test_a_message_that_is_too_long_ends_the_session_with_the_reason(ports: Ports) -> None:
     with ports.client() as client:
         client.send(struct.pack("<I", 5 * MIB) + bytes(5 * MIB))
-        said = client.farewell()
+        said = client.closed_reason()
         assert said is not None
         assert said.startswith(f"a frame of {5 * MIB:,} bytes was announced (allowed: 1 to ")
 
 
-def test_the_log_has_no_token_however_much_it_tells(ports: Ports) -> None:
+def test_the_most_detailed_log_has_no_token(ports: Ports) -> None:
     for token in (ANN, "wrong-horse-battery"):
         with contextlib.suppress(RefusedError):
             ports.client(token).close()
     with ports.client() as client:
         client.send(b"\xff\xff\xff\xff")
-        client.farewell()
+        client.closed_reason()
     log = ports.server.log
     wait_until(lambda: "ann joined service 'mechestim'" in log.read_text(), "it is in the log")
     text = log.read_text()
@@ -163,9 +163,9 @@ def test_the_log_has_no_token_however_much_it_tells(ports: Ports) -> None:
         assert secret not in text
 
 
-def test_ten_thousand_connections_that_show_no_token_leave_nothing(ports: Ports) -> None:
+def test_ten_thousand_connections_without_a_token_leak_nothing(ports: Ports) -> None:
     hello = ClientHandshake("server", "mechestim").hello()
-    # Closed by a reset, so that this test takes no port away from the next one.
+    # Closed by a reset: no connection in TIME_WAIT occupies a port for the next test.
     at_once = struct.pack("ii", 1, 0)
     with ports.client() as neighbour:
         x = handle_of(neighbour.result("arange", 5))
@@ -192,7 +192,7 @@ def test_ten_thousand_connections_that_show_no_token_leave_nothing(ports: Ports)
         client.result("ones", 2)
 
 
-def test_a_client_that_shows_a_token_and_goes_leaves_nothing(ports: Ports) -> None:
+def test_a_client_that_shows_a_token_and_disconnects_leaks_nothing(ports: Ports) -> None:
     ports.client().close()
     wait_until(lambda: not rows(ports), "its session has ended")
     ports.server.wait_for_spare()
@@ -207,7 +207,7 @@ def test_a_client_that_shows_a_token_and_goes_leaves_nothing(ports: Ports) -> No
 # ---------------------------------------------------------------- in a program of one's own
 
 
-def test_a_service_of_ones_own_has_a_port_and_threads_where_they_are_asked_for(
+def test_a_service_in_the_program_can_have_a_port_and_run_on_threads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("MECHESTIM_TOKEN", BOB)

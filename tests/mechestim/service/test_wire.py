@@ -1,4 +1,4 @@
-"""Values on the wire: what goes in comes out, and bytes that are no value are refused."""
+"""Values on the wire: a round trip keeps them, and bytes that are no value are refused."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def values() -> SessionValueCodec:
 
 @given(VALUES)
 @settings(deadline=None)
-def test_what_is_packed_comes_out_equal_and_of_the_same_types(value: Any) -> None:
+def test_packed_values_unpack_to_equal_values_of_the_same_types(value: Any) -> None:
     found = PLAIN.unpack(PLAIN.pack(value))
     assert found == value
     assert repr(found) == repr(value)
@@ -87,7 +87,7 @@ def test_extensions_with_any_contents_are_noted_or_refused(code: int, content: b
 
 
 @pytest.mark.parametrize("value", [object(), {1, 2}, print])
-def test_what_has_no_form_is_refused_by_name(value: Any) -> None:
+def test_a_value_without_a_wire_form_is_refused_by_the_name_of_its_type(value: Any) -> None:
     with pytest.raises(NotSendableError, match=f"{type(value).__name__} objects cannot be sent"):
         PLAIN.pack({"a": [value]})
 

@@ -1,1 +1,1 @@
-"""Where a session runs: on threads of the server, or in a worker process of its own."""
+"""The hosts of sessions: threads of the server, or a worker process for each session."""

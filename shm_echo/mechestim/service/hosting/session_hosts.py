@@ -1,7 +1,7 @@
-"""Where a session runs: on the threads of this process, or in a process of its own.
+"""The hosts of sessions: the threads of this process, or one process for one session.
 
-To the service both are a `SessionHost`: it is started, it can be asked to end or be ended by
-force, and its statistics can be read at any time.
+The service sees both as a `SessionHost`: it can start a session, end it, kill it, and read its
+statistics at any time.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ _log = logging.getLogger("shm_echo.mechestim")
 
 
 class SessionHost(ABC):
-    """One session, seen by its service.
+    """The host of one session.
 
     Attributes:
-        stats: what it shows.
-        isolation: ``"threads"`` or ``"process"``.
-        pid: of the process that it runs in.
+        stats: The session's statistics.
+        isolation: `"threads"` or `"process"`.
+        pid: The process that the session runs in; None until a worker is assigned.
     """
 
     isolation = ""
@@ -62,26 +62,26 @@ class SessionHost(ABC):
 
     @abstractmethod
     def start(self) -> None:
-        """Begin to serve."""
+        """Begin to serve the session."""
 
     @abstractmethod
     def end(self, reason: str) -> None:
-        """Have it end after the operation that runs, and tell the client why."""
+        """End the session after the running operation, and send the reason to the client."""
 
     @abstractmethod
     def kill(self, reason: str) -> None:
-        """End it now."""
+        """End the session now."""
 
     @abstractmethod
     def wait(self, timeout: float) -> bool:
-        """Whether it has ended, at the latest after this time."""
+        """Wait up to `timeout` seconds for the end. Return True if the session has ended."""
 
     def after_fork_in_child(self) -> None:
-        """Close what a forked child has inherited."""
+        """Close the descriptors that a forked child has inherited."""
         self._sock.close()
 
     def send_busy(self, interval: float) -> None:
-        """Let a client that waits know that its operation is still running."""
+        """Send a message to a client that has waited for longer than `interval` seconds."""
         running, now = self.stats.running_s, time.monotonic()
         if running is not None and running > interval and now - self._busy_sent_at > interval:
             self._busy_sent_at = now
@@ -92,13 +92,13 @@ class ThreadHost(SessionHost):
     """A session on the threads of a pool.
 
     Args:
-        sock: the connection, in blocking mode; closed at the end.
-        quotas: what the session may use.
-        ceiling: of its principal.
-        weights: the server's own.
-        pool: serves the session.
-        handshake: the client has not said hello yet.
-        ended: called once, when all is over.
+        sock: The connection, in blocking mode. The session closes it.
+        quotas: The limits of the session.
+        ceiling: The ceiling of its principal.
+        weights: The server's weights.
+        pool: Serves the session.
+        handshake: True if the handshake with the client is still to be done.
+        on_ended: Called once, after the session has released everything.
     """
 
     isolation = "threads"
@@ -124,21 +124,22 @@ class ThreadHost(SessionHost):
         self._session = Session(
             sock, quotas, SessionEnvironment(ceiling, self.stats, lock, self.slot, weights)
         )
-        # What NumPy and this package keep in context variables is the session's, on any thread.
+        # NumPy and this package keep settings in context variables. With its own context, a session
+        # finds its settings on any thread.
         self._context = contextvars.Context()
         self._finished = threading.Event()
 
     def start(self) -> None:
-        """Begin to serve.
+        """Begin to serve the session.
 
         Raises:
-            RuntimeError: no thread is left.
-            OSError: the kernel cannot watch the connection.
+            RuntimeError: No thread can be started.
+            OSError: The kernel cannot watch the connection.
         """
         try:
             if self._needs_handshake:
                 threading.Thread(
-                    target=self._shake_hands, name="mechestim-greeting", daemon=True
+                    target=self._shake_hands, name="mechestim-handshake", daemon=True
                 ).start()
             else:
                 self._begin()
@@ -147,7 +148,7 @@ class ThreadHost(SessionHost):
             raise
 
     def _shake_hands(self) -> None:
-        """The client may take its time to say hello."""
+        """Do the handshake, on a thread of its own: the client may take any time to start it."""
         try:
             if perform_handshake(self._sock, self._quotas):
                 self._begin()
@@ -170,52 +171,64 @@ class ThreadHost(SessionHost):
         finally:
             self._finished.set()
 
-    # For the pool ----
+    # Called by the pool ----
 
     def fileno(self) -> int:
-        """Of the connection."""
+        """Return the descriptor of the connection."""
         return self._sock.fileno()
 
     @property
     def pending(self) -> bool:
-        """More has been read from the connection than was asked for so far."""
+        """Return True if the connection has been read beyond the message that was served last."""
         return self._session.pending
 
     def step(self) -> bool:
-        """Serve what has come; whether the session goes on."""
+        """Serve one message, if one has come. Return True if the session goes on."""
         return self._context.run(self._session.step)
 
     def finish(self) -> None:
-        """The session is over."""
+        """Release all resources of the session, which is over."""
         try:
             self._context.run(self._session.finish)
         finally:
             self._end()
 
-    # For the service ----
+    # Called by the service ----
 
     def end(self, reason: str) -> None:
-        """Have it end after the operation that runs."""
+        """End the session after the running operation."""
         self._session.end(reason)
 
     def kill(self, reason: str) -> None:
-        """Tell the client, and close the connection. An operation that runs ends by itself."""
+        """Send the reason and close the connection.
+
+        A running operation ends by itself: no thread can be stopped from outside.
+        """
         sent = send_between_frames(self._sock, closed_message(reason), self.stats, self._lock)
         self._session.end(reason)
-        if sent:  # else the session is writing, and ends after that
+        if sent:  # otherwise the session is writing a message, and ends after it
             with contextlib.suppress(OSError):
                 self._sock.shutdown(socket.SHUT_RDWR)
 
     def wait(self, timeout: float) -> bool:
-        """Whether it has ended, at the latest after this time."""
+        """Wait up to `timeout` seconds for the end. Return True if the session has ended."""
         return self._finished.wait(max(0.0, timeout))
 
 
 class ProcessHost(SessionHost):
     """A session in a process of its own.
 
-    The service keeps a second descriptor of the connection, to report what the worker cannot: that
-    it is busy, or that it has died. `start`, `assign` and `reap` are for the supervisor's thread.
+    The service keeps a second descriptor of the connection, for messages that the worker cannot
+    send itself: that it is busy, or that it has died. Only the supervisor's thread may call
+    `start`, `assign` and `reap`.
+
+    Args:
+        sock: The connection, in blocking mode. The host closes it.
+        quotas: The limits of the session.
+        ceiling: The ceiling of its principal.
+        weights: The server's weights.
+        handshake: True if the handshake with the client is still to be done.
+        on_ended: Called once, after the worker has ended.
     """
 
     isolation = "process"
@@ -239,18 +252,18 @@ class ProcessHost(SessionHost):
         self._worker: WorkerProcess | None = None
 
     def start(self) -> None:
-        """Start a worker of its own.
+        """Start a worker and assign the session to it.
 
         Raises:
-            OSError: that is not possible.
+            OSError: No worker can be started.
         """
         self.assign(WorkerProcess())
 
     def assign(self, worker: WorkerProcess) -> None:
-        """Have a worker serve.
+        """Assign the session to a worker.
 
         Raises:
-            OSError: the worker has ended.
+            OSError: The worker has ended.
         """
         config = {**self._config, "limit": self._ceiling.limit}
         fds: list[int] = []
@@ -266,17 +279,17 @@ class ProcessHost(SessionHost):
                 os.close(fd)
         self.pid = worker.process.pid
         self._worker = worker
-        if self._reason is not None:
+        if self._reason is not None:  # `end` or `kill` was called before there was a worker
             self.end(self._reason)
 
     @property
     def pidfd(self) -> int:
-        """Of the worker."""
+        """The pidfd of the worker."""
         assert self._worker is not None
         return self._worker.pidfd
 
     def end(self, reason: str) -> None:
-        """Have it end after the operation that runs."""
+        """End the session after the running operation."""
         self._reason = self._reason or reason
         if self._worker is not None:
             self._worker.process.terminate()
@@ -288,19 +301,19 @@ class ProcessHost(SessionHost):
             self._worker.process.kill()
 
     def after_fork_in_child(self) -> None:
-        """Close what a forked child has inherited."""
+        """Close the descriptors that a forked child has inherited."""
         super().after_fork_in_child()
         os.close(self._stats_fd)
         if self._worker is not None:
             self._worker.after_fork_in_child()
 
     def fail(self, reason: str) -> None:
-        """The worker could not be started."""
+        """End a session for which no worker could be started."""
         self._reason = reason
         self._finish()
 
     def reap(self) -> None:
-        """The worker has ended: tell the client why, unless it knows."""
+        """Release a worker that has ended; send the reason to the client if the worker has not."""
         assert self._worker is not None
         process = self._worker.process
         code = process.wait()
@@ -323,7 +336,7 @@ class ProcessHost(SessionHost):
             self._finished.set()
 
     def _send_reason(self, reason: str) -> None:
-        """The client's last message: the answer to its hello, if it had none yet."""
+        """Send the reason as the last message: the answer to the hello, if that had none yet."""
         if self._config["handshake"] and not self.stats.age_s:
             with contextlib.suppress(OSError):
                 self._sock.send(refusal_message(reason), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
@@ -331,7 +344,7 @@ class ProcessHost(SessionHost):
             send_between_frames(self._sock, closed_message(reason), self.stats, self._lock)
 
     def wait(self, timeout: float) -> bool:
-        """Whether it has ended, at the latest after this time."""
+        """Wait up to `timeout` seconds for the end. Return True if the session has ended."""
         return self._finished.wait(max(0.0, timeout))
 
 

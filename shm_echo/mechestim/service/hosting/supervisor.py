@@ -1,6 +1,6 @@
-"""The supervisor: one thread that starts and reaps workers, and ticks now and then.
+"""The supervisor: a thread that starts and reaps worker processes and checks all sessions.
 
-It begins with the first session and ends with the service. While there is no session it sleeps.
+It begins with the first session and ends with the service. While there is no session, it sleeps.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ __all__ = ["Supervisor"]
 
 _log = logging.getLogger("shm_echo.mechestim")
 
-_TICK_S = 0.25
+_TICK_S = 0.25  # well below a second: busy messages and wall times need no more precision
 
 
 class Supervisor:
-    """Calls functions on a thread of its own: when asked to, when a process ends, now and then.
+    """Calls functions on a thread of its own: on request, when a process ends and at every tick.
 
     Args:
-        look: called every quarter of a second while it returns true.
+        on_tick: Called every quarter of a second while it returns True, and after every other call.
     """
 
     def __init__(self, on_tick: Callable[[], bool]) -> None:
@@ -40,23 +40,23 @@ class Supervisor:
         self._thread.start()
 
     def call_soon(self, function: Callable[[], None]) -> None:
-        """Have a function called soon, and look afterwards."""
+        """Call a function on the supervisor's thread, and `on_tick` afterwards."""
         self._calls.append(function)
         self.wake()
 
     def wake(self) -> None:
-        """Run one tick soon."""
+        """Call `on_tick` on the supervisor's thread."""
         with self._lock:
             if self._wake_fd >= 0:
                 os.eventfd_write(self._wake_fd, 1)
 
     def watch(self, pidfd: int, on_exit: Callable[[], None]) -> None:
-        """Have ``on_exit`` called when a process has ended. Only on the supervisor's own thread."""
+        """Call `on_exit` once a process has ended. Only for the supervisor's own thread."""
         self._watched[pidfd] = on_exit
         self._poll.register(pidfd, select.POLLIN)
 
     def stop(self) -> None:
-        """End the thread, after the calls that were asked for. Idempotent."""
+        """End the thread after all requested calls. Idempotent."""
         self._stopping = True
         self.wake()
         if self._thread is not threading.current_thread():
@@ -67,7 +67,7 @@ class Supervisor:
             os.close(wake)
 
     def after_fork_in_child(self) -> None:
-        """Close what a forked child has inherited."""
+        """Close the descriptor that a forked child has inherited."""
         wake, self._wake_fd = self._wake_fd, -1
         if wake >= 0:
             os.close(wake)
@@ -83,13 +83,15 @@ class Supervisor:
                 else:
                     self._poll.unregister(fd)
                     self._call_safely(on_exit)
-                del on_exit  # else the last session's memory would stay until the next one ends
+                del (
+                    on_exit
+                )  # the name would keep an ended session's memory alive until the next event
             for _ in range(len(self._calls)):
                 self._call_safely(self._calls.popleft())
             try:
                 timeout = _TICK_S if self._on_tick() else None
             except Exception:
-                _log.exception("internal error while looking at the sessions")
+                _log.exception("internal error while checking the sessions")
                 timeout = _TICK_S
 
     def _call_safely(self, function: Callable[[], None]) -> None:

@@ -1,7 +1,7 @@
-"""A session in a process of its own: what the interpreter that a ``ProcessSeat`` starts runs.
+"""The main function of a worker process, which serves one session.
 
-The process has the connection, a stats and the page of the ceiling, and nothing else of the server.
-Its memory is limited, and it ends with the server, whatever that dies of.
+The process has descriptors of the connection, of the statistics and of the ceiling, and none of the
+server's other ones. Its memory is limited, and the kernel kills it when the server ends.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main(parent: int) -> None:
-    """Wait for a session, and serve it; returns when its client has gone.
+    """Wait for the assignment of a session, and serve it until its client has gone.
 
     Args:
-        parent: the process that has started this one.
+        parent: The pid of the process that has started this one.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_parent(parent)
-    assert namespace is not None  # everything is imported before there is a session
+    assert namespace is not None  # its import loads NumPy and all operations before a session comes
     logging.basicConfig(format="mechestim worker %(process)d: %(message)s")
     assigned = _assignment()
     if assigned is not None:
@@ -46,8 +46,9 @@ def main(parent: int) -> None:
 
 
 def _assignment() -> tuple[dict[str, Any], list[int]] | None:
-    """What to do, and the descriptors for it; None when there is nothing to be done."""
+    """Return the settings and the descriptors of a session; None if the server has none for it."""
     with socket.socket(fileno=os.dup(0)) as channel:
+        # The session must not read the channel through standard input.
         os.dup2(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), 0)
         data, fds, _, _ = socket.recv_fds(channel, 1 << 16, 3)
         while more := channel.recv(1 << 16):
@@ -68,7 +69,9 @@ def _serve(config: dict[str, Any], fds: list[int]) -> None:
         sock, quotas, SessionEnvironment(ceiling, stats, lock, weights=config["weights"])
     )
     signal.signal(signal.SIGTERM, lambda *_: session.end("the server is shutting down"))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # the server may wait for it
+    signal.pthread_sigmask(
+        signal.SIG_UNBLOCK, {signal.SIGTERM}
+    )  # the server blocks it for `sigwait`, and a worker inherits that
     if config["handshake"] and not perform_handshake(sock, quotas):
         sock.close()
     else:
@@ -76,15 +79,15 @@ def _serve(config: dict[str, Any], fds: list[int]) -> None:
 
 
 def _die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when its server ends."""
+    """Make the kernel kill this process when its server ends."""
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
+    if os.getppid() != parent:  # the server had ended before the call above
         os._exit(1)
 
 
 def _limit_memory(quotas: Quotas) -> None:
-    """Allow what the interpreter has taken so far, and the session's share."""
+    """Limit the address space to its present size and the session's share."""
     allowed = quotas.memory
     if allowed is None:
         allowed = quotas.max_bytes + quotas.max_call_bytes
@@ -95,4 +98,4 @@ def _limit_memory(quotas: Quotas) -> None:
     if hard != resource.RLIM_INFINITY:
         limit = min(limit, hard)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold a client's arrays

@@ -1,7 +1,7 @@
-"""Worker processes, from the interpreter's start to the session that they are given.
+"""Worker processes, from the start of the interpreter to the assignment of a session.
 
-Starting an interpreter with NumPy takes some tenths of a second. So a worker is started first and
-told afterwards whom to serve, over its standard input: a service can keep one ready.
+Starting an interpreter with NumPy takes some tenths of a second. So a worker starts first and
+receives its session afterwards, over its standard input: a service can keep one worker ready.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ _WORKER_CODE = (
     "import sys; sys.path[:] = {path!r}; "
     "from shm_echo.mechestim.service.hosting.worker_main import main; main(int(sys.argv[1]))"
 )
-# Each worker computes on one thread: there are as many workers as sessions.
+# A worker computes on one thread: with a pool of BLAS threads in each of many workers, they would
+# contend for the CPUs.
 _THREAD_COUNT_VARIABLES = (
     "OPENBLAS_NUM_THREADS",
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
     "BLIS_NUM_THREADS",
 )
-# A worker is no client, is told the weights, and lets nobody in.
+# A worker is no client, receives the weights with its session, and checks no tokens.
 _WITHHELD_VARIABLES = frozenset(
     {
         *("MECHESTIM_SERVER_URL", "MECHESTIM_WEIGHTS_FILE"),
@@ -39,14 +40,15 @@ _WITHHELD_VARIABLES = frozenset(
 class WorkerProcess:
     """A process that waits for a session to serve.
 
-    The kernel ends it together with the thread that has made it, so that must be a lasting one.
+    The kernel kills it when the thread that has started it ends, so that thread must live as long
+    as the service.
 
     Attributes:
-        process: for its exit code.
-        pidfd: readable once it has ended.
+        process: The child process, for its exit code.
+        pidfd: A descriptor that is readable once the process has ended.
 
     Raises:
-        OSError: it cannot be started.
+        OSError: The process cannot be started.
     """
 
     def __init__(self) -> None:
@@ -63,7 +65,7 @@ class WorkerProcess:
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     env=environment,
-                    start_new_session=True,  # Ctrl-C is for the server, which tells its workers
+                    start_new_session=True,  # Ctrl-C reaches the server alone; it ends its workers
                 )
                 self.pidfd = os.pidfd_open(self.process.pid)
             except BaseException:
@@ -71,14 +73,15 @@ class WorkerProcess:
                 raise
 
     def assign(self, config: Mapping[str, Any], fds: Sequence[int]) -> None:
-        """Tell it whom to serve.
+        """Assign a session to the process.
 
         Args:
-            config: what ``worker.main`` needs to know.
-            fds: the connection, the stats and the ceiling; they stay the caller's.
+            config: The settings that `worker_main` reads.
+            fds: Descriptors of the connection, the statistics and the ceiling. The caller closes
+                them.
 
         Raises:
-            OSError: it has ended.
+            OSError: The process has ended.
         """
         data = json.dumps(config).encode()
         with self._channel as channel:
@@ -86,20 +89,20 @@ class WorkerProcess:
             channel.sendall(data[sent:], socket.MSG_NOSIGNAL)
 
     def terminate(self) -> None:
-        """End it without a session, and let go of it."""
+        """Kill a process that has no session, and release it."""
         self._channel.close()
         self.process.kill()
         self.process.wait()
         self.close()
 
     def close(self) -> None:
-        """Let go of a process that has ended."""
+        """Release a process that has ended."""
         if self.pidfd >= 0:
             os.close(self.pidfd)
             self.pidfd = -1
 
     def after_fork_in_child(self) -> None:
-        """Close what a forked child has inherited."""
+        """Close the descriptors that a forked child has inherited."""
         self._channel.close()
-        self.process.returncode = 0  # not this process's child
+        self.process.returncode = 0  # no child of this process, so `Popen` must not wait for it
         self.close()

@@ -1,8 +1,8 @@
-"""Accounts of a session: each charge is paid by the session's ledger, too.
+"""The accounts of a session: the session's ledger pays every charge, too.
 
-What a client's context shows (its limit, its multiplier, its weights) is in the account; the ledger
-takes the plain price from the ceiling of the session's principal. One thread at a time works on a
-session, so a charge in one step needs no lock here.
+The account holds the values that a client's context shows: its limit, its multiplier, its weights.
+The ledger takes the plain cost from the ceiling of the session's principal. One thread at a time
+works on a session, so a charge in one step needs no lock here.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ class SessionAccount(Account):
     """A budget of a session.
 
     Args:
-        limit: FLOPs.
-        ledger: of the session.
-        multiplier: of what is charged here; not of what the ledger pays.
+        limit: The FLOPs of the budget.
+        ledger: The session's ledger.
+        multiplier: Multiplies the charges of this account, not those of the ledger.
     """
 
     __slots__ = ("ledger",)
@@ -34,7 +34,7 @@ class SessionAccount(Account):
 
 
 class _SessionAccountView(AccountView):
-    """A frame whose charges are paid by a ledger, after they were found to fit into the account."""
+    """A view whose charges a ledger pays once they are known to fit into the account."""
 
     __slots__ = ("_ledger",)
 
@@ -42,6 +42,8 @@ class _SessionAccountView(AccountView):
         super().__init__(account, namespace)
         self._ledger = ledger
 
+    # The parent's `charge` with the ledger in the middle, and without its lock. Calling the parent
+    # would check the room a second time, on the path of every operation.
     def charge(self, name: str, cost: int) -> None:
         account = self.account
         room = account.room - cost

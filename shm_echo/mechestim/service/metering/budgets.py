@@ -1,8 +1,8 @@
 """The budgets of one session.
 
-Counts live here and nowhere else. A client opens contexts and reads their books; it can neither
-lower a count nor raise a limit. Above all of them stands the ceiling of the session's principal
-(``ceiling``), from which the session's ledger pays, and which its contexts cannot lift.
+The server alone keeps the counts. A client opens contexts and reads their books; it can neither
+lower a count nor raise a limit. The ceiling of the session's principal (`flop_ceiling`) applies to
+all contexts together, and no context can lift it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from shm_echo.mechestim.service.metering.accounts import SessionAccount
 from shm_echo.mechestim.service.metering.flop_ceiling import SessionLedger
 from shm_echo.mechestim.service.metering.quotas import Quotas
 
+# These bounds keep the memory of the books small, for any requests of a client.
 _MAX_CONTEXTS = 4096
 _MAX_NAMESPACES = 4096  # in one context
 _MAX_SHAPES = 64
@@ -45,11 +46,11 @@ class Budgets:
     def open(
         self, flop_budget: Any, multiplier: float = 1.0, time_limit: float | None = None
     ) -> int:
-        """A new account; its number.
+        """Open an account. Return its number.
 
         Raises:
-            ValueError: the budget is not one.
-            QuotaExceededError: too many are open.
+            ValueError: The budget, the multiplier or the time limit is out of range.
+            QuotaExceededError: Too many accounts are open.
         """
         if len(self._accounts) > _MAX_CONTEXTS:
             raise QuotaExceededError(
@@ -65,10 +66,10 @@ class Budgets:
         return number
 
     def account(self, number: Any) -> Account:
-        """The account with this number.
+        """Return the account with this number.
 
         Raises:
-            MechEstimServerError: this session has none.
+            MechEstimServerError: The session has no such account.
         """
         found = self._accounts.get(number) if type(number) is int else None
         if found is None:
@@ -78,7 +79,13 @@ class Budgets:
         return found
 
     def view(self, number: Any, namespace: Any) -> AccountView:
-        """What an operation charges."""
+        """Return the view that an operation charges: an account and a namespace.
+
+        Raises:
+            MechEstimServerError: The session has no such account, or the namespace is too long.
+            QuotaExceededError: The account has too many namespaces.
+        """
+        # Every request comes here; nearly all use a view that exists.
         if type(number) is int and (namespace is None or type(namespace) is str):
             account = self._accounts.get(number)
             found = None if account is None else account.frames.get(namespace)
@@ -96,7 +103,7 @@ class Budgets:
         return account.frame(namespace)
 
     def enter(self, number: Any, elapsed_s: float = 0.0) -> None:
-        """The client has entered the context: its time runs."""
+        """Start the clock of a context that the client has entered."""
         account = self.account(number)
         if account.time_limit is not None:
             elapsed_s = max(0.0, float(elapsed_s))
@@ -104,13 +111,18 @@ class Budgets:
             account.refresh()
 
     def leave(self, number: Any) -> None:
-        """The client has left the context: its time stands still."""
+        """Stop the clock of a context that the client has left."""
         account = self.account(number)
         account.deadline = None
         account.refresh()
 
     def deduct(self, name: Any, flop_cost: Any, subscripts: Any = None, shapes: Any = ()) -> None:
-        """Charge work that the client names itself."""
+        """Charge work under a name that the client chooses.
+
+        Raises:
+            ValueError: The name is no text, or the cost is no integer of 0 or more.
+            BudgetExhaustedError: The cost does not fit.
+        """
         if type(name) is not str or type(flop_cost) is not int or flop_cost < 0:
             raise ValueError(f"flop_cost must be an int >= 0, got {flop_cost!r}")
         operands: list[Any] = [] if subscripts is None else [str(subscripts)[:_MAX_LABEL_CHARS]]
@@ -120,11 +132,11 @@ class Budgets:
         view.commit(label, view.reserve(label, flop_cost), tuple(operands))
 
     def log(self, number: Any) -> list[Any]:
-        """The records of the optional log."""
+        """Return the records of the optional log."""
         return [list(record) for record in self.account(number).log or ()]
 
     def history(self, number: Any) -> list[Any]:
-        """The marks of the history, for drawing."""
+        """Return the marks of the history, for drawing."""
         return [
             [
                 mark.elapsed_s,
@@ -134,7 +146,7 @@ class Budgets:
         ]
 
     def configure(self, op_log: Any = 0, check_nan_inf: Any = False, weights: Any = None) -> None:
-        """What the client's ``configure`` set: it changes what its own contexts show."""
+        """Apply the client's `configure`, which changes the counts that its own contexts show."""
         self._settings.change(
             {
                 "op_log": min(int(op_log), _MAX_LOG_RECORDS),
@@ -144,17 +156,17 @@ class Budgets:
         )
 
     def reset(self) -> None:
-        """Start the default budget anew; the ceiling stays where it is."""
+        """Reset the counts of the default budget; the ceiling keeps its count."""
         self.account(0).reset()
 
     def forget(self, numbers: list[Any]) -> None:
-        """Close accounts for good. Their FLOPs stay taken from the ceiling."""
+        """Close accounts for good. The ceiling keeps their FLOPs."""
         for number in numbers:
             if type(number) is int and number != 0:
                 self._accounts.pop(number, None)
 
     def read(self, number: Any) -> dict[str, Any]:
-        """The books of one account."""
+        """Return the books of one account."""
         account = self.account(number)
         return {
             "used": account.used,
@@ -169,5 +181,5 @@ class Budgets:
         return len(self._accounts)
 
     def close(self) -> None:
-        """Forget everything."""
+        """Drop all accounts."""
         self._accounts.clear()

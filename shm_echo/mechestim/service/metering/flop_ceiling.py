@@ -1,8 +1,8 @@
-"""The FLOPs that one principal may spend in all of its sessions, and one session's ledger.
+"""The FLOPs that one principal may spend in all its sessions, and the ledger of one session.
 
-A :class:`Ceiling` is two words: what has been spent, and what is promised to operations that run
-now. Sessions that are processes of their own share the page; whoever changes it holds a lock that
-the kernel takes from a holder that dies. What a killed session had promised is never free again.
+A `Ceiling` is two words: the FLOPs that were spent, and those reserved for operations that run now.
+Sessions in processes of their own share the page. Every change happens under a lock that the kernel
+releases when its holder dies. FLOPs that a killed session had reserved are never free again.
 """
 
 from __future__ import annotations
@@ -26,16 +26,20 @@ _SPENT, _RESERVED = range(2)
 _SIZE = mmap.PAGESIZE
 _UNLIMITED = 2**63 - 1
 
-LONG_OPERATION_FLOPS = 10**5  # above this an operation takes longer than the messages about it
+# An operation of more FLOPs takes longer than the messages about it: it needs a long slot.
+LONG_OPERATION_FLOPS = 10**5
 
 
 def _exhausted_error(name: str, cost: int, available: int) -> BudgetExhaustedError:
-    """That the ceiling has no room for an operation."""
+    """Return the error for an operation that does not fit under the ceiling."""
     return BudgetExhaustedError(name, flop_cost=cost, flops_remaining=available, of_the_server=True)
 
 
 class _CrossProcessLock:
-    """Keeps out the other threads of this process, then the other processes."""
+    """A lock against the other threads of this process and against other processes.
+
+    `flock` excludes no thread that uses the same descriptor, so a thread lock comes first.
+    """
 
     def __init__(self, threads: threading.Lock, fd: int) -> None:
         self._threads = threads
@@ -51,11 +55,20 @@ class _CrossProcessLock:
 
 
 class Ceiling:
-    """FLOPs of one principal; nothing restores them.
+    """The FLOPs of one principal; nothing restores them.
 
     Args:
-        limit: how many there are; None for no limit (they are counted all the same).
-        fd: the page of a ceiling that another process made; stays the caller's. None makes one.
+        limit: The number of FLOPs; None counts them without a limit.
+        fd: The page of a ceiling that another process has created; the caller closes the
+            descriptor. None creates a page.
+
+    Example:
+        >>> ceiling = Ceiling(1000)
+        >>> ceiling.reserve("add", 300)
+        >>> ceiling.commit(300)
+        >>> ceiling.charge("matmul", 600)
+        >>> ceiling.spent, ceiling.reserved
+        (900, 0)
     """
 
     def __init__(self, limit: int | None, fd: int | None = None) -> None:
@@ -71,21 +84,21 @@ class Ceiling:
 
     @property
     def spent(self) -> int:
-        """FLOPs of operations that have started; it never goes down."""
+        """The FLOPs of all started operations; the number never decreases."""
         with self._lock:
             return int(self._words[_SPENT])
 
     @property
     def reserved(self) -> int:
-        """FLOPs of the operations that run now."""
+        """The FLOPs of the operations that run now."""
         with self._lock:
             return int(self._words[_RESERVED])
 
     def reserve(self, name: str, cost: int) -> None:
-        """Promise ``cost`` FLOPs to an operation: the check and the promise are one step.
+        """Reserve `cost` FLOPs for an operation; the check and the change are one atomic step.
 
         Raises:
-            BudgetExhaustedError: they are not there.
+            BudgetExhaustedError: Fewer FLOPs are available. Nothing has changed.
         """
         words = self._words
         with self._lock:
@@ -95,10 +108,10 @@ class Ceiling:
             words[_RESERVED] += cost
 
     def charge(self, name: str, cost: int) -> None:
-        """Take ``cost`` FLOPs for an operation that nothing refuses any more.
+        """Spend `cost` FLOPs in one step, for an operation that is certain to start.
 
         Raises:
-            BudgetExhaustedError: they are not there.
+            BudgetExhaustedError: Fewer FLOPs are available. Nothing has changed.
         """
         words = self._words
         with self._lock:
@@ -109,19 +122,22 @@ class Ceiling:
             words[_SPENT] = spent + cost
 
     def release(self, cost: int) -> None:
-        """Free what was promised to an operation that was refused before it started."""
+        """Release the FLOPs of an operation that was rejected before it started."""
         with self._lock:
             self._words[_RESERVED] -= cost
 
     def commit(self, cost: int) -> None:
-        """What was promised is spent: the operation has started."""
+        """Spend reserved FLOPs: the operation has started."""
         words = self._words
         with self._lock:
             words[_RESERVED] -= cost
             words[_SPENT] += cost
 
     def share(self) -> int:
-        """A new descriptor of the page, for another process; the caller's to close."""
+        """Return a new descriptor of the page for another process; the caller closes it.
+
+        From now on every change takes the lock between processes, too.
+        """
         self._lock = _CrossProcessLock(self._threads, self._fd)
         return reopened(self._fd)
 
@@ -132,15 +148,16 @@ class Ceiling:
 
 
 class SessionLedger:
-    """What one session pays from: asks the ceiling, keeps the stats, and waits at the scheduler.
+    """The charges of one session, taken from its principal's ceiling and shown in its statistics.
 
-    Not thread-safe: one thread at a time works on a session.
+    A charge above `LONG_OPERATION_FLOPS` first acquires a long slot of the scheduler: the cost
+    tells that an operation is long. Not thread-safe: one thread at a time works on a session.
 
     Args:
-        ceiling: of the session's principal.
-        stats: shows what is paid for what.
-        weights: the server's own, whatever a client configures.
-        slot: the session's place at the scheduler.
+        ceiling: The ceiling of the session's principal.
+        stats: Shows the charges.
+        weights: The server's weights. A client's own weights do not apply here.
+        slot: The session's slot at the scheduler.
     """
 
     def __init__(
@@ -153,10 +170,10 @@ class SessionLedger:
         self._reserved: list[tuple[str, int]] = []
 
     def reserve(self, name: str, cost: int) -> None:
-        """Pay ``cost`` FLOPs, times the server's weight, for an operation that is about to run.
+        """Reserve `cost` FLOPs, times the server's weight, for an operation about to start.
 
         Raises:
-            BudgetExhaustedError: the ceiling does not allow it.
+            BudgetExhaustedError: The ceiling does not allow it.
         """
         if cost > LONG_OPERATION_FLOPS:
             self._slot.promote_to_long()
@@ -167,10 +184,10 @@ class SessionLedger:
         self._stats.reserve(name, cost)
 
     def charge(self, name: str, cost: int) -> None:
-        """Pay for an operation that nothing refuses any more: :meth:`take`, settled at once.
+        """Reserve and commit in one step, for an operation that is certain to start.
 
         Raises:
-            BudgetExhaustedError: the ceiling does not allow it.
+            BudgetExhaustedError: The ceiling does not allow it.
         """
         if cost > LONG_OPERATION_FLOPS:
             self._slot.promote_to_long()
@@ -180,17 +197,17 @@ class SessionLedger:
         self._stats.charge(name, cost)
 
     def release(self, name: str, cost: int) -> None:
-        """The operation was refused before it started."""
+        """Release the FLOPs of an operation that was rejected before it started."""
         if self._weights:
             cost = scaled(cost, self._weights.get(name, 1))
         if (name, cost) not in self._reserved:
-            return  # settled meanwhile: it stays charged
+            return  # committed meanwhile, by a nested request: it stays charged
         self._reserved.remove((name, cost))
         self._stats.release(cost)
         self._ceiling.release(cost)
 
     def commit(self) -> None:
-        """The request is over: what was promised is spent."""
+        """Spend all reserved FLOPs, at the end of a request."""
         charges = self._reserved
         if charges:
             self._reserved = []
@@ -198,5 +215,5 @@ class SessionLedger:
             self._ceiling.commit(sum([cost for _, cost in charges]))
 
     def close(self) -> None:
-        """The session is over: let go of the ceiling, which has descriptors of its own."""
+        """Release the ceiling, which owns a descriptor, at the end of the session."""
         del self._ceiling

@@ -1,80 +1,79 @@
-"""Who spends: one ceiling and one set of books for each principal, whatever sessions it opens."""
+"""The parties that FLOPs are billed to: one ceiling and one set of counts per principal."""
 
 from __future__ import annotations
 
 import threading
 
-from shm_echo.mechestim.service.hosting.session_hosts import SessionHost
 from shm_echo.mechestim.service.metering.flop_ceiling import Ceiling
 from shm_echo.mechestim.service.metering.stats_page import StatsPage
 
 __all__ = ["GIVEN", "Key", "Principal", "Principals"]
 
-GIVEN = "given"  # by whoever gave the service a descriptor
+GIVEN = "given"  # the kind of a name that the caller of `MechEstimService.adopt` chooses
 
-Key = tuple[str, str | int]  # the kind of name, and the name
+Key = tuple[str, str | int]  # (kind of the name, name): ("user", 1000) or ("token", "alice")
 
 
 class Principal:
-    """A user, a descriptor, or whatever else sessions are booked to.
+    """A user, a token's holder or a descriptor that sessions are billed to.
 
     Attributes:
-        label: for people to read: ``"user 1000"``.
-        ceiling: what all of its sessions may spend together.
+        label: A name for people to read: `"user 1000"`.
+        ceiling: The FLOPs that all its sessions may spend together.
     """
 
     def __init__(self, label: str, limit: int | None) -> None:
         self.label = label
         self.ceiling = Ceiling(limit)
         self._lock = threading.Lock()
-        self._hosts: set[SessionHost] = set()
+        self._open: set[StatsPage] = set()
         self._ended_tallies: dict[str, tuple[int, int]] = {}
-        self._requests = 0
+        self._ended_requests = 0
 
     @property
     def sessions(self) -> int:
-        """Sessions that it has open."""
-        return len(self._hosts)
+        """The number of its open sessions."""
+        return len(self._open)
 
     @property
     def requests(self) -> int:
-        """Requests of all of its sessions so far."""
+        """The number of requests of all its sessions so far."""
         with self._lock:
-            return self._requests + sum(host.stats.requests for host in self._hosts)
+            return self._ended_requests + sum(stats.requests for stats in self._open)
 
-    def add(self, host: SessionHost) -> None:
-        """A session of it begins."""
+    def add(self, stats: StatsPage) -> None:
+        """Count a session that begins."""
         with self._lock:
-            self._hosts.add(host)
+            self._open.add(stats)
 
-    def remove(self, host: SessionHost) -> None:
-        """A session of it has ended: keep what it had charged."""
+    def remove(self, stats: StatsPage) -> None:
+        """Stop counting a session that has ended, and keep its totals. Idempotent."""
         with self._lock:
-            if host not in self._hosts:
+            if stats not in self._open:
                 return
-            self._hosts.discard(host)
-            if host.stats.reserved:  # killed in the middle of an operation
-                self.ceiling.commit(host.stats.reserved)
-                host.stats.mark_killed()
-            self._requests += host.stats.requests
-            _add_tallies(self._ended_tallies, host.stats)
+            self._open.discard(stats)
+            if stats.reserved:  # killed in the middle of an operation, which stays charged
+                self.ceiling.commit(stats.reserved)
+                stats.mark_killed()
+            self._ended_requests += stats.requests
+            _add_tallies(self._ended_tallies, stats)
 
     def tallies(self) -> dict[str, tuple[int, int]]:
-        """``{operation: (FLOPs, calls)}`` of all of its sessions, the most expensive first."""
+        """Return `{operation: (FLOPs, calls)}` of all its sessions, the most expensive first."""
         with self._lock:
-            found = dict(self._ended_tallies)
-            for host in self._hosts:
-                _add_tallies(found, host.stats)
-        return dict(sorted(found.items(), key=lambda item: (-item[1][0], item[0])))
+            total = dict(self._ended_tallies)
+            for stats in self._open:
+                _add_tallies(total, stats)
+        return dict(sorted(total.items(), key=lambda item: (-item[1][0], item[0])))
 
 
 class Principals:
-    """All who have a ceiling, by what kind of name and which.
+    """The principals of one service, by their keys.
 
     Args:
-        limit: FLOPs of each; None for no limit.
-        max_sessions: how many sessions each may have, except those whose descriptors were given
-            to the service.
+        limit: The FLOPs of each principal; None for no limit.
+        max_sessions: The number of sessions that each principal may have at once. It does not
+            apply to descriptors that were given to the service.
     """
 
     def __init__(self, limit: int | None, max_sessions: int) -> None:
@@ -84,7 +83,7 @@ class Principals:
         self._by_key: dict[Key, Principal] = {}
 
     def get(self, key: Key) -> Principal:
-        """The principal of that name; a new one the first time."""
+        """Return the principal with this key; create it the first time."""
         with self._lock:
             found = self._by_key.get(key)
             if found is None:
@@ -94,11 +93,11 @@ class Principals:
             return found
 
     def create_unnamed(self, label: str) -> Principal:
-        """One that nobody can name again."""
+        """Create a principal without a key: no later session can be billed to it by name."""
         return Principal(label, self._limit)
 
     def refusal_reason(self, key: Key) -> str | None:
-        """Why the principal may have no more sessions; None if it may."""
+        """Return why the principal may open no further session; None if it may."""
         found = self._by_key.get(key)
         if found is None or found.sessions < self._max_sessions:
             return None
@@ -108,16 +107,16 @@ class Principals:
         )
 
     def named(self) -> list[Principal]:
-        """Those with a name."""
+        """Return the principals that have a key."""
         with self._lock:
             return list(self._by_key.values())
 
     def after_fork_in_child(self) -> None:
-        """Whoever had the lock is not in a forked child."""
+        """Replace the lock: a thread that the child does not have may hold it."""
         self._lock = threading.Lock()
 
 
-def _add_tallies(books: dict[str, tuple[int, int]], stats: StatsPage) -> None:
+def _add_tallies(total: dict[str, tuple[int, int]], stats: StatsPage) -> None:
     for name, (flops, calls) in stats.tallies().items():
-        before = books.get(name, (0, 0))
-        books[name] = before[0] + flops, before[1] + calls
+        before = total.get(name, (0, 0))
+        total[name] = before[0] + flops, before[1] + calls

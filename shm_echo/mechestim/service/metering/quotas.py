@@ -1,4 +1,4 @@
-"""What one session may use, and how patient its server is."""
+"""The limits of one session, and the patience of its server."""
 
 from __future__ import annotations
 
@@ -12,18 +12,23 @@ class Quotas:
     """Limits of one session. Sizes are in bytes, times in seconds.
 
     Attributes:
-        max_handles: objects that it may hold.
-        max_bytes: arrays that it may hold, each base counted once.
-        max_call_bytes: what one operation may take for its result and on the way to it.
-        max_frame: the longest message.
-        max_flops: the ceiling of its principal; None for no ceiling.
-        wall_time_s: how long the session may last; None for any time.
-        default_budget: FLOPs of the budget that is charged outside of any context.
-        stall_s: for a message that has begun to come or to go; a long one has a second more for
-            each MiB.
-        busy_s: a client hears at least this often that its operation is still running.
-        memory: address space of a session that is a process of its own, above what the interpreter
-            takes; None for what ``max_bytes`` and ``max_call_bytes`` add up to.
+        max_handles: The number of objects that it may hold.
+        max_bytes: The size of the arrays that it may hold; each base counts once.
+        max_call_bytes: The memory that one operation may use, for its result and for scratch.
+        max_frame: The length of the longest message.
+        max_flops: The FLOPs that all sessions of one principal may spend; None for no limit.
+        wall_time_s: The duration of the session; None for no limit.
+        default_budget: The FLOPs of the budget that is charged outside of any context.
+        stall_s: The time that a message may take once it has begun to arrive or to leave. A long
+            message has one second more for each MiB.
+        busy_s: The interval at which the server reports to a waiting client that its operation is
+            still running.
+        memory: The address space of a session in a process of its own, beyond the interpreter's;
+            None for the sum of `max_bytes` and `max_call_bytes`.
+
+    Example:
+        >>> Quotas(max_flops=10**9, wall_time_s=60.0).max_handles
+        1048576
     """
 
     max_handles: int = 1 << 20

@@ -1,4 +1,4 @@
-"""Memory that a server shares with its worker processes, and a lock on it between processes."""
+"""Memory that a server shares with its worker processes, and a lock between these processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ class FileLock:
     """A lock between processes; the kernel releases it when its holder dies.
 
     Args:
-        fd: a descriptor of an open file description that nothing else locks. The caller closes it.
+        fd: A descriptor of an open file description that nothing else locks. `flock` locks belong
+            to descriptions, so two descriptors of one description would not exclude each other.
+            The caller closes it.
     """
 
     def __init__(self, fd: int) -> None:
@@ -39,7 +41,10 @@ class FileLock:
 
 
 def sealed_memory(name: str, size: int) -> int:
-    """Return the descriptor of new memory that processes can share and whose size is fixed."""
+    """Return the descriptor of new memory that processes can share and whose size is fixed.
+
+    The seals keep a worker from shrinking the memory: the server's next access would kill it.
+    """
     fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         os.ftruncate(fd, size)

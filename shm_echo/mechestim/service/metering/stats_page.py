@@ -1,15 +1,15 @@
-"""What a session shows of itself: a page of counters that its service can read at any time.
+"""The statistics of a session: a page of counters that its service can read at any time.
 
-One session writes, the service reads, and the page may lie in memory that the two share as
-processes. So the service knows what a session had charged and what it was doing when its process
-was killed. Counters are 64-bit words that are written whole.
+One session writes and the service reads, possibly from another process through shared memory. So
+the service knows the charges and the running operation of a session whose process was killed.
+Every counter is a 64-bit word, stored in one piece.
 
     word 0   objects that the session holds        word 5   FLOPs of operations that have started
-         1   bytes of its arrays                        6   FLOPs promised to the running one
-         2   requests that it has begun                 7   index of the operation that runs
-         3   when the running one began (ns), or 0      8   it is in the middle of writing a message
-         4   contexts that are open                     9   when its client was welcomed (ns), or 0
-    from 16  [FLOPs, calls] of each operation, in the order of ``NAMES``
+         1   bytes of its arrays                        6   FLOPs reserved for the running operation
+         2   requests that it has begun                 7   index of the running operation
+         3   start of the running request (ns), or 0    8   1 while a message is partly sent
+         4   open contexts                              9   time of the client's welcome (ns), or 0
+    from 16  [FLOPs, calls] of each operation, in the order of `NAMES`
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from shm_echo.mechestim.registry import OPS
 
 __all__ = ["NAMES", "StatsPage"]
 
-# Operations by the names that charges are booked under. What a client names itself is "(deducted)".
+# The names under which charges are booked. A client's own name (`deduct`) counts as "(deducted)":
+# the page has no room for names that clients choose.
 NAMES: tuple[str, ...] = (
     "(deducted)",
     *sorted({op.book_name for op in OPS.values() if op.counted}),
@@ -49,7 +50,14 @@ class StatsPage:
     """The counters of one session.
 
     Args:
-        fd: shared memory made by `shared_memory.sealed_memory`; None for memory of this process.
+        fd: Memory from `shared_memory.sealed_memory`; None for memory of this process alone.
+
+    Example:
+        >>> stats = StatsPage()
+        >>> stats.reserve("add", 100)
+        >>> stats.commit([("add", 100)])
+        >>> stats.flops, stats.reserved, stats.tallies()
+        (100, 0, {'add': (100, 1)})
     """
 
     SIZE = _SIZE
@@ -58,39 +66,46 @@ class StatsPage:
         self._map = mmap.mmap(-1 if fd is None else fd, _SIZE)
         self._words = memoryview(self._map).cast("Q")
 
-    # For the session ----
+    # Called by the session ----
 
     def begin_session(self) -> None:
-        """The session begins: its client has been welcomed."""
+        """Record that the client has been welcomed."""
         self._words[_OPENED_AT] = time.monotonic_ns()
 
     def begin_request(self) -> int:
-        """A request begins; when, in nanoseconds."""
+        """Record that a request begins. Return the time in nanoseconds."""
         words = self._words
         words[_REQUESTS] += 1
         words[_STARTED_AT] = now = time.monotonic_ns()
         return now
 
     def mark_idle(self) -> None:
-        """Nothing runs: the session waits for its client."""
+        """Record that no request runs: the session waits for its client."""
         self._words[_STARTED_AT] = 0
 
     def mark_running(self) -> None:
-        """What had begun runs again."""
+        """Record that a request runs again, after a wait for the client."""
         self._words[_STARTED_AT] = time.monotonic_ns()
 
     def record_holdings(self, objects: int, size: int, contexts: int) -> None:
-        """What the session holds now."""
+        """Record how much the session holds now."""
         words = self._words
         words[_OBJECTS] = objects
         words[_BYTES] = size
         words[_CONTEXTS] = contexts
 
     def end_request(self, objects: int, size: int, contexts: int) -> int:
-        """The request is over; when, in nanoseconds.
+        """Record that the request is over, and how much the session holds now.
+
+        This repeats `mark_idle` and `record_holdings`: one call fewer for every request.
 
         Args:
-            objects, size, contexts: what the session holds now.
+            objects: The number of its objects.
+            size: The bytes of its arrays.
+            contexts: The number of its open contexts.
+
+        Returns:
+            The time in nanoseconds.
         """
         words = self._words
         words[_STARTED_AT] = 0
@@ -100,30 +115,30 @@ class StatsPage:
         return time.monotonic_ns()
 
     def charge(self, name: str, flops: int) -> None:
-        """An operation starts, which is paid for."""
+        """Charge an operation that starts now, in one step."""
         words = self._words
         at = _FIRST_TALLY + 2 * _INDEX.get(name, 0)
         words[at + 1] += 1
         try:
             words[at] += flops
             words[_FLOPS] += flops
-        except ValueError:  # no word holds so many
+        except ValueError:  # the sum exceeds 64 bits: the counter stays at its maximum
             words[at] = min(words[at] + flops, _MAX_WORD)
             words[_FLOPS] = min(words[_FLOPS] + flops, _MAX_WORD)
 
     def reserve(self, name: str, flops: int) -> None:
-        """An operation is about to run, and is paid for."""
+        """Reserve FLOPs for an operation that is about to start."""
         words = self._words
         words[_OPERATION] = _INDEX.get(name, 0)
         words[_RESERVED] = min(words[_RESERVED] + flops, _MAX_WORD)
 
     def release(self, flops: int) -> None:
-        """The operation was refused before it started."""
+        """Release FLOPs of an operation that was rejected before it started."""
         words = self._words
         words[_RESERVED] = max(words[_RESERVED] - flops, 0)
 
     def commit(self, charges: list[tuple[str, int]]) -> None:
-        """The operations have started, whatever became of them."""
+        """Charge reserved FLOPs: the operations have started. Their outcome does not matter."""
         words = self._words
         for name, flops in charges:
             self.charge(name, flops)
@@ -131,66 +146,68 @@ class StatsPage:
 
     @property
     def writing(self) -> bool:
-        """Part of a message has been sent."""
+        """Return True if a message has been sent in part."""
         return bool(self._words[_WRITING])
 
     @writing.setter
     def writing(self, value: bool) -> None:
         self._words[_WRITING] = value
 
-    # For the service ----
+    # Called by the service ----
 
     @property
     def objects(self) -> int:
-        """Objects that the session holds."""
+        """The number of objects that the session holds."""
         return self._words[_OBJECTS]
 
     @property
     def bytes(self) -> int:
-        """Bytes of its arrays."""
+        """The bytes of its arrays."""
         return self._words[_BYTES]
 
     @property
     def contexts(self) -> int:
-        """Budgets that are open, the default one included."""
+        """The number of open budgets, the default one included."""
         return self._words[_CONTEXTS]
 
     @property
     def requests(self) -> int:
-        """Requests that have begun."""
+        """The number of requests that have begun."""
         return self._words[_REQUESTS]
 
     @property
     def flops(self) -> int:
-        """FLOPs of the operations that have started, what runs now not included."""
+        """The FLOPs of all started operations but the running one."""
         return self._words[_FLOPS]
 
     @property
     def reserved(self) -> int:
-        """FLOPs of what runs now."""
+        """The FLOPs reserved for the running operation."""
         return self._words[_RESERVED]
 
     @property
     def age_s(self) -> float:
-        """For how long its client has been served; 0 before."""
+        """Seconds since the client was welcomed; 0 before."""
         opened_at = self._words[_OPENED_AT]
         return max(0.0, (time.monotonic_ns() - opened_at) / 1e9) if opened_at else 0.0
 
     @property
     def running_s(self) -> float | None:
-        """For how long a request has been running; None while the client is waited for."""
+        """Seconds since the running request began; None while the session waits for its client."""
         started_at = self._words[_STARTED_AT]
         return max(0.0, (time.monotonic_ns() - started_at) / 1e9) if started_at else None
 
     def mark_killed(self) -> None:
-        """The session was killed: the operation that it was in stays charged."""
+        """Charge the operation in which the session was killed."""
         words = self._words
         if words[_RESERVED]:
-            self.commit([(NAMES[min(words[_OPERATION], len(NAMES) - 1)], words[_RESERVED])])
+            # A worker that was killed may have left any value in the page.
+            name = NAMES[min(words[_OPERATION], len(NAMES) - 1)]
+            self.commit([(name, words[_RESERVED])])
         words[_STARTED_AT] = 0
 
     def tallies(self) -> dict[str, tuple[int, int]]:
-        """``{operation: (FLOPs, calls)}`` of those that were called."""
+        """Return `{operation: (FLOPs, calls)}` of the operations that were called."""
         table = self._words[_FIRST_TALLY : _FIRST_TALLY + 2 * len(NAMES)].tolist()
         return {
             name: (table[2 * i], table[2 * i + 1])
@@ -199,6 +216,6 @@ class StatsPage:
         }
 
     def close(self) -> None:
-        """Let go of the memory. Idempotent; the counters cannot be read afterwards."""
+        """Release the memory. Idempotent; the counters cannot be read afterwards."""
         self._words.release()
         self._map.close()

@@ -1,1 +1,1 @@
-"""Which thread works now: the leader/followers pool, its scheduler and CPU migration."""
+"""The choice of the thread that works now: the pool, its scheduler and CPU migration."""

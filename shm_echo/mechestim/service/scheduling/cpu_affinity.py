@@ -1,9 +1,9 @@
-"""Stepping aside: a thread that shares a CPU with its client moves to another one.
+"""CPU migration: a server thread that shares a CPU with its client moves to another one.
 
-The kernel likes to run the two ends of a conversation on one CPU, one after the other. It is where
-they land when both sleep in every slot, and there neither can spin until the other has answered, so
-that both go on sleeping. Each answer then costs two changes of the running process, while other
-CPUs are idle. A server's thread notices: its waits are short, and yet spinning has not seen their
+The kernel tends to run the two ends of a conversation on one CPU, one after the other. They land
+there when both sleep in every exchange. On one CPU neither end can spin until the other has
+answered, so both keep sleeping, and each answer costs two context switches while other CPUs are
+idle. A server thread detects this: its waits are short, and yet its spinning has not seen their
 end.
 """
 
@@ -14,23 +14,37 @@ import time
 
 from shm_echo.mechestim.adaptive_spin import SPIN_S
 
-__all__ = ["CpuMigrator"]
+__all__ = ["CpuMigrator", "migrate_to_idle_cpu"]
 
+# One short wait proves nothing: the client may have answered just after the spinning ended.
 _SHORT_WAITS = 8
-_COOLDOWN_S = 0.1  # so soon it does not try again
+# The least time between two moves: a thread that the kernel puts back should not move all the time.
+_COOLDOWN_S = 0.1
+_CPU_FIELD = 36  # of /proc/PID/stat after the command: the CPU that last ran the thread
 
 _clock = time.monotonic
 
 
 class CpuMigrator:
-    """Watches the waits of those threads that wait for the same clients, one after the other."""
+    """Decides from a thread's waits when to move it to another CPU.
+
+    The waits may be those of several threads, as long as these serve the same clients in turn.
+    """
 
     def __init__(self) -> None:
         self._short_waits = 0
         self._cooldown_until = 0.0
 
     def record_wait(self, seconds: float) -> bool:
-        """The thread has slept for so long for a request; whether it has moved because of that."""
+        """Record that the thread has slept until a request came.
+
+        Args:
+            seconds: The time that it has slept.
+
+        Returns:
+            True if the thread was moved because of it.
+        """
+        # A client that takes longer computes meanwhile; sharing a CPU with it does no harm.
         if seconds > SPIN_S / 2:
             self._short_waits = 0
             return False
@@ -46,19 +60,21 @@ class CpuMigrator:
 
 
 def migrate_to_idle_cpu() -> bool:
-    """Move this thread to another CPU that it may use; whether there is one.
+    """Move this thread to another CPU that it may use; the set of allowed CPUs stays as it was.
 
-    It may use the same ones afterwards as before.
+    Returns:
+        True if the thread has moved; False if there is no other CPU or the system forbids it.
     """
     try:
         allowed = os.sched_getaffinity(0)
         with open("/proc/thread-self/stat", "rb") as file:
-            here = int(file.read().rsplit(b")", 1)[1].split()[36])
+            # The command is in parentheses and may contain any byte: split after the last one.
+            here = int(file.read().rsplit(b")", 1)[1].split()[_CPU_FIELD])
         others = allowed - {here}
         if not others:
             return False
-        os.sched_setaffinity(0, others)
+        os.sched_setaffinity(0, others)  # moves the thread at once
         os.sched_setaffinity(0, allowed)
-    except (OSError, ValueError, IndexError):  # a sandbox: then it stays where it is
+    except (OSError, ValueError, IndexError):  # a sandbox forbids it or hides /proc
         return False
     return True

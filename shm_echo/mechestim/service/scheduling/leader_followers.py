@@ -1,10 +1,10 @@
-"""The pool: the threads that serve the sessions of one process, of which one leads.
+"""The pool of threads that serves the sessions of one process: one of its threads leads.
 
-The leader waits for the messages of all idle sessions and serves each as it comes. So a crowd of
-clients with short requests is served without a change of threads between them. Before a session
+The leader waits for the messages of all idle sessions and serves each message as it comes. So a
+crowd of clients with short requests is served without a switch between threads. Before a session
 does something long, or waits for its client, the leader *steps down*: another thread leads from
-then on, and this one is the session's own until the request is over. Then the session is idle
-again, and the thread leads if nobody does, or waits until it is needed.
+then on, and the first thread serves that one session alone until the request is over. Then the
+session is idle again, and the thread leads if no thread does, or waits as a follower.
 
 The pattern is known as Leader/Followers (Schmidt, O'Ryan, Pyarali, Kircher and Buschmann, 2000).
 """
@@ -28,58 +28,65 @@ __all__ = ["LeaderFollowersPool", "Runnable"]
 
 _log = logging.getLogger("shm_echo.mechestim")
 
-_MAX_EVENTS = 64  # sessions of one look; the kernel begins with others the next time
-_MAX_FOLLOWERS = 4  # threads that wait until they are needed; more of them end
+# Sessions that one poll returns. The kernel starts with other sessions at the next poll, so a busy
+# crowd beyond this number starves no session.
+_MAX_EVENTS = 64
+# Threads that wait to lead. A thread beyond them ends: a burst of long requests leaves few.
+_MAX_FOLLOWERS = 4
 
 
 class Runnable(Protocol):
-    """A session, as a pool sees it. One thread at a time works on it."""
+    """A session as the pool sees it. One thread at a time works on it."""
 
     @property
     def slot(self) -> SchedulerSlot:
-        """Its place at the scheduler."""
+        """The slot that the session computes in."""
 
     @property
     def pending(self) -> bool:
-        """More has been read from its socket than was asked for so far."""
+        """Return True if its socket has been read beyond the message that was served last."""
 
     def fileno(self) -> int:
-        """Of its socket, which is readable when there is something to do."""
+        """Return the descriptor of its socket, which is readable when a message has come."""
 
     def step(self) -> bool:
-        """Serve what has come, without waiting for more; whether the session goes on."""
+        """Serve one message, if one has come, without waiting for it.
+
+        Returns:
+            True if the session goes on.
+        """
 
     def end(self, reason: str) -> None:
-        """Have the next step be the last one, which tells the client."""
+        """Make the next step the last one, which sends the reason to the client."""
 
     def finish(self) -> None:
-        """Let go of everything: the session is over."""
+        """Release all resources: the session is over."""
 
 
 class _Follower:
-    """A thread that waits until it is needed."""
+    """A thread of the pool that waits until it must lead or end."""
 
     def __init__(self) -> None:
         self._wakeup = threading.Lock()
         self._wakeup.acquire()
         self._leads = False
 
-    def call(self, leads: bool) -> None:
-        """It leads from now on, or ends."""
+    def wake(self, leads: bool) -> None:
+        """Make the thread lead from now on, or end."""
         self._leads = leads
         self._wakeup.release()
 
     def wait(self) -> bool:
-        """Whether it leads; otherwise it ends."""
+        """Wait for `wake`. Return True if this thread leads now; otherwise it ends."""
         self._wakeup.acquire()
         return self._leads
 
 
 class LeaderFollowersPool:
-    """Serves sessions on as many threads as are needed; on none while there is no session.
+    """Serves sessions on as many threads as they need; on no thread while there is no session.
 
     Args:
-        scheduler: that the sessions pass.
+        scheduler: Decides which of the sessions compute at the same time.
     """
 
     def __init__(self, scheduler: Scheduler) -> None:
@@ -88,14 +95,13 @@ class LeaderFollowersPool:
         self._events: list[tuple[int, int]] = []
         self._spin = Spinner(self._poll_now, scheduler.short_is_taken)
         self._migrator = CpuMigrator()
-        self._ready: deque[Runnable] = deque()  # idle ones whose next message is here; the leader's
-        # Under the mutex:
+        # Idle sessions whose next message has been read already. Only the leader uses it.
+        self._ready: deque[Runnable] = deque()
+        # Guarded by the mutex:
         self._mutex = threading.Lock()
-        self._idle: dict[int, Runnable] = {}  # by descriptor; the leader waits for them
+        self._idle: dict[int, Runnable] = {}  # by descriptor: the sessions the leader waits for
         self._sessions = 0
-        self._has_leader = (
-            False  # a thread leads, or has been told to; then there are idle sessions
-        )
+        self._has_leader = False  # a thread leads or was woken to lead; then a session is idle
         self._followers: list[_Follower] = []
         self._threads: set[threading.Thread] = set()
         self._closing = False
@@ -104,8 +110,8 @@ class LeaderFollowersPool:
         """Serve a session from now on.
 
         Raises:
-            RuntimeError: no thread can be started.
-            OSError: the kernel cannot watch its socket.
+            RuntimeError: No thread can be started, or the pool was closed.
+            OSError: The kernel cannot watch the session's socket.
         """
         with self._mutex:
             if self._poll.closed:
@@ -120,13 +126,16 @@ class LeaderFollowersPool:
             self._sessions += 1
 
     def on_tick(self) -> None:
-        """Have a thread lead if none does although it should: one could not be started before."""
+        """Start a leader if idle sessions have none, because no thread could be started before."""
         with self._mutex:
             if self._idle and not self._has_leader:
                 self._try_appoint_leader()
 
     def close(self) -> None:
-        """Let go of everything as soon as no session is left; sessions end by themselves."""
+        """Release all resources once the last session has ended.
+
+        The caller ends the sessions. If none is left, wait for the threads to end.
+        """
         with self._mutex:
             self._closing = True
             over = not self._sessions
@@ -137,15 +146,15 @@ class LeaderFollowersPool:
             thread.join()
 
     def after_fork_in_child(self) -> None:
-        """Close what a forked child has inherited."""
+        """Close the descriptor that a forked child has inherited."""
         self._poll.close()
 
-    # Under the mutex ----
+    # The caller holds the mutex ----
 
     def _watch(self, session: Runnable) -> None:
-        """The session is idle."""
+        """Add a session to the idle ones, for which the leader waits."""
         fd = session.fileno()
-        self._idle[fd] = session  # first: the leader may see it as soon as it is registered
+        self._idle[fd] = session  # before `register`: the leader may get its event at once
         try:
             self._poll.register(fd, select.EPOLLIN)
         except BaseException:
@@ -153,7 +162,7 @@ class LeaderFollowersPool:
             raise
 
     def _unwatch(self, session: Runnable) -> None:
-        """The session is not idle any more."""
+        """Remove a session from the idle ones."""
         fd = session.fileno()
         self._poll.unregister(fd)
         del self._idle[fd]
@@ -161,37 +170,37 @@ class LeaderFollowersPool:
             self._ready.remove(session)
 
     def _appoint_leader(self) -> None:
-        """Have another thread lead."""
+        """Make another thread lead: a follower if there is one, else a new thread."""
         if self._followers:
-            self._followers.pop().call(leads=True)
+            self._followers.pop().wake(leads=True)
         else:
             thread = threading.Thread(target=self._run, name="mechestim-pool", daemon=True)
             self._threads.add(thread)
             try:
-                contextvars.Context().run(thread.start)  # it inherits nothing of a session
+                contextvars.Context().run(thread.start)  # an empty context: no session's state
             except BaseException:
                 self._threads.discard(thread)
                 raise
         self._has_leader = True
 
     def _try_appoint_leader(self) -> None:
-        """Have another thread lead; if that fails, the next look tries again."""
+        """Make another thread lead; if that fails, the next tick tries again."""
         try:
             self._appoint_leader()
         except (RuntimeError, MemoryError) as error:
             _log.warning("cannot start a thread for mechestim sessions: %s", error)
 
-    # What a thread does ----
+    # On a thread of the pool ----
 
     def _run(self) -> None:
-        """A thread that begins as the leader."""
+        """Run a thread of the pool, which begins as the leader."""
         leads = True
         try:
             while leads:
                 own = self._lead()
                 leads = False
                 leads = self._serve_until_idle(*own)
-                del own  # else the session's memory would stay
+                del own  # a waiting thread would keep the session's memory alive
                 leads = leads or self._follow()
         except BaseException:
             _log.exception("internal error: a thread that serves mechestim sessions has ended")
@@ -202,17 +211,17 @@ class LeaderFollowersPool:
                 self._threads.discard(threading.current_thread())
 
     def _replace_leader(self) -> None:
-        """The leader has failed."""
+        """Replace this thread, which has failed as the leader."""
         with self._mutex:
             self._has_leader = False
             if self._idle:
                 self._try_appoint_leader()
 
     def _lead(self) -> tuple[Runnable, bool]:
-        """Serve until this thread has stepped down.
+        """Serve all idle sessions until this thread has stepped down.
 
         Returns:
-            The session that it did so for, whose own thread it is now, and whether that goes on.
+            The session that this thread serves alone from now on, and True if that one goes on.
         """
         idle, ready = self._idle, self._ready
         while True:
@@ -221,6 +230,8 @@ class LeaderFollowersPool:
                 goes_on = self._serve(session)
                 if goes_on is not None:
                     return session, goes_on
+            # One step for each session with buffered messages, then poll for other messages again:
+            # a client that sends many requests at once does not starve the others.
             for _ in range(len(ready)):
                 session = ready.popleft()
                 goes_on = self._serve(session)
@@ -228,7 +239,7 @@ class LeaderFollowersPool:
                     return session, goes_on
 
     def _wait_for_messages(self) -> list[tuple[int, int]]:
-        """The descriptors of sessions that have something to read, once there are any."""
+        """Wait until sessions are readable; return `(descriptor, event)` of each."""
         if self._ready:
             return self._poll_now()
         if self._spin.wait():
@@ -244,15 +255,15 @@ class LeaderFollowersPool:
         return events
 
     def _serve(self, session: Runnable) -> bool | None:
-        """One step of a session, as the leader.
+        """Serve one step of a session as the leader.
 
         Returns:
-            None if this thread is the leader still; else whether the session goes on.
+            None if this thread still leads; else True if the session goes on and False if not.
         """
         slot = session.slot
         slot.on_step_down = functools.partial(self._step_down, session)
         goes_on = _step(session)
-        if slot.on_step_down is None:
+        if slot.on_step_down is None:  # the step has called it: another thread leads
             return goes_on
         slot.on_step_down = None
         slot.release()
@@ -261,7 +272,7 @@ class LeaderFollowersPool:
         return None
 
     def _step_down(self, session: Runnable) -> None:
-        """The leader is about to wait: this session is its own now, and others need a leader."""
+        """Take a session out of the pool and let another thread lead the remaining ones."""
         with self._mutex:
             self._unwatch(session)
             self._has_leader = False
@@ -269,20 +280,20 @@ class LeaderFollowersPool:
                 self._try_appoint_leader()
 
     def _serve_until_idle(self, session: Runnable, goes_on: bool) -> bool:
-        """Serve a session of one's own until it is idle, or over.
+        """Serve one session alone until it is idle or over.
 
         Returns:
-            Whether this thread leads from now on.
+            True if this thread leads from now on.
         """
         slot = session.slot
         slot.release()
         while goes_on and session.pending:
             goes_on = _step(session)
-            slot.release()  # for the others who wait, as when the leader serves it
+            slot.release()  # after each request, as the leader does: other sessions wait for it
         if goes_on:
             goes_on = self._return_to_idle(session)
         if not goes_on:
-            with self._mutex:  # first: who has waited for the session's end may close the pool
+            with self._mutex:  # before `_finish`: a thread that waits for it may close the pool
                 self._sessions -= 1
                 if not self._sessions:
                     self._end_followers()
@@ -293,27 +304,32 @@ class LeaderFollowersPool:
             return leads
 
     def _return_to_idle(self, session: Runnable) -> bool:
-        """The session is idle again; whether that was possible. If not, it was told so."""
+        """Make the session idle again.
+
+        Returns:
+            True if the leader waits for it now; False if it was ended, because the kernel cannot
+            watch its socket.
+        """
         try:
             with self._mutex:
                 self._watch(session)
         except Exception as error:
             _log.error("cannot go on with a mechestim session: %s", error)
             session.end(f"the server cannot watch the connection: {error}")
-            _step(session)  # which is its last
+            _step(session)  # sends the reason to the client
             return False
         return True
 
     def _end_followers(self) -> None:
-        """No session is left: all threads end."""
+        """End all threads: no session is left."""
         for follower in self._followers:
-            follower.call(leads=False)
+            follower.wake(leads=False)
         self._followers.clear()
         if self._closing:
             self._poll.close()
 
     def _follow(self) -> bool:
-        """Wait until this thread is to lead; whether that comes."""
+        """Wait as a follower. Return True if this thread must lead now, False if it must end."""
         with self._mutex:
             if not self._sessions or len(self._followers) >= _MAX_FOLLOWERS:
                 return False
@@ -323,7 +339,7 @@ class LeaderFollowersPool:
 
 
 def _step(session: Runnable) -> bool:
-    """Serve what has come; whether the session goes on."""
+    """Serve one message, if one has come. Return True if the session goes on."""
     try:
         if session.step():
             return True

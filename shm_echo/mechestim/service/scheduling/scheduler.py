@@ -1,12 +1,13 @@
-"""The scheduler: which sessions of one process may work at once.
+"""The scheduler: which sessions of one process may compute at the same time.
 
-No more long operations run at a time than there are CPUs; the others wait for their slot. BLAS
-libraries have room for a limited number of threads, and some corrupt their memory when hundreds of
-them call at once.
+Long operations run at most as many at a time as there are CPUs; further ones wait. BLAS libraries
+have room for a limited number of threads, and some corrupt their memory when hundreds of threads
+call them at once.
 
-Short ones have a lane of their own, so that none waits behind a long one. There is one place in it,
-from the arrival of a request until its answer has gone: the interpreter lets one thread work at a
-time anyway, and threads that fight for it in every system call get less done, all of them together.
+Short operations have a semaphore of their own, so that none of them waits behind a long one. It has
+one slot, held from the arrival of a request until its answer has been sent. The interpreter lets
+one thread run at a time anyway, and threads that contend for its lock at every system call get less
+done in total than threads that run one after the other.
 """
 
 from __future__ import annotations
@@ -20,17 +21,26 @@ __all__ = ["FairSemaphore", "Scheduler", "SchedulerSlot"]
 
 
 class FairSemaphore:
-    """Places that threads take, wait for in the order of their coming, and give back.
+    """A semaphore that serves its waiters in the order of their arrival.
 
-    Who gives a place back while others wait hands it to the first of them: a thread that takes the
-    next one at once would else always be quicker than one that has to wake up.
+    `release` hands the slot to the longest waiter. Otherwise a running thread would re-acquire it
+    first, because the waiter still has to wake up, and would starve the others.
 
     Args:
-        slots: how many there are.
+        slots: The number of threads that may hold the semaphore at once.
 
     Attributes:
-        free: how many nobody has.
-        waiters: one lock for each thread that waits, first come first.
+        free: The number of slots that no thread holds.
+        waiters: One locked lock per waiting thread, the longest waiter first.
+
+    Example:
+        >>> semaphore = FairSemaphore(2)
+        >>> semaphore.acquire()
+        >>> semaphore.free
+        1
+        >>> semaphore.release()
+        >>> semaphore.free
+        2
     """
 
     def __init__(self, slots: int) -> None:
@@ -39,7 +49,7 @@ class FairSemaphore:
         self.waiters: deque[threading.Lock] = deque()
 
     def acquire(self) -> None:
-        """Take a place. Waits for one."""
+        """Take a slot; wait until one is available."""
         with self._mutex:
             if self.free:
                 self.free -= 1
@@ -47,10 +57,10 @@ class FairSemaphore:
             handover = threading.Lock()
             handover.acquire()
             self.waiters.append(handover)
-        handover.acquire()
+        handover.acquire()  # returns when `release` unlocks it, and the slot is this thread's then
 
     def release(self) -> None:
-        """Give a place back."""
+        """Return a slot, to the longest waiter if there is one."""
         with self._mutex:
             if self.waiters:
                 self.waiters.popleft().release()
@@ -59,10 +69,11 @@ class FairSemaphore:
 
 
 class Scheduler:
-    """The lanes of one process.
+    """The two semaphores of one process: one for short operations, one for long ones.
 
     Args:
-        kernels: how many long operations may run at once; the number of CPUs if left out.
+        kernels: The number of long operations that may run at once. Default: the number of CPUs
+            that this process may use.
     """
 
     def __init__(self, kernels: int | None = None) -> None:
@@ -71,19 +82,34 @@ class Scheduler:
         self.long = FairSemaphore(self.kernels)
 
     def short_is_taken(self) -> bool:
-        """Whether somebody is in the lane of short operations."""
+        """Return True if a session holds the slot for short operations."""
         return not self.short.free
 
 
 class SchedulerSlot:
-    """One session's place at the scheduler.
+    """The scheduler seen by one session, which holds at most one slot: a short or a long one.
+
+    Every method can be called again in the same state: a nested request of a callback acquires what
+    its session may hold already. A thread that waits in `acquire_short` or `promote_to_long` holds
+    nothing meanwhile.
 
     Args:
-        scheduler: None where there is none, because the session has a process of its own.
+        scheduler: None for a session in a process of its own; then no method waits.
 
     Attributes:
-        step_down: set while the thread that serves the session leads its pool: has another thread
-            lead, before this one does something that others should not wait for.
+        on_step_down: A function that makes another thread lead the pool. It is set while the
+            session's thread is the leader, and `step_down` calls it once.
+
+    Example:
+        >>> scheduler = Scheduler(kernels=1)
+        >>> slot = SchedulerSlot(scheduler)
+        >>> slot.acquire_short()
+        >>> slot.promote_to_long()
+        >>> slot.is_long, scheduler.short.free, scheduler.long.free
+        (True, 1, 0)
+        >>> slot.release()
+        >>> slot.is_long, scheduler.short.free, scheduler.long.free
+        (False, 1, 1)
     """
 
     def __init__(self, scheduler: Scheduler | None = None) -> None:
@@ -92,22 +118,25 @@ class SchedulerSlot:
         self.on_step_down: Callable[[], None] | None = None
 
     def acquire_short(self) -> None:
-        """Take the place in the lane of short operations. Waits for it."""
+        """Acquire the slot for short operations, unless this session holds a slot already."""
         if self._scheduler is not None and self._held is None:
             self._scheduler.short.acquire()
             self._held = self._scheduler.short
 
     def short_is_taken(self) -> bool:
-        """Whether another session is in the lane of short operations."""
+        """Return True if a session holds the slot for short operations."""
         return self._scheduler is not None and self._scheduler.short_is_taken()
 
     @property
     def is_long(self) -> bool:
-        """Whether what runs now has a place in the lane of long operations."""
+        """Return True if the session holds a slot for long operations."""
         return self._scheduler is not None and self._held is self._scheduler.long
 
     def promote_to_long(self) -> None:
-        """What runs next is long: change lanes. Waits for a place there."""
+        """Exchange the held slot for a long one, before a long operation.
+
+        The leader of the pool steps down first, because the wait and the operation take long.
+        """
         scheduler = self._scheduler
         if scheduler is not None and self._held is not scheduler.long:
             self.step_down()
@@ -115,21 +144,21 @@ class SchedulerSlot:
             self._held = scheduler.long
 
     def demote(self) -> None:
-        """What runs next is short: change lanes back."""
+        """Exchange a long slot for the short one, after a long operation."""
         scheduler = self._scheduler
         if scheduler is not None and self._held is scheduler.long:
             self.release()
             self.acquire_short()
 
     def release(self) -> None:
-        """Make room for others: the request has been answered."""
+        """Return the held slot, if there is one: the request has been answered."""
         held, self._held = self._held, None
         if held is not None:
             held.release()
 
     def step_down(self) -> None:
-        """Make room for others, and let another thread lead: what comes next may take a while."""
+        """Return the held slot and let another thread lead, before this one may block for long."""
         self.release()
-        step_down, self.on_step_down = self.on_step_down, None
-        if step_down is not None:
-            step_down()
+        on_step_down, self.on_step_down = self.on_step_down, None
+        if on_step_down is not None:
+            on_step_down()

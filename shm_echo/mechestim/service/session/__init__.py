@@ -1,1 +1,1 @@
-"""One client: its stream of frames, its requests and the errors and warnings it is sent."""
+"""One client: its stream of frames, its requests, and its errors and warnings."""

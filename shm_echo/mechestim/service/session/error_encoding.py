@@ -1,7 +1,7 @@
-"""Errors of operations as (class, message, fields): what a client may see of them.
+"""Encodes errors of operations for the client, as class, message and fields.
 
-A client raises its own class of the same name. What is not in the list below arrives as the nearest
-base that is; server tracebacks never cross.
+A client raises its own class of the same name. A class that is not in the tables below is sent as
+its nearest base class that is. Tracebacks never leave the server.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NUMPY_CLASSES = {
     "RankWarning": np.exceptions.RankWarning,
     "TooHardError": np.exceptions.TooHardError,
 }
-# What ufuncs raise for dtypes that they cannot take; NumPy shows it under this name.
+# The base of the private exceptions that ufuncs raise for dtypes without a loop.
 _UFUNC_TYPE_ERROR = "UFuncTypeError"
 _BUILTIN_NAMES = (
     *("ArithmeticError", "AssertionError", "AttributeError", "BufferError", "DeprecationWarning"),
@@ -39,7 +39,7 @@ _BUILTIN_NAMES = (
     *("StopIteration", "SyntaxError", "SystemError", "TypeError", "UnicodeError", "UserWarning"),
     *("ValueError", "Warning", "ZeroDivisionError"),
 )
-_MAX_MESSAGE_CHARS = 10_000  # characters of a message: some quote their argument as a whole
+_MAX_MESSAGE_CHARS = 10_000  # characters: some messages quote a whole argument
 CLASS_NAMES: dict[type, str] = {cls: name for name, cls in _NUMPY_CLASSES.items()}
 CLASS_NAMES.update({getattr(builtins, name): name for name in _BUILTIN_NAMES})
 CLASS_NAMES.update(
@@ -59,11 +59,16 @@ _FIELDS = (
 
 
 class CallbackError(Exception):
-    """A function of the client raised: the client knows the error and raises it itself."""
+    """A function of the client has raised: the client has the error and raises it itself."""
 
 
 def encode_error(error: BaseException) -> list[Any]:
-    """``[class, message, fields]`` of an error or a warning."""
+    """Return `[class, message, fields]` of an error or a warning.
+
+    Example:
+        >>> encode_error(ZeroDivisionError("division by zero"))
+        ['ZeroDivisionError', 'division by zero', {}]
+    """
     if isinstance(error, CallbackError):
         return [CALLBACK_FAILED, "", {}]
     for cls in type(error).__mro__:
@@ -87,10 +92,10 @@ def encode_error(error: BaseException) -> list[Any]:
 
 
 def log_failure(what: str, error: BaseException) -> None:
-    """Log an error of the server's own: its class and where it arose.
+    """Log an internal error: its class and its traceback, without its message.
 
-    Not what it says: the messages of NumPy and of Python quote the values that they complain of,
-    and the contents of a client's arrays have no business in a log.
+    Messages of NumPy and Python quote the offending values, and no contents of a client's arrays
+    may reach the log.
     """
     where = "".join(traceback.format_tb(error.__traceback__)).rstrip()
     _log.error("%s: %s\n%s", what, type(error).__qualname__, where)

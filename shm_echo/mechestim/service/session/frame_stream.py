@@ -1,8 +1,8 @@
 """The frames of one session on its socket, with a deadline for everything that has begun.
 
-Waiting for the next request may last for ever; a frame that has begun to come, or to go, may not. A
-client that sends a byte now and then gains nothing by it: the time is that of the whole frame. Long
-frames have more of it.
+Waiting for the next request may last for ever; a frame that has begun to arrive or to leave must be
+complete by a deadline. It applies to the whole frame, so a client that sends a byte now and then
+gains no time. Long frames have longer deadlines.
 """
 
 from __future__ import annotations
@@ -29,16 +29,21 @@ _length_at = _HEADER.unpack_from
 _NOSIGNAL = int(socket.MSG_NOSIGNAL)
 _DONTWAIT = int(socket.MSG_DONTWAIT)
 _DONTWAIT_NOSIGNAL = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-_ATOMIC_SEND_BYTES = 4096  # bytes that the kernel takes as a whole or not at all
-_BUFFER_BYTES = 1 << 16  # bytes that are received at once
-_MAX_READ_BYTES = 1 << 18  # bytes of a long frame
-_MIN_BYTES_PER_S = 1 << 20  # bytes per second of a long frame
+_ATOMIC_SEND_BYTES = 4096  # a Unix socket takes so few bytes as a whole or not at all
+_BUFFER_BYTES = 1 << 16  # nearly every frame of requests fits
+_MAX_READ_BYTES = 1 << 18  # one read of a long frame: `recv` allocates so much each time
+_MIN_BYTES_PER_S = 1 << 20  # a client that is slower than this stalls
 
 _GONE = "the client closed the connection"
 
 
 def frame(payload: bytes) -> bytes:
-    """A payload behind its length."""
+    """Return a payload with its length in front of it.
+
+    Example:
+        >>> frame(b"abc")
+        b'\\x03\\x00\\x00\\x00abc'
+    """
     return _HEADER.pack(len(payload)) + payload
 
 
@@ -46,8 +51,8 @@ class SessionEndedError(Exception):
     """The session is over.
 
     Args:
-        why: for the log.
-        notify_client: the client can be told so.
+        reason: The reason, for the log and the client.
+        notify_client: False if the client can receive no message any more.
     """
 
     def __init__(self, reason: str, notify_client: bool = True) -> None:
@@ -56,25 +61,28 @@ class SessionEndedError(Exception):
 
 
 class WriteLock(Protocol):
-    """Of the writing side: a frame goes out in one piece."""
+    """A lock on the writing side of a connection: no two frames mix.
+
+    `threading.Lock` and `FileLock` are such locks.
+    """
 
     def acquire(self, blocking: bool = True) -> bool:
-        """Take it; whether it was there to be taken."""
+        """Take the lock. Return True if it was taken."""
 
     def release(self) -> None:
-        """Give it back."""
+        """Release the lock."""
 
 
 class FrameStream:
     """Whole messages over a connected socket, which must be in blocking mode.
 
     Args:
-        sock: the connection; stays the caller's.
-        max_frame: the longest payload that is accepted.
-        stall_s: seconds for a frame, and one more for each MiB of it.
-        stats: shows whether a message has been sent in part.
-        lock: held while a message goes out.
-        slot: the session's scheduler slot, released before the session waits for its client.
+        sock: The connection. The caller closes it.
+        max_frame: The length of the longest payload that is accepted.
+        stall_s: The seconds that a frame may take, plus one for each MiB of it.
+        stats: Shows while a message is sent in part.
+        lock: Held while a message is sent.
+        slot: The session's slot, returned before the stream waits for the client.
     """
 
     def __init__(
@@ -92,7 +100,7 @@ class FrameStream:
         self._stats = stats
         self._lock = lock
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
-        self._start = self._stop = 0  # what has come and was not asked for yet
+        self._start = self._stop = 0  # the received bytes in the buffer that no call has returned
         poll = select.poll()
         poll.register(sock, select.POLLIN)
         self._migrator = CpuMigrator()
@@ -100,11 +108,11 @@ class FrameStream:
         self._spin = Spinner(functools.partial(poll.poll, 0), slot.short_is_taken)
 
     def receive(self) -> bytes:
-        """The next payload.
+        """Wait for the next payload, and return it.
 
         Raises:
-            SessionEnded: the client has gone, or stalls.
-            ProtocolError: it announces a frame that is empty or too long.
+            SessionEndedError: The client has gone, or stalls.
+            ProtocolError: The client announces a frame that is empty or too long.
         """
         if self._start == self._stop:
             self._stop = self._receive_some()
@@ -112,10 +120,13 @@ class FrameStream:
         return self._next_payload()
 
     def receive_nowait(self) -> bytes | None:
-        """The next payload, if anything has come; waits only for the rest of what has begun to.
+        """Return the next payload, or None if no byte of it has come.
+
+        Waits for the rest of a frame that has begun to arrive.
 
         Raises:
-            SessionEnded, ProtocolError: as ``receive``.
+            SessionEndedError: The client has gone, or stalls.
+            ProtocolError: The client announces a frame that is empty or too long.
         """
         if self._start == self._stop:
             try:
@@ -127,7 +138,7 @@ class FrameStream:
 
     @property
     def pending(self) -> bool:
-        """The next message, or a part of it, has been read already."""
+        """Return True if bytes of the next message have been read already."""
         return self._start != self._stop
 
     def _receive_some(self) -> int:
@@ -140,7 +151,7 @@ class FrameStream:
         return size
 
     def _next_payload(self) -> bytes:
-        """The next payload, the beginning of which is in ``_buffer``."""
+        """Return the payload that begins in the buffer."""
         start, stop = self._start, self._stop
         if start == stop:
             raise SessionEndedError(_GONE, notify_client=False)
@@ -154,7 +165,7 @@ class FrameStream:
         return self._receive_rest(bytearray(self._buffer[start:stop]))
 
     def _receive_rest(self, buffer: bytearray) -> bytes:
-        """The payload of a frame whose beginning has come."""
+        """Receive the rest of a frame. Return its payload."""
         self._slot.step_down()
         deadline = time.monotonic() + self._stall_s
         while len(buffer) < 4:
@@ -170,7 +181,7 @@ class FrameStream:
         return bytes(memoryview(buffer)[4:])
 
     def _wait_and_read(self, buffer: bytearray, size: int, deadline: float) -> None:
-        """Read more of a frame, and nothing of the next one."""
+        """Read more of a frame, and no byte of the next one."""
         if not _wait_until_ready(self._sock, select.POLLIN, deadline):
             raise SessionEndedError(f"a message stayed incomplete for {self._stall_s:g} s or more")
         with contextlib.suppress(BlockingIOError):
@@ -184,12 +195,14 @@ class FrameStream:
         """Send one payload, and descriptors with its first byte.
 
         Args:
-            sole_writer: nobody else can have had a reason to write in the meantime. A short payload
-                needs no lock then: the kernel takes it in one piece.
+            payload: The payload.
+            fds: Descriptors to pass to the client.
+            sole_writer: True if the service cannot be sending a message of its own at this time. A
+                short payload needs no lock then: the kernel takes it in one piece.
 
         Raises:
-            SessionEnded: the client does not take it.
-            OSError: it has gone.
+            SessionEndedError: The client does not take it in time.
+            OSError: The client has gone.
         """
         data = _HEADER.pack(len(payload)) + payload
         sent = 0
@@ -227,7 +240,7 @@ class FrameStream:
 
 def _try_send(sock: socket.socket, data: bytes | memoryview, fds: Sequence[int] = ()) -> int:
     try:
-        if fds:  # so short a message is taken as a whole or not at all
+        if fds:  # the caller has waited for room, so the descriptors go out with the first byte
             return socket.send_fds(sock, [data], list(fds), _NOSIGNAL)
         return sock.send(data, _DONTWAIT_NOSIGNAL)
     except BlockingIOError:
@@ -252,17 +265,18 @@ def _is_writable(sock: socket.socket) -> bool:
 def send_between_frames(
     sock: socket.socket, payload: bytes, stats: StatsPage, lock: WriteLock
 ) -> bool:
-    """Send a short payload from outside of the session, between two messages of it.
+    """Send a short payload between two frames of a session, from outside of it. Never waits.
 
-    Never waits. Returns whether it was sent: not while the session is writing itself, and not to a
-    client that takes nothing.
+    Returns:
+        True if it was sent; False while the session itself sends, or when the client takes no data.
     """
     if not lock.acquire(blocking=False):
         return False
     try:
-        if stats.writing:  # its writer has died in the middle of a message
+        if stats.writing:  # the lock is free, so the writer has died in the middle of a message
             return False
-        # So short a message is taken as a whole or not at all; by TCP, where there is much room.
+        # A Unix socket takes so short a message as a whole or not at all. TCP might take a part, so
+        # poll first: it reports a socket as writable only while a third of its buffer is free.
         if sock.family != socket.AF_UNIX and not _is_writable(sock):
             return False
         data = frame(payload)

@@ -1,4 +1,4 @@
-"""The handshake over a descriptor that a client has inherited, where no control server listens."""
+"""The handshake over a descriptor that a client has inherited, without a control server."""
 
 from __future__ import annotations
 
@@ -22,20 +22,23 @@ _log = logging.getLogger("shm_echo.mechestim")
 
 
 def welcome_info(quotas: Quotas) -> dict[str, Any]:
-    """What a client is sent in its welcome."""
+    """Return the service's part of a welcome message."""
     return {"max_frame": quotas.max_frame}
 
 
 def refusal_message(reason: str) -> bytes:
-    """What tells a client that was not welcomed yet that it will not be."""
+    """Return the message that refuses a client whose handshake is not done."""
     return ServerHandshake([SERVICE]).refuse(Refused(INTERNAL, reason))
 
 
 def perform_handshake(sock: socket.socket, quotas: Quotas) -> bool:
-    """Shake hands; whether the client was welcomed. Reads nothing of what follows.
+    """Do the handshake with a client; read nothing beyond it.
 
-    The program at the other end may take its time to start, but not to finish what it has begun to
-    say.
+    The program at the other end may take any time to start, but a hello that has begun to arrive
+    must be complete within `quotas.stall_s`.
+
+    Returns:
+        True if the client was welcomed.
     """
     handshake = ServerHandshake([SERVICE])
     deadline: float | None = None
@@ -47,7 +50,7 @@ def perform_handshake(sock: socket.socket, quotas: Quotas) -> bool:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and (left <= 0 or not poll.poll(left * 1000)):
                 raise ProtocolError("its hello stayed incomplete")
-            data = sock.recv(1)
+            data = sock.recv(1)  # one byte: the bytes after the hello are the session's
             if not data:
                 return False
             if deadline is None:
@@ -57,6 +60,7 @@ def perform_handshake(sock: socket.socket, quotas: Quotas) -> bool:
             sock.sendall(handshake.refuse(message))
             return False
         assert isinstance(message, Hello)
+        # 63 random bits: no control server counts these sessions, and the number must fit int64.
         number = int.from_bytes(os.urandom(8), "little") >> 1
         sock.sendall(handshake.welcome(number, {}, welcome_info(quotas)))
         return True

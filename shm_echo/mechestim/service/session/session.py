@@ -1,9 +1,8 @@
-"""One client: its arrays, its budgets, its random state, and the loop that serves it.
+"""A session: one client's arrays, budgets and random state, and the loop that serves it.
 
-In a process of its own a session blocks on its socket; on the threads of a pool it is served a step
-at a time, by one thread or another. It ends when the socket closes, and everything it owned is
-freed with it. When it ends for another reason, the last message to the client says which:
-`{"closed": text}`.
+In a process of its own a session blocks on its socket; in a pool, one thread or another serves it
+one step at a time. It ends when the socket closes, and frees everything that it owns. When it ends
+for another reason, the last message to the client gives it: `{"closed": text}`.
 """
 
 from __future__ import annotations
@@ -41,11 +40,12 @@ __all__ = ["BUSY", "Session", "SessionEnvironment", "closed_message"]
 _log = logging.getLogger("shm_echo.mechestim")
 
 BUSY: bytes = msgpack.packb({"busy": True})
-_MAX_CALLBACK_DEPTH = 32  # callbacks inside of callbacks
-_MAX_REASON_CHARS = 500
-_FIXMAP = 0x80
-_SHORT_MESSAGE_BYTES = 1 << 14  # bytes of a message
-_SOLE_WRITER_S = 0.5  # within this time the service itself has nothing to say to the client
+_MAX_CALLBACK_DEPTH = 32  # each level of nested callbacks takes a part of the thread's stack
+_MAX_REASON_CHARS = 500  # the message must be short: the socket takes it in one piece
+_FIXMAP = 0x80  # msgpack: a map of up to 15 keys begins with this plus their number
+_SHORT_MESSAGE_BYTES = 1 << 14  # a longer message takes a while to decode
+# The service sends busy messages only for requests that have run for longer than this.
+_SOLE_WRITER_S = 0.5
 
 
 def closed_message(reason: str) -> bytes:
@@ -56,14 +56,14 @@ def closed_message(reason: str) -> bytes:
 
 @dataclass
 class SessionEnvironment:
-    """What a session is given by the thread or process that runs it.
+    """The objects that a session's host provides.
 
     Attributes:
-        ceiling: what its principal may spend.
-        stats: where it shows what it does.
-        lock: of the writing side of its socket.
-        slot: its environment at the scheduler.
-        weights: what prices are multiplied by when they are taken from the ceiling.
+        ceiling: The ceiling of its principal.
+        stats: The session's statistics.
+        lock: Guards the writing side of the socket.
+        slot: The session's slot at the scheduler.
+        weights: Factors of costs, by operation, applied when the ceiling is charged.
     """
 
     ceiling: Ceiling
@@ -77,9 +77,13 @@ class Session:
     """Serves one client on a connected socket until it ends.
 
     Args:
-        sock: the connection, in blocking mode; the session closes it.
-        quotas: what the client may use.
-        environment: what the session works with.
+        sock: The connection, in blocking mode. The session closes it.
+        quotas: The limits of the session.
+        environment: The objects that the host provides.
+
+    Attributes:
+        objects: The client's objects.
+        budgets: The client's budgets.
     """
 
     def __init__(
@@ -111,10 +115,10 @@ class Session:
         self._dispatcher = Dispatcher(self.objects, self.budgets, quotas, environment.slot)
         self._dispatcher.arena.possible = sock.family == socket.AF_UNIX
 
-    # The loop
+    # The loop ----
 
     def run(self) -> None:
-        """Serve until the client is gone. Raises nothing; the socket is closed afterwards."""
+        """Serve until the client has gone, and close the socket. Raises no exception."""
         self.begin()
         try:
             while self._serve_next(self._stream.receive):
@@ -123,26 +127,26 @@ class Session:
             self.finish()
 
     def begin(self) -> None:
-        """The client has been welcomed."""
+        """Begin the session of a welcomed client."""
         self._stats.begin_session()
         warning_capture.install()
         self._collect_warnings([])
 
     def step(self) -> bool:
-        """Serve what has come, if anything has. Raises nothing.
+        """Serve one message, if one has come. Raises no exception.
 
         Returns:
-            Whether the session goes on; otherwise ``finish`` is due.
+            True if the session goes on; otherwise the caller calls `finish`.
         """
         return self._serve_next(self._stream.receive_nowait)
 
     @property
     def pending(self) -> bool:
-        """There is more to serve, although the socket may not be readable."""
+        """Return True if a message is buffered, so that the socket may not be readable."""
         return self._stream.pending
 
     def finish(self) -> None:
-        """Let go of everything, and close the socket."""
+        """Release everything that the session owns, and close the socket."""
         frame_now.set(None)
         warning_capture.collect_into(None)
         self._slot.step_down()
@@ -155,7 +159,7 @@ class Session:
         self._sock.close()
 
     def _serve_next(self, receive: Callable[[], bytes | None]) -> bool:
-        """Receive a message and serve it; whether the session goes on."""
+        """Receive a message and serve it. Return True if the session goes on."""
         try:
             payload = receive()
             if self._end_reason is not None:
@@ -173,33 +177,33 @@ class Session:
             self._send_closed(f"it has lost its client: {error}", False)
         except Exception as error:
             error_encoding.log_failure("internal error in a mechestim session", error)
-            self._send_closed("the server failed; its log says reason", True)
+            self._send_closed("the server failed; its log says why", True)
         return False
 
     def _send_closed(self, reason: str, notify_client: bool) -> None:
-        """The last words."""
+        """Log the reason of the end; send it to the client if that can receive it."""
         _log.debug("a mechestim session has ended: %s", reason)
         if notify_client:
             with contextlib.suppress(OSError, SessionEndedError):
                 self._stream.send(closed_message(reason))
 
     def end(self, reason: str) -> None:
-        """Have the session end: at once if it waits, else after the operation that runs.
+        """End the session: at once if it waits, otherwise after the running operation.
 
-        Idempotent; any thread and any signal handler may call it.
+        Idempotent. Any thread and any signal handler may call it.
         """
         if self._end_reason is None:
             self._end_reason = reason
             with contextlib.suppress(OSError):
                 self._sock.shutdown(socket.SHUT_RD)
 
-    # Requests
+    # Requests ----
 
     def _serve(self, request: dict[str, Any]) -> None:
-        """Answer one request, or pass over a word that asks for nothing."""
+        """Answer one request; ignore a message that needs no answer."""
         number = request.get("id")
         if type(number) is not int:
-            if "cancel" in request:  # for an operation that has been answered by now
+            if "cancel" in request:  # of an operation that has been answered by now
                 return
             raise ProtocolError("a message has no id")
         problem = self._codec.problem
@@ -221,11 +225,11 @@ class Session:
         except (SessionEndedError, ConnectionError):
             raise
         except BaseException as error:
-            if first_sent is not None:  # the answer did not fit: the client learns no number of it
+            if first_sent is not None:  # the client never receives the handles of this answer
                 objects.free(range(first_sent, objects.next_number))
             payload = self._pack({"id": number, "e": error_encoding.encode_error(error)}, caught)
         finally:
-            self._slot.demote()  # not before: a long list of numbers takes a while to be packed
+            self._slot.demote()  # only now: packing a long list of numbers is long work, too
             self._ledger.commit()
             took = self._stats.end_request(len(objects), objects.bytes, len(self.budgets)) - began
             caught.clear()
@@ -251,20 +255,20 @@ class Session:
         return self._dispatcher.perform(name, args, kwargs, self._codec.long_numbers)
 
     def _collect_warnings(self, caught: list[Any]) -> None:
-        """The warnings of the request that is served now go there."""
+        """Collect the warnings of the current request in a list."""
         self._warnings = caught
         warning_capture.collect_into(caught)
 
     def _bind_view(self, view: AccountView) -> None:
-        """Whatever is done in this context from now on is charged to ``view``."""
+        """Charge all operations of this context to a view from now on."""
         if view is not self._view:
             frame_now.set(view)
             self._view = view
 
-    # Callbacks
+    # Callbacks ----
 
     def _callback_function(self, number: int) -> Callable[..., Any]:
-        """The function that stands for one of the client's: calls it over there."""
+        """Return a function that calls a function of the client, on the client's side."""
 
         def call(*args: Any, **kwargs: Any) -> Any:
             return self._call_client(number, args, kwargs)
@@ -273,16 +277,16 @@ class Session:
         return call
 
     def _call_client(self, number: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Have the client call its function; serve what that asks for in the meantime."""
+        """Make the client call its function, and serve the requests that this function makes."""
         if self._depth >= _MAX_CALLBACK_DEPTH:
             raise RecursionError(f"callbacks nest more than {_MAX_CALLBACK_DEPTH} deep")
         self._depth += 1
         self._call_count += 1
         call = self._call_count
-        frame, caught = self._view, self._warnings
+        view, caught = self._view, self._warnings
         was_long, reacquire = self._slot.is_long, self._slot.acquire_short
         self._slot.step_down()
-        self._stats.mark_idle()  # the time is the client's
+        self._stats.mark_idle()  # the client computes
         self._collect_warnings([])
         try:
             payload = self._codec.pack({"call": call, "fn": number, "a": list(args), "k": kwargs})
@@ -298,29 +302,29 @@ class Session:
                         raise problem
                     if "e" in message:
                         raise error_encoding.CallbackError
-                    if was_long:  # and is so still: NumPy goes on with what the client has given
+                    if was_long:  # NumPy continues the long operation with the returned value
                         reacquire = self._slot.promote_to_long
                     return message.get("r")
                 self._serve(message)
         finally:
             self._depth -= 1
-            if frame is not None:
-                self._bind_view(frame)
+            if view is not None:
+                self._bind_view(view)
             self._collect_warnings(caught)
             self._stats.mark_running()
             reacquire()
 
     def _decode(self, payload: bytes) -> dict[str, Any]:
-        """What a message says, and a environment among those who work: one at a time can anyway."""
+        """Decode a message, and acquire a slot for the work on it."""
         if len(payload) <= _SHORT_MESSAGE_BYTES:
             self._slot.acquire_short()
             message = self._codec.unpack(payload)
-        else:  # reading a million items takes a while, and is nobody else's affair
+        else:  # decoding a million items takes a while: other sessions must not wait for it
             self._slot.step_down()
             message = self._codec.unpack(payload)
             self._slot.acquire_short()
         if type(message) is not dict:
             raise ProtocolError("a message is malformed: it is not a map")
-        if payload[0] != _FIXMAP + len(message):  # one byte tells of up to 15 keys
+        if payload[0] != _FIXMAP + len(message):  # msgpack drops repeated keys without an error
             raise ProtocolError("a message is malformed: it has the same key twice, or too many")
         return message

@@ -1,8 +1,9 @@
-"""Warnings of a session's operations, collected for its client.
+"""Captures the warnings of a session's operations, for its client.
 
-``warnings.catch_warnings`` changes the whole process and cannot be used by several threads at once.
-So the process's ``showwarning`` is replaced, once, by one that hands a warning to the session in
-whose context it arose; filters let everything through, as the client has filters of its own.
+`warnings.catch_warnings` changes the whole process, so several threads cannot use it at once.
+Instead, `install` replaces the process's `showwarning` once, by a function that appends a warning
+to the list of the session in whose context it arose. The filters pass every warning of NumPy and of
+this package: the client applies filters of its own.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ _original_showwarning: Callable[..., None] = warnings.showwarning
 
 
 def install() -> None:
-    """Route the warnings of sessions to them; all others are as before.
+    """Route the warnings of sessions to them; all other warnings are shown as before.
 
-    Idempotent, and to be called again now and then: whoever leaves ``warnings.catch_warnings`` puts
-    back what was there when it was entered.
+    Idempotent. Call it at the start of each session: code that leaves `warnings.catch_warnings`
+    restores the function and the filters from before.
     """
     global _original_showwarning
     with _lock:
@@ -32,7 +33,8 @@ def install() -> None:
             _original_showwarning = warnings.showwarning
             warnings.showwarning = _showwarning
             warnings.filterwarnings("always", module=r"(shm_echo|numpy)(\.|$)")
-            # They name the line of the caller, which is no code of ours, but a thread's.
+            # A warning of this class names the line of its caller. On a session's thread that is in
+            # no module of NumPy or of this package, so the filter above does not match it.
             warnings.simplefilter("always", MechEstimWarning)
 
 
@@ -47,5 +49,5 @@ def _showwarning(
 
 
 def collect_into(collected: list[Any] | None) -> None:
-    """Put the warnings of this context into the list from now on; None: show them as ever."""
+    """Append the warnings of this context to a list from now on; with None, show them."""
     _collected.set(collected)

@@ -13,7 +13,7 @@ import pytest
 
 import mechestim as me
 from tests.mechestim.remote.client_script import in_a_client, run_client
-from tests.support.metering import dialled, serving
+from tests.support.mechestim_server import dialled, serving
 
 
 def without_an_arena() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.support.folders import socket_folder
-from tests.support.metering import dialled, serving
+from tests.support.mechestim_server import dialled, serving
 
 _MEGABYTE = 1 << 20
 

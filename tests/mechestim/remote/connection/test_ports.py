@@ -15,7 +15,7 @@ from shm_echo.mechestim.remote.session_opening import open_session
 from tests.mechestim.remote.client_script import ROOT, run_client
 from tests.support.folders import socket_folder
 from tests.support.leftovers import open_descriptors
-from tests.support.metering import ServerProcess, serving
+from tests.support.mechestim_server import ServerProcess, serving
 
 SECRET = "correct-horse-battery"
 EXAMPLES = sorted((ROOT / "examples" / "metered").glob("*.py"))

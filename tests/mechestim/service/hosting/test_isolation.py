@@ -1,4 +1,4 @@
-"""Sessions that are processes of their own: what they share, whom they hurt, how they end."""
+"""Sessions in processes of their own: their ceilings, their ends and their failures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shm_echo.mechestim.remote.session_opening import open_session
 from shm_echo.mechestim.service.metering.quotas import Quotas
 from shm_echo.mechestim.service.server import MechEstimService
 from tests.support.leftovers import open_descriptors
-from tests.support.metering import RawClient, ServerProcess, dialled, handle_of, serving
+from tests.support.mechestim_server import RawClient, ServerProcess, dialled, handle_of, serving
 from tests.support.processes import start
 from tests.support.threads import Worker
 from tests.support.waiting import WATCHDOG, process_state, wait_until
@@ -29,7 +29,7 @@ MIB = 1 << 20
 
 @pytest.fixture
 def service() -> Iterator[Any]:
-    """Makes a service that adopts descriptors in processes; connected raw clients of it."""
+    """A function that creates a service; all are closed at the end."""
     opened: list[MechEstimService] = []
 
     def make(quotas: Quotas | None = None) -> MechEstimService:
@@ -54,7 +54,7 @@ def the_worker(service: MechEstimService) -> int:
 
 
 def pid_of(host: Any) -> int:
-    """Of its worker, which may answer before the service has noted its number."""
+    """Return the pid of its worker, which may answer before the service has recorded the pid."""
     found: int = wait_until(lambda: host.pid, "the worker was started")
     return found
 
@@ -73,7 +73,7 @@ def test_a_descriptor_is_served_by_a_process_of_its_own(service: Any) -> None:
     assert spender.tallies() == {"add": (10, 1)}
 
 
-def test_a_killed_worker_drops_its_own_client_only_and_its_operation_stays_charged(
+def test_a_killed_worker_disconnects_only_its_client_and_its_operation_stays_charged(
     service: Any,
 ) -> None:
     running = service(Quotas(max_flops=10**15))
@@ -89,7 +89,7 @@ def test_a_killed_worker_drops_its_own_client_only_and_its_operation_stays_charg
         client.say({"id": 99, "op": "linalg.svd", "a": [x], "b": 0})
         wait_until(lambda: host.stats.reserved > 0, "the decomposition has begun")
         os.kill(pid, signal.SIGKILL)
-        assert client.farewell() == (
+        assert client.closed_reason() == (
             f"its worker process died: pid {pid} was ended by SIGKILL (out of memory, or "
             "ended from outside)"
         )
@@ -100,7 +100,7 @@ def test_a_killed_worker_drops_its_own_client_only_and_its_operation_stays_charg
         other.result("add", 1.0, 2.0)
 
 
-def test_sessions_that_have_ended_leave_no_descriptors_to_the_garbage_collector(
+def test_ended_sessions_leave_no_descriptors_to_the_garbage_collector(
     service: Any,
 ) -> None:
     running = service()
@@ -125,7 +125,7 @@ def test_sessions_that_have_ended_leave_no_descriptors_to_the_garbage_collector(
         gc.enable()
 
 
-def test_a_descriptor_that_no_thread_is_left_for_is_closed(
+def test_a_descriptor_is_closed_if_no_thread_can_be_started(
     service: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def start(self: threading.Thread) -> None:
@@ -143,7 +143,7 @@ def test_a_descriptor_that_no_thread_is_left_for_is_closed(
         assert len(running.hosts()) == 1
 
 
-def test_a_client_whose_worker_died_before_it_said_hello_learns_why(service: Any) -> None:
+def test_a_client_whose_worker_died_before_the_hello_receives_the_reason(service: Any) -> None:
     running = service()
     ours, theirs = socket.socketpair()
     running.adopt(ours)
@@ -180,7 +180,7 @@ def test_workers_of_one_principal_share_its_ceiling_exactly(service: Any) -> Non
             client.close()
 
 
-def test_a_new_session_of_the_same_principal_finds_what_the_last_one_left(service: Any) -> None:
+def test_a_new_session_of_a_principal_has_the_flops_that_the_last_one_left(service: Any) -> None:
     running = service(Quotas(max_flops=100))
     for left in (40, 0):
         client, _ = adopted(running, "again")
@@ -192,20 +192,22 @@ def test_a_new_session_of_the_same_principal_finds_what_the_last_one_left(servic
         wait_until(lambda: not running.hosts(), "the session has ended")
 
 
-def test_time_that_is_over_is_over_in_the_middle_of_an_operation_too(service: Any) -> None:
+def test_the_wall_time_ends_a_session_during_an_operation(service: Any) -> None:
     running = service()
     client, _ = adopted(running)
     with client:
         x = handle_of(client.result("random.randn", 8 * MIB))
         (host,) = running.hosts()
-        client.say({"id": 99, "op": "unique", "a": [x], "b": 0})  # keeps the interpreter to itself
+        client.say(
+            {"id": 99, "op": "unique", "a": [x], "b": 0}
+        )  # holds the interpreter lock throughout
         wait_until(lambda: host.stats.requests == 2, "it has begun")
         running.quotas = Quotas(wall_time_s=0.01)
-        assert client.farewell() == "its wall time of 0.01 s is over (wall_time_s)"
+        assert client.closed_reason() == "its wall time of 0.01 s is over (wall_time_s)"
     wait_until(lambda: not running.hosts(), "the session has ended")
 
 
-def test_a_worker_that_runs_out_of_memory_says_so_and_goes_on(service: Any) -> None:
+def test_a_worker_that_runs_out_of_memory_answers_with_an_error_and_goes_on(service: Any) -> None:
     running = service(Quotas(memory=128 * MIB))
     client, _ = adopted(running)
     with client:
@@ -214,11 +216,11 @@ def test_a_worker_that_runs_out_of_memory_says_so_and_goes_on(service: Any) -> N
         assert client.result("ndarray.tolist", handle_of(client.result("ones", 2))) == [1.0, 1.0]
 
 
-def test_descriptors_and_processes_are_gone_when_the_session_is(service: Any) -> None:
+def test_no_descriptor_or_process_outlives_its_session(service: Any) -> None:
     running = service()
     client, _ = adopted(running)
     with client:
-        client.result("add", 1.0, 2.0)  # what is opened once is open now
+        client.result("add", 1.0, 2.0)  # opens the descriptors that stay open
         (host,) = running.hosts()
     assert host.wait(WATCHDOG), "the session has not ended"
     before = open_descriptors()
@@ -242,7 +244,7 @@ def test_a_client_on_a_descriptor_gets_no_other_service(service: Any) -> None:
             RawClient(theirs, service=wanted)
 
 
-def test_closing_the_service_lets_a_running_operation_end_and_tells_the_client(
+def test_closing_the_service_waits_for_a_running_operation_and_sends_the_reason(
     service: Any,
 ) -> None:
     running = service()
@@ -257,7 +259,7 @@ def test_closing_the_service_lets_a_running_operation_end_and_tells_the_client(
         assert reply is not None
         assert reply["id"] == 50
         assert "r" in reply
-        assert client.farewell() == "the server is shutting down"
+        assert client.closed_reason() == "the server is shutting down"
         closing.result()
     assert spender.ceiling.reserved == 0
 
@@ -284,7 +286,7 @@ def test_status_sees_the_workers(isolated: ServerProcess) -> None:
         assert row["pid"] in isolated.children()
 
 
-def test_users_with_workers_stand_under_one_ceiling(isolated: ServerProcess) -> None:
+def test_workers_of_one_user_share_its_ceiling(isolated: ServerProcess) -> None:
     with dialled(isolated.url) as one, dialled(isolated.url) as two:
         one.request("add", (one.request("zeros", (600,)), 1.0))
         with pytest.raises(BudgetExhaustedError) as refused:
@@ -308,7 +310,7 @@ def test_a_killed_server_leaves_no_worker_behind(isolated: ServerProcess) -> Non
         client.close()
 
 
-def test_a_worker_that_is_kept_ready_and_killed_is_replaced(isolated: ServerProcess) -> None:
+def test_a_killed_spare_worker_is_replaced(isolated: ServerProcess) -> None:
     for _ in range(2):
         (spare,) = isolated.wait_for_spare()
         os.kill(spare, signal.SIGKILL)
@@ -324,15 +326,15 @@ def test_a_forked_child_of_the_server_keeps_no_connection_open(service: Any) -> 
     client, _ = adopted(running)
     with client:
         client.result("add", 1.0, 2.0)
-        child = start(wait_for_word)
+        child = start(report_and_wait)
         try:
             child.expect("forked")
             running.close()
-            assert client.farewell() == "the server is shutting down"
+            assert client.closed_reason() == "the server is shutting down"
         finally:
             child.end()
 
 
-def wait_for_word(pipe: Any) -> None:
+def report_and_wait(pipe: Any) -> None:
     pipe.send("forked")
     pipe.recv()

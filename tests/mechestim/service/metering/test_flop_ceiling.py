@@ -1,4 +1,4 @@
-"""The ceiling: exact between threads and between processes, and never restored by a death."""
+"""The ceiling: exact between threads and processes; a death restores no FLOPs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def ledger(ceiling: Ceiling, **weights: float) -> tuple[SessionLedger, StatsPage
     return SessionLedger(ceiling, stats, weights, SchedulerSlot()), stats
 
 
-def test_what_does_not_fit_is_refused_and_changes_nothing() -> None:
+def test_a_reservation_beyond_the_ceiling_fails_and_changes_nothing() -> None:
     ceiling = Ceiling(100)
     one, stats = ledger(ceiling)
     one.reserve("add", 60)
@@ -35,7 +35,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing() -> None:
     assert stats.tallies() == {"add": (60, 1)}
 
 
-def test_what_was_refused_before_it_started_is_given_back() -> None:
+def test_a_released_reservation_is_available_again() -> None:
     ceiling = Ceiling(100)
     one, stats = ledger(ceiling)
     one.reserve("add", 60)
@@ -44,7 +44,7 @@ def test_what_was_refused_before_it_started_is_given_back() -> None:
     assert (ceiling.spent, ceiling.reserved, stats.flops) == (0, 0, 0)
 
 
-def test_what_has_started_cannot_be_given_back_any_more() -> None:
+def test_a_committed_reservation_cannot_be_released() -> None:
     ceiling = Ceiling(100)
     one, stats = ledger(ceiling)
     one.reserve("add", 60)
@@ -53,7 +53,7 @@ def test_what_has_started_cannot_be_given_back_any_more() -> None:
     assert ceiling.spent == stats.flops == 60
 
 
-def test_a_count_that_others_see_never_goes_down() -> None:
+def test_the_spent_count_never_decreases() -> None:
     ceiling = Ceiling(100)
     one, _ = ledger(ceiling)
     seen = [ceiling.spent]
@@ -87,7 +87,7 @@ def test_sessions_of_one_principal_share_the_ceiling() -> None:
         two.reserve("add", 60)
 
 
-def test_of_sixty_four_threads_with_flops_for_one_exactly_one_gets_them() -> None:
+def test_exactly_one_of_sixty_four_threads_reserves_the_last_flops() -> None:
     ceiling = Ceiling(100)
 
     def attempt() -> bool:
@@ -100,7 +100,7 @@ def test_of_sixty_four_threads_with_flops_for_one_exactly_one_gets_them() -> Non
     assert sum(worker.result() for worker in [Worker(attempt) for _ in range(64)]) == 1
 
 
-def test_a_ceiling_without_a_limit_counts_all_the_same() -> None:
+def test_a_ceiling_without_a_limit_counts() -> None:
     ceiling = Ceiling(None)
     one, _ = ledger(ceiling)
     one.reserve("add", 2**62)
@@ -111,7 +111,7 @@ def test_a_ceiling_without_a_limit_counts_all_the_same() -> None:
 # ---------------------------------------------------------------- between processes
 
 
-def spend(pipe: Any, page: int, limit: int, calls: int) -> None:
+def spend_in_child(pipe: Any, page: int, limit: int, calls: int) -> None:
     ceiling = Ceiling(limit, page)
     one, stats = ledger(ceiling)
     pipe.send("ready")
@@ -125,11 +125,11 @@ def spend(pipe: Any, page: int, limit: int, calls: int) -> None:
     pipe.send(stats.flops)
 
 
-def test_processes_never_spend_more_together_than_there_is() -> None:
+def test_processes_together_never_exceed_the_ceiling() -> None:
     limit = 3 * 700 + 2
     ceiling = Ceiling(limit)
     pages = [ceiling.share() for _ in range(3)]
-    children = [start(spend, page, limit, 400) for page in pages]
+    children = [start(spend_in_child, page, limit, 400) for page in pages]
     try:
         for child in children:
             child.expect("ready")
@@ -143,21 +143,21 @@ def test_processes_never_spend_more_together_than_there_is() -> None:
             os.close(page)
 
 
-def take_and_wait(pipe: Any, page: int, stats: int) -> None:
+def reserve_and_wait(pipe: Any, page: int, stats: int) -> None:
     counters = StatsPage(stats)
     one = SessionLedger(Ceiling(100, page), counters, {}, SchedulerSlot())
     counters.begin_request()
     one.reserve("add", 60)
-    pipe.send("taken")
+    pipe.send("reserved")
     pipe.recv()
 
 
-def test_what_a_killed_process_had_promised_stays_taken_and_can_be_booked() -> None:
+def test_the_reservation_of_a_killed_process_stays_and_can_be_charged() -> None:
     ceiling, shared = Ceiling(100), sealed_memory("test-stats", StatsPage.SIZE)
     page = ceiling.share()
-    child = start(take_and_wait, page, shared)
+    child = start(reserve_and_wait, page, shared)
     try:
-        child.expect("taken")
+        child.expect("reserved")
         assert child.end() == -signal.SIGKILL
         assert (ceiling.spent, ceiling.reserved) == (0, 60)
         with pytest.raises(BudgetExhaustedError):
@@ -179,13 +179,13 @@ def hold(pipe: Any, page: int) -> None:
     pipe.recv()
 
 
-def test_a_process_that_dies_with_the_lock_keeps_nobody_out() -> None:
+def test_the_lock_of_a_dead_process_is_free() -> None:
     ceiling = Ceiling(100)
     page = ceiling.share()
     child = start(hold, page)
     try:
         child.expect("held")
-        os.close(page)  # the description is the child's alone
+        os.close(page)  # now only the child has the open file description
         waiting = Worker(ceiling.reserve, "add", 10)
         waiting.wait_until_asleep()
         assert waiting.thread.is_alive()
@@ -196,7 +196,7 @@ def test_a_process_that_dies_with_the_lock_keeps_nobody_out() -> None:
         child.end()
 
 
-def test_nobody_can_change_the_size_of_the_page() -> None:
+def test_the_size_of_the_page_is_fixed() -> None:
     fd = sealed_memory("test", 4096)
     again = reopened(fd)
     try:

@@ -1,4 +1,4 @@
-"""Attempts to spend more than there is, against a live server: no count goes down."""
+"""Attempts to exceed the ceiling of a live server: no count decreases."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from shm_echo.mechestim import wire
-from tests.support.assert_alive import unharmed
-from tests.support.metering import RawClient, ServerProcess, handle_of, serving
+from tests.support.assert_alive import assert_unharmed
+from tests.support.mechestim_server import RawClient, ServerProcess, handle_of, serving
 from tests.support.threads import Worker
 from tests.support.waiting import WATCHDOG
 
@@ -20,8 +20,8 @@ CEILING = 10_000
 
 @pytest.fixture
 def limited(folder: Path) -> Iterator[ServerProcess]:
-    """A server whose ceiling can be reached."""
-    with serving(folder, "--max-flop-budget", str(CEILING)) as running, unharmed(running):
+    """A server with a low ceiling."""
+    with serving(folder, "--max-flop-budget", str(CEILING)) as running, assert_unharmed(running):
         yield running
 
 
@@ -29,7 +29,7 @@ def flops(server: ServerProcess) -> int:
     return sum(one["flops"] for one in server.state()["principals"])
 
 
-def test_nothing_lifts_the_ceiling(limited: ServerProcess) -> None:
+def test_no_request_lifts_the_ceiling(limited: ServerProcess) -> None:
     seen = [0]
 
     def note() -> None:
@@ -38,7 +38,7 @@ def test_nothing_lifts_the_ceiling(limited: ServerProcess) -> None:
     with RawClient(limited.path) as client:
         client.result("add", handle_of(client.result("zeros", 900)), 1.0)
         note()
-        # Contexts, however large their budget or small their multiplier.
+        # Contexts with large budgets or small multipliers.
         for options in ((10**18,), (10**18, 1e-12), (10**18, 1e-300)):
             budget = client.result("budget.open", *options)
             x = handle_of(client.result("zeros", 900))
@@ -50,7 +50,7 @@ def test_nothing_lifts_the_ceiling(limited: ServerProcess) -> None:
         client.result("add", handle_of(client.result("zeros", 400)), 1.0)
         note()
         assert seen[-1] == seen[-2] + 400
-        # Starting the default budget anew.
+        # Resetting the default budget.
         client.result("budget.reset")
         note()
         # Contexts that are closed, opened and closed again.
@@ -77,7 +77,7 @@ def test_nothing_lifts_the_ceiling(limited: ServerProcess) -> None:
         assert "No BudgetContext lifts this" in message
 
 
-def test_of_sixty_four_requests_at_once_with_flops_for_one_exactly_one_runs(
+def test_exactly_one_of_sixty_four_simultaneous_requests_gets_the_last_flops(
     limited: ServerProcess,
 ) -> None:
     clients = [RawClient(limited.path) for _ in range(64)]
@@ -110,7 +110,7 @@ def test_an_operation_that_fails_on_its_data_stays_charged(limited: ServerProces
         assert (after - before) % 10 == 0
 
 
-def test_an_operation_that_is_refused_is_not_charged_and_no_count_goes_down_meanwhile(
+def test_a_refused_operation_is_not_charged_and_no_count_decreases_meanwhile(
     limited: ServerProcess,
 ) -> None:
     stop = threading.Event()
@@ -159,9 +159,7 @@ BAD_BUDGETS: list[tuple[Any, ...]] = [
 
 @pytest.mark.usefixtures("unharmed")
 @pytest.mark.parametrize("args", BAD_BUDGETS, ids=repr)
-def test_a_budget_that_makes_no_sense_is_refused(
-    server: ServerProcess, args: tuple[Any, ...]
-) -> None:
+def test_an_invalid_budget_is_refused(server: ServerProcess, args: tuple[Any, ...]) -> None:
     with RawClient(server.path) as client:
         kind, _ = client.error("budget.open", *args)
         assert kind in ("ValueError", "TypeError")
@@ -189,7 +187,7 @@ def test_closing_the_default_budget_changes_nothing(server: ServerProcess) -> No
 
 @pytest.mark.usefixtures("unharmed")
 @pytest.mark.parametrize("cost", [-1, 1.5, None, "5", True, 2**70], ids=repr)
-def test_a_client_cannot_deduct_what_is_no_cost(server: ServerProcess, cost: Any) -> None:
+def test_a_client_cannot_deduct_an_invalid_cost(server: ServerProcess, cost: Any) -> None:
     if cost == 2**70:
         cost = wire.bigint(cost)
     before = flops(server)

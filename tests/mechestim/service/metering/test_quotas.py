@@ -1,4 +1,4 @@
-"""Limits of a session: what is refused, by which name, before anything has run."""
+"""The limits of a session: the error names the limit, and no operation has run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shm_echo.mechestim.remote.session_opening import open_session
 from shm_echo.mechestim.service.hosting.session_hosts import ThreadHost
 from shm_echo.mechestim.service.metering.quotas import Quotas
 from shm_echo.mechestim.service.server import MechEstimService
-from tests.support.metering import RawClient, ServerProcess, dialled, handle_of
+from tests.support.mechestim_server import RawClient, ServerProcess, dialled, handle_of
 from tests.support.waiting import WATCHDOG, wait_until
 
 MIB = 1 << 20
@@ -27,7 +27,7 @@ MIB = 1 << 20
 
 @pytest.fixture
 def small(folder: Path) -> Iterator[Any]:
-    """Makes a service of this process with the limits that a test wants; its URL and itself."""
+    """A function that starts a service with given limits; returns its URL and the service."""
     opened: list[Any] = []
 
     def make(quotas: Quotas, **more: Any) -> tuple[str, MechEstimService]:
@@ -121,7 +121,7 @@ def test_an_index_that_gathers_more_than_fits_is_refused(server: ServerProcess) 
             client.request("ndarray.__getitem__", (x, index))
 
 
-def test_a_generator_of_random_numbers_is_held_to_the_same_limits(server: ServerProcess) -> None:
+def test_the_limits_apply_to_random_generators(server: ServerProcess) -> None:
     with dialled(server.url) as client:
         generator = client.request("random.default_rng", (1,))
         with pytest.raises(QuotaExceededError):
@@ -152,7 +152,7 @@ def test_too_many_objects_are_refused_and_freed_ones_make_room(small: Any) -> No
         assert len(held) == 4
 
 
-def test_an_answer_of_which_only_a_part_fits_leaves_nothing_behind(small: Any) -> None:
+def test_an_answer_that_fits_only_in_part_leaks_no_objects(small: Any) -> None:
     url, _ = small(Quotas(max_handles=8))
     with dialled(url) as client:
         held = client.request("zeros", ([10, 2],))
@@ -172,7 +172,7 @@ def spent(server: ServerProcess) -> int:
 def test_a_frame_that_is_too_long_is_refused_by_its_length_alone(server: ServerProcess) -> None:
     with RawClient(server.path) as client:
         client.send(struct.pack("<I", 0xFFFFFFFF))
-        assert client.farewell() == (
+        assert client.closed_reason() == (
             "a frame of 4,294,967,295 bytes was announced (allowed: 1 to 4,194,304)"
         )
 
@@ -181,10 +181,10 @@ def test_a_frame_that_stays_incomplete_ends_the_session(small: Any, folder: Path
     small(Quotas(stall_s=0.2))
     with RawClient(folder / "small.sock") as client:
         client.send(struct.pack("<I", 100) + b"half of it")
-        assert client.farewell() == "a message stayed incomplete for 0.2 s or more"
+        assert client.closed_reason() == "a message stayed incomplete for 0.2 s or more"
 
 
-def test_a_byte_now_and_then_gains_no_time(small: Any, folder: Path) -> None:
+def test_sending_single_bytes_does_not_extend_the_deadline(small: Any, folder: Path) -> None:
     small(Quotas(stall_s=0.5))
     with RawClient(folder / "small.sock") as client:
         client.send(struct.pack("<I", 1000))
@@ -200,7 +200,7 @@ def test_a_byte_now_and_then_gains_no_time(small: Any, folder: Path) -> None:
             pytest.fail("it went on although 0.5 s had passed")
 
 
-def test_a_client_that_never_reads_its_answers_is_dropped(small: Any, folder: Path) -> None:
+def test_a_client_that_never_reads_its_answers_is_disconnected(small: Any, folder: Path) -> None:
     _, service = small(Quotas(stall_s=0.3))
     with RawClient(folder / "small.sock") as client:
         x = handle_of(client.result("zeros", 200_000))
@@ -210,7 +210,7 @@ def test_a_client_that_never_reads_its_answers_is_dropped(small: Any, folder: Pa
         wait_until(lambda: not service.hosts(), "the session has ended")
 
 
-def test_a_session_ends_when_its_time_is_over_and_says_so(small: Any) -> None:
+def test_a_session_ends_at_its_wall_time_and_sends_the_reason(small: Any) -> None:
     url, service = small(Quotas())
     client = open_session(url)
     try:
@@ -233,14 +233,14 @@ def test_a_user_may_have_no_more_sessions_than_allowed(small: Any) -> None:
         assert client.request("add", (1.0, 2.0)).item() == 3.0
 
 
-def test_a_full_server_says_so(small: Any) -> None:
+def test_a_full_server_refuses_with_the_reason(small: Any) -> None:
     url, _ = small(Quotas(), max_sessions=1)
     with dialled(url):
         with pytest.raises(RefusedError, match="takes no more"):
             open_session(url)
 
 
-def test_clients_that_are_welcomed_at_once_are_no_more_than_allowed(
+def test_simultaneous_welcomes_do_not_exceed_the_limit_of_sessions(
     small: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, service = small(Quotas(), max_sessions=1)
@@ -269,7 +269,7 @@ def test_clients_that_are_welcomed_at_once_are_no_more_than_allowed(
     wait_until(lambda: not service.hosts(), "it has ended")
 
 
-def test_a_server_that_can_start_no_more_threads_says_so(
+def test_a_server_without_threads_refuses_with_the_reason(
     small: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, service = small(Quotas())
@@ -289,12 +289,12 @@ def test_a_server_that_can_start_no_more_threads_says_so(
         assert len(service.hosts()) == 1
 
 
-def test_a_client_that_takes_no_answer_holds_nobody_up(server: ServerProcess) -> None:
+def test_a_client_that_reads_no_answer_does_not_block_other_sessions(server: ServerProcess) -> None:
     wait_until(lambda: not server.state()["sessions"], "the sessions before have ended")
     with RawClient(server.path) as stuck, RawClient(server.path) as other:
         array = handle_of(stuck.result("ones", [300, 1000]))
         stuck.say({"id": 100, "op": "session.fetch", "a": [array], "b": 0})
-        assert select.select([stuck.sock], [], [], WATCHDOG)[0]  # it is being sent, and not read
+        assert select.select([stuck.sock], [], [], WATCHDOG)[0]  # the server is sending it
         for _ in range(20):
             assert other.result("add", 1.0, 2.0) is not None
         assert server.state()["sessions"] == 2, "they waited until it was given up"

@@ -13,7 +13,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from tests.support.metering import RawClient, ServerProcess, handle_of
+from tests.support.mechestim_server import RawClient, ServerProcess, handle_of
 from tests.support.waiting import wait_until
 
 SIZE = 1 << 20

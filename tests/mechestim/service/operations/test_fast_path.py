@@ -13,7 +13,7 @@ import pytest
 from shm_echo.mechestim import wire
 from shm_echo.mechestim.local.array import Array
 from shm_echo.mechestim.service.operations import fast_path, memory_bounds
-from tests.support.metering import RawClient, ServerProcess, handle_of, serving
+from tests.support.mechestim_server import RawClient, ServerProcess, handle_of, serving
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import msgpack
 import pytest
 
 from shm_echo.mechestim import wire
-from tests.support.metering import RawClient, ServerProcess, handle_of
+from tests.support.mechestim_server import RawClient, ServerProcess, handle_of
 
 pytestmark = pytest.mark.usefixtures("unharmed")
 

@@ -11,7 +11,7 @@ import pytest
 from shm_echo.mechestim import wire
 from shm_echo.mechestim.local.array import Array
 from shm_echo.mechestim.service.operations import printing
-from tests.support.metering import RawClient, ServerProcess, handle_of
+from tests.support.mechestim_server import RawClient, ServerProcess, handle_of
 from tests.support.threads import Worker
 
 TEXT = "ndarray.__str__"

@@ -1,4 +1,4 @@
-"""Stepping aside: when a session does it, and that it may use the same CPUs afterwards."""
+"""CPU migration: when a thread moves, and that it may use the same CPUs afterwards."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHORT, LONG = 20e-6, 1e-3
 
 @pytest.fixture
 def moves(monkeypatch: pytest.MonkeyPatch) -> list[None]:
-    """Grows with each move, instead of one."""
+    """Replaces migrations by one more item of a list each."""
     found: list[None] = []
 
     def moved() -> bool:
@@ -27,7 +27,7 @@ def moves(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     return found
 
 
-def test_short_sleeps_in_a_row_have_it_move_once(
+def test_consecutive_short_waits_move_the_thread_once(
     moves: list[None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cpu_affinity, "_clock", lambda: 100.0)
@@ -37,7 +37,9 @@ def test_short_sleeps_in_a_row_have_it_move_once(
     assert not any(answers[:7])
 
 
-def test_it_moves_again_after_a_rest(moves: list[None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_thread_moves_again_after_the_cooldown(
+    moves: list[None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = 100.0
     monkeypatch.setattr(cpu_affinity, "_clock", lambda: now)
     migrator = CpuMigrator()
@@ -50,7 +52,7 @@ def test_it_moves_again_after_a_rest(moves: list[None], monkeypatch: pytest.Monk
     assert len(moves) == 2
 
 
-def test_a_client_that_takes_its_time_is_not_moved_away_from(moves: list[None]) -> None:
+def test_long_waits_in_between_prevent_a_move(moves: list[None]) -> None:
     migrator = CpuMigrator()
     for _ in range(100):
         for seconds in (SHORT, SHORT, SHORT, LONG):
@@ -59,7 +61,7 @@ def test_a_client_that_takes_its_time_is_not_moved_away_from(moves: list[None]) 
 
 
 def on_a_thread(work: Any) -> Any:
-    """Affinity is a thread's own: that of the tests stays what it is."""
+    """Run `work` on a thread of its own, so that the tests' thread keeps its affinity."""
     return Worker(work).result()
 
 
@@ -82,7 +84,7 @@ def affinity_can_be_set() -> bool:
 
 
 @pytest.mark.skipif(not affinity_can_be_set(), reason="affinity cannot be set here")
-def test_with_one_cpu_there_is_nowhere_to_go() -> None:
+def test_a_thread_with_one_allowed_cpu_stays() -> None:
     def work() -> bool:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         return migrate_to_idle_cpu()
@@ -90,7 +92,9 @@ def test_with_one_cpu_there_is_nowhere_to_go() -> None:
     assert on_a_thread(work) is False
 
 
-def test_where_it_is_forbidden_it_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_stays_where_setting_affinity_is_forbidden(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def forbidden(pid: int, cpus: set[int]) -> None:
         raise PermissionError
 

@@ -1,4 +1,4 @@
-"""The pool when something is short: threads, memory, what the kernel can watch; or goes wrong."""
+"""The pool when threads, memory or watched descriptors run out, and when its threads fail."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from collections.abc import Callable
 import pytest
 
 from shm_echo.mechestim.service.scheduling.leader_followers import LeaderFollowersPool
-from tests.support.fake_sessions import Company, Session, Wait, no_thread
+from tests.support.fake_sessions import FakeSession, Pause, PoolHarness, refuse_to_start
 from tests.support.waiting import WATCHDOG, wait_until
 
 
-def test_an_error_inside_ends_that_session_alone(
-    company: Company, caplog: pytest.LogCaptureFixture
+def test_an_internal_error_ends_only_its_session(
+    harness: PoolHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(session: Session, byte: bytes) -> None:
+    def fail(session: FakeSession, byte: bytes) -> None:
         raise SystemExit(3)
 
-    failing, other = company.add(fail), company.add()
+    failing, other = harness.add(fail), harness.add()
     failing.client.sendall(b"a")
     assert failing.client.recv(1) == b""
-    assert failing.over.wait(WATCHDOG)
+    assert failing.finished.wait(WATCHDOG)
     assert other.ask() == b"x"
     assert "internal error in a mechestim session" in caplog.text
 
 
 class Failing:
-    """Fails where the leader looks for what has come, once."""
+    """Replaces the leader's wait for messages by a failure, once."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._monkeypatch = monkeypatch
@@ -42,129 +42,129 @@ class Failing:
 
 
 def test_a_leader_that_fails_is_replaced(
-    company: Company, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    harness: PoolHarness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    session = company.add()
+    session = harness.add()
     assert session.ask() == b"x"
 
     monkeypatch.setattr(LeaderFollowersPool, "_wait_for_messages", Failing(monkeypatch))
-    assert session.ask(b"b") == b"b"  # with this it looks for the next one
+    assert session.ask(b"b") == b"b"  # the leader serves this and fails at its next wait
     assert session.ask(b"c") == b"c"
     assert "a thread that serves mechestim sessions has ended" in caplog.text
-    assert len(company.threads()) == 2
+    assert len(harness.threads()) == 2
 
 
 def test_a_leader_that_cannot_be_replaced_at_once_is_replaced_later(
-    company: Company, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    harness: PoolHarness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    session = company.add()
+    session = harness.add()
     assert session.ask() == b"x"
     failing = pytest.MonkeyPatch()
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", no_thread)
+        patch.setattr(threading.Thread, "start", refuse_to_start)
         failing.setattr(LeaderFollowersPool, "_wait_for_messages", Failing(failing))
         session.client.sendall(b"b")
         wait_until(lambda: "cannot start a thread" in caplog.text, "it has failed")
-    company.pool.on_tick()
-    assert session.hear(1) == b"b"
+    harness.pool.on_tick()
+    assert session.receive(1) == b"b"
     assert session.ask(b"c") == b"c"
 
 
 def memory_is_short(self: threading.Thread) -> None:
-    """Stands for ``Thread.start``, too."""
+    """Replaces `Thread.start`, as if there were no memory for a thread."""
     raise MemoryError("no room for a thread")
 
 
-@pytest.mark.parametrize("start", [no_thread, memory_is_short])
-def test_without_a_thread_for_it_a_session_is_refused(
-    company: Company,
+@pytest.mark.parametrize("start", [refuse_to_start, memory_is_short])
+def test_a_session_is_refused_if_no_thread_can_be_started(
+    harness: PoolHarness,
     start: Callable[[threading.Thread], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    session = Session(company.scheduler)
+    session = FakeSession(harness.scheduler)
     with monkeypatch.context() as patch, pytest.raises((RuntimeError, MemoryError), match="thread"):
         patch.setattr(threading.Thread, "start", start)
-        company.take_in(session)
-    company.take_in(session)
+        harness.add_session(session)
+    harness.add_session(session)
     assert session.ask() == b"x"
 
 
-def test_without_a_thread_to_lead_the_others_wait_for_the_one_there_is(
-    company: Company, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_without_a_second_thread_the_only_thread_serves_all_sessions_later(
+    harness: PoolHarness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    wait = Wait()
-    waiting, other = company.add(wait), company.add()
+    pause = Pause()
+    waiting, other = harness.add(pause), harness.add()
     with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
-        patch.setattr(threading.Thread, "start", no_thread)
+        patch.setattr(threading.Thread, "start", refuse_to_start)
         waiting.client.sendall(b"a")
-        assert wait.waits.wait(WATCHDOG)
+        assert pause.reached.wait(WATCHDOG)
         other.client.sendall(b"o")
-        wait.may_go_on.set()
+        pause.may_go_on.set()
         assert waiting.client.recv(1) == b"a"
         assert other.client.recv(1) == b"o"
     assert "cannot start a thread for mechestim sessions" in caplog.text
-    assert len(company.threads()) == 1
+    assert len(harness.threads()) == 1
 
 
-def test_those_who_wait_for_a_thread_are_served_as_soon_as_there_can_be_one(
-    company: Company, monkeypatch: pytest.MonkeyPatch
+def test_waiting_sessions_are_served_once_a_thread_can_be_started(
+    harness: PoolHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wait = Wait()
-    waiting, other = company.add(wait), company.add()
+    pause = Pause()
+    waiting, other = harness.add(pause), harness.add()
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", no_thread)
+        patch.setattr(threading.Thread, "start", refuse_to_start)
         waiting.client.sendall(b"a")
-        assert wait.waits.wait(WATCHDOG)
+        assert pause.reached.wait(WATCHDOG)
         other.client.sendall(b"o")
-        company.pool.on_tick()
-    company.pool.on_tick()
+        harness.pool.on_tick()
+    harness.pool.on_tick()
     assert other.client.recv(1) == b"o"
-    company.pool.on_tick()  # with a leader there is nothing to be done
-    wait.may_go_on.set()
+    harness.pool.on_tick()  # does nothing while there is a leader
+    pause.may_go_on.set()
     assert waiting.client.recv(1) == b"a"
-    assert len(company.threads()) == 2
+    assert len(harness.threads()) == 2
 
 
 def test_a_session_that_cannot_be_watched_is_refused() -> None:
-    company = Company()
-    refused = Session(company.scheduler)
+    harness = PoolHarness()
+    refused = FakeSession(harness.scheduler)
     with tempfile.TemporaryFile() as file:
-        refused.watched = file.fileno()  # the kernel watches no files
+        refused.watched = file.fileno()  # epoll refuses regular files
         with pytest.raises(PermissionError):
-            company.take_in(refused)
+            harness.add_session(refused)
     refused.finish()
     refused.client.close()
 
-    session = company.add()
+    session = harness.add()
     assert session.ask() == b"x"
-    session.leave()
-    company.close()  # a thread that waited for the other one would not end
-    assert company.pool._poll.closed
+    session.hang_up()
+    harness.close()  # waits for the threads: one that waited for the refused session would not end
+    assert harness.pool._poll.closed
 
 
 @pytest.mark.parametrize("kind", ["file", "closed"])
-def test_a_session_that_can_be_watched_no_more_ends_and_hears_why(
-    company: Company, kind: str, caplog: pytest.LogCaptureFixture
+def test_a_session_that_cannot_be_watched_any_more_ends_and_receives_the_reason(
+    harness: PoolHarness, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def work(session: Session, byte: bytes) -> None:
+    def work(session: FakeSession, byte: bytes) -> None:
         session.slot.promote_to_long()
         session.watched = cannot_be_watched
 
     with tempfile.TemporaryFile() as file:
         cannot_be_watched = file.fileno() if kind == "file" else -1
-        session, other = company.add(work), company.add()
+        session, other = harness.add(work), harness.add()
         assert session.ask(b"a") == b"a"
-        assert session.hear(1000).startswith(b"the server cannot watch the connection: ")
-        assert session.over.wait(WATCHDOG)
+        assert session.receive(1000).startswith(b"the server cannot watch the connection: ")
+        assert session.finished.wait(WATCHDOG)
     assert other.ask() == b"x"
     assert "cannot go on with a mechestim session" in caplog.text
 
 
-def test_a_crew_that_was_closed_takes_no_more_sessions() -> None:
-    company = Company()
-    company.close()
-    late = Session(company.scheduler)
+def test_a_closed_pool_refuses_sessions() -> None:
+    harness = PoolHarness()
+    harness.close()
+    late = FakeSession(harness.scheduler)
     with pytest.raises(RuntimeError, match="the pool was closed"):
-        company.take_in(late)
+        harness.add_session(late)
     late.finish()
     late.client.close()

@@ -1,4 +1,4 @@
-"""Sessions on the pool of a service: what they take along, what is told to them, what is left."""
+"""Sessions in the pool of a service: their settings, their messages and their descriptors."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from shm_echo.mechestim import wire
 from shm_echo.mechestim.service.hosting.session_hosts import ThreadHost
 from shm_echo.mechestim.service.scheduling.leader_followers import LeaderFollowersPool
 from shm_echo.mechestim.service.server import MechEstimService
-from tests.support.fake_sessions import no_thread
-from tests.support.metering import RawClient, dialled, handle_of
+from tests.support.fake_sessions import refuse_to_start
+from tests.support.mechestim_server import RawClient, dialled, handle_of
 from tests.support.scripts import run_script
 from tests.support.waiting import wait_until
 
@@ -39,7 +39,7 @@ def pool_of(service: MechEstimService) -> LeaderFollowersPool:
 
 
 def call_back(client: RawClient) -> int:
-    """Have a function of the client called; the number of the call, which is to be answered."""
+    """Make the server call a function of the client. Return the number of the call."""
     x = handle_of(client.result("ones", [3]))
     client.say({"id": 99, "op": "apply_along_axis", "a": [wire.callback_ext(1), 0, x], "b": 0})
     call = client.hear()
@@ -57,7 +57,7 @@ def test_settings_and_budgets_follow_a_session_from_thread_to_thread(address: Pa
         zero = handle_of(strict.result("zeros", [3]))
         before = strict.result("budget.read", budget)["used"]
         for _ in range(10):
-            strict.result("add", large, large, budget=budget)  # a long one
+            strict.result("add", large, large, budget=budget)  # a long operation
             assert plain.result("add", 1.0, 2.0) is not None
             assert strict.error("divide", 1.0, zero, budget=budget)[0] == "FloatingPointError"
             assert "r" in plain.ask("divide", 1.0, handle_of(plain.result("zeros", [3])))
@@ -70,22 +70,22 @@ def test_a_server_without_sessions_has_no_threads_for_them(address: Path) -> Non
     def members() -> set[threading.Thread]:
         return {one for one in threading.enumerate() if one.name == "mechestim-pool"}
 
-    others = members()  # of services of earlier tests
+    others = members()  # threads of services of earlier tests
     with dialled(f"ipc://{address}") as one, dialled(f"ipc://{address}") as other:
         for channel in (one, other):
             x = channel.request("ones", ([1000, 1000],))
             channel.request("add", (x, x))
         assert members() - others
-    wait_until(lambda: not members() - others, "they have ended")
+    wait_until(lambda: not members() - others, "the threads have ended")
 
 
-def test_a_client_is_served_as_soon_as_there_can_be_a_thread_for_it(
+def test_a_waiting_client_is_served_once_a_thread_can_be_started(
     address: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with RawClient(address) as calling, RawClient(address) as other:
         assert other.result("add", 1.0, 2.0) is not None
         with monkeypatch.context() as patch:
-            patch.setattr(threading.Thread, "start", no_thread)
+            patch.setattr(threading.Thread, "start", refuse_to_start)
             call = call_back(calling)
         assert "cannot start a thread for mechestim sessions" in caplog.text
         assert other.result("add", 1.0, 2.0) is not None
@@ -93,21 +93,23 @@ def test_a_client_is_served_as_soon_as_there_can_be_a_thread_for_it(
         assert "r" in (calling.hear() or {})
 
 
-def test_a_client_whose_connection_can_be_watched_no_more_hears_so(
+def test_a_client_whose_connection_cannot_be_watched_any_more_receives_the_reason(
     address: Path, service: MechEstimService
 ) -> None:
     with RawClient(address) as client, RawClient(address) as other:
         call = call_back(client)
-        host = next(iter(service.hosts()))  # the first one
+        host = next(iter(service.hosts()))  # the calling client's
         assert isinstance(host, ThreadHost)
-        pool_of(service)._poll.register(host.fileno(), 0)  # so that this is not possible again
+        pool_of(service)._poll.register(host.fileno(), 0)  # so that registering it again fails
         client.say({"ret": call, "r": 2.0})
         assert "r" in (client.hear() or {})
-        assert (client.farewell() or "").startswith("the server cannot watch the connection: ")
+        assert (client.closed_reason() or "").startswith("the server cannot watch the connection: ")
         assert other.result("add", 1.0, 2.0) is not None
 
 
-def test_a_service_that_was_closed_watches_nobody(address: Path, service: MechEstimService) -> None:
+def test_closing_the_service_closes_the_epoll_descriptor(
+    address: Path, service: MechEstimService
+) -> None:
     with RawClient(address) as client:
         assert client.result("add", 1.0, 2.0) is not None
         pool = pool_of(service)
@@ -119,7 +121,7 @@ _FORK = """
 import contextlib, os, sys, warnings
 from shm_echo.control.server.control_server import ControlServer
 from shm_echo.mechestim.service.server import MechEstimService
-from tests.support.metering import RawClient
+from tests.support.mechestim_server import RawClient
 
 warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: a fork while there are threads
 
@@ -145,5 +147,5 @@ with ControlServer(f"ipc://{sys.argv[1]}", {"mechestim": service}):
 """
 
 
-def test_a_forked_child_watches_nobody(folder: Path) -> None:
+def test_a_forked_child_has_no_epoll_descriptor(folder: Path) -> None:
     assert run_script(_FORK, str(folder / "fork.sock")) == "0\n"

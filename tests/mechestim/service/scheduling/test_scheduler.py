@@ -1,4 +1,4 @@
-"""The scheduler: long operations wait for each other, short ones for no long one."""
+"""The scheduler: long operations wait for each other, short ones never wait for long ones."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def test_no_more_long_operations_run_than_there_are_kernels() -> None:
         slot.promote_to_long()
 
     third = Worker(lambda: (slots[2].acquire_short(), slots[2].promote_to_long()))
-    wait_until(lambda: scheduler.long.waiters, "it waits")
+    wait_until(lambda: scheduler.long.waiters, "it is waiting")
 
     slots[0].step_down()
     third.result()
 
 
-def test_a_short_operation_passes_long_ones_that_run_and_wait() -> None:
+def test_a_short_operation_overtakes_running_and_waiting_long_ones() -> None:
     scheduler = Scheduler(kernels=1)
     running, waiting, short = (
         SchedulerSlot(scheduler),
@@ -31,7 +31,7 @@ def test_a_short_operation_passes_long_ones_that_run_and_wait() -> None:
     running.acquire_short()
     running.promote_to_long()
     queued = Worker(lambda: (waiting.acquire_short(), waiting.promote_to_long()))
-    wait_until(lambda: scheduler.long.waiters, "it waits")
+    wait_until(lambda: scheduler.long.waiters, "it is waiting")
 
     Worker(short.acquire_short).result()
     short.step_down()
@@ -40,7 +40,7 @@ def test_a_short_operation_passes_long_ones_that_run_and_wait() -> None:
     queued.result()
 
 
-def test_those_who_wait_for_the_long_lane_leave_the_short_one_free() -> None:
+def test_threads_that_wait_for_a_long_slot_hold_no_short_slot() -> None:
     scheduler = Scheduler(kernels=1)
     places = scheduler.short.free
     running = SchedulerSlot(scheduler)
@@ -51,7 +51,7 @@ def test_those_who_wait_for_the_long_lane_leave_the_short_one_free() -> None:
         Worker(lambda slot=slot: (slot.acquire_short(), slot.promote_to_long(), slot.step_down()))
         for slot in crowd
     ]
-    wait_until(lambda: len(scheduler.long.waiters) == len(crowd), "all wait for the long lane")
+    wait_until(lambda: len(scheduler.long.waiters) == len(crowd), "all wait for a long slot")
 
     assert scheduler.short.free == places
 
@@ -60,7 +60,7 @@ def test_those_who_wait_for_the_long_lane_leave_the_short_one_free() -> None:
         worker.result()
 
 
-def test_a_turn_that_ends_gives_back_exactly_what_it_held() -> None:
+def test_stepping_down_releases_exactly_the_held_slot() -> None:
     scheduler = Scheduler(kernels=3)
     before = scheduler.short.free, scheduler.long.free
     slot = SchedulerSlot(scheduler)
@@ -74,7 +74,7 @@ def test_a_turn_that_ends_gives_back_exactly_what_it_held() -> None:
     assert (scheduler.short.free, scheduler.long.free) == before
 
 
-def test_who_is_short_again_has_the_place_of_short_ones() -> None:
+def test_a_demoted_session_holds_the_short_slot() -> None:
     scheduler = Scheduler(kernels=2)
     slot = SchedulerSlot(scheduler)
     slot.acquire_short()
@@ -85,7 +85,7 @@ def test_who_is_short_again_has_the_place_of_short_ones() -> None:
     assert (scheduler.short.free, scheduler.long.free) == (1, 2)
 
 
-def test_places_are_given_in_the_order_of_asking() -> None:
+def test_the_short_slot_is_handed_out_in_the_order_of_arrival() -> None:
     scheduler = Scheduler()
     first = SchedulerSlot(scheduler)
     first.acquire_short()
@@ -100,16 +100,16 @@ def test_places_are_given_in_the_order_of_asking() -> None:
     others = []
     for number in range(5):
         others.append(Worker(pass_by, number))
-        wait_until(lambda: len(scheduler.short.waiters) == len(others), "it waits")
+        wait_until(lambda: len(scheduler.short.waiters) == len(others), "it is waiting")
     first.step_down()
-    first.acquire_short()  # who has just had it comes last
+    first.acquire_short()  # the last holder queues behind the others
     assert order == [0, 1, 2, 3, 4]
     first.step_down()
     for other in others:
         other.result()
 
 
-def test_a_session_with_a_process_of_its_own_waits_for_nobody() -> None:
+def test_a_slot_without_a_scheduler_never_waits() -> None:
     slot = SchedulerSlot()
     slot.acquire_short()
     slot.promote_to_long()

@@ -1,4 +1,4 @@
-"""Operations that never end: wall time and the server's own end do not wait for them."""
+"""Endless operations: neither the wall time nor the end of the server waits for them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 
 from shm_echo.mechestim.service.metering.quotas import Quotas
 from shm_echo.mechestim.service.server import MechEstimService
-from tests.support.metering import RawClient, handle_of
+from tests.support.mechestim_server import RawClient, handle_of
 from tests.support.waiting import stop, wait_until
 
 
 @pytest.fixture
 def service() -> Iterator[Any]:
-    """Makes a service whose sessions are processes."""
+    """A function that creates a service whose sessions are processes."""
     opened: list[MechEstimService] = []
 
     def make(quotas: Quotas | None = None) -> MechEstimService:
@@ -29,9 +29,9 @@ def service() -> Iterator[Any]:
 
 
 def stuck(service: MechEstimService) -> tuple[RawClient, Any]:
-    """A client whose operation never ends: its worker does not go on.
+    """Return a client whose operation never ends, because its worker is stopped.
 
-    It would take many seconds, so that it cannot be over before the worker is stopped.
+    The operation takes many seconds, so it cannot end before the worker is stopped.
     """
     ours, theirs = socket.socketpair()
     spender = service.adopt(ours)
@@ -45,31 +45,31 @@ def stuck(service: MechEstimService) -> tuple[RawClient, Any]:
     return client, spender
 
 
-def test_wall_time_ends_an_operation_that_never_would(service: Any) -> None:
+def test_the_wall_time_ends_an_endless_operation(service: Any) -> None:
     running = service()
     client, spender = stuck(running)
     with client:
-        before, promised = spender.ceiling.spent, spender.ceiling.reserved
-        assert promised > 0
+        before, reserved = spender.ceiling.spent, spender.ceiling.reserved
+        assert reserved > 0
         running.quotas = Quotas(wall_time_s=0.01)
-        assert client.farewell() == "its wall time of 0.01 s is over (wall_time_s)"
+        assert client.closed_reason() == "its wall time of 0.01 s is over (wall_time_s)"
     wait_until(lambda: not running.hosts(), "the session has ended")
-    assert (spender.ceiling.reserved, spender.ceiling.spent) == (0, before + promised)
+    assert (spender.ceiling.reserved, spender.ceiling.spent) == (0, before + reserved)
 
 
-def test_the_end_of_the_service_does_not_wait_for_an_operation_that_never_ends(
+def test_closing_the_service_does_not_wait_for_an_endless_operation(
     service: Any,
 ) -> None:
     running = service()
     client, spender = stuck(running)
     with client:
         running.close(timeout=0.2)
-        assert client.farewell() == "the server is shutting down"
+        assert client.closed_reason() == "the server is shutting down"
     assert not running.hosts()
     assert spender.ceiling.reserved == 0
 
 
-def test_a_neighbour_of_an_operation_that_never_ends_is_served(service: Any) -> None:
+def test_other_sessions_are_served_beside_an_endless_operation(service: Any) -> None:
     running = service()
     client, _ = stuck(running)
     ours, theirs = socket.socketpair()

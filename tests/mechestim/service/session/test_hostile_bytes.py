@@ -1,4 +1,4 @@
-"""Bytes that are no messages, against a live server: it answers or hangs up, and lives on."""
+"""Bytes that are no messages, sent to a live server: it answers or disconnects, and goes on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 from shm_echo.errors import ServiceUnavailableError
 from shm_echo.mechestim import wire
-from tests.support.metering import RawClient, ServerProcess, dialled
+from tests.support.mechestim_server import RawClient, ServerProcess, dialled
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("unharmed")
@@ -58,7 +58,7 @@ PAYLOADS = {
     "arguments that are no list": msgpack.packb({"id": 1, "op": "add", "a": {"x": 1}}),
     "keywords that are no map": msgpack.packb({"id": 1, "op": "add", "k": [1]}),
     "an answer to nothing": msgpack.packb({"ret": 5, "r": None}),
-    "a farewell": msgpack.packb({"closed": "now"}),
+    "a closed message": msgpack.packb({"closed": "now"}),
 }
 
 
@@ -66,7 +66,7 @@ PAYLOADS = {
 def test_bytes_that_are_no_frame_end_the_session(server: ServerProcess, data: bytes) -> None:
     with RawClient(server.path) as client:
         client.send(data)
-        assert client.farewell() is not None
+        assert client.closed_reason() is not None
 
 
 @pytest.mark.parametrize("payload", PAYLOADS.values(), ids=PAYLOADS)
@@ -103,11 +103,11 @@ def test_a_request_with_the_same_key_twice_ends_the_session(
 ) -> None:
     with RawClient(server.path) as client:
         client.frame(msgpack.Packer().pack_map_pairs(pairs))
-        said = client.farewell()
+        said = client.closed_reason()
         assert said == "a message is malformed: it has the same key twice, or too many"
 
 
-def test_an_option_that_is_given_twice_counts_once(server: ServerProcess) -> None:
+def test_a_repeated_option_counts_once(server: ServerProcess) -> None:
     with RawClient(server.path) as client:
         packer = msgpack.Packer()
         options = packer.pack_map_pairs([("axis", 7), ("axis", 0)])
@@ -123,7 +123,7 @@ DEEP = [2, 23, 24, 100, 900]
 
 @pytest.mark.parametrize("code", [wire.TUPLE, wire.SLICE, wire.DTYPE, wire.FROZENSET, wire.NDARRAY])
 @pytest.mark.parametrize("depth", DEEP)
-def test_extensions_that_nest_without_end_cannot_use_up_the_stack(
+def test_deeply_nested_extensions_cannot_exhaust_the_stack(
     server: ServerProcess, code: int, depth: int
 ) -> None:
     inner = b"\xc0"
@@ -136,13 +136,13 @@ def test_extensions_that_nest_without_end_cannot_use_up_the_stack(
         assert "closed" in message or "e" in message
 
 
-def test_copies_of_copies_cannot_use_up_the_memory(server: ServerProcess) -> None:
+def test_copies_of_copies_cannot_exhaust_the_memory(server: ServerProcess) -> None:
     inner = msgpack.packb(bytes(3_500_000))
     for _ in range(20):
         inner = msgpack.packb(msgpack.ExtType(wire.TUPLE, b"\x91" + inner))
     with RawClient(server.path) as client:
         client.frame(b"\x82\xa2id\x01\xa1a\x91" + inner)
-        assert client.farewell() == "a message is malformed: it is nested too deeply"
+        assert client.closed_reason() == "a message is malformed: it is nested too deeply"
 
 
 def test_a_set_whose_items_collide_is_refused(server: ServerProcess) -> None:
@@ -151,7 +151,7 @@ def test_a_set_whose_items_collide_is_refused(server: ServerProcess) -> None:
         client.say(
             {"id": 1, "op": "add", "a": [msgpack.ExtType(wire.FROZENSET, msgpack.packb(items))]}
         )
-        assert client.farewell() == "a message is malformed: its bytes are no valid message"
+        assert client.closed_reason() == "a message is malformed: its bytes are no valid message"
 
 
 FIELDS = ("id", "op", "a", "k", "b", "n", "f", "fb", "ret", "r", "e", "cancel")
@@ -210,7 +210,7 @@ def test_a_request_that_is_changed_at_random_is_answered_or_ends_the_session(
     client.close()
 
 
-def test_whoever_hangs_up_in_the_middle_of_anything_is_forgotten(server: ServerProcess) -> None:
+def test_a_client_that_disconnects_at_any_point_leaks_nothing(server: ServerProcess) -> None:
     whole = msgpack.packb({"id": 1, "op": "ones", "a": [1000], "b": 0})
     data = struct.pack("<I", len(whole)) + whole
     for length in range(0, len(data), 3):
@@ -218,7 +218,7 @@ def test_whoever_hangs_up_in_the_middle_of_anything_is_forgotten(server: ServerP
             client.send(data[:length])
 
 
-def test_ten_thousand_connections_that_say_nothing_leave_nothing(server: ServerProcess) -> None:
+def test_ten_thousand_silent_connections_leak_nothing(server: ServerProcess) -> None:
     def knock() -> None:
         for _ in range(1250):
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
@@ -231,7 +231,9 @@ def test_ten_thousand_connections_that_say_nothing_leave_nothing(server: ServerP
         thread.join()
 
 
-def test_half_frames_of_many_clients_hold_nobody_up(server: ServerProcess) -> None:
+def test_incomplete_frames_of_many_clients_do_not_block_other_sessions(
+    server: ServerProcess,
+) -> None:
     crowd = [RawClient(server.path) for _ in range(40)]
     try:
         for client in crowd:
@@ -243,7 +245,7 @@ def test_half_frames_of_many_clients_hold_nobody_up(server: ServerProcess) -> No
             client.close()
 
 
-def test_descriptors_that_a_client_sends_are_not_kept(server: ServerProcess) -> None:
+def test_descriptors_sent_by_a_client_are_closed(server: ServerProcess) -> None:
     with RawClient(server.path) as client:
         before = server.descriptors()
         for number in range(50):
@@ -264,7 +266,7 @@ def test_a_service_that_is_not_offered_is_refused(server: ServerProcess) -> None
             RawClient(server.path, service=wanted)
 
 
-def test_words_of_the_control_protocol_mean_nothing_to_a_session(server: ServerProcess) -> None:
+def test_messages_of_the_control_protocol_are_unknown_to_a_session(server: ServerProcess) -> None:
     words: list[Any] = [{"type": "goodbye"}, {"t": "request", "id": 1, "op": "attach", "args": {}}]
     for word in words:
         with RawClient(server.path) as client:

@@ -1,4 +1,4 @@
-"""Warnings of sessions go to their sessions, whatever else the process does with warnings."""
+"""Warnings of sessions reach their sessions, also when the program changes `warnings`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def caught_on_a_thread() -> list[Any]:
     return found
 
 
-def test_a_thread_that_collects_gets_its_warnings_and_others_do_not() -> None:
+def test_warnings_go_to_the_list_of_their_context_only() -> None:
     with warnings.catch_warnings(record=True) as shown:
         warning_capture.install()
         assert [str(one) for one in caught_on_a_thread()] == ["of a session"]
@@ -39,7 +39,7 @@ def test_a_thread_that_collects_gets_its_warnings_and_others_do_not() -> None:
     assert [str(one.message) for one in shown] == ["of the program"]
 
 
-def test_they_still_do_after_the_program_has_put_its_own_way_of_showing_back() -> None:
+def test_warnings_are_captured_again_after_the_program_has_restored_showwarning() -> None:
     with warnings.catch_warnings():
         warning_capture.install()
     with warnings.catch_warnings(record=True) as shown:

@@ -1,4 +1,4 @@
-"""Who works in which lane: what takes a while does not keep the one place of short operations."""
+"""Slots of sessions: work that takes long does not hold the one slot for short operations."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from shm_echo.mechestim.service.objects.value_codec import SessionValueCodec
 from shm_echo.mechestim.service.scheduling.scheduler import Scheduler, SchedulerSlot
 from shm_echo.mechestim.service.server import MechEstimService
 from shm_echo.mechestim.service.session.frame_stream import FrameStream
-from tests.support.metering import RawClient, handle_of
+from tests.support.mechestim_server import RawClient, handle_of
 from tests.support.waiting import WATCHDOG, wait_until
 
 
 class Served:
-    """A service of this process, which waits for its clients longer than a test does.
+    """A service of this process, whose deadlines are longer than a test.
 
     Attributes:
-        path: of its socket.
-        hosts: of its sessions, in the order of their coming.
+        path: The path of its socket.
+        hosts: The hosts of its sessions, in the order of arrival.
     """
 
     def __init__(self, path: Path, hosts: list[ThreadHost]) -> None:
@@ -50,14 +50,14 @@ def served(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
 
     monkeypatch.setattr(ThreadHost, "__init__", begin)
     service = MechEstimService(Quotas(stall_s=10 * WATCHDOG))
-    with ControlServer(f"ipc://{folder}/lanes.sock", {"mechestim": service}):
-        yield Served(folder / "lanes.sock", hosts)
+    with ControlServer(f"ipc://{folder}/slots.sock", {"mechestim": service}):
+        yield Served(folder / "slots.sock", hosts)
         service.close()
 
 
 @pytest.fixture
 def long_ones(monkeypatch: pytest.MonkeyPatch) -> list[SchedulerSlot]:
-    """Grows with each change to the lane of long operations."""
+    """A list that grows with each promotion of a session to a long slot."""
     found: list[SchedulerSlot] = []
     promote = SchedulerSlot.promote_to_long
 
@@ -71,11 +71,11 @@ def long_ones(monkeypatch: pytest.MonkeyPatch) -> list[SchedulerSlot]:
 
 
 class Halt:
-    """Stops the service at a point of its work, once.
+    """Replaces a method of the service and stops its first matching call.
 
     Args:
-        method: what it calls there.
-        here: whether it is to stop before this call, given the arguments.
+        method: The replaced method.
+        here: Called with the arguments; returns True for a call to stop.
     """
 
     def __init__(self, method: Callable[..., Any], here: Callable[..., bool]) -> None:
@@ -100,19 +100,24 @@ def call_back(client: RawClient, x: msgpack.ExtType) -> None:
 
 
 def are_served(*clients: RawClient) -> None:
-    """Each of them, three times: the first request may be served before what is there as well."""
+    """Assert that each client is served three times.
+
+    A single request could be served before the work that may block it has begun.
+    """
     for _ in range(3):
         for client in clients:
             assert client.result("add", 1.0, 2.0) is not None
 
 
-def test_half_a_message_holds_nobody_up(served: Served) -> None:
+def test_an_incomplete_message_does_not_block_other_sessions(served: Served) -> None:
     with RawClient(served.path) as slow, RawClient(served.path) as other:
         slow.send(struct.pack("<I", 64) + b"half of it")
         are_served(other)
 
 
-def test_an_answer_that_is_not_taken_holds_nobody_up(served: Served) -> None:
+def test_an_answer_that_its_client_does_not_read_does_not_block_other_sessions(
+    served: Served,
+) -> None:
     with RawClient(served.path) as stuck, RawClient(served.path) as other:
         x = handle_of(stuck.result("ones", [60_000]))
         for number in range(10):
@@ -121,14 +126,14 @@ def test_an_answer_that_is_not_taken_holds_nobody_up(served: Served) -> None:
         are_served(other)
 
 
-def test_a_callback_that_has_asked_for_something_holds_nobody_up(served: Served) -> None:
+def test_a_callback_that_has_made_a_request_does_not_block_other_sessions(served: Served) -> None:
     with RawClient(served.path) as calling, RawClient(served.path) as other:
         call_back(calling, handle_of(calling.result("ones", [3])))
         assert "call" in (calling.hear() or {})
         are_served(calling, other)
 
 
-def test_what_a_callback_is_given_is_packed_while_others_are_served(
+def test_arguments_of_a_callback_are_packed_while_other_sessions_are_served(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     halt = Halt(SessionValueCodec._pack_array, lambda *_: True)
@@ -142,7 +147,7 @@ def test_what_a_callback_is_given_is_packed_while_others_are_served(
         assert "call" in (calling.hear() or {})
 
 
-def test_a_long_answer_is_packed_while_others_are_served(
+def test_a_long_answer_is_packed_while_other_sessions_are_served(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     halt = Halt(SessionValueCodec.pack_answer, lambda _, number, result: type(result) is list)
@@ -156,7 +161,7 @@ def test_a_long_answer_is_packed_while_others_are_served(
         assert (client.hear() or {})["r"] == [1.0] * 300_000
 
 
-def test_a_message_of_many_items_is_read_while_others_are_served(
+def test_a_message_of_many_items_is_decoded_while_other_sessions_are_served(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     halt = Halt(SessionValueCodec.unpack, lambda _, payload: len(payload) > 1 << 14)
@@ -169,7 +174,7 @@ def test_a_message_of_many_items_is_read_while_others_are_served(
         assert "r" in (client.hear() or {})
 
 
-def test_an_answer_goes_out_in_the_lane_of_short_ones(
+def test_an_answer_is_sent_with_the_short_slot(
     served: Served, long_ones: list[SchedulerSlot], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent_as_long_ones: list[bool] = []
@@ -187,17 +192,17 @@ def test_an_answer_goes_out_in_the_lane_of_short_ones(
     assert not any(sent_as_long_ones)
 
 
-def test_a_long_message_is_read_without_a_place(served: Served) -> None:
+def test_a_long_message_is_decoded_without_a_slot(served: Served) -> None:
     with RawClient(served.path) as client:
         assert client.result("add", 1.0, 2.0) is not None
         other = SchedulerSlot(served.hosts[0].slot._scheduler)
         other.acquire_short()
         client.frame(b"\xc1" * (1 << 17))
-        assert "malformed" in (client.farewell() or "")
+        assert "malformed" in (client.closed_reason() or "")
         other.step_down()
 
 
-def test_a_long_operation_is_a_long_one_after_its_callback_too(
+def test_a_long_operation_holds_a_long_slot_again_after_its_callback(
     served: Served, long_ones: list[SchedulerSlot]
 ) -> None:
     with RawClient(served.path) as client:
@@ -216,7 +221,7 @@ def test_a_long_operation_is_a_long_one_after_its_callback_too(
         assert len(long_ones) == before + 2
 
 
-def test_a_callback_of_a_short_operation_leaves_it_short(
+def test_a_short_operation_stays_short_after_its_callback(
     served: Served, long_ones: list[SchedulerSlot]
 ) -> None:
     with RawClient(served.path) as client:
@@ -240,9 +245,7 @@ def test_the_search_for_a_path_of_many_operands_is_long(
         assert client.error("session.path", 5, [], sizes, "auto")[0] == "TypeError"
 
 
-def test_what_looks_at_all_of_a_large_array_is_long(
-    served: Served, long_ones: list[SchedulerSlot]
-) -> None:
+def test_fetching_a_large_array_is_long(served: Served, long_ones: list[SchedulerSlot]) -> None:
     with RawClient(served.path) as client:
         small = handle_of(client.result("ones", [100, 100]))
         large = handle_of(client.result("ones", [500, 500]))
@@ -261,7 +264,7 @@ class FakeLock:
         raise AssertionError("nothing is sent")
 
 
-def test_a_frame_that_comes_with_others_is_whole() -> None:
+def test_frames_that_arrive_together_are_separated() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         stream = FrameStream(ours, 100, 5.0, StatsPage(), FakeLock(), SchedulerSlot(Scheduler()))

@@ -1,7 +1,7 @@
-"""Servers of mechestim as real processes, and clients that say whatever a test wants said.
+"""mechestim servers in processes of their own, and clients that can send any message.
 
-A :class:`RawClient` speaks frames and msgpack and knows no rules; :func:`dialled` is the client
-that users have, as an object, so that a test can hold several.
+A `RawClient` sends frames of msgpack and follows no rules. `dialled` opens the channel of the real
+client as an object, so that one test can hold several.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class ServerProcess:
-    """``shm-echo serve`` in a process of its own.
+    """`shm-echo serve` in a process of its own.
 
     Attributes:
-        url: where it serves.
-        pid: its number.
-        ready: the line that it printed.
+        url: The address of its socket file.
+        pid: Its process number.
+        ready: The first line that it has printed.
     """
 
     program = "shm_echo.cli.main"
@@ -66,7 +66,7 @@ class ServerProcess:
             raise AssertionError(f"no server: {self.log.read_text()}")
 
     def next_line(self) -> str:
-        """What it prints after ``ready``: there is a line for each address."""
+        """Return the next line that it prints: one for each address."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline().decode()
         assert line, self.log.read_text()
@@ -77,34 +77,34 @@ class ServerProcess:
         self._process.send_signal(number)
 
     def wait(self) -> int:
-        """Its exit code, once it has ended."""
+        """Wait for its end. Return its exit code."""
         return self._process.wait(WATCHDOG)
 
     @property
     def alive(self) -> bool:
-        """It has not ended."""
+        """Return True if it has not ended."""
         return self._process.poll() is None
 
     def state(self) -> dict[str, Any]:
-        """What its status service says."""
+        """Return the answer of its status service."""
         with status(self.url) as read:
             return read()
 
     def descriptors(self) -> int:
-        """How many it has open."""
+        """Return the number of its open descriptors."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def resident(self) -> int:
-        """Bytes of its memory that are there."""
+        """Return the bytes of its resident memory."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * resource.getpagesize()
 
     def children(self) -> list[int]:
-        """The processes that it has started."""
+        """Return the processes that it has started."""
         return child_processes(self.pid)
 
     def watched(self) -> set[int]:
-        """The processes of which it has a pidfd."""
+        """Return the processes of which it has a pidfd."""
         found = set()
         for path in Path(f"/proc/{self.pid}/fdinfo").iterdir():
             with contextlib.suppress(FileNotFoundError):  # closed in the meantime
@@ -113,23 +113,23 @@ class ServerProcess:
         return found
 
     def wait_for_spare(self) -> list[int]:
-        """Wait until each session has its worker, one more is kept ready, and no other is left.
+        """Wait until each session has its worker, one spare worker is ready, and no other is left.
 
         Returns:
-            The processes. All of them have been started to the end: the server has a pidfd of each,
-            which comes last, and nothing open any more that was for their start.
+            The worker processes. Their start is complete: the server opens the pidfd of a worker
+            last, and then has no descriptor open that only the start needed.
         """
 
-        def staff() -> list[int]:
+        def workers() -> list[int]:
             rows = [row for row in self.state()["rows"] if row["isolation"] == "process"]
             serving, children = {row["pid"] for row in rows}, set(self.children())
             complete = serving < children and len(children) == len(rows) + 1
             return sorted(children) if complete and children <= self.watched() else []
 
-        return wait_until(staff, "each session has a worker, and one is kept ready")
+        return wait_until(workers, "each session has a worker, and one is kept ready")
 
     def close(self) -> None:
-        """Kill it if it lives, and let go of it."""
+        """Kill it if it runs, and release it."""
         if self.alive:
             self.signal(signal.SIGKILL)
         self.wait()
@@ -139,7 +139,7 @@ class ServerProcess:
 
 @contextlib.contextmanager
 def serving(folder: Path, *options: str) -> Iterator[ServerProcess]:
-    """A server for the ``with`` statement."""
+    """Run a server for the duration of a `with` block."""
     server = ServerProcess(folder, *options)
     try:
         yield server
@@ -149,14 +149,14 @@ def serving(folder: Path, *options: str) -> Iterator[ServerProcess]:
 
 @contextlib.contextmanager
 def status(url: str) -> Iterator[Callable[[], dict[str, Any]]]:
-    """What asks the status service of the server at ``url``, over one connection."""
+    """Connect to the status service at `url`; yield a function that returns its answer."""
     with connect(url, "status", WATCHDOG, handshake_timeout=WATCHDOG) as link:
         yield lambda: link.request("read", {}, WATCHDOG)[0]
 
 
 @contextlib.contextmanager
 def dialled(url: str) -> Iterator[Channel]:
-    """A well-behaved client."""
+    """Open the channel of a well-behaved client."""
     channel = open_session(url)
     try:
         yield channel
@@ -165,11 +165,11 @@ def dialled(url: str) -> Iterator[Channel]:
 
 
 class RawClient:
-    """A client without manners: sends any bytes.
+    """A client that sends any bytes and follows no rules.
 
     Args:
-        where: the path of a server's socket, or a connected socket.
-        service: what it says that it wants; None to say nothing at first.
+        where: The path of a server's socket, or a connected socket.
+        service: The service that its hello asks for; None to send no hello.
     """
 
     def __init__(
@@ -185,30 +185,30 @@ class RawClient:
         self._number = 0
         if service is not None:
             try:
-                self._greet(ClientHandshake("server", service))
+                self.shake_hands(ClientHandshake("server", service))
             except BaseException:
                 self.sock.close()
                 raise
 
-    def _greet(self, handshake: ClientHandshake) -> None:
-        self.send(handshake.hello())  # a server that is full has refused before it reads this
+    def shake_hands(self, handshake: ClientHandshake) -> None:
+        self.send(handshake.hello())  # a full server refuses before it reads this
         while handshake.receive(self._received(1)) is None:
             pass
 
     def _received(self, most: int) -> bytes:
-        """What has come; nothing at the end, whether that is one in order or a reset."""
+        """Receive bytes; none at the end of the connection, in order or by a reset."""
         try:
             return self.sock.recv(most)
         except ConnectionResetError:
             return b""
 
     def send(self, data: bytes) -> None:
-        """Send bytes as they are; a server that has closed the connection is no error."""
+        """Send bytes; ignore that the server has closed the connection."""
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.sock.sendall(data)
 
     def frame(self, payload: bytes) -> None:
-        """Send a payload behind its length."""
+        """Send a payload with its length in front."""
         self.send(struct.pack("<I", len(payload)) + payload)
 
     def say(self, message: Any) -> None:
@@ -216,9 +216,9 @@ class RawClient:
         self.frame(msgpack.packb(message))
 
     def hear(self) -> dict[str, Any] | None:
-        """The next message; None when the server has closed the connection.
+        """Return the next message; None when the server has closed the connection.
 
-        That an operation is still running is passed over: it depends on how fast the machine is.
+        Busy messages are skipped: their number depends on the speed of the machine.
         """
         while True:
             if len(self._buffer) >= 4:
@@ -235,34 +235,34 @@ class RawClient:
             self._buffer += data
 
     def ask(self, op: str, *args: Any, budget: Any = 0, **more: Any) -> dict[str, Any] | None:
-        """Make a request, and hear what comes."""
+        """Make a request. Return the next message."""
         self._number += 1
         self.say({"id": self._number, "op": op, "a": list(args), "b": budget, **more})
         return self.hear()
 
     def result(self, op: str, *args: Any, budget: Any = 0, **more: Any) -> Any:
-        """What a request that succeeds brings."""
+        """Make a request that must succeed. Return its result."""
         reply = self.ask(op, *args, budget=budget, **more)
         assert reply is not None
         assert "e" not in reply, reply
         return reply["r"]
 
     def error(self, op: str, *args: Any, budget: Any = 0, **more: Any) -> tuple[str, str]:
-        """The class and the message of the error of a request that fails."""
+        """Make a request that must fail. Return the class and the message of the error."""
         reply = self.ask(op, *args, budget=budget, **more)
         assert reply is not None, "the server has closed the connection"
         assert "e" in reply, reply
         return reply["e"][0], reply["e"][1]
 
-    def farewell(self) -> str | None:
-        """What the server says before it closes the connection, which it must."""
+    def closed_reason(self) -> str | None:
+        """Wait until the server closes the connection. Return the reason that it has sent."""
         said = None
         while (message := self.hear()) is not None:
             said = message.get("closed", said)
         return said
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self.sock.close()
 
     def __enter__(self) -> RawClient:
@@ -273,7 +273,7 @@ class RawClient:
 
 
 def handle_of(result: Any) -> msgpack.ExtType:
-    """The reference to an array that came as a result."""
+    """Return a reference to an array that was received as a result."""
     assert isinstance(result, msgpack.ExtType), result
     assert result.code == wire.ARRAY
     return wire.handle_ext(msgpack.unpackb(result.data)[0])

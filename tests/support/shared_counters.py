@@ -1,19 +1,19 @@
-"""Counters in a file that every process maps: what a process has counted outlives its death."""
+"""Counters in a file that every process maps: a process's counts outlive its death."""
 
 from __future__ import annotations
 
 import mmap
 from pathlib import Path
 
-__all__ = ["Tally"]
+__all__ = ["SharedCounters"]
 
 
-class Tally:
+class SharedCounters:
     """An array of counters, each written by one process at a time and zero at first.
 
     Args:
-        path: of the file; whoever comes first makes it.
-        size: how many counters.
+        path: The file; the first process creates it.
+        size: The number of counters.
     """
 
     def __init__(self, path: Path, size: int) -> None:
@@ -26,5 +26,5 @@ class Tally:
         return self._counts[index]
 
     def __setitem__(self, index: int, count: int) -> None:
-        # One aligned store of eight bytes: a kill comes before it or after it.
+        # One aligned store of eight bytes: a kill cannot leave half of it.
         self._counts[index] = count

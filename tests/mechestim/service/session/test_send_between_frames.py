@@ -1,4 +1,4 @@
-"""Words between two messages go out whole or not at all, however little room there is."""
+"""Messages between two frames are sent whole or not at all, at any fill level of the socket."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_client_that_reads_little_gets_whole_messages(family: int) -> None:
             while send_between_frames(ours, payload, stats, lock):
                 sent.append(payload)
                 payload = bytes([len(sent) % 251]) * chance.randint(10, 520)
-            # Either something is there to be read, or there is room again.
+            # Either bytes are readable, or there is room again.
             assert any(select.select([theirs], [ours], [], WATCHDOG))
             with contextlib.suppress(BlockingIOError):
                 came += theirs.recv(chance.randint(1, 200_000), socket.MSG_DONTWAIT)

@@ -1,4 +1,4 @@
-"""Every word of a session with wrong arguments in every place: an error to that client, no more."""
+"""Every session call with wrong arguments at every position: only an error for that client."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from shm_echo.mechestim.service.metering.stats_page import StatsPage
 from shm_echo.mechestim.service.objects.handle_table import HandleTable
 from shm_echo.mechestim.service.operations.dispatch import Dispatcher
 from shm_echo.mechestim.service.scheduling.scheduler import SchedulerSlot
-from tests.support.metering import RawClient, ServerProcess, handle_of
+from tests.support.mechestim_server import RawClient, ServerProcess, handle_of
 
 pytestmark = pytest.mark.usefixtures("unharmed")
 
 
 def words() -> list[str]:
-    """All of them, as a session has them."""
+    """Return the names of all session calls, from the dispatcher."""
     quotas = Quotas()
     ledger = SessionLedger(Ceiling(None), StatsPage(), {}, SchedulerSlot())
     return sorted(
@@ -35,7 +35,7 @@ def words() -> list[str]:
 def client(server: ServerProcess, unharmed: None) -> Iterator[RawClient]:
     with RawClient(server.path) as one:
         yield one
-        assert one.result("add", 1.0, 2.0) is not None, "the session is of no more use"
+        assert one.result("add", 1.0, 2.0) is not None, "the session is not usable any more"
 
 
 def tuple_of(*items: Any) -> msgpack.ExtType:
@@ -57,9 +57,7 @@ MOST_ARGUMENTS = 4
 
 
 @pytest.mark.parametrize("word", words())
-def test_wrong_arguments_of_a_word_are_an_error_and_nothing_else(
-    client: RawClient, word: str
-) -> None:
+def test_wrong_arguments_of_a_session_call_are_only_an_error(client: RawClient, word: str) -> None:
     array = handle_of(client.result("ones", [2, 2]))
     good: list[Any] = [array, 1, "add"]
     for count in range(MOST_ARGUMENTS + 1):
@@ -78,7 +76,7 @@ def test_wrong_arguments_of_a_word_are_an_error_and_nothing_else(
 
 
 @pytest.mark.parametrize("word", words())
-def test_an_option_that_a_word_does_not_have_is_refused(client: RawClient, word: str) -> None:
+def test_an_unknown_option_of_a_session_call_is_refused(client: RawClient, word: str) -> None:
     kind, message = client.error(word, k={"nothing": 1})
     assert kind in ("TypeError", "ValueError"), message
 
@@ -97,7 +95,7 @@ PATHS: list[tuple[Any, ...]] = [
 
 
 @pytest.mark.parametrize("args", PATHS, ids=repr)
-def test_a_path_that_makes_no_sense_is_refused(client: RawClient, args: tuple[Any, ...]) -> None:
+def test_an_invalid_path_is_refused(client: RawClient, args: tuple[Any, ...]) -> None:
     kind, _ = client.error("session.path", *args)
     assert kind in ("TypeError", "ValueError", "RuntimeError")
 
@@ -126,7 +124,7 @@ def test_only_ufuncs_have_the_facts_of_ufuncs(client: RawClient, name: Any) -> N
     ],
     ids=repr,
 )
-def test_a_grid_that_cannot_be_is_refused(client: RawClient, name: Any, key: Any) -> None:
+def test_an_invalid_grid_is_refused(client: RawClient, name: Any, key: Any) -> None:
     client.error("session.grid", name, key)
 
 
@@ -146,9 +144,7 @@ def test_a_grid_that_cannot_be_is_refused(client: RawClient, name: Any, key: Any
     ],
     ids=lambda options: repr(options)[:40],
 )
-def test_print_options_that_make_no_sense_are_refused(
-    client: RawClient, options: dict[str, Any]
-) -> None:
+def test_invalid_print_options_are_refused(client: RawClient, options: dict[str, Any]) -> None:
     before = client.result("session.print_options")
     client.error("session.print_options", k=options)
     assert client.result("session.print_options") == before
@@ -163,7 +159,7 @@ def test_a_text_that_would_be_too_long_is_refused_before_it_is_made(client: RawC
         assert (kind, "max_call_bytes" in message) == ("QuotaExceededError", True)
 
 
-def test_what_is_no_function_cannot_be_called(client: RawClient) -> None:
+def test_an_object_that_is_no_function_cannot_be_called(client: RawClient) -> None:
     generator = msgpack.unpackb(client.result("random.default_rng", 1).data)[0]
     array = msgpack.unpackb(client.result("ones", 2).data)[0]
     for number in (generator, array):
