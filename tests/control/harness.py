@@ -47,7 +47,7 @@ class Recorder:
             self.calls.append(call)
             self._changed.notify_all()
 
-    def told(self, what: str) -> list[tuple[Any, ...]]:
+    def calls_of(self, what: str) -> list[tuple[Any, ...]]:
         with self._changed:
             return [call for call in self.calls if call[0] == what]
 

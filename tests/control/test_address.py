@@ -12,7 +12,7 @@ from shm_echo.control.address import (
     Address,
     TcpAddress,
     parse_address,
-    parse_place,
+    parse_listen_address,
 )
 from shm_echo.errors import AddressError
 
@@ -96,7 +96,7 @@ NAME = r"a name \(letters, digits, '.', '_', '-'; at most 64\)"
     ("parse", "forms"),
     [
         (parse_address, f"{NAME} or ipc:///absolute/path.sock"),
-        (parse_place, f"{NAME}, ipc:///absolute/path.sock or tcp://HOST:PORT"),
+        (parse_listen_address, f"{NAME}, ipc:///absolute/path.sock or tcp://HOST:PORT"),
         (
             lambda text: parse_address(text, ("tcp", "fd")),
             f"{NAME}, ipc:///absolute/path.sock, tcp://HOST:PORT or fd://N",
@@ -112,9 +112,9 @@ def test_what_has_no_form_is_told_all_forms_that_there_are(
 
 
 def test_a_server_may_listen_at_all_three() -> None:
-    assert isinstance(parse_place("x"), Address)
-    assert isinstance(parse_place("ipc:///a/b"), Address)
-    assert parse_place("tcp://[::1]:0") == TcpAddress("tcp://[::1]:0", "::1", 0)
+    assert isinstance(parse_listen_address("x"), Address)
+    assert isinstance(parse_listen_address("ipc:///a/b"), Address)
+    assert parse_listen_address("tcp://[::1]:0") == TcpAddress("tcp://[::1]:0", "::1", 0)
 
 
 def test_a_path_of_107_bytes_is_the_longest() -> None:
@@ -185,5 +185,5 @@ def test_a_private_folder_of_another_user_is_refused(
 def test_a_private_folder_that_cannot_be_made_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_RUNTIME_DIR")
     monkeypatch.setattr("tempfile.tempdir", "/proc/self")
-    with pytest.raises(AddressError, match="cannot make the folder /proc/self/shm-echo"):
+    with pytest.raises(AddressError, match="cannot create the folder /proc/self/shm-echo"):
         parse_address("x").prepare()

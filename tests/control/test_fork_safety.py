@@ -63,7 +63,7 @@ def test_the_death_of_a_server_is_visible_although_its_child_lives(address: str)
             program.kill()
             readable(connection.pidfd)
             wait_for_end_of_stream(connection)
-            assert connection.lost() == f"its server (pid {program.pid}) has ended"
+            assert connection.loss_reason() == f"its server (pid {program.pid}) has ended"
             with pytest.raises(ConnectionClosedError, match="has ended"):
                 connection.request("echo", {})
             with pytest.raises(ServerNotFoundError, match="its server has ended"):
@@ -124,15 +124,15 @@ def test_a_fork_waits_until_a_connection_that_is_being_accepted_is_known(address
     script = (
         """
 import threading
-import shm_echo.control.server.acceptor as door
+import shm_echo.control.server.acceptor as acceptor
 accepted, forked = threading.Event(), threading.Event()
-peer_of = door.peer_of
+peer_of = acceptor.peer_of
 def slowly(sock):
     # The connection has a descriptor now, and the server has not noted it yet.
     accepted.set()
     forked.wait(0.3)
     return peer_of(sock)
-door.peer_of = slowly
+acceptor.peer_of = slowly
 """
         + SERVER
         + """

@@ -131,7 +131,7 @@ def test_a_client_that_is_silent_between_messages_stays(
         client.say(type="request", id=1, op="echo", args={})
         assert client.hear() is not None
         # Several times as long as every deadline, counted by the server itself.
-        service.wait_for("tick", len(service.told("tick")) + 4)
+        service.wait_for("tick", len(service.calls_of("tick")) + 4)
         client.say(type="request", id=2, op="echo", args={})
         assert client.hear() is not None
 
@@ -155,8 +155,8 @@ def test_answers_are_not_piled_up_for_a_client_that_does_not_read(
         for number in range(BUFFERED + 4):
             client.say(type="request", id=number, op="big", args={"size": MAX_FRAME - 100})
         # The next request waits until the answer that is not in the buffer has been taken.
-        service.wait_for("tick", len(service.told("tick")) + 2)
-        assert 1 <= len(service.told("request")) <= BUFFERED
+        service.wait_for("tick", len(service.calls_of("tick")) + 2)
+        assert 1 <= len(service.calls_of("request")) <= BUFFERED
         for number in range(BUFFERED + 4):
             answer = client.hear()
             assert answer is not None

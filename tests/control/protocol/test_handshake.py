@@ -189,9 +189,9 @@ def test_a_connection_that_closes_without_an_answer_is_named_with_its_path() -> 
 def test_silence_and_half_an_answer_are_told_apart() -> None:
     client = ClientHandshake(PATH, "ring")
     client.hello()
-    assert str(client.timed_out(5)).startswith(f"{PATH} gave no answer within 5 s")
+    assert str(client.timeout_error(5)).startswith(f"{PATH} gave no answer within 5 s")
     client.receive(b"\x30")
-    assert str(client.timed_out(5)).startswith(f"{PATH} gave only part of an answer")
+    assert str(client.timeout_error(5)).startswith(f"{PATH} gave only part of an answer")
 
 
 @settings(deadline=None)

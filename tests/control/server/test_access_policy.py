@@ -36,33 +36,33 @@ SERVICES: dict[str, Any] = {"guest": Guest(), "status": Recorder(), "ring": Reco
 
 def test_this_user_is_offered_everything_and_others_what_they_were_allowed() -> None:
     access = AccessPolicy(SERVICES, {OTHER: ["guest", "ring"], STRANGER: ["status"]})
-    assert access.offered_to(Peer(7, OURS)) == ("guest", "status", "ring")
-    assert access.offered_to(Peer(7, OTHER)) == ("guest", "ring")
-    assert access.offered_to(Peer(7, STRANGER)) == ("status",)
+    assert access.services_for(Peer(7, OURS)) == ("guest", "status", "ring")
+    assert access.services_for(Peer(7, OTHER)) == ("guest", "ring")
+    assert access.services_for(Peer(7, STRANGER)) == ("status",)
     with pytest.raises(PeerRefusedError, match=f"user {OURS + 3}, who was not allowed"):
-        access.offered_to(Peer(7, OURS + 3))
+        access.services_for(Peer(7, OURS + 3))
 
 
 def test_to_allow_this_user_something_takes_nothing_from_it() -> None:
     access = AccessPolicy(SERVICES, {OURS: ["guest"]})
-    assert access.offered_to(Peer(7, OURS)) == ("guest", "status", "ring")
+    assert access.services_for(Peer(7, OURS)) == ("guest", "status", "ring")
 
 
 def test_without_a_word_only_this_user_may_come() -> None:
     access = AccessPolicy(SERVICES)
-    assert not access.others
+    assert not access.allows_other_users
     with pytest.raises(PeerRefusedError, match="both must be the same user"):
-        access.offered_to(Peer(7, OTHER))
+        access.services_for(Peer(7, OTHER))
 
 
 def test_a_process_that_cannot_be_seen_gets_what_needs_no_watching() -> None:
     access = AccessPolicy(SERVICES, {OTHER: ["guest", "ring"], STRANGER: ["ring"]})
-    assert access.offered_to(Peer(0, OURS)) == ("guest",)
-    assert access.offered_to(Peer(0, OTHER)) == ("guest",)
+    assert access.services_for(Peer(0, OURS)) == ("guest",)
+    assert access.services_for(Peer(0, OTHER)) == ("guest",)
     with pytest.raises(PeerRefusedError, match="another pid namespace"):
-        access.offered_to(Peer(0, STRANGER))
+        access.services_for(Peer(0, STRANGER))
     with pytest.raises(PeerRefusedError, match="runs as user"):
-        AccessPolicy(SERVICES).offered_to(Peer(0, OTHER))
+        AccessPolicy(SERVICES).services_for(Peer(0, OTHER))
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_another_user_gets_the_services_that_it_was_allowed_and_no_other(
             )
         assert client.wait() == 0
     assert offered["guest"].sessions[0].peer.uid == NOBODY
-    assert not offered["ring"].told("open")
+    assert not offered["ring"].calls_of("open")
 
 
 @needs_root
@@ -148,7 +148,7 @@ def test_a_user_that_was_not_allowed_hears_so(
                 "4321, who was not allowed (--allow-uid, allow_uids)"
             )
         assert client.wait() == 0
-    assert not any(service.told("open") for service in offered.values())
+    assert not any(service.calls_of("open") for service in offered.values())
 
 
 @needs_root
@@ -174,7 +174,7 @@ def test_a_client_checks_the_user_of_the_server_all_the_same(
             f"PeerRefusedError the server at {path} runs as user 0 and this process as user "
             f"{NOBODY}: {said}"
         )
-    assert not offered["guest"].told("open")
+    assert not offered["guest"].calls_of("open")
 
 
 @needs_root

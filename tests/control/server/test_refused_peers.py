@@ -96,7 +96,7 @@ def test_another_user_who_can_open_the_socket_is_refused_by_the_server(
             f"PeerRefusedError {path} refused this process: the client runs as user {NOBODY} and "
             "this process as user 0: both must be the same user"
         )
-    assert not service.told("open")
+    assert not service.calls_of("open")
 
 
 @needs_root
@@ -116,7 +116,7 @@ def test_a_client_that_cannot_see_the_servers_process_refuses_it(
             f"PeerRefusedError the server at {path} lives in another pid namespace (a container), "
             "so that its end could not be noticed: run both in one pid namespace"
         )
-    assert not service.told("open")
+    assert not service.calls_of("open")
 
 
 def test_a_client_that_the_server_cannot_see_is_refused_by_it(

@@ -129,8 +129,8 @@ def test_two_services_share_one_address(address: str) -> None:
     ):
         assert (first.info, second.info) == ({"greeting": "hi"}, {"greeting": "hello"})
         first.request("echo", {})
-        assert len(one.told("request")) == 1
-        assert not two.told("request")
+        assert len(one.calls_of("request")) == 1
+        assert not two.calls_of("request")
 
 
 def test_descriptors_travel_with_the_reply_and_stay_the_services_own(
@@ -183,7 +183,7 @@ def test_goodbye_is_told_before_the_client_has_its_answer(
 ) -> None:
     connection = connect(address, "test")
     assert connection.goodbye()
-    assert service.told("goodbye") == [("goodbye", service.sessions[0])]
+    assert service.calls_of("goodbye") == [("goodbye", service.sessions[0])]
     assert connection.closed
 
 
@@ -197,8 +197,8 @@ def test_a_client_that_is_killed_has_died_by_that_signal(
         client.kill()
         (call,) = service.wait_for("died")
         assert call == ("died", service.sessions[0], client.pid, signal.SIGKILL)
-        assert not service.told("goodbye")
-        assert not service.told("hangup")
+        assert not service.calls_of("goodbye")
+        assert not service.calls_of("hangup")
 
 
 @pytest.mark.parametrize("last_words", ["os._exit(3)", "sys.exit(0)"])
@@ -220,7 +220,7 @@ def test_a_client_that_hangs_up_lives_until_it_dies_and_dies_once(
         client.say("connection.close()")
         client.expect("done")
         service.wait_for("hangup")
-        assert not service.told("died")
+        assert not service.calls_of("died")
         client.kill()
         service.wait_for("died")
     with Program(OBEDIENT, address) as other:
@@ -230,7 +230,9 @@ def test_a_client_that_hangs_up_lives_until_it_dies_and_dies_once(
     first, second = service.sessions
     assert [call[1] for call in died] == [first, second]
     # Of the other one a hangup may be told, if its end takes longer than the server waits for it.
-    assert [call for call in service.told("hangup") if call[1] is not second] == [("hangup", first)]
+    assert [call for call in service.calls_of("hangup") if call[1] is not second] == [
+        ("hangup", first)
+    ]
 
 
 def test_a_client_that_said_goodbye_may_end_as_it_likes(
@@ -271,8 +273,8 @@ os.kill(os.getpid(), signal.SIGKILL)
         client.wait()
         blocked.set()
         service.wait_for("goodbye")
-    assert len(service.told("request")) == 40
-    assert not service.told("died")
+    assert len(service.calls_of("request")) == 40
+    assert not service.calls_of("died")
 
 
 def test_what_a_client_said_before_it_hung_up_still_counts(
@@ -285,8 +287,8 @@ def test_what_a_client_said_before_it_hung_up_still_counts(
         service.wait_for("request")
     # It has read no answer, so the server finds the connection reset, and still has most to read.
     service.wait_for("goodbye")
-    assert len(service.told("request")) == 100
-    assert not service.told("hangup")
+    assert len(service.calls_of("request")) == 100
+    assert not service.calls_of("hangup")
 
 
 def test_every_session_of_a_dead_process_is_told(

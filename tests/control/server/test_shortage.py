@@ -38,8 +38,8 @@ def hold_one():
 def pidfds():
     return sum("pidfd" in link for link in descriptor_links("self"))
 attempts = []
-admit = Acceptor.admit
-Acceptor.admit = lambda *args: attempts.append(0) or admit(*args)
+accept_one = Acceptor.accept_one
+Acceptor.accept_one = lambda *args: attempts.append(0) or accept_one(*args)
 """
     + SERVER
     + """
@@ -93,8 +93,8 @@ def test_a_server_that_cannot_even_refuse_waits_without_spinning(address: str) -
         )
         thread.start()
         assert "RLIMIT_NOFILE is 3" in program.hear()
-        ticks = int(ask(program, "len(service.told('tick'))"))
-        eventually(lambda: int(ask(program, "len(service.told('tick'))")) >= ticks + 4)
+        ticks = int(ask(program, "len(service.calls_of('tick'))"))
+        eventually(lambda: int(ask(program, "len(service.calls_of('tick'))")) >= ticks + 4)
         assert ask(program, "len(attempts)") == "1"
         ask(program, "limit(most)")
         thread.join(WATCHDOG)

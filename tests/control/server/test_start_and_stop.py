@@ -15,8 +15,8 @@ import pytest
 
 from shm_echo.control.address import Address
 from shm_echo.control.client.client_connection import connect
-from shm_echo.control.server import control_server as listener_module
-from shm_echo.control.server import unix_listener as socketfile_module
+from shm_echo.control.server import control_server as control_server_module
+from shm_echo.control.server import unix_listener as unix_listener_module
 from shm_echo.control.server.control_server import ControlServer
 from shm_echo.errors import (
     AddressError,
@@ -201,7 +201,7 @@ def test_of_starters_in_threads_of_one_process_exactly_one_wins(address: str, pa
 def test_a_folder_that_somebody_keeps_locked_is_a_clear_error(
     address: str, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(socketfile_module, "_LOCK_PATIENCE", 0.05)
+    monkeypatch.setattr(unix_listener_module, "_LOCK_TIMEOUT", 0.05)
     fd = os.open(folder, os.O_RDONLY)
     fcntl.flock(fd, fcntl.LOCK_EX)
     try:
@@ -273,7 +273,7 @@ def test_a_closing_server_tells_its_clients(address: str, path: str) -> None:
         assert client.hear() == {"type": "closed"}
         assert client.hear() is None
         readable(connection)
-        assert connection.lost() == "its server has closed the connection"
+        assert connection.loss_reason() == "its server has closed the connection"
         with pytest.raises(ConnectionClosedError, match=path):
             connection.request("echo", {})
     with pytest.raises(ServerNotFoundError):
@@ -303,7 +303,7 @@ def test_a_service_that_blocks_cannot_make_close_hang(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(listener_module, "_JOIN_PATIENCE", 0.05)
+    monkeypatch.setattr(control_server_module, "_JOIN_TIMEOUT", 0.05)
     server = ControlServer(address, {"test": service})
     server.start()
     with RawClient(path) as client:

@@ -115,9 +115,9 @@ def test_what_has_no_host_or_no_port_is_refused_by_name(text: str, problem: str)
 
 
 def test_port_0_is_for_who_listens_only() -> None:
-    assert parse_tcp("tcp://host:1", least_port=1) == TcpAddress("tcp://host:1", "host", 1)
+    assert parse_tcp("tcp://host:1", min_port=1) == TcpAddress("tcp://host:1", "host", 1)
     with pytest.raises(AddressError, match="port '0' is not a number from 1 to 65535$"):
-        parse_tcp("tcp://host:0", least_port=1)
+        parse_tcp("tcp://host:0", min_port=1)
 
 
 def test_a_host_that_cannot_be_one_is_named(service: Guest) -> None:
@@ -217,7 +217,7 @@ def test_the_sixth_version_of_ip_has_a_loopback_too(service: Guest) -> None:
     server = ControlServer("tcp://[::1]:0", {"test": service}, tokens=TOKENS)
     with server, knock(server.url) as client:
         enter(client)
-        assert service.sessions[0].peer.place.startswith("[::1]:")
+        assert service.sessions[0].peer.remote_address.startswith("[::1]:")
 
 
 # ---------------------------------------------------------------- talking
@@ -243,7 +243,7 @@ def test_nobody_else_is_served(server: ControlServer, service: Guest, token: str
         assert answer is not None
         assert (answer["type"], answer["code"], answer["fields"]) == ("refused", "token", {})
         assert client.hear() is None
-    assert not service.told("open")
+    assert not service.calls_of("open")
 
 
 def test_what_is_said_before_the_welcome_has_come_does_not_count(
@@ -258,8 +258,8 @@ def test_what_is_said_before_the_welcome_has_come_does_not_count(
         answer = client.hear()
         assert answer is not None
         assert answer["code"] == "token"
-    assert not service.told("open")
-    assert not service.told("request")
+    assert not service.calls_of("open")
+    assert not service.calls_of("request")
 
 
 @with_limits(hello_timeout=0.3)
@@ -305,7 +305,7 @@ def test_a_session_ends_with_its_connection(server: ControlServer, service: Gues
             assert answer is not None
             assert answer["type"] == "welcome", answer
         service.wait_for("hangup", number)
-        assert not service.told("died")
+        assert not service.calls_of("died")
 
 
 def test_no_descriptor_is_left(server: ControlServer, service: Guest) -> None:

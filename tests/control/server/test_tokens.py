@@ -9,7 +9,7 @@ import pytest
 
 from shm_echo.control.protocol.handshake import ClientHandshake, ServerHandshake
 from shm_echo.control.protocol.messages import MAX_TOKEN, PROTOCOL, Hello, Refused, parse
-from shm_echo.control.server.tokens import LEAST, Tokens
+from shm_echo.control.server.tokens import MIN_LENGTH, Tokens
 from shm_echo.errors import (
     ProtocolError,
     ProtocolVersionError,
@@ -73,7 +73,7 @@ def test_a_file_that_others_have_access_to_is_refused(tmp_path: Path, mode: int)
     [
         ("", "needs at least one token"),
         ("# nothing\n", "needs at least one token"),
-        ("short-token\n", f"line 1: the token has 11 characters; it needs at least {LEAST}"),
+        ("short-token\n", f"line 1: the token has 11 characters; it needs at least {MIN_LENGTH}"),
         ("x" * (MAX_TOKEN + 1), f"at most {MAX_TOKEN}"),
         (f"ann {SECRET} more-of-it", "line 1: expected a token, or a name and a token"),
         (f"a/b {SECRET}", "line 1: the name before the token may have letters"),

@@ -161,7 +161,7 @@ def connected(url: str, seconds: float) -> int:
     from shm_echo.control.address import parse_address, parse_tcp
     from shm_echo.control.client.socket_connect import connect_tcp, connect_unix
 
-    place = parse_tcp(url, least_port=1)
+    place = parse_tcp(url, min_port=1)
     if place is not None:
         sock = connect_tcp(place, seconds)
     else:
