@@ -103,7 +103,7 @@ def test_a_port_without_a_token_is_refused_before_anything_is_served(folder: Pat
     done = serve("--url", f"ipc://{path}", "--url", PORT)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        f"shm-echo serve: address '{PORT}': clients have to show a token here: give --token-file "
+        f"shm-echo serve: address '{PORT}': clients need a token here: give --token-file "
         "FILE, or set MECHESTIM_TOKEN_FILE or MECHESTIM_TOKEN\n"
     )
     assert not path.exists()

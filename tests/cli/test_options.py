@@ -108,7 +108,7 @@ def test_sessions_that_may_hold_little_have_the_memory_that_a_process_takes() ->
         ("memory", "max_bytes", "max_call_bytes", "max_frame", "max_handles", "wall_time")
     )
     small = argparse.Namespace(**{**given, "max_bytes": 1, "max_call_bytes": 1})
-    assert quotas.quotas_of(small).memory == 64 << 20
-    assert quotas.quotas_of(argparse.Namespace(**given)).memory is None
+    assert quotas.make_quotas(small).memory == 64 << 20
+    assert quotas.make_quotas(argparse.Namespace(**given)).memory is None
     exact = argparse.Namespace(**{**given, "max_bytes": 1, "memory": 1 << 30})
-    assert quotas.quotas_of(exact).memory == 1 << 30
+    assert quotas.make_quotas(exact).memory == 1 << 30

@@ -98,7 +98,7 @@ def test_the_budget_holds_whatever_the_program_opens(tmp_path: Path) -> None:
 def test_a_program_that_is_not_there_is_refused(tmp_path: Path) -> None:
     done = run("--flop-budget", "1e6", str(tmp_path / "nothing.py"))
     assert done.returncode == 2
-    assert done.stderr == f"shm-echo run: there is no program {tmp_path}/nothing.py\n"
+    assert done.stderr == f"shm-echo run: the program {tmp_path}/nothing.py does not exist\n"
 
 
 def test_a_folder_is_a_program_only_if_it_has_a_main(tmp_path: Path) -> None:
