@@ -46,7 +46,7 @@ def server(address: str, service: Recorder) -> Iterator[ControlServer]:
 
 @pytest.fixture
 def no_descriptor_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A client leaves no descriptor behind, whatever became of its connection."""
+    """A client leaves no descriptor behind, however its connection ended."""
     gc.collect()  # what earlier tests have left in cycles goes now, not in between
     before = open_fds()
     yield

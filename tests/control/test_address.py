@@ -1,4 +1,4 @@
-"""Addresses: what is accepted, where it leads, and which folders are safe."""
+"""Addresses: the valid forms, the paths that they lead to, and the folders that are safe."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_an_ipc_path_is_taken_as_it_is() -> None:
         (17, "expected text, got int"),
     ],
 )
-def test_what_is_not_an_address_is_refused_with_the_reason(text: str, problem: str) -> None:
+def test_a_text_that_is_not_an_address_is_refused_with_the_reason(text: str, problem: str) -> None:
     with pytest.raises(AddressError, match=problem) as caught:
         parse_address(text)
     assert caught.value.address == str(text)
@@ -104,7 +104,7 @@ NAME = r"a name \(letters, digits, '.', '_', '-'; at most 64\)"
     ],
     ids=["of a ring", "of a server", "of a client"],
 )
-def test_what_has_no_form_is_told_all_forms_that_there_are(
+def test_the_error_lists_all_forms_of_an_address(
     text: str, parse: Callable[[str], object], forms: str
 ) -> None:
     with pytest.raises(AddressError, match=f": use {forms}$"):

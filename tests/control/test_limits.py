@@ -1,4 +1,4 @@
-"""Clients that misbehave: each is answered or dropped, and the others notice nothing.
+"""Clients that misbehave: each is answered or dropped, and the others are not affected.
 
 The deadlines are short here, so that nothing has to be waited for long; that they pass at all is
 what is tested, never how fast.
@@ -219,7 +219,7 @@ def test_another_protocol_is_answered_with_ours(bystander: ClientConnection, pat
         assert client.hear() is None
 
 
-def test_random_bytes_never_hurt_anybody_else(bystander: ClientConnection, path: str) -> None:
+def test_random_bytes_never_affect_other_clients(bystander: ClientConnection, path: str) -> None:
     generator = random.Random(7)
     for _ in range(100):
         with RawClient(path) as client:
@@ -263,7 +263,7 @@ def test_sessions_that_wait_for_a_process_to_end_count(address: str, path: str) 
             connect(address, "test")
 
 
-def test_many_connections_leave_nothing_behind(
+def test_many_connections_leave_no_descriptor_behind(
     server: ControlServer, bystander: ClientConnection, path: str, service: Recorder
 ) -> None:
     before = open_fds()
@@ -279,7 +279,9 @@ def test_many_connections_leave_nothing_behind(
 
 
 @with_limits(hello_timeout=0.5)
-def test_a_hundred_half_messages_hold_nobody_up(bystander: ClientConnection, path: str) -> None:
+def test_a_hundred_half_messages_do_not_delay_other_clients(
+    bystander: ClientConnection, path: str
+) -> None:
     clients = [RawClient(path) for _ in range(100)]
     for client in clients:
         client.send(b"\x10\x00\x00\x00\x81")

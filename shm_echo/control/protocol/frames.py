@@ -30,8 +30,8 @@ def encode_frame(payload: bytes, max_frame: int = MAX_FRAME) -> bytes:
         ValueError: the payload is empty, or longer than the other side accepts.
 
     Example:
-        >>> encode_frame(b"abc")
-        b'\x03\x00\x00\x00abc'
+        >>> encode_frame(b"abc").hex(" ")
+        '03 00 00 00 61 62 63'
     """
     if not payload:
         raise ValueError("a message cannot be empty")

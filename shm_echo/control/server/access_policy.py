@@ -66,7 +66,9 @@ class AccessPolicy:
         if type(uid) is not int or not 0 <= uid < 2**32 - 1:
             raise ValueError(f"allow_uids: {uid!r} is no user id")
         if self.tokens is not None:
-            raise ValueError("allow_uids is for Unix sockets: over TCP nobody knows the user")
+            raise ValueError(
+                "allow_uids is for Unix sockets: a TCP connection does not tell the user"
+            )
         if isinstance(names, str) or not names:
             raise ValueError(f"allow_uids: user {uid} needs a collection of names of services")
         for name in names:

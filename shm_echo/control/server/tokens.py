@@ -18,7 +18,7 @@ from shm_echo.control.protocol.messages import MAX_TOKEN
 
 __all__ = ["MIN_LENGTH", "Tokens"]
 
-# Characters. Of 64 possible ones each, 16 make 96 bits, which nobody guesses over a network.
+# Characters. Of 64 possible ones each, 16 make 96 bits, too many to guess over a network.
 MIN_LENGTH = 16
 
 _TOKEN = re.compile(r"[!-~]+")

@@ -247,7 +247,7 @@ def test_the_death_of_the_server_is_noticed_by_a_waiting_request(address: str) -
 def test_the_death_of_the_server_is_noticed_although_its_child_keeps_the_socket(
     address: str, path: str
 ) -> None:
-    # A control server lets go of its sockets in children; this is one that does not.
+    # A control server closes its sockets in children; this is one that does not.
     script = """
 import os, signal, socket, sys
 listener = socket.socket(socket.AF_UNIX)
@@ -299,7 +299,7 @@ def test_a_lost_server_is_seen_without_asking_it(address: str) -> None:
                 connection.request("echo", {})
 
 
-def test_a_server_that_is_stopped_makes_requests_time_out_and_nothing_else(address: str) -> None:
+def test_requests_to_a_stopped_server_time_out_and_the_server_recovers(address: str) -> None:
     with Program(SERVER + "sys.stdin.readline()", address) as program:
         program.expect("serving")
         connection = connect(address, "test")
@@ -355,7 +355,7 @@ def test_a_connection_is_waited_for_through_its_descriptors(
         assert poll.poll(WATCHDOG * 1000)
 
 
-def test_a_forgotten_connection_closes_with_a_warning(
+def test_a_connection_that_is_not_closed_warns_and_closes(
     server: ControlServer, service: Recorder, address: str
 ) -> None:
     connections = [connect(address, "test")]

@@ -1,4 +1,4 @@
-"""Frames: bytes cut anyhow give the same payloads, and a length is judged before it is believed."""
+"""Frames: bytes cut anywhere give the same payloads, and lengths are checked first."""
 
 from __future__ import annotations
 

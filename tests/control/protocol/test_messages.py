@@ -128,7 +128,7 @@ def test_any_map_is_a_message_or_a_protocol_error(raw: dict[str, Any]) -> None:
         assert isinstance(parse(raw), Message)
 
 
-def test_errors_never_show_what_was_in_a_field() -> None:
+def test_errors_never_show_the_value_of_a_field() -> None:
     with pytest.raises(ProtocolError) as caught:
         parse({**EXAMPLES[3].to_dict(), "op": "secret" * 20})
     assert "secret" not in str(caught.value)

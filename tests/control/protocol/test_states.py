@@ -1,4 +1,4 @@
-"""The table of states: what is in it can happen, and everything else is an error for ever."""
+"""The transition table: its messages are allowed, and every other one is a final error."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_message_moves_as_the_table_says_or_ends_the_conversation(
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(MOVES), max_size=12))
-def test_after_an_error_there_is_nothing_but_errors(moves: list[tuple[Role, str]]) -> None:
+def test_after_an_error_every_message_is_an_error(moves: list[tuple[Role, str]]) -> None:
     conversation = StateMachine()
     failed = False
     for sender, kind in moves:
