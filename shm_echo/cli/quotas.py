@@ -42,6 +42,11 @@ def add_options(
         isolation_text: that default in words, for the help.
         blas_threads: the default of `--blas-threads`; None leaves the environment as it is.
     """
+    _add_limits(parser)
+    _add_hosting(parser, isolation, isolation_text, blas_threads)
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-bytes",
         type=arguments.size,
@@ -81,6 +86,14 @@ def add_options(
         metavar="FILE",
         help="JSON file with factors for the FLOP costs of operations (default: 1 for each)",
     )
+
+
+def _add_hosting(
+    parser: argparse.ArgumentParser,
+    isolation: str | None,
+    isolation_text: str,
+    blas_threads: int | None,
+) -> None:
     parser.add_argument(
         "--isolation",
         choices=("threads", "process"),

@@ -28,7 +28,7 @@ def address(folder: str) -> str:
 
 @pytest.fixture
 def path(folder: str) -> str:
-    """The socket of ``address``."""
+    """The path of the socket of `address`."""
     return f"{folder}/s"
 
 

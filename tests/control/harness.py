@@ -174,7 +174,7 @@ class RawClient:
         self._frames = FrameDecoder()
 
     def send(self, data: bytes) -> None:
-        """Say it to a server that may have dropped this client already: ``hear`` tells."""
+        """Send bytes to a server that may have dropped this client already, as `hear` shows then."""
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.sock.sendall(data)
 

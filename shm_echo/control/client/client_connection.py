@@ -82,7 +82,7 @@ def connect(
         PeerRefusedError: the server belongs to another user, or lives in another pid namespace.
         RefusedError: the server or its service refuses this client.
         DescriptorLimitError: this process may open no more descriptors.
-        AddressError: the address cannot be used.
+        AddressError: the address is malformed, or its folder is not safe.
 
     Example:
         ```python
