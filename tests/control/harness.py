@@ -174,7 +174,7 @@ class RawClient:
         self._frames = FrameDecoder()
 
     def send(self, data: bytes) -> None:
-        """Send bytes to a server that may have dropped this client already, as `hear` shows then."""
+        """Send bytes, even to a server that may have dropped this client: `hear` shows that."""
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.sock.sendall(data)
 
