@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from shm_echo.consumer import Sample
     from shm_echo.errors import (
         AddressInUseError,
         BatchesHeldError,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
         SpecMismatchError,
     )
     from shm_echo.metrics import HistSnapshot, ProducerInfo, SampleInfo
-    from shm_echo.server import Sample, Server
+    from shm_echo.server import Server
     from shm_echo.trajectory import TrajectoryAccumulator
     from shm_echo.transports.base import Ingress, Inlet, Transport
     from shm_echo.transports.shm import ShmClient, ShmTransport
@@ -43,7 +44,7 @@ _HOMES = {
     "ProducerDiedError": "shm_echo.errors",
     "ProducerInfo": "shm_echo.metrics",
     "RingFullError": "shm_echo.errors",
-    "Sample": "shm_echo.server",
+    "Sample": "shm_echo.consumer",
     "SampleInfo": "shm_echo.metrics",
     "SendTimeoutError": "shm_echo.errors",
     "Server": "shm_echo.server",

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from shm_echo.ring.producers import Producers
 from shm_echo.ring.ring import Ring
 from shm_echo.validation import seconds
 
-__all__ = ["Consumer"]
+__all__ = ["Consumer", "Sample"]
 
 _log = logging.getLogger("shm_echo")
 
@@ -37,6 +37,19 @@ _REMEMBER: dict[str, Literal["none", "all", "last"]] = {
 _NO_PRODUCER_AFTER, _NO_PRODUCER_AGAIN = 5.0, 60.0
 # Seconds that a sample may stay unfinished until a warning names its producer.
 _STRAGGLER_AFTER = 5.0
+
+
+class Sample(NamedTuple):
+    """A batch and the state of the ring when it was handed out.
+
+    Attributes:
+        batch: a tree like the example, each leaf with a leading axis of ``batch_size`` (fewer in a
+            partial batch).
+        info: the metrics, see [SampleInfo][shm_echo.SampleInfo].
+    """
+
+    batch: Any
+    info: SampleInfo
 
 
 class Consumer:

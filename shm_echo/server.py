@@ -15,9 +15,9 @@ import weakref
 from collections.abc import Iterator
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-from shm_echo.consumer import Consumer
+from shm_echo.consumer import Consumer, Sample
 from shm_echo.errors import ConnectionClosedError, ForkedHandleError
 from shm_echo.local_producer import LocalProducer
 from shm_echo.metrics import ProducerInfo, SampleInfo
@@ -29,23 +29,10 @@ from shm_echo.spec import TreeSpec
 from shm_echo.transports.base import Ingress, Transport
 from shm_echo.validation import check_count, seconds
 
-__all__ = ["Sample", "Server"]
+__all__ = ["Server"]
 
 OnProducerDeath = Literal["warn", "raise", "raise_if_last"]
 _DEATH_POLICIES = ("warn", "raise", "raise_if_last")
-
-
-class Sample(NamedTuple):
-    """A batch and the state of the ring when it was handed out.
-
-    Attributes:
-        batch: a tree like the example, each leaf with a leading axis of ``batch_size`` (fewer in a
-            partial batch).
-        info: the metrics, see [SampleInfo][shm_echo.SampleInfo].
-    """
-
-    batch: Any
-    info: SampleInfo
 
 
 class Server:
@@ -391,7 +378,7 @@ class Server:
     def __repr__(self) -> str:
         return f"<Server of {self._transport!r}, batch_size={self.batch_size}, {self._state}>"
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         self._lock = threading.RLock()  # another thread of the parent may have held it
         if self._state == "running":
             self._state = "inherited"
@@ -407,7 +394,7 @@ _servers: weakref.WeakSet[Server] = weakref.WeakSet()
 
 def _after_fork_in_child() -> None:
     for server in list(_servers):
-        server.after_fork_in_child()
+        server._after_fork_in_child()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

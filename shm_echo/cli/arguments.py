@@ -1,4 +1,4 @@
-"""Numbers as users write them on a command line: ``1e12`` FLOPs, ``512M`` of memory, ``30`` s."""
+"""Parses the numbers of a command line: `1e12` FLOPs, `512M` of memory, `30` seconds."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ __all__ = ["count", "flops", "seconds", "size"]
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
-_LONGEST = 1e9  # seconds, which every call that waits can take
+# 31 years: every system call that waits accepts it, and larger values overflow some of them.
+_MAX_SECONDS = 1e9
 
 
 def flops(text: str) -> int:
-    """A budget: ``1000000``, ``1e12``, ``2.5e9``."""
+    """Parse a budget: `1000000`, `1e12`, `2.5e9`.
+
+    Example:
+        >>> flops("2.5e9")
+        2500000000
+    """
     try:
         try:
             value = int(text)
@@ -33,37 +39,45 @@ def flops(text: str) -> int:
     return value
 
 
-def size(text: str, least: int = 1) -> int:
-    """Bytes: ``4096``, ``512M``, ``1.5GiB``; the units are powers of 1024."""
+def size(text: str, minimum: int = 1) -> int:
+    """Parse a number of bytes: `4096`, `512M`, `1.5GiB`. The units are powers of 1024.
+
+    Example:
+        >>> size("512M")
+        536870912
+    """
     match = _SIZE.fullmatch(text.strip())
     value = float(match[1]) * _UNITS[match[2].upper()] if match else 0
-    if not least <= value < 2**62:
-        unit = next(unit for unit in reversed(_UNITS) if least % _UNITS[unit] == 0)
+    if not minimum <= value < 2**62:
+        # The message states the minimum in the largest unit that divides it: "64M".
+        unit = next(unit for unit in reversed(_UNITS) if minimum % _UNITS[unit] == 0)
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a size: a number of bytes, {least // _UNITS[unit]}{unit} or more and "
-            "below 2**62, such as 65536, 512M or 4G"
+            f"{text!r} is not a size: a number of bytes, {minimum // _UNITS[unit]}{unit} or more "
+            "and below 2**62, such as 65536, 512M or 4G"
         )
     return int(value)
 
 
-def count(text: str, least: int = 1, most: int = 2**31 - 1) -> int:
-    """A whole number."""
+def count(text: str, minimum: int = 1, maximum: int = 2**31 - 1) -> int:
+    """Parse a whole number."""
     try:
         value = int(text)
     except ValueError:
-        value = least - 1
-    if not least <= value <= most:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
+        value = minimum - 1
+    if not minimum <= value <= maximum:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a whole number from {minimum} to {maximum}"
+        )
     return value
 
 
 def seconds(text: str) -> float:
-    """A time above 0."""
+    """Parse a number of seconds above 0."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 < value <= _LONGEST:
+    if not 0 < value <= _MAX_SECONDS:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a number of seconds above 0 and at most 1e9"
         )

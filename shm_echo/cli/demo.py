@@ -1,12 +1,8 @@
-"""``shm-echo demo``: CartPole actors, a ring, and a learner that improves before your eyes.
+"""`shm-echo demo`: CartPole actors, a ring, and a learner that improves before your eyes.
 
-What it is: the command line of the demo.
-
-What it guarantees: exit status 0 when the policy improved and every sample arrived once and
-whole, 1 when not, 2 when the demo cannot start as asked, 130 on Ctrl-C.
-
-What it leaves to others: everything that happens (``shm_echo.demo``). Nothing of it is imported
-until the command runs, so that the other commands do not pay for it.
+The exit status is 0 if the policy improved and every sample arrived once and whole, 1 if not, 2 if
+the demo cannot start with these options, 130 on Ctrl-C. The package `shm_echo.demo` does the work;
+it is imported when the command runs, so that the other commands start fast.
 """
 
 from __future__ import annotations
@@ -29,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["add_parser", "run"]
 
 _EXTRAS = ("gymnasium", "matplotlib", "rich")
-_MOST_ACTORS = 1024
+_MAX_ACTORS = 1024  # more processes than any host has cores
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -56,7 +52,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=arguments.seconds,
         default=45.0,
         metavar="S",
-        help="stop training after so many seconds at the latest (default: 45)",
+        help="stop training after S seconds at the latest (default: 45)",
     )
     parser.add_argument(
         "--target",
@@ -69,8 +65,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--kill-actors",
         action="store_true",
         help=(
-            "SIGKILL actors at random meanwhile (they then write slowly, so that many are hit "
-            "half-way through a sample), restart them, and show that nothing was lost or torn"
+            "kill actors at random with SIGKILL and restart them, and check that no sample is "
+            "lost or torn; actors write slowly then, so that many die half-way through a sample"
         ),
     )
     parser.add_argument(
@@ -90,18 +86,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the demo; returns the exit status."""
+    """Run the demo, and return the exit status."""
     problem = _missing_build() or _missing_extras() or _unwritable(args.plot)
     if problem:
         print(f"shm-echo demo: {problem}", file=sys.stderr)
         return 2
-    # Before NumPy is loaded: the matrices are tiny, and BLAS threads would take the actors' cores.
+    # BLAS reads these when NumPy is imported. The matrices are tiny, and more threads would take
+    # the actors' cores.
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     try:
         return _run(args)
     except KeyboardInterrupt:
-        print("shm-echo demo: interrupted; all actors have been ended", file=sys.stderr)
+        print("shm-echo demo: interrupted; all actors have been terminated", file=sys.stderr)
         return 130
     except (ShmEchoError, OSError) as error:
         print(f"shm-echo demo: {error}", file=sys.stderr)
@@ -125,7 +122,7 @@ def _run(args: argparse.Namespace) -> int:
     with progress_view(sys.stdout) as show:
         outcome = train(options, show)
     print(summarise(outcome, options), flush=True)
-    from shm_echo.demo.plot import write_plot  # takes a while to load: not before the run
+    from shm_echo.demo.plot import write_plot  # matplotlib loads slowly, so it waits
 
     try:
         write_plot(outcome.history, args.plot)
@@ -164,7 +161,7 @@ def _missing_extras() -> str | None:
 def _installed(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
-    except ValueError:  # a module of that name without a spec is not the package
+    except ValueError:  # find_spec raises it for a module without a spec, such as __main__
         return False
 
 
@@ -172,18 +169,18 @@ def _unwritable(path: Path) -> str | None:
     if path.is_dir():
         return f"--plot {path} is a directory, not a file"
     if not path.parent.is_dir():
-        return f"--plot {path}: there is no directory {path.parent}"
+        return f"--plot {path}: the directory {path.parent} does not exist"
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         return f"--plot {path} is not writable"
     return None
 
 
 def _actors(text: str) -> int:
-    return arguments.count(text, most=_MOST_ACTORS)
+    return arguments.count(text, maximum=_MAX_ACTORS)
 
 
 def _seed(text: str) -> int:
-    return arguments.count(text, least=0)
+    return arguments.count(text, minimum=0)
 
 
 def _positive_number(text: str) -> float:

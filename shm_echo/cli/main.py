@@ -1,6 +1,6 @@
-"""The ``shm-echo`` command: one sub-command a file, which loads what it needs when it runs.
+"""The `shm-echo` command. Each sub-command is one module, which imports its needs when it runs.
 
-Nothing is loaded before ``main`` is called, which takes Ctrl-C from then on.
+This module imports next to nothing, so that `main` handles Ctrl-C from the first moment on.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_OF_SIGINT, _OF_SIGPIPE = 128 + 2, 128 + 13
+# The statuses that a shell reports for a program that SIGINT or SIGPIPE ended: 128 + the number.
+_SIGINT_STATUS, _SIGPIPE_STATUS = 128 + 2, 128 + 13
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status.
+    """Run the command line, and return the exit status.
 
-    That is 1 when standard output cannot be written, and says so; without a word that of a program
-    that SIGPIPE ends when whoever reads it has gone, as in ``shm-echo status --watch | head``, and
-    that of one that SIGINT ends on Ctrl-C.
+    The status is 1, with a message, if standard output cannot be written. If the reader of standard
+    output has gone, as in `shm-echo status --watch | head`, it is that of SIGPIPE, and on Ctrl-C
+    that of SIGINT, both without a message.
     """
     try:
         from shm_echo.cli import output
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with output.guarded():
             return _run(argv)
     except KeyboardInterrupt:
-        return _OF_SIGINT
+        return _SIGINT_STATUS
 
 
 def _run(argv: Sequence[str] | None) -> int:
@@ -44,10 +45,11 @@ def _run(argv: Sequence[str] | None) -> int:
             name = f"shm-echo {args.command}"
             status: int = commands[args.command].run(args)
         finally:
-            sys.stdout.flush()  # --help and --version end with an exception
+            # In a finally, because --help and --version end with SystemExit.
+            sys.stdout.flush()
     except UnwritableError as error:
         if error.reader_gone:
-            return _OF_SIGPIPE
+            return _SIGPIPE_STATUS
         print(f"{name}: {error}", file=sys.stderr)
         return 1
     return status
@@ -63,7 +65,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, Any]]:
         prog="shm-echo",
         description=(
             "NumPy data and metered compute, shared by the processes of one Linux host. "
-            "'shm-echo COMMAND --help' says more about a command."
+            "Run 'shm-echo COMMAND --help' for the options of a command."
         ),
     )
     parser.add_argument("--version", action="version", version=f"shm-echo {__version__}")

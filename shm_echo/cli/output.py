@@ -1,10 +1,11 @@
-"""The standard streams of a command: always there, and never the cause of a traceback.
+"""The standard streams of a command: always open, and never the cause of a traceback.
 
-Standard output is what a command is for: what cannot be written there ends it, with
-:class:`UnwritableError`. Standard error is for remarks: what cannot be written there is dropped.
+A command that cannot write its results to standard output ends with `UnwritableError`. Standard
+error is for remarks, and those that cannot be written are dropped.
 
-Streams that were closed are opened at /dev/null before anything else can get their numbers: a
-socket that was descriptor 1 would be sent whatever a library, or a child process, prints.
+Streams that were closed are opened at /dev/null before another descriptor can get their numbers:
+otherwise a socket could become descriptor 1, and receive the output of a library or of a child
+process.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ __all__ = ["UnwritableError", "guarded"]
 
 
 class UnwritableError(Exception):
-    """Standard output cannot be written. Not an OSError: nobody else is to take it for his own.
+    """Standard output cannot be written.
+
+    This is not an OSError, so that no handler for other I/O errors catches it by mistake.
 
     Attributes:
-        reader_gone: it is a pipe that nobody reads any more.
+        reader_gone: True if standard output is a pipe whose reader has closed it.
     """
 
     def __init__(self, error: OSError) -> None:
@@ -34,28 +37,28 @@ class UnwritableError(Exception):
 
 @contextlib.contextmanager
 def guarded() -> Iterator[None]:
-    """Inside, ``sys.stdout`` and ``sys.stderr`` are as the module says."""
+    """Replace `sys.stdout` and `sys.stderr` by guarded streams inside the block."""
     before = sys.stdout, sys.stderr
-    _fill()
-    # None where they were closed when Python started.
-    sys.stdout = cast(TextIO, _Guarded(sys.stdout or _Closed(), _end))
-    sys.stderr = cast(TextIO, _Guarded(sys.stderr or _Closed(), _drop))
+    _open_closed_descriptors()
+    # A stream that was closed when Python started is None.
+    sys.stdout = cast(TextIO, _GuardedStream(sys.stdout or _ClosedStream(), _raise_unwritable))
+    sys.stderr = cast(TextIO, _GuardedStream(sys.stderr or _ClosedStream(), _ignore))
     try:
         yield
     finally:
         sys.stdout, sys.stderr = before
 
 
-def _fill() -> None:
-    """Open at /dev/null which of the first three descriptors are closed."""
+def _open_closed_descriptors() -> None:
+    """Open those of the first three descriptors that are closed, at /dev/null."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            _to_null(number)
+            _redirect_to_null(number)
 
 
-def _to_null(number: int) -> None:
+def _redirect_to_null(number: int) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     if null == number:
         os.set_inheritable(number, True)
@@ -64,24 +67,24 @@ def _to_null(number: int) -> None:
         os.close(null)
 
 
-class _Closed(io.StringIO):
-    """A stream without a file."""
+class _ClosedStream(io.StringIO):
+    """Stands for a stream that was closed when Python started."""
 
     def write(self, text: str, /) -> int:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
 
-class _Guarded:
-    """A stream that goes to /dev/null once it cannot be written.
+class _GuardedStream:
+    """A stream that is redirected to /dev/null at its first write error.
 
     Args:
-        stream: it.
-        failed: what to do about it then.
+        stream: the stream to write to.
+        on_failure: called with the error.
     """
 
-    def __init__(self, stream: TextIO, failed: Callable[[OSError], None]) -> None:
+    def __init__(self, stream: TextIO, on_failure: Callable[[OSError], None]) -> None:
         self._stream = stream
-        self._failed = failed
+        self._on_failure = on_failure
 
     def write(self, text: str) -> int:
         try:
@@ -97,18 +100,18 @@ class _Guarded:
             self._give_up(error)
 
     def _give_up(self, error: OSError) -> None:
-        # What is left in its buffer goes there at the end of Python, and not to one more error.
+        # At exit Python flushes the rest of the stream's buffer: to /dev/null, without a new error.
         with contextlib.suppress(OSError, ValueError):
-            _to_null(self._stream.fileno())
-        self._failed(error)
+            _redirect_to_null(self._stream.fileno())
+        self._on_failure(error)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
 
-def _end(error: OSError) -> None:
+def _raise_unwritable(error: OSError) -> None:
     raise UnwritableError(error) from None
 
 
-def _drop(error: OSError) -> None:
+def _ignore(error: OSError) -> None:
     pass

@@ -1,7 +1,8 @@
-"""``shm-echo run``: a program as the client of a server of its own.
+"""`shm-echo run`: runs a program as the client of a server of its own.
 
 The server is this process; the program gets one end of a socket pair. When the program has ended,
-what it spent is printed to stderr, and its exit status is ours (128 + N for signal N).
+this command prints the FLOPs that it spent to stderr, and returns its exit status (128 + N for
+signal N).
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "run"]
 
-_PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-_LOOK_S = 0.25
-_GRACE_S = 5.0  # for a program whose time is over to end by itself, and again after SIGTERM
-_FROM_THE_TERMINAL = 0x80  # si_code SI_KERNEL: all processes of the terminal have got it
+_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+_POLL_S = 0.25  # between two looks at the wall time
+# A program whose time is over has this long to end by itself, and again after SIGTERM.
+_GRACE_S = 5.0
+# The si_code of a signal from the terminal, which the kernel sends to the program as well.
+_SI_KERNEL = 0x80
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -34,9 +37,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "run",
         help="run a mechestim program under a FLOP budget that it cannot lift",
         description=(
-            "Starts a private server, runs a Python program as its client, and prints to stderr "
-            "what the program has spent. The exit status is the program's: 128 + N if signal N "
-            "ended it, and 2 if it cannot be started as asked."
+            "Starts a private server, runs a Python program as its client, and prints the FLOPs "
+            "that the program spent to stderr. The exit status is the program's, 128 + N if signal "
+            "N ended it, and 2 if it cannot start with these options."
         ),
     )
     parser.add_argument(
@@ -44,26 +47,28 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=arguments.flops,
         required=True,
         metavar="N",
-        help="FLOPs that the program may spend in all, such as 1e9",
+        help="most FLOPs that the program may spend in all, such as 1e9",
     )
     quotas.add_options(parser, "threads", "threads", blas_threads=None)
     parser.add_argument(
         "program", help="the Python program: a file, or a folder with a __main__.py"
     )
-    arguments_of_it = parser.add_argument(
-        "args", nargs=argparse.REMAINDER, metavar="ARG", help="its arguments, options included"
+    program_arguments = parser.add_argument(
+        "args", nargs=argparse.REMAINDER, metavar="ARG", help="the program's arguments and options"
     )
-    arguments_of_it.required = False  # nor does the message about a missing program name it
+    # argparse would list "args" as missing, too, when only the program is.
+    program_arguments.required = False
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the program; returns the exit status."""
-    why_not = _unusable(args.program)
-    if why_not:
-        print(f"shm-echo run: {why_not}", file=sys.stderr)
+    """Run the program, and return the exit status."""
+    problem = _program_problem(args.program)
+    if problem:
+        print(f"shm-echo run: {problem}", file=sys.stderr)
         return 2
     quotas.apply_environment(args.blas_threads)
-    listeners.without_tokens()  # of some other server; the program needs none
+    # They would be tokens of another server; the program needs none.
+    listeners.remove_tokens_from_environment()
     try:
         return _run(args)
     except ValueError as error:
@@ -71,72 +76,79 @@ def run(args: argparse.Namespace) -> int:
         return 2
 
 
-def _unusable(program: str) -> str | None:
-    """Why Python would not run this; None if it would, as far as one can see."""
+def _program_problem(program: str) -> str | None:
+    """Return the reason why Python cannot run this program; None if no reason is known."""
     if not os.path.exists(program):
-        return f"there is no program {program}"
+        return f"the program {program} does not exist"
     if os.path.isdir(program) and not os.path.isfile(os.path.join(program, "__main__.py")):
         return f"{program} is a folder without a __main__.py"
-    return None if os.access(program, os.R_OK) else f"{program} must not be read by this user"
+    return None if os.access(program, os.R_OK) else f"this user may not read {program}"
 
 
 def _run(args: argparse.Namespace) -> int:
-    # Before there are threads, those of BLAS included: signals are for sigtimedwait alone.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {*_PASSED_ON, signal.SIGCHLD})
+    # Before any thread starts, those of BLAS included, because threads inherit the mask: these
+    # signals are for sigtimedwait in _wait, not for a handler.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {*_FORWARDED, signal.SIGCHLD})
 
-    # A program with threads of its own keeps to one session: there is one descriptor.
-    service = quotas.service_of(args, args.flop_budget, max_sessions=1)
-    ours, theirs = socket.socketpair()
-    spent = service.adopt(ours, isolation=args.isolation)
-    with theirs:
-        os.set_inheritable(theirs.fileno(), True)
-        # What begins with a hyphen would be an option of Python.
+    # One session is enough: the program inherits one descriptor, which its threads share.
+    service = quotas.make_service(args, args.flop_budget, max_sessions=1)
+    server_socket, client_socket = socket.socketpair()
+    principal = service.adopt(server_socket, isolation=args.isolation)
+    with client_socket:
+        os.set_inheritable(client_socket.fileno(), True)
+        # Python would take a name that begins with a hyphen for one of its options.
         program = f"./{args.program}" if args.program.startswith("-") else args.program
         pid = os.posix_spawn(
             sys.executable,
             [sys.executable, program, *args.args],
-            {**os.environ, "MECHESTIM_SERVER_URL": f"fd://{theirs.fileno()}"},
+            {**os.environ, "MECHESTIM_SERVER_URL": f"fd://{client_socket.fileno()}"},
             setsigmask=(),
         )
     try:
-        for number in signal.sigpending().intersection(_PASSED_ON):
-            signal.sigwait({number})  # it came before there was a program
-            _tell(pid, number)
+        for number in signal.sigpending().intersection(_FORWARDED):
+            signal.sigwait({number})  # it came before the program was started
+            _send_signal(pid, number)
         status = _wait(pid, args.wall_time)
     finally:
         service.close()
-    print(_summary(spent, args.flop_budget), file=sys.stderr)
+    print(_summary(principal, args.flop_budget), file=sys.stderr)
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
 
 
 def _wait(pid: int, wall_time: float | None) -> int:
-    """Wait for the program, pass signals on, and see to it that it ends."""
+    """Wait for the program and forward signals; terminate it when its wall time is over."""
     started = time.monotonic()
-    overdue = [signal.SIGTERM, signal.SIGKILL]
+    # One signal after the other, _GRACE_S apart, once the wall time is over. The service ends the
+    # session at that time, so a program gets one _GRACE_S to notice it.
+    escalation = [signal.SIGTERM, signal.SIGKILL]
     while True:
-        came: Any = signal.sigtimedwait({*_PASSED_ON, signal.SIGCHLD}, _LOOK_S)
-        if came is not None and came.si_signo in _PASSED_ON and came.si_code != _FROM_THE_TERMINAL:
-            _tell(pid, came.si_signo)
+        signal_info: Any = signal.sigtimedwait({*_FORWARDED, signal.SIGCHLD}, _POLL_S)
+        if (
+            signal_info is not None
+            and signal_info.si_signo in _FORWARDED
+            and signal_info.si_code != _SI_KERNEL
+        ):
+            _send_signal(pid, signal_info.si_signo)
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
             return status
-        if wall_time is not None and overdue:
-            deadline = started + wall_time + _GRACE_S * (3 - len(overdue))
+        if wall_time is not None and escalation:
+            deadline = started + wall_time + _GRACE_S * (3 - len(escalation))
             if time.monotonic() > deadline:
-                _tell(pid, overdue.pop(0))
+                _send_signal(pid, escalation.pop(0))
 
 
-def _tell(pid: int, number: int) -> None:
+def _send_signal(pid: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
 
 
-def _summary(spent: Principal, budget: int) -> str:
+def _summary(principal: Principal, budget: int) -> str:
     from shm_echo.mechestim.accounting.report import summary_text
 
-    tallies = spent.tallies()
-    used = spent.ceiling.spent
+    tallies = principal.tallies()
+    used = principal.ceiling.spent
     books = {
         "flop_budget": budget,
         "flops_used": used,

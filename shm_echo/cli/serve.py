@@ -1,8 +1,9 @@
-"""``shm-echo serve``: a server for mechestim clients.
+"""`shm-echo serve`: a server for mechestim clients.
 
-Prints one line for each address when clients can connect; where they cannot be written it does not
-serve. SIGTERM and Ctrl-C end it: running operations are finished, clients are told, sockets are
-removed; a second signal ends it at once. Exit status 0 then, 2 when it cannot start as asked.
+Prints one line for each address once clients can connect; if that line cannot be written, the
+server ends. SIGTERM and Ctrl-C end it in order, with exit status 0: running operations finish,
+clients are notified, sockets are removed. A second signal ends it at once. The exit status is 2 if
+the server cannot start with these options.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "run"]
 
-_ENDING = frozenset({signal.SIGTERM, signal.SIGINT})
+_STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -33,10 +34,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description=(
             "Runs the operations of mechestim programs that are started with "
             "MECHESTIM_SERVER_URL set to this server's address. Serves processes of this user, "
-            "other users that are allowed, and at tcp:// addresses whoever holds a token. Prints a "
-            "line for each address when clients can connect. Ctrl-C and SIGTERM end it, with exit "
-            "status 0 once running operations are finished; a second one ends it at once. Exit "
-            "status 2 when it cannot start as asked, 1 when that line cannot be written."
+            "users that --allow-uid lists, and holders of a token at tcp:// addresses. Prints a "
+            "line for each address once clients can connect. Ctrl-C and SIGTERM end it, with exit "
+            "status 0, after the running operations have finished; a second signal ends it at "
+            "once. The exit status is 2 if it cannot start with these options, and 1 if that line "
+            "cannot be written."
         ),
     )
     listeners.add_options(parser)
@@ -45,33 +47,37 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=arguments.flops,
         metavar="N",
         help=(
-            "FLOPs that the sessions of one user, or of one token, may spend in all, such as 1e12; "
-            "nothing restores it (default: no ceiling)"
+            "most FLOPs that the sessions of one user, or of one token, may spend in all, such as "
+            "1e12; no client can restore it (default: no ceiling)"
         ),
     )
     quotas.add_options(
-        parser, None, "threads for this user, processes for everybody else", blas_threads=1
+        parser, None, "threads for this user, processes for other clients", blas_threads=1
     )
     parser.add_argument(
         "--max-sessions",
         type=arguments.count,
         default=1024,
         metavar="N",
-        help="number of sessions at once (default: %(default)s)",
+        help="most sessions at once (default: %(default)s)",
     )
     parser.add_argument(
         "--max-sessions-per-user",
         type=arguments.count,
         metavar="N",
-        help="number of sessions at once of one user, or token (default: as --max-sessions)",
+        help="most sessions at once of one user, or of one token (default: as --max-sessions)",
     )
     parser.add_argument(
-        "-v", "--verbose", action="count", default=0, help="log more to stderr; twice: all"
+        "-v",
+        "--verbose",
+        action="count",
+        default=0,
+        help="log more to stderr; repeat it to log everything",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until a signal comes; returns the exit status."""
+    """Serve until a signal comes, and return the exit status."""
     logging.basicConfig(
         level=(logging.WARNING, logging.INFO, logging.DEBUG)[min(args.verbose, 2)],
         format="shm-echo serve: %(message)s",
@@ -85,28 +91,29 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    # Before there are threads, those of BLAS included: whichever got a signal would end us at once.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    # Before any thread starts, those of BLAS included, because threads inherit the mask. A thread
+    # with these signals unblocked would take them and end the process at once.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     from shm_echo.mechestim.service.status import StatusService
 
-    service = quotas.service_of(
+    service = quotas.make_service(
         args, args.max_flop_budget, args.max_sessions, args.max_sessions_per_user
     )
     servers: list[ControlServer] = []
     try:
         offered = {"mechestim": service, "status": StatusService(service)}
-        servers = listeners.servers_of(args, offered)
-        listeners.without_tokens()
+        servers = listeners.make_servers(args, offered)
+        listeners.remove_tokens_from_environment()
         for server in servers:
             server.start()
-        if listeners.takes_strangers(args):
+        if listeners.admits_other_users(args):
             service.keep_worker_ready()
         for server in servers:
             print(f"serving mechestim at {server.url} (pid {os.getpid()})", flush=True)
-        signal.sigwait(_ENDING)
-        for number in _ENDING:
-            signal.signal(number, _at_once)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+        signal.sigwait(_STOP_SIGNALS)
+        for number in _STOP_SIGNALS:
+            signal.signal(number, _exit_now)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
     finally:
         for server in servers:
             server.close()
@@ -114,5 +121,5 @@ def _serve(args: argparse.Namespace) -> int:
     return 0
 
 
-def _at_once(number: int, _: Any) -> None:
+def _exit_now(number: int, _: Any) -> None:
     os._exit(128 + number)

@@ -1,8 +1,8 @@
-"""``shm-echo status``: what a mechestim server is doing.
+"""`shm-echo status`: shows the sessions, budgets and arrays of a mechestim server.
 
-Prints the totals, who has spent what, and the sessions; with ``--watch`` again and again until
-Ctrl-C, as a live table where ``rich`` is installed. Exit status 0, 1 when no server answers, 130 on
-Ctrl-C.
+Prints the totals, the FLOPs that each user or token has spent, and the sessions. With `--watch` it
+repeats that until Ctrl-C, in place if `rich` is installed and standard output is a terminal. The
+exit status is 0, 1 if no server answers, and 130 on Ctrl-C.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "status",
         help="show the sessions, budgets and arrays of a mechestim server",
         description=(
-            "Shows the sessions, budgets, arrays and operations per second of a server. Exit "
-            "status 1 when none answers."
+            "Shows the sessions, budgets, arrays and requests per second of a server. The exit "
+            "status is 1 if no server answers."
         ),
     )
     parser.add_argument(
@@ -37,27 +37,27 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="the server's address: ipc:///path.sock or a bare name (default: %(default)s)",
     )
     parser.add_argument(
-        "--watch", action="store_true", help="show it again and again, until Ctrl-C (status 130)"
+        "--watch", action="store_true", help="repeat until Ctrl-C (exit status 130)"
     )
     parser.add_argument(
         "--interval",
         type=arguments.seconds,
         default=1.0,
         metavar="S",
-        help="seconds between two looks of --watch, such as 0.5 (default: %(default)g)",
+        help="seconds between two reports of --watch, such as 0.5 (default: %(default)g)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show the state; returns the exit status."""
+    """Show the server's state, and return the exit status."""
     from shm_echo.control.client.client_connection import connect
     from shm_echo.mechestim.remote.connection.connect import server_uid
 
     try:
-        with connect(args.url, "status", server_uid=server_uid()) as link:
+        with connect(args.url, "status", server_uid=server_uid()) as connection:
 
             def read() -> dict[str, Any]:
-                return link.request("read", {})[0]
+                return connection.request("read", {})[0]
 
             if args.watch:
                 _watch(read, args.interval)
@@ -70,19 +70,19 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _watch(read: Callable[[], dict[str, Any]], interval: float) -> None:
-    show = _live_view() if sys.stdout.isatty() else None
-    if show is None:
+    live_view = _live_view() if sys.stdout.isatty() else None
+    if live_view is None:
         while True:
             print(report(read()), end="\n\n", flush=True)
             time.sleep(interval)
-    with show as view:
+    with live_view as view:
         while True:
             view.update(report(read()))
             time.sleep(interval)
 
 
 def _live_view() -> Any:
-    """A view that is drawn in place; None without rich."""
+    """Return a view that redraws in place; None if `rich` is not installed."""
     try:
         from rich.live import Live
         from rich.text import Text
@@ -97,7 +97,7 @@ def _live_view() -> Any:
 
 
 def report(state: dict[str, Any]) -> str:
-    """The state as text."""
+    """Format the server's state as text."""
     lines = [
         f"mechestim server {state['version']}, pid {state['pid']}, up {_time(state['uptime_s'])}, "
         f"isolation: {state['isolation']}",
@@ -109,13 +109,13 @@ def report(state: dict[str, Any]) -> str:
     if state["principals"]:
         rows = [
             (
-                one["label"],
-                f"{one['sessions']}",
-                f"{one['flops']:,}",
-                "none" if one["ceiling"] is None else f"{one['ceiling']:,}",
-                _share(one["flops"], one["ceiling"]),
+                principal["label"],
+                f"{principal['sessions']}",
+                f"{principal['flops']:,}",
+                "none" if principal["ceiling"] is None else f"{principal['ceiling']:,}",
+                _share(principal["flops"], principal["ceiling"]),
             )
-            for one in state["principals"]
+            for principal in state["principals"]
         ]
         lines += ["", *_table(("who", "sessions", "FLOPs", "ceiling", "spent"), rows)]
     if state["rows"]:
@@ -145,7 +145,7 @@ def report(state: dict[str, Any]) -> str:
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
-    """Columns as wide as their widest entry, the first and the last to the left."""
+    """Align a table: the first and the last column to the left, the others to the right."""
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     last = len(head) - 1
     return [

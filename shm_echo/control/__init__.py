@@ -1,15 +1,16 @@
 """The control plane: small messages over a socket between a server and its clients.
 
-Three rooms, lowest first, and what both ends share:
+Lowest first:
 
-- `protocol`: the protocol without sockets, from bytes to sessions: frames, codec, messages, the
-  state table, endpoint and handshake;
-- `address`, `peer`, `descriptors`, `fork_safety`: used by both ends;
-- `client`: connect to a server's socket, send requests, wait for replies;
+- `address`, `peer`, `descriptors`, `fork_safety`: leaves that both ends use;
+- `protocol`: the protocol without I/O: frames, codec, messages, transition table, endpoint and
+  handshake;
+- `client`: connects to a server's socket, sends requests, waits for replies;
 - `server`: listeners, connections, sessions and the event loop that drives them.
 
-Services register with a `ControlServer`; nothing here knows their requests. The names below load
-when they are first used, so that the protocol alone can run where there is no `socket` module.
+`client` and `server` do not import each other. Programs register services with a `ControlServer`,
+which knows nothing about their requests. The names below load when they are first used, so that the
+protocol alone can run without the `socket` module.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Addresses: the text that a user writes, turned into the path of a Unix socket, or host and port.
+"""Addresses: turns the text that a user writes into the path of a Unix socket, or a host and port.
 
-A bare name lives in a folder that only this user can enter; ``ipc://`` names a path outright;
-``tcp://`` names a host and a port, where everybody has to show a token. Parsing reads the
-environment and nothing else; ``prepare`` makes and checks the folder. Whether anybody serves at an
-address is for ``connection``, ``socketfile`` and ``tcp`` to find out.
+A bare name is a socket in a folder that only this user can enter; `ipc://` gives the path itself;
+`tcp://` gives a host and a port, where clients have to show a token. Parsing reads the environment
+and the owner of `XDG_RUNTIME_DIR`, nothing else. `Address.prepare` creates and checks the folder.
+Nothing here connects or listens.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = [
     "Address",
     "TcpAddress",
     "parse_address",
-    "parse_place",
+    "parse_listen_address",
     "parse_tcp",
 ]
 
@@ -30,9 +30,10 @@ MAX_PATH_BYTES = 107
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HOST = re.compile(r"\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([A-Za-z0-9._-]{1,253})")
-_FORMS = ("a name (letters, digits, '.', '_', '-'; at most 64)", "ipc:///absolute/path.sock")
-_MORE_FORMS = {"tcp": "tcp://HOST:PORT", "fd": "fd://N"}  # of some services, some clients
-_ELSEWHERE = {
+_UNIX_FORMS = ("a name (letters, digits, '.', '_', '-'; at most 64)", "ipc:///absolute/path.sock")
+# These forms are valid for some callers only, which name them in `other_schemes`.
+_OTHER_FORMS = {"tcp": "tcp://HOST:PORT", "fd": "fd://N"}
+_HINTS = {
     "tcp": "tcp:// does not reach this service, which is offered at Unix sockets of this host only",
     "fd": "fd:// is for mechestim clients, which inherit a connected descriptor",
 }
@@ -41,12 +42,12 @@ _TCP_FORM = "expected tcp://HOST:PORT, such as tcp://127.0.0.1:5000"
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server listens.
+    """The address of a Unix socket.
 
     Attributes:
         text: the address as the user wrote it.
         path: the socket's absolute path.
-        private: the socket lies in this user's runtime folder, which ``prepare`` makes.
+        private: True if the socket lies in this user's runtime folder, which `prepare` creates.
     """
 
     text: str
@@ -61,10 +62,10 @@ class Address:
         return os.path.dirname(self.path)
 
     def prepare(self) -> None:
-        """Make the private folder, or see that the folder of an ``ipc://`` path exists.
+        """Create the private folder, or check that the folder of an `ipc://` path exists.
 
         Raises:
-            AddressError: the folder is missing, or not ours alone.
+            AddressError: the folder is missing, cannot be created, or is open to other users.
         """
         if self.private:
             try:
@@ -73,38 +74,39 @@ class Address:
                 pass
             except OSError as error:
                 raise AddressError(
-                    self.text, f"cannot make the folder {self.folder}: {error.strerror}"
+                    self.text, f"cannot create the folder {self.folder}: {error.strerror}"
                 ) from None
             self.check_folder()
         elif not os.path.isdir(self.folder):
             raise AddressError(self.text, f"the folder {self.folder} does not exist")
 
     def check_folder(self) -> None:
-        """See that nobody else can put a socket into the private folder.
+        """Check that no other user can put a socket into the private folder.
 
-        A missing folder is fine here: then there is no server either.
+        A missing folder passes: then there is no server either.
 
         Raises:
-            AddressError: the folder is a symbolic link, someone else's, or open to others.
+            AddressError: the folder is a symbolic link, belongs to another user, or is open to
+                other users.
         """
         if not self.private:
             return
         try:
-            found = os.lstat(self.folder)
+            status = os.lstat(self.folder)
         except FileNotFoundError:
             return
         except OSError as error:
             raise AddressError(
-                self.text, f"cannot look at {self.folder}: {error.strerror}"
+                self.text, f"cannot examine {self.folder}: {error.strerror}"
             ) from None
-        if stat.S_ISLNK(found.st_mode):
+        if stat.S_ISLNK(status.st_mode):
             problem = "is a symbolic link"
-        elif not stat.S_ISDIR(found.st_mode):
+        elif not stat.S_ISDIR(status.st_mode):
             problem = "is not a folder"
-        elif found.st_uid != os.geteuid():
-            problem = f"belongs to user {found.st_uid}, not to user {os.geteuid()}"
-        elif found.st_mode & 0o077:
-            problem = f"is open to other users (mode {stat.S_IMODE(found.st_mode):04o}, not 0700)"
+        elif status.st_uid != os.geteuid():
+            problem = f"belongs to user {status.st_uid}, not to user {os.geteuid()}"
+        elif status.st_mode & 0o077:
+            problem = f"is open to other users (mode {stat.S_IMODE(status.st_mode):04o}, not 0700)"
         else:
             return
         raise AddressError(self.text, f"the folder {self.folder} {problem}: remove it or repair it")
@@ -112,12 +114,12 @@ class Address:
 
 @dataclass(frozen=True)
 class TcpAddress:
-    """Where a server listens for holders of a token.
+    """The address of a TCP port, whose clients have to show a token.
 
     Attributes:
         text: the address as the user wrote it.
-        host: a name or a number, without brackets.
-        port: 0 stands for any that is free.
+        host: a name or an IP address, without brackets.
+        port: the port; 0 stands for one that is free.
     """
 
     text: str
@@ -129,15 +131,22 @@ class TcpAddress:
         return f"tcp://{host}:{self.port}"
 
 
-def parse_tcp(text: str, least_port: int = 0) -> TcpAddress | None:
-    """Turn ``"tcp://host:port"`` into a :class:`TcpAddress`; None for every other scheme.
+def parse_tcp(text: str, min_port: int = 0) -> TcpAddress | None:
+    """Turn `tcp://host:port` into a `TcpAddress`; return None for every other scheme.
 
     Args:
         text: the address.
-        least_port: 1 for who must know the port: 0 stands for any that is free.
+        min_port: 1 for a client, which must name the port; 0, which stands for a port that is
+            free, is for a server.
 
     Raises:
-        AddressError: it names no host, or no port.
+        AddressError: the host or the port is missing or malformed.
+
+    Example:
+        >>> parse_tcp("tcp://[::1]:5000").host
+        '::1'
+        >>> parse_tcp("ipc:///run/my.sock") is None
+        True
     """
     scheme, separator, rest = text.partition("://")
     if not separator or scheme != "tcp":
@@ -146,11 +155,11 @@ def parse_tcp(text: str, least_port: int = 0) -> TcpAddress | None:
     if not colon or "]" in port:
         raise AddressError(text, f"there is no port: {_TCP_FORM}")
     number = int(port) if port.isascii() and port.isdecimal() and len(port) <= 5 else -1
-    if not least_port <= number <= 65535:
-        free = "" if least_port else " (0: one that is free)"
-        raise AddressError(text, f"port {port!r} is not a number from {least_port} to 65535{free}")
-    found = _HOST.fullmatch(host)
-    if found is None:
+    if not min_port <= number <= 65535:
+        free = "" if min_port else " (0: one that is free)"
+        raise AddressError(text, f"port {port!r} is not a number from {min_port} to 65535{free}")
+    match = _HOST.fullmatch(host)
+    if match is None:
         if not host:
             problem = "there is no host"
         elif ":" in host:
@@ -158,44 +167,48 @@ def parse_tcp(text: str, least_port: int = 0) -> TcpAddress | None:
         else:
             problem = f"host {host!r} is not a name or an IP address"
         raise AddressError(text, f"{problem}: {_TCP_FORM}")
-    return TcpAddress(text, found[1] or found[2], number)
+    return TcpAddress(text, match[1] or match[2], number)
 
 
-def parse_place(text: str) -> Address | TcpAddress:
-    """What a server can listen at: a name, ``ipc://`` or ``tcp://``.
+def parse_listen_address(text: str) -> Address | TcpAddress:
+    """Turn the address that a server listens at into its parts: a name, `ipc://` or `tcp://`.
 
     Raises:
-        AddressError: it is nothing of these.
+        AddressError: the text is none of these.
     """
     return parse_tcp(text) or parse_address(text, ("tcp",))
 
 
-def parse_address(text: str, also: Sequence[str] = ()) -> Address:
-    """Turn ``"name"`` or ``"ipc:///path.sock"`` into an :class:`Address`.
+def parse_address(text: str, other_schemes: Sequence[str] = ()) -> Address:
+    """Turn a bare name or `ipc:///path.sock` into an `Address`.
 
     Args:
         text: the address.
-        also: the other schemes that the caller knows, for the message.
+        other_schemes: schemes that the caller parses itself; error messages list them, too.
 
     Raises:
-        AddressError: the text is not an address, or names a transport that is not offered here.
+        AddressError: the text is not an address, or has a scheme that is not parsed here.
+
+    Example:
+        >>> parse_address("ipc:///run/my.sock").path
+        '/run/my.sock'
     """
     if not isinstance(text, str):
         raise AddressError(str(text), f"expected text, got {type(text).__name__}")
-    forms = [*_FORMS, *(_MORE_FORMS[scheme] for scheme in also)]
-    use = f"use {', '.join(forms[:-1])} or {forms[-1]}"
+    forms = [*_UNIX_FORMS, *(_OTHER_FORMS[scheme] for scheme in other_schemes)]
+    advice = f"use {', '.join(forms[:-1])} or {forms[-1]}"
     scheme, separator, rest = text.partition("://")
     if not text.strip():
-        raise AddressError(text, f"it is empty: {use}")
+        raise AddressError(text, f"it is empty: {advice}")
     if not separator:
         if text.startswith("/"):
             raise AddressError(text, f"a path is written ipc://{text}")
         if not _NAME.fullmatch(text):
-            raise AddressError(text, f"not a name: {use}")
-        return _checked(Address(text, os.path.join(_runtime_folder(), f"{text}.sock"), True))
+            raise AddressError(text, f"not a name: {advice}")
+        return _check_length(Address(text, os.path.join(_runtime_folder(), f"{text}.sock"), True))
     if scheme == "ipc":
-        return _checked(Address(text, _ipc_path(text, rest), False))
-    raise AddressError(text, f"{_ELSEWHERE.get(scheme, f'unknown scheme {scheme!r}')}: {use}")
+        return _check_length(Address(text, _ipc_path(text, rest), False))
+    raise AddressError(text, f"{_HINTS.get(scheme, f'unknown scheme {scheme!r}')}: {advice}")
 
 
 def _ipc_path(text: str, path: str) -> str:
@@ -208,7 +221,7 @@ def _ipc_path(text: str, path: str) -> str:
     return path
 
 
-def _checked(address: Address) -> Address:
+def _check_length(address: Address) -> Address:
     try:
         length = len(os.fsencode(address.path))
     except UnicodeEncodeError:
@@ -223,18 +236,18 @@ def _checked(address: Address) -> Address:
 
 
 def _runtime_folder() -> str:
-    """The folder of this user's sockets. It may not exist yet."""
+    """Return the folder of this user's sockets, which may not exist yet."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     if os.path.isabs(runtime):
         try:
-            found = os.stat(runtime)
+            status = os.stat(runtime)
         except (OSError, ValueError):
             pass
         else:
-            # After su or sudo the variable can still name the folder of the user before.
-            if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():
+            # After su or sudo the variable can still name the folder of the previous user.
+            if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid():
                 return os.path.join(runtime, "shm-echo")
-    # Imported here because it loads a dozen modules that a client does not need otherwise.
+    # Imported here because it loads a dozen modules that a client needs for nothing else.
     import tempfile
 
     return os.path.join(tempfile.gettempdir(), f"shm-echo-{os.geteuid()}")

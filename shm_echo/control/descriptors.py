@@ -1,4 +1,4 @@
-"""File descriptors: passing copies of them, and the error when there are none left."""
+"""File descriptors: copies to pass to another process, and the error when none is left."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Sequence
 
 from shm_echo.errors import DescriptorLimitError
 
-__all__ = ["MAX_FDS", "descriptor_limit", "duplicates"]
+__all__ = ["MAX_FDS", "descriptor_limit_error", "duplicate_fds"]
 
-# SCM_MAX_FD of the kernel: so many descriptors at most go with one message.
+# SCM_MAX_FD of the kernel: the most descriptors that one message can carry.
 MAX_FDS = 253
 
 
-def duplicates(fds: Sequence[int]) -> list[int]:
-    """Copies of descriptors, so that their owner may close its own while ours wait to be sent.
+def duplicate_fds(fds: Sequence[int]) -> list[int]:
+    """Duplicate descriptors, so that their owner may close them while the copies wait to be sent.
 
     Raises:
-        ValueError: too many for one message.
+        ValueError: there are too many for one message.
         OSError: one of them is not open, or this process may open no more.
     """
     if len(fds) > MAX_FDS:
@@ -34,6 +34,10 @@ def duplicates(fds: Sequence[int]) -> list[int]:
     return copies
 
 
-def descriptor_limit(what: str) -> DescriptorLimitError:
-    """The error for a descriptor that this process may not open."""
-    return DescriptorLimitError(what, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+def descriptor_limit_error(resource_name: str) -> DescriptorLimitError:
+    """Return the error for a descriptor that this process may not open.
+
+    Args:
+        resource_name: the thing that needed the descriptor, for the message.
+    """
+    return DescriptorLimitError(resource_name, resource.getrlimit(resource.RLIMIT_NOFILE)[0])

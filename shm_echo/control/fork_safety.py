@@ -1,11 +1,12 @@
-"""What os.fork must not carry over: the server side of the control plane.
+"""Closes a server's descriptors in forked children.
 
-A child that is forked from the process of a server inherits its sockets. If it kept them open,
-clients of a dead server would wait for an answer from a socket that nobody reads, and the address
-would look alive. So in every child, before anything else runs, what is registered here lets go.
+A child that is forked from a server's process inherits its sockets. If it kept them open, clients
+of a dead server would wait for an answer from a socket that no process reads, and the address would
+seem to be served. So in every child, before anything else runs, each registered object closes its
+descriptors.
 
-``FORK_LOCK`` is held while a fork happens. Whoever opens a descriptor holds it until the
-descriptor is where ``after_fork_in_child`` finds it.
+`FORK_LOCK` is held during a fork. Code that opens a descriptor holds it, too, until the descriptor
+is where `after_fork_in_child` finds it.
 """
 
 from __future__ import annotations
@@ -15,27 +16,29 @@ import threading
 import weakref
 from typing import Protocol
 
-__all__ = ["FORK_LOCK", "ForkAware", "at_fork"]
+__all__ = ["FORK_LOCK", "ForkAware", "register_at_fork"]
 
 # Re-entrant because a signal handler may fork while its thread holds it.
 FORK_LOCK = threading.RLock()
 
 
 class ForkAware(Protocol):
+    """An object that owns descriptors which a forked child must not keep."""
+
     def after_fork_in_child(self) -> None:
-        """Close inherited descriptors. May take no lock: its holder may not exist here."""
+        """Close the inherited descriptors. Take no lock: its holder may not exist in the child."""
 
 
 _registered: weakref.WeakSet[ForkAware] = weakref.WeakSet()
 
 
-def at_fork(owner: ForkAware) -> None:
-    """Have ``owner.after_fork_in_child()`` called in children, as long as the owner lives."""
+def register_at_fork(owner: ForkAware) -> None:
+    """Call `owner.after_fork_in_child()` in forked children, as long as the owner exists."""
     with FORK_LOCK:
         _registered.add(owner)
 
 
-def _in_child() -> None:
+def _after_fork_in_child() -> None:
     FORK_LOCK.release()
     for owner in list(_registered):
         owner.after_fork_in_child()
@@ -43,5 +46,5 @@ def _in_child() -> None:
 
 
 os.register_at_fork(
-    before=FORK_LOCK.acquire, after_in_parent=FORK_LOCK.release, after_in_child=_in_child
+    before=FORK_LOCK.acquire, after_in_parent=FORK_LOCK.release, after_in_child=_after_fork_in_child
 )

@@ -1,7 +1,7 @@
-"""The process at the other end of a Unix socket: who it is, whether it lives, how it ended.
+"""The process at the other end of a Unix socket: its identity, its life and the way it ended.
 
-Everything here comes from the kernel; nothing that a peer says about itself counts. A pidfd
-refers to one process for ever, so the reuse of process ids cannot mislead anybody who holds one.
+Everything here comes from the kernel; nothing depends on what a peer says about itself. A pidfd
+refers to the same process for ever, so a process id that is used again cannot be mistaken for it.
 Nothing here takes an exit status away from the parent that waits for it.
 """
 
@@ -30,7 +30,7 @@ __all__ = [
     "peer_of",
 ]
 
-_SO_PEERPIDFD = 77  # Linux 6.5; the socket module does not name it
+_SO_PEERPIDFD = 77  # Linux 6.5; Python's socket module does not define it
 SAME_USER = "both must be the same user"
 
 _UCRED = struct.Struct("3i")
@@ -45,129 +45,133 @@ _PIDFD_GET_INFO = (3 << 30) | (_PIDFD_INFO.size << 16) | (0xFF << 8) | 11
 
 @dataclass(frozen=True)
 class Peer:
-    """A process, as the kernel names it: the one that connected, or that listens.
+    """A process as the kernel identifies it: the one that connected, or that listens.
 
     Attributes:
-        pid: 0 where it cannot be seen from here.
-        uid: -1 where nobody knows.
-        place: host and port of one that is known by nothing else.
+        pid: the process id; 0 if the process is not visible in this pid namespace.
+        uid: the user id; -1 if it is unknown, as it is over TCP.
+        remote_address: host and port of a peer over TCP, otherwise empty.
     """
 
     pid: int
     uid: int
-    place: str = ""
+    remote_address: str = ""
 
     @property
     def name(self) -> str:
-        """What logs call it."""
-        return self.place or (f"pid {self.pid}" if self.pid else f"a process of user {self.uid}")
+        """The name of the process in logs."""
+        return self.remote_address or (
+            f"pid {self.pid}" if self.pid else f"a process of user {self.uid}"
+        )
 
 
 def peer_of(sock: socket.socket) -> Peer:
-    """The other end of a connected socket."""
+    """Return the process at the other end of a connected socket."""
     if sock.family != socket.AF_UNIX:
         try:
             host, port, *_ = sock.getpeername()
-        except OSError:  # it has gone again
-            return Peer(0, -1, "somebody")
+        except OSError:  # the peer has disconnected already
+            return Peer(0, -1, "an unknown host")
         return Peer(0, -1, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     pid, uid, _gid = _UCRED.unpack(raw)
     return Peer(pid, uid)
 
 
-def check_peer(peer: Peer, who: str, uid: int | None = None) -> None:
-    """See that this process may talk to the peer.
+def check_peer(peer: Peer, role: str, uid: int | None = None) -> None:
+    """Check that this process may talk to the peer.
 
     Args:
-        who: the peer's part, for the message: ``"the client"``, ``"the server at /path"``.
-        uid: another user that is welcome, too.
+        peer: the other process.
+        role: its role in the message: `"the client"`, `"the server at /path"`.
+        uid: another user that is allowed, too.
 
     Raises:
-        PeerRefusedError: another user, or a process whose life cannot be watched from here.
+        PeerRefusedError: the peer belongs to another user, or cannot be watched from here.
     """
-    check_user(peer, who, uid)
-    check_visible(peer, who)
+    check_user(peer, role, uid)
+    check_visible(peer, role)
 
 
-def check_user(peer: Peer, who: str, uid: int | None = None, advice: str = SAME_USER) -> None:
-    """See that the peer is of this user, or of ``uid``.
+def check_user(peer: Peer, role: str, uid: int | None = None, advice: str = SAME_USER) -> None:
+    """Check that the peer runs as this user, or as `uid`.
 
     Args:
-        who, uid: as for ``check_peer``.
-        advice: the end of the message where there is no ``uid``.
+        peer, role, uid: as for `check_peer`.
+        advice: the end of the message if `uid` is None.
 
     Raises:
-        PeerRefusedError: it is not.
+        PeerRefusedError: the peer runs as another user.
     """
-    ours = os.geteuid()
-    if peer.uid not in (ours, uid):
-        found = f"{who} runs as user {peer.uid} and this process as user {ours}: "
+    own_uid = os.geteuid()
+    if peer.uid not in (own_uid, uid):
+        found = f"{role} runs as user {peer.uid} and this process as user {own_uid}: "
         if uid is None:
             raise PeerRefusedError(f"{found}{advice}")
         raise PeerRefusedError(f"{found}only that user and user {uid} are welcome")
 
 
-def check_visible(peer: Peer, who: str) -> None:
-    """See that the life of the peer can be watched from here.
+def check_visible(peer: Peer, role: str) -> None:
+    """Check that the end of the peer can be noticed from here.
 
     Raises:
-        PeerRefusedError: it cannot.
+        PeerRefusedError: the peer lives in another pid namespace.
     """
     if peer.pid == 0:
         raise PeerRefusedError(
-            f"{who} lives in another pid namespace (a container), so that its end could not be "
+            f"{role} lives in another pid namespace (a container), so that its end could not be "
             "noticed: run both in one pid namespace"
         )
 
 
 def open_pidfd(sock: socket.socket, peer: Peer) -> int:
-    """A pidfd of the process at the other end, which may have ended since it connected.
+    """Open a pidfd of the process at the other end, which may have ended since it connected.
 
     Raises:
-        ProcessLookupError: it has gone, and no pidfd can be had any more.
+        ProcessLookupError: the process has ended, and the kernel gives no pidfd for it any more.
         OSError: no descriptor is left.
     """
     try:
         return sock.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
     except OSError as error:
         if error.errno in (errno.ESRCH, errno.EINVAL, errno.ENODATA):
-            raise ProcessLookupError(error.errno, "the peer has gone") from None
+            raise ProcessLookupError(error.errno, "the peer has ended") from None
         if error.errno != errno.ENOPROTOOPT:
             raise
     pidfd = os.pidfd_open(peer.pid)
-    # Before Linux 6.5 the number could have been given to another process since the peer
-    # connected. The peer that still holds its end of the socket now held its number all along.
+    # Before Linux 6.5 the kernel may have given the number to another process since the peer
+    # connected. If the peer still has its end of the socket open, it has had its number all along.
     poll = select.poll()
     poll.register(sock, select.POLLIN | select.POLLRDHUP)
     if any(mask & (select.POLLHUP | select.POLLRDHUP | select.POLLERR) for _, mask in poll.poll(0)):
         os.close(pidfd)
-        raise ProcessLookupError(errno.ESRCH, "the peer has gone")
+        raise ProcessLookupError(errno.ESRCH, "the peer has ended")
     return pidfd
 
 
 def has_exited(pidfd: int) -> bool:
-    """Whether the process has ended, all of its threads included (a zombie has)."""
+    """Return True if the process has ended, all of its threads included. A zombie has ended."""
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     return bool(poll.poll(0))
 
 
 def exit_signal(pidfd: int) -> int | None:
-    """The signal that ended a process.
+    """Return the signal that killed a process.
 
     Returns:
-        None while it lives, if it ended by itself, and where the kernel does not tell.
+        The signal's number. None while the process lives, if it exited by itself, and if the kernel
+        does not tell.
     """
-    for ask in (_status_of_child, _status_of_zombie, _status_of_reaped):
-        status = ask(pidfd)
+    for read_status in (_status_of_child, _status_of_zombie, _status_of_reaped):
+        status = read_status(pidfd)
         if status is not None:
             return status & 0x7F or None
     return None
 
 
 def _status_of_child(pidfd: int) -> int | None:
-    """The wait status of a child of ours that nobody has waited for, left as it is."""
+    """Return the wait status of this process's own child, without reaping it."""
     try:
         found = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except OSError:
@@ -178,10 +182,11 @@ def _status_of_child(pidfd: int) -> int | None:
 
 
 def _status_of_zombie(pidfd: int) -> int | None:
-    """The wait status of somebody else's child that its parent has not waited for.
+    """Return the wait status of another process's child that its parent has not reaped.
 
-    The kernel gives it through the pidfd only later, when the parent has; the process table has
-    it now. A zombie keeps its number, so if it is one before and after, the number was its own.
+    The kernel gives it through the pidfd only after the parent has reaped the child, but /proc has
+    it now. A zombie keeps its number, and the signal 0 at the end shows that the pidfd's process
+    still exists: so the number was its own while /proc was read.
     """
     try:
         with open(f"/proc/self/fdinfo/{pidfd}") as lines:
@@ -189,18 +194,19 @@ def _status_of_zombie(pidfd: int) -> int | None:
         if pid <= 0:
             return None
         with open(f"/proc/{pid}/stat") as line_of_stat:
-            # The name of the program, in parentheses, can contain anything, spaces included.
+            # The second field, the program's name in parentheses, can contain spaces and
+            # parentheses itself.
             after_name = line_of_stat.read().rpartition(")")[2].split()
         signal.pidfd_send_signal(pidfd, 0)
     except (OSError, StopIteration, ValueError):
         return None
     state, code = after_name[0], int(after_name[-1])
-    # 0 is also what those see who may not know the code.
+    # Readers that may not see the code get 0, too.
     return code if state == "Z" and code else None
 
 
 def _status_of_reaped(pidfd: int) -> int | None:
-    """The wait status of a process that its parent has waited for (Linux 6.15)."""
+    """Return the wait status of a process that its parent has reaped (Linux 6.15)."""
     buffer = bytearray(_PIDFD_INFO.pack(_PIDFD_INFO_EXIT, *([0] * 13)))
     try:
         fcntl.ioctl(pidfd, _PIDFD_GET_INFO, buffer)

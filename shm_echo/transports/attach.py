@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from shm_echo.control.client.client_connection import ClientConnection, connect
-from shm_echo.control.descriptors import descriptor_limit
+from shm_echo.control.descriptors import descriptor_limit_error
 from shm_echo.errors import ProtocolError, RefusedError, RequestError
 from shm_echo.ring.broadcast import Subscriber
 from shm_echo.ring.ring import Ring, RingConfig
@@ -139,7 +139,7 @@ def _map(
     except (ValueError, OSError) as error:
         number = getattr(error, "errno", None)
         if number in (errno.EMFILE, errno.ENFILE):
-            raise descriptor_limit("the memory of the ring") from None
+            raise descriptor_limit_error("the memory of the ring") from None
         if number == errno.ENOMEM:
             raise MemoryError(
                 f"this process cannot map the ring of {address}: no memory or address space left "

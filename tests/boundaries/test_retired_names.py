@@ -58,6 +58,7 @@ PYTHON = {
     "Purse",
     "Seat",
     "SessionEnded",
+    "SlotGuard",
     "Submitter",
     "TcpListening",
     "ThreadSeat",
@@ -145,7 +146,13 @@ def test_no_python_file_uses_a_retired_identifier() -> None:
 
 def test_no_page_shows_a_retired_identifier_as_code() -> None:
     words = re.compile(rf"`[^`\n]*\b({'|'.join(sorted(PYTHON | C))})\b[^`\n]*`")
-    assert [f"{name}: {m[0]}" for name, text in texts("*.md") for m in words.finditer(text)] == []
+    found = [
+        f"{name}: {match[0]}"
+        for name, text in texts("*.md")
+        if "newsfragments" not in name
+        for match in words.finditer(text)
+    ]
+    assert found == []
 
 
 def test_no_c_file_uses_a_retired_function() -> None:

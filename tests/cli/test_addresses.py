@@ -1,4 +1,4 @@
-"""Addresses that are none, as users write them: to ``serve``, to ``status``, and to a client."""
+"""Malformed addresses, as users write them: to `serve`, to `status`, and to a client."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CLIENT = "import mechestim as me; me.ones(3)"
 
 
 def said(side: str, url: str) -> str:
-    """The last line of what a side says to an address; it must have failed."""
+    """Return the last line that a failing command, or a client, prints about an address."""
     variables = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "shm_echo.cli.main", *WHERE.get(side, ()), url]
     if side == "client":
@@ -50,12 +50,12 @@ def said(side: str, url: str) -> str:
         ("  ", "it is empty"),
     ],
 )
-def test_all_forms_that_there_are_stand_in_the_message(side: str, url: str, problem: str) -> None:
+def test_the_message_lists_all_forms_of_an_address(side: str, url: str, problem: str) -> None:
     assert said(side, url).endswith(f"address {url!r}: {problem}: {FORMS[side]}")
 
 
 @pytest.mark.parametrize("side", ["serve", "status"])
-def test_nothing_at_all_is_no_address_for_a_command(side: str) -> None:
+def test_an_empty_address_is_refused_by_a_command(side: str) -> None:
     assert said(side, "").endswith(f"address '': it is empty: {FORMS[side]}")
 
 
@@ -108,7 +108,7 @@ def test_descriptors_of_an_arena_that_cannot_be_are_an_error_of_the_address() ->
         ("tcp://host", "there is no port: expected tcp://HOST:PORT, such as tcp://127.0.0.1:5000"),
     ],
 )
-def test_serve_looks_at_the_address_before_it_asks_for_a_token(
+def test_serve_checks_the_address_before_it_asks_for_a_token(
     url: str, problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("MECHESTIM_TOKEN", "MECHESTIM_TOKEN_FILE"):
@@ -116,7 +116,7 @@ def test_serve_looks_at_the_address_before_it_asks_for_a_token(
     assert said("serve", url) == f"shm-echo serve: address {url!r}: {problem}"
 
 
-def test_status_says_where_a_port_can_be_asked_about() -> None:
+def test_status_says_that_it_is_offered_at_unix_sockets_only() -> None:
     assert said("status", "tcp://127.0.0.1:5000") == (
         "shm-echo status: address 'tcp://127.0.0.1:5000': tcp:// does not reach this service, "
         f"which is offered at Unix sockets of this host only: {FORMS['status']}"

@@ -23,7 +23,7 @@ from tests.support.terminal import Terminal
     ],
     ids=["demo", "serve", "status", "run"],
 )
-def test_a_command_that_is_interrupted_says_nothing(
+def test_an_interrupted_command_prints_nothing(
     module: object,
     argv: list[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -37,7 +37,7 @@ def test_a_command_that_is_interrupted_says_nothing(
     assert capsys.readouterr() == ("", "")
 
 
-def test_ctrl_c_before_the_program_of_run_is_there_ends_it_too(tmp_path: Path) -> None:
+def test_ctrl_c_before_run_has_started_the_program_ends_it_too(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.touch()
     # As if it were pressed while the server is made, when signals wait. What is started instead of

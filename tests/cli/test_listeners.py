@@ -1,4 +1,4 @@
-"""Where ``shm-echo serve`` listens, and for whom: what its options do, and what they refuse."""
+"""The addresses and clients of `shm-echo serve`: its options, and the errors of invalid ones."""
 
 from __future__ import annotations
 
@@ -103,13 +103,13 @@ def test_a_port_without_a_token_is_refused_before_anything_is_served(folder: Pat
     done = serve("--url", f"ipc://{path}", "--url", PORT)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        f"shm-echo serve: address '{PORT}': clients have to show a token here: give --token-file "
+        f"shm-echo serve: address '{PORT}': clients need a token here: give --token-file "
         "FILE, or set MECHESTIM_TOKEN_FILE or MECHESTIM_TOKEN\n"
     )
     assert not path.exists()
 
 
-def test_what_cannot_be_served_takes_what_could_be_with_it(folder: Path, tokens: str) -> None:
+def test_one_address_that_cannot_be_served_ends_the_others(folder: Path, tokens: str) -> None:
     path = folder / "s.sock"
     options = ("--url", f"ipc://{path}", "--url", "tcp://0.0.0.0:0", "--token-file", tokens)
     done = serve(*options)
@@ -147,9 +147,7 @@ def test_the_socket_file_is_open_to_others_only_with_allow_uid(folder: Path) -> 
         (["--url", "tcp://localhost:80000"], "port '80000' is not a number from 0 to 65535"),
     ],
 )
-def test_options_that_make_no_sense_are_refused_by_name(
-    options: list[str], said: str, tokens: str
-) -> None:
+def test_invalid_options_are_refused_by_name(options: list[str], said: str, tokens: str) -> None:
     if not any("tcp" in option or option == "--url" for option in options):
         options = [*options, "--url", f"ipc://{tokens}.sock"]
     done = serve(*[option.format(tokens=tokens) for option in options])

@@ -1,4 +1,4 @@
-"""The command line as a whole: what it is called with, and what it loads."""
+"""The command line as a whole: its general options, and the modules that it loads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options with values that make no sense: refused by name and range, before anything is made."""
+"""Options with invalid values: refused by name and range, before any resource is created."""
 
 from __future__ import annotations
 
@@ -74,9 +74,7 @@ def test_a_value_is_refused_with_the_option_and_its_range(
 
 
 @pytest.mark.parametrize(("command", "option"), [case for case in CASES if case[1] != "--seed"])
-def test_nothing_is_no_value_either(
-    command: str, option: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_zero_is_refused_too(command: str, option: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main([command, option, "0"])
     assert end.value.code == 2
@@ -95,7 +93,7 @@ def test_every_option_that_takes_a_number_is_tried_here(
     assert found == set(RANGES[command])
 
 
-def test_a_missing_program_is_all_that_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_program_is_reported_alone(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(["run", "--flop-budget", "1e6"])
     assert end.value.code == 2
@@ -108,7 +106,7 @@ def test_sessions_that_may_hold_little_have_the_memory_that_a_process_takes() ->
         ("memory", "max_bytes", "max_call_bytes", "max_frame", "max_handles", "wall_time")
     )
     small = argparse.Namespace(**{**given, "max_bytes": 1, "max_call_bytes": 1})
-    assert quotas.quotas_of(small).memory == 64 << 20
-    assert quotas.quotas_of(argparse.Namespace(**given)).memory is None
+    assert quotas.make_quotas(small).memory == 64 << 20
+    assert quotas.make_quotas(argparse.Namespace(**given)).memory is None
     exact = argparse.Namespace(**{**given, "max_bytes": 1, "memory": 1 << 30})
-    assert quotas.quotas_of(exact).memory == 1 << 30
+    assert quotas.make_quotas(exact).memory == 1 << 30

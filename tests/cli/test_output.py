@@ -1,4 +1,4 @@
-"""Standard streams that are full, closed, or read by nobody: one clear line, and no traceback."""
+"""Standard streams that are full, closed or without a reader: one clear line, no traceback."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def folder() -> Iterator[Path]:
 def shell(
     redirections: str, *args: str, stdout: int = subprocess.PIPE, unbuffered: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command as a shell does, with what it says about the streams."""
+    """Run the command as a shell does, with redirections of its streams."""
     return subprocess.run(
         ["sh", "-c", f'exec "$@" {redirections}', "sh", *COMMAND, *args],
         cwd=ROOT,
@@ -69,7 +69,7 @@ def arguments(name: str, folder: Path, server: ServerProcess) -> list[str]:
 
 
 def said_by(name: str) -> str:
-    """Who says that something is wrong."""
+    """The name that stands before the error message of a command."""
     words = COMMANDS[name]
     return "shm-echo" if words[-1].startswith("--") and name != "watch" else f"shm-echo {words[0]}"
 
@@ -93,7 +93,9 @@ def test_a_full_output_ends_every_command_with_one_line(
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
-def test_so_does_one_that_is_closed(name: str, folder: Path, server: ServerProcess) -> None:
+def test_a_closed_output_ends_every_command_with_one_line(
+    name: str, folder: Path, server: ServerProcess
+) -> None:
     done = shell(">&-", *arguments(name, folder, server))
     assert (done.returncode, done.stderr) == (
         1,
@@ -103,7 +105,7 @@ def test_so_does_one_that_is_closed(name: str, folder: Path, server: ServerProce
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
-def test_who_is_read_by_nobody_ends_without_a_word(
+def test_a_command_without_a_reader_ends_without_a_message(
     name: str, folder: Path, server: ServerProcess
 ) -> None:
     read, write = os.pipe()
@@ -115,7 +117,7 @@ def test_who_is_read_by_nobody_ends_without_a_word(
 
 
 @pytest.mark.parametrize("redirections", ["2> /dev/full", "2>&-"])
-def test_remarks_that_cannot_be_made_are_dropped_and_do_not_become_output(
+def test_remarks_that_cannot_be_written_are_dropped_and_do_not_become_output(
     redirections: str, tmp_path: Path
 ) -> None:
     program = tmp_path / "program.py"
@@ -128,30 +130,30 @@ def test_remarks_that_cannot_be_made_are_dropped_and_do_not_become_output(
     assert (done.returncode, done.stdout) == (2, "")
 
 
-def test_with_all_streams_closed_there_is_a_status_all_the_same(server: ServerProcess) -> None:
+def test_a_command_with_all_streams_closed_still_returns_its_status(server: ServerProcess) -> None:
     assert shell("<&- >&- 2>&-", "status", server.url).returncode == 1
     assert shell("<&- 2>&-", "status", server.url).returncode == 0
 
 
 def test_no_socket_takes_the_number_of_a_stream_that_is_closed(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
-    told = tmp_path / "told"
+    report = tmp_path / "report"
     program.write_text(
         "import json, os, sys, mechestim as me\n"
-        "print('to nobody', flush=True)\n"
+        "print('text without a reader', flush=True)\n"
         "links = [os.readlink(f'/proc/self/fd/{number}') for number in range(3)]\n"
         "url = os.environ['MECHESTIM_SERVER_URL']\n"
-        f"with open({str(told)!r}, 'w') as file:\n"
+        f"with open({str(report)!r}, 'w') as file:\n"
         "    json.dump([links, url, float(me.ones(3).sum())], file)\n"
     )
     done = shell("<&- >&- 2>&-", "run", "--flop-budget", "1e6", str(program))
     assert done.returncode == 0
-    links, url, total = json.loads(told.read_text())
+    links, url, total = json.loads(report.read_text())
     assert (links, total) == (["/dev/null"] * 3, 3.0)
     assert int(url.removeprefix("fd://")) > 2
 
 
-def test_what_the_program_of_run_cannot_print_is_its_own_affair(tmp_path: Path) -> None:
+def test_a_program_of_run_handles_its_own_output_errors(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(
         "import sys\n"

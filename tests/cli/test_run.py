@@ -1,4 +1,4 @@
-"""``shm-echo run``: a program under a budget that it cannot lift, and how it ends."""
+"""`shm-echo run`: a program under a budget that it cannot lift, and the ways in which it ends."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ SEED = """
 
 
 @pytest.mark.parametrize("isolation", ["threads", "process"])
-def test_the_program_is_a_client_and_its_books_are_printed_at_the_end(
+def test_the_program_is_a_client_and_its_summary_is_printed_at_the_end(
     tmp_path: Path, isolation: str
 ) -> None:
     options = ["--flop-budget", "1e6", "--isolation", isolation]
@@ -71,7 +71,7 @@ def test_the_program_is_a_client_and_its_books_are_printed_at_the_end(
     )
 
 
-def test_the_budget_holds_whatever_the_program_opens(tmp_path: Path) -> None:
+def test_the_program_cannot_lift_the_budget(tmp_path: Path) -> None:
     text = """
         import mechestim as me
         x = me.ones((1000,))
@@ -98,7 +98,7 @@ def test_the_budget_holds_whatever_the_program_opens(tmp_path: Path) -> None:
 def test_a_program_that_is_not_there_is_refused(tmp_path: Path) -> None:
     done = run("--flop-budget", "1e6", str(tmp_path / "nothing.py"))
     assert done.returncode == 2
-    assert done.stderr == f"shm-echo run: there is no program {tmp_path}/nothing.py\n"
+    assert done.stderr == f"shm-echo run: the program {tmp_path}/nothing.py does not exist\n"
 
 
 def test_a_folder_is_a_program_only_if_it_has_a_main(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_program_that_a_signal_ends_gives_a_status_that_says_so(tmp_path: Path
     assert run("--flop-budget", "1e6", program(tmp_path, text)).returncode == 128 + 9
 
 
-def test_time_that_is_over_ends_the_session_and_the_program_hears_it(tmp_path: Path) -> None:
+def test_the_wall_time_ends_the_session_and_the_program_gets_an_error(tmp_path: Path) -> None:
     # On a busy machine it may be reminded to end before it has done so by itself.
     text = """
         import signal
@@ -145,14 +145,14 @@ def test_time_that_is_over_ends_the_session_and_the_program_hears_it(tmp_path: P
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_passed_on_and_the_books_are_printed_all_the_same(
+def test_a_signal_is_forwarded_and_the_summary_is_still_printed(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     text = """
         import os, signal, sys, mechestim as me
 
         def ended(number, frame):  # not with print: the other one may be under way still
-            os.write(1, b"told %d\\n" % number)
+            os.write(1, b"signal %d\\n" % number)
             sys.exit(7)
 
         signal.signal(signal.SIGTERM, ended)
@@ -173,7 +173,7 @@ def test_a_signal_is_passed_on_and_the_books_are_printed_all_the_same(
     assert running.stdout.readline() == "ready\n"
     running.send_signal(number)
     out, err = running.communicate(timeout=WATCHDOG)
-    assert (running.returncode, out) == (7, f"told {int(number)}\n")
+    assert (running.returncode, out) == (7, f"signal {int(number)}\n")
     assert "add " in err
 
 
@@ -201,21 +201,21 @@ def test_ctrl_c_at_a_terminal_reaches_the_program_once(tmp_path: Path) -> None:
         assert b"Remaining" in terminal.said
 
 
-def test_a_syntax_error_is_told_by_python_and_the_books_come_after_it(tmp_path: Path) -> None:
+def test_a_syntax_error_is_reported_by_python_before_the_summary(tmp_path: Path) -> None:
     done = run("--flop-budget", "1e6", program(tmp_path, "def f(:"))
     assert done.returncode == 1
     assert "SyntaxError: " in done.stderr.partition("mechestim FLOP Budget Summary\n")[0]
     assert "shm_echo" not in done.stderr
 
 
-def test_a_program_that_ends_at_once_keeps_its_status_and_its_books(tmp_path: Path) -> None:
+def test_a_program_that_ends_at_once_keeps_its_status_and_its_summary(tmp_path: Path) -> None:
     text = "import os, mechestim as me; me.ones((10,)) + 1; os._exit(3)"
     done = run("--flop-budget", "1e6", program(tmp_path, text))
     assert done.returncode == 3
     assert "add " in done.stderr
 
 
-def test_everything_behind_the_program_is_the_programs(tmp_path: Path) -> None:
+def test_all_arguments_after_the_program_are_the_programs(tmp_path: Path) -> None:
     path = program(tmp_path, "import sys; print(sys.argv[1:])")
     done = run("--flop-budget", "1e6", path, "a", "--flop-budget", "2", "-h", "--", "b")
     assert (done.returncode, done.stdout) == (0, "['a', '--flop-budget', '2', '-h', '--', 'b']\n")

@@ -1,4 +1,4 @@
-"""``shm-echo serve`` and ``shm-echo status``: starting, being asked, ending, and refusing."""
+"""`shm-echo serve` and `shm-echo status`: starting, reporting, ending, and refusing."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def shm_echo(*args: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_one_line_says_that_it_is_ready_and_where(server: ServerProcess) -> None:
+def test_one_line_says_that_the_server_is_ready_and_its_address(server: ServerProcess) -> None:
     assert server.ready == f"serving mechestim at {server.url} (pid {server.pid})\n"
     with dialled(server.url) as client:
         assert client.request("add", (1.0, 2.0)).item() == 3.0
@@ -90,7 +90,7 @@ def test_status_watches_until_it_is_interrupted(server: ServerProcess) -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--watch", "--interval", "0.05"]])
-def test_status_ends_quietly_when_nobody_reads_it_any_more(
+def test_status_ends_without_a_message_when_its_reader_has_gone(
     server: ServerProcess, options: list[str]
 ) -> None:
     read, write = os.pipe()
@@ -131,7 +131,7 @@ def test_status_of_a_server_that_is_killed_ends_and_says_so(folder: Path) -> Non
         assert shm_echo("status", server.url).returncode == 0
 
 
-def test_status_where_nobody_serves_says_so(folder: Path) -> None:
+def test_status_without_a_server_says_so(folder: Path) -> None:
     done = shm_echo("status", f"ipc://{folder}/none.sock")
     assert done.returncode == 1
     assert done.stderr.startswith(f"shm-echo status: no server at {folder}/none.sock: ")
@@ -182,7 +182,7 @@ def test_an_address_that_is_in_use_is_refused(server: ServerProcess) -> None:
         (["--isolation", "hope"], "invalid choice"),
     ],
 )
-def test_options_that_make_no_sense_are_refused_by_name(options: list[str], said: str) -> None:
+def test_invalid_options_are_refused_by_name(options: list[str], said: str) -> None:
     done = shm_echo("serve", *options)
     assert done.returncode == 2
     assert said in done.stderr

@@ -28,7 +28,7 @@ def address(folder: str) -> str:
 
 @pytest.fixture
 def path(folder: str) -> str:
-    """The socket of ``address``."""
+    """The path of the socket of `address`."""
     return f"{folder}/s"
 
 
@@ -46,7 +46,7 @@ def server(address: str, service: Recorder) -> Iterator[ControlServer]:
 
 @pytest.fixture
 def no_descriptor_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A client leaves no descriptor behind, whatever became of its connection."""
+    """A client leaves no descriptor behind, however its connection ended."""
     gc.collect()  # what earlier tests have left in cycles goes now, not in between
     before = open_fds()
     yield

@@ -1,4 +1,4 @@
-"""What the control tests share: a service that records, processes that talk in lines, raw sockets.
+"""Shared by the control tests: a recording service, processes that talk in lines, raw sockets.
 
 Every wait has a watchdog, so that a test that would hang fails instead.
 """
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Recorder:
-    """A service that answers a few ops and remembers what it was told, in order."""
+    """A service that answers a few ops and records the calls that it gets, in order."""
 
     def __init__(self, name: str = "test") -> None:
         self.name = name
@@ -47,7 +47,7 @@ class Recorder:
             self.calls.append(call)
             self._changed.notify_all()
 
-    def told(self, what: str) -> list[tuple[Any, ...]]:
+    def calls_of(self, what: str) -> list[tuple[Any, ...]]:
         with self._changed:
             return [call for call in self.calls if call[0] == what]
 
@@ -108,7 +108,7 @@ class Program:
     """A Python process that runs a script and talks with the test in lines."""
 
     def __init__(self, script: str, *args: str, prefix: Sequence[str] = ()) -> None:
-        # Warnings are told by the test process; here a fork beside a thread is what is tested.
+        # Without warnings: some tests fork beside a thread on purpose, and Python warns of that.
         command = [*prefix, sys.executable, "-W", "ignore", "-c", script, *args]
         self._process = subprocess.Popen(
             command,
@@ -162,7 +162,7 @@ class Program:
 
 
 class RawClient:
-    """A socket to a control server that may say whatever it likes."""
+    """A socket to a control server that can send any bytes."""
 
     def __init__(self, where: str | socket.socket) -> None:
         if isinstance(where, str):
@@ -174,7 +174,7 @@ class RawClient:
         self._frames = FrameDecoder()
 
     def send(self, data: bytes) -> None:
-        """Say it to a server that may have dropped this client already: ``hear`` tells."""
+        """Send bytes, even to a server that may have dropped this client: `hear` shows that."""
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.sock.sendall(data)
 
@@ -242,7 +242,7 @@ def process_state(pid: int) -> str:
 
 
 def ended(pid: int) -> bool:
-    """Whether a process has ended; a zombie has."""
+    """Return True if a process has ended; a zombie has."""
     return process_state(pid) in "ZX"
 
 
@@ -261,7 +261,7 @@ def open_fds() -> set[int]:
 
 
 def descriptor_links(pid: int | str) -> list[str]:
-    """What the open descriptors of a process refer to, in the words of /proc."""
+    """The files and sockets behind the open descriptors of a process, as /proc names them."""
     links = []
     for name in os.listdir(f"/proc/{pid}/fd"):
         # Closed in the meantime, or gone with its process.
@@ -272,7 +272,7 @@ def descriptor_links(pid: int | str) -> list[str]:
 
 @contextlib.contextmanager
 def fake_server(path: str, *words: bytes, close: bool = True) -> Iterator[socket.socket]:
-    """Something that is not a control server: it says its words to whoever connects."""
+    """A listener that is not a control server: it sends the same bytes to each client."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()

@@ -1,4 +1,4 @@
-"""Addresses: what is accepted, where it leads, and which folders are safe."""
+"""Addresses: the valid forms, the paths that they lead to, and the folders that are safe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shm_echo.control.address import (
     Address,
     TcpAddress,
     parse_address,
-    parse_place,
+    parse_listen_address,
 )
 from shm_echo.errors import AddressError
 
@@ -80,7 +80,7 @@ def test_an_ipc_path_is_taken_as_it_is() -> None:
         (17, "expected text, got int"),
     ],
 )
-def test_what_is_not_an_address_is_refused_with_the_reason(text: str, problem: str) -> None:
+def test_a_text_that_is_not_an_address_is_refused_with_the_reason(text: str, problem: str) -> None:
     with pytest.raises(AddressError, match=problem) as caught:
         parse_address(text)
     assert caught.value.address == str(text)
@@ -96,7 +96,7 @@ NAME = r"a name \(letters, digits, '.', '_', '-'; at most 64\)"
     ("parse", "forms"),
     [
         (parse_address, f"{NAME} or ipc:///absolute/path.sock"),
-        (parse_place, f"{NAME}, ipc:///absolute/path.sock or tcp://HOST:PORT"),
+        (parse_listen_address, f"{NAME}, ipc:///absolute/path.sock or tcp://HOST:PORT"),
         (
             lambda text: parse_address(text, ("tcp", "fd")),
             f"{NAME}, ipc:///absolute/path.sock, tcp://HOST:PORT or fd://N",
@@ -104,7 +104,7 @@ NAME = r"a name \(letters, digits, '.', '_', '-'; at most 64\)"
     ],
     ids=["of a ring", "of a server", "of a client"],
 )
-def test_what_has_no_form_is_told_all_forms_that_there_are(
+def test_the_error_lists_all_forms_of_an_address(
     text: str, parse: Callable[[str], object], forms: str
 ) -> None:
     with pytest.raises(AddressError, match=f": use {forms}$"):
@@ -112,9 +112,9 @@ def test_what_has_no_form_is_told_all_forms_that_there_are(
 
 
 def test_a_server_may_listen_at_all_three() -> None:
-    assert isinstance(parse_place("x"), Address)
-    assert isinstance(parse_place("ipc:///a/b"), Address)
-    assert parse_place("tcp://[::1]:0") == TcpAddress("tcp://[::1]:0", "::1", 0)
+    assert isinstance(parse_listen_address("x"), Address)
+    assert isinstance(parse_listen_address("ipc:///a/b"), Address)
+    assert parse_listen_address("tcp://[::1]:0") == TcpAddress("tcp://[::1]:0", "::1", 0)
 
 
 def test_a_path_of_107_bytes_is_the_longest() -> None:
@@ -185,5 +185,5 @@ def test_a_private_folder_of_another_user_is_refused(
 def test_a_private_folder_that_cannot_be_made_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_RUNTIME_DIR")
     monkeypatch.setattr("tempfile.tempdir", "/proc/self")
-    with pytest.raises(AddressError, match="cannot make the folder /proc/self/shm-echo"):
+    with pytest.raises(AddressError, match="cannot create the folder /proc/self/shm-echo"):
         parse_address("x").prepare()

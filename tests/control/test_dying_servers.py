@@ -47,7 +47,7 @@ def connection(address: str, dying: Program) -> Iterator[ClientConnection]:
 def test_the_end_of_a_process_whose_socket_has_gone_is_waited_for(
     dying: Program, connection: ClientConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "_PATIENCE_WITH_AN_END", WATCHDOG)
+    monkeypatch.setattr(connections, "_EXIT_GRACE", WATCHDOG)
     asking = Worker(connection.request, "echo", {})
     dying.expect("closed")
     asking.wait_until_asleep()
@@ -59,6 +59,6 @@ def test_the_end_of_a_process_whose_socket_has_gone_is_waited_for(
 def test_a_server_that_goes_on_without_its_socket_is_not_waited_for_long(
     dying: Program, connection: ClientConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "_PATIENCE_WITH_AN_END", 0.01)
+    monkeypatch.setattr(connections, "_EXIT_GRACE", 0.01)
     with pytest.raises(ConnectionClosedError, match="its server has closed the connection"):
         connection.request("echo", {})

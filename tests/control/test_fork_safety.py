@@ -1,4 +1,4 @@
-"""Forks: a child of the server cannot keep it alive, serve, or speak; one of a client neither.
+"""Forks: a child of a server or of a client can neither use nor keep alive its connections.
 
 Every fork happens in a process of its own, never in the one that runs the tests.
 """
@@ -63,7 +63,7 @@ def test_the_death_of_a_server_is_visible_although_its_child_lives(address: str)
             program.kill()
             readable(connection.pidfd)
             wait_for_end_of_stream(connection)
-            assert connection.lost() == f"its server (pid {program.pid}) has ended"
+            assert connection.loss_reason() == f"its server (pid {program.pid}) has ended"
             with pytest.raises(ConnectionClosedError, match="has ended"):
                 connection.request("echo", {})
             with pytest.raises(ServerNotFoundError, match="its server has ended"):
@@ -91,7 +91,7 @@ def test_a_child_of_a_server_has_none_of_its_descriptors(address: str) -> None:
         try:
             assert sockets_of(program.pid) > 6
             eventually(lambda: sockets_of(child) == 0)
-            # And the parent goes on as if nothing had happened.
+            # The parent is not affected.
             for connection in connections:
                 connection.request("echo", {})
                 connection.goodbye()
@@ -108,7 +108,7 @@ def test_children_that_are_forked_while_clients_come_and_go_have_no_sockets(addr
         try:
             for _ in range(30):
                 program.say()
-                # These are accepted and let go while the fork happens.
+                # The server accepts and closes these while the fork happens.
                 connections = [connect(address, "test") for _ in range(5)]
                 for connection in connections:
                     connection.goodbye()
@@ -124,15 +124,15 @@ def test_a_fork_waits_until_a_connection_that_is_being_accepted_is_known(address
     script = (
         """
 import threading
-import shm_echo.control.server.acceptor as door
+import shm_echo.control.server.acceptor as acceptor
 accepted, forked = threading.Event(), threading.Event()
-peer_of = door.peer_of
+peer_of = acceptor.peer_of
 def slowly(sock):
     # The connection has a descriptor now, and the server has not noted it yet.
     accepted.set()
     forked.wait(0.3)
     return peer_of(sock)
-door.peer_of = slowly
+acceptor.peer_of = slowly
 """
         + SERVER
         + """
@@ -241,7 +241,7 @@ print(connection.request("echo", {})[0]["op"], connection.goodbye(), flush=True)
 
 
 @pytest.mark.parametrize("way", ["abandon", "close", "goodbye"])
-def test_a_child_of_a_client_lets_go_without_a_word_and_connects_anew(
+def test_a_child_of_a_client_closes_without_a_message_and_connects_anew(
     server: ControlServer, service: Recorder, address: str, way: str
 ) -> None:
     with Program(FORKED_CLIENT, address, f"connection.{way}()") as program:
@@ -259,7 +259,7 @@ def test_a_child_of_a_client_lets_go_without_a_word_and_connects_anew(
     ]
 
 
-def test_a_child_that_is_forked_during_a_request_can_let_go_at_once(
+def test_a_child_that_is_forked_during_a_request_can_abandon_at_once(
     server: ControlServer, service: Recorder, address: str
 ) -> None:
     script = """
@@ -273,7 +273,7 @@ sys.stdin.readline()
 child = os.fork()
 if child == 0:
     connection.abandon()   # the lock is held by a thread that does not exist here
-    print("let go", flush=True)
+    print("abandoned", flush=True)
     os._exit(0)
 os.waitpid(child, 0)
 print("child has ended", flush=True)
@@ -284,7 +284,7 @@ print(connection.goodbye(), flush=True)
         program.expect("asking")
         service.wait_for("request")
         program.say()
-        program.expect("let go")
+        program.expect("abandoned")
         program.expect("child has ended")
         service.release.set()
         program.expect("True")

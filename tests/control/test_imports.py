@@ -1,4 +1,4 @@
-"""What the control package loads: nothing of the data plane, and sockets only to use them."""
+"""The imports of the control plane: none of the data plane, and no sockets in the protocol."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients that misbehave: each is answered or dropped, and the others notice nothing.
+"""Clients that misbehave: each is answered or dropped, and the others are not affected.
 
 The deadlines are short here, so that nothing has to be waited for long; that they pass at all is
 what is tested, never how fast.
@@ -131,7 +131,7 @@ def test_a_client_that_is_silent_between_messages_stays(
         client.say(type="request", id=1, op="echo", args={})
         assert client.hear() is not None
         # Several times as long as every deadline, counted by the server itself.
-        service.wait_for("tick", len(service.told("tick")) + 4)
+        service.wait_for("tick", len(service.calls_of("tick")) + 4)
         client.say(type="request", id=2, op="echo", args={})
         assert client.hear() is not None
 
@@ -155,8 +155,8 @@ def test_answers_are_not_piled_up_for_a_client_that_does_not_read(
         for number in range(BUFFERED + 4):
             client.say(type="request", id=number, op="big", args={"size": MAX_FRAME - 100})
         # The next request waits until the answer that is not in the buffer has been taken.
-        service.wait_for("tick", len(service.told("tick")) + 2)
-        assert 1 <= len(service.told("request")) <= BUFFERED
+        service.wait_for("tick", len(service.calls_of("tick")) + 2)
+        assert 1 <= len(service.calls_of("request")) <= BUFFERED
         for number in range(BUFFERED + 4):
             answer = client.hear()
             assert answer is not None
@@ -219,7 +219,7 @@ def test_another_protocol_is_answered_with_ours(bystander: ClientConnection, pat
         assert client.hear() is None
 
 
-def test_random_bytes_never_hurt_anybody_else(bystander: ClientConnection, path: str) -> None:
+def test_random_bytes_never_affect_other_clients(bystander: ClientConnection, path: str) -> None:
     generator = random.Random(7)
     for _ in range(100):
         with RawClient(path) as client:
@@ -263,7 +263,7 @@ def test_sessions_that_wait_for_a_process_to_end_count(address: str, path: str) 
             connect(address, "test")
 
 
-def test_many_connections_leave_nothing_behind(
+def test_many_connections_leave_no_descriptor_behind(
     server: ControlServer, bystander: ClientConnection, path: str, service: Recorder
 ) -> None:
     before = open_fds()
@@ -279,7 +279,9 @@ def test_many_connections_leave_nothing_behind(
 
 
 @with_limits(hello_timeout=0.5)
-def test_a_hundred_half_messages_hold_nobody_up(bystander: ClientConnection, path: str) -> None:
+def test_a_hundred_half_messages_do_not_delay_other_clients(
+    bystander: ClientConnection, path: str
+) -> None:
     clients = [RawClient(path) for _ in range(100)]
     for client in clients:
         client.send(b"\x10\x00\x00\x00\x81")

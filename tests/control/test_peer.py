@@ -1,4 +1,4 @@
-"""The process at the other end: who it is, and how it ended, told without disturbing its parent."""
+"""The process at the other end: its identity, and the way it ended, without reaping it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield ours, theirs
 
 
-def test_a_peer_is_known_by_the_kernels_word(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_the_kernel_identifies_the_peer(pair: tuple[socket.socket, socket.socket]) -> None:
     assert peer_of(pair[0]) == Peer(os.getpid(), os.geteuid())
 
 
@@ -104,7 +104,7 @@ def test_a_peer_that_the_kernel_finds_no_more_has_gone(number: int) -> None:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_the_signal_that_ended_a_child_is_told_and_its_exit_status_is_left(
+def test_the_signal_that_killed_a_child_is_found_and_its_exit_status_stays(
     number: int,
 ) -> None:
     with subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"]) as child:
@@ -134,7 +134,7 @@ def test_a_child_that_ends_by_itself_has_no_signal(status: int) -> None:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_the_signal_that_ended_somebody_elses_child_is_told_before_and_after_it_is_reaped(
+def test_the_signal_that_killed_another_process_child_is_found_before_and_after_reaping(
     number: int,
 ) -> None:
     with Program(GRANDCHILD, "child") as parent:
@@ -161,7 +161,9 @@ def kernel_tells_after_reaping() -> bool:
     return found is not None and (int(found[1]), int(found[2])) >= (6, 15)
 
 
-def test_a_process_of_which_nothing_is_told_has_no_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_whose_status_the_kernel_hides_has_no_signal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def refuse(*_: object) -> int:
         raise OSError(errno.ENOTTY, "")
 
@@ -178,7 +180,7 @@ def test_a_process_of_which_nothing_is_told_has_no_signal(monkeypatch: pytest.Mo
             os.close(pidfd)
 
 
-def test_a_program_name_full_of_parentheses_and_spaces_hides_nothing() -> None:
+def test_a_program_name_with_parentheses_and_spaces_is_parsed() -> None:
     with Program(GRANDCHILD, "x) S 1 (") as parent:
         child = int(parent.hear())
         pidfd = os.pidfd_open(child)

@@ -76,7 +76,7 @@ def test_a_plot_that_cannot_be_written_is_refused_before_the_run(
     nowhere = tmp_path / "missing" / "plot.png"
 
     assert demo.run(parse("--plot", str(nowhere))) == 2
-    assert f"there is no directory {nowhere.parent}" in capsys.readouterr().err
+    assert f"the directory {nowhere.parent} does not exist" in capsys.readouterr().err
 
     assert demo.run(parse("--plot", str(tmp_path))) == 2
     assert f"{tmp_path} is a directory" in capsys.readouterr().err

@@ -18,7 +18,7 @@ FILES = (
     "shm_echo/__init__.py",
     "shm_echo/server.py",
     "shm_echo/trajectory.py",
-    "shm_echo/control/codec.py",
+    "shm_echo/control/ticket.py",
     "shm_echo/control/peer.py",
     "shm_echo/control/server/__init__.py",
     "shm_echo/control/server/acceptor.py",
@@ -26,9 +26,9 @@ FILES = (
     "shm_echo/mechestim/costs/flops/sorting.py",
     "tests/boundaries/test_imports.py",
     "tests/control/test_addresses.py",
-    "tests/control/test_codec.py",
-    "tests/control/test_codec_limits.py",
-    "tests/control/test_codecs.py",
+    "tests/control/test_ticket.py",
+    "tests/control/test_ticket_limits.py",
+    "tests/control/test_tickets.py",
     "tests/mechestim/costs/test_rules.py",
     "tests/mechestim/fft/test_fft.py",
     "tests/native/test_native.py",
@@ -57,8 +57,8 @@ def tree(tmp_path: Path) -> Path:
         ("shm_echo/control", ["tests/control"]),
         ("shm_echo/control/", ["tests/control"]),
         (
-            "shm_echo/control/codec.py",
-            ["tests/control/test_codec.py", "tests/control/test_codec_limits.py"],
+            "shm_echo/control/ticket.py",
+            ["tests/control/test_ticket.py", "tests/control/test_ticket_limits.py"],
         ),
         # No test has its name: the tests of its folder, or of the nearest folder above.
         ("shm_echo/control/peer.py", ["tests/control"]),
@@ -93,7 +93,7 @@ def test_an_absolute_path_and_one_from_another_folder_are_understood(
 ) -> None:
     assert find_tests(str(tree / "shm_echo/server.py"), tree) == ["tests/test_server.py"]
     monkeypatch.chdir(tree / "shm_echo/control")
-    assert find_tests("codec.py", tree) == find_tests("shm_echo/control/codec.py", tree)
+    assert find_tests("ticket.py", tree) == find_tests("shm_echo/control/ticket.py", tree)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from shm_echo import Server, ShmClient, ShmTransport, SpecMismatchError
+from shm_echo.control.protocol.messages import PROTOCOL
 from shm_echo.control.server.control_server import ControlServer
 from shm_echo.errors import (
     AddressError,
@@ -155,7 +156,7 @@ STRANGERS: dict[str, tuple[tuple[bytes, ...], str]] = {
     "a frame of no map": ((b"\1\0\0\0\x07",), "does not speak .*: a message is malformed"),
     "an answer before the greeting": (
         (frame(type="reply", id=1, result={}),),
-        "does not speak .*: the server may not say 'reply'",
+        "does not speak .*: the server may not send 'reply'",
     ),
     "half a frame": ((b"\x40\0\0\0half",), "is not served by shm-echo"),
     "nothing": ((), "is not served by shm-echo, or its server is shutting down: the connection"),
@@ -173,27 +174,28 @@ def test_a_listener_that_is_not_ours_is_told_from_a_server(
         ShmClient(f"ipc://{path}", EXAMPLE)
 
 
-def welcome(info: dict[str, Any], protocol: int = 1) -> bytes:
+def welcome(info: dict[str, Any], protocol: int = PROTOCOL) -> bytes:
     return frame(type="welcome", protocol=protocol, package="9.9", session=1, limits={}, info=info)
 
 
 def test_a_server_of_another_protocol_is_told_by_both_numbers(path: str) -> None:
     with fake_server(path, welcome({}, protocol=7)), pytest.raises(ProtocolVersionError) as caught:
         ShmClient(f"ipc://{path}", EXAMPLE)
-    assert (caught.value.ours, caught.value.theirs) == (1, 7)
+    assert (caught.value.ours, caught.value.theirs) == (PROTOCOL, 7)
     assert str(caught.value) == (
-        f"{path} speaks control protocol 7 (shm-echo 9.9), this process speaks 1: "
-        "install the same shm-echo on both sides"
+        f"{path} speaks control protocol 7 (shm-echo 9.9), this process speaks "
+        f"{PROTOCOL}: install the same shm-echo on both sides"
     )
 
 
 def test_a_server_that_refuses_our_protocol_is_told_by_both_numbers(path: str) -> None:
-    fields = {"protocol": 2, "package": "0.2.0"}
+    fields = {"protocol": PROTOCOL + 1, "package": "0.2.0"}
     refusal = frame(type="refused", code="version", message="no", fields=fields)
     with fake_server(path, refusal), pytest.raises(ProtocolVersionError) as caught:
         ShmClient(f"ipc://{path}", EXAMPLE)
-    assert (caught.value.ours, caught.value.theirs) == (1, 2)
-    assert "speaks control protocol 2 (shm-echo 0.2.0), this process speaks 1" in str(caught.value)
+    assert (caught.value.ours, caught.value.theirs) == (PROTOCOL, PROTOCOL + 1)
+    assert f"speaks control protocol {PROTOCOL + 1} (shm-echo 0.2.0), " in str(caught.value)
+    assert f"this process speaks {PROTOCOL}" in str(caught.value)
 
 
 SIZES = {"batch_size": 2, "num_buffers": 2, "max_producers": 1, "detailed": False}

@@ -1,1 +1,1 @@
-"""The client's end of the control plane: connect to a server's socket, then send requests."""
+"""The client's end of the control plane: connects to a server's socket and sends requests."""

@@ -1,9 +1,9 @@
 """The client's side: one connection to one service of a control server.
 
-Requests go one at a time, whatever the number of threads. Every wait has a limit and notices the
-death of the server. Whatever leaves question and answer out of step (a time-out, an interrupt, a
-broken protocol) closes the connection for good, with a goodbye if one can still be said. After a
-fork it belongs to the parent alone.
+Requests go one at a time, however many threads share the connection. Every wait has a limit and
+notices the death of the server. A time-out, an interrupt or a broken protocol leaves requests and
+answers out of step, so each of them closes the connection for good, with a goodbye if one can still
+be sent. After a fork the connection belongs to the parent alone.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from shm_echo.control.address import Address, parse_address
+from shm_echo.control.client.client_handshake import HangUpError, perform_handshake
 from shm_echo.control.client.client_stream import (
     ClientStream,
     StreamClosedError,
@@ -38,19 +39,22 @@ from shm_echo.control.protocol.messages import (
 from shm_echo.errors import (
     ConnectionClosedError,
     ForkedHandleError,
-    HandshakeError,
     ProtocolError,
     RequestError,
     RequestTimeoutError,
-    ServerNotFoundError,
 )
 
 __all__ = ["ClientConnection", "connect"]
 
+# All times are in seconds.
 _HANDSHAKE_TIMEOUT = 5.0
-_PAUSE_AFTER_HANGUP = 0.01
-_PATIENCE_WITH_AN_END = 0.5
-_SENT_AS_A_WHOLE = 4096  # bytes: fits into one buffer of a Unix socket
+# Between two attempts at a server that hangs up: long enough for the next one to take its place.
+_RETRY_PAUSE = 0.01
+# A killed process closes its sockets before its pidfd tells. Within this time the error message can
+# say that the process has ended, and not only that the connection has closed.
+_EXIT_GRACE = 0.5
+# Bytes. The kernel puts a message of this size into one buffer, so it is sent whole or not at all.
+_ATOMIC_SEND_SIZE = 4096
 
 
 def connect(
@@ -64,90 +68,60 @@ def connect(
     """Connect to a service.
 
     Args:
-        address: a name or an ``ipc://`` path, see ``parse_address``.
-        service: what is wanted of the server.
-        timeout: how long to wait for a server that is not up yet, in seconds.
-        handshake_timeout: how long a server may take to answer once it is reached.
-        server_uid: another user whose server is trusted, beside this one's.
+        address: a name or an `ipc://` path, see `parse_address`.
+        service: the name of the service.
+        timeout: seconds to wait for a server that is not up yet.
+        handshake_timeout: seconds that the server may take to answer once it is reached.
+        server_uid: another user whose server is trusted, besides this user's.
 
     Raises:
-        ServerNotFoundError: nobody serves there.
-        ServiceUnavailableError: somebody does, but not this service.
-        ProtocolVersionError: another version of the control protocol is spoken there.
-        ProtocolError: something else answers there, or nothing.
-        PeerRefusedError: the server is another user's, or lives in another pid namespace.
-        RefusedError: the service has a reason of its own.
+        ServerNotFoundError: no server listens at the address.
+        ServiceUnavailableError: the server does not offer this service.
+        ProtocolVersionError: the server speaks another version of the control protocol.
+        ProtocolError: the server does not answer, or is not a control server.
+        PeerRefusedError: the server belongs to another user, or lives in another pid namespace.
+        RefusedError: the server or its service refuses this client.
         DescriptorLimitError: this process may open no more descriptors.
-        AddressError: the address cannot be used.
+        AddressError: the address is malformed, or its folder is not safe.
+
+    Example:
+        ```python
+        with connect("my-server", "echo", timeout=5.0) as connection:
+            result, fds = connection.request("echo", {"text": "hello"})
+        ```
     """
-    where = parse_address(address) if isinstance(address, str) else address
+    target = parse_address(address) if isinstance(address, str) else address
     deadline = time.monotonic() + _seconds("timeout", timeout)
-    patience = _seconds("handshake_timeout", handshake_timeout)
+    answer_timeout = _seconds("handshake_timeout", handshake_timeout)
     while True:
-        handshake = ClientHandshake(where.path, service)
-        line = open_stream(where, deadline, server_uid)
+        handshake = ClientHandshake(target.path, service)
+        stream = open_stream(target, deadline, server_uid)
         try:
-            welcome = _greet(line, handshake, patience)
-            return ClientConnection(where.path, service, line, handshake, welcome)
-        except _HungUpError as error:
-            line.close()
-            # A server that is being replaced by the next one: as good as none, while there is time.
+            welcome = perform_handshake(stream, handshake, answer_timeout)
+            return ClientConnection(target.path, service, stream, handshake, welcome)
+        except HangUpError as error:
+            stream.close()
+            # The server is closing, and another may take its place: try again while time is left.
             if time.monotonic() >= deadline:
                 raise error.reason from None
-            time.sleep(_PAUSE_AFTER_HANGUP)
+            time.sleep(_RETRY_PAUSE)
         except BaseException:
-            line.close()
+            stream.close()
             raise
-
-
-class _HungUpError(Exception):
-    """The server took the connection and closed it without a word."""
-
-    def __init__(self, reason: HandshakeError) -> None:
-        super().__init__()
-        self.reason = reason
-
-
-def _greet(line: ClientStream, handshake: ClientHandshake, patience: float) -> Welcome:
-    deadline = time.monotonic() + patience
-    # A server that is full refuses without waiting for the hello. Then the hello finds the
-    # connection closed, and the refusal is still there to be read.
-    with contextlib.suppress(StreamClosedError):
-        try:
-            line.send(handshake.hello(), deadline)
-        except StreamTimeoutError:
-            raise handshake.timed_out(patience) from None
-    while True:
-        try:
-            data = line.receive(deadline)
-        except StreamTimeoutError:
-            raise handshake.timed_out(patience) from None
-        except StreamClosedError as error:
-            raise _HungUpError(ServerNotFoundError(handshake.address, str(error))) from None
-        finally:
-            line.drop_fds()  # none belong to a welcome
-        try:
-            welcome = handshake.receive(data)
-        except ProtocolError as error:
-            if data or handshake.answered:
-                raise
-            raise _HungUpError(error) from None
-        if welcome is not None:
-            return welcome
 
 
 class ClientConnection:
     """A session with a service. Thread-safe: requests wait for each other.
 
-    Use it as a context manager, or end it with ``goodbye`` (the server then knows that it was on
-    purpose) or ``close``.
+    Use it as a context manager, or end it with `goodbye` (which tells the server that the end is on
+    purpose) or `close`.
 
     Attributes:
         address: the path of the server's socket.
-        service: the service that was asked for.
-        session: the number that the server has given the session.
-        limits: what the server allows, such as ``max_frame``.
-        info: what the service had to say in its welcome.
+        service: the name of the service.
+        session: the number of the session on the server.
+        limits: the server's limits, such as `max_frame`.
+        info: the map that the service put into the welcome.
         peer: the server's process.
     """
 
@@ -155,7 +129,7 @@ class ClientConnection:
         self,
         address: str,
         service: str,
-        line: ClientStream,
+        stream: ClientStream,
         handshake: ClientHandshake,
         welcome: Welcome,
     ) -> None:
@@ -164,32 +138,38 @@ class ClientConnection:
         self.session = welcome.session
         self.limits = welcome.limits
         self.info = welcome.info
-        self.peer: Peer = line.peer
-        self._line = line
+        self.peer: Peer = stream.peer
+        self._stream = stream
         self._endpoint = handshake.endpoint
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._last_id = 0
-        self._why_closed: str | None = None
+        self._close_reason: str | None = None
 
-    # ------------------------------------------------------------ talking
+    # ------------------------------------------------------------ requests
 
     def request(
         self, op: str, args: dict[str, Any], timeout: float = 30.0
     ) -> tuple[dict[str, Any], list[int]]:
-        """Ask for something, and wait for the answer.
+        """Send a request, and wait for the answer.
+
+        Args:
+            op: the operation, by its name in the service.
+            args: its arguments.
+            timeout: seconds until the answer must have come, including the time that requests of
+                other threads take before.
 
         Returns:
-            The result and the file descriptors that came with it, which are the caller's to close.
+            The result and the file descriptors that came with it. The caller must close them.
 
         Raises:
-            RequestError: the service said no. The connection stays usable.
+            RequestError: the service refused the request or failed. The connection stays usable.
             RequestTimeoutError: no answer came in time. The connection is closed.
-            ConnectionClosedError: the server has gone, or the connection was closed.
-            ProtocolError: the answer was not one. The connection is closed.
-            DescriptorLimitError: no room for the descriptors of the answer. The connection is
-                closed.
-            ValueError: the request cannot be sent. Nothing was.
+            ConnectionClosedError: the server has ended, or the connection was closed.
+            ProtocolError: the answer breaks the protocol. The connection is closed.
+            DescriptorLimitError: this process may not open the descriptors of the answer. The
+                connection is closed.
+            ValueError: the request cannot be encoded. Nothing was sent.
             TimeoutError: requests of other threads took all of the time. Nothing was sent.
         """
         deadline = time.monotonic() + _seconds("timeout", timeout)
@@ -207,13 +187,14 @@ class ClientConnection:
             return self._exchange(request, data, deadline, timeout)
         finally:
             self._lock.release()
-            self._close_if_asked()
+            self._close_when_idle()
 
     def goodbye(self, timeout: float = 5.0) -> bool:
-        """Tell the server that the session ends on purpose, and close.
+        """End the session on purpose, and close the connection.
 
         Returns:
-            Whether the server has confirmed it. If not, it has gone or did not answer in time.
+            True if the server has confirmed it; False if the server has ended, did not answer in
+            time, or the connection was closed before.
         """
         deadline = time.monotonic() + _seconds("timeout", timeout)
         if os.getpid() != self._pid:
@@ -223,9 +204,9 @@ class ClientConnection:
             if not self._lock.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
                 return False
             try:
-                if self._why_closed is not None:
+                if self._close_reason is not None:
                     return False
-                self._line.send(self._endpoint.send(Goodbye()), deadline)
+                self._stream.send(self._endpoint.send(Goodbye()), deadline)
                 self._next_message(deadline)  # only `closed` can still come
                 return True
             except (StreamClosedError, StreamTimeoutError, ProtocolError):
@@ -239,55 +220,56 @@ class ClientConnection:
 
     @property
     def closed(self) -> bool:
-        return self._why_closed is not None
+        """True once the connection is closed at this end."""
+        return self._close_reason is not None
 
     @property
     def pidfd(self) -> int:
-        """A pidfd of the server's process, readable when that has ended; -1 once closed."""
-        return self._line.pidfd
+        """A pidfd of the server's process, readable once that has ended; -1 once closed."""
+        return self._stream.pidfd
 
     def fileno(self) -> int:
-        """The socket, for waiting only; -1 once closed."""
-        return self._line.sock.fileno()
+        """Return the socket's descriptor, for `select` and `poll` only; -1 once closed."""
+        return self._stream.sock.fileno()
 
-    def lost(self) -> str | None:
-        """Why this connection is of no more use, or None while the server is there.
+    def loss_reason(self) -> str | None:
+        """Return why this connection cannot be used any more; None while the server is connected.
 
         Asks the kernel, not the server, so it is cheap and never waits.
         """
-        if self._why_closed is not None:
-            return self._why_closed
+        if self._close_reason is not None:
+            return self._close_reason
         try:
-            return self._line.lost()
+            return self._stream.loss_reason()
         except (OSError, ValueError):
-            return self._why_closed  # closed by another thread just now
+            return self._close_reason  # another thread has closed the descriptors meanwhile
 
     # ------------------------------------------------------------ ending
 
     def close(self) -> None:
-        """Close without a goodbye: to the server this looks like a hang-up. Idempotent.
+        """Close without a goodbye, which the server sees as a hang-up. Idempotent.
 
-        A request that another thread waits for ends with ConnectionClosedError.
+        A request of another thread that still waits ends with ConnectionClosedError.
         """
         if os.getpid() != self._pid:
             self.abandon()
             return
-        if self._why_closed is None:
-            self._why_closed = "it was closed"
-            self._line.hang_up()
-        self._close_if_asked()
+        if self._close_reason is None:
+            self._close_reason = "it was closed"
+            self._stream.shutdown()
+        self._close_when_idle()
 
     def abandon(self) -> None:
-        """In a forked child: close the inherited descriptors, and say nothing to anybody.
+        """Close the inherited descriptors in a forked child, and send nothing.
 
-        The parent's connection is not affected.
+        The parent's connection is not affected. In the parent itself this is `close`.
         """
         if os.getpid() == self._pid:
             self.close()
             return
         # No lock: the thread that held it may not exist in this process.
-        self._why_closed = "it belongs to the parent process"
-        self._line.close()
+        self._close_reason = "it belongs to the parent process"
+        self._stream.close()
 
     def __enter__(self) -> ClientConnection:
         return self
@@ -301,11 +283,11 @@ class ClientConnection:
         self.goodbye()
 
     def __del__(self) -> None:
-        line = getattr(self, "_line", None)
-        if line is None:
+        stream = getattr(self, "_stream", None)
+        if stream is None:  # the constructor failed
             return
-        line.close()
-        if self._why_closed is None and os.getpid() == self._pid:
+        stream.close()
+        if self._close_reason is None and os.getpid() == self._pid:
             warnings.warn(f"unclosed connection to {self.address}", ResourceWarning, 2)
 
     # ------------------------------------------------------------ inside
@@ -316,42 +298,47 @@ class ClientConnection:
                 f"this connection to {self.address} was made by process {self._pid} and cannot be "
                 "used in its forked child: connect again there"
             )
-        if self._why_closed is not None:
+        if self._close_reason is not None:
             raise self._closed_error()
 
     def _closed_error(self) -> ConnectionClosedError:
         return ConnectionClosedError(
-            f"the connection to {self.address} is closed: {self._why_closed}"
+            f"the connection to {self.address} is closed: {self._close_reason}"
         )
 
     def _exchange(
         self, request: Request, data: bytes, deadline: float, timeout: float
     ) -> tuple[dict[str, Any], list[int]]:
-        # Small ones are sent as a whole or not at all, and an interrupt does not tell which.
-        whole = len(data) <= _SENT_AS_A_WHOLE
+        # An interrupt can come before or after the system call that sends a small request. Either
+        # way no part of a message is on the wire, and a goodbye may follow.
+        request_is_complete = len(data) <= _ATOMIC_SEND_SIZE
         try:
-            self._line.send(data, deadline)
-            whole = True
+            self._stream.send(data, deadline)
+            request_is_complete = True
             answer = self._next_message(deadline)
         except StreamTimeoutError:
-            self._leave(whole, f"it did not answer {request.op!r} in time")
+            self._close_with_goodbye(
+                request_is_complete, f"it did not answer {request.op!r} in time"
+            )
             raise RequestTimeoutError(self.address, request.op, timeout) from None
         except StreamClosedError:
-            self._break(self._line.how_closed(_PATIENCE_WITH_AN_END))
+            self._close_for_good(self._stream.close_reason(_EXIT_GRACE))
             raise self._closed_error() from None
         except BaseException as error:
-            # An interrupt, too: the answer may still come, and would be taken for the next one.
-            self._leave(whole, f"{request.op!r} ended with {type(error).__name__}")
+            # After an interrupt the answer may still come, and would be taken for the next one.
+            self._close_with_goodbye(
+                request_is_complete, f"{request.op!r} ended with {type(error).__name__}"
+            )
             raise
         if isinstance(answer, Reply) and answer.id == request.id:
-            return answer.result, self._line.take_fds()
+            return answer.result, self._stream.take_fds()
         if isinstance(answer, ErrorReply) and answer.id == request.id:
-            self._line.drop_fds()
+            self._stream.drop_fds()
             raise RequestError(answer.code, answer.message, answer.fields)
         if isinstance(answer, Closed):
-            self._break("its server has shut down")
+            self._close_for_good("its server has shut down")
             raise self._closed_error()
-        self._break("its server broke the protocol")
+        self._close_for_good("its server broke the protocol")
         raise ProtocolError(f"{self.address} broke the control protocol: it answered out of turn")
 
     def _next_message(self, deadline: float) -> Message:
@@ -360,35 +347,37 @@ class ClientConnection:
                 message = self._endpoint.next_message()
                 if message is not None:
                     return message
-                data = self._line.receive(deadline)
+                data = self._stream.receive(deadline)
                 if not data:
-                    raise StreamClosedError(self._line.how_closed())
+                    raise StreamClosedError(self._stream.close_reason())
                 self._endpoint.feed(data)
         except ProtocolError as error:
             raise ProtocolError(f"{self.address} broke the control protocol: {error}") from None
 
-    def _leave(self, whole: bool, why: str) -> None:
-        """Close for good, with a goodbye unless half of a request stands before it: so that the
-        server does not keep what it may have granted meanwhile. The caller holds the lock.
+    def _close_with_goodbye(self, request_is_complete: bool, reason: str) -> None:
+        """Close for good, with a goodbye unless half a request is on the wire.
+
+        The goodbye makes the server release anything that it grants with the answer that no one
+        waits for. The caller holds the lock.
         """
         try:
-            if whole and self._why_closed is None:
+            if request_is_complete and self._close_reason is None:
                 with contextlib.suppress(StreamClosedError, StreamTimeoutError, ProtocolError):
-                    self._line.send(self._endpoint.send(Goodbye()), 0.0)
+                    self._stream.send(self._endpoint.send(Goodbye()), 0.0)
         finally:
-            self._break(why)
+            self._close_for_good(reason)
 
-    def _break(self, why: str) -> None:
-        """Close for good; the caller holds the lock."""
-        if self._why_closed is None:
-            self._why_closed = why
-        self._line.close()
+    def _close_for_good(self, reason: str) -> None:
+        """Close for good. The caller holds the lock."""
+        if self._close_reason is None:
+            self._close_reason = reason
+        self._stream.close()
 
-    def _close_if_asked(self) -> None:
-        """Close the descriptors, unless another thread still uses them; it will do so then."""
-        if self._why_closed is not None and self._lock.acquire(blocking=False):
+    def _close_when_idle(self) -> None:
+        """Close the descriptors unless another thread uses them; that thread closes them then."""
+        if self._close_reason is not None and self._lock.acquire(blocking=False):
             try:
-                self._line.close()
+                self._stream.close()
             finally:
                 self._lock.release()
 

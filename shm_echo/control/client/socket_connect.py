@@ -1,8 +1,8 @@
-"""Reaching a server: from an address to a connected socket whose other end has been checked.
+"""Connects to a server: from an address to a connected socket whose other end has been checked.
 
-Waits, as long as it may, for a server that is not up yet: no socket, one that a dead server left,
-or one that is being made. Over TCP nothing can be checked: there the server is whoever listens.
-What is said over the socket is for ``connection``.
+Waits up to a deadline for a server that is not up yet: there is no socket, or a dead server left
+it, or a server has just created it. Over TCP the other end cannot be checked: the process that
+listens at the port is taken for the server. `client_connection` does the handshake.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 
 from shm_echo.control.address import Address, TcpAddress
 from shm_echo.control.client.client_stream import ClientStream
-from shm_echo.control.descriptors import descriptor_limit
+from shm_echo.control.descriptors import descriptor_limit_error
 from shm_echo.control.peer import SAME_USER, check_peer, check_user, open_pidfd, peer_of
 from shm_echo.errors import (
     HandshakeError,
@@ -26,52 +26,57 @@ from shm_echo.errors import (
 
 __all__ = ["connect_tcp", "connect_unix", "open_stream"]
 
+# Seconds between two attempts, doubled each time: a server that starts at the same time is found at
+# once, and a long wait costs ten attempts a second.
 _FIRST_PAUSE = 0.002
 _LONGEST_PAUSE = 0.1
 
 
 def open_stream(address: Address, deadline: float, server_uid: int | None = None) -> ClientStream:
-    """Connect, trying again until ``deadline`` (``time.monotonic()``) while nobody listens.
+    """Connect to a server, trying again until the deadline while none listens.
 
     Args:
-        address: where.
-        deadline: see above.
-        server_uid: another user whose server is trusted, beside this one's.
+        address: the address of its socket.
+        deadline: on the clock of `time.monotonic()`.
+        server_uid: another user whose server is trusted, besides this user's.
 
     Raises:
-        ServerNotFoundError: nobody listens there.
-        PeerRefusedError: the server is another user's, or lives in another pid namespace.
+        ServerNotFoundError: no server listens at the address.
+        PeerRefusedError: the server belongs to another user, or lives in another pid namespace.
         ProtocolError: the socket is of a kind that shm-echo does not use.
         DescriptorLimitError: this process may open no more descriptors.
     """
     pause = _FIRST_PAUSE
     while True:
-        line = _try(address, server_uid)
-        if isinstance(line, ClientStream):
-            return line
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise ServerNotFoundError(address.path, line)
-        time.sleep(min(pause, left))
+        outcome = _attempt(address, server_uid)
+        if isinstance(outcome, ClientStream):
+            return outcome
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            raise ServerNotFoundError(address.path, outcome)
+        time.sleep(min(pause, remaining))
         pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 def connect_unix(
     address: Address, server_uid: int | None, advice: str = SAME_USER
 ) -> socket.socket:
-    """Connect to a server that is there now, and see that it is of this user or of ``server_uid``.
+    """Connect at once to a server of this user or of `server_uid`.
 
-    For those who need not watch its process; it may live in another pid namespace.
+    For callers that do not watch the server's process, which may live in another pid namespace.
 
     Args:
-        address: where.
-        server_uid: another user whose server is trusted, beside this one's.
-        advice: what to do about another user's server, for the message.
+        address: the address of its socket.
+        server_uid: another user whose server is trusted, besides this user's.
+        advice: the end of the message about another user's server.
 
     Raises:
-        ServerNotFoundError, PeerRefusedError, ProtocolError, DescriptorLimitError: as for ``dial``.
+        ServerNotFoundError: no server listens at the address.
+        PeerRefusedError: the server belongs to another user.
+        ProtocolError: the socket is of a kind that shm-echo does not use.
+        DescriptorLimitError: this process may open no more descriptors.
     """
-    sock = _connected(address)
+    sock = _connect_socket(address)
     if isinstance(sock, str):
         raise ServerNotFoundError(address.path, sock)
     try:
@@ -82,33 +87,33 @@ def connect_unix(
     return sock
 
 
-def connect_tcp(address: TcpAddress, patience: float) -> socket.socket:
-    """Connect to whoever listens at a port, within ``patience`` seconds.
+def connect_tcp(address: TcpAddress, timeout: float) -> socket.socket:
+    """Connect to a TCP port within `timeout` seconds.
 
     Raises:
-        ServerNotFoundError: nobody does.
+        ServerNotFoundError: the host is unknown, or no process listens at the port.
         DescriptorLimitError: this process may open no more descriptors.
     """
     try:
-        sock = socket.create_connection((address.host, address.port), patience)
+        sock = socket.create_connection((address.host, address.port), timeout)
     except TimeoutError:
-        raise ServerNotFoundError(str(address), f"no answer within {patience:g} s") from None
+        raise ServerNotFoundError(str(address), f"no answer within {timeout:g} s") from None
     except (OSError, UnicodeError) as error:
         if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-            raise descriptor_limit(f"a connection to {address}") from None
-        why = getattr(error, "strerror", None) or str(error)
+            raise descriptor_limit_error(f"a connection to {address}") from None
+        reason = getattr(error, "strerror", None) or str(error)
         if isinstance(error, ConnectionRefusedError):
-            why += "; start the server first, or give it time to start"
-        raise ServerNotFoundError(str(address), why) from None
-    # Requests are short, and each waits for its answer: nothing is gained by collecting them.
+            reason += "; start the server first, or give it time to start"
+        raise ServerNotFoundError(str(address), reason) from None
+    # Requests are short and wait for their answers, so Nagle's algorithm would only delay them.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     return sock
 
 
-def _try(address: Address, server_uid: int | None) -> ClientStream | str:
-    """A line, or why there is none yet."""
-    sock = _connected(address)
+def _attempt(address: Address, server_uid: int | None) -> ClientStream | str:
+    """Try once. Return a stream, or the reason why there is none yet."""
+    sock = _connect_socket(address)
     if isinstance(sock, str):
         return sock
     try:
@@ -120,20 +125,20 @@ def _try(address: Address, server_uid: int | None) -> ClientStream | str:
             sock.close()
             return f"its server (pid {peer.pid}) has ended"
         except OSError as error:
-            raise _shortage_or(error, address) from None
+            raise _connect_error(error, address) from None
         return ClientStream(sock, peer, pidfd)
     except BaseException:
         sock.close()
         raise
 
 
-def _connected(address: Address) -> socket.socket | str:
-    """A connected socket, or why there is none yet."""
+def _connect_socket(address: Address) -> socket.socket | str:
+    """Return a connected socket, or the reason why there is none yet."""
     address.check_folder()
     try:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     except OSError as error:
-        raise _shortage_or(error, address) from None
+        raise _connect_error(error, address) from None
     try:
         try:
             sock.connect(address.path)
@@ -142,7 +147,7 @@ def _connected(address: Address) -> socket.socket | str:
             return "there is no socket; start the server first, or give it time to start"
         except ConnectionRefusedError:
             sock.close()
-            return _why_refused(address)
+            return _refused_reason(address)
         except BlockingIOError:
             sock.close()
             return "its queue of waiting clients is full"
@@ -163,7 +168,7 @@ def _connected(address: Address) -> socket.socket | str:
     return sock
 
 
-def _why_refused(address: Address) -> str:
+def _refused_reason(address: Address) -> str:
     try:
         is_socket = stat.S_ISSOCK(os.lstat(address.path).st_mode)
     except OSError:
@@ -173,7 +178,7 @@ def _why_refused(address: Address) -> str:
     return "its server has ended and left the socket behind, or is just starting"
 
 
-def _shortage_or(error: OSError, address: Address) -> Exception:
+def _connect_error(error: OSError, address: Address) -> Exception:
     if error.errno in (errno.EMFILE, errno.ENFILE):
-        return descriptor_limit(f"a connection to {address.path}")
+        return descriptor_limit_error(f"a connection to {address.path}")
     return HandshakeError(f"cannot connect to {address.path}: {error.strerror or error}")

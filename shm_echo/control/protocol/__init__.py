@@ -1,1 +1,1 @@
-"""The control protocol without sockets: frames, messages, the state table and the handshake."""
+"""The control protocol without I/O: frames, codec, messages, transition table and handshake."""

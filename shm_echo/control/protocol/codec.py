@@ -2,12 +2,12 @@
 
 A few bytes of msgpack can announce gigabytes (an array header promises up to 2**32 items, and
 headers nest). So the bytes are first walked once, flat, without building anything: every length
-must fit into what is left, nesting and the number of nodes are bounded, keys are text, extension
-types are registered ones. Only then does msgpack build objects. What the map means is for
-``messages``.
+must fit into the remaining bytes, nesting and the number of nodes are bounded, keys are text,
+extension types are registered ones. Only then does msgpack build objects. `messages` gives the map
+its meaning.
 
-Errors in what came from outside are ProtocolError; errors in what this process wants to send are
-ValueError. Both have fixed texts and never show contents.
+Bytes from outside raise ProtocolError; a message that this process cannot send raises ValueError.
+Both have fixed texts and never show contents.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["Codec", "Extension", "Limits"]
 
 @dataclass(frozen=True)
 class Limits:
-    """What one message may hold. The defaults keep its objects below 8 MiB."""
+    """The limits of one message. The defaults keep its objects below 8 MiB."""
 
     max_depth: int = 16
     max_nodes: int = 1 << 15
@@ -41,8 +41,11 @@ class Limits:
 class Extension:
     """One type that travels as a msgpack extension.
 
-    ``code`` is from 0 to 127. ``unpack`` gets bytes from outside and raises ValueError for those
-    that it does not accept.
+    Attributes:
+        code: from 0 to 127.
+        type: instances of exactly this type are packed.
+        pack: turns a value into bytes.
+        unpack: turns bytes from outside into a value; raises ValueError for malformed bytes.
     """
 
     code: int
@@ -55,12 +58,18 @@ class Extension:
             raise ValueError(f"an extension code is from 0 to 127, got {self.code}")
 
 
-class _BadBytes(ValueError):
-    """The reason why bytes are refused, without saying whose fault it is."""
+class _MalformedError(ValueError):
+    """The reason why bytes are malformed. The caller decides which side is at fault."""
 
 
 class Codec:
-    """Encodes and decodes messages. Has no state, so one may serve any number of connections."""
+    """Encodes and decodes messages. Has no state, so one may serve any number of connections.
+
+    Example:
+        >>> codec = Codec()
+        >>> codec.decode(codec.encode({"type": "goodbye"}))
+        {'type': 'goodbye'}
+    """
 
     def __init__(self, limits: Limits | None = None, extensions: Iterable[Extension] = ()) -> None:
         self._limits = limits or Limits()
@@ -68,11 +77,10 @@ class Codec:
         self._by_type = {extension.type: extension for extension in self._by_code.values()}
 
     def encode(self, message: Mapping[str, Any]) -> bytes:
-        """One msgpack map.
+        """Return the message as one msgpack map.
 
         Raises:
-            ValueError: something in it has no place in a message, or the other side would have to
-                refuse it for its size.
+            ValueError: a value has no msgpack form, or exceeds the limits of the other side.
         """
         try:
             data: bytes = msgpack.packb(dict(message), default=self._pack_extension)
@@ -88,7 +96,7 @@ class Codec:
         return data
 
     def decode(self, data: bytes) -> dict[str, Any]:
-        """The map that the bytes hold.
+        """Return the map that the bytes hold.
 
         Raises:
             ProtocolError: the bytes are not one msgpack map within the limits.
@@ -122,20 +130,20 @@ class Codec:
         return msgpack.ExtType(extension.code, extension.pack(value))
 
     def _unpack_extension(self, code: int, data: bytes) -> Any:
-        # The scan has refused every code that is not registered.
+        # `scan` has rejected every code that is not registered.
         return self._by_code[code].unpack(data)
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise _BadBytes("a map has the same key twice")
+        raise _MalformedError("a map has the same key twice")
     return result
 
 
 def _reason(error: Exception) -> str:
-    """A fixed text: msgpack's own and Unicode errors quote what they were given."""
-    if isinstance(error, _BadBytes):
+    """Return a fixed text: the messages of msgpack and of Unicode errors quote their input."""
+    if isinstance(error, _MalformedError):
         return str(error)
     if isinstance(error, UnicodeError):
         return "text is not valid UTF-8"
@@ -150,7 +158,11 @@ _SCALAR, _STR, _BIN, _EXT, _ARRAY, _MAP, _INVALID = range(7)
 
 
 def _formats() -> list[tuple[int, int, int]]:
-    """For every first byte: kind, bytes of its length field, size (or items) if that is 0."""
+    """Return kind, width of the length field, and size (or items) for every first byte.
+
+    The size is that of a format without a length field. The first bytes are those of the msgpack
+    specification: fixmap 0x80, fixarray 0x90, fixstr 0xa0, and so on.
+    """
     table = [(_SCALAR, 0, 0)] * 256
     for byte in range(16):
         table[0x80 + byte] = (_MAP, 0, byte)
@@ -179,34 +191,39 @@ _FORMATS = _formats()
 
 
 def scan(data: bytes, limits: Limits, ext_codes: Mapping[int, object]) -> None:
-    """Walk over one msgpack object without building it; time and memory follow len(data).
+    """Walk over one msgpack object without building it, in time proportional to its length.
+
+    Args:
+        data: the bytes.
+        limits: the bounds on lengths, depth and items.
+        ext_codes: the extension types that are registered.
 
     Raises:
-        ValueError: it is cut short, followed by more, too large, too deep, has a key that is not
-            text or an extension type that is not in ``ext_codes``.
+        ValueError: the object is cut short, followed by more bytes, too large or too deep, or it
+            has a key that is not text or an extension type that is not registered.
     """
     end = len(data)
     pos = 0
     nodes = 0
-    # Items that the open containers still announce. Each takes a byte at least, so a header that
-    # announces more than there are bytes is refused at once.
+    # Items that the open containers still announce. Each takes at least one byte, so a header that
+    # announces more items than there are bytes is rejected at once.
     announced = 1
-    left, in_map = 1, False
+    items_left, in_map = 1, False  # of the innermost container; the object itself counts as one
     stack: list[tuple[int, bool]] = []
     while True:
-        while left == 0:
+        while items_left == 0:
             if not stack:
                 if pos != end:
-                    raise _BadBytes("bytes follow its end")
+                    raise _MalformedError("bytes follow its end")
                 return
-            left, in_map = stack.pop()
+            items_left, in_map = stack.pop()
         if pos >= end:
-            raise _BadBytes("it is cut short")
+            raise _MalformedError("it is cut short")
         kind, width, size = _FORMATS[data[pos]]
-        # Keys come first in each pair, so an even number of items is left in front of one.
-        if in_map and not left & 1 and kind != _STR:
-            raise _BadBytes("a map has a key that is not text")
-        left -= 1
+        # Keys come first in each pair, so an even number of items is left before a key.
+        if in_map and not items_left & 1 and kind != _STR:
+            raise _MalformedError("a map has a key that is not text")
+        items_left -= 1
         announced -= 1
         nodes += 1
         pos += 1
@@ -217,35 +234,39 @@ def scan(data: bytes, limits: Limits, ext_codes: Mapping[int, object]) -> None:
             pos += size
         elif kind == _STR:
             if size > limits.max_str:
-                raise _BadBytes(f"text of {size:,} bytes (allowed: {limits.max_str:,})")
+                raise _MalformedError(f"text of {size:,} bytes (allowed: {limits.max_str:,})")
             pos += size
         elif kind == _BIN:
             if size > limits.max_bin:
-                raise _BadBytes(f"binary data of {size:,} bytes (allowed: {limits.max_bin:,})")
+                raise _MalformedError(
+                    f"binary data of {size:,} bytes (allowed: {limits.max_bin:,})"
+                )
             pos += size
         elif kind == _EXT:
             if size > limits.max_ext:
-                raise _BadBytes(f"an extension of {size:,} bytes (allowed: {limits.max_ext:,})")
+                raise _MalformedError(
+                    f"an extension of {size:,} bytes (allowed: {limits.max_ext:,})"
+                )
             # Codes above 127 are msgpack's own, such as its timestamps; none can be registered.
             if pos < end and data[pos] not in ext_codes:
-                raise _BadBytes("it has an extension type that is not known here")
+                raise _MalformedError("it has an extension type that is not known here")
             pos += 1 + size
         elif kind == _INVALID:
-            raise _BadBytes("it has a byte that msgpack does not use")
+            raise _MalformedError("it has a byte that msgpack does not use")
         else:
             limit = limits.max_map if kind == _MAP else limits.max_array
             if size > limit:
                 name = "a map" if kind == _MAP else "an array"
-                raise _BadBytes(f"{name} of {size:,} items (allowed: {limit:,})")
+                raise _MalformedError(f"{name} of {size:,} items (allowed: {limit:,})")
             items = 2 * size if kind == _MAP else size
             announced += items
             if announced > end - pos:
-                raise _BadBytes("it announces more items than it has bytes")
+                raise _MalformedError("it announces more items than it has bytes")
             if nodes + announced > limits.max_nodes:
-                raise _BadBytes(f"it has more than {limits.max_nodes:,} items")
-            stack.append((left, in_map))
+                raise _MalformedError(f"it has more than {limits.max_nodes:,} items")
+            stack.append((items_left, in_map))
             if len(stack) > limits.max_depth:
-                raise _BadBytes(f"it is nested more than {limits.max_depth} deep")
-            left, in_map = items, kind == _MAP
+                raise _MalformedError(f"it is nested more than {limits.max_depth} deep")
+            items_left, in_map = items, kind == _MAP
         if pos > end:
-            raise _BadBytes("it is cut short")
+            raise _MalformedError("it is cut short")

@@ -1,11 +1,11 @@
-"""Frames: how messages are told apart in a stream of bytes.
+"""Frames: the boundaries of messages in a stream of bytes.
 
     +----------------------+-------------------+
     | length, uint32, LE   | payload           |
     +----------------------+-------------------+
 
-Bytes in, payloads out; no I/O. The length is checked when its four bytes are there, before
-memory is taken for what it promises. What a payload means is the codec's matter.
+Bytes in, payloads out; no I/O. The length is checked as soon as its four bytes are there, before
+any memory is taken for the payload. `codec` decodes payloads.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from shm_echo.errors import ProtocolError
 
 __all__ = ["MAX_FRAME", "FrameDecoder", "encode_frame"]
 
-# Control messages are small: samples go through shared memory. The largest one is the table of a
-# tree's leaves, some 100 bytes each. The limit is also what a hostile peer can make us hold.
+# Control messages are small: samples go through shared memory. The largest message is the table of
+# a tree's leaves, some 100 bytes each. A hostile peer can make this process hold one such frame.
 MAX_FRAME = 1 << 20
 
 _HEADER = struct.Struct("<I")
@@ -27,7 +27,11 @@ def encode_frame(payload: bytes, max_frame: int = MAX_FRAME) -> bytes:
     """Put the length in front of a payload.
 
     Raises:
-        ValueError: the payload is empty, or longer than the other side takes.
+        ValueError: the payload is empty, or longer than the other side accepts.
+
+    Example:
+        >>> encode_frame(b"abc").hex(" ")
+        '03 00 00 00 61 62 63'
     """
     if not payload:
         raise ValueError("a message cannot be empty")
@@ -39,14 +43,14 @@ def encode_frame(payload: bytes, max_frame: int = MAX_FRAME) -> bytes:
 
 
 class FrameDecoder:
-    """Collects bytes and gives back whole payloads.
+    """Collects bytes and returns whole payloads.
 
-    Holds at most one frame and what its caller feeds at once, provided that the caller takes all
-    payloads between two calls of ``feed``. After an error it gives that error for ever: there is
-    no way to find the next frame.
+    If the caller takes all payloads between two calls of `feed`, the decoder holds at most one
+    frame and the bytes of one `feed`. After an error every call raises that error again, since
+    nothing marks where the next frame begins.
 
     Attributes:
-        max_frame: the longest payload that is taken from now on.
+        max_frame: the longest payload that is accepted from now on.
     """
 
     def __init__(self, max_frame: int = MAX_FRAME) -> None:
@@ -55,12 +59,12 @@ class FrameDecoder:
         self._error: str | None = None
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes of the stream, however they are cut."""
+        """Take the next bytes of the stream, in pieces of any size."""
         if self._error is None:
             self._buffer += data
 
     def next_frame(self) -> bytes | None:
-        """The next whole payload, or None while it is not there yet.
+        """Return the next whole payload; None while it is incomplete.
 
         Raises:
             ProtocolError: the stream announces a frame that is too long, or an empty one.
@@ -84,6 +88,6 @@ class FrameDecoder:
         return payload
 
     @property
-    def unfinished(self) -> bool:
-        """Bytes are left that ``next_frame`` could not make a payload of."""
+    def has_partial_frame(self) -> bool:
+        """True if bytes have come that are not a whole frame yet."""
         return bool(self._buffer)

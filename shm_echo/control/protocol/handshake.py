@@ -1,15 +1,15 @@
-"""The handshake, without a socket: how a connection becomes a session, or a clear error.
+"""The handshake, without a socket: a connection becomes a session, or a clear error.
 
-The client says hello with its protocol number and the service that it wants, and with a token where
-one is asked for; the server welcomes or refuses it. Only the protocol number decides whether two
-sides fit, and it is looked at first; package versions are told for people to read. Who then shows
-no good token learns nothing else than that.
+The client sends hello with its protocol number, the name of a service, and a token where the
+listener asks for one. The server welcomes or refuses it. The protocol number is compared first, and
+alone decides whether the two sides are compatible; package versions are for people to read. A
+client without a valid token learns nothing else, not even which services there are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from shm_echo import __version__
 from shm_echo.control.protocol.endpoint import Endpoint
@@ -31,9 +31,6 @@ from shm_echo.errors import (
     ServiceUnavailableError,
 )
 
-if TYPE_CHECKING:
-    from shm_echo.control.server.tokens import Tokens  # of the server alone
-
 __all__ = [
     "FULL",
     "INTERNAL",
@@ -43,9 +40,10 @@ __all__ = [
     "VERSION",
     "ClientHandshake",
     "ServerHandshake",
+    "TokenVerifier",
 ]
 
-# Codes of a refusal that this package gives itself. Services add their own.
+# The refusal codes of the control plane itself. Services add their own.
 VERSION = "version"
 SERVICE = "service"
 PEER = "peer"
@@ -53,8 +51,9 @@ TOKEN = "token"
 FULL = "full"
 INTERNAL = "internal"
 
-# A hello has some 700 bytes at most; later versions may say more.
-_LONGEST_HELLO = 4096
+# A hello has some 700 bytes at most, of which the token may be 512; later versions may add fields.
+# Before the hello a client is unknown, and may not make the server hold a frame of 1 MiB.
+_MAX_HELLO = 4096
 
 _NO_TOKEN = (
     "it wants a token, and none was given: set MECHESTIM_TOKEN, or set MECHESTIM_TOKEN_FILE to the "
@@ -63,13 +62,22 @@ _NO_TOKEN = (
 _WRONG_TOKEN = "it does not know the token that was given (MECHESTIM_TOKEN, MECHESTIM_TOKEN_FILE)"
 
 
+class TokenVerifier(Protocol):
+    """The tokens that a server accepts, see `server.tokens`."""
+
+    def holder_of(self, token: str) -> str | None:
+        """Return the name of the token's holder; None if the token is unknown."""
+
+
 class ClientHandshake:
-    """Bytes in, a Welcome out; everything else that can come is a HandshakeError with the address.
+    """The client's side: bytes in, a Welcome out.
+
+    Every other outcome is a HandshakeError that names the address.
 
     Attributes:
-        address: the server's, for messages.
-        endpoint: carries on after the welcome, with whatever came behind it.
-        answered: the server has sent something.
+        address: the server's address, for error messages.
+        endpoint: serves the session after the welcome, with any bytes that came after it.
+        answered: True once the server has sent bytes.
     """
 
     def __init__(
@@ -87,17 +95,17 @@ class ClientHandshake:
         self.answered = False
 
     def hello(self) -> bytes:
-        """The bytes to send first."""
+        """Return the bytes to send first."""
         return self.endpoint.send(self._hello)
 
     def receive(self, data: bytes) -> Welcome | None:
-        """Take what the server sent; empty bytes mean that it closed the connection.
+        """Take bytes from the server; empty bytes mean that it closed the connection.
 
         Returns:
-            The welcome, or None while it is not complete.
+            The welcome, or None while it is incomplete.
 
         Raises:
-            HandshakeError: the subclass says why there will be no welcome.
+            HandshakeError: there will be no welcome; the subclass says why.
         """
         if not data:
             raise ProtocolError(
@@ -120,18 +128,18 @@ class ClientHandshake:
             raise ProtocolVersionError(
                 self.address, self._hello.protocol, message.protocol, message.package
             )
-        assert isinstance(message, Refused)  # all that the table of states has left
-        raise self._refusal(message)
+        assert isinstance(message, Refused)  # the transition table admits no other kind
+        raise self._refusal_error(message)
 
-    def timed_out(self, seconds: float) -> ProtocolError:
-        """The error for a server that takes connections and does not answer."""
+    def timeout_error(self, seconds: float) -> ProtocolError:
+        """Return the error for a server that accepts connections and does not answer."""
         state = "only part of an answer" if self.answered else "no answer"
         return ProtocolError(
             f"{self.address} gave {state} within {seconds:g} s: it is not served by shm-echo, or "
             "its server is stopped or overloaded"
         )
 
-    def _refusal(self, refused: Refused) -> HandshakeError:
+    def _refusal_error(self, refused: Refused) -> HandshakeError:
         fields = refused.fields
         if refused.code == VERSION and type(fields.get("protocol")) is int:
             package = fields.get("package")
@@ -150,15 +158,17 @@ class ClientHandshake:
 
 
 class ServerHandshake:
-    """Bytes in; a Hello that can be welcomed out, or the Refused that answers it.
+    """The server's side: bytes in, and out comes a Hello to welcome or a Refused to answer with.
 
     Args:
-        offered: the names of the services that this client may ask for.
-        tokens: it has to show one of these.
+        offered: the names of the services that this client may open.
+        protocol: the protocol number of this server.
+        package: the package version of this server.
+        tokens: the tokens of which the client has to show one; None if it needs none.
 
     Attributes:
-        endpoint: carries on after the welcome, with whatever came behind the hello.
-        holder: whose token it has shown, once it has.
+        endpoint: serves the session after the welcome, with any bytes that came after the hello.
+        holder: the name of the token's holder, once the client has shown a valid token.
     """
 
     def __init__(
@@ -166,9 +176,9 @@ class ServerHandshake:
         offered: Collection[str],
         protocol: int = PROTOCOL,
         package: str = __version__,
-        tokens: Tokens | None = None,
+        tokens: TokenVerifier | None = None,
     ) -> None:
-        self.endpoint = Endpoint(Role.SERVER, max_frame=_LONGEST_HELLO)
+        self.endpoint = Endpoint(Role.SERVER, max_frame=_MAX_HELLO)
         self.holder: str | None = None
         self._offered = sorted(offered)
         self._protocol = protocol
@@ -176,13 +186,13 @@ class ServerHandshake:
         self._tokens = tokens
 
     def receive(self, data: bytes) -> Hello | Refused | None:
-        """Take what the client sent.
+        """Take bytes from the client.
 
         Returns:
-            None while the hello is not complete.
+            The Hello to welcome, or the Refused to answer with; None while the hello is incomplete.
 
         Raises:
-            ProtocolError: the client does not speak this protocol at all.
+            ProtocolError: the client does not speak the control protocol at all.
         """
         self.endpoint.feed(data)
         message = self.endpoint.next_message()
@@ -200,14 +210,14 @@ class ServerHandshake:
             return Refused(
                 SERVICE, "this server does not offer that service", {"offered": self._offered}
             )
-        assert message is None or isinstance(message, Hello)  # the table of states lets no other by
+        assert message is None or isinstance(message, Hello)  # the table admits no other kind
         return message
 
     def welcome(self, session: int, limits: Mapping[str, int], info: Mapping[str, Any]) -> bytes:
-        """The bytes that take the client in.
+        """Return the bytes that welcome the client.
 
         Raises:
-            ValueError: ``info`` cannot be sent.
+            ValueError: `info` cannot be sent.
         """
         data = self.endpoint.send(
             Welcome(self._protocol, self._package, session, dict(limits), dict(info))
@@ -216,5 +226,5 @@ class ServerHandshake:
         return data
 
     def refuse(self, refused: Refused) -> bytes:
-        """The bytes that send the client away."""
+        """Return the bytes that refuse the client."""
         return self.endpoint.send(refused)

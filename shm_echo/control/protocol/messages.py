@@ -1,11 +1,11 @@
-"""The messages, as frozen dataclasses that check themselves.
+"""The messages, as frozen dataclasses that validate themselves.
 
-On the wire each is a map with a key ``type`` and one key per field. Unknown keys are ignored, so
-that a later version may add some; missing and ill-typed ones are refused by name.
+On the wire each is a map with a key `type` and one key per field. Unknown keys are ignored, so that
+a later version may add some; missing and ill-typed ones are rejected by name.
 
-``hello``, ``refused`` and the ``protocol`` field of ``welcome`` never change: that is how two
-versions tell each other apart. A greeting in another protocol is read as :class:`OtherProtocol`.
-Which message may come when is for ``states``.
+`hello`, `refused` and the `protocol` field of `welcome` never change, so that two versions can
+recognise each other. A hello or welcome of another protocol is read as `OtherProtocol`. `states`
+says which message may come when.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from shm_echo.errors import ProtocolError
 
 __all__ = [
-    "MAX_SENTENCE",
+    "MAX_TEXT",
     "MAX_TOKEN",
     "PROTOCOL",
     "Closed",
@@ -33,16 +33,16 @@ __all__ = [
     "parse",
 ]
 
-# Raised when the meaning of a message changes. Package versions are informational.
+# Incremented when the meaning of a message changes. Package versions are informational.
 PROTOCOL = 2
 
 # The longest text of a refusal or an error, in characters.
-MAX_SENTENCE = 2000
+MAX_TEXT = 2000
 
 # The longest token, in characters.
 MAX_TOKEN = 512
 
-# A rule gives None for a good value, else what it expected.
+# A rule returns None for a valid value, otherwise a text that says what it expected.
 Rule = Callable[[Any], "str | None"]
 
 
@@ -57,13 +57,13 @@ def _integer(low: int, high: int) -> Rule:
     return rule
 
 
-def _text(longest: int, shortest: int = 0) -> Rule:
-    expected = f"expected text of {shortest} to {longest} characters"
+def _text(max_length: int, min_length: int = 0) -> Rule:
+    expected = f"expected text of {min_length} to {max_length} characters"
 
     def rule(value: Any) -> str | None:
         if type(value) is not str:
             return f"{expected}, got {type(value).__name__}"
-        return None if shortest <= len(value) <= longest else f"{expected}, got {len(value)}"
+        return None if min_length <= len(value) <= max_length else f"{expected}, got {len(value)}"
 
     return rule
 
@@ -74,11 +74,11 @@ def _map(value: Any) -> str | None:
     return None if all(type(key) is str for key in value) else "expected a map with text as keys"
 
 
-def _map_of_sizes(value: Any) -> str | None:
-    complaint = _map(value)
-    if complaint is None and not all(type(size) is int and size >= 0 for size in value.values()):
+def _size_map(value: Any) -> str | None:
+    problem = _map(value)
+    if problem is None and not all(type(size) is int and size >= 0 for size in value.values()):
         return "expected a map of integers from 0 up"
-    return complaint
+    return problem
 
 
 _PROTOCOL_NUMBER = _integer(1, 2**32 - 1)
@@ -86,33 +86,36 @@ _PACKAGE = _text(64)
 _NAME = _text(64, 1)
 _TOKEN = _text(MAX_TOKEN)
 _ID = _integer(0, 2**63 - 1)
-_SENTENCE = _text(MAX_SENTENCE)
+_TEXT = _text(MAX_TEXT)
 
 
 @dataclass(frozen=True)
 class Message:
-    """What all messages share: their name on the wire, and a rule for each field."""
+    """The base of all messages: their name on the wire, and a rule for each field."""
 
     kind: ClassVar[str]
     rules: ClassVar[Mapping[str, Rule]] = {}
-    optional: ClassVar[Mapping[str, Rule]] = {}  # left out where they are empty
+    optional: ClassVar[Mapping[str, Rule]] = {}  # omitted on the wire while empty
 
     def __post_init__(self) -> None:
         for name, rule in {**self.rules, **self.optional}.items():
-            complaint = rule(getattr(self, name))
-            if complaint is not None:
-                raise ValueError(f"{self.kind}.{name}: {complaint}")
+            problem = rule(getattr(self, name))
+            if problem is not None:
+                raise ValueError(f"{self.kind}.{name}: {problem}")
 
     def to_dict(self) -> dict[str, Any]:
-        given = [name for name in self.optional if getattr(self, name)]
-        return {"type": self.kind, **{name: getattr(self, name) for name in [*self.rules, *given]}}
+        present = [name for name in self.optional if getattr(self, name)]
+        return {
+            "type": self.kind,
+            **{name: getattr(self, name) for name in [*self.rules, *present]},
+        }
 
 
 @dataclass(frozen=True)
 class Hello(Message):
-    """The client's first words: who it is, and which service it wants.
+    """The client's first message: its version, and the service that it asks for.
 
-    ``token`` proves who it is to a listener that asks for one. It is shown nowhere.
+    `token` identifies the client to a listener that asks for one. No repr or error shows it.
     """
 
     kind: ClassVar[str] = "hello"
@@ -130,14 +133,14 @@ class Hello(Message):
 
 @dataclass(frozen=True)
 class Welcome(Message):
-    """The server takes the client in; ``info`` is what the service has to say."""
+    """The server accepts the client; `info` comes from the service."""
 
     kind: ClassVar[str] = "welcome"
     rules: ClassVar[Mapping[str, Rule]] = {
         "protocol": _PROTOCOL_NUMBER,
         "package": _PACKAGE,
         "session": _ID,
-        "limits": _map_of_sizes,
+        "limits": _size_map,
         "info": _map,
     }
     protocol: int
@@ -149,10 +152,10 @@ class Welcome(Message):
 
 @dataclass(frozen=True)
 class Refused(Message):
-    """The server does not take the client in, and closes."""
+    """The server rejects the client, and closes the connection."""
 
     kind: ClassVar[str] = "refused"
-    rules: ClassVar[Mapping[str, Rule]] = {"code": _NAME, "message": _SENTENCE, "fields": _map}
+    rules: ClassVar[Mapping[str, Rule]] = {"code": _NAME, "message": _TEXT, "fields": _map}
     code: str
     message: str
     fields: dict[str, Any] = field(default_factory=dict)
@@ -160,7 +163,7 @@ class Refused(Message):
 
 @dataclass(frozen=True)
 class Request(Message):
-    """The client asks for something."""
+    """The client asks its service to perform an operation."""
 
     kind: ClassVar[str] = "request"
     rules: ClassVar[Mapping[str, Rule]] = {"id": _ID, "op": _NAME, "args": _map}
@@ -187,7 +190,7 @@ class ErrorReply(Message):
     rules: ClassVar[Mapping[str, Rule]] = {
         "id": _ID,
         "code": _NAME,
-        "message": _SENTENCE,
+        "message": _TEXT,
         "fields": _map,
     }
     id: int
@@ -198,27 +201,30 @@ class ErrorReply(Message):
 
 @dataclass(frozen=True)
 class Goodbye(Message):
-    """The client leaves, on purpose."""
+    """The client ends its session on purpose."""
 
     kind: ClassVar[str] = "goodbye"
 
 
 @dataclass(frozen=True)
 class Closed(Message):
-    """The server's last words: the answer to goodbye, or that it shuts down."""
+    """The server's last message: the answer to goodbye, or the notice of a shutdown."""
 
     kind: ClassVar[str] = "closed"
 
 
 @dataclass(frozen=True)
 class OtherProtocol(Message):
-    """A hello or welcome of another protocol version, of which no more is understood."""
+    """A hello or welcome of another protocol version, whose other fields are not read.
+
+    `handshake_kind` is its name on the wire. Nothing sends this class itself.
+    """
 
     kind: ClassVar[str] = "other protocol"
     rules: ClassVar[Mapping[str, Rule]] = {"protocol": _PROTOCOL_NUMBER, "package": _PACKAGE}
     protocol: int
     package: str
-    greeting: str
+    handshake_kind: str
 
 
 KINDS: dict[str, type[Message]] = {
@@ -227,11 +233,15 @@ KINDS: dict[str, type[Message]] = {
 
 
 def parse(raw: Mapping[str, Any]) -> Message:
-    """Make a message of a decoded map.
+    """Turn a decoded map into a message.
 
     Raises:
-        ProtocolError: no such message, or a field is missing or wrong. The text names the field
-            and never shows what was in it.
+        ProtocolError: the type is unknown, or a field is missing or ill-typed. The text names the
+            field and never shows its value.
+
+    Example:
+        >>> parse({"type": "reply", "id": 1, "result": {"ok": True}})
+        Reply(id=1, result={'ok': True})
     """
     kind = raw.get("type")
     cls = KINDS.get(kind) if isinstance(kind, str) else None
@@ -248,7 +258,7 @@ def parse(raw: Mapping[str, Any]) -> Message:
     if missing:
         raise ProtocolError(f"{cls.kind}.{missing[0]}: missing")
     try:
-        given = [name for name in cls.optional if name in raw]
-        return cls(**{name: raw[name] for name in [*cls.rules, *given]})
+        present = [name for name in cls.optional if name in raw]
+        return cls(**{name: raw[name] for name in [*cls.rules, *present]})
     except ValueError as error:
         raise ProtocolError(str(error)) from None

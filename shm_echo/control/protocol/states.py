@@ -7,11 +7,12 @@
                      CLOSED <--closed--- LEAVING       CLOSED, or LEAVING
 
 A client may leave without the answer that it waits for (it was interrupted, or its time-out
-expired); that answer is then still under way, ahead of the `closed`.
+expired). That answer can then still arrive, ahead of the `closed`.
 
-All transitions live in `TRANSITIONS`; nothing here knows which end this process is. The server may
-refuse before it has read the hello (it is full) and may send `closed` whenever it shuts down, so a
-client must expect both. A message that the table does not list is an error, and ERROR is final.
+All transitions live in `TRANSITIONS`; nothing here depends on which end this process is. A server
+that is full may refuse before it has read the hello, and a server that shuts down may send `closed`
+at any time after the welcome, so a client must expect both. A message that the table does not list
+is an error, and ERROR is final.
 """
 
 from __future__ import annotations
@@ -20,15 +21,19 @@ from enum import Enum
 
 from shm_echo.errors import ProtocolError
 
-__all__ = ["TRANSITIONS", "Conversation", "Role", "State"]
+__all__ = ["TRANSITIONS", "Role", "State", "StateMachine"]
 
 
 class Role(Enum):
+    """The two ends of a connection."""
+
     CLIENT = "client"
     SERVER = "server"
 
 
 class State(Enum):
+    """The states of a connection, the same at both ends but for messages under way."""
+
     START = "START"
     GREETED = "GREETED"
     READY = "READY"
@@ -70,25 +75,33 @@ TRANSITIONS: dict[State, dict[tuple[Role, str], State]] = {
 }
 
 
-class Conversation:
-    """One connection's place in the table."""
+class StateMachine:
+    """The current state of one connection, and the moves that the table allows.
+
+    Example:
+        >>> machine = StateMachine()
+        >>> machine.advance(Role.CLIENT, "hello")
+        >>> machine.state.value
+        'GREETED'
+    """
 
     def __init__(self) -> None:
         self.state = State.START
 
-    def move(self, speaker: Role, kind: str) -> None:
-        """``speaker`` says a message of this kind.
+    def advance(self, sender: Role, kind: str) -> None:
+        """Move to the state that follows when `sender` sends a message of this kind.
 
         Raises:
-            ProtocolError: it may not, now. The state is ERROR from then on.
+            ProtocolError: the table does not allow the message in this state. The state is ERROR
+                from then on.
         """
-        target = TRANSITIONS[self.state].get((speaker, kind))
+        target = TRANSITIONS[self.state].get((sender, kind))
         if target is None:
             before = self.state
             self.fail()
-            raise ProtocolError(f"the {speaker.value} may not say {kind!r} in state {before.value}")
+            raise ProtocolError(f"the {sender.value} may not send {kind!r} in state {before.value}")
         self.state = target
 
     def fail(self) -> None:
-        """Something else broke the conversation, such as bytes that are no message."""
+        """Move to ERROR for another reason, such as bytes that are no message."""
         self.state = State.ERROR

@@ -1,8 +1,8 @@
-"""The door of a control server: who is let in, and what those hear who are not.
+"""Accepts connections: checks where they come from, and refuses those that may not stay.
 
-Accepts connections, checks who they come from, and keeps the server usable when it runs out of
-descriptors: a client is told so instead of being left to wait, and the loop does not spin on a
-connection that it cannot accept. Must be used under ``FORK_LOCK``.
+Keeps the server usable when it runs out of descriptors: a client gets a refusal that says so
+instead of waiting for an answer, and the loop does not spin on a connection that it cannot accept.
+Callers hold `FORK_LOCK`.
 """
 
 from __future__ import annotations
@@ -28,57 +28,62 @@ __all__ = ["Acceptor"]
 
 _log = logging.getLogger("shm_echo.control")
 
+# Errors of accept() that stay until descriptors or memory are free again.
 _SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _NO_DESCRIPTORS = Refused(FULL, "the server has no file descriptor left (RLIMIT_NOFILE)")
 _NO_ROOM = Refused(FULL, "the server has as many clients as it takes")
 
 
 class Acceptor:
-    """The listening socket, where the rules of admission are kept.
+    """The listening socket, and the rules by which its clients are accepted.
 
     Attributes:
-        idle: nobody was waiting at the last ``admit``.
-        closed: not even a refusal is possible now; wait a moment, then ``reopen``.
+        backlog_empty: True if no client was waiting at the last `accept_one`.
+        suspended: True if not even a refusal is possible now. Then call `resume` later.
     """
 
-    CROWD = 64  # admissions in a row before others get their turn
+    # A crowd of new clients may not keep the event loop from the connected ones.
+    MAX_ACCEPTS_PER_PASS = 64
 
     def __init__(
-        self, listening: UnixListener | TcpListener, access: AccessPolicy, limits: ServerLimits
+        self, listener: UnixListener | TcpListener, access: AccessPolicy, limits: ServerLimits
     ) -> None:
-        self._listening = listening
+        self._listener = listener
         self._access = access
         self._limits = limits
-        # Given up for a moment when there is no other descriptor, to tell a client so.
-        self._spare = _spare()
-        self._told_shortage = False
-        self.idle = False
-        self.closed = False
+        # When no other descriptor is left, this one is closed for a moment, which makes room to
+        # accept a client and refuse it.
+        self._reserve_fd = _open_reserve_fd()
+        self._shortage_logged = False
+        self.backlog_empty = False
+        self.suspended = False
 
     @property
     def sock(self) -> socket.socket:
-        return self._listening.sock
+        return self._listener.sock
 
-    def admit(self, processes: ProcessTable, clients: int, now: float) -> ServerConnection | None:
-        """Accept one connection; None if nobody waits or the one who did may not come in."""
-        self.idle = False
+    def accept_one(
+        self, processes: ProcessTable, clients: int, now: float
+    ) -> ServerConnection | None:
+        """Accept one connection; None if no client waits or the one that did was refused."""
+        self.backlog_empty = False
         try:
             sock, _ = self.sock.accept()
         except (BlockingIOError, InterruptedError):
-            self.idle = True
+            self.backlog_empty = True
             return None
         except OSError as error:
             if error.errno in _SHORTAGE:
-                self._refuse_without_descriptors()
-            return None  # else the client has gone again
+                self._refuse_with_reserve_fd()
+            return None  # other errors mean that the client has hung up already
         try:
             sock.setblocking(False)
             peer = peer_of(sock)
-            offered = self._access.offered_to(peer)
+            offered = self._access.services_for(peer)
             if clients >= self._limits.max_clients:
                 _refuse(sock, _NO_ROOM)
                 return None
-            process = processes.enter(sock, peer) if peer.pid else processes.unseen()
+            process = processes.watch(sock, peer) if peer.pid else processes.unwatched()
         except PeerRefusedError as error:
             _log.warning("refused a connection: %s", error)
             _refuse(sock, Refused(PEER, str(error)))
@@ -87,54 +92,54 @@ class Acceptor:
             sock.close()
             return None
         except OSError:
-            self._tell_shortage()
+            self._log_shortage_once()
             _refuse(sock, _NO_DESCRIPTORS)
             return None
         handshake = ServerHandshake(offered, tokens=self._access.tokens)
         return ServerConnection(sock, peer, process, handshake, self._limits, now)
 
-    def reopen(self) -> bool:
-        """After ``closed``: try again."""
-        self._spare = _spare()
-        self.closed = self._spare < 0
-        return not self.closed
+    def resume(self) -> bool:
+        """Try to leave `suspended`. Return True if clients can be accepted again."""
+        self._reserve_fd = _open_reserve_fd()
+        self.suspended = self._reserve_fd < 0
+        return not self.suspended
 
-    def shut(self) -> None:
+    def close(self) -> None:
         """Remove the socket file and stop listening."""
-        self._listening.close()
-        self._close_spare()
+        self._listener.close()
+        self._close_reserve_fd()
 
-    def let_go(self) -> None:
-        """Close the descriptors, and leave the file to the process that serves."""
+    def close_in_child(self) -> None:
+        """Close the descriptors, and leave the socket file to the parent, which serves on."""
         self.sock.close()
-        self._close_spare()
+        self._close_reserve_fd()
 
-    def _refuse_without_descriptors(self) -> None:
-        self._tell_shortage()
-        self._close_spare()
+    def _refuse_with_reserve_fd(self) -> None:
+        self._log_shortage_once()
+        self._close_reserve_fd()
         with contextlib.suppress(OSError):
             sock, _ = self.sock.accept()
             sock.setblocking(False)
             _refuse(sock, _NO_DESCRIPTORS)
-        self._spare = _spare()
-        self.closed = self._spare < 0
+        self._reserve_fd = _open_reserve_fd()
+        self.suspended = self._reserve_fd < 0
 
-    def _tell_shortage(self) -> None:
-        if not self._told_shortage:
-            self._told_shortage = True
+    def _log_shortage_once(self) -> None:
+        if not self._shortage_logged:
+            self._shortage_logged = True
             _log.warning(
                 "no file descriptor is left for new clients (RLIMIT_NOFILE is %d): they are "
-                "refused until some are free (told once)",
+                "refused until some are free (logged once)",
                 resource.getrlimit(resource.RLIMIT_NOFILE)[0],
             )
 
-    def _close_spare(self) -> None:
-        spare, self._spare = self._spare, -1
-        if spare >= 0:
-            os.close(spare)
+    def _close_reserve_fd(self) -> None:
+        fd, self._reserve_fd = self._reserve_fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
-def _spare() -> int:
+def _open_reserve_fd() -> int:
     try:
         return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

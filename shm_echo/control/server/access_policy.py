@@ -1,10 +1,12 @@
-"""Who is let in at one listener, and what is offered to whom. Rules only: no sockets.
+"""The access rules of one listener: which clients may connect, and which services each may open.
 
-A socket file is for the server's own user, who is offered all services of the listener, and for
-other users that were allowed by name, service by service. A port is for holders of a token. What
-is offered to those whom the server's process cannot watch (in another pid namespace, or behind a
-port) are the services that need no watching and that say so (``Service.allows_unwatched_peers``):
-never the ring, whose memory a producer maps, and never what looks into the server or stops it.
+The server's own user may open every service at a socket file. Other users may connect if
+`allow_uids` lists them, and may open the services listed for them. At a TCP port, clients need a
+token. The server cannot watch a process that lives in another pid namespace or behind a port, so
+such a client may open only services that declare `Service.allows_unwatched_peers`: never the ring,
+whose memory a producer maps, and never a service that inspects or stops the server.
+
+Rules only: nothing here touches a socket.
 """
 
 from __future__ import annotations
@@ -24,16 +26,17 @@ class AccessPolicy:
     """The rules of one listener.
 
     Args:
-        services: what is offered there, by name.
-        allow_uids: other users that may come, and the names of what is offered to each.
-        tokens: who has to show one of these; None where the kernel says who comes.
+        services: the services of the listener, by name.
+        allow_uids: other users that may connect, and the names of the services that each may open.
+        tokens: the tokens that clients have to show; None at a socket file, where the kernel
+            reports the user.
 
     Attributes:
         tokens: as given.
 
     Raises:
-        ValueError: the rules cannot be: they name a service that is not offered here, or offer one
-            to strangers that is not for them.
+        ValueError: the rules name a service that the listener does not have, or open a service to
+            token holders that must watch its clients.
     """
 
     def __init__(
@@ -43,17 +46,17 @@ class AccessPolicy:
         tokens: Tokens | None = None,
     ) -> None:
         self.tokens = tokens
-        self._all = tuple(services)
-        self._of_strangers = tuple(
+        self._services = tuple(services)
+        self._unwatched_services = tuple(
             name
             for name, service in services.items()
             if getattr(service, "allows_unwatched_peers", False)
         )
         self._allowed: dict[int, tuple[str, ...]] = {}
-        closed = [name for name in self._all if name not in self._of_strangers]
-        if tokens is not None and closed:
+        watched = [name for name in self._services if name not in self._unwatched_services]
+        if tokens is not None and watched:
             raise ValueError(
-                f"the service {closed[0]!r} is not for holders of a token: offer it at a Unix "
+                f"the service {watched[0]!r} is not for holders of a token: offer it at a Unix "
                 "socket of this user"
             )
         for uid, names in (allow_uids or {}).items():
@@ -63,12 +66,14 @@ class AccessPolicy:
         if type(uid) is not int or not 0 <= uid < 2**32 - 1:
             raise ValueError(f"allow_uids: {uid!r} is no user id")
         if self.tokens is not None:
-            raise ValueError("allow_uids is for Unix sockets: over TCP nobody knows the user")
+            raise ValueError(
+                "allow_uids is for Unix sockets: a TCP connection does not tell the user"
+            )
         if isinstance(names, str) or not names:
             raise ValueError(f"allow_uids: user {uid} needs a collection of names of services")
         for name in names:
-            if name not in self._all:
-                offered = ", ".join(repr(one) for one in self._all) or "none"
+            if name not in self._services:
+                offered = ", ".join(repr(one) for one in self._services) or "none"
                 raise ValueError(
                     f"allow_uids: user {uid} cannot be offered {name!r}: this listener offers "
                     f"{offered}"
@@ -76,19 +81,19 @@ class AccessPolicy:
         self._allowed[uid] = tuple(dict.fromkeys(names))
 
     @property
-    def others(self) -> bool:
-        """Other users than the server's may come."""
+    def allows_other_users(self) -> bool:
+        """True if users other than the server's own may connect."""
         return bool(self._allowed)
 
-    def offered_to(self, peer: Peer) -> tuple[str, ...]:
-        """The names of what a client may ask for.
+    def services_for(self, peer: Peer) -> tuple[str, ...]:
+        """Return the names of the services that a client may open.
 
         Raises:
-            PeerRefusedError: it may not come at all.
+            PeerRefusedError: the client may not connect at all.
         """
         if self.tokens is not None:
-            return self._of_strangers
-        names = self._all
+            return self._unwatched_services
+        names = self._services
         if peer.uid != os.geteuid():
             if not self._allowed:
                 check_user(peer, "the client")
@@ -99,7 +104,7 @@ class AccessPolicy:
                 )
             names = self._allowed[peer.uid]
         if peer.pid == 0:
-            names = tuple(name for name in names if name in self._of_strangers)
+            names = tuple(name for name in names if name in self._unwatched_services)
             if not names:
                 check_visible(peer, "the client")
         return names

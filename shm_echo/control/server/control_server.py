@@ -1,8 +1,8 @@
 """The control server: an address, the services that it offers there, and a thread.
 
-This is the handle that a program holds. The work is done by ``loop``, which does not refer to the
-handle: a server that is forgotten instead of closed is closed when the handle is collected, or at
-interpreter exit, so that no socket file is left for a program that ends in order.
+A program holds the `ControlServer`; its `EventLoop` does the work and does not refer back to it. So
+a server that a program forgets to close is closed when it is garbage-collected, or at interpreter
+exit: a program that ends in order leaves no socket file behind.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Mapping
 from types import TracebackType
 from typing import Any
 
-from shm_echo.control.address import Address, TcpAddress, parse_place
+from shm_echo.control.address import Address, TcpAddress, parse_listen_address
 from shm_echo.control.server.access_policy import AccessPolicy
 from shm_echo.control.server.event_loop import EventLoop
 from shm_echo.control.server.server_connection import ServerLimits
@@ -31,18 +31,25 @@ __all__ = ["ControlServer", "ServerLimits"]
 
 _log = logging.getLogger("shm_echo.control")
 
-# Only a service method that blocks can keep the thread that long.
-_JOIN_PATIENCE = 5.0
+# Seconds. The loop ends within milliseconds unless a service method blocks.
+_JOIN_TIMEOUT = 5.0
 
 
 class ControlServer:
     """Serves clients at one address, on a thread of its own.
 
-    Those are processes of this user, unless ``allow_uids`` names others; at a ``tcp://`` address,
-    whoever holds a token.
+    At a socket file the clients are processes of this user, and of the users that `allow_uids`
+    lists; at a `tcp://` address they are the holders of a token.
 
-    A forked child inherits no part of it: there the sockets are closed, ``close`` does nothing and
+    A forked child cannot use the server: its sockets are closed there, `close` does nothing and
     the other methods raise.
+
+    Example:
+        ```python
+        with ControlServer("my-server", {"echo": EchoService()}):
+            with connect("my-server", "echo") as connection:
+                result, fds = connection.request("echo", {"text": "hello"})
+        ```
     """
 
     def __init__(
@@ -55,23 +62,23 @@ class ControlServer:
         tokens: Tokens | None = None,
         allow_remote: bool = False,
     ) -> None:
-        """Prepare a server; nothing is opened before ``start``.
+        """Prepare a server. Nothing is opened before `start`.
 
         Args:
-            address: a name, an ``ipc://`` path, or ``tcp://host:port``: see ``parse_place``.
-            services: what is offered, by the name that clients ask for.
-            limits: how many clients, and how patient with them.
+            address: a name, an `ipc://` path, or `tcp://host:port`: see `parse_listen_address`.
+            services: the services to offer, by the name that clients ask for.
+            limits: the limits on clients, sessions and time.
             allow_uids: other users that may connect to the socket file, and the names of the
-                services that each may ask for. The file is open to everybody then (mode 0666): it
-                is the server that refuses the others.
-            tokens: what clients of a ``tcp://`` address have to show.
-            allow_remote: whether a ``tcp://`` address may be one that other hosts reach.
+                services that each may open. The file then has mode 0666, and the server refuses
+                the users that are not listed.
+            tokens: the tokens that clients of a `tcp://` address have to show.
+            allow_remote: True to accept a `tcp://` address that other hosts can reach.
 
         Raises:
-            AddressError: there is no such address, or it cannot be served in this way.
-            ValueError: the services and those who may have them do not fit together.
+            AddressError: the address is malformed, or cannot be served with these options.
+            ValueError: the access rules do not fit the services, see `AccessPolicy`.
         """
-        self.address = parse_place(address) if isinstance(address, str) else address
+        self.address = parse_listen_address(address) if isinstance(address, str) else address
         self._access = AccessPolicy(services, allow_uids, tokens)
         self._check_address()
         self._allow_remote = allow_remote
@@ -87,10 +94,10 @@ class ControlServer:
         """Take the address and begin to serve.
 
         Raises:
-            AddressInUseError: another process serves there.
+            AddressInUseError: another server has the address.
             AddressError: the address cannot be used.
             DescriptorLimitError: this process may open no more descriptors.
-            RuntimeError: it was started before, or belongs to another process.
+            RuntimeError: the server was started before, or belongs to another process.
         """
         self._check_process()
         if self._thread is not None or self._closed:
@@ -101,6 +108,7 @@ class ControlServer:
         try:
             thread.start()
         except BaseException:
+            # The loop owns the listener by now. Run it once here to close everything.
             loop.stop()
             loop.run()
             raise
@@ -122,7 +130,7 @@ class ControlServer:
             raise AddressError(
                 address.text, "tokens are for tcp:// addresses: at a socket file the user counts"
             )
-        elif self._access.others and address.private:
+        elif self._access.allows_other_users and address.private:
             raise AddressError(
                 address.text,
                 f"no other user can enter {address.folder}: to let some in, serve at "
@@ -131,21 +139,21 @@ class ControlServer:
 
     def _listen(self) -> UnixListener | TcpListener:
         if isinstance(self.address, TcpAddress):
-            listening = listen_tcp(self.address, self._allow_remote)
-            self.address = listening.address
-            return listening
-        return listen_unix(self.address, 0o666 if self._access.others else 0o600)
+            listener = listen_tcp(self.address, self._allow_remote)
+            self.address = listener.address
+            return listener
+        return listen_unix(self.address, 0o666 if self._access.allows_other_users else 0o600)
 
     @property
     def url(self) -> str:
-        """What clients connect to; for port 0, with the port that was free once it has started."""
+        """The address that clients connect to. Port 0 becomes the port in use after `start`."""
         return str(self.address) if isinstance(self.address, TcpAddress) else self.address.text
 
     def close(self) -> None:
-        """Tell the clients, remove the socket file, end the thread. Idempotent.
+        """Send `closed` to the clients, remove the socket file, end the thread. Idempotent.
 
-        Services are not told. Called on the server's own thread, it takes effect when the service
-        that called it returns.
+        Services are not notified. If a service calls this on the server's own thread, it takes
+        effect when that service returns.
         """
         if os.getpid() != self._pid:
             return
@@ -154,10 +162,10 @@ class ControlServer:
             self._finalizer()
 
     def call_soon(self, function: Callable[[], object]) -> None:
-        """Have a function called once, soon, on the server's thread. Any thread may ask.
+        """Call a function once, soon, on the server's thread. Any thread may ask for it.
 
         Raises:
-            RuntimeError: the server does not run.
+            RuntimeError: the server is not running.
         """
         self._check_process()
         if self._loop is None or not self._loop.call_soon(function):
@@ -165,7 +173,7 @@ class ControlServer:
 
     @property
     def running(self) -> bool:
-        """Clients can connect."""
+        """True while clients can connect."""
         return (
             os.getpid() == self._pid
             and not self._closed
@@ -201,8 +209,8 @@ def _stop(loop: EventLoop, thread: threading.Thread, pid: int) -> None:
     if os.getpid() != pid:
         return
     loop.stop()
-    # The collector can run this anywhere, on the loop's own thread too.
+    # The garbage collector can run this on any thread, the loop's own included.
     if thread is not threading.current_thread():
-        thread.join(_JOIN_PATIENCE)
+        thread.join(_JOIN_TIMEOUT)
         if thread.is_alive():
             _log.warning("a service keeps the control server from closing; it closes afterwards")

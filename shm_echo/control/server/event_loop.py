@@ -1,8 +1,8 @@
-"""The loop of a control server: one thread that waits for sockets, processes and time.
+"""The event loop of a control server: one thread that waits for sockets, processes and time.
 
-Never blocks on a client: every socket is non-blocking, every client has deadlines, and a turn
-handles a bounded number of messages of each. What messages mean is for ``sessions``; how to let
-clients in is for ``door``.
+It never blocks on a client: every socket is non-blocking, every client has deadlines, and one pass
+of the loop handles a bounded number of messages of each client. `session_table` gives messages
+their meaning; `acceptor` decides which clients may connect.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from shm_echo.control.descriptors import descriptor_limit
-from shm_echo.control.fork_safety import FORK_LOCK, at_fork
+from shm_echo.control.descriptors import descriptor_limit_error
+from shm_echo.control.fork_safety import FORK_LOCK, register_at_fork
 from shm_echo.control.protocol.messages import Closed
 from shm_echo.control.server.acceptor import Acceptor
 from shm_echo.control.server.access_policy import AccessPolicy
@@ -36,271 +36,286 @@ __all__ = ["EventLoop"]
 
 _log = logging.getLogger("shm_echo.control")
 
+# Deadlines are in seconds, so a quarter of one is precise enough and costs an idle server nothing.
 _TICK = 0.25
-# Per turn of the loop and client, so that one that talks a lot does not hold up the others.
-_MESSAGES_PER_TURN = 16
-# What a dead process has said is read to its end, unless a child of it goes on talking.
-_LAST_READS = 64
+# Per pass of the loop and client, so that a client with many requests does not delay the others.
+_MAX_MESSAGES_PER_PASS = 16
+# A dead process's messages are read to the end of the stream. The limit is for a child of it that
+# inherited the socket and goes on sending.
+_MAX_FINAL_READS = 64
 
 
 class EventLoop:
     """The sockets of one server, and the main function of its thread.
 
-    Takes the listening socket over, even if the constructor raises. ``run`` returns after
-    ``stop``, with everything closed. ``call_soon`` and ``stop`` are for other threads, everything
-    else is for the loop's own.
+    The loop owns the listener from the start, even if the constructor raises. `run` returns after
+    `stop`, with everything closed. Other threads may call `call_soon` and `stop`; everything else
+    belongs to the loop's own thread.
     """
 
     def __init__(
         self,
-        listening: UnixListener | TcpListener,
+        listener: UnixListener | TcpListener,
         access: AccessPolicy,
         sessions: SessionTable,
         limits: ServerLimits,
     ) -> None:
         self._sessions = sessions
-        self._links: set[ServerConnection] = set()
+        self._connections: set[ServerConnection] = set()
         self._processes = ProcessTable()
-        # Clients that may have more complete messages than their last turn had room for.
-        self._turns: deque[ServerConnection] = deque()
-        self._calls: deque[Callable[[], object]] = deque()
+        # Connections that may hold more complete messages than the last pass handled.
+        self._unhandled: deque[ServerConnection] = deque()
+        self._callbacks: deque[Callable[[], object]] = deque()
         # Guards _open and _wake against closing while another thread is about to wake the loop.
-        self._gate = threading.Lock()
+        self._wake_lock = threading.Lock()
         self._open = True
         self._stopping = False
         with FORK_LOCK, contextlib.ExitStack() as undo:
-            self._door = Acceptor(listening, access, limits)
-            undo.callback(self._door.shut)
+            self._acceptor = Acceptor(listener, access, limits)
+            undo.callback(self._acceptor.close)
             try:
                 self._selector = selectors.DefaultSelector()
                 undo.callback(self._selector.close)
                 self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             except OSError:
-                raise descriptor_limit("a control server") from None
+                raise descriptor_limit_error("a control server") from None
             self._selector.register(self._wake, selectors.EVENT_READ, self._wake)
-            self._selector.register(self._door.sock, selectors.EVENT_READ, self._door)
-            at_fork(self)
+            self._selector.register(self._acceptor.sock, selectors.EVENT_READ, self._acceptor)
+            register_at_fork(self)
             undo.pop_all()
 
     # ------------------------------------------------------------ for other threads
 
     def call_soon(self, function: Callable[[], object]) -> bool:
-        """Have a function called once on the loop's thread; False if the loop has ended."""
-        with self._gate:
+        """Call a function once, soon, on the loop's thread.
+
+        Returns:
+            False if the loop has ended; then the function is not called.
+        """
+        with self._wake_lock:
             if not self._open:
                 return False
-            self._calls.append(function)
+            self._callbacks.append(function)
             os.eventfd_write(self._wake, 1)
             return True
 
     def stop(self) -> None:
-        """Have ``run`` return. Calls accepted before are made."""
-        with self._gate:
+        """Make `run` return. It still makes the calls that `call_soon` has accepted."""
+        with self._wake_lock:
             self._stopping = True
             if self._open:
                 os.eventfd_write(self._wake, 1)
 
     def after_fork_in_child(self) -> None:
-        """Close what a forked child has inherited, and say nothing to anybody."""
-        self._gate = threading.Lock()
+        """Close the descriptors that a forked child has inherited, and send nothing."""
+        # A new lock: the thread that held the old one may not exist in this process.
+        self._wake_lock = threading.Lock()
         self._open = False
         self._stopping = True
-        self._door.let_go()
+        self._acceptor.close_in_child()
         self._close_all()
 
     # ------------------------------------------------------------ the thread
 
     def run(self) -> None:
-        """Serve until ``stop``."""
+        """Serve until `stop` is called."""
         next_tick = time.monotonic() + _TICK
         try:
             while not self._stopping:
-                events = self._selector.select(self._patience(next_tick))
+                events = self._selector.select(self._select_timeout(next_tick))
                 now = time.monotonic()
                 for key, mask in events:
                     self._on_event(key.data, mask, now)
-                for _ in range(len(self._turns)):
-                    self._on_link(self._turns.popleft(), 0, now)
-                for process in self._sessions.tell_hangups(now):
-                    self._release(process)
-                self._make_calls()
+                for _ in range(len(self._unhandled)):
+                    self._on_connection_ready(self._unhandled.popleft(), 0, now)
+                for process in self._sessions.report_hangups(now):
+                    self._release_if_unused(process)
+                self._run_callbacks()
                 if now >= next_tick:
                     next_tick = now + _TICK
                     self._tick(now)
         except Exception:
             _log.critical("the control server has stopped after an internal error", exc_info=True)
         finally:
-            self._finish()
+            self._shut_down()
 
-    def _patience(self, next_tick: float) -> float:
-        if self._turns or self._calls:
+    def _select_timeout(self, next_tick: float) -> float:
+        if self._unhandled or self._callbacks:
             return 0.0
         wake_at = next_tick
-        hangup_at = self._sessions.next_hangup()
+        hangup_at = self._sessions.next_hangup_time()
         if hangup_at is not None:
             wake_at = min(wake_at, hangup_at)
         return max(0.0, wake_at - time.monotonic())
 
     def _on_event(self, source: object, mask: int, now: float) -> None:
         if isinstance(source, ServerConnection):
-            self._on_link(source, mask, now)
+            self._on_connection_ready(source, mask, now)
         elif isinstance(source, Process):
-            self._on_exit(source, now)
+            self._on_process_exit(source, now)
         elif isinstance(source, Acceptor):
-            self._on_arrival(now)
+            self._on_new_connections(now)
         else:
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._wake)
 
-    def _make_calls(self) -> None:
-        for _ in range(len(self._calls)):
-            function = self._calls.popleft()
+    def _run_callbacks(self) -> None:
+        for _ in range(len(self._callbacks)):
+            function = self._callbacks.popleft()
             try:
                 function()
             except Exception:
                 _log.exception("a function given to call_soon failed")
 
     def _tick(self, now: float) -> None:
-        for link in list(self._links):
-            overdue = link.overdue(now)
-            if overdue is not None:
-                self._drop(link, now, overdue)
-        if self._door.closed:
+        for connection in list(self._connections):
+            expired_deadline = connection.expired_deadline(now)
+            if expired_deadline is not None:
+                self._close_connection(connection, now, expired_deadline)
+        if self._acceptor.suspended:
             with FORK_LOCK:
-                if self._door.reopen():
-                    self._selector.register(self._door.sock, selectors.EVENT_READ, self._door)
+                if self._acceptor.resume():
+                    self._selector.register(
+                        self._acceptor.sock, selectors.EVENT_READ, self._acceptor
+                    )
         self._sessions.tick(now)
 
     # ------------------------------------------------------------ clients
 
-    def _on_arrival(self, now: float) -> None:
-        # One at a time under the lock, so that forks elsewhere need not wait for a crowd.
-        for _ in range(Acceptor.CROWD):
+    def _on_new_connections(self, now: float) -> None:
+        # The lock is taken for each client anew, so that a fork in another thread waits for one
+        # client at most.
+        for _ in range(Acceptor.MAX_ACCEPTS_PER_PASS):
             with FORK_LOCK:
-                link = self._door.admit(self._processes, len(self._links), now)
-                if link is not None:
-                    self._links.add(link)
-                    self._selector.register(link.sock, selectors.EVENT_READ, link)
-                    process = link.process
-                    if process.pidfd >= 0 and not process.links and not process.attached:
+                connection = self._acceptor.accept_one(self._processes, len(self._connections), now)
+                if connection is not None:
+                    self._connections.add(connection)
+                    self._selector.register(connection.sock, selectors.EVENT_READ, connection)
+                    process = connection.process
+                    if process.pidfd >= 0 and not process.references:
                         self._selector.register(process.pidfd, selectors.EVENT_READ, process)
-                    process.links.add(link)
-            if self._door.closed:
-                self._selector.unregister(self._door.sock)
+                    process.references.add(connection)
+            if self._acceptor.suspended:
+                self._selector.unregister(self._acceptor.sock)
                 return
-            if self._door.idle:
+            if self._acceptor.backlog_empty:
                 return
 
-    def _on_link(self, link: ServerConnection, mask: int, now: float) -> None:
-        if link.closed:
+    def _on_connection_ready(self, connection: ServerConnection, mask: int, now: float) -> None:
+        if connection.closed:
             return
         try:
             if mask & selectors.EVENT_WRITE:
-                link.flush(now)
-            if mask & selectors.EVENT_READ and not link.blocked:
-                link.fill(now)
-            more = self._converse(link, now, _MESSAGES_PER_TURN)
-            if link.to_hand_over:
-                self._hand_over(link, now)
-            elif more:
-                self._turns.append(link)
-            elif link.finished:
-                self._drop(link, now, "the last words have been said")
-            elif link.ended and not link.blocked:
-                self._drop(link, now, "the client closed it")
+                connection.flush(now)
+            if mask & selectors.EVENT_READ and not connection.input_paused:
+                connection.receive_bytes(now)
+            has_more = self._handle_messages(connection, now, _MAX_MESSAGES_PER_PASS)
+            if connection.ready_to_hand_over:
+                self._hand_over(connection, now)
+            elif has_more:
+                self._unhandled.append(connection)
+            elif connection.last_message_sent:
+                self._close_connection(connection, now, "the final message has been sent")
+            elif connection.peer_closed and not connection.input_paused:
+                self._close_connection(connection, now, "the client closed it")
             else:
-                self._selector.modify(link.sock, link.interest, link)
+                self._selector.modify(connection.sock, connection.events, connection)
         except (ConnectionBrokenError, ProtocolError) as error:
-            self._drop(link, now, str(error))
+            self._close_connection(connection, now, str(error))
         except Exception:
-            # A mistake of ours; it costs the client that found it, not the others.
-            _log.exception("internal error while serving %s", link.peer.name)
-            self._drop(link, now, "internal error")
+            # A bug of the server closes the connection that met it, not the others.
+            _log.exception("internal error while serving %s", connection.peer.name)
+            self._close_connection(connection, now, "internal error")
 
-    def _converse(self, link: ServerConnection, now: float, at_most: int) -> bool:
-        """Handle messages; whether there may be more."""
-        for _ in range(at_most):
-            message = link.next_message(now)
+    def _handle_messages(self, connection: ServerConnection, now: float, limit: int) -> bool:
+        """Handle up to `limit` messages. Return True if there may be more."""
+        for _ in range(limit):
+            message = connection.next_message(now)
             if message is None:
                 return False
-            self._sessions.handle(link, message, now)
+            self._sessions.handle(connection, message, now)
         return True
 
-    def _on_exit(self, process: Process, now: float) -> None:
-        """A process has ended: hear what it said before, then tell its services."""
-        if process.gone:
+    def _on_process_exit(self, process: Process, now: float) -> None:
+        """Handle the messages that an ended process has sent, then notify its services."""
+        if process.released:
             return
-        for link in list(process.links):
-            link.mute()
-            if link.greeted:
-                self._hear_out(link, now)
-        self._sessions.exited(process)
-        for link in list(process.links):
-            self._drop(link, now, "its process has ended")
-        self._release(process)
+        for connection in _connections_of(process):
+            connection.discard_output()
+            if connection.welcomed:
+                self._handle_final_messages(connection, now)
+        self._sessions.process_exited(process)
+        for connection in _connections_of(process):
+            self._close_connection(connection, now, "its process has ended")
+        self._release_if_unused(process)
 
-    def _hear_out(self, link: ServerConnection, now: float) -> None:
+    def _handle_final_messages(self, connection: ServerConnection, now: float) -> None:
         try:
-            for _ in range(_LAST_READS):
-                while self._converse(link, now, _MESSAGES_PER_TURN):
+            for _ in range(_MAX_FINAL_READS):
+                while self._handle_messages(connection, now, _MAX_MESSAGES_PER_PASS):
                     pass
-                if not link.fill(now):
+                if not connection.receive_bytes(now):
                     return
         except (ConnectionBrokenError, ProtocolError):
-            pass  # it is about to be dropped anyway
+            pass  # the caller closes the connection in any case
         except Exception:
-            _log.exception("internal error in the last words of %s", link.peer.name)
+            _log.exception("internal error in the final messages of %s", connection.peer.name)
 
-    def _drop(self, link: ServerConnection, now: float, why: str) -> None:
-        if link.closed:
+    def _close_connection(self, connection: ServerConnection, now: float, reason: str) -> None:
+        if connection.closed:
             return
-        _log.debug("connection of %s closed: %s", link.peer.name, why)
-        self._selector.unregister(link.sock)
-        link.close()
-        self._links.discard(link)
-        link.process.links.discard(link)
-        self._sessions.lost(link, now)
-        self._release(link.process)
+        _log.debug("connection of %s closed: %s", connection.peer.name, reason)
+        self._selector.unregister(connection.sock)
+        connection.close()
+        self._connections.discard(connection)
+        connection.process.references.discard(connection)
+        self._sessions.connection_closed(connection, now)
+        self._release_if_unused(connection.process)
 
-    def _hand_over(self, link: ServerConnection, now: float) -> None:
-        """The client has its welcome; its service takes the connection."""
-        if link.handshake.endpoint.unfinished:
-            self._drop(link, now, "it did not wait for its welcome")
+    def _hand_over(self, connection: ServerConnection, now: float) -> None:
+        """Give the connection to its service: the client has its welcome."""
+        if connection.handshake.endpoint.has_partial_frame:
+            self._close_connection(connection, now, "it did not wait for its welcome")
             return
         with FORK_LOCK:
-            self._selector.unregister(link.sock)
-            self._links.discard(link)
-            link.process.links.discard(link)
-            self._sessions.hand_over(link)
-        self._release(link.process)
+            self._selector.unregister(connection.sock)
+            self._connections.discard(connection)
+            connection.process.references.discard(connection)
+            self._sessions.hand_over(connection)
+        self._release_if_unused(connection.process)
 
-    def _release(self, process: Process) -> None:
-        if not process.gone and not process.links and not process.attached:
+    def _release_if_unused(self, process: Process) -> None:
+        if not process.released and not process.references:
             if process.pidfd >= 0:
                 self._selector.unregister(process.pidfd)
-            self._processes.leave(process)
+            self._processes.release(process)
 
     # ------------------------------------------------------------ the end
 
-    def _finish(self) -> None:
-        with self._gate:
+    def _shut_down(self) -> None:
+        with self._wake_lock:
             self._open = False
-        self._make_calls()
+        self._run_callbacks()
         with FORK_LOCK:
-            self._door.shut()
-        for link in self._links:
-            if link.greeted and not link.closing:
+            self._acceptor.close()
+        for connection in self._connections:
+            if connection.welcomed and not connection.closing:
                 with contextlib.suppress(ProtocolError):
-                    link.send(link.handshake.endpoint.send(Closed()), time.monotonic())
+                    connection.send(connection.handshake.endpoint.send(Closed()), time.monotonic())
         self._close_all()
 
     def _close_all(self) -> None:
         with FORK_LOCK:
-            for link in self._links:
-                link.close()
-            self._links.clear()
+            for connection in self._connections:
+                connection.close()
+            self._connections.clear()
             self._processes.close()
             self._selector.close()
             wake, self._wake = self._wake, -1
             if wake >= 0:
                 os.close(wake)
+
+
+def _connections_of(process: Process) -> list[ServerConnection]:
+    """The open connections of a process, in a list of their own: closing one changes the set."""
+    return [one for one in process.references if isinstance(one, ServerConnection)]

@@ -1,42 +1,38 @@
-"""The processes behind the connections: one pidfd for each, however many connections it has.
+"""The client processes of a server: one pidfd for each, however many connections it has.
 
-A process stays here as long as a connection or a session refers to it. So a client that connects
-and hangs up a thousand times costs one descriptor, and its end is noticed once.
+A process stays in the table as long as a connection or a session refers to it. So a client that
+connects and hangs up a thousand times costs one descriptor, and its end is noticed once.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Hashable
 
 from shm_echo.control.fork_safety import FORK_LOCK
 from shm_echo.control.peer import Peer, has_exited, open_pidfd
-
-if TYPE_CHECKING:
-    from shm_echo.control.server.server_connection import ServerConnection
-    from shm_echo.control.server.session_table import SessionRecord
 
 __all__ = ["Process", "ProcessTable"]
 
 
 class Process:
-    """One live process, or one whose end has not been dealt with.
+    """A client's process, from its first connection until nothing refers to it any more.
 
     Attributes:
-        pidfd: -1 for a process that cannot be seen from here; its connection says all there is
-            to know.
-        links: its open connections.
-        attached: its sessions that have not ended, some of them without a connection.
-        gone: the table has closed the pidfd.
+        pid: its process id.
+        pidfd: -1 if the process cannot be watched from here (it lives in another pid namespace or
+            behind a TCP port); then the end of its connection is all that the server notices.
+        references: its open connections, and its sessions that have not ended, some of them
+            without a connection. This module does not know their types; it only counts them.
+        released: True once the table has closed the pidfd.
     """
 
     def __init__(self, pid: int, pidfd: int) -> None:
         self.pid = pid
         self.pidfd = pidfd
-        self.gone = False
-        self.links: set[ServerConnection] = set()
-        self.attached: set[SessionRecord] = set()
+        self.released = False
+        self.references: set[Hashable] = set()
 
 
 class ProcessTable:
@@ -44,27 +40,27 @@ class ProcessTable:
 
     def __init__(self) -> None:
         self._by_pid: dict[int, Process] = {}
-        # More than the values of _by_pid: a dead process whose number has been given away already
-        # stays until its end has been dealt with.
+        # More than the values of _by_pid: the kernel may give the number of a dead process to a
+        # new one before the server has handled the death.
         self._all: set[Process] = set()
 
     def __len__(self) -> int:
         return len(self._all)
 
-    def enter(self, sock: socket.socket, peer: Peer) -> Process:
-        """The process at the other end: the one that is here already, or a new one.
+    def watch(self, sock: socket.socket, peer: Peer) -> Process:
+        """Return the process at the other end of a socket, known already or new.
 
         Raises:
-            ProcessLookupError: it has gone already.
+            ProcessLookupError: the process has ended.
             OSError: no descriptor is left.
         """
         with FORK_LOCK:
             pidfd = open_pidfd(sock, peer)
             if has_exited(pidfd):
                 os.close(pidfd)
-                raise ProcessLookupError(f"pid {peer.pid} has gone")
+                raise ProcessLookupError(f"pid {peer.pid} has ended")
             known = self._by_pid.get(peer.pid)
-            # Both live now and both have this number, so they are the same process.
+            # Both pidfds are alive now and have this number, so they are the same process.
             if known is not None and not has_exited(known.pidfd):
                 os.close(pidfd)
                 return known
@@ -73,16 +69,16 @@ class ProcessTable:
             self._by_pid[peer.pid] = process
             return process
 
-    def unseen(self) -> Process:
-        """What stands for a process that cannot be watched: one for each connection."""
+    def unwatched(self) -> Process:
+        """Return a stand-in for a process that cannot be watched: a new one per connection."""
         return Process(0, -1)
 
-    def leave(self, process: Process) -> None:
+    def release(self, process: Process) -> None:
         """Close the pidfd of a process that nothing refers to any more."""
         with FORK_LOCK:
-            if process.gone:
+            if process.released:
                 return
-            process.gone = True
+            process.released = True
             if process.pidfd < 0:
                 return
             self._all.discard(process)
@@ -93,4 +89,4 @@ class ProcessTable:
     def close(self) -> None:
         """Close every pidfd."""
         for process in list(self._all):
-            self.leave(process)
+            self.release(process)

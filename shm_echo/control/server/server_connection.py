@@ -1,7 +1,7 @@
 """One accepted connection of a server: its bytes in both directions and its deadlines.
 
-Never blocks. Takes no more input while an answer waits to be taken, so that a client which does
-not read cannot make the server collect answers. Knows no services.
+Never blocks. Reads no more input while an answer waits to be sent, so that a client which does not
+read cannot make the server pile up answers. Knows nothing of services.
 """
 
 from __future__ import annotations
@@ -12,14 +12,11 @@ import selectors
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from shm_echo.control.peer import Peer
 from shm_echo.control.protocol.handshake import ServerHandshake
 from shm_echo.control.protocol.messages import Message
-
-if TYPE_CHECKING:
-    from shm_echo.control.server.processes import Process
+from shm_echo.control.server.processes import Process
 
 __all__ = ["ConnectionBrokenError", "ServerConnection", "ServerLimits"]
 
@@ -28,15 +25,15 @@ _READ_SIZE = 1 << 16
 
 @dataclass(frozen=True)
 class ServerLimits:
-    """What one control server grants its clients. Times are in seconds.
+    """The limits that one control server sets its clients. Times are in seconds.
 
     Attributes:
-        max_clients: connections at once.
-        max_sessions: sessions at once, those included whose socket has closed and whose process
-            is still watched.
-        hello_timeout: from the connection to a complete hello.
-        frame_timeout: from the first byte of a message to its last one.
-        write_timeout: until a client has taken an answer.
+        max_clients: the most connections at once.
+        max_sessions: the most sessions at once. Sessions whose socket has closed count as long as
+            their process is watched.
+        hello_timeout: the longest time from the connection to a complete hello.
+        frame_timeout: the longest time from the first byte of a message to its last.
+        write_timeout: the longest time that an answer may wait until the client has read it.
     """
 
     max_clients: int = 1024
@@ -47,12 +44,12 @@ class ServerLimits:
 
 
 class ConnectionBrokenError(Exception):
-    """The connection must end. The text is for the log."""
+    """The server must close the connection. The text is for the log."""
 
 
 @dataclass
 class _Pending:
-    """Bytes that wait to be sent, and descriptors that go with the first of them."""
+    """Bytes that wait to be sent, and the descriptors that go with the first of them."""
 
     data: memoryview
     fds: list[int]
@@ -62,12 +59,16 @@ class ServerConnection:
     """A connection that the server has accepted.
 
     Attributes:
-        handshake: speaks until the welcome; its endpoint speaks afterwards.
-        greeted: the client has been welcomed.
-        closing: the last words have been said; the connection closes when they are taken.
-        ended: the client has closed its end; nothing more will come.
-        taken_over: the service takes the connection when the welcome has been taken.
-        closed: this end is closed; the object is of no more use.
+        sock: the non-blocking socket.
+        peer: the client's process, or its host and port.
+        process: the entry of that process in the `ProcessTable`.
+        handshake: reads messages until the welcome; afterwards its endpoint does.
+        welcomed: True once the client has been welcomed.
+        closing: True once the final message was given to `send`; the connection closes when the
+            client has read it.
+        peer_closed: True once the client has closed its end, and no more bytes will come.
+        service_takes_over: True if the service takes the socket once the welcome has been sent.
+        closed: True once this end is closed; the object is of no more use.
     """
 
     def __init__(
@@ -83,29 +84,29 @@ class ServerConnection:
         self.peer = peer
         self.process = process
         self.handshake = handshake
-        self.greeted = False
+        self.welcomed = False
         self.closing = False
-        self.ended = False
-        self.taken_over = False
+        self.peer_closed = False
+        self.service_takes_over = False
         self.closed = False
         self._limits = limits
         self._accepted = now
         self._frame_since: float | None = None
         self._write_since: float | None = None
         self._pending: _Pending | None = None
-        self._mute = False
+        self._output_discarded = False
 
     # ------------------------------------------------------------ reading
 
-    def fill(self, now: float) -> bool:
-        """Read once.
+    def receive_bytes(self, now: float) -> bool:
+        """Read once from the socket.
 
         Returns:
-            Whether bytes came. At the end of the stream ``ended`` is set; messages that came
-            before can still be waiting.
+            True if bytes came. At the end of the stream `peer_closed` is set; messages that came
+            before it may still wait in the endpoint.
 
         Raises:
-            LinkBrokenError: the client sent file descriptors.
+            ConnectionBrokenError: the client sent file descriptors.
         """
         try:
             # No room for ancillary data: the kernel drops descriptors that a client sends.
@@ -119,7 +120,7 @@ class ServerConnection:
                 "the client sent file descriptors, which are never accepted"
             )
         if not data:
-            self.ended = True
+            self.peer_closed = True
             return False
         self.handshake.endpoint.feed(data)
         if self._frame_since is None:
@@ -127,45 +128,46 @@ class ServerConnection:
         return True
 
     def next_message(self, now: float) -> Message | None:
-        """The next message of the client; None if there is none or an answer is still waiting.
+        """Return the client's next message; None if there is none or input is paused.
 
         Before the welcome this is the Hello to welcome, or the Refused to answer with.
 
         Raises:
             ProtocolError: the client broke the protocol.
         """
-        if self.blocked or self.taken_over:
+        if self.input_paused or self.service_takes_over:
             return None
         message: Message | None
-        if self.greeted:
+        if self.welcomed:
             message = self.handshake.endpoint.next_message()
         else:
             message = self.handshake.receive(b"")
         if message is not None:
-            # What is left is the beginning of another message, whose time starts now.
-            self._frame_since = now if self.handshake.endpoint.unfinished else None
+            # The bytes that remain begin another message, and its time starts now.
+            self._frame_since = now if self.handshake.endpoint.has_partial_frame else None
         return message
 
     # ------------------------------------------------------------ writing
 
     def send(self, data: bytes, now: float, fds: Sequence[int] = ()) -> None:
-        """Send now what the socket takes, and keep the rest for ``flush``.
+        """Send as much as the socket takes now, and keep the rest for `flush`.
 
-        Descriptors go with the first byte, and are closed here whatever happens.
+        Descriptors go with the first byte. They belong to this object from here on, and are closed
+        once they are sent or cannot be.
         """
         if self._pending is not None:
-            # Only last words come while an answer waits, and they bring no descriptors.
+            # While an answer waits, only the final message can follow; it has no descriptors.
             self._pending.data = memoryview(bytes(self._pending.data) + data)
         else:
             self._pending = _Pending(memoryview(data), list(fds))
             self._write_since = now
-        if self._mute:
-            self.mute()
+        if self._output_discarded:
+            self.discard_output()
         else:
             self.flush(now)
 
     def flush(self, now: float) -> None:
-        """Send what the socket takes of what is waiting."""
+        """Send as much of the waiting bytes as the socket takes."""
         while self._pending is not None:
             pending = self._pending
             rights = array.array("i", pending.fds)
@@ -175,9 +177,9 @@ class ServerConnection:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:
-                self.mute()
+                self.discard_output()
                 return
-            self._drop_copies()
+            self._close_pending_fds()
             pending.data = pending.data[sent:]
             if not pending.data:
                 self._pending = None
@@ -185,62 +187,62 @@ class ServerConnection:
                 if self._frame_since is not None:
                     self._frame_since = now  # nothing was read while the answer waited
 
-    def mute(self) -> None:
-        """The client hears nothing any more. What it has said still counts, up to the last word."""
-        self._mute = True
-        self._drop_copies()
+    def discard_output(self) -> None:
+        """Send nothing from now on. Messages that the client has sent are still handled."""
+        self._output_discarded = True
+        self._close_pending_fds()
         self._pending = None
         self._write_since = None
 
     # ------------------------------------------------------------ state
 
     @property
-    def blocked(self) -> bool:
-        """An answer waits to be taken, or nothing more will be said: input has to wait."""
+    def input_paused(self) -> bool:
+        """True while an answer waits to be sent, and after the final message."""
         return self._pending is not None or self.closing
 
     @property
-    def finished(self) -> bool:
-        """The last words have been taken."""
+    def last_message_sent(self) -> bool:
+        """True once the final message has gone out."""
         return self.closing and self._pending is None
 
     @property
-    def interest(self) -> int:
-        """The events to wait for."""
+    def events(self) -> int:
+        """The selector events to wait for."""
         return selectors.EVENT_WRITE if self._pending is not None else selectors.EVENT_READ
 
-    def overdue(self, now: float) -> str | None:
-        """Which deadline has passed, in words for the log."""
+    def expired_deadline(self, now: float) -> str | None:
+        """Describe the deadline that has passed, for the log; None if none has."""
         limits = self._limits
         if self._write_since is not None:
             if now - self._write_since > limits.write_timeout:
                 return f"it took no answer for {limits.write_timeout:g} s"
-        elif not self.greeted and now - self._accepted > limits.hello_timeout:
+        elif not self.welcomed and now - self._accepted > limits.hello_timeout:
             return f"no complete hello came within {limits.hello_timeout:g} s"
         elif self._frame_since is not None and now - self._frame_since > limits.frame_timeout:
             return f"a message stayed incomplete for {limits.frame_timeout:g} s"
         return None
 
     @property
-    def to_hand_over(self) -> bool:
-        """Nothing is left to say or to hear before the service takes the connection."""
-        return self.taken_over and self._pending is None
+    def ready_to_hand_over(self) -> bool:
+        """True once the welcome has gone out to a client whose service takes the connection."""
+        return self.service_takes_over and self._pending is None
 
     def detach(self) -> socket.socket:
-        """The socket, without the link, which is closed."""
+        """Return the socket, still open, and mark the connection as closed."""
         self.closed = True
-        self._drop_copies()
+        self._close_pending_fds()
         self._pending = None
         return self.sock
 
     def close(self) -> None:
         """Close this end. Idempotent."""
         self.closed = True
-        self._drop_copies()
+        self._close_pending_fds()
         self._pending = None
         self.sock.close()
 
-    def _drop_copies(self) -> None:
+    def _close_pending_fds(self) -> None:
         if self._pending is not None:
             fds, self._pending.fds = self._pending.fds, []
             for fd in fds:

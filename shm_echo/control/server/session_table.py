@@ -1,8 +1,9 @@
-"""Sessions: what the messages of a connection mean, and what its service is told.
+"""Sessions: the meaning of a connection's messages, and the calls that its service gets for them.
 
-Guarantees that a session which was opened ends exactly once (see ``Service``), that nothing a
-service raises reaches the server's loop, and that its words reach no client unless it meant them
-to. Reads no sockets and keeps no time; that is for ``link`` and ``loop``.
+Guarantees that every session which was opened ends exactly once (see `Service`), that no exception
+of a service reaches the event loop, and that its text reaches no client unless the service raised
+`ServiceRefusalError`. Reads no sockets and measures no time; `server_connection` and `event_loop`
+do.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from shm_echo.control.descriptors import duplicates
+from shm_echo.control.descriptors import duplicate_fds
 from shm_echo.control.peer import exit_signal, has_exited
 from shm_echo.control.protocol.frames import MAX_FRAME
 from shm_echo.control.protocol.handshake import FULL, INTERNAL
@@ -35,23 +36,27 @@ __all__ = ["SessionRecord", "SessionTable"]
 
 _log = logging.getLogger("shm_echo.control")
 
-# When a process is killed its sockets close a moment before its pidfd tells. Only a socket that
-# has been closed for longer than this belongs to a process that lives on.
+# The kernel closes the sockets of a killed process a moment before its pidfd becomes readable. Only
+# a process that still lives this many seconds after its socket closed has hung up.
 _HANGUP_GRACE = 0.1
 
 _SERVICE_FAILED = "the service failed; the server's log says why"
 
 
 class SessionRecord:
-    """A session that was opened and has not ended."""
+    """A session that was opened and has not ended.
 
-    __slots__ = ("link", "process", "service", "session")
+    Attributes:
+        connection: None once it has closed while the process is still watched.
+    """
 
-    def __init__(self, session: Session, service: Service, link: ServerConnection) -> None:
+    __slots__ = ("connection", "process", "service", "session")
+
+    def __init__(self, session: Session, service: Service, connection: ServerConnection) -> None:
         self.session = session
         self.service = service
-        self.link: ServerConnection | None = link
-        self.process = link.process
+        self.connection: ServerConnection | None = connection
+        self.process = connection.process
 
 
 class SessionTable:
@@ -60,74 +65,76 @@ class SessionTable:
     def __init__(self, services: Mapping[str, Service], limits: ServerLimits) -> None:
         self._services = dict(services)
         self._limits = limits
-        self._by_link: dict[ServerConnection, SessionRecord] = {}
+        self._by_connection: dict[ServerConnection, SessionRecord] = {}
         self._count = 0
+        # Sessions whose connection has closed, with the time at which that counts as a hang-up.
         self._hangups: deque[tuple[float, SessionRecord]] = deque()
         self._failed_ticks: set[str] = set()
 
     # ------------------------------------------------------------ messages
 
-    def handle(self, link: ServerConnection, message: Message, now: float) -> None:
-        """Act on one message, answer included."""
+    def handle(self, connection: ServerConnection, message: Message, now: float) -> None:
+        """Act on one message and send the answer."""
         if isinstance(message, Hello):
-            self._open(link, message, now)
+            self._open_session(connection, message, now)
         elif isinstance(message, Refused):
-            _refuse(link, message, now)
+            _refuse(connection, message, now)
         elif isinstance(message, Request):
-            self._request(link, message, now)
+            self._request(connection, message, now)
         else:
-            assert isinstance(message, Goodbye)  # the table of states lets no other by
-            self._goodbye(link, now)
+            assert isinstance(message, Goodbye)  # the transition table admits no other kind
+            self._goodbye(connection, now)
 
-    def _open(self, link: ServerConnection, hello: Hello, now: float) -> None:
+    def _open_session(self, connection: ServerConnection, hello: Hello, now: float) -> None:
         if self._count >= self._limits.max_sessions:
-            _refuse(link, Refused(FULL, "the server has no room for another session"), now)
+            _refuse(connection, Refused(FULL, "the server has no room for another session"), now)
             return
         service = self._services[hello.service]
-        number = int.from_bytes(os.urandom(8), "big") >> 1
-        holder = link.handshake.holder
-        session = Session(number, link.peer, hello.service, holder=holder)
+        number = int.from_bytes(os.urandom(8), "big") >> 1  # 63 bits: it travels as a signed int
+        holder = connection.handshake.holder
+        session = Session(number, connection.peer, hello.service, holder=holder)
         try:
             info = service.open(session)
         except ServiceRefusalError as refusal:
-            _refuse(link, Refused(refusal.code, refusal.message, refusal.fields), now)
+            _refuse(connection, Refused(refusal.code, refusal.message, refusal.fields), now)
             return
         except Exception:
             _log.exception("service %r failed to open a session", hello.service)
-            _refuse(link, Refused(INTERNAL, _SERVICE_FAILED), now)
+            _refuse(connection, Refused(INTERNAL, _SERVICE_FAILED), now)
             return
-        if link.process.pidfd < 0:
+        if connection.process.pidfd < 0:
             session.watch = False
-        attached = SessionRecord(session, service, link)
-        self._by_link[link] = attached
-        link.process.attached.add(attached)
+        record = SessionRecord(session, service, connection)
+        self._by_connection[connection] = record
+        connection.process.references.add(record)
         self._count += 1
         try:
-            data = link.handshake.welcome(session.id, {"max_frame": MAX_FRAME}, info)
+            data = connection.handshake.welcome(session.id, {"max_frame": MAX_FRAME}, info)
         except (TypeError, ValueError):
-            _log.exception("what service %r says in its welcome cannot be sent", hello.service)
-            _refuse(link, Refused(INTERNAL, _SERVICE_FAILED), now)
+            # The session is open by now. It ends like any other when its connection closes.
+            _log.exception("the welcome info of service %r cannot be sent", hello.service)
+            _refuse(connection, Refused(INTERNAL, _SERVICE_FAILED), now)
             return
-        _log.debug("%s joined service %r", holder or link.peer.name, hello.service)
-        link.greeted = True
-        link.send(data, now)
-        link.taken_over = getattr(service, "take_over", None) is not None
+        _log.debug("%s joined service %r", holder or connection.peer.name, hello.service)
+        connection.welcomed = True
+        connection.send(data, now)
+        connection.service_takes_over = getattr(service, "take_over", None) is not None
 
-    def hand_over(self, link: ServerConnection) -> None:
-        """Give the connection to its service, which speaks with the client itself from now on."""
-        attached = self._by_link.pop(link)
-        self._forget(attached)
-        take_over: Any = attached.service
-        _tell(attached, take_over.take_over, attached.session, link.detach())
+    def hand_over(self, connection: ServerConnection) -> None:
+        """Give the connection to its service, which talks to the client itself from now on."""
+        record = self._by_connection.pop(connection)
+        self._remove(record)
+        service: Any = record.service  # `take_over` is optional, so the Protocol lacks it
+        _notify(record, service.take_over, record.session, connection.detach())
 
-    def _request(self, link: ServerConnection, request: Request, now: float) -> None:
-        attached = self._by_link[link]
-        endpoint = link.handshake.endpoint
+    def _request(self, connection: ServerConnection, request: Request, now: float) -> None:
+        record = self._by_connection[connection]
+        endpoint = connection.handshake.endpoint
         copies: list[int] = []
         try:
             try:
-                result, fds = attached.service.request(attached.session, request.op, request.args)
-                copies = duplicates(fds)
+                result, fds = record.service.request(record.session, request.op, request.args)
+                copies = duplicate_fds(fds)
                 data = endpoint.send(Reply(request.id, result))
             except ServiceRefusalError as refusal:
                 data = endpoint.send(
@@ -137,89 +144,93 @@ class SessionTable:
             for copy in copies:
                 os.close(copy)
             copies = []
-            _log.exception("service %r failed to answer a request", attached.session.service)
+            _log.exception("service %r failed to answer a request", record.session.service)
             data = endpoint.send(ErrorReply(request.id, INTERNAL, _SERVICE_FAILED))
-        link.send(data, now, copies)
+        connection.send(data, now, copies)
 
-    def _goodbye(self, link: ServerConnection, now: float) -> None:
-        attached = self._by_link.pop(link)
-        self._forget(attached)
-        _tell(attached, attached.service.goodbye, attached.session)
-        link.closing = True
-        link.send(link.handshake.endpoint.send(Closed()), now)
+    def _goodbye(self, connection: ServerConnection, now: float) -> None:
+        record = self._by_connection.pop(connection)
+        self._remove(record)
+        _notify(record, record.service.goodbye, record.session)
+        connection.closing = True
+        connection.send(connection.handshake.endpoint.send(Closed()), now)
 
     # ------------------------------------------------------------ ends
 
-    def lost(self, link: ServerConnection, now: float) -> None:
-        """The connection has closed. A session of it has hung up, or its process is ending."""
-        attached = self._by_link.pop(link, None)
-        if attached is not None:
-            attached.link = None
-            self._hangups.append((now + _HANGUP_GRACE, attached))
+    def connection_closed(self, connection: ServerConnection, now: float) -> None:
+        """Note that a connection has closed: its session has hung up, or its process is ending."""
+        record = self._by_connection.pop(connection, None)
+        if record is not None:
+            record.connection = None
+            self._hangups.append((now + _HANGUP_GRACE, record))
 
-    def next_hangup(self) -> float | None:
-        """When ``tell_hangups`` may have something to tell."""
+    def next_hangup_time(self) -> float | None:
+        """The time from which `report_hangups` has a hang-up to look at; None if there is none."""
         return self._hangups[0][0] if self._hangups else None
 
-    def tell_hangups(self, now: float) -> list[Process]:
-        """Tell services about sessions whose socket has closed while the process lives.
+    def report_hangups(self, now: float) -> list[Process]:
+        """Notify services of sessions whose socket has closed while the process lives.
 
         Returns:
-            The processes that one of their sessions refers to no longer.
+            The processes to which one session less refers.
         """
-        left = []
+        unused = []
         while self._hangups and self._hangups[0][0] <= now:
-            _, attached = self._hangups.popleft()
-            # One that has died was told so, or is about to be.
-            process = attached.process
-            if attached not in process.attached:
+            _, record = self._hangups.popleft()
+            process = record.process
+            # `process_exited` has removed this session, and has reported its death.
+            if record not in process.references:
                 continue
+            # The process has ended, and its event has not been handled yet: it has died, not
+            # hung up.
             if process.pidfd >= 0 and has_exited(process.pidfd):
                 continue
-            _tell(attached, attached.service.hangup, attached.session)
-            if not attached.session.watch or process.pidfd < 0:
-                self._forget(attached)
-                left.append(process)
-        return left
+            _notify(record, record.service.hangup, record.session)
+            if not record.session.watch or process.pidfd < 0:
+                self._remove(record)
+                unused.append(process)
+        return unused
 
-    def exited(self, process: Process) -> None:
-        """The process has ended, and all that it had said has been handled."""
-        signal = exit_signal(process.pidfd) if process.attached else None
-        for attached in list(process.attached):
-            if attached.link is not None:
-                del self._by_link[attached.link]
-            self._forget(attached)
-            _tell(attached, attached.service.died, attached.session, process.pid, signal)
+    def process_exited(self, process: Process) -> None:
+        """End the sessions of a process that has ended, after all its messages were handled."""
+        records = [one for one in process.references if isinstance(one, SessionRecord)]
+        signal = exit_signal(process.pidfd) if records else None
+        for record in records:
+            if record.connection is not None:
+                del self._by_connection[record.connection]
+            self._remove(record)
+            _notify(record, record.service.died, record.session, process.pid, signal)
 
     def tick(self, now: float) -> None:
-        """Tell every service the time."""
+        """Give every service the time."""
         for name, service in self._services.items():
             try:
                 service.tick(now)
             except Exception:
-                # Four times a second is too often for the same news.
+                # Ticks come four times a second: the same error would fill the log.
                 if name not in self._failed_ticks:
                     self._failed_ticks.add(name)
-                    _log.exception("service %r failed in tick (told once)", name)
+                    _log.exception("service %r failed in tick (logged once)", name)
 
-    def _forget(self, attached: SessionRecord) -> None:
-        attached.process.attached.remove(attached)
+    def _remove(self, record: SessionRecord) -> None:
+        record.process.references.remove(record)
         self._count -= 1
 
 
-def _refuse(link: ServerConnection, refused: Refused, now: float) -> None:
+def _refuse(connection: ServerConnection, refused: Refused, now: float) -> None:
     try:
-        data = link.handshake.refuse(refused)
+        data = connection.handshake.refuse(refused)
     except ValueError:
         _log.exception("a refusal of a service cannot be sent")
-        data = link.handshake.refuse(Refused(INTERNAL, _SERVICE_FAILED))
-    link.closing = True
-    link.send(data, now)
+        data = connection.handshake.refuse(Refused(INTERNAL, _SERVICE_FAILED))
+    connection.closing = True
+    connection.send(data, now)
 
 
-def _tell(attached: SessionRecord, method: Callable[..., None], *args: Any) -> None:
+def _notify(record: SessionRecord, method: Callable[..., None], *args: Any) -> None:
+    """Call a method of a service, and log an exception instead of raising it."""
     try:
         method(*args)
     except Exception:
         name = getattr(method, "__name__", "a method")
-        _log.exception("service %r failed in %s", attached.session.service, name)
+        _log.exception("service %r failed in %s", record.session.service, name)

@@ -1,9 +1,9 @@
-"""Tokens: what the holders of a secret are known by where no kernel vouches for them.
+"""Tokens: secrets that identify the clients of a TCP port, where the kernel reports no user.
 
-A listener keeps digests, not tokens, and compares all of them in constant time, so neither the
-time of an answer nor a look at a log or a traceback tells anything about them. Each token belongs
-to a holder with a name, who is booked by it. Tokens come from a file or from Python, never from a
-command line.
+A listener keeps digests instead of tokens, and compares all of them in constant time. So neither
+the time of an answer nor a log or a traceback reveals anything about a token. Each token belongs to
+a holder with a name, and sessions are billed to that name. Tokens come from a file, from the
+environment or from Python, never from a command line, which other users can read.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from collections.abc import Iterable, Mapping
 
 from shm_echo.control.protocol.messages import MAX_TOKEN
 
-__all__ = ["LEAST", "Tokens"]
+__all__ = ["MIN_LENGTH", "Tokens"]
 
-LEAST = 16  # characters: shorter ones can be guessed
+# Characters. Of 64 possible ones each, 16 make 96 bits, too many to guess over a network.
+MIN_LENGTH = 16
 
 _TOKEN = re.compile(r"[!-~]+")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -29,13 +30,18 @@ _ADVICE = (
 
 
 class Tokens:
-    """The tokens that a listener knows.
+    """The tokens that a listener accepts.
 
     Args:
-        tokens: each by the name of its holder.
+        tokens: the tokens, by the names of their holders.
 
     Raises:
-        ValueError: there is none, or one is no token. No message shows one.
+        ValueError: there is no token, or one is malformed. No message shows a token.
+
+    Example:
+        >>> tokens = Tokens({"ann": "correct-horse-battery"})
+        >>> tokens.holder_of("correct-horse-battery"), tokens.holder_of("a wrong one")
+        ('ann', None)
     """
 
     def __init__(self, tokens: Mapping[str, str]) -> None:
@@ -58,15 +64,15 @@ class Tokens:
 
     @classmethod
     def parse(cls, lines: Iterable[str]) -> Tokens:
-        """Tokens as text: one a line, behind the name of its holder if there are several.
+        """Read tokens from text: one a line, after the name of its holder if there are several.
 
-        Empty lines and those that begin with ``#`` are passed over. A token without a name is
-        the one of ``token-N`` in line N.
+        Empty lines and lines that begin with `#` are skipped. The holder of a token without a name,
+        in line N, is called `token-N`.
 
         Raises:
-            ValueError: a line is none of this; it is named by its number.
+            ValueError: a line is malformed; the message has its number.
         """
-        found: dict[str, str] = {}
+        holders: dict[str, str] = {}
         for number, line in enumerate(lines, 1):
             words = line.split()
             if not words or words[0].startswith("#"):
@@ -74,7 +80,7 @@ class Tokens:
             if len(words) > 2:
                 raise ValueError(f"line {number}: expected a token, or a name and a token")
             name = words[0] if len(words) == 2 else f"token-{number}"
-            if name in found:
+            if name in holders:
                 raise ValueError(f"line {number}: there is a token of {name!r} already")
             if not _NAME.fullmatch(name):
                 raise ValueError(
@@ -84,15 +90,16 @@ class Tokens:
             problem = _problem(words[-1])
             if problem:
                 raise ValueError(f"line {number}: the token {problem}")
-            found[name] = words[-1]
-        return cls(found)
+            holders[name] = words[-1]
+        return cls(holders)
 
     @classmethod
     def read(cls, path: str) -> Tokens:
-        """The tokens in a file, see ``parse``.
+        """Read tokens from a file, see `parse`.
 
         Raises:
-            ValueError: it cannot be read, others could read it, or there are no tokens in it.
+            ValueError: the file cannot be read, other users have access to it, or its text holds
+                no tokens.
         """
         try:
             with open(path, encoding="ascii") as file:
@@ -110,14 +117,14 @@ class Tokens:
             raise ValueError(f"token file {path}: {error}") from None
 
     def holder_of(self, token: str) -> str | None:
-        """Whose it is; None if nobody's."""
+        """Return the name of the token's holder; None if the token is unknown."""
         digest = _digest(token)
-        found = None
+        holders = None
         for name, known in self._holders.items():
-            # All are compared, whichever is the right one.
+            # No early exit: the time of an answer must not depend on which token matches.
             if hmac.compare_digest(digest, known):
-                found = name
-        return found
+                holders = name
+        return holders
 
     def __len__(self) -> int:
         return len(self._holders)
@@ -129,8 +136,10 @@ class Tokens:
 def _problem(token: object) -> str | None:
     if type(token) is not str or not _TOKEN.fullmatch(token):
         return "is not text of printable ASCII characters without spaces"
-    if not LEAST <= len(token) <= MAX_TOKEN:
-        return f"has {len(token)} characters; it needs at least {LEAST}, and at most {MAX_TOKEN}"
+    if not MIN_LENGTH <= len(token) <= MAX_TOKEN:
+        return (
+            f"has {len(token)} characters; it needs at least {MIN_LENGTH}, and at most {MAX_TOKEN}"
+        )
     return None
 
 

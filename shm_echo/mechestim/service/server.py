@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from shm_echo.control.fork_safety import FORK_LOCK, at_fork
+from shm_echo.control.fork_safety import FORK_LOCK, register_at_fork
 from shm_echo.control.server.service import ServiceRefusalError
 from shm_echo.control.server.service import Session as ControlSession
 from shm_echo.mechestim.accounting.settings import settings
@@ -90,7 +90,7 @@ class MechEstimService:
         self._rate = 0.0
         self._rate_sample = (time.monotonic(), 0)
         self._keeps_spare_worker = False
-        at_fork(self)
+        register_at_fork(self)
         if isolation == "process":
             self.keep_worker_ready()
 

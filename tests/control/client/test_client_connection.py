@@ -49,7 +49,7 @@ def test_a_request_that_is_not_answered_in_time_closes_the_connection(
     assert isinstance(e.value, (TimeoutError, ConnectionClosedError))
     service.release.set()
     service.wait_for("goodbye")  # said without waiting for the answer
-    assert not service.told("hangup")
+    assert not service.calls_of("hangup")
     assert connection.closed
     with pytest.raises(ConnectionClosedError, match="it did not answer 'wait' in time"):
         connection.request("echo", {})
@@ -157,7 +157,7 @@ except ConnectionClosedError as error:
         assert "'wait' ended with KeyboardInterrupt" in client.hear()
         service.release.set()
         service.wait_for("goodbye")  # for the server it is an end like any other
-    assert not service.told("hangup")
+    assert not service.calls_of("hangup")
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ except ConnectionClosedError as error:
     [
         (frame(type="reply", id=2, result={}), "answered out of turn"),
         (frame(type="welcome"), "welcome.protocol: missing"),
-        (WELCOME, "may not say 'welcome'"),
+        (WELCOME, "may not send 'welcome'"),
         (b"\xff\xff\xff\xff", "was announced"),
     ],
 )
@@ -240,14 +240,14 @@ def test_the_death_of_the_server_is_noticed_by_a_waiting_request(address: str) -
         program.kill()
         thread.join(WATCHDOG)
         assert isinstance(errors[0], ConnectionClosedError)
-        assert connection.lost()
+        assert connection.loss_reason()
         assert not connection.goodbye()
 
 
 def test_the_death_of_the_server_is_noticed_although_its_child_keeps_the_socket(
     address: str, path: str
 ) -> None:
-    # A control server lets go of its sockets in children; this is one that does not.
+    # A control server closes its sockets in children; this is one that does not.
     script = """
 import os, signal, socket, sys
 listener = socket.socket(socket.AF_UNIX)
@@ -291,21 +291,21 @@ def test_a_lost_server_is_seen_without_asking_it(address: str) -> None:
     with Program(SERVER + "sys.stdin.readline()", address) as program:
         program.expect("serving")
         with connect(address, "test") as connection:
-            assert connection.lost() is None
+            assert connection.loss_reason() is None
             program.kill()
             readable(connection.pidfd)
-            assert connection.lost() == f"its server (pid {program.pid}) has ended"
+            assert connection.loss_reason() == f"its server (pid {program.pid}) has ended"
             with pytest.raises(ConnectionClosedError, match="has ended"):
                 connection.request("echo", {})
 
 
-def test_a_server_that_is_stopped_makes_requests_time_out_and_nothing_else(address: str) -> None:
+def test_requests_to_a_stopped_server_time_out_and_the_server_recovers(address: str) -> None:
     with Program(SERVER + "sys.stdin.readline()", address) as program:
         program.expect("serving")
         connection = connect(address, "test")
         program.kill(signal.SIGSTOP)
         eventually(lambda: process_state(program.pid) == "T")
-        assert connection.lost() is None
+        assert connection.loss_reason() is None
         with pytest.raises(RequestTimeoutError):
             connection.request("echo", {}, timeout=0.05)
         with pytest.raises(ProtocolError, match="gave no answer"):
@@ -321,7 +321,7 @@ def test_goodbye_and_close_may_come_in_any_number_and_order(
     assert connection.goodbye()
     assert not connection.goodbye()
     connection.close()
-    assert connection.lost()
+    assert connection.loss_reason()
     other = connect(address, "test")
     other.close()
     assert other.fileno() == other.pidfd == -1
@@ -355,7 +355,7 @@ def test_a_connection_is_waited_for_through_its_descriptors(
         assert poll.poll(WATCHDOG * 1000)
 
 
-def test_a_forgotten_connection_closes_with_a_warning(
+def test_a_connection_that_is_not_closed_warns_and_closes(
     server: ControlServer, service: Recorder, address: str
 ) -> None:
     connections = [connect(address, "test")]

@@ -1,4 +1,4 @@
-"""Reaching a server: every way in which it can be missing, late or something else."""
+"""Connecting: every way in which a server can be missing, late or of another kind."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_a_client_waits_for_a_server_that_is_not_up_yet(
         connection.goodbye()
 
 
-def test_a_client_waits_while_the_socket_is_there_and_nobody_listens_yet(
+def test_a_client_waits_while_the_socket_is_there_and_no_server_listens_yet(
     address: str, path: str
 ) -> None:
     connections: list[ClientConnection] = []
@@ -126,7 +126,9 @@ def test_a_client_waits_while_the_socket_is_there_and_nobody_listens_yet(
             connections[0].close()
 
 
-def test_a_client_that_meets_a_closing_server_goes_to_the_next_one(address: str, path: str) -> None:
+def test_a_client_that_meets_a_closing_server_connects_to_the_next_one(
+    address: str, path: str
+) -> None:
     connections: list[ClientConnection] = []
     thread = threading.Thread(target=lambda: connections.append(connect(address, "test", WATCHDOG)))
     with fake_server(path):
@@ -158,7 +160,9 @@ def test_something_else_that_answers_is_a_protocol_error_with_the_path(
         connect(address, "test", 20.0)
 
 
-def test_a_server_that_closes_without_a_word_is_a_protocol_error(address: str, path: str) -> None:
+def test_a_server_that_closes_without_an_answer_is_a_protocol_error(
+    address: str, path: str
+) -> None:
     with fake_server(path), pytest.raises(ProtocolError, match=f"^{path} is not served by"):
         connect(address, "test")
 
@@ -180,7 +184,7 @@ def test_another_protocol_is_one_sentence_with_both_versions(address: str, path:
     assert "shm-echo 7.1" in str(caught.value)
 
 
-def test_a_socket_that_may_not_be_opened_belongs_to_somebody_else(
+def test_a_socket_that_may_not_be_opened_belongs_to_another_user(
     address: str, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""The codec: what goes in comes out, and hostile bytes cost nothing but an error.
+"""The codec: a message comes back equal, and hostile bytes cost no more than an error.
 
 Everything runs with the compiled msgpack and with its pure-Python twin.
 """
@@ -218,7 +218,7 @@ def loop() -> list[Any]:
         ("x" * (1 << 16) + "x", "text of 65,537 bytes"),
     ],
 )
-def test_what_cannot_be_sent_is_the_senders_value_error(
+def test_a_value_that_cannot_be_sent_is_the_senders_value_error(
     codec: Codec, value: Any, reason: str
 ) -> None:
     with pytest.raises(ValueError, match=f"the message cannot be sent: .*{reason}") as caught:

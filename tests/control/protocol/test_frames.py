@@ -1,4 +1,4 @@
-"""Frames: bytes cut anyhow give the same payloads, and a length is judged before it is believed."""
+"""Frames: bytes cut anywhere give the same payloads, and lengths are checked first."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_frames_come_out_whole_however_the_bytes_are_cut(
         stream = stream[size:]
         found += drain(decoder)
     assert found == payloads
-    assert not decoder.unfinished
+    assert not decoder.has_partial_frame
 
 
 def test_frames_come_out_byte_by_byte() -> None:
@@ -48,7 +48,7 @@ def test_a_part_of_a_frame_is_unfinished() -> None:
     decoder = FrameDecoder()
     decoder.feed(b"\x03")
     assert decoder.next_frame() is None
-    assert decoder.unfinished
+    assert decoder.has_partial_frame
 
 
 @pytest.mark.parametrize("length", [0, MAX_FRAME + 1, 0xFFFFFFFF])
@@ -59,7 +59,7 @@ def test_a_bad_length_is_refused_on_its_four_bytes_and_for_ever(length: int) -> 
         with pytest.raises(ProtocolError, match=f"a frame of {length:,} bytes was announced"):
             decoder.next_frame()
         decoder.feed(encode_frame(b"a good one"))
-    assert not decoder.unfinished
+    assert not decoder.has_partial_frame
 
 
 def test_the_longest_frame_passes_and_one_more_byte_does_not() -> None:

@@ -1,4 +1,4 @@
-"""The handshake and what follows, between two live ends and without a socket."""
+"""The handshake and the messages after it, between two live ends and without a socket."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_the_handshake_works_byte_by_byte() -> None:
     assert isinstance(welcomes[-1], Welcome)
 
 
-def test_what_follows_the_handshake_in_the_same_bytes_is_kept() -> None:
+def test_bytes_that_follow_the_hello_are_kept() -> None:
     client = Endpoint(Role.CLIENT)
     pair = Pair()
     words = client.send(Hello(PROTOCOL, "0", "ring"))
@@ -186,12 +186,12 @@ def test_a_connection_that_closes_without_an_answer_is_named_with_its_path() -> 
         client.receive(b"")
 
 
-def test_silence_and_half_an_answer_are_told_apart() -> None:
+def test_silence_and_half_an_answer_have_different_errors() -> None:
     client = ClientHandshake(PATH, "ring")
     client.hello()
-    assert str(client.timed_out(5)).startswith(f"{PATH} gave no answer within 5 s")
+    assert str(client.timeout_error(5)).startswith(f"{PATH} gave no answer within 5 s")
     client.receive(b"\x30")
-    assert str(client.timed_out(5)).startswith(f"{PATH} gave only part of an answer")
+    assert str(client.timeout_error(5)).startswith(f"{PATH} gave only part of an answer")
 
 
 @settings(deadline=None)
@@ -242,7 +242,7 @@ def test_damaged_conversations_are_never_anything_but_protocol_errors(data: st.D
             server.next_message()
 
 
-def test_what_cannot_be_sent_leaves_the_endpoint_as_it_was() -> None:
+def test_a_message_that_cannot_be_sent_leaves_the_endpoint_as_it_was() -> None:
     pair = Pair()
     pair.join()
     client = pair.client.endpoint

@@ -102,11 +102,13 @@ def test_an_unknown_type_is_refused(kind: Any) -> None:
         parse({"type": kind})
 
 
-@pytest.mark.parametrize("greeting", ["hello", "welcome"])
-def test_a_greeting_of_another_protocol_needs_nothing_else_to_be_understood(greeting: str) -> None:
-    raw = {"type": greeting, "protocol": 9, "service": ["something", "new"]}
-    assert parse({**raw, "package": "7.0"}) == OtherProtocol(9, "7.0", greeting)
-    assert parse(raw) == OtherProtocol(9, "of an unknown version", greeting)
+@pytest.mark.parametrize("kind", ["hello", "welcome"])
+def test_a_hello_or_welcome_of_another_protocol_needs_no_other_field(
+    kind: str,
+) -> None:
+    raw = {"type": kind, "protocol": 9, "service": ["something", "new"]}
+    assert parse({**raw, "package": "7.0"}) == OtherProtocol(9, "7.0", kind)
+    assert parse(raw) == OtherProtocol(9, "of an unknown version", kind)
 
 
 @settings(deadline=None)
@@ -126,7 +128,7 @@ def test_any_map_is_a_message_or_a_protocol_error(raw: dict[str, Any]) -> None:
         assert isinstance(parse(raw), Message)
 
 
-def test_errors_never_show_what_was_in_a_field() -> None:
+def test_errors_never_show_the_value_of_a_field() -> None:
     with pytest.raises(ProtocolError) as caught:
         parse({**EXAMPLES[3].to_dict(), "op": "secret" * 20})
     assert "secret" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Who is let in, and what is offered to whom: the rules, and other users as real processes."""
+"""The access rules, and other users as real processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shm_echo.control.server.control_server import ControlServer
 from shm_echo.control.server.tokens import Tokens
 from shm_echo.errors import AddressError, PeerRefusedError
 from tests.control.harness import SERVER, Program, Recorder
-from tests.control.server.test_refused_peers import AS_NOBODY, NOBODY, TELLS_ERRORS, needs_root
+from tests.control.server.test_refused_peers import AS_NOBODY, NOBODY, PRINTS_ERRORS, needs_root
 
 OURS = os.geteuid()
 OTHER = OURS + 1
@@ -34,35 +34,35 @@ SERVICES: dict[str, Any] = {"guest": Guest(), "status": Recorder(), "ring": Reco
 # ---------------------------------------------------------------- the rules
 
 
-def test_this_user_is_offered_everything_and_others_what_they_were_allowed() -> None:
+def test_this_user_may_open_every_service_and_others_those_that_were_allowed() -> None:
     access = AccessPolicy(SERVICES, {OTHER: ["guest", "ring"], STRANGER: ["status"]})
-    assert access.offered_to(Peer(7, OURS)) == ("guest", "status", "ring")
-    assert access.offered_to(Peer(7, OTHER)) == ("guest", "ring")
-    assert access.offered_to(Peer(7, STRANGER)) == ("status",)
+    assert access.services_for(Peer(7, OURS)) == ("guest", "status", "ring")
+    assert access.services_for(Peer(7, OTHER)) == ("guest", "ring")
+    assert access.services_for(Peer(7, STRANGER)) == ("status",)
     with pytest.raises(PeerRefusedError, match=f"user {OURS + 3}, who was not allowed"):
-        access.offered_to(Peer(7, OURS + 3))
+        access.services_for(Peer(7, OURS + 3))
 
 
-def test_to_allow_this_user_something_takes_nothing_from_it() -> None:
+def test_allowing_this_user_one_service_takes_no_other_from_it() -> None:
     access = AccessPolicy(SERVICES, {OURS: ["guest"]})
-    assert access.offered_to(Peer(7, OURS)) == ("guest", "status", "ring")
+    assert access.services_for(Peer(7, OURS)) == ("guest", "status", "ring")
 
 
-def test_without_a_word_only_this_user_may_come() -> None:
+def test_by_default_only_this_user_may_connect() -> None:
     access = AccessPolicy(SERVICES)
-    assert not access.others
+    assert not access.allows_other_users
     with pytest.raises(PeerRefusedError, match="both must be the same user"):
-        access.offered_to(Peer(7, OTHER))
+        access.services_for(Peer(7, OTHER))
 
 
-def test_a_process_that_cannot_be_seen_gets_what_needs_no_watching() -> None:
+def test_a_process_that_is_not_visible_gets_the_services_that_need_no_watching() -> None:
     access = AccessPolicy(SERVICES, {OTHER: ["guest", "ring"], STRANGER: ["ring"]})
-    assert access.offered_to(Peer(0, OURS)) == ("guest",)
-    assert access.offered_to(Peer(0, OTHER)) == ("guest",)
+    assert access.services_for(Peer(0, OURS)) == ("guest",)
+    assert access.services_for(Peer(0, OTHER)) == ("guest",)
     with pytest.raises(PeerRefusedError, match="another pid namespace"):
-        access.offered_to(Peer(0, STRANGER))
+        access.services_for(Peer(0, STRANGER))
     with pytest.raises(PeerRefusedError, match="runs as user"):
-        AccessPolicy(SERVICES).offered_to(Peer(0, OTHER))
+        AccessPolicy(SERVICES).services_for(Peer(0, OTHER))
 
 
 @pytest.mark.parametrize(
@@ -77,13 +77,13 @@ def test_a_process_that_cannot_be_seen_gets_what_needs_no_watching() -> None:
         ({True: ["guest"]}, "True is no user id"),
     ],
 )
-def test_rules_that_make_no_sense_are_refused(allowed: Any, said: str) -> None:
+def test_invalid_rules_are_refused(allowed: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         AccessPolicy(SERVICES, allowed)
 
 
-def test_users_are_not_known_where_tokens_are() -> None:
-    with pytest.raises(ValueError, match="over TCP nobody knows the user"):
+def test_allow_uids_and_tokens_exclude_each_other() -> None:
+    with pytest.raises(ValueError, match="a TCP connection does not tell the user"):
         AccessPolicy({"guest": Guest()}, {1001: ["guest"]}, TOKENS)
 
 
@@ -133,11 +133,11 @@ def test_another_user_gets_the_services_that_it_was_allowed_and_no_other(
             )
         assert client.wait() == 0
     assert offered["guest"].sessions[0].peer.uid == NOBODY
-    assert not offered["ring"].told("open")
+    assert not offered["ring"].calls_of("open")
 
 
 @needs_root
-def test_a_user_that_was_not_allowed_hears_so(
+def test_a_user_that_was_not_allowed_gets_an_error_that_says_so(
     offered: dict[str, Recorder], address: str, path: str
 ) -> None:
     as_another = AS_NOBODY.replace("setresuid(65534, 65534, 65534)", "setresuid(4321, 4321, 4321)")
@@ -148,7 +148,7 @@ def test_a_user_that_was_not_allowed_hears_so(
                 "4321, who was not allowed (--allow-uid, allow_uids)"
             )
         assert client.wait() == 0
-    assert not any(service.told("open") for service in offered.values())
+    assert not any(service.calls_of("open") for service in offered.values())
 
 
 @needs_root
@@ -159,14 +159,14 @@ def test_a_user_that_was_not_allowed_hears_so(
         ("4321", "only that user and user 4321 are welcome"),
     ],
 )
-def test_a_client_checks_the_user_of_the_server_all_the_same(
+def test_an_allowed_client_still_checks_the_user_of_the_server(
     offered: dict[str, Recorder], address: str, path: str, uid: str, said: str
 ) -> None:
     call = f"connect(sys.argv[1], 'guest', server_uid={uid})"
     with Program(
         AS_NOBODY
         + "from shm_echo.control.client.client_connection import connect\n"
-        + TELLS_ERRORS,
+        + PRINTS_ERRORS,
         address,
         call,
     ) as client:
@@ -174,7 +174,7 @@ def test_a_client_checks_the_user_of_the_server_all_the_same(
             f"PeerRefusedError the server at {path} runs as user 0 and this process as user "
             f"{NOBODY}: {said}"
         )
-    assert not offered["guest"].told("open")
+    assert not offered["guest"].calls_of("open")
 
 
 @needs_root

@@ -1,4 +1,4 @@
-"""The thread of a server: its ticks, and the functions that others have it call."""
+"""The thread of a server: its ticks, and the functions given to `call_soon`."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_function_that_raises_is_logged_and_the_next_one_runs(
     assert "a function given to call_soon failed" in caplog.text
 
 
-def test_what_call_soon_has_accepted_runs_even_when_the_server_closes(address: str) -> None:
+def test_calls_that_call_soon_has_accepted_run_even_when_the_server_closes(address: str) -> None:
     ran: list[int] = []
     server = ControlServer(address, {})
     with server:

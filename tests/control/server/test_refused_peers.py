@@ -26,7 +26,7 @@ os.setresgid(65534, 65534, 65534)
 os.setresuid(65534, 65534, 65534)
 """
 
-TELLS_ERRORS = """
+PRINTS_ERRORS = """
 try:
     exec(sys.argv[2])
 except Exception as error:
@@ -35,8 +35,7 @@ except Exception as error:
 
 
 def may_become_nobody() -> bool:
-    """Whether this process may: it is root, with the capability and with such a user in its world,
-    which not every container has."""
+    """Return True if this process may become user 65534: root may, if its namespace has one."""
     if os.geteuid() != 0:
         return False
     script = f"import os; os.setresgid(*3 * [{NOBODY}]); os.setresuid(*3 * [{NOBODY}])"
@@ -52,7 +51,7 @@ needs_root = pytest.mark.skipif(
 
 
 def unshare_reason() -> str | None:
-    """Why a pid namespace cannot be made here, or None if it can."""
+    """Return why a pid namespace cannot be created here; None if it can."""
     if shutil.which("unshare") is None:
         return "there is no unshare program"
     done = subprocess.run(["unshare", "--pid", "--fork", "true"], capture_output=True, text=True)
@@ -73,7 +72,7 @@ def test_another_user_cannot_open_the_socket(
     server: ControlServer, address: str, path: str, folder: str
 ) -> None:
     os.chmod(folder, 0o755)
-    with Program(AS_NOBODY + TELLS_ERRORS, address, CLIENT) as client:
+    with Program(AS_NOBODY + PRINTS_ERRORS, address, CLIENT) as client:
         assert client.hear() == (
             f"PeerRefusedError {path} may not be opened by this process (user {NOBODY}): "
             "it belongs to another user"
@@ -81,14 +80,14 @@ def test_another_user_cannot_open_the_socket(
 
 
 @needs_root
-def test_another_user_who_can_open_the_socket_is_refused_by_the_server(
+def test_another_user_that_can_open_the_socket_is_refused_by_the_server(
     server: ControlServer, service: Recorder, address: str, path: str, folder: str
 ) -> None:
     os.chmod(folder, 0o755)
     os.chmod(path, 0o666)
     # The client's own check would refuse first: it is switched off to see what the server does.
     script = (
-        AS_NOBODY + "shm_echo.control.client.socket_connect.check_peer = print\n" + TELLS_ERRORS
+        AS_NOBODY + "shm_echo.control.client.socket_connect.check_peer = print\n" + PRINTS_ERRORS
     )
     with Program(script, address, CLIENT) as client:
         assert client.hear().startswith("Peer(")
@@ -96,7 +95,7 @@ def test_another_user_who_can_open_the_socket_is_refused_by_the_server(
             f"PeerRefusedError {path} refused this process: the client runs as user {NOBODY} and "
             "this process as user 0: both must be the same user"
         )
-    assert not service.told("open")
+    assert not service.calls_of("open")
 
 
 @needs_root
@@ -111,12 +110,12 @@ def test_a_server_of_another_user_is_refused_by_the_client(address: str, folder:
 def test_a_client_that_cannot_see_the_servers_process_refuses_it(
     server: ControlServer, service: Recorder, address: str, path: str, elsewhere: list[str]
 ) -> None:
-    with Program("import sys\n" + TELLS_ERRORS, address, CLIENT, prefix=elsewhere) as client:
+    with Program("import sys\n" + PRINTS_ERRORS, address, CLIENT, prefix=elsewhere) as client:
         assert client.hear() == (
             f"PeerRefusedError the server at {path} lives in another pid namespace (a container), "
             "so that its end could not be noticed: run both in one pid namespace"
         )
-    assert not service.told("open")
+    assert not service.calls_of("open")
 
 
 def test_a_client_that_the_server_cannot_see_is_refused_by_it(
@@ -131,9 +130,7 @@ def test_a_client_that_the_server_cannot_see_is_refused_by_it(
         assert program.wait() == 0
 
 
-def test_two_processes_in_one_namespace_talk_whichever_it_is(
-    address: str, elsewhere: list[str]
-) -> None:
+def test_two_processes_in_another_namespace_can_connect(address: str, elsewhere: list[str]) -> None:
     script = f"""
 import sys
 from shm_echo.control.client.client_connection import connect

@@ -1,4 +1,4 @@
-"""What a service is told, and what its clients hear of it, over real sockets and processes."""
+"""The calls that a service gets and the answers of its clients, over real sockets and processes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from shm_echo.control.server.service import ServiceRefusalError
 from shm_echo.errors import RefusedError, RequestError, ServiceUnavailableError
 from tests.control.harness import CLIENT, WATCHDOG, Program, RawClient, Recorder, frame
 
-# Runs what it is told to, line by line.
-OBEDIENT = (
+# Runs the code that it reads, line by line.
+LINE_RUNNER = (
     CLIENT
     + """
 for line in sys.stdin:
@@ -29,7 +29,7 @@ for line in sys.stdin:
 )
 
 
-def test_a_client_is_welcomed_with_what_the_service_has_to_say(
+def test_a_client_is_welcomed_with_the_info_of_the_service(
     server: ControlServer, service: Recorder, address: str, path: str
 ) -> None:
     with connect(address, "test") as connection:
@@ -63,7 +63,7 @@ def test_a_refusal_of_a_request_crosses_with_its_facts_and_the_session_goes_on(
 
 
 @pytest.mark.parametrize("op", ["fail", "unsendable", "badly_refuse", "bad_fd"])
-def test_a_failure_of_the_service_is_logged_and_its_words_do_not_cross(
+def test_a_failure_of_the_service_is_logged_and_its_text_is_not_sent(
     op: str, server: ControlServer, address: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with connect(address, "test") as connection:
@@ -129,8 +129,8 @@ def test_two_services_share_one_address(address: str) -> None:
     ):
         assert (first.info, second.info) == ({"greeting": "hi"}, {"greeting": "hello"})
         first.request("echo", {})
-        assert len(one.told("request")) == 1
-        assert not two.told("request")
+        assert len(one.calls_of("request")) == 1
+        assert not two.calls_of("request")
 
 
 def test_descriptors_travel_with_the_reply_and_stay_the_services_own(
@@ -178,12 +178,12 @@ def test_the_kernels_limit_of_descriptors_for_one_reply_is_kept(
     os.close(fd)
 
 
-def test_goodbye_is_told_before_the_client_has_its_answer(
+def test_a_service_gets_goodbye_before_the_client_gets_its_answer(
     server: ControlServer, service: Recorder, address: str
 ) -> None:
     connection = connect(address, "test")
     assert connection.goodbye()
-    assert service.told("goodbye") == [("goodbye", service.sessions[0])]
+    assert service.calls_of("goodbye") == [("goodbye", service.sessions[0])]
     assert connection.closed
 
 
@@ -192,20 +192,20 @@ def test_a_client_that_is_killed_has_died_by_that_signal(
 ) -> None:
     # However long the kernel takes from the end of its socket to that of the process.
     monkeypatch.setattr("shm_echo.control.server.session_table._HANGUP_GRACE", WATCHDOG)
-    with Program(OBEDIENT, address) as client:
+    with Program(LINE_RUNNER, address) as client:
         client.expect("connected")
         client.kill()
         (call,) = service.wait_for("died")
         assert call == ("died", service.sessions[0], client.pid, signal.SIGKILL)
-        assert not service.told("goodbye")
-        assert not service.told("hangup")
+        assert not service.calls_of("goodbye")
+        assert not service.calls_of("hangup")
 
 
 @pytest.mark.parametrize("last_words", ["os._exit(3)", "sys.exit(0)"])
 def test_a_client_that_ends_without_goodbye_has_died_without_a_signal(
     last_words: str, server: ControlServer, service: Recorder, address: str
 ) -> None:
-    with Program(OBEDIENT, address) as client:
+    with Program(LINE_RUNNER, address) as client:
         client.expect("connected")
         client.say(last_words)
         (call,) = service.wait_for("died")
@@ -215,41 +215,43 @@ def test_a_client_that_ends_without_goodbye_has_died_without_a_signal(
 def test_a_client_that_hangs_up_lives_until_it_dies_and_dies_once(
     server: ControlServer, service: Recorder, address: str
 ) -> None:
-    with Program(OBEDIENT, address) as client:
+    with Program(LINE_RUNNER, address) as client:
         client.expect("connected")
         client.say("connection.close()")
         client.expect("done")
         service.wait_for("hangup")
-        assert not service.told("died")
+        assert not service.calls_of("died")
         client.kill()
         service.wait_for("died")
-    with Program(OBEDIENT, address) as other:
+    with Program(LINE_RUNNER, address) as other:
         other.expect("connected")
         other.kill()
         died = service.wait_for("died", 2)
     first, second = service.sessions
     assert [call[1] for call in died] == [first, second]
-    # Of the other one a hangup may be told, if its end takes longer than the server waits for it.
-    assert [call for call in service.told("hangup") if call[1] is not second] == [("hangup", first)]
+    # The other session may get a hangup first, if its process takes longer to end than the grace.
+    assert [call for call in service.calls_of("hangup") if call[1] is not second] == [
+        ("hangup", first)
+    ]
 
 
-def test_a_client_that_said_goodbye_may_end_as_it_likes(
+def test_the_death_of_a_client_after_its_goodbye_is_not_reported(
     server: ControlServer, service: Recorder, address: str
 ) -> None:
-    with Program(OBEDIENT, address) as client:
+    with Program(LINE_RUNNER, address) as client:
         client.expect("connected")
         client.say("connection.goodbye()")
         client.expect("done")
         client.kill()
         client.wait()
-    with Program(OBEDIENT, address) as other:
+    with Program(LINE_RUNNER, address) as other:
         other.expect("connected")
         other.kill()
         died = service.wait_for("died")
     assert [call[1] for call in died] == service.sessions[1:]
 
 
-def test_what_a_client_said_before_it_died_still_counts(
+def test_messages_that_a_client_sent_before_it_died_are_handled(
     server: ControlServer, service: Recorder, address: str
 ) -> None:
     script = """
@@ -271,11 +273,11 @@ os.kill(os.getpid(), signal.SIGKILL)
         client.wait()
         blocked.set()
         service.wait_for("goodbye")
-    assert len(service.told("request")) == 40
-    assert not service.told("died")
+    assert len(service.calls_of("request")) == 40
+    assert not service.calls_of("died")
 
 
-def test_what_a_client_said_before_it_hung_up_still_counts(
+def test_messages_that_a_client_sent_before_it_hung_up_are_handled(
     server: ControlServer, service: Recorder, path: str
 ) -> None:
     with RawClient(path) as client:
@@ -285,14 +287,14 @@ def test_what_a_client_said_before_it_hung_up_still_counts(
         service.wait_for("request")
     # It has read no answer, so the server finds the connection reset, and still has most to read.
     service.wait_for("goodbye")
-    assert len(service.told("request")) == 100
-    assert not service.told("hangup")
+    assert len(service.calls_of("request")) == 100
+    assert not service.calls_of("hangup")
 
 
-def test_every_session_of_a_dead_process_is_told(
+def test_every_session_of_a_dead_process_is_ended(
     server: ControlServer, service: Recorder, address: str
 ) -> None:
-    with Program(OBEDIENT, address) as client:
+    with Program(LINE_RUNNER, address) as client:
         client.expect("connected")
         client.say("more = [connect(sys.argv[1], 'test') for _ in range(5)]; more[0].goodbye()")
         client.expect("done")
@@ -306,7 +308,7 @@ def test_a_session_that_is_not_watched_ends_with_its_hangup(
     server: ControlServer, service: Recorder, address: str
 ) -> None:
     service.watch = False
-    with Program(OBEDIENT, address) as client:
+    with Program(LINE_RUNNER, address) as client:
         client.expect("connected")
         client.say("connection.close()")
         client.expect("done")
@@ -314,17 +316,17 @@ def test_a_session_that_is_not_watched_ends_with_its_hangup(
         client.kill()
         client.wait()
     service.watch = True
-    with Program(OBEDIENT, address) as other:
+    with Program(LINE_RUNNER, address) as other:
         other.expect("connected")
         other.kill()
         died = service.wait_for("died")
     assert [call[1] for call in died] == service.sessions[1:]
 
 
-def test_a_child_that_keeps_the_socket_of_a_dead_client_open_hides_nothing(
+def test_the_death_of_a_client_is_noticed_although_its_child_keeps_the_socket(
     server: ControlServer, service: Recorder, address: str
 ) -> None:
-    with Program(OBEDIENT, address) as client:
+    with Program(LINE_RUNNER, address) as client:
         client.expect("connected")
         client.say("child = os.fork(); child == 0 and signal.pause()")
         client.expect("done")
@@ -338,7 +340,7 @@ def test_a_child_that_keeps_the_socket_of_a_dead_client_open_hides_nothing(
             os.kill(child, signal.SIGKILL)
 
 
-def test_a_service_that_fails_when_it_is_told_something_does_not_stop_the_server(
+def test_a_service_that_raises_in_a_notification_does_not_stop_the_server(
     server: ControlServer,
     service: Recorder,
     address: str,

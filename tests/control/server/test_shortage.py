@@ -38,8 +38,8 @@ def hold_one():
 def pidfds():
     return sum("pidfd" in link for link in descriptor_links("self"))
 attempts = []
-admit = Acceptor.admit
-Acceptor.admit = lambda *args: attempts.append(0) or admit(*args)
+accept_one = Acceptor.accept_one
+Acceptor.accept_one = lambda *args: attempts.append(0) or accept_one(*args)
 """
     + SERVER
     + """
@@ -93,8 +93,8 @@ def test_a_server_that_cannot_even_refuse_waits_without_spinning(address: str) -
         )
         thread.start()
         assert "RLIMIT_NOFILE is 3" in program.hear()
-        ticks = int(ask(program, "len(service.told('tick'))"))
-        eventually(lambda: int(ask(program, "len(service.told('tick'))")) >= ticks + 4)
+        ticks = int(ask(program, "len(service.calls_of('tick'))"))
+        eventually(lambda: int(ask(program, "len(service.calls_of('tick'))")) >= ticks + 4)
         assert ask(program, "len(attempts)") == "1"
         ask(program, "limit(most)")
         thread.join(WATCHDOG)
@@ -103,7 +103,7 @@ def test_a_server_that_cannot_even_refuse_waits_without_spinning(address: str) -
         connection.goodbye()
 
 
-def test_a_process_costs_one_pidfd_whatever_the_number_of_its_connections(address: str) -> None:
+def test_a_process_with_many_connections_costs_one_pidfd(address: str) -> None:
     with Program(SHORT_OF_DESCRIPTORS, address) as program:
         program.expect("serving")
         connections = [connect(address, "test") for _ in range(5)]
@@ -113,7 +113,7 @@ def test_a_process_costs_one_pidfd_whatever_the_number_of_its_connections(addres
         eventually(lambda: ask(program, "pidfds()") == "0")
 
 
-def test_a_client_without_descriptors_is_told_which_limit(
+def test_a_client_without_descriptors_gets_an_error_that_names_the_limit(
     server: ControlServer, service: Recorder, address: str
 ) -> None:
     script = """
@@ -147,7 +147,7 @@ print(os.open("/dev/null", os.O_RDONLY) <= free, flush=True)
     os.close(fd)
 
 
-def test_a_server_that_cannot_open_what_it_needs_says_so_and_leaves_nothing(
+def test_a_server_that_cannot_open_its_descriptors_says_so_and_leaves_none_open(
     address: str, path: str
 ) -> None:
     script = """

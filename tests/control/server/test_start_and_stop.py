@@ -1,4 +1,4 @@
-"""The socket file: one live server has it, a dead one does not keep it, nobody else can open it."""
+"""The socket file: one live server has it, a dead one loses it, other users cannot open it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import pytest
 
 from shm_echo.control.address import Address
 from shm_echo.control.client.client_connection import connect
-from shm_echo.control.server import control_server as listener_module
-from shm_echo.control.server import unix_listener as socketfile_module
+from shm_echo.control.server import control_server as control_server_module
+from shm_echo.control.server import unix_listener as unix_listener_module
 from shm_echo.control.server.control_server import ControlServer
 from shm_echo.errors import (
     AddressError,
@@ -35,7 +35,7 @@ from tests.control.harness import (
     readable,
 )
 
-UNTIL_TOLD = SERVER + "sys.stdin.readline(); server.close(); print('closed', flush=True)\n"
+SERVES_UNTIL_LINE = SERVER + "sys.stdin.readline(); server.close(); print('closed', flush=True)\n"
 
 
 def leave_a_stale_socket(path: str) -> None:
@@ -62,7 +62,7 @@ def test_a_server_comes_and_goes_and_leaves_nothing(address: str, folder: str) -
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
-def test_the_socket_is_for_its_user_alone_whatever_the_umask(
+def test_the_socket_is_for_its_user_alone_with_any_umask(
     address: str, path: str, umask: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     modes = []
@@ -101,7 +101,7 @@ def test_the_socket_of_a_dead_server_is_replaced(address: str, path: str) -> Non
 
 
 def test_a_live_server_keeps_its_address_and_is_named_by_its_pid(address: str) -> None:
-    with Program(UNTIL_TOLD, address) as program:
+    with Program(SERVES_UNTIL_LINE, address) as program:
         program.expect("serving")
         with pytest.raises(AddressInUseError, match=f"served by pid {program.pid}") as caught:
             ControlServer(address, {}).start()
@@ -116,7 +116,7 @@ def test_a_live_server_keeps_its_address_and_is_named_by_its_pid(address: str) -
 
 def test_after_a_kill_the_next_start_just_works_again_and_again(address: str) -> None:
     for _ in range(5):
-        with Program(UNTIL_TOLD, address) as program:
+        with Program(SERVES_UNTIL_LINE, address) as program:
             program.expect("serving")
             connect(address, "test").goodbye()
             program.kill()
@@ -167,7 +167,7 @@ def test_of_several_starters_at_once_exactly_one_wins(
 
 
 def race(address: str) -> tuple[list[ControlServer], list[int | None]]:
-    """Start four servers at one address in one moment: the winners, and whom the others met."""
+    """Start four servers at one address at once: the winners, and the pids that the others met."""
     barrier = threading.Barrier(4)
     won: list[ControlServer] = []
     met: list[int | None] = []
@@ -198,10 +198,10 @@ def test_of_starters_in_threads_of_one_process_exactly_one_wins(address: str, pa
         winner.close()
 
 
-def test_a_folder_that_somebody_keeps_locked_is_a_clear_error(
+def test_a_folder_that_stays_locked_is_a_clear_error(
     address: str, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(socketfile_module, "_LOCK_PATIENCE", 0.05)
+    monkeypatch.setattr(unix_listener_module, "_LOCK_TIMEOUT", 0.05)
     fd = os.open(folder, os.O_RDONLY)
     fcntl.flock(fd, fcntl.LOCK_EX)
     try:
@@ -214,7 +214,7 @@ def test_a_folder_that_somebody_keeps_locked_is_a_clear_error(
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "link"])
-def test_what_is_not_a_socket_is_never_replaced(address: str, path: str, kind: str) -> None:
+def test_a_file_that_is_not_a_socket_is_never_replaced(address: str, path: str, kind: str) -> None:
     if kind == "file":
         with open(path, "w") as file:
             file.write("precious")
@@ -273,7 +273,7 @@ def test_a_closing_server_tells_its_clients(address: str, path: str) -> None:
         assert client.hear() == {"type": "closed"}
         assert client.hear() is None
         readable(connection)
-        assert connection.lost() == "its server has closed the connection"
+        assert connection.loss_reason() == "its server has closed the connection"
         with pytest.raises(ConnectionClosedError, match=path):
             connection.request("echo", {})
     with pytest.raises(ServerNotFoundError):
@@ -303,7 +303,7 @@ def test_a_service_that_blocks_cannot_make_close_hang(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(listener_module, "_JOIN_PATIENCE", 0.05)
+    monkeypatch.setattr(control_server_module, "_JOIN_TIMEOUT", 0.05)
     server = ControlServer(address, {"test": service})
     server.start()
     with RawClient(path) as client:
@@ -320,7 +320,7 @@ def test_a_service_that_blocks_cannot_make_close_hang(
         assert not os.path.exists(path)
 
 
-def test_a_forgotten_server_closes_with_a_warning(address: str, path: str) -> None:
+def test_a_server_that_is_not_closed_warns_and_closes(address: str, path: str) -> None:
     servers = [ControlServer(address, {})]
     servers[0].start()
     with pytest.warns(ResourceWarning, match=f"unclosed control server at {path}"):
@@ -346,6 +346,6 @@ def test_a_failed_start_leaves_nothing_open(address: str, path: str) -> None:
         for _ in range(3):
             with pytest.raises(AddressInUseError):
                 ControlServer(address, {}).start()
-        # The server that was met lets go of those who only looked whether it lives.
+        # The live server closes the connections that only tested whether it lives.
         eventually(lambda: open_fds() <= inside)
     assert open_fds() <= before

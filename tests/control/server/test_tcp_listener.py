@@ -1,4 +1,4 @@
-"""A control server at a port: whoever holds a token is served, and nobody else is."""
+"""A control server at a TCP port: it serves the holders of a token, and no other client."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ TOKENS = Tokens({"ann": SECRET})
 
 
 class Guest(Recorder):
-    """A service that anybody may have who shows a token."""
+    """A service that holders of a token may open."""
 
     allows_unwatched_peers = True
 
 
-def knock(url: str) -> RawClient:
-    """A client of a port that may say whatever it likes."""
+def connect_raw(url: str) -> RawClient:
+    """A client of a port that can send any bytes."""
     address = parse_tcp(url)
     assert address is not None
     return RawClient(socket.create_connection((address.host, address.port), WATCHDOG))
@@ -109,25 +109,27 @@ def test_an_address_has_a_host_and_a_port(text: str, host: str, port: int) -> No
         ("tcp://u@h:80", "host 'u@h' is not a name or an IP address"),
     ],
 )
-def test_what_has_no_host_or_no_port_is_refused_by_name(text: str, problem: str) -> None:
+def test_an_address_without_a_valid_host_or_port_is_refused_by_that_part(
+    text: str, problem: str
+) -> None:
     with pytest.raises(AddressError, match=problem):
         parse_tcp(text)
 
 
-def test_port_0_is_for_who_listens_only() -> None:
-    assert parse_tcp("tcp://host:1", least_port=1) == TcpAddress("tcp://host:1", "host", 1)
+def test_port_0_is_for_servers_only() -> None:
+    assert parse_tcp("tcp://host:1", min_port=1) == TcpAddress("tcp://host:1", "host", 1)
     with pytest.raises(AddressError, match="port '0' is not a number from 1 to 65535$"):
-        parse_tcp("tcp://host:0", least_port=1)
+        parse_tcp("tcp://host:0", min_port=1)
 
 
-def test_a_host_that_cannot_be_one_is_named(service: Guest) -> None:
+def test_a_malformed_host_is_named(service: Guest) -> None:
     server = ControlServer("tcp://..:0", {"test": service}, tokens=TOKENS)
     with pytest.raises(AddressError, match=r"'tcp://..:0': there is no host \.\.: "):
         server.start()
 
 
 @pytest.mark.parametrize("text", ["name", "ipc:///a/b", "fd://3", "tcp"])
-def test_other_addresses_are_left_to_others(text: str) -> None:
+def test_addresses_of_other_schemes_are_not_parsed(text: str) -> None:
     assert parse_tcp(text) is None
 
 
@@ -163,13 +165,13 @@ def test_other_hosts_must_be_let_in_on_purpose(service: Guest, host: str) -> Non
 
 def test_other_hosts_may_be_let_in(service: Guest) -> None:
     server = ControlServer("tcp://0.0.0.0:0", {"test": service}, tokens=TOKENS, allow_remote=True)
-    with server, knock(server.url.replace("0.0.0.0", "127.0.0.1")) as client:
+    with server, connect_raw(server.url.replace("0.0.0.0", "127.0.0.1")) as client:
         answer = enter(client)
         assert answer is not None
         assert answer["type"] == "welcome"
 
 
-def test_the_port_that_was_free_is_told_and_can_be_taken_once(
+def test_the_free_port_that_was_taken_is_in_the_url_and_can_be_taken_once(
     server: ControlServer, service: Guest
 ) -> None:
     assert server.url.startswith("tcp://127.0.0.1:")
@@ -180,7 +182,7 @@ def test_the_port_that_was_free_is_told_and_can_be_taken_once(
 
 
 def test_a_port_can_be_served_again_at_once(server: ControlServer, service: Guest) -> None:
-    with knock(server.url) as client:
+    with connect_raw(server.url) as client:
         enter(client)
         server.close()  # this end closes first, and its kernel remembers the connection
         assert client.hear() == {"type": "closed"}
@@ -191,40 +193,40 @@ def test_a_port_can_be_served_again_at_once(server: ControlServer, service: Gues
 def test_a_host_that_is_not_here_is_refused(
     service: Guest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def nobody_knows(*_: object, **__: object) -> None:
+    def unknown_host(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     # A real name server may take its time, or have an answer for everything.
-    monkeypatch.setattr(socket, "getaddrinfo", nobody_knows)
+    monkeypatch.setattr(socket, "getaddrinfo", unknown_host)
     server = ControlServer("tcp://no-such-host.invalid:0", {"test": service}, tokens=TOKENS)
     with pytest.raises(AddressError, match=r"there is no host no-such-host\.invalid"):
         server.start()
 
 
-def test_a_port_where_nobody_listens_is_told() -> None:
-    with socket.socket() as taken:  # so that nobody else listens there meanwhile
+def test_a_port_without_a_listener_is_a_clear_error() -> None:
+    with socket.socket() as taken:  # so that no other process listens there meanwhile
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
         with pytest.raises(ServerNotFoundError, match=f"no server at tcp://127.0.0.1:{port}: "):
             connect_tcp(TcpAddress("", "127.0.0.1", port), WATCHDOG)
 
 
-def test_the_sixth_version_of_ip_has_a_loopback_too(service: Guest) -> None:
+def test_the_loopback_address_of_ipv6_can_be_served(service: Guest) -> None:
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError as error:
         pytest.skip(f"no IPv6 here: {error}")
     server = ControlServer("tcp://[::1]:0", {"test": service}, tokens=TOKENS)
-    with server, knock(server.url) as client:
+    with server, connect_raw(server.url) as client:
         enter(client)
-        assert service.sessions[0].peer.place.startswith("[::1]:")
+        assert service.sessions[0].peer.remote_address.startswith("[::1]:")
 
 
 # ---------------------------------------------------------------- talking
 
 
 def test_a_holder_is_served_and_known_by_name(server: ControlServer, service: Guest) -> None:
-    with knock(server.url) as client:
+    with connect_raw(server.url) as client:
         answer = enter(client)
         assert answer is not None
         assert (answer["type"], answer["info"]) == ("welcome", {"greeting": "hi"})
@@ -237,50 +239,52 @@ def test_a_holder_is_served_and_known_by_name(server: ControlServer, service: Gu
 
 
 @pytest.mark.parametrize("token", ["", "wrong-horse-battery", SECRET[:-1]])
-def test_nobody_else_is_served(server: ControlServer, service: Guest, token: str) -> None:
-    with knock(server.url) as client:
+def test_a_client_without_a_valid_token_is_not_served(
+    server: ControlServer, service: Guest, token: str
+) -> None:
+    with connect_raw(server.url) as client:
         answer = enter(client, token, service="no such service")
         assert answer is not None
         assert (answer["type"], answer["code"], answer["fields"]) == ("refused", "token", {})
         assert client.hear() is None
-    assert not service.told("open")
+    assert not service.calls_of("open")
 
 
-def test_what_is_said_before_the_welcome_has_come_does_not_count(
-    server: ControlServer, service: Guest
-) -> None:
-    with knock(server.url) as client:
+def test_requests_before_the_welcome_are_not_handled(server: ControlServer, service: Guest) -> None:
+    with connect_raw(server.url) as client:
         client.send(frame(type="request", id=1, op="echo", args={}))
         assert client.hear() is None
-    with knock(server.url) as client:
+    with connect_raw(server.url) as client:
         hello = frame(type="hello", protocol=PROTOCOL, package="0", service="test")
         client.send(hello + frame(type="request", id=1, op="echo", args={}))
         answer = client.hear()
         assert answer is not None
         assert answer["code"] == "token"
-    assert not service.told("open")
-    assert not service.told("request")
+    assert not service.calls_of("open")
+    assert not service.calls_of("request")
 
 
 @with_limits(hello_timeout=0.3)
 @pytest.mark.parametrize("part", [0, 1, 20])
-def test_who_does_not_show_a_token_in_time_is_dropped(server: ControlServer, part: int) -> None:
+def test_a_client_that_shows_no_token_in_time_is_dropped(server: ControlServer, part: int) -> None:
     hello = frame(type="hello", protocol=PROTOCOL, package="0", service="test", token=SECRET)
-    with knock(server.url) as client:
+    with connect_raw(server.url) as client:
         client.send(hello[:part])
         assert client.hear() is None
 
 
 @pytest.mark.parametrize("size", [4097, 1 << 20, 2**32 - 1])
-def test_who_has_not_shown_a_token_cannot_send_much(server: ControlServer, size: int) -> None:
-    with knock(server.url) as client:
+def test_a_client_that_has_shown_no_token_cannot_send_long_messages(
+    server: ControlServer, size: int
+) -> None:
+    with connect_raw(server.url) as client:
         client.send(struct.pack("<I", size))
         assert client.hear() is None
 
 
 @with_limits(max_clients=4, hello_timeout=0.3)
-def test_a_crowd_that_says_nothing_goes_and_leaves_room(server: ControlServer) -> None:
-    crowd = [knock(server.url) for _ in range(40)]
+def test_silent_clients_are_dropped_and_make_room(server: ControlServer) -> None:
+    crowd = [connect_raw(server.url) for _ in range(40)]
     try:
         for client in crowd:
             answer = client.hear()
@@ -290,7 +294,7 @@ def test_a_crowd_that_says_nothing_goes_and_leaves_room(server: ControlServer) -
             client.close()
 
     def welcomed() -> bool:
-        with knock(server.url) as client:
+        with connect_raw(server.url) as client:
             answer = enter(client)  # None if it was too slow for the limit of this test
             return answer is not None and answer["type"] == "welcome"
 
@@ -300,18 +304,18 @@ def test_a_crowd_that_says_nothing_goes_and_leaves_room(server: ControlServer) -
 @with_limits(max_sessions=1)
 def test_a_session_ends_with_its_connection(server: ControlServer, service: Guest) -> None:
     for number in range(1, 4):
-        with knock(server.url) as client:
+        with connect_raw(server.url) as client:
             answer = enter(client)
             assert answer is not None
             assert answer["type"] == "welcome", answer
         service.wait_for("hangup", number)
-        assert not service.told("died")
+        assert not service.calls_of("died")
 
 
 def test_no_descriptor_is_left(server: ControlServer, service: Guest) -> None:
     before = open_fds()
     for token in (SECRET, "", SECRET):
-        with knock(server.url) as client:
+        with connect_raw(server.url) as client:
             enter(client, token)
     eventually(lambda: open_fds() <= before)
 
@@ -341,10 +345,10 @@ def test_no_log_and_no_error_shows_a_token(
     caplog.set_level(logging.DEBUG, "shm_echo.control")
     service.failure = RuntimeError("the service fails")
     for token in (SECRET, "wrong-horse-battery"):
-        with knock(server.url) as client:
+        with connect_raw(server.url) as client:
             assert enter(client, token) is not None
             assert client.hear() is None
-    with knock(server.url) as client:
+    with connect_raw(server.url) as client:
         client.send(frame(type="hello", protocol=PROTOCOL, package=SECRET, service=7, token=SECRET))
         assert client.hear() is None
     server.close()
@@ -353,7 +357,7 @@ def test_no_log_and_no_error_shows_a_token(
     assert "wrong-horse-battery" not in caplog.text
 
 
-def test_a_forked_child_of_the_server_keeps_nothing_of_the_port() -> None:
+def test_a_forked_child_of_the_server_keeps_no_socket_of_the_port() -> None:
     script = """
 import os, signal, sys
 from shm_echo.control.server.control_server import ControlServer
@@ -372,7 +376,7 @@ sys.stdin.readline()
 os.kill(child, signal.SIGKILL)
 """
     with Program(script, "tcp://127.0.0.1:0") as program:
-        with knock(program.hear()) as client:
+        with connect_raw(program.hear()) as client:
             enter(client)
             program.say()
             child = int(program.hear())

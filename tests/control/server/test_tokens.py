@@ -1,4 +1,4 @@
-"""Tokens: what is one, whose it is, and that none is ever shown."""
+"""Tokens: their form and their holders; no message, log or repr ever shows one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from shm_echo.control.protocol.handshake import ClientHandshake, ServerHandshake
 from shm_echo.control.protocol.messages import MAX_TOKEN, PROTOCOL, Hello, Refused, parse
-from shm_echo.control.server.tokens import LEAST, Tokens
+from shm_echo.control.server.tokens import MIN_LENGTH, Tokens
 from shm_echo.errors import (
     ProtocolError,
     ProtocolVersionError,
@@ -29,7 +29,7 @@ def written(folder: Path, text: str, mode: int = 0o600) -> str:
     return str(path)
 
 
-def test_a_token_belongs_to_its_holder_and_nothing_else_does() -> None:
+def test_a_token_belongs_to_its_holder_and_no_other_text_does() -> None:
     tokens = Tokens({"ann": SECRET, "bob": OTHER})
     assert tokens.holder_of(SECRET) == "ann"
     assert tokens.holder_of(OTHER) == "bob"
@@ -73,7 +73,7 @@ def test_a_file_that_others_have_access_to_is_refused(tmp_path: Path, mode: int)
     [
         ("", "needs at least one token"),
         ("# nothing\n", "needs at least one token"),
-        ("short-token\n", f"line 1: the token has 11 characters; it needs at least {LEAST}"),
+        ("short-token\n", f"line 1: the token has 11 characters; it needs at least {MIN_LENGTH}"),
         ("x" * (MAX_TOKEN + 1), f"at most {MAX_TOKEN}"),
         (f"ann {SECRET} more-of-it", "line 1: expected a token, or a name and a token"),
         (f"a/b {SECRET}", "line 1: the name before the token may have letters"),
@@ -100,7 +100,7 @@ def test_a_file_that_is_not_there_is_named_and_a_good_token_is_advised(tmp_path:
 @pytest.mark.parametrize(
     "given", [{}, {"a b": SECRET}, {"": SECRET}, {"ann": 7}, {"ann": "x y" * 9}]
 )
-def test_what_is_no_token_is_refused(given: dict[str, Any]) -> None:
+def test_malformed_tokens_are_refused(given: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="token"):
         Tokens(given)
 
@@ -116,7 +116,7 @@ def test_a_token_is_in_no_text_about_it() -> None:
 
 
 def greet(client: ClientHandshake, tokens: Tokens | None) -> tuple[ServerHandshake, bytes]:
-    """What a server with these tokens answers, unless it would welcome the client."""
+    """Return a server with these tokens, and its answer to the client's hello."""
     server = ServerHandshake(["test"], tokens=tokens)
     answer = server.receive(client.hello())
     if isinstance(answer, Refused):
@@ -136,7 +136,7 @@ def test_the_holder_of_a_token_is_known_by_name() -> None:
     ("token", "said"),
     [("", "it wants a token, and none was given"), (OTHER, "it does not know the token")],
 )
-def test_without_a_good_token_that_is_all_that_is_learned(
+def test_without_a_valid_token_the_refusal_reveals_nothing_else(
     token: str, said: str, service: str
 ) -> None:
     client = ClientHandshake("there", service, token=token)
@@ -157,14 +157,14 @@ def test_with_a_good_token_a_service_that_is_not_offered_is_refused_by_name() ->
         client.receive(answer)
 
 
-def test_another_protocol_is_told_before_any_token_is_looked_at() -> None:
+def test_another_protocol_is_refused_before_the_token_is_checked() -> None:
     client = ClientHandshake("there", "test", protocol=9, token=SECRET)
     _, answer = greet(client, Tokens({"ann": SECRET}))
     with pytest.raises(ProtocolVersionError):
         client.receive(answer)
 
 
-def test_where_nobody_asks_for_a_token_one_more_does_not_matter() -> None:
+def test_a_token_that_the_server_does_not_ask_for_is_ignored() -> None:
     client = ClientHandshake("there", "test", token=SECRET)
     server, answer = greet(client, None)
     assert client.receive(answer) is not None

@@ -181,7 +181,7 @@ def connect_socket(url: str, seconds: float) -> int:
     from shm_echo.control.address import parse_address, parse_tcp
     from shm_echo.control.client.socket_connect import connect_tcp, connect_unix
 
-    endpoint = parse_tcp(url, least_port=1)
+    endpoint = parse_tcp(url, min_port=1)
     if endpoint is not None:
         sock = connect_tcp(endpoint, seconds)
     else:
