@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shm_echo import Server, ShmTransport
+from shm_echo import Sample, Server, ShmTransport
 from shm_echo.errors import ForkedHandleError
-from shm_echo import Sample
 from tests.faults.roles import attach
 from tests.support.processes import start
 from tests.support.samples import Audit, Maker, example

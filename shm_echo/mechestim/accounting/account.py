@@ -1,14 +1,12 @@
-"""The count itself: what a budget allows, what is used, and the books by operation and by
-namespace.
+"""The count itself: one budget, its books by operation and namespace, and charging it.
 
-An `Account` is one budget. An `AccountView` is an account seen from one namespace: the pair
-that operations charge. Both are shared by threads; every change happens under the account's lock,
-and the check and the charge are one step of it.
+An `Account` is one budget. An `AccountView` is an account seen from one namespace; operations
+charge views. Threads share both; every change happens under the account's lock, in one step with
+its check.
 
-`room` is what is neither used nor reserved. `AccountView.charge` takes from it for good.
-`AccountView.reserve` only sets FLOPs aside: `AccountView.commit` takes them once the operation has
-started, and `AccountView.cancel` releases them when NumPy refused the arguments. `flops_used`
-counts what is taken, so it never goes down.
+A charge has one step or two. `AccountView.charge` takes FLOPs at once. `AccountView.reserve` sets
+them aside; then `commit` takes them, once the operation has started, or `release` returns them,
+when NumPy refused the arguments. `flops_used` counts what is taken, so it never goes down.
 """
 
 from __future__ import annotations
@@ -22,12 +20,12 @@ from typing import Any, NamedTuple
 from shm_echo.mechestim.errors import BudgetExhaustedError, TimeExhaustedError
 
 Tally = list[int]  # [FLOPs, calls]
-_NO_MARK = -1  # a mark that room, which is never negative, does not reach
+_NO_MARK = -1  # below every number of available FLOPs, so no charge reaches this mark
 MARKS = 256
 
 
 class OpRecord(NamedTuple):
-    """One call in the optional log. ``shapes`` are the operands'."""
+    """One call in the optional log; `shapes` are the shapes of the operands."""
 
     op_name: str
     subscripts: str | None
@@ -45,7 +43,7 @@ class Mark(NamedTuple):
 
 
 def scaled(cost: int, factor: float) -> int:
-    """``cost * factor``, truncated: as floats have it while they hold ``cost``, then exactly."""
+    """Return `cost * factor`, truncated; exact where a float does not hold `cost`."""
     if cost < 2**53 and factor < 2**53:
         return int(cost * factor)
     numerator, denominator = factor.as_integer_ratio()
@@ -53,24 +51,24 @@ def scaled(cost: int, factor: float) -> int:
 
 
 class Account:
-    """One budget: ``limit`` FLOPs, of which ``room`` are free."""
+    """One budget: `limit` FLOPs, of which `available` are neither taken nor reserved."""
 
     __slots__ = (
         "__weakref__",
-        "careful",
+        "available",
+        "check_nan_inf",
         "clock_started",
         "deadline",
-        "frames",
-        "kept",
+        "last_merge",
         "limit",
         "lock",
         "log",
         "marks",
         "multiplier",
         "next_mark",
-        "pending",
-        "room",
+        "reserved_flops",
         "time_limit",
+        "views",
         "weights",
     )
 
@@ -81,90 +79,92 @@ class Account:
         multiplier: float = 1.0,
         weights: Mapping[str, float] | None = None,
         log_length: int = 0,
-        careful: bool = False,
+        check_nan_inf: bool = False,
     ) -> None:
-        self.careful = careful  # results are looked at for NaN and Inf
+        self.check_nan_inf = check_nan_inf  # warn when a result holds NaN or Inf
         self.limit = limit
-        self.room = limit
-        self.pending = 0
+        self.available = limit
+        self.reserved_flops = 0
         self.multiplier = multiplier
         self.weights = weights
-        self.lock = RLock()  # a signal handler or a finalizer may charge while this thread has it
-        self.frames: dict[str | None, AccountView] = {}
+        self.lock = (
+            RLock()
+        )  # re-entrant: a signal handler or a finalizer may charge while this thread holds it
+        self.views: dict[str | None, AccountView] = {}
         self.clock_started = time.monotonic()
         self.time_limit: float | None = None
         self.deadline: float | None = None
         self.log: deque[OpRecord] | None = deque(maxlen=log_length) if log_length else None
-        self.kept: tuple[int, dict[str | None, dict[str, tuple[int, int]]]] | None = (
+        self.last_merge: tuple[int, dict[str | None, dict[str, tuple[int, int]]]] | None = (
             None  # session.keep's
         )
         self.marks: list[Mark] = []
         self.next_mark = limit - 1
 
-    # What is asked about it ----
+    # State ----
 
     @property
     def used(self) -> int:
-        """FLOPs of the operations that have started."""
+        """Return the FLOPs of the operations that have started."""
         with self.lock:
-            return self.limit - self.room - self.pending
+            return self.limit - self.available - self.reserved_flops
 
     @property
     def remaining(self) -> int:
-        """``limit - used``."""
+        """Return `limit - used`."""
         return self.limit - self.used
 
     def books(self) -> dict[str | None, dict[str, tuple[int, int]]]:
-        """``{namespace: {operation: (FLOPs, calls)}}``, one consistent copy."""
+        """Return `{namespace: {operation: (FLOPs, calls)}}`, one consistent copy."""
         with self.lock:
             return {
                 namespace: {
-                    name: (tally[0], tally[1]) for name, tally in list(frame.tallies.items())
+                    name: (tally[0], tally[1]) for name, tally in list(view.tallies.items())
                 }
-                for namespace, frame in list(self.frames.items())
-                if frame.tallies
+                for namespace, view in list(self.views.items())
+                if view.tallies
             }
 
     @property
     def history(self) -> list[Mark]:
-        """Totals over time: at most 256 marks, evenly thinned, the present included."""
+        """Return totals over time: at most 256 marks, evenly thinned, the present included."""
         with self.lock:
             return [*self.marks, self._totals()]
 
     def deduct(
         self, namespace: str | None, name: str, cost: int, operands: tuple[Any, ...]
     ) -> None:
-        """Charge work that no operation of the library did.
+        """Charge work that is not an operation of the library.
 
         Raises:
-            BudgetExhaustedError: It does not fit. Nothing has changed.
+            BudgetExhaustedError: the budget does not cover it; nothing has changed.
         """
-        frame = self.frame(namespace)
-        frame.commit(name, frame.reserve(name, cost), operands)
+        view = self.view(namespace)
+        view.commit(name, view.reserve(name, cost), operands)
 
     def records(self) -> list[OpRecord]:
-        """The optional log, oldest first."""
+        """Return the optional log, oldest first."""
         with self.lock:
             return list(self.log or ())
 
-    # Frames ----
+    # Views ----
 
-    def frame(self, namespace: str | None) -> AccountView:
-        """This account, seen from ``namespace``."""
+    def view(self, namespace: str | None) -> AccountView:
+        """Return the view of this account for `namespace`."""
         with self.lock:
-            found = self.frames.get(namespace)
+            found = self.views.get(namespace)
             if found is None:
-                found = self.frames[namespace] = self._new_frame(namespace)
+                found = self.views[namespace] = self._new_view(namespace)
             return found
 
-    def _new_frame(self, namespace: str | None) -> AccountView:
+    def _new_view(self, namespace: str | None) -> AccountView:
         return AccountView(self, namespace)
 
     @property
-    def special(self) -> bool:
-        """True when a charge needs more than the sum."""
+    def needs_full_charge(self) -> bool:
+        """Return True if a charge needs more than a subtraction: weights, a deadline, a log, ..."""
         return (
-            self.careful
+            self.check_nan_inf
             or self.weights is not None
             or self.multiplier != 1.0
             or self.deadline is not None
@@ -172,49 +172,49 @@ class Account:
         )
 
     def refresh(self) -> None:
-        """Tell the frames whether a charge needs more than the sum."""
-        special = self.special
+        """Copy `needs_full_charge` to the views, whose fast paths read it."""
+        needs_full_charge = self.needs_full_charge
         with self.lock:
-            for frame in self.frames.values():
-                frame.special = special or frame.closed
+            for view in self.views.values():
+                view.needs_full_charge = needs_full_charge or view.closed
 
     def set_closed(self, closed: bool) -> None:
-        """Open or close it: a closed one is passed over by the operations that come after."""
+        """Open or close the account; operations charge no closed account."""
         with self.lock:
-            for frame in self.frames.values():
-                frame.closed = closed
+            for view in self.views.values():
+                view.closed = closed
         self.refresh()
 
     def reset(self) -> None:
-        """Forget every charge. Only for the default budget, at its owner's word."""
+        """Forget every charge. Only `budget_reset` does this, to the default budget."""
         with self.lock:
-            self.room = self.limit - self.pending
-            for frame in self.frames.values():
-                frame.tallies.clear()
+            self.available = self.limit - self.reserved_flops
+            for view in self.views.values():
+                view.tallies.clear()
             self.marks.clear()
             self.next_mark = self.limit - 1
             self.clock_started = time.monotonic()
 
-    def renew(self) -> None:
-        """In a child just forked: whichever threads had the lock, or had promised, are not here."""
+    def after_fork_in_child(self) -> None:
+        """Renew the lock and drop reservations: the threads that hold them are not in the child."""
         self.lock = RLock()
-        self.pending = 0
-        booked = [tally[0] for frame in self.frames.values() for tally in frame.tallies.values()]
-        self.room = self.limit - sum(booked)
+        self.reserved_flops = 0
+        booked = [tally[0] for view in self.views.values() for tally in view.tallies.values()]
+        self.available = self.limit - sum(booked)
 
     # History: called with the lock held ----
 
     def mark(self) -> None:
-        """Note the totals. The next mark is due when the count has grown by a 64th."""
-        self.next_mark = _NO_MARK  # for charges by a signal handler meanwhile
-        used = self.limit - self.room
-        if len(self.marks) >= MARKS - 1:  # the present is one, too
+        """Record the totals. The next mark is due when the count has grown by a 64th."""
+        self.next_mark = _NO_MARK  # a signal handler that charges meanwhile must not mark again
+        used = self.limit - self.available
+        if len(self.marks) >= MARKS - 1:  # the present adds one more
             self._thin(used // 128 + 1)
         self.marks.append(self._totals())
-        self.next_mark = max(self.room - max(1, used >> 6), _NO_MARK)
+        self.next_mark = max(self.available - max(1, used >> 6), _NO_MARK)
 
     def _thin(self, step: int) -> None:
-        """Keep only marks that are ``step`` FLOPs apart."""
+        """Keep only marks that are `step` FLOPs apart."""
         kept: list[Mark] = []
         due = 0
         for mark in self.marks:
@@ -229,53 +229,53 @@ class Account:
             time.monotonic() - self.clock_started,
             {
                 (namespace, name): tally[0]
-                for namespace, frame in list(self.frames.items())
-                for name, tally in list(frame.tallies.items())
+                for namespace, view in list(self.views.items())
+                for name, tally in list(view.tallies.items())
             },
         )
 
 
 class AccountView:
-    """An account, seen from one namespace: what the operations of a thread or task charge."""
+    """An account seen from one namespace; the operations of a thread or task charge one view."""
 
-    __slots__ = ("account", "closed", "namespace", "special", "tallies")
+    __slots__ = ("account", "closed", "namespace", "needs_full_charge", "tallies")
 
     def __init__(self, account: Account, namespace: str | None) -> None:
         self.account = account
         self.namespace = namespace
         self.tallies: dict[str, Tally] = {}
-        self.closed: bool = any(frame.closed for frame in account.frames.values())
-        self.special = self.closed or account.special
+        self.closed: bool = any(view.closed for view in account.views.values())
+        self.needs_full_charge = self.closed or account.needs_full_charge
 
     def charge(self, name: str, cost: int) -> None:
-        """Charge ``cost`` FLOPs as they are. Only while ``special`` is false.
+        """Charge `cost` FLOPs as they are. Only while `needs_full_charge` is false.
 
         Raises:
-            BudgetExhaustedError: They do not fit. Nothing has changed.
+            BudgetExhaustedError: the budget does not cover them; nothing has changed.
         """
         account = self.account
         with account.lock:
-            room = account.room - cost
-            if room < 0:
-                raise BudgetExhaustedError(name, flop_cost=cost, flops_remaining=account.room)
-            account.room = room
+            available = account.available - cost
+            if available < 0:
+                raise BudgetExhaustedError(name, flop_cost=cost, flops_remaining=account.available)
+            account.available = available
             tally = self.tallies.get(name)
             if tally is None:
                 tally = self.tallies.setdefault(name, [0, 0])
             tally[0] += cost
             tally[1] += 1
-            if room <= account.next_mark:
+            if available <= account.next_mark:
                 account.mark()
 
     def reserve(self, name: str, cost: int) -> int:
-        """Promise ``cost`` FLOPs, weight and multiplier applied, and return what was promised.
+        """Reserve `cost` FLOPs, with weight and multiplier applied. Return the reserved FLOPs.
 
         Raises:
-            TimeExhaustedError: The time of this account is over.
-            BudgetExhaustedError: They do not fit. Nothing has changed.
+            TimeExhaustedError: the time of this account is over.
+            BudgetExhaustedError: the budget does not cover them; nothing has changed.
         """
         account = self.account
-        if self.special:
+        if self.needs_full_charge:
             if account.deadline is not None and account.time_limit is not None:
                 left = account.deadline - time.monotonic()
                 if left < 0:
@@ -286,39 +286,40 @@ class AccountView:
             if account.multiplier != 1.0:
                 cost = scaled(cost, account.multiplier)
         with account.lock:
-            room = account.room - cost
-            if room < 0:
-                raise BudgetExhaustedError(name, flop_cost=cost, flops_remaining=account.room)
-            account.room = room
-            account.pending += cost
+            available = account.available - cost
+            if available < 0:
+                raise BudgetExhaustedError(name, flop_cost=cost, flops_remaining=account.available)
+            account.available = available
+            account.reserved_flops += cost
         return cost
 
-    def commit(self, name: str, promised: int, operands: tuple[Any, ...] = ()) -> None:
-        """Keep a promise: the operation has started, whatever became of it."""
+    def commit(self, name: str, reserved: int, operands: tuple[Any, ...] = ()) -> None:
+        """Take the reserved FLOPs: the operation has started, even if it failed later."""
         account = self.account
         with account.lock:
-            account.pending -= promised
+            account.reserved_flops -= reserved
             tally = self.tallies.get(name)
             if tally is None:
                 tally = self.tallies.setdefault(name, [0, 0])
-            tally[0] += promised
+            tally[0] += reserved
             tally[1] += 1
             if account.log is not None:
-                account.log.append(self._record(name, promised, operands))
-            if account.room <= account.next_mark:
+                account.log.append(self._record(name, reserved, operands))
+            if account.available <= account.next_mark:
                 account.mark()
 
-    def cancel(self, promised: int, name: str = "", cost: int = 0) -> None:
-        """Give a promise back: the operation was refused before it started.
+    def release(self, reserved: int, name: str = "", cost: int = 0) -> None:
+        """Return reserved FLOPs to the budget: the operation was refused before it started.
 
         Args:
-            promised: what :meth:`reserve` returned.
-            name, cost: what it was given; for frames that pay elsewhere, too.
+            reserved: the result of `reserve`.
+            name: the operation, as given to `reserve`; views that charge elsewhere too need it.
+            cost: the FLOPs, as given to `reserve`.
         """
         account = self.account
         with account.lock:
-            account.pending -= promised
-            account.room += promised
+            account.reserved_flops -= reserved
+            account.available += reserved
 
     def _record(self, name: str, cost: int, operands: tuple[Any, ...]) -> OpRecord:
         account = self.account
@@ -328,5 +329,5 @@ class AccountView:
             for operand in operands
             if isinstance(getattr(operand, "shape", None), tuple)
         )
-        cumulative = account.limit - account.room - account.pending
+        cumulative = account.limit - account.available - account.reserved_flops
         return OpRecord(name, subscripts, shapes, cost, cumulative, self.namespace)

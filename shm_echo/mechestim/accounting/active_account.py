@@ -1,12 +1,11 @@
-"""Which budget is charged now, in each thread and task.
+"""The view that each thread and task charges now.
 
-Each of them sees one :class:`~shm_echo.mechestim.accounting.account.AccountView` through a
-``ContextVar``. An explicit context puts its own there; without one the process's default budget is
-charged. A thread that is started inside a context charges that context (a new thread would
-otherwise start with an empty ``ContextVar`` and spend the default budget); a task inherits by
-itself.
+A `ContextVar` holds one `AccountView` for each. An explicit context puts its own view there;
+without one the process's default budget is charged. A thread that starts inside a context charges
+that context (a new thread would otherwise start with an empty `ContextVar` and spend the default
+budget); a task inherits by itself.
 
-NumPy-free: the server uses the same.
+This module does not need NumPy: the server uses it too.
 """
 
 from __future__ import annotations
@@ -25,26 +24,26 @@ from shm_echo.mechestim.accounting.settings import settings
 
 DEFAULT_BUDGET = 10**15
 
-frame_now: ContextVar[AccountView | None] = ContextVar("mechestim_frame", default=None)
+active_view: ContextVar[AccountView | None] = ContextVar("mechestim_view", default=None)
 labels: ContextVar[tuple[str, ...]] = ContextVar("mechestim_labels", default=())
 
-# The first step of the hot path: None and closed frames go on to current_frame().
-peek_view = frame_now.get
+# The first step of the hot path: None and closed views go on to current_view().
+peek_view = active_view.get
 
 
 def current_view() -> AccountView:
-    """The frame that an operation of this thread or task charges now."""
-    frame = frame_now.get()
-    if frame is None:
-        frame = getattr(threading.current_thread(), "_mechestim_frame", None)
-    if frame is None or frame.closed:
-        frame = default_account().frame(labelled(None))
-    frame_now.set(frame)
-    return frame
+    """Return the view that an operation of this thread or task charges now."""
+    view = active_view.get()
+    if view is None:
+        view = getattr(threading.current_thread(), "_mechestim_view", None)
+    if view is None or view.closed:
+        view = default_account().view(labelled(None))
+    active_view.set(view)
+    return view
 
 
 def labelled(base: str | None) -> str | None:
-    """The namespace of an operation now: its context's, then the open ``namespace`` blocks."""
+    """Return the namespace of an operation: its context's, then the open `namespace` blocks."""
     path = labels.get()
     if not path:
         return base
@@ -58,12 +57,12 @@ _default_lock = threading.RLock()
 
 
 def default_account() -> Account:
-    """The process's own budget, made when it is first needed.
+    """Return the process's own budget; create it when it is first needed.
 
-    Its size is ``MECHESTIM_DEFAULT_BUDGET`` (a number of FLOPs; 1e15 without it).
+    Its size is `MECHESTIM_DEFAULT_BUDGET` (a number of FLOPs; 1e15 without the variable).
 
     Raises:
-        ValueError: The variable is not a positive whole number up to 2**63 - 1.
+        ValueError: the variable is not a positive whole number up to 2**63 - 1.
     """
     global _default
     if _default is None:
@@ -80,17 +79,17 @@ def default_account() -> Account:
     return _default
 
 
-def _renew() -> None:
-    """In a child just forked: the thread that had the lock is not here."""
+def _after_fork_in_child() -> None:
+    """Renew the lock: the thread that may hold it is not in the child."""
     global _default_lock
     _default_lock = threading.RLock()
 
 
-os.register_at_fork(after_in_child=_renew)
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def existing_default() -> Account | None:
-    """The default budget, if anything has needed it yet."""
+    """Return the default budget, or None before anything has needed it."""
     return _default
 
 
@@ -100,10 +99,10 @@ _inherits = False
 
 
 def threads_inherit() -> None:
-    """From now on, a thread that is started inside a context charges that context.
+    """Make threads that start inside a context charge that context.
 
-    Wraps ``threading.Thread.start`` once, when the first context is entered: the frame of the
-    starting thread is noted on the new thread, which looks there when it has none of its own.
+    Wraps `threading.Thread.start` once, when the first context is entered. The wrapper stores the
+    view of the starting thread on the new thread, which reads it when it has none of its own.
     """
     global _inherits
     if _inherits:
@@ -113,11 +112,11 @@ def threads_inherit() -> None:
 
     @functools.wraps(start)
     def start_inheriting(self: threading.Thread) -> None:
-        frame = frame_now.get()
-        if frame is None:
-            frame = getattr(threading.current_thread(), "_mechestim_frame", None)
-        if frame is not None and not frame.closed:
-            self._mechestim_frame = frame  # type: ignore[attr-defined]
+        view = active_view.get()
+        if view is None:
+            view = getattr(threading.current_thread(), "_mechestim_view", None)
+        if view is not None and not view.closed:
+            self._mechestim_view = view  # type: ignore[attr-defined]
         start(self)
 
     threading.Thread.start = start_inheriting  # type: ignore[method-assign]
@@ -125,12 +124,12 @@ def threads_inherit() -> None:
 
 @contextmanager
 def uncounted() -> Iterator[None]:
-    """Charge nothing inside: for the library's own work on arrays, such as printing them."""
-    token = frame_now.set(_free_account().frame(None))
+    """Charge nothing inside the block: for the library's own work, such as printing arrays."""
+    token = active_view.set(_free_account().view(None))
     try:
         yield
     finally:
-        frame_now.reset(token)
+        active_view.reset(token)
 
 
 @functools.cache

@@ -9,8 +9,8 @@ from typing import Any, TypeVar, cast
 
 from shm_echo.mechestim.accounting.account import AccountView
 from shm_echo.mechestim.accounting.active_account import (
+    active_view,
     current_view,
-    frame_now,
     labels,
     threads_inherit,
 )
@@ -19,15 +19,15 @@ __all__ = ["decorate", "namespace"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-# The frames around the open blocks of this thread or task. Not kept by the object: several of them
-# may have one entered.
+# The views around the open blocks of this thread or task. The object does not hold them, because
+# several threads may enter it at once.
 _outer: ContextVar[tuple[AccountView, ...]] = ContextVar("mechestim_outer", default=())
 
 
 class namespace:
-    """Label the operations inside, as context manager or decorator; nests as ``"outer.inner"``.
+    """Label the operations inside, as context manager or decorator; nests as `"outer.inner"`.
 
-    It changes how charges are booked, never what is charged.
+    A label changes how charges are booked, never how much is charged.
     """
 
     def __init__(self, name: str) -> None:
@@ -41,12 +41,12 @@ class namespace:
         label = self._name if outer.namespace is None else f"{outer.namespace}.{self._name}"
         _outer.set((*_outer.get(), outer))
         labels.set((*labels.get(), self._name))
-        frame_now.set(outer.account.frame(label))
+        active_view.set(outer.account.view(label))
         return self
 
     def __exit__(self, *_: object) -> None:
         *before, outer = _outer.get()
-        frame_now.set(outer)
+        active_view.set(outer)
         labels.set(labels.get()[:-1])
         _outer.set(tuple(before))
 
@@ -55,12 +55,12 @@ class namespace:
 
 
 def decorate(function: _F, make: Callable[[], Any]) -> _F:
-    """``function``, plain or async, with each call inside a fresh ``make()``.
+    """Return `function`, plain or async, with each call inside a fresh `make()`.
 
     Raises:
-        TypeError: It is a generator function.
+        TypeError: `function` is a generator function.
     """
-    import inspect  # which takes longer to import than all of this package
+    import inspect  # takes longer to import than this whole package
 
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(

@@ -1,4 +1,4 @@
-"""The books of the process: contexts that have been left, merged by namespace, and the default one.
+"""The books of the process: closed contexts, merged by namespace, and the default budget.
 
 Memory is O(distinct namespaces x distinct operations), however many contexts come and go.
 NumPy-free.
@@ -19,16 +19,16 @@ DEFAULT_LABEL = "(default)"
 
 
 class _Group:
-    """The contexts of one namespace together."""
+    """The merged contexts of one namespace."""
 
     def __init__(self, limit: int = 0, books: Books | None = None) -> None:
         self.limit = limit
         self.books: Books = {} if books is None else books
 
     def add(self, account: Account) -> Books:
-        """Count a context in, less what was counted when it was left before. Returns its books."""
+        """Add a context, less the part that an earlier merge added. Return its books."""
         books = account.books()
-        since, before = account.kept or (None, {})
+        since, before = account.last_merge or (None, {})
         if since != _resets:
             self.limit += account.limit
         _merge(self.books, books, before)
@@ -38,13 +38,13 @@ class _Group:
         return _Group(self.limit, {name: dict(ops) for name, ops in self.books.items()})
 
 
-_lock = threading.RLock()  # a signal handler may look while this thread has it
-_kept: dict[str | None, _Group] = {}  # by the context's own namespace
+_lock = threading.RLock()  # re-entrant: a signal handler may read while this thread holds it
+_closed: dict[str | None, _Group] = {}  # by the namespace of the context
 _resets = 0
 
 
 def describe(account: Account, label: str | None, *, by_namespace: bool) -> dict[str, Any]:
-    """One account as plain values."""
+    """Return one account as plain values."""
     books = account.books()
     used = _flops(books)
     result: dict[str, Any] = {
@@ -59,26 +59,26 @@ def describe(account: Account, label: str | None, *, by_namespace: bool) -> dict
     return result
 
 
-def keep(account: Account, label: str | None) -> None:
-    """Merge the books of a context that is being left. What it left earlier is not merged again."""
+def merge_closed(account: Account, label: str | None) -> None:
+    """Merge the books of a context that closes, without the part that was merged before."""
     with _lock:
-        account.kept = (_resets, _kept.setdefault(label, _Group()).add(account))
+        account.last_merge = (_resets, _closed.setdefault(label, _Group()).add(account))
 
 
-def _renew() -> None:
-    """In a child just forked: the thread that had the lock is not here."""
+def _after_fork_in_child() -> None:
+    """Renew the lock: the thread that may hold it is not in the child."""
     global _lock
     _lock = threading.RLock()
 
 
-os.register_at_fork(after_in_child=_renew)
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def reset() -> None:
-    """Forget every context that has been left."""
+    """Forget every closed context."""
     global _resets
     with _lock:
-        _kept.clear()
+        _closed.clear()
         _resets += 1
 
 
@@ -88,13 +88,13 @@ def snapshot(
     by_namespace: bool,
     still_open: Iterable[tuple[Account, str | None]] = (),
 ) -> dict[str, Any]:
-    """All contexts that have been left, and the default budget, as plain values.
+    """Return all closed contexts and the default budget as plain values.
 
     Args:
-        default: The default budget; None while there is none.
-        by_namespace: Add ``by_namespace``: the operations of each label, and the budget of the
+        default: the default budget; None while there is none.
+        by_namespace: add `by_namespace`: the operations of each label, and the budget of the
             contexts that they were charged to.
-        still_open: Contexts to count as if they were left now, with their namespaces.
+        still_open: open contexts, with their namespaces, to count as if they closed now.
     """
     groups: dict[str | None, _Group] = {}
     default_books: Books = {} if default is None else default.books()
@@ -104,7 +104,7 @@ def snapshot(
         }
         groups[DEFAULT_LABEL] = _Group(default.limit, books)
     with _lock:
-        for label, group in list(_kept.items()):
+        for label, group in list(_closed.items()):
             groups[label] = group.copy()
         for account, label in still_open:
             groups.setdefault(label, _Group()).add(account)

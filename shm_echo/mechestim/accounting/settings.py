@@ -1,8 +1,7 @@
-"""What ``mechestim.configure`` sets, and how it reaches budgets that are already open. NumPy-free.
+"""The settings of `mechestim.configure`, and how they reach budgets that are open. NumPy-free.
 
-A call of :func:`configure` changes all of what it names or nothing, and counts from the next
-operation on. Reading a setting is an attribute of :data:`settings`; budgets get copies of what
-their charges need.
+A call of `configure` changes every setting that it names, or none, from the next operation on. The
+attributes of `settings` are the current values; budgets get copies of what their charges need.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ from shm_echo.mechestim.accounting.account import Account
 
 __all__ = ["Settings", "configure", "settings"]
 
-_AS_IT_IS: Any = ...  # the default of a setting that is not to change
+_UNCHANGED: Any = ...  # the default of a setting that a call does not change
 
 
 class Settings:
     """The process's settings, and the accounts that follow them.
 
     Attributes:
-        symmetry_warnings: Warn when an operation drops a symmetry.
-        check_nan_inf: Warn when a result holds NaN or Inf.
-        op_log: How many calls a budget remembers; 0 for none.
-        weights: What prices are multiplied by, by operation; None for 1 everywhere.
+        symmetry_warnings: warn when an operation drops a symmetry.
+        check_nan_inf: warn when a result holds NaN or Inf.
+        op_log: the number of calls that a budget remembers; 0 for none.
+        weights: the factors of prices, by operation; None for 1 everywhere.
     """
 
     def __init__(self) -> None:
@@ -41,28 +40,28 @@ class Settings:
         self._lock = threading.RLock()
 
     def follow(self, account: Account) -> None:
-        """Let weights and log length reach ``account``, now and whenever they change."""
+        """Copy the settings to `account`, now and whenever they change."""
         with self._lock:
             self._accounts.add(account)
-            self._hand_to(account)
+            self._copy_to(account)
 
     def change(self, values: Mapping[str, Any]) -> None:
-        """Set checked values, and hand them to every account that follows."""
+        """Set checked values, and copy them to every account that follows."""
         with self._lock:
             for name, value in values.items():
                 setattr(self, name, value)
             for account in list(self._accounts):
-                self._hand_to(account)
+                self._copy_to(account)
 
-    def renew(self) -> None:
-        """In a child just forked: see ``Account.renew``."""
+    def after_fork_in_child(self) -> None:
+        """Renew the locks: the threads that may hold them are not in the child."""
         self._lock = threading.RLock()
         for account in list(self._accounts):
-            account.renew()
+            account.after_fork_in_child()
 
-    def _hand_to(self, account: Account) -> None:
+    def _copy_to(self, account: Account) -> None:
         with account.lock:
-            account.careful = self.check_nan_inf
+            account.check_nan_inf = self.check_nan_inf
             account.weights = self.weights
             if not self.op_log:
                 account.log = None
@@ -73,25 +72,24 @@ class Settings:
 
 def configure(
     *,
-    symmetry_warnings: bool = _AS_IT_IS,
-    check_nan_inf: bool = _AS_IT_IS,
-    op_log: int | None = _AS_IT_IS,
-    weights: Mapping[str, float] | str | os.PathLike[str] | None = _AS_IT_IS,
+    symmetry_warnings: bool = _UNCHANGED,
+    check_nan_inf: bool = _UNCHANGED,
+    op_log: int | None = _UNCHANGED,
+    weights: Mapping[str, float] | str | os.PathLike[str] | None = _UNCHANGED,
     **unknown: NoReturn,
 ) -> None:
     """Change settings of this process, from the next operation on.
 
     Args:
-        symmetry_warnings: Warn (SymmetryLossWarning) when an operation drops a symmetry; on at
-            first.
-        check_nan_inf: Warn (MechEstimWarning) when a result holds NaN or Inf; off at first.
-        op_log: How many of its last calls a budget remembers in ``op_log``; 0, as at first, for
-            none.
-        weights: What prices are multiplied by: a mapping from operation names to numbers, or the
-            path of a JSON file with one. None, as at first, for 1 everywhere.
+        symmetry_warnings: warn (SymmetryLossWarning) when an operation drops a symmetry; initially
+            True.
+        check_nan_inf: warn (MechEstimWarning) when a result holds NaN or Inf; initially False.
+        op_log: the number of last calls that a budget remembers in `op_log`; initially 0, none.
+        weights: the factors of prices: a mapping from operation names to numbers, or the path of a
+            JSON file with one. Initially None: 1 everywhere.
 
     Raises:
-        ValueError: A setting is unknown, or its value makes no sense. Nothing has changed.
+        ValueError: a setting is unknown, or its value is out of range; nothing has changed.
     """
     if unknown:
         name = next(iter(unknown))
@@ -102,7 +100,7 @@ def configure(
         "op_log": op_log,
         "weights": weights,
     }
-    changes = {name: value for name, value in given.items() if value is not _AS_IT_IS}
+    changes = {name: value for name, value in given.items() if value is not _UNCHANGED}
     settings.change({name: _CHECKS[name](name, value) for name, value in changes.items()})
 
 
@@ -121,7 +119,7 @@ def _length(name: str, value: Any) -> int:
 
 
 def _weights(name: str, value: Any) -> Mapping[str, float] | None:
-    # Only here: the registry of all operations is large, and few programs set weights.
+    # Imported here: the registry of all operations is large, and few programs set weights.
     from shm_echo.mechestim.accounting import weights
 
     if value is None:
@@ -152,4 +150,4 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
 }
 
 settings = Settings()
-os.register_at_fork(after_in_child=settings.renew)
+os.register_at_fork(after_in_child=settings.after_fork_in_child)

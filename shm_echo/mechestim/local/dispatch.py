@@ -83,10 +83,10 @@ def call(
         if kernel_started(function, tuple(plain_args), plain_kwargs, error):
             view.commit(name, reserved, args)
         else:
-            view.cancel(reserved, name, cost)
+            view.release(reserved, name, cost)
         raise
     view.commit(name, reserved, args)
-    if view.account.careful:
+    if view.account.check_nan_inf:
         report_nan_inf(name, result)
     wrapped = _wrapped(function, result, args, plain_args, kwargs, plain_kwargs)
     if symmetry_rules is None:
@@ -112,7 +112,7 @@ def _end_symmetries(
     try:
         rules.before_call(op, function, args, kwargs)
     except Warning:
-        view.cancel(*reservation)
+        view.release(*reservation)
         raise
 
 

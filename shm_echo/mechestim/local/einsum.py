@@ -68,7 +68,7 @@ def counted_einsum(*operands: Any, **kwargs: Any) -> Any:
     """
     if not kwargs and operands and type(operands[0]) is str:
         view = peek_view()
-        if view is not None and not view.special:
+        if view is not None and not view.needs_full_charge:
             plan = _cached_plan(operands)
             if plan is not None:
                 cost, kernel, program = plan

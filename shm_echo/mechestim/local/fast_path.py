@@ -61,7 +61,7 @@ def unary(op: Op, ufunc: np.ufunc, run: Function | None = None) -> Function:
         strip = _STRIP.get(type(x))
         if strip is not None and not args and not kwargs and x.dtype.char in accepted:
             view = peek_view()
-            if view is not None and not view.special:
+            if view is not None and not view.needs_full_charge:
                 view.charge(name, x.size or 1)
                 result = run(strip(x))
                 return _view(result, Array) if type(result) is _ndarray else scalar(result)
@@ -90,7 +90,7 @@ def binary(op: Op, ufunc: np.ufunc, run: Function | None = None) -> Function:
         if strip is not None and not args and not kwargs:
             char = x.dtype.char
             view = peek_view()
-            if char in accepted and view is not None and not view.special:
+            if char in accepted and view is not None and not view.needs_full_charge:
                 kind = type(y)
                 strip_y = _STRIP.get(kind)
                 if strip_y is not None:
@@ -145,7 +145,7 @@ def reflected(op: Op, ufunc: np.ufunc, run: Function) -> Function:
                 )
             ):
                 view = peek_view()
-                if view is not None and not view.special:
+                if view is not None and not view.needs_full_charge:
                     view.charge(name, self.size or 1)
                     result = run(other, strip(self))
                     return _view(result, Array) if type(result) is _ndarray else scalar(result)
@@ -199,7 +199,12 @@ def in_place(op: Op, ufunc: np.ufunc, run: Function) -> Function:
         if type(self) is Array:
             char = self.dtype.char
             view = peek_view()
-            if char in accepted and view is not None and not view.special and self.flags.writeable:
+            if (
+                char in accepted
+                and view is not None
+                and not view.needs_full_charge
+                and self.flags.writeable
+            ):
                 kind = type(other)
                 if (kind is Array and other.dtype.char == char and other.shape == self.shape) or (
                     (kind is float and char in _FLOAT_DTYPES)
@@ -240,7 +245,7 @@ def reduction(
             view = peek_view()
             if (
                 view is not None
-                and not view.special
+                and not view.needs_full_charge
                 and (axis is None or (type(axis) is int and -a.ndim <= axis < a.ndim))
             ):
                 view.charge(name, passes * a.size)

@@ -36,7 +36,7 @@ def _product(name: str, run: Callable[..., Any]) -> Callable[..., Any]:
                 char in _BLAS_DTYPES
                 and x2.dtype.char == char
                 and view is not None
-                and not view.special
+                and not view.needs_full_charge
             ):
                 left, right = x1.shape, x2.shape
                 if len(left) == 2 and 1 <= len(right) <= 2 and left[1] == right[0]:

@@ -88,7 +88,7 @@ class RemoteAccount(Account):
                 for namespace, operations in answer["books"]
             }
             # In the order in which this process entered the namespaces.
-            entered = [namespace for namespace in list(self.frames) if namespace in books]
+            entered = [namespace for namespace in list(self.views) if namespace in books]
             books = {namespace: books[namespace] for namespace in [*entered, *books]}
             self._last = (answer["used"], books)
         return self._last

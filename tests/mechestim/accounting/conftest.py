@@ -13,9 +13,9 @@ from shm_echo.mechestim.accounting.settings import configure
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(active_account, "_default", None)
-    token = active_account.frame_now.set(None)
+    token = active_account.active_view.set(None)
     process_books.reset()
     yield
     configure(symmetry_warnings=True, check_nan_inf=False, op_log=0, weights=None)
     process_books.reset()
-    active_account.frame_now.reset(token)
+    active_account.active_view.reset(token)

@@ -88,11 +88,11 @@ def test_an_open_context_is_not_in_the_session_until_it_is_left() -> None:
 @pytest.mark.local_only("internals")
 def test_memory_depends_on_the_operations_and_not_on_the_calls() -> None:
     with quiet(2**62) as budget:
-        frame = active_account.current_view()
+        view = active_account.current_view()
         for i in range(20_000):
-            frame.charge(f"op{i % 10}", i)
+            view.charge(f"op{i % 10}", i)
         account = budget._account
-        assert sum(len(frame.tallies) for frame in account.frames.values()) == 10
+        assert sum(len(view.tallies) for view in account.views.values()) == 10
         assert account.log is None
         assert len(account.marks) < 256
     for _ in range(1000):
@@ -105,9 +105,9 @@ def test_memory_depends_on_the_operations_and_not_on_the_calls() -> None:
 @pytest.mark.local_only("internals")
 def test_the_history_is_bounded_and_rises_to_the_present() -> None:
     with quiet(2**62) as budget:
-        frame = active_account.current_view()
+        view = active_account.current_view()
         for i in range(30_000):
-            frame.charge(f"op{i % 3}", 1 + i * i)
+            view.charge(f"op{i % 3}", 1 + i * i)
             if i % 5000 == 0:
                 assert sum(budget._account.history[-1].flops.values()) == budget.flops_used
     history = budget._account.history

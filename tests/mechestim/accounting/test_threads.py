@@ -353,15 +353,15 @@ import mechestim as me
 warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: a fork while there are threads
 with quiet(100) as budget:
     spend(5)
-    frame = budget._account.frame(None)
+    view = budget._account.view(None)
     held, forked = threading.Event(), threading.Event()
 
     def in_the_middle():
         with budget._account.lock:
-            frame.reserve("lost", 50)
+            view.reserve("lost", 50)
             held.set()
             forked.wait()
-            frame.commit("lost", 50)
+            view.commit("lost", 50)
 
     thread = threading.Thread(target=in_the_middle)
     thread.start()

@@ -29,7 +29,7 @@ class SessionAccount(Account):
         super().__init__(limit, multiplier=multiplier)
         self.ledger = ledger
 
-    def _new_frame(self, namespace: str | None) -> AccountView:
+    def _new_view(self, namespace: str | None) -> AccountView:
         return _SessionAccountView(self, namespace, self.ledger)
 
 
@@ -43,20 +43,20 @@ class _SessionAccountView(AccountView):
         self._ledger = ledger
 
     # The parent's `charge` with the ledger in the middle, and without its lock. Calling the parent
-    # would check the room a second time, on the path of every operation.
+    # would check the available a second time, on the path of every operation.
     def charge(self, name: str, cost: int) -> None:
         account = self.account
-        room = account.room - cost
-        if room < 0:
-            raise BudgetExhaustedError(name, flop_cost=cost, flops_remaining=account.room)
+        available = account.available - cost
+        if available < 0:
+            raise BudgetExhaustedError(name, flop_cost=cost, flops_remaining=account.available)
         self._ledger.charge(name, cost)
-        account.room = room
+        account.available = available
         tally = self.tallies.get(name)
         if tally is None:
             tally = self.tallies.setdefault(name, [0, 0])
         tally[0] += cost
         tally[1] += 1
-        if room <= account.next_mark:
+        if available <= account.next_mark:
             account.mark()
 
     def reserve(self, name: str, cost: int) -> int:
@@ -67,6 +67,6 @@ class _SessionAccountView(AccountView):
             self._ledger.release(name, cost)
             raise
 
-    def cancel(self, promised: int, name: str = "", cost: int = 0) -> None:
-        super().cancel(promised)
+    def release(self, promised: int, name: str = "", cost: int = 0) -> None:
+        super().release(promised)
         self._ledger.release(name, cost)

@@ -88,7 +88,7 @@ class Budgets:
         # Every request comes here; nearly all use a view that exists.
         if type(number) is int and (namespace is None or type(namespace) is str):
             account = self._accounts.get(number)
-            found = None if account is None else account.frames.get(namespace)
+            found = None if account is None else account.views.get(namespace)
             if found is not None:
                 return found
         if namespace is not None and (
@@ -96,11 +96,11 @@ class Budgets:
         ):
             raise MechEstimServerError(f"a namespace has at most {_MAX_LABEL_CHARS} characters")
         account = self.account(number)
-        if namespace not in account.frames and len(account.frames) >= _MAX_NAMESPACES:
+        if namespace not in account.views and len(account.views) >= _MAX_NAMESPACES:
             raise QuotaExceededError(
-                "max_namespaces", allowed=_MAX_NAMESPACES, wanted=len(account.frames) + 1
+                "max_namespaces", allowed=_MAX_NAMESPACES, wanted=len(account.views) + 1
             )
-        return account.frame(namespace)
+        return account.view(namespace)
 
     def enter(self, number: Any, elapsed_s: float = 0.0) -> None:
         """Start the clock of a context that the client has entered."""

@@ -19,7 +19,7 @@ import msgpack
 
 from shm_echo.errors import ProtocolError
 from shm_echo.mechestim.accounting.account import AccountView
-from shm_echo.mechestim.accounting.active_account import frame_now
+from shm_echo.mechestim.accounting.active_account import active_view
 from shm_echo.mechestim.service.metering.budgets import Budgets
 from shm_echo.mechestim.service.metering.flop_ceiling import Ceiling, SessionLedger
 from shm_echo.mechestim.service.metering.quotas import Quotas
@@ -147,7 +147,7 @@ class Session:
 
     def finish(self) -> None:
         """Release everything that the session owns, and close the socket."""
-        frame_now.set(None)
+        active_view.set(None)
         warning_capture.collect_into(None)
         self._slot.step_down()
         self._stats.mark_idle()
@@ -262,7 +262,7 @@ class Session:
     def _bind_view(self, view: AccountView) -> None:
         """Charge all operations of this context to a view from now on."""
         if view is not self._view:
-            frame_now.set(view)
+            active_view.set(view)
             self._view = view
 
     # Callbacks ----

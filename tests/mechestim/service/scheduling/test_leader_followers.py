@@ -9,7 +9,7 @@ import weakref
 import pytest
 
 from shm_echo.mechestim.accounting.account import Account
-from shm_echo.mechestim.accounting.active_account import frame_now, threads_inherit
+from shm_echo.mechestim.accounting.active_account import active_view, threads_inherit
 from shm_echo.mechestim.service.scheduling import leader_followers
 from tests.support.fake_sessions import FakeSession, Pause, PoolHarness
 from tests.support.threads import Worker
@@ -148,20 +148,20 @@ def test_a_thread_started_during_a_charge_does_not_inherit_the_account(
     harness: PoolHarness,
 ) -> None:
     threads_inherit()  # from now on a thread inherits the account of the thread that starts it
-    frame = Account(100).frame(None)
+    view = Account(100).view(None)
     pause = Pause()
 
     def spend_and_wait(session: FakeSession, byte: bytes) -> None:
-        charged = frame_now.set(frame)
+        charged = active_view.set(view)
         pause(session, byte)
-        frame_now.reset(charged)
+        active_view.reset(charged)
 
     waiting, other = harness.add(spend_and_wait), harness.add()
     waiting.client.sendall(b"a")
     assert pause.reached.wait(WATCHDOG)
     assert other.ask() == b"x"
     assert other.threads[-1] is not waiting.threads[-1]
-    assert getattr(other.threads[-1], "_mechestim_frame", None) is None
+    assert getattr(other.threads[-1], "_mechestim_view", None) is None
     pause.may_go_on.set()
     assert waiting.client.recv(1) == b"a"
 
