@@ -20,8 +20,8 @@ import builtins
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
-from shm_echo.mechestim import fft as fft
 from shm_echo.mechestim import errors as errors
+from shm_echo.mechestim import fft as fft
 from shm_echo.mechestim import flops as flops
 from shm_echo.mechestim import linalg as linalg
 from shm_echo.mechestim import random as random

@@ -97,7 +97,11 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             continue
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page
-        if not target.exists() or (anchor and anchor not in markdown.anchors(target)):
+        # The anchors of API pages come from docstrings: `mkdocs build --strict` checks those.
+        generated = target.parent == ROOT / "docs" / "reference" / "api"
+        if not target.exists() or (
+            anchor and not generated and anchor not in markdown.anchors(target)
+        ):
             broken.append(link)
     assert broken == []
 
@@ -110,8 +114,11 @@ def test_every_file_that_is_named_exists(page: Path) -> None:
 
 
 def test_the_site_lists_every_page_and_no_other() -> None:
-    listed = re.findall(r":\s+(\S+\.md)\s*$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
-    assert sorted(listed) == sorted(str(page.relative_to(ROOT / "docs")) for page in DOCS)
+    """The contributing page and the changelog stand at the root; a hook adds them."""
+    navigation = (ROOT / "mkdocs.yml").read_text().split("\nnav:\n")[1]
+    listed = re.findall(r"[:-]\s+(\S+\.md)\s*$", navigation, re.MULTILINE)
+    pages = [str(page.relative_to(ROOT / "docs")) for page in DOCS]
+    assert sorted(listed) == sorted([*pages, "changelog.md", "contributing/index.md"])
 
 
 # ---------------------------------------------------------------- what it says to type
