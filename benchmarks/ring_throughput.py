@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import time
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,8 @@ def main() -> None:
     if args.smoke:
         args.rounds, args.seconds, args.warmup = 1, 0.02, 0.0
         args.loads = ["small"]
-    print(machine())
+    where = machine()
+    print(where)
     print(f"{args.rounds} rounds of {args.seconds:g} s: medians, ratios within a round (min..max)")
     contenders: list[Contender] = []
     for contender in (SEND, BATCHED, *PEERS):
@@ -162,7 +164,8 @@ def main() -> None:
             results[load.name, count] = compare(load, count, contenders, args)
             show(load, count, results[load.name, count])
     if args.plot:
-        bars(args.plot, results)
+        how = f"medians of {args.rounds} rounds, lines from the lowest to the highest"
+        bars(args.plot, results, f"{where}; {date.today()}; {how}")
         print(f"\nwrote {args.plot}")
     print_targets(targets(results))
 

@@ -18,8 +18,14 @@ def _colour(name: str) -> str:
     return _LIMIT if name.startswith(("limit", "half")) else _PEER
 
 
-def bars(path: Path, results: dict[tuple[str, int], dict[str, Series]]) -> None:
-    """Samples/s: a panel per load and number of producers, a bar per contender, min..max on it."""
+def bars(path: Path, results: dict[tuple[str, int], dict[str, Series]], note: str) -> None:
+    """Samples/s: a panel per load and number of producers, a bar per contender, min..max on it.
+
+    Args:
+        path: the file to write.
+        results: by load and number of producers, then by contender.
+        note: stands below the panels: where and how this was measured.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -54,6 +60,7 @@ def bars(path: Path, results: dict[tuple[str, int], dict[str, Series]]) -> None:
         if count == counts[-1]:
             axis.set_xlabel("samples/s (log)")
         axis.grid(axis="x", alpha=0.3)
+    figure.supxlabel(note, fontsize=8, color="#555555")
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
 
