@@ -24,7 +24,7 @@ from harness.ours import ShmEcho
 from harness.peers import PEERS
 from harness.plots import bars
 from harness.processes import producers
-from harness.report import Target, machine, print_table, print_targets, si, span
+from harness.report import Target, machine, print_table, print_targets, si, span, versions
 from harness.rounds import Series, interleave, ratio
 
 SEND, BATCHED = ShmEcho(), ShmEcho(batched=True)
@@ -164,8 +164,9 @@ def main() -> None:
             results[load.name, count] = compare(load, count, contenders, args)
             show(load, count, results[load.name, count])
     if args.plot:
-        how = f"medians of {args.rounds} rounds, lines from the lowest to the highest"
-        bars(args.plot, results, f"{where}; {date.today()}; {how}")
+        how = f"medians of {args.rounds} rounds of {args.seconds:g} s, lines from lowest to highest"
+        with_what = versions("shm-echo", "id-echo", "faster-fifo", "numpy")
+        bars(args.plot, results, f"{where}\n{with_what}; {date.today()}; {how}")
         print(f"\nwrote {args.plot}")
     print_targets(targets(results))
 
