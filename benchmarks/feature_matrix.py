@@ -1,7 +1,8 @@
-"""What shm-echo and its neighbours can do: each cell of the README's tables, tried or read.
+"""Fills the README's tables of features: each cell of shm-echo and its neighbours, tried or read.
 
-Every trial is a short program in features/, run in an interpreter of its own. What is not installed
-is skipped; torch and flopscope's server and client are tried in environments that are named.
+Every trial is a short program in features/, run in an interpreter of its own. Libraries that are
+not installed are skipped; torch and flopscope's server and client are tried in the environments
+that the options name.
 
     python benchmarks/feature_matrix.py --torch torch/bin/python --venvs ~/.cache/mechestim-bench
 """
@@ -26,9 +27,9 @@ class Library(NamedTuple):
 
     Attributes:
         title: its head.
-        program: of features/, which tries it; empty for what is read only.
+        program: of features/, which tries it; empty if all its cells are read.
         needs: the module without which its trials are skipped.
-        read: cells that were read in its documentation, or follow from what has no interface.
+        read: cells that were read in its documentation, most of them features that it lacks.
     """
 
     title: str
@@ -42,8 +43,8 @@ MOVING = {
     "join": "any process can join while it runs",
     "misfit": "structure, shape and dtype of each sample are checked",
     "full": "a full buffer makes the sender wait, up to a time-out",
-    "killed_inside": "a producer killed inside a send disturbs nobody",
-    "death": "the learner is told that a producer was killed",
+    "killed_inside": "a producer killed inside a send leaves the others unharmed",
+    "death": "a killed producer is reported to the learner",
     "learner_dies": "the learner is killed: a waiting sender gets an error",
     "broadcast": "newest parameters for all producers",
     "hosts": "producers on other hosts",
@@ -107,7 +108,7 @@ REMOTE = ("without_numpy", "at_once", "killed_client", "ceiling")
 
 
 def cell(library: Library, feature: str, args: argparse.Namespace) -> str:
-    """One word or two: what a trial printed last, or what was read."""
+    """One word or two: the last line that a trial printed, or the cell that was read."""
     if feature in library.read:
         return library.read[feature]
     if not library.program:

@@ -1,4 +1,4 @@
-"""mechestim and flopscope: what the cells of their columns were found by.
+"""mechestim and flopscope: the trials behind the cells of their columns.
 
 Their interfaces are so near each other that one text tries both. ``FEATURES_VENVS`` names a folder
 with flopscope's server and client, each in a virtual environment of its own, as
@@ -41,7 +41,7 @@ def library() -> tuple[Any, Any]:
 
 
 def priced() -> str:
-    """Equal shapes cost the same, and what does not fit the budget is not run."""
+    """Equal shapes cost the same, and an operation that does not fit the budget is not run."""
     f, fnp = library()
     with f.BudgetContext(flop_budget=1_900_000, quiet=True) as budget:
         numbers = fnp.arange(10_000.0).reshape(100, 100)
@@ -179,7 +179,7 @@ def at_once() -> str:
 
 
 def killed_client() -> str:
-    """How long a killed client keeps the next one out, where that is possible at all."""
+    """Kill a client inside a budget, and count the seconds until the next one is let in."""
     with serving() as environment:
         first = client(environment, "")
         assert first.stdout is not None
@@ -196,7 +196,7 @@ def killed_client() -> str:
 
 
 def ceiling() -> str:
-    """What all budgets of a client may spend together; a program can open any number of them."""
+    """Spend more than the server allows, by the budgets that the program opens for itself."""
     options = ("--max-flop-budget", "1e6") if OURS else ()
     with serving(*options) as environment:
         text = """

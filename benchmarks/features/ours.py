@@ -1,4 +1,4 @@
-"""shm-echo: what the cells of its column were found by."""
+"""shm-echo: the trials behind the cells of its column."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def learner_dies() -> str:
         except ConnectionClosedError:
             result = YES
 
-    assert not ends_within(2, fill)  # blocked: nobody takes a batch
+    assert not ends_within(2, fill)  # blocked: no batch is taken
     os.kill(learner.pid, signal.SIGKILL)
     return result if ends_within(10, lambda: wait_until(lambda: result == YES)) else NO
 

@@ -1,4 +1,4 @@
-"""id-echo: what the cells of its column were found by."""
+"""id-echo: the trials behind the cells of its column."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def learner_dies() -> str:
         except Exception as error:
             errors.append(error)
 
-    assert not ends_within(5, fill)  # blocked: nobody takes a batch
+    assert not ends_within(5, fill)  # blocked: no batch is taken
     os.kill(learner.pid, signal.SIGKILL)
     time.sleep(15)
     return YES if errors else NO

@@ -1,4 +1,4 @@
-"""multiprocessing.Queue: what the cells of its column were found by."""
+"""multiprocessing.Queue: the trials behind the cells of its column."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PyTorch's DataLoader with worker processes: what the cells of its column were found by."""
+"""PyTorch's DataLoader with worker processes: the trials behind the cells of its column."""
 
 from __future__ import annotations
 

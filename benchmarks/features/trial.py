@@ -1,4 +1,4 @@
-"""How a trial runs: in an interpreter of its own, whose last line of output is the cell."""
+"""The frame of a trial: an interpreter of its own, whose last line of output is the cell."""
 
 from __future__ import annotations
 
