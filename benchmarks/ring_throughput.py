@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import time
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from harness.ours import ShmEcho
 from harness.peers import PEERS
 from harness.plots import bars
 from harness.processes import producers
-from harness.report import Target, machine, print_table, print_targets, si, span
+from harness.report import Target, machine, print_table, print_targets, si, span, versions
 from harness.rounds import Series, interleave, ratio
 
 SEND, BATCHED = ShmEcho(), ShmEcho(batched=True)
@@ -145,7 +146,8 @@ def main() -> None:
     if args.smoke:
         args.rounds, args.seconds, args.warmup = 1, 0.02, 0.0
         args.loads = ["small"]
-    print(machine())
+    where = machine()
+    print(where)
     print(f"{args.rounds} rounds of {args.seconds:g} s: medians, ratios within a round (min..max)")
     contenders: list[Contender] = []
     for contender in (SEND, BATCHED, *PEERS):
@@ -162,7 +164,9 @@ def main() -> None:
             results[load.name, count] = compare(load, count, contenders, args)
             show(load, count, results[load.name, count])
     if args.plot:
-        bars(args.plot, results)
+        how = f"medians of {args.rounds} rounds of {args.seconds:g} s, lines from lowest to highest"
+        with_what = versions("shm-echo", "id-echo", "faster-fifo", "numpy")
+        bars(args.plot, results, f"{where}\n{with_what}; {date.today()}; {how}")
         print(f"\nwrote {args.plot}")
     print_targets(targets(results))
 

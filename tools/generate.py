@@ -26,6 +26,7 @@ GENERATORS = (
     "cli_page",
     "architecture",
     "state_machines",
+    "badges",
 )
 
 

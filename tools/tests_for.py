@@ -27,7 +27,7 @@ TESTS = "tests"
 # The longest entry that a path starts with counts.
 ELSEWHERE: dict[str, tuple[str, ...]] = {
     ".github": ("tests/test_project_files.py",),
-    "README.md": ("tests/docs/test_pages.py",),
+    "README.md": ("tests/docs",),
     "benchmarks": ("tests/benchmarks",),
     "csrc": ("tests/native",),
     "csrc/python": ("tests/ring", "tests/smoke", "tests/transports"),

@@ -9,7 +9,12 @@ from harness.rounds import Series
 
 __all__ = ["bars", "lines", "whiskers"]
 
-_OURS, _PEER, _LIMIT = "#0b6e4f", "#8d99ae", "#d9a441"
+# White letters on the first two and black ones on the third have a contrast above 5 to 1.
+_OURS, _PEER, _LIMIT = "#0b6e4f", "#5c677d", "#d9a441"
+
+
+def _letters(name: str) -> str:
+    return "black" if _colour(name) == _LIMIT else "white"
 
 
 def _colour(name: str) -> str:
@@ -18,8 +23,14 @@ def _colour(name: str) -> str:
     return _LIMIT if name.startswith(("limit", "half")) else _PEER
 
 
-def bars(path: Path, results: dict[tuple[str, int], dict[str, Series]]) -> None:
-    """Samples/s: a panel per load and number of producers, a bar per contender, min..max on it."""
+def bars(path: Path, results: dict[tuple[str, int], dict[str, Series]], note: str) -> None:
+    """Samples/s: a panel per load and number of producers, a bar per contender, min..max on it.
+
+    Args:
+        path: the file to write.
+        results: by load and number of producers, then by contender.
+        note: stands below the panels: where and how this was measured.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -27,33 +38,41 @@ def bars(path: Path, results: dict[tuple[str, int], dict[str, Series]]) -> None:
 
     loads = list(dict.fromkeys(load for load, _ in results))
     counts = list(dict.fromkeys(count for _, count in results))
+    # One row for each number of producers; a single row is broken into two, which a page can show
+    # without making its letters too small.
+    columns = len(loads) if len(counts) > 1 else -(-len(loads) // 2)
+    rows = -(-len(results) // columns)
     figure, axes = pyplot.subplots(
-        len(counts),
-        len(loads),
-        figsize=(3.6 * len(loads) + 1.5, 2.6 * len(counts) + 0.6),
+        rows,
+        columns,
+        figsize=(3.6 * columns + 1.5, 2.6 * rows + 0.6),
         squeeze=False,
         layout="constrained",
         sharey=False,
     )
+    for axis in axes.flat[len(results) :]:
+        axis.set_visible(False)
     names = list(dict.fromkeys(name for found in results.values() for name in found))
     names.sort(key=lambda name: name.startswith("limit"))
     for (load, count), found in results.items():
-        axis = axes[counts.index(count)][loads.index(load)]
+        row, column = divmod(counts.index(count) * len(loads) + loads.index(load), columns)
+        axis = axes[row][column]
         for place, name in enumerate(names):
             series = found.get(name)
             if series is None:
                 continue
             low, high = series.median - series.low, series.high - series.median
             axis.barh(place, series.median, color=_colour(name), xerr=[[low], [high]])
-            axis.text(2, place, si(series.median), va="center", color="white", fontsize=8)
+            axis.text(2, place, si(series.median), va="center", color=_letters(name), fontsize=8)
         axis.set_xscale("log")
         axis.set_xlim(left=1)
-        axis.set_yticks(range(len(names)), names if load == loads[0] else [""] * len(names))
+        axis.set_yticks(range(len(names)), names if column == 0 else [""] * len(names))
         axis.invert_yaxis()
         axis.set_title(f"{load}, {count} producer{'s' if count > 1 else ''}", fontsize=10)
-        if count == counts[-1]:
+        if row == rows - 1:
             axis.set_xlabel("samples/s (log)")
         axis.grid(axis="x", alpha=0.3)
+    figure.supxlabel(note, fontsize=8, color="#555555")
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
 
@@ -68,7 +87,7 @@ def whiskers(path: Path, title: str, x_label: str, spans: dict[str, tuple[float,
     figure, axis = pyplot.subplots(figsize=(7, 0.5 * len(spans) + 1.2), layout="constrained")
     for place, (name, (first, second)) in enumerate(spans.items()):
         axis.barh(place, first, color=_colour(name), xerr=[[0.0], [max(0.0, second - first)]])
-        axis.text(1.1, place, f"{first:.1f}", va="center", color="white", fontsize=8)
+        axis.text(1.1, place, f"{first:.1f}", va="center", color=_letters(name), fontsize=8)
     axis.set_xscale("log")
     axis.set_xlim(left=1)
     axis.set_yticks(range(len(spans)), list(spans))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from harness.rounds import Series
 
-__all__ = ["Target", "machine", "print_table", "print_targets", "short", "si", "span"]
+__all__ = ["Target", "machine", "print_table", "print_targets", "short", "si", "span", "versions"]
 
 
 @dataclass(frozen=True)
@@ -90,11 +92,21 @@ def print_targets(targets: Sequence[Target]) -> None:
 def machine() -> str:
     """The machine, its load included: other programs make all numbers smaller, ratios less so."""
     model = platform.processor() or platform.machine()
+    kernel = ".".join(platform.release().split(".")[:2])
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             model = line.partition(":")[2].strip()
             break
     return (
         f"{model}, {len(os.sched_getaffinity(0))} CPUs, load average {os.getloadavg()[0]:.1f}; "
-        f"Linux {platform.release()}, Python {platform.python_version()}"
+        f"Linux {kernel}, Python {platform.python_version()}"
     )
+
+
+def versions(*packages: str) -> str:
+    """The names and versions of those packages that are installed."""
+    found = []
+    for package in packages:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found.append(f"{package} {metadata.version(package)}")
+    return ", ".join(found)

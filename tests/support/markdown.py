@@ -14,7 +14,7 @@ __all__ = ["Block", "Program", "anchors", "blocks", "links", "programs", "prose"
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PROGRAM = re.compile(r"# file: ([\w-]+\.py)\n")
-_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_LINK = re.compile(r"""\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$|\bsrc="([^"]+)\"""", re.MULTILINE)
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
@@ -62,8 +62,8 @@ def prose(page: Path) -> str:
 
 
 def links(page: Path) -> list[str]:
-    """The targets of all links and images."""
-    return _LINK.findall(prose(page))
+    """The targets of all links and images, those written in HTML included."""
+    return ["".join(found) for found in _LINK.findall(prose(page))]
 
 
 def anchors(page: Path) -> set[str]:
