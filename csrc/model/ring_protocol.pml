@@ -1,16 +1,16 @@
-/* The slot protocol of ../PROTOCOL.md, for spin: claim, commit with the baton, abort, take, release,
- * skip, seal, recover, and the event counts on which both sides sleep.
+/* The slot protocol of ../PROTOCOL.md, for spin: claim, commit with the baton, abort, take,
+ * release, skip, seal, recover, and the event counts on which both sides sleep.
  *
- * What it guarantees: the assertions, and Monitor; README.md tells the properties, the variants and the
- * mutations. What it leaves to others: memory orders. Everything here is sequentially consistent.
+ * The assertions and Monitor state the properties; README.md describes them, the variants and the
+ * mutations. Memory orders are outside of the model: everything here is sequentially consistent.
  *
- * One step is one access to shared memory with the private computing that follows it, or one system
- * call. A producer can die before each of its steps. There are no time-outs, except that the consumer
- * may give up waiting in order to flush: a lost wake shows as somebody who sleeps for ever.
+ * One step is one access to shared memory with the private computation that follows it, or one
+ * system call. A producer can die before each of its steps. There are no time-outs, except that the
+ * consumer may end its wait in order to flush: a lost wake shows as a process that sleeps for ever.
  */
 #include "ring_words.pml"
 
-/* Private computing: put into the step before it, to save states. */
+/* Private computation: part of the step before it, which saves states. */
 #define CLAIM_NEXT w = 0; x = 0; goto claim
 #define SCAN_ON \
   i++; x = 0; \
@@ -28,8 +28,8 @@
   if :: held > 0 -> goto finish :: held == 0 && k < QUOTA(me) -> goto claim :: else -> goto all_sent fi
 
 proctype Producer(byte me) {
-  byte k;                         /* number of the first sample that is not sent yet */
-  byte held, at[BURST];           /* the positions claimed for it and those after it */
+  byte k;                         /* the number of the first sample that is not sent */
+  byte held, at[BURST];           /* the positions claimed for it and the next ones */
   byte w, x, i, g, n; bool t, claimed;
 
 claim:
@@ -52,7 +52,7 @@ at_cursor:
     :: LAP(x) > w / CAP -> if :: MUTATE == 9 -> CLAIM_NEXT :: else -> goto help fi
     fi);
   MORTAL(if :: word[w % CAP] == x -> CLAIM(w % CAP, (MUTATE == 23 -> NOBODY : OWNER)); claimed = true :: else -> CLAIM_NEXT fi);
-#if MUTATE == 23     /* the claim, then its owner */
+#if MUTATE == 23     /* writes the claim, then its owner */
   MORTAL(word[w % CAP] = WORD(w / CAP, OWNER, CLAIMED));
 #endif
 help:
@@ -65,11 +65,11 @@ write:
   MORTAL(assert(MINE); half1[at[i] % CAP] = VAL(me, k + i));
   MORTAL(assert(MINE); half2[at[i] % CAP] = VAL(me, k + i); i++; if :: i < held -> goto write :: else -> i = 0 fi);
 finish:
-#if MUTATE == 24     /* looks whether it is awaited, then commits */
+#if MUTATE == 24     /* checks whether it is awaited, then commits */
   MORTAL(x = (awaited == 1 + at[0]));
 #endif
   if
-  :: atomic {                     /* the CAS fails for an owner that was given up only: for none that runs */
+  :: atomic {                     /* the CAS fails only for a recovered owner, never for a live one */
        LIVE -> assert(MINE); POP; word[w % CAP] = WORD(w / CAP, OWNER, COMMITTED);
        sent = sent | BIT(VAL(me, k - 1)); if :: w >= wants[me] -> wants[me] = w + 1 :: else -> skip fi
      }
@@ -94,12 +94,12 @@ complete:
   SIGNAL(MORTAL, DATA, signalled);
 signalled:
   atomic { SENT };
-aborted:                          /* 16: bumps hole_gen first; 22: does not tell those that wait for space */
+aborted:                          /* 16: increments hole_gen first; 22: does not signal space */
   MORTAL(if :: MUTATE == 16 -> hole_gen++ :: else -> word[w % CAP] = WORD(w / CAP, 0, HOLE) fi);
   MORTAL(if :: MUTATE == 16 -> word[w % CAP] = WORD(w / CAP, 0, HOLE) :: else -> hole_gen++ fi; if :: MUTATE == 22 -> goto complete :: else -> skip fi);
-  SIGNAL(MORTAL, SPACE, abort_told);
-abort_told:
-#if MUTATE == 10     /* counts on the consumer to have said that it waits for this very sample */
+  SIGNAL(MORTAL, SPACE, abort_signalled);
+abort_signalled:
+#if MUTATE == 10     /* assumes that the consumer has written `awaited` already */
   MORTAL(if :: awaited == 1 + w -> skip :: else -> SENT fi);
 #endif
   goto complete;
@@ -115,7 +115,7 @@ end_wait:
 finally:
   atomic { done[me] = true; goto ended };
 
-left:                             /* the id goes to a new producer, when the server has given it up */
+left:                             /* the id goes to a new producer after its recovery */
   !gone[OWNER] || MUTATE == 5;
   atomic {
     at_rest[me] = false; wants[me] = 0; seen[OWNER] = (MUTATE == 13 -> hole_gen : 0);
@@ -124,9 +124,9 @@ left:                             /* the id goes to a new producer, when the ser
 ended: skip
 }
 
-/* The server gives up the owners that are gone. It wakes whatever the sleeper bit says: the dead one may
- * have cleared it in a signal, and died before its wake. */
-#define TELL(ec, forgotten) \
+/* The server recovers the owners that have ended. It wakes even if the sleeper bit is clear: the
+ * dead producer may have cleared it in a signal and died before its wake. */
+#define SIGNAL_ALL(ec, forgotten) \
   STEP(if :: MUTATE == forgotten -> skip :: else -> BUMP(ec) fi); \
   STEP(if :: MUTATE == forgotten || (MUTATE == 8 && !t) -> skip :: else -> WAKE(ec) fi; t = false)
 proctype Server() {
@@ -142,15 +142,15 @@ end_idle:
 #endif
   fi;
 recover:
-  atomic {                        /* nobody else makes or changes such words, so one look at the others will do */
+  atomic {                        /* no other process makes or changes such words: one look at the rest suffices */
     do :: i < CAP && (word[i] & 31) != WORD(0, o, CLAIMED) -> i++ :: else -> break od;
     if :: i < CAP -> word[i] = WORD(LAP(word[i]), 0, HOLE); goto recover :: else -> i = 0 fi
   };
   STEP(hole_gen++);
-  TELL(SPACE, 7);
-  TELL(DATA, 2);
+  SIGNAL_ALL(SPACE, 7);
+  SIGNAL_ALL(DATA, 2);
 #ifdef WAIT
-  TELL(TAKEN, 99);
+  SIGNAL_ALL(TAKEN, 99);
 #endif
   atomic { gone[o] = false; o = 0; goto end_idle }
 }
@@ -162,10 +162,10 @@ inline deliver(s) {
   assert(refilled || !(got & LATER(half1[s])));   /* in its producer's order */
   got = got | BIT(half1[s])
 }
-inline release_word(s) {                          /* nothing has changed under the learner */
+inline release_word(s) {                          /* the learner's samples have not changed */
   assert(STATE(word[s]) == COMMITTED || STATE(word[s]) == SKIP);
   assert(half1[s] == half2[s] && (half1[s] == 0 || (got & BIT(half1[s]))));
-  half1[s] = 0; half2[s] = 0;                     /* so a stale sample that is delivered again reads 0 */
+  half1[s] = 0; half2[s] = 0;                     /* a stale sample that is delivered again reads 0 */
   word[s] = WORD(LAP(word[s]) + 1, 0, FREE)
 }
 #ifdef EITHER
@@ -175,9 +175,10 @@ inline release_word(s) {                          /* nothing has changed under t
 #endif
 
 #ifdef LEASE
-/* The interpreter lock: held by the consumer but for its wait, and by whoever drops a batch. */
+/* The interpreter lock: held by the consumer, except in its wait, and by the thread that drops a
+ * batch. */
 bool lock, waiting, wake_requested;
-byte leases, lease[NB];           /* by buffer: 0, or 1 + the number under which its batch is to be released */
+byte leases, lease[NB];           /* by buffer: 0, or 1 + the batch number to release it under */
 #define OURS(x) (LAP(x) == batch / NB && (STATE(x) == CLAIMED || STATE(x) == COMMITTED))
 #define MAY_SEAL (seals < SEALS && !sealing && (OURS(word[batch % NB * BS]) || OURS(word[batch % NB * BS + BS - 1])))
 #define LEASED(buffer) (lease[buffer] > 0)
@@ -262,7 +263,7 @@ ready:
 #ifdef EITHER
   CLEAR_AWAITED(false);
 #endif
-#if MUTATE == 18     /* signals taken before there is anything to see */
+#if MUTATE == 18     /* signals taken before it moves taken_cursor */
   STEP(BUMP(TAKEN); t = false; WAKE(TAKEN));
 #endif
   STEP(taken_cursor = (batch + 1) * BS; sealing = false; i = (batch % NB) * BS;
@@ -276,7 +277,7 @@ taken:
 #ifdef LEASE
   atomic { lease[batch % NB] = batch + 1; leases++; batch++; lock = false; goto take };
 #endif
-#if MUTATE == 19     /* signals space before there is any */
+#if MUTATE == 19     /* signals space before the words are free */
   STEP(BUMP(SPACE); t = false; WAKE(SPACE));
 #endif
 release:
@@ -286,7 +287,7 @@ release:
 }
 
 #ifdef LEASE
-proctype Releaser() {             /* whoever drops the last reference to a batch */
+proctype Releaser() {             /* the thread that drops the last reference to a batch */
   byte u, l, i; bool t;
 end_idle:
   if
@@ -302,8 +303,8 @@ end_idle:
 release:
   STEP(assert(LAP(word[u * BS + i]) == l); release_word(u * BS + i); i++;
     if :: i < BS -> goto release :: else -> i = 0; u = 0; l = 0 fi);
-  SIGNAL(STEP, SPACE, space_told);
-space_told:                       /* a consumer that waits is asked to skip, and to seal again; else that is done here */
+  SIGNAL(STEP, SPACE, space_signalled);
+space_signalled:                       /* wakes a consumer that waits, to skip and to seal again; else skips here */
   if
   :: waiting -> STEP(wake_requested = true; if :: MUTATE == 17 -> goto unlock :: else -> skip fi); SIGNAL(STEP, DATA, unlock)
   :: else -> skip_held()
@@ -313,7 +314,7 @@ unlock:
 }
 #endif
 
-/* When nobody can move any more. */
+/* Runs when no process can take a step any more. */
 proctype Monitor() {
   byte i; short in_ring; bool unseen = true;
   timeout;
@@ -343,8 +344,8 @@ proctype Monitor() {
     :: else -> break
     od;
     assert((got & in_ring) == 0 && (got | in_ring) == sent);       /* none lost */
-    assert(!unseen);              /* no full batch lies there while the consumer sleeps */
-    assert(!sealing);             /* no flush waits for nobody */
+    assert(!unseen);              /* no full batch is left while the consumer sleeps */
+    assert(!sealing);             /* no flush waits for a claim that has ended */
     assert(crashes > 0 || aborts > 0 || seals > 0 || (SENDS + (P - 1) * OTHERS) % BS != 0 || got == sent)
   }
 }

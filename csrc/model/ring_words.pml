@@ -1,10 +1,10 @@
-/* What ring_protocol.pml is made of: its parameters, the shared words, the event counts, what the checks
- * know, and what a step is. */
+/* The parts of ring_protocol.pml: parameters, shared words, event counts, the state of the checks,
+ * and the definition of a step. */
 #ifndef P
 #define P 2             /* producers */
 #endif
 #ifndef SENDS
-#define SENDS 2         /* samples of producer 0, by all who have had its id together */
+#define SENDS 2         /* samples of producer 0: the sum over all that have had its id */
 #endif
 #ifndef OTHERS
 #define OTHERS SENDS    /* of each other producer; at most SENDS */
@@ -16,36 +16,36 @@
 #define NB 2            /* num_buffers */
 #endif
 #ifndef BURST
-#define BURST 1         /* slots that are claimed before the first is committed; 2: send_batch */
+#define BURST 1         /* slots claimed before the first is committed; 2: send_batch */
 #endif
 #ifndef CRASHES
-#define CRASHES 0       /* deaths, at most; a new producer gets the id */
+#define CRASHES 0       /* the most deaths; a new producer gets the id */
 #endif
 #ifndef BYES
-#define BYES 0          /* clean goodbyes between two samples, at most; a new producer gets the id */
+#define BYES 0          /* the most goodbyes between two samples; a new producer gets the id */
 #endif
 #ifndef ABORTS
-#define ABORTS 0        /* aborted claims, at most */
+#define ABORTS 0        /* the most aborted claims */
 #endif
 #ifndef SEALS
-#define SEALS 0         /* flushes, at most */
+#define SEALS 0         /* the most flushes */
 #endif
 #ifndef UNDOS
-#define UNDOS 0         /* flushes that time out and are undone, at most */
+#define UNDOS 0         /* the most flushes that time out and are undone */
 #endif
 #ifndef KEEP
-#define KEEP 0          /* batches that the learner keeps for good, with LEASE */
+#define KEEP 0          /* batches that the learner never drops, with LEASE */
 #endif
 #ifndef MUTATE
 #define MUTATE 0        /* a known mistake, by its number in README.md */
 #endif
 /* Also -DLEASE: batches are released when the learner drops them, by another thread, in any order.
- * -DWAIT: producers end with client.wait(). -DTHREADS: producers 0 and 1 are threads of one process.
- * -DEITHER: the consumer clears `awaited` when it likes, not just when it has slept. */
+ * -DWAIT: producers end with client.wait(). -DTHREADS: producers 0 and 1 are threads of one
+ * process. -DEITHER: the consumer clears `awaited` at any time, not only after a sleep. */
 
 #define CAP (BS * NB)
 #define QUOTA(p) (p == 0 -> SENDS : OTHERS)
-#define CONSUMER 3      /* its bit in the sets of sleepers; the producers have theirs from 0 */
+#define CONSUMER 3      /* its bit in the sets of sleepers; those of the producers start at 0 */
 
 /* The state word: lap << 5 | owner << 3 | state. */
 #define FREE 0
@@ -53,7 +53,7 @@
 #define COMMITTED 2
 #define HOLE 3
 #define SKIP 4
-#define NOBODY 3        /* an owner that nobody is: mutation 23 */
+#define NOBODY 3        /* not an owner: mutation 23 */
 #define WORD(l, o, s) (((l) << 5) | ((o) << 3) | (s))
 #define LAP(x) ((x) >> 5)
 #define STATE(x) ((x) & 7)
@@ -64,9 +64,10 @@ byte word[CAP];
 byte half1[CAP], half2[CAP];      /* a sample is written in two halves, so that a torn one shows */
 byte W, hole_gen, awaited, taken_cursor;
 
-/* Event counts. Only one thing is ever asked of the count: has it moved since I read it? So it is kept
- * as the set of those whose ticket still holds, which is exact and takes far fewer states. `queue` is
- * the kernel's: who sleeps in futex_wait and has not been woken. */
+/* Event counts. The only question about a count is whether it has moved since it was read. So the
+ * model keeps the set of the processes whose ticket still holds, which is exact and takes far fewer
+ * states. `queue` is the kernel's: the processes that sleep in futex_wait and have not been
+ * woken. */
 #define SPACE 0
 #define DATA 1
 #define TAKEN 2
@@ -85,23 +86,23 @@ bool sleeper[3];                  /* the sleeper bit */
 #define SIGNAL(step, ec, next) \
   step(BUMP(ec); if :: t -> t = false :: else -> goto next fi); step(WAKE(ec); goto next)
 
-/* What only the checks know. */
+/* The state of the checks. */
 #define VAL(p, k) ((p) * SENDS + (k) + 1)
 #define BIT(v) (1 << ((v) - 1))
 #define LATER(v) ((((1 << SENDS) - 1) << ((((v) - 1) / SENDS) * SENDS)) & ~((BIT(v) << 1) - 1))
 #define WHOLE(s) (half1[s] != 0 && half1[s] == half2[s])
 short sent, got;                  /* samples committed, samples handed to the learner */
-bool refilled;                    /* a hole has been refilled: the order of claims is off */
+bool refilled;                    /* a hole has been refilled: order is not checked any more */
 bool done[P];
 byte wants[P];                    /* the end of the last sample committed, for client.wait() */
 
 byte crashes, byes, aborts, seals, undos;
 byte seen[P];                     /* by owner: hole_gen when a scan found no hole */
-bool gone[P], at_rest[P];         /* owners that are dead or have said goodbye; their threads */
-byte batch, looked;               /* the consumer's next batch; how far in it all words are finished */
-bool sealing;                     /* it is to end this batch early */
+bool gone[P], at_rest[P];         /* owners that have died or said goodbye; their threads */
+byte batch, looked;               /* the consumer's next batch; the end of its finished words */
+bool sealing;                     /* it ends this batch early */
 
-#define STEP(...) atomic { __VA_ARGS__ }     /* in the server's process: if that dies, all is over */
+#define STEP(...) atomic { __VA_ARGS__ }     /* a step of the server's process, whose death ends the ring */
 #ifdef THREADS
 #define OWNER (me / 2)
 #define AT_REST(o) (o == 0 -> (at_rest[0] || done[0]) && (at_rest[1] || done[1]) : at_rest[2])

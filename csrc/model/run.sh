@@ -1,13 +1,14 @@
 #!/bin/sh
 # Check ring_protocol.pml with spin.
 #
-#   run.sh quick              the small variants, and that every mutation is caught: under two minutes
+#   run.sh quick              the small variants, and every mutation: under two minutes
 #   run.sh full               the large variants: under half an hour, and up to 8 GB of memory
 #   run.sh one NAME [N]       one variant, with mutation N if given
-#   run.sh trace NAME N       a short way into the error that mutation N makes in that variant
+#   run.sh trace NAME N       a short path to the error that mutation N causes in that variant
 #
-# One line for each check: name, states, depth, seconds, verdict. The exit status is 0 when every variant
-# passes and every mutation is caught. A search that was cut short, by depth or by memory, is a failure.
+# Each check prints one line: name, states, depth, seconds, verdict. The exit status is 0 if every
+# variant passes and every mutation is caught. A search that is cut short, by depth or by memory,
+# is a failure.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 cc=${CC:-$(command -v clang || echo cc)}    # clang compiles the verifiers twice as fast as gcc
@@ -15,8 +16,9 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 
-# name, kind, and what it is compiled with. Kind `safety` looks for failed assertions and for states in
-# which nobody can move; kind `cycles` for endless loops: nothing may be waited for in one, so any is wrong.
+# name, kind, and compiler options. Kind `safety` finds failed assertions and states in which no
+# process can move; kind `cycles` finds endless loops, each of which is an error, because no process
+# may wait in a loop.
 small='
 send            safety -DNB=1
 send-2x2        safety -DSENDS=2
@@ -70,7 +72,7 @@ crash-loop-2    cycles -DNB=1 -DOTHERS=1 -DCRASHES=1
 flush-loop-2    cycles -DSENDS=1 -DSEALS=1 -DUNDOS=1
 lease-loop-2    cycles -DBS=1 -DOTHERS=1 -DLEASE -DKEEP=1
 '
-# mutation, and the variant that catches it, and passes without it. README.md says what each gets wrong.
+# mutation, and the variant that catches it and passes without it. README.md describes them.
 mutations='
 1 send         2 crash        3 baton        4 send         5 crash
 6 send         7 crash        8 crash        9 crash-loop  10 flush

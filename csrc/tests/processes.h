@@ -1,4 +1,5 @@
-/* Child processes for tests: none outlives its parent, none hangs, and one can see who sleeps. */
+/* Child processes for tests: none outlives its parent or hangs, and a test can see that one
+ * sleeps. */
 #ifndef SHM_ECHO_PROCESSES_H
 #define SHM_ECHO_PROCESSES_H
 
@@ -21,7 +22,7 @@ static inline pid_t child_start(void (*body)(void *), void *argument) {
         return child;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
-        _exit(1); /* it died before the line above */
+        _exit(1); /* the parent died before the prctl */
     alarm(test_watchdog());
     body(argument);
     _exit(0);
@@ -37,7 +38,7 @@ static inline int child_wait(pid_t child, int options) {
     return status;
 }
 
-/* Wait for a child that has to end well. */
+/* Wait for a child; fail unless it succeeds. */
 static inline void child_finish(pid_t child) {
     int status = child_wait(child, 0);
     if (WIFSIGNALED(status))
@@ -67,14 +68,13 @@ static inline char process_state(pid_t pid) {
     return name_end && name_end[1] == ' ' ? name_end[2] : 'X';
 }
 
-/* Let the others run for a moment, while looking for something that has no event. */
+/* Let other processes run for a moment, while polling for a condition that has no event. */
 static inline void breathe(void) {
     struct timespec moment = {.tv_nsec = 50000};
     nanosleep(&moment, NULL);
 }
 
-/* Until a process sleeps in a system call, or has ended. What it may sleep in is the caller's to
- * know. */
+/* Wait until a process sleeps in a system call or has ended. The caller knows which call it is. */
 static inline void until_asleep(pid_t pid) {
     while (strchr("SZX", process_state(pid)) == NULL)
         breathe();

@@ -1,4 +1,4 @@
-/* A ring in memory of its own, for tests: what a server and its producers set up, without them. */
+/* A ring in memory of its own, for tests, set up as a server and its producers set it up. */
 #ifndef SHM_ECHO_RIG_H
 #define SHM_ECHO_RIG_H
 
@@ -67,7 +67,7 @@ static inline void rig_close(rig *r) {
     munmap(r->memory, r->bytes);
 }
 
-/* ---- looking at raw memory ------------------------------------------------------------------- */
+/* ---- reading raw memory ---------------------------------------------------------------------- */
 
 static inline uint64_t word_at(const rig *r, uint64_t position) {
     return she_load_relaxed(she_state_word(r->ring, position));
@@ -118,7 +118,7 @@ static inline void check_full(rig *r, uint32_t owner) {
     uint64_t position;
     CHECK_EQ(she_claim(r->producer[owner], &position), SHE_FULL);
 }
-/* Take the next batch, which must be ready and hold so many samples; returns its number. */
+/* Take the next batch, which must be ready and hold `want_samples`; returns its number. */
 static inline uint64_t take_one(rig *r, uint64_t want_samples) {
     uint64_t batch, samples;
     CHECK_EQ(she_ready(r->consumer), SHE_OK);
@@ -127,7 +127,7 @@ static inline uint64_t take_one(rig *r, uint64_t want_samples) {
     return batch;
 }
 
-/* Put an idle ring, none of whose batches is held, at the beginning of lap `lap`. */
+/* Move an idle ring, of which no batch is held, to the beginning of lap `lap`. */
 static inline void start_at_lap(rig *r, uint64_t lap) {
     for (uint64_t slot = 0; slot < r->ring->capacity; slot++)
         set_word(r, slot, lap, 0, SHE_FREE);

@@ -1,6 +1,6 @@
 #!/bin/sh
-# run.sh LABEL WRAPPER ARGUMENTS PROGRAM...: run test programs one after the other and sum up.
-# Each ends with 0 (passed), 77 (skipped) or anything else (failed); all of them are run.
+# run.sh LABEL WRAPPER ARGUMENTS PROGRAM...: runs all test programs, one after the other, and sums up.
+# The exit status of a program is 0 (passed), 77 (skipped) or another number (failed).
 label=$1 wrapper=$2 arguments=$3
 shift 3
 passed=0 skipped=0 failed=

@@ -1,13 +1,13 @@
-/* Samples that give themselves away: every byte follows from who sent it and as which number, so a
- * torn, stale, duplicated or foreign one is caught. And the ledger of what was sent and what
- * came. */
+/* Samples that identify themselves: every byte follows from the stream that sent it and its number
+ * in that stream, so that a torn, stale, duplicated or foreign sample is caught. And the ledger of
+ * the samples that were sent and received. */
 #ifndef SHM_ECHO_SAMPLE_H
 #define SHM_ECHO_SAMPLE_H
 
 #include "rig.h"
 #include "shm_echo/fault.h"
 
-/* Byte `i` of leaf `leaf`; leaf 0 begins with the stream and the number themselves. */
+/* Fill one leaf of a sample. Leaf 0 begins with the stream and the number themselves. */
 static inline void sample_fill(uint8_t *row, uint64_t bytes, uint32_t leaf, uint64_t stream,
                                uint64_t number) {
     uint64_t state = (stream << 40) ^ (number << 8) ^ leaf, i = 0;
@@ -39,7 +39,7 @@ static inline void sample_write(const she_ring *ring, uint64_t position, uint64_
     }
 }
 
-/* Read the sample in a row that was handed out; fails when it is not whole. */
+/* Read the sample in a row that was handed out; fail if it is not whole. */
 static inline void sample_read(const she_ring *ring, uint64_t position, uint64_t *stream,
                                uint64_t *number) {
     uint8_t want[2048];
@@ -56,14 +56,14 @@ static inline void sample_read(const she_ring *ring, uint64_t position, uint64_t
 }
 
 /* One stream's account. The sender writes `tried` before a commit and `sent` after it, the receiver
- * writes `got`: one writer each, read by others only when the writers have ended. Bytes, because a
- * sender may be killed between any two instructions, and what it wrote stays. */
+ * writes `got`: each has one writer, and others read it only after the writers have ended. Bytes in
+ * shared memory, because a sender may be killed between any two instructions. */
 #define LEDGER_SAMPLES 8192
 typedef struct {
     uint8_t tried[LEDGER_SAMPLES], sent[LEDGER_SAMPLES], got[LEDGER_SAMPLES];
 } ledger;
 
-/* Read the rows of a batch into the ledgers. */
+/* Enter the samples of a batch in the ledgers. */
 static inline void ledger_enter(ledger *ledgers, uint64_t streams, const she_ring *ring,
                                 uint64_t batch, uint64_t samples) {
     for (uint64_t i = 0; i < samples; i++) {
@@ -75,7 +75,8 @@ static inline void ledger_enter(ledger *ledgers, uint64_t streams, const she_rin
     }
 }
 
-/* What was sent came, once; what came had been tried. Returns how many samples came. */
+/* Check that every sample that was sent was received once, and that every sample received was
+ * tried. Returns the number of samples received. */
 static inline uint64_t ledger_check(const ledger *one, uint64_t stream) {
     uint64_t came = 0;
     for (uint64_t n = 0; n < LEDGER_SAMPLES; n++) {

@@ -1,4 +1,4 @@
-/* What every test program here stands on. Include it first, and once per program: it brings main.
+/* The frame of every test program here. Include it first, and once per program: it defines main.
  *
  *     CASE(a_full_ring_claims_nothing) { ... CHECK_EQ(got, want); ... }
  *
@@ -71,7 +71,7 @@ test_fail(const char *file, int line, const char *format, ...) {
             FAIL("not true: %s", #condition); \
     } while (0)
 
-/* For all integers up to 64 bits; a negative one equals only itself. */
+/* Compares all integers of up to 64 bits; a negative number equals only itself. */
 #define CHECK_EQ(got, want) \
     do { \
         uint64_t got_ = (uint64_t)(got), want_ = (uint64_t)(want); \
@@ -134,7 +134,8 @@ int main(int argc, char **argv) {
         fputs("  ", stdout);
         for (const char *c = one->name; *c; c++)
             putchar(*c == '_' ? ' ' : *c);
-        /* Before it runs: so that its name shows if it hangs, and no fork inherits the buffer. */
+        /* Before the case runs, so that its name shows if it hangs and no fork inherits the
+         * buffer. */
         fflush(stdout);
         alarm(test_watchdog());
         one->run();

@@ -3,7 +3,7 @@
 
 #include "shm_echo/api.h"
 
-CASE(the_table_tells_its_version_and_its_size) {
+CASE(the_table_has_its_version_and_its_size) {
     const she_api *api = she_api_table();
     CHECK_EQ(api->version, SHE_API_VERSION);
     CHECK_EQ(api->bytes, sizeof(she_api));
@@ -21,7 +21,7 @@ CASE(the_table_has_no_gap) {
     }
 }
 
-/* A slip between two entries of one type would compile. */
+/* A mix-up of two entries of one type would compile. */
 CASE(entries_of_one_type_are_not_swapped) {
     const she_api *api = she_api_table();
     CHECK(api->producer_free == she_producer_free && api->producer_stop == she_producer_stop);

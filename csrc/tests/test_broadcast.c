@@ -1,4 +1,4 @@
-/* The broadcast: sizes, refusals, versions, and readers that are overtaken. One thread. */
+/* The broadcast, in one thread: sizes, rejections, versions, and readers that are overtaken. */
 #include "rig.h"
 
 #include "shm_echo/broadcast.h"
@@ -25,7 +25,7 @@ static void cast_close(cast *c) {
     munmap(c->memory, c->bytes);
 }
 
-/* Publish `payload` bytes that follow from `number`; read must give them back. */
+/* Publish `payload` bytes that follow from `number`; check_read checks them. */
 static void fill(uint8_t *to, uint64_t bytes, uint64_t number) {
     uint64_t state = number;
     for (uint64_t i = 0; i < bytes; i++)
@@ -49,7 +49,7 @@ static void check_read(cast *c, uint64_t version, uint64_t number) {
     CHECK_EQ(overtaken, 0);
     CHECK(memcmp(got, want, c->payload) == 0);
     for (int i = 0; i < 16; i++)
-        CHECK_EQ(got[c->payload + (uint64_t)i], 0xee); /* not a byte more than asked for */
+        CHECK_EQ(got[c->payload + (uint64_t)i], 0xee); /* no byte beyond the payload */
 }
 
 CASE(sizes_leave_room_for_three_buffers_and_do_not_overflow) {
@@ -75,7 +75,7 @@ CASE(buffers_are_aligned_and_apart) {
     cast_close(&c);
 }
 
-CASE(what_is_not_this_broadcast_is_refused) {
+CASE(a_segment_that_is_not_this_broadcast_is_rejected) {
     cast c;
     she_bcast *other = NULL;
     uint8_t wrong[32] = {0};
@@ -104,13 +104,13 @@ CASE(before_the_first_version_there_is_nothing_to_read) {
     CHECK_EQ(she_bcast_latest(c.bcast), 0);
     CHECK_EQ(she_bcast_read(c.bcast, to, 8, &overtaken), 0);
     CHECK_EQ(overtaken, 0);
-    (void)she_bcast_begin(c.bcast); /* begun is not published */
+    (void)she_bcast_begin(c.bcast); /* begun, not published */
     CHECK_EQ(she_bcast_latest(c.bcast), 0);
     CHECK_EQ(she_bcast_read(c.bcast, to, 8, &overtaken), 0);
     cast_close(&c);
 }
 
-CASE(every_version_is_read_whole_whatever_its_size) {
+CASE(every_version_of_every_size_is_read_whole) {
     const uint64_t sizes[] = {0, 1, 7, 8, 9, 63, 64, 65, 1000, 4096};
     for (uint64_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
         cast c;
@@ -157,7 +157,7 @@ CASE(a_piece_that_does_not_fit_writes_nothing) {
     she_bcast_write(c.bcast, version, 8, junk, UINT64_MAX - 3);
     check_read(&c, version, 2);
     int overtaken = 7;
-    CHECK_EQ(she_bcast_read(c.bcast, junk, 65, &overtaken), 0); /* more than there is */
+    CHECK_EQ(she_bcast_read(c.bcast, junk, 65, &overtaken), 0); /* more than the payload */
     CHECK_EQ(she_bcast_read(c.bcast, junk, UINT64_MAX, &overtaken), 0);
     CHECK_EQ(overtaken, 0);
     cast_close(&c);
@@ -172,7 +172,7 @@ CASE(a_version_stays_readable_while_the_next_one_is_written) {
         uint64_t next = she_bcast_begin(c.bcast);
         she_bcast_write(c.bcast, next, 0, junk, 64);
         check_read(&c, version, version);
-        CHECK_EQ(she_bcast_begin(c.bcast), next); /* given up half-way and begun again */
+        CHECK_EQ(she_bcast_begin(c.bcast), next); /* abandoned half-way and begun again */
     }
     cast_close(&c);
 }
@@ -189,7 +189,7 @@ CASE(a_buffer_is_marked_as_unfinished_as_long_as_it_is_written) {
     cast_close(&c);
 }
 
-CASE(a_reader_that_is_overtaken_is_told_to_try_again) {
+CASE(a_reader_that_is_overtaken_has_to_try_again) {
     cast c;
     uint8_t to[64];
     int overtaken = 0;
@@ -215,7 +215,7 @@ CASE(a_wait_ends_with_the_version_the_time_or_the_end) {
     CHECK_EQ(she_bcast_wait(c.bcast, 2, 1000), SHE_TIMEOUT);
     she_bcast_close(c.bcast);
     CHECK_EQ(she_bcast_wait(c.bcast, 2, 3600 * SECOND), SHE_CLOSED);
-    CHECK_EQ(she_bcast_wait(c.bcast, 1, 3600 * SECOND), SHE_OK); /* what is there, is there */
+    CHECK_EQ(she_bcast_wait(c.bcast, 1, 3600 * SECOND), SHE_OK); /* a published version stays */
     check_read(&c, 1, 1);
     cast_close(&c);
 }

@@ -1,4 +1,4 @@
-/* Clocks go forward, and a process that has ended is seen to be gone. */
+/* Clocks go forward, and the end of a process is noticed. */
 #include "processes.h"
 
 #include <poll.h>
@@ -21,7 +21,7 @@ CASE(the_coarse_clock_is_the_fine_one_a_little_earlier) {
         CHECK(coarse <= fine);
     }
     uint64_t start = she_now_coarse_ns();
-    while (she_now_coarse_ns() == start) { /* it moves: else the watchdog ends this */
+    while (she_now_coarse_ns() == start) { /* if it does not move, the watchdog ends this case */
     }
 }
 

@@ -6,10 +6,10 @@
 
 #include "shm_echo/ring.h"
 
-#define THRESHOLD (UINT64_C(512) << 10) /* where streaming begins; any size has to be right */
+#define THRESHOLD (UINT64_C(512) << 10) /* around it streaming begins; each size must be right */
 #define PAGE UINT64_C(4096)
 
-/* `bytes` of memory between two pages that must not be touched; page aligned. */
+/* Map `bytes` of memory, page aligned, between two pages that fault when they are touched. */
 static uint8_t *fenced(uint64_t bytes) {
     uint64_t whole = (bytes + PAGE - 1) / PAGE * PAGE;
     uint8_t *memory = mmap(NULL, whole + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -27,7 +27,7 @@ static void fill(uint8_t *to, uint64_t bytes) {
         to[i] = (uint8_t)(test_random(&state) | 1); /* never the byte of the surroundings */
 }
 
-/* Copy into the middle of zeros, and look at 128 bytes on either side. */
+/* Copy into the middle of zeros, and check 128 bytes on either side. */
 static void check_copy(uint8_t *to, const uint8_t *from, uint64_t bytes) {
     memset(to - 128, 0, bytes + 256);
     she_copy(to, from, bytes);
@@ -64,7 +64,7 @@ CASE(large_blocks_of_every_alignment_are_copied) {
     unfence(from, room);
 }
 
-/* Reading or writing one byte too many would fault. */
+/* Reading or writing one byte beyond the block faults. */
 CASE(a_block_may_begin_and_end_where_the_mapping_does) {
     const uint64_t room = THRESHOLD + 2 * PAGE;
     uint8_t *to = fenced(room), *from = fenced(room);

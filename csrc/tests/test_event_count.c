@@ -7,7 +7,7 @@
 #include "shm_echo/event_count.h"
 
 #define SECOND INT64_C(1000000000)
-#define FOREVER (3600 * SECOND) /* the watchdog comes first: sleeping that long is a lost wake */
+#define FOREVER (3600 * SECOND) /* longer than the watchdog: sleeping that long is a lost wake */
 
 static uint32_t raw(const she_event_count *ec) { return she_load32_relaxed(&ec->word); }
 
@@ -27,7 +27,7 @@ CASE(a_signal_after_the_ticket_is_not_slept_through) {
     uint32_t ticket = she_ec_ticket(&ec);
     she_ec_signal(&ec);
     CHECK_EQ(she_ec_wait(&ec, ticket, FOREVER), SHE_WAIT_WOKEN);
-    CHECK_EQ(raw(&ec), 2); /* and nobody was marked as asleep */
+    CHECK_EQ(raw(&ec), 2); /* and the sleeper bit stays clear */
 }
 
 CASE(a_wait_without_a_signal_times_out_and_leaves_the_sleeper_bit) {
@@ -60,7 +60,7 @@ CASE(a_ticket_with_the_sleeper_bit_is_as_good_as_one_without) {
 CASE(a_ticket_that_another_sleeper_has_marked_meanwhile_still_sleeps) {
     she_event_count ec = {0};
     uint32_t ticket = she_ec_ticket(&ec);
-    (void)she_ec_wait(&ec, she_ec_ticket(&ec), 0); /* somebody else sets the bit */
+    (void)she_ec_wait(&ec, she_ec_ticket(&ec), 0); /* another sleeper sets the bit */
     CHECK_EQ(she_ec_wait(&ec, ticket, 1), SHE_WAIT_TIMEOUT);
 }
 
@@ -95,7 +95,7 @@ CASE(one_signal_wakes_every_sleeper_in_every_process) {
     munmap(ec, 4096);
 }
 
-CASE(a_killed_sleeper_leaves_a_bit_that_harms_nobody) {
+CASE(a_killed_sleeper_leaves_a_harmless_bit) {
     she_event_count *ec = shared_counts();
     pid_t child = child_start(sleep_once, ec);
     until_sleeper_bit(ec);

@@ -1,11 +1,12 @@
 /* A producer dies, or is stopped and continued, at every step of claim, commit, abort and signal.
  *
- * Built with SHE_FAULTS. One child, the victim, walks through a script that passes every step of
- * enum she_fault_step while the consumer, another child, sleeps on what it is about to commit. It
- * is killed or stopped when it is at a step for the nth time: for every step, for every n. Then
- * others send for several laps, until they have ended or all sleep; then the dead one is recovered
- * and its owner id given to a successor, or the stopped one goes on. In the end every sample has
- * come once, and nobody sleeps for ever: no wait has a time-out, so the watchdog would come.
+ * Built with SHE_FAULTS. One child, the victim, executes a script that passes every step of enum
+ * she_fault_step while the consumer, another child, sleeps on the sample that the victim is about
+ * to commit. The victim is killed or stopped when it is at a step for the nth time: for every step,
+ * for every n. Then others send for several laps, until they have ended or all sleep; then the dead
+ * victim is recovered and its owner id assigned to a successor, or the stopped victim goes on. In
+ * the end every sample has arrived once and no process sleeps for ever: no wait has a time-out, so
+ * a lost wake runs into the watchdog.
  */
 #include "processes.h"
 
@@ -19,8 +20,8 @@
 #define BATCH 4
 #define BUFFERS 2
 #define OTHERS 2
-#define VICTIM 1 /* its owner id; the others have those that follow */
-#define LAPS 5   /* that each of the others sends */
+#define VICTIM 1 /* its owner id; those of the others follow */
+#define LAPS 5   /* the number that each of the others sends */
 
 enum { VICTIM_STREAM, SUCCESSOR_STREAM, OTHER_STREAM, STREAMS = OTHER_STREAM + OTHERS };
 enum action { NOTHING, KILL, STOP };
@@ -38,8 +39,8 @@ typedef struct {
     rig r;
     shared *all;
     enum action action;
-    int step;     /* at which the action is taken, */
-    uint64_t nth; /* when it comes for this time */
+    int step;     /* at which the victim takes the action, */
+    uint64_t nth; /* when it is there for the nth time */
     bool flush;   /* the consumer ends its batches early */
     pid_t consumer;
     uint32_t owner; /* of a sender */
@@ -49,7 +50,7 @@ typedef struct {
 /* ---- the victim ------------------------------------------------------------------------------ */
 
 static stage *victim;
-static bool on_its_own = true; /* nobody else has begun: the script may wait for the consumer */
+static bool on_its_own = true; /* the others have not begun: the script may wait for the consumer */
 
 static void at_step(int step) {
     uint64_t hits = she_add_relaxed(&victim->all->hits[step], 1) + 1;
@@ -63,7 +64,7 @@ static void at_step(int step) {
     }
 }
 
-/* So what is done next finds it asleep. */
+/* Wait until the consumer sleeps on a position, so that the next step finds it asleep. */
 static void until_the_consumer_sleeps_on(const stage *s, uint64_t position) {
     while (on_its_own && awaited_of(&s->r) != position + 1)
         breathe();
@@ -79,7 +80,8 @@ static void send_held(stage *s, uint64_t position, uint64_t number) {
     account->sent[number] = 1;
 }
 
-/* Claims of a batch of four: one is sent, one is aborted and made good, then all are sent. */
+/* The script. Of the claims of a batch of four, one is sent and one is aborted; then the aborted
+ * one is claimed again, and all are sent. */
 static void walk_through_all_steps(void *argument) {
     stage *s = victim = argument;
     she_producer *producer = s->r.producer[s->owner];
@@ -88,19 +90,19 @@ static void walk_through_all_steps(void *argument) {
     until_the_consumer_sleeps_on(s, 0);
     while (n < 3 && she_claim(producer, &held[n]) == SHE_OK)
         n++;
-    if (n < 3 && !on_its_own) { /* stopped before, and the ring filled up meanwhile */
+    if (n < 3 && !on_its_own) { /* stopped before this, and the ring is full now */
         while (n > 0)
             CHECK_EQ(she_abort(producer, held[--n]), SHE_OK);
         return;
     }
     CHECK_EQ(n, 3);
-    send_held(s, held[0], number++); /* the consumer sleeps on it: pass that on */
+    send_held(s, held[0], number++); /* the consumer sleeps on it: passes the baton */
     until_the_consumer_sleeps_on(s, held[1]);
     CHECK_EQ(she_abort(producer, held[1]), SHE_OK);
-    held[0] = held[2]; /* what it still has */
+    held[0] = held[2]; /* the claim that is left */
     n = 1;
     until_the_consumer_sleeps_on(s, s->flush ? held[0] : held[1]);
-    while (n < 3 && she_claim(producer, &held[n]) == SHE_OK) /* with a claim in hand: never wait */
+    while (n < 3 && she_claim(producer, &held[n]) == SHE_OK) /* never waits: it holds a claim */
         n++;
     for (; n > 0; n--) { /* in the order of their positions, as the consumer waits for them */
         uint64_t first = 0;
@@ -150,7 +152,7 @@ static void consume(void *argument) {
         int rc = she_ready_wait(c, FOREVER);
         if (rc == SHE_CLOSED && she_pending(c) == 0)
             return;
-        if (rc == SHE_CLOSED) { /* nobody writes any more */
+        if (rc == SHE_CLOSED) { /* no producer writes any more */
             (void)she_seal(c);
             rc = she_ready(c);
             CHECK_EQ(rc, SHE_OK);
@@ -200,7 +202,8 @@ static void check_that_no_batch_is_slept_through(const stage *s) {
     she_consumer_free(look);
 }
 
-/* One run of the script. With `quiet`, help comes only when all others have ended or sleep. */
+/* One run of the script. If `quiet`, the recovery or continuation comes only when all others have
+ * ended or sleep. */
 static void scene(stage *s, bool quiet) {
     pid_t other[OTHERS], target, successor = 0;
     rig_open(&s->r, BATCH, BUFFERS, false);
@@ -254,7 +257,7 @@ static void clear(stage *s) {
     rig_close(&s->r);
 }
 
-/* How often the undisturbed script passes each step. */
+/* Count how often the undisturbed script passes each step. */
 static void count_steps(bool flush, uint64_t hits[SHE_STEP_COUNT]) {
     stage s = {.action = NOTHING, .flush = flush};
     scene(&s, false);
@@ -271,7 +274,7 @@ static void disturb_at_every_step(enum action action, bool flush) {
             for (int quiet = 0; quiet < 2; quiet++) {
                 stage s = {.action = action, .step = step, .nth = nth, .flush = flush};
                 scene(&s, quiet);
-                CHECK(she_load_relaxed(&s.all->hits[step]) >= nth); /* it was there */
+                CHECK(she_load_relaxed(&s.all->hits[step]) >= nth); /* the victim reached it */
                 clear(&s);
             }
 }
@@ -284,11 +287,11 @@ CASE(the_script_passes_every_step) {
             FAIL("step %d is never reached", step);
 }
 
-CASE(a_producer_killed_at_any_step_harms_nobody) { disturb_at_every_step(KILL, false); }
+CASE(a_producer_killed_at_any_step_harms_no_other) { disturb_at_every_step(KILL, false); }
 CASE(a_producer_killed_at_any_step_does_not_hold_up_an_early_end) {
     disturb_at_every_step(KILL, true);
 }
-CASE(a_producer_stopped_at_any_step_goes_on_as_if_nothing_had_been) {
+CASE(a_producer_stopped_at_any_step_loses_nothing_when_continued) {
     disturb_at_every_step(STOP, false);
 }
 CASE(a_producer_stopped_at_any_step_holds_an_early_end_up_and_no_more) {

@@ -1,12 +1,12 @@
-/* Histograms against a naive model: the sorted durations themselves. */
+/* Histograms compared with a naive model, the sorted list of durations. */
 #include "test.h"
 
 #include "shm_echo/histogram.h"
 
 #define LIMIT (UINT64_C(1) << SHE_HIST_MAX_BITS)
 
-/* The bucket that holds `ns`, from the description: exact below 32, above that 32 to each power of
- * two, and everything from 2^37 on in the last one. */
+/* The bounds of the bucket that holds `ns`, by the description: exact below 32, above that 32
+ * buckets to each power of two, and everything from 2^37 on in the last bucket. */
 static void naive_bucket(uint64_t ns, uint64_t *low, uint64_t *high) {
     if (ns >= LIMIT)
         ns = LIMIT - 1;
@@ -63,7 +63,7 @@ CASE(an_empty_histogram_summarises_to_zeros) {
     CHECK(got.p50_ns == 0 && got.p90_ns == 0 && got.p99_ns == 0);
 }
 
-/* Around every power of two, where buckets change width. */
+/* Around every power of two, where the width of buckets changes. */
 CASE(every_duration_lies_within_its_bucket_and_buckets_are_narrow) {
     for (uint32_t bit = 0; bit < 64; bit++)
         for (int64_t off = -2; off <= 2; off++) {
@@ -125,7 +125,7 @@ CASE(random_durations_summarise_as_the_sorted_list_does) {
     }
 }
 
-CASE(subtracting_a_baseline_leaves_what_came_after_it) {
+CASE(subtracting_a_baseline_leaves_the_durations_after_it) {
     static uint64_t durations[1000];
     uint64_t chance = test_seed;
     fresh();
@@ -180,7 +180,7 @@ CASE(cleared_totals_are_empty_and_can_be_filled_anew) {
     }
 }
 
-/* The memory is shared: whoever writes into it may write anything. */
+/* The memory is shared: another process may write anything into it. */
 CASE(rows_that_do_not_exist_are_not_looked_at) {
     she_hist_summary got;
     fresh();

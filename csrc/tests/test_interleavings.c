@@ -1,7 +1,7 @@
-/* Two parties, step by step: at a chosen step of the one, the hook does all that the other does.
+/* Two parties, step by step: at a chosen step of the first, the hook does all that the second does.
  *
- * Built with SHE_FAULTS. These are the moments that a stress test hits once in a million runs.
- * Waits have no time-out: a lost wake hangs until the watchdog comes.
+ * Built with SHE_FAULTS. A stress test hits these moments once in a million runs. Waits have no
+ * time-out: a lost wake runs into the watchdog.
  */
 #include "rig.h"
 #include "shm_echo/fault.h"
@@ -12,7 +12,7 @@
 
 #define FOREVER (INT64_C(3600) * 1000000000)
 
-/* ---- do something at a step, once ------------------------------------------------------------ */
+/* ---- an action at a step, once --------------------------------------------------------------- */
 
 static rig r;
 static int when;
@@ -22,7 +22,7 @@ static uint64_t happened, theirs;
 static void at_step(int step) {
     if (step != when)
         return;
-    when = 0; /* what `then` does comes past the same steps */
+    when = 0; /* `then` passes the same steps */
     happened++;
     then();
 }
@@ -39,7 +39,7 @@ static void check_happened(void) {
     CHECK_EQ(happened, 1);
 }
 
-/* Producer 2, the other one. */
+/* The actions of producer 2, the second party. */
 static void commits_theirs(void) { commit_one(&r, 2, theirs); }
 static void aborts_theirs(void) { abort_one(&r, 2, theirs); }
 static void is_recovered(void) { CHECK_EQ(she_recover(r.ring, 2), 1); }
@@ -86,20 +86,20 @@ CASE(several_commits_come_while_the_consumer_falls_asleep) {
     }
 }
 
-/* What it waits for is another sample after the first one came: the second one must know. */
+/* After the first commit the consumer awaits another sample: the second committer must see that. */
 static void commits_the_first_and_later_the_second(void) {
     commit_one(&r, 2, 0);
     theirs = 1;
     when = SHE_STEP_WAIT_SLEEP;
     then = commits_theirs;
 }
-CASE(what_is_awaited_moves_on_while_the_consumer_falls_asleep) {
+CASE(the_awaited_position_moves_while_the_consumer_falls_asleep) {
     for (int i = 0; i < 3; i++) {
         rig_open(&r, 2, 2, false);
         (void)claim_one(&r, 2);
         (void)claim_one(&r, 2);
         at(wait_steps[i], commits_the_first_and_later_the_second);
-        if (wait_steps[i] == SHE_STEP_WAIT_SLEEP) { /* it is past that step: it would sleep */
+        if (wait_steps[i] == SHE_STEP_WAIT_SLEEP) { /* past its last check: it times out */
             CHECK_EQ(she_ready_wait(r.consumer, 1000), SHE_TIMEOUT);
             CHECK_EQ(happened, 1);
         }
@@ -172,7 +172,7 @@ CASE(a_baton_is_not_lost_when_the_others_commit_at_the_same_time) {
         at(baton_steps[i], commits_the_rest);
         commit_one(&r, 1, 0);
         check_happened();
-        CHECK(data_ticket(&r) != data); /* the batch is complete: somebody has told */
+        CHECK(data_ticket(&r) != data); /* the batch is complete: one committer has signalled */
         rig_close(&r);
     }
 }
@@ -199,7 +199,7 @@ CASE(a_baton_is_dropped_when_the_consumer_is_awake_again) {
         at(baton_steps[i], consumer_wakes);
         commit_one(&r, 1, 0);
         check_happened();
-        CHECK_EQ(awaited_of(&r), 0); /* it looks for itself */
+        CHECK_EQ(awaited_of(&r), 0); /* the consumer checks the batch itself */
         rig_close(&r);
     }
 }
@@ -227,7 +227,7 @@ CASE(two_producers_that_see_the_same_hole_get_different_slots) {
     rig_close(&r);
 }
 
-/* Behind the back of the scan: the news must not be taken for old. */
+/* A hole behind the position of the scan: its hole_gen must not count as scanned. */
 static void takes_the_hole_and_makes_an_earlier_one(void) {
     CHECK_EQ(claim_one(&r, 2), 5);
     abort_one(&r, 2, 2);
@@ -293,7 +293,8 @@ CASE(a_hole_that_is_sealed_under_a_claim_is_not_claimed) {
     rig_close(&r);
 }
 
-/* The ticket is older than the news, so the wait returns at once; the next claim finds it. */
+/* The ticket is older than the signal, so the wait returns at once; the next claim finds the
+ * hole. */
 static void releases(void) { she_release(r.ring, take_one(&r, 2)); }
 CASE(space_that_comes_while_a_ring_is_found_full_is_not_slept_through) {
     void (*const ways[])(void) = {aborts_theirs, is_recovered, releases};
@@ -315,7 +316,7 @@ CASE(space_that_comes_while_a_ring_is_found_full_is_not_slept_through) {
 /* ---- ends of claims -------------------------------------------------------------------------- */
 
 static void first_is_recovered(void) { CHECK_EQ(she_recover(r.ring, 1), 1); }
-CASE(a_commit_or_an_abort_of_what_is_given_up_in_that_moment_fails) {
+CASE(a_commit_or_an_abort_fails_if_the_claim_is_recovered_at_that_moment) {
     for (int way = 0; way < 2; way++) {
         rig_open(&r, 2, 2, false);
         uint64_t p = claim_one(&r, 1);
@@ -327,12 +328,13 @@ CASE(a_commit_or_an_abort_of_what_is_given_up_in_that_moment_fails) {
     }
 }
 
-CASE(a_hole_may_be_filled_before_its_maker_has_told_anybody) {
+CASE(a_hole_may_be_filled_before_its_maker_signals_it) {
     for (int step = SHE_STEP_ABORT_HOLE; step <= SHE_STEP_ABORT_BUMPED; step++) {
         rig_open(&r, 2, 1, false);
         uint64_t p = claim_one(&r, 1);
         send_many(&r, 2, 1);
-        she_store_seq(&r.ring->header->hole_gen, 7); /* 2 has news of holes, from somebody else */
+        /* Producer 2 sees a new hole_gen, of another producer. */
+        she_store_seq(&r.ring->header->hole_gen, 7);
         at(step, claims_and_commits);
         abort_one(&r, 1, p);
         check_happened();

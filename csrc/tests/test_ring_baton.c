@@ -1,12 +1,12 @@
-/* Whom a commit or an abort tells: the baton that goes from sample to sample until the batch is
- * there. One thread; the sleeping consumer is only what it has written into `awaited`. */
+/* The signals of commits and aborts: the baton that passes from sample to sample until the batch is
+ * complete. One thread; a value in `awaited` stands for the sleeping consumer. */
 #include "rig.h"
 
 static void await(rig *r, uint64_t position) {
     she_store_seq(&r->ring->header->awaited, position + 1);
 }
 
-CASE(a_commit_that_nobody_awaits_signals_nobody) {
+CASE(a_commit_that_is_not_awaited_does_not_signal) {
     rig r;
     rig_open(&r, 2, 2, false);
     uint32_t data = data_ticket(&r);
@@ -26,12 +26,12 @@ CASE(the_baton_goes_to_the_next_sample_that_is_not_there) {
     await(&r, 0);
     commit_one(&r, 2, 1);
     CHECK_EQ(awaited_of(&r), 1);
-    commit_one(&r, 1, 0); /* 1 is there: on to 2 */
+    commit_one(&r, 1, 0); /* 1 is committed: passes the baton to 2 */
     CHECK_EQ(awaited_of(&r), 3);
     commit_one(&r, 2, 3);
     commit_one(&r, 1, 4);
     CHECK_EQ(data_ticket(&r), data);
-    commit_one(&r, 1, 2); /* and that was the last */
+    commit_one(&r, 1, 2); /* the last one */
     CHECK(data_ticket(&r) != data);
     rig_close(&r);
 }
@@ -84,7 +84,7 @@ CASE(skipped_slots_are_not_waited_for) {
     rig_close(&r);
 }
 
-/* A consumer that ends its batch early has to skip the hole: nobody else might ever fill it. */
+/* A consumer that ends its batch early has to skip the hole: perhaps no producer ever fills it. */
 CASE(a_hole_next_in_line_wakes_the_consumer) {
     rig r;
     rig_open(&r, 4, 2, false);
@@ -98,7 +98,7 @@ CASE(a_hole_next_in_line_wakes_the_consumer) {
     rig_close(&r);
 }
 
-/* Awaited or not: a consumer that ends its batch early may not have said yet what it waits for. */
+/* Awaited or not: a consumer that ends its batch early may not have written `awaited` yet. */
 CASE(an_abort_always_tells_the_consumer) {
     rig r;
     rig_open(&r, 4, 2, false);

@@ -1,4 +1,4 @@
-/* Ready, take and release; leases in any order; skipping what is leased. One thread, raw memory. */
+/* Ready, take and release; leases in any order; skipping leased buffers. One thread, raw memory. */
 #include "sample.h"
 
 #define SECOND INT64_C(1000000000)
@@ -16,7 +16,7 @@ static void check_sample(const rig *r, uint64_t position, uint64_t owner, uint64
 
 /* ---- taking ---------------------------------------------------------------------------------- */
 
-CASE(a_batch_is_ready_when_its_last_sample_is_committed_in_whatever_order) {
+CASE(a_batch_is_ready_when_its_last_sample_is_committed_in_any_order) {
     for (uint64_t last = 0; last < 9; last++) {
         rig r;
         rig_open(&r, 9, 2, false);
@@ -27,7 +27,7 @@ CASE(a_batch_is_ready_when_its_last_sample_is_committed_in_whatever_order) {
             commit_one(&r, 1, (last + 1 + i) % 9);
         }
         CHECK_EQ(she_ready(r.consumer), SHE_OK);
-        CHECK_EQ(she_ready(r.consumer), SHE_OK); /* looking changes nothing */
+        CHECK_EQ(she_ready(r.consumer), SHE_OK); /* a check changes nothing */
         CHECK_EQ(take_one(&r, 9), 0);
         CHECK_EQ(she_ready(r.consumer), SHE_FULL);
         rig_close(&r);
@@ -126,7 +126,7 @@ CASE(a_wait_for_a_batch_ends_with_it_or_with_the_time) {
     rig_close(&r);
 }
 
-CASE(a_closed_ring_still_gives_what_is_complete) {
+CASE(a_closed_ring_still_hands_out_complete_batches) {
     rig r;
     rig_open(&r, 2, 2, false);
     send_many(&r, 1, 3);
@@ -140,7 +140,7 @@ CASE(a_closed_ring_still_gives_what_is_complete) {
     rig_close(&r);
 }
 
-/* ---- giving back ----------------------------------------------------------------------------- */
+/* ---- releasing ------------------------------------------------------------------------------- */
 
 CASE(a_release_frees_its_batch_and_no_other) {
     rig r;
@@ -195,7 +195,7 @@ CASE(a_leased_batch_can_be_skipped_lap_after_lap_and_stays_whole) {
     uint64_t number = 0, kept = 0;
     for (int i = 0; i < 2; i++)
         write_and_commit(&r, 1, claim_one(&r, 1), number++);
-    CHECK_EQ(take_one(&r, 2), 0); /* kept for long */
+    CHECK_EQ(take_one(&r, 2), 0); /* held for several laps */
     for (uint64_t lap = 0; lap < 5; lap++) {
         if (lap > 0) {
             kept = she_skip(r.consumer);
@@ -220,7 +220,7 @@ CASE(a_leased_batch_can_be_skipped_lap_after_lap_and_stays_whole) {
     rig_close(&r);
 }
 
-CASE(skipping_wakes_those_who_wait_for_space_and_for_the_end) {
+CASE(skipping_wakes_the_waits_for_space_and_for_the_hand_out) {
     rig r;
     rig_open(&r, 2, 2, false);
     send_many(&r, 1, 4);

@@ -1,4 +1,5 @@
-/* Laying a ring out, making one and opening one: sizes, alignment, and every way to be refused. */
+/* The layout of a ring, its creation and its opening: sizes, alignment, and every way to be
+ * rejected. */
 #include "rig.h"
 
 #define PAGE UINT64_C(4096)
@@ -46,7 +47,7 @@ static void check_layout(const she_config *c) {
         CHECK(offsets[i] >= end && offsets[i] % 64 == 0);
         if (c->row_bytes[i] >= PAGE)
             CHECK_EQ(offsets[i] % PAGE, 0);
-        CHECK(offsets[i] - end < PAGE); /* nothing but alignment is wasted */
+        CHECK(offsets[i] - end < PAGE); /* only alignment wastes space */
         end = offsets[i] + capacity * c->row_bytes[i];
     }
     CHECK(l.total_bytes >= end && l.total_bytes - end < PAGE && l.total_bytes % PAGE == 0);
@@ -108,7 +109,7 @@ CASE(rows_that_add_up_to_too_much_are_refused) {
     }
 }
 
-/* The same sum in 128 bits says whether a hostile size has to be refused. */
+/* The same sum in 128 bits decides whether a hostile size must be rejected. */
 CASE(hostile_sizes_never_give_a_layout_that_is_too_small) {
     uint64_t chance = test_seed, accepted = 0;
     for (int round = 0; round < 200000; round++) {
@@ -133,7 +134,7 @@ CASE(hostile_sizes_never_give_a_layout_that_is_too_small) {
         CHECK(l.total_bytes <= INT64_MAX);
         accepted++;
     }
-    CHECK(accepted > 1000); /* else this case says nothing */
+    CHECK(accepted > 1000); /* else this case shows nothing */
 }
 
 /* ---- state words ----------------------------------------------------------------------------- */
@@ -192,7 +193,7 @@ CASE(rows_of_a_leaf_follow_each_other_and_come_round) {
 
 /* ---- making and opening ---------------------------------------------------------------------- */
 
-CASE(a_new_ring_tells_what_it_is_and_is_empty) {
+CASE(a_new_ring_has_its_identity_and_is_empty) {
     rig r;
     rig_open(&r, 5, 3, true);
     const she_header *h = r.memory;
@@ -295,7 +296,7 @@ CASE(a_configuration_that_makes_no_ring_makes_none) {
     rig_close(&r);
 }
 
-/* Whatever a peer writes into the identity, sizes come from our own configuration. */
+/* A peer may write anything into the identity: the sizes come from this side's configuration. */
 CASE(a_forged_header_changes_no_address) {
     rig r;
     she_ring *other;

@@ -1,6 +1,6 @@
-/* Random operations in one thread, against a naive model that has no atomics, no cursor that lags
- * and no spread words: after every step both must agree on every slot, and on what is handed
- * out. */
+/* Random operations in one thread, compared with a naive model that has no atomics, no lagging
+ * cursor and no spread words: after every step both must agree on every slot and on the samples
+ * handed out. */
 #include "sample.h"
 
 #define MAX_SLOTS 64
@@ -9,7 +9,7 @@ typedef struct {
     uint64_t lap;
     enum she_state state;
     uint32_t owner;
-    uint64_t number; /* of the sample in it */
+    uint64_t number; /* of the sample in this slot */
 } slot;
 
 typedef struct {
@@ -29,9 +29,9 @@ static bool of_batch(const world *w, const slot *s, uint64_t batch) {
     return s->lap == batch / w->num_buffers;
 }
 
-/* ---- what the model expects ------------------------------------------------------------------ */
+/* ---- the model's expectations ---------------------------------------------------------------- */
 
-/* The lowest hole; else the first position that nobody has had. */
+/* The lowest hole; else the first position that is free. */
 static bool model_claim(world *w, uint64_t *position) {
     for (uint64_t i = 0; i < w->capacity; i++)
         if (w->slots[i].state == SHE_HOLE) {
@@ -79,7 +79,7 @@ static void check_agreement(world *w) {
     CHECK_EQ(she_ready(w->r.consumer), model_ready(w) ? SHE_OK : SHE_FULL);
 }
 
-/* ---- the steps: each does the thing, and does it to the model -------------------------------- */
+/* ---- the steps: each acts on the ring and on the model --------------------------------------- */
 
 static uint32_t some_owner(world *w) { return (uint32_t)test_below(&w->chance, RIG_PRODUCERS + 1); }
 
@@ -172,7 +172,7 @@ static void step_skip(world *w) {
     w->sealed = false;
 }
 
-/* As the server does: never a batch that nothing has been claimed in. */
+/* As the server does, it never seals a batch without a claim. */
 static void step_seal(world *w) {
     uint64_t want = 0;
     if (she_pending(w->r.consumer) == 0)
@@ -271,5 +271,5 @@ CASE(random_operations_agree_with_a_naive_model) {
         taken += w.taken;
         rig_close(&w.r);
     }
-    CHECK(taken > rounds * steps / 100); /* it went round, else this case says nothing */
+    CHECK(taken > rounds * steps / 100); /* the ring went round, else this case shows nothing */
 }

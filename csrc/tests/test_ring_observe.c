@@ -1,4 +1,4 @@
-/* What people get to see: stored samples, stragglers, what each owner holds, times and counters. */
+/* The observations: stored samples, stragglers, the claims of each owner, times and counters. */
 #include "rig.h"
 
 static she_ring_stats stats_of(const rig *r) {
@@ -17,13 +17,13 @@ CASE(an_idle_ring_shows_zeros) {
     CHECK(got.stored == 0 && got.full_batches == 0 && got.blocked_count == 0);
     CHECK(got.cas_success == 0 && got.cas_failure == 0 && got.retries == 0);
     CHECK_EQ(she_pending(r.consumer), 0);
-    CHECK_EQ(she_held(r.ring, 0), 0); /* owner 0 is also what free words show */
+    CHECK_EQ(she_held(r.ring, 0), 0); /* free words have owner 0 too */
     CHECK_EQ(she_stored_by(r.consumer, 0), 0);
     CHECK(!she_straggler(r.consumer, &owner, &position));
     rig_close(&r);
 }
 
-CASE(stored_counts_what_is_committed_and_not_handed_out) {
+CASE(stored_counts_samples_that_are_committed_and_not_handed_out) {
     for (uint64_t batch_size = 1; batch_size <= 9; batch_size += 4) { /* with and without padding */
         rig r;
         rig_open(&r, batch_size, 3, false);
@@ -56,7 +56,7 @@ CASE(a_sample_beyond_an_unmoved_cursor_is_counted) {
     rig_close(&r);
 }
 
-/* Undoing a seal leaves holes that the cursor has not come to; they are filled all the same. */
+/* Undoing a seal leaves holes beyond the cursor, and producers fill them. */
 CASE(samples_in_holes_beyond_the_cursor_after_an_undone_seal_are_counted) {
     rig r;
     rig_open(&r, 4, 2, false);
@@ -70,7 +70,7 @@ CASE(samples_in_holes_beyond_the_cursor_after_an_undone_seal_are_counted) {
     rig_close(&r);
 }
 
-CASE(stored_samples_are_told_apart_by_owner) {
+CASE(stored_samples_are_counted_by_owner) {
     rig r;
     rig_open(&r, 3, 2, false);
     send_many(&r, 1, 2);
@@ -165,7 +165,7 @@ CASE(counters_are_summed_over_the_owners_that_there_have_been) {
     send_many(&r, 4, 3);
     (void)she_wait_begin(r.producer[2]);
     CHECK(stats_of(&r).cas_success == 5 && stats_of(&r).blocked_count == 1);
-    r.consumer->last_owner = 2; /* owner 4 has not been given out yet */
+    r.consumer->last_owner = 2; /* owner id 4 is not assigned yet */
     CHECK_EQ(stats_of(&r).cas_success, 2);
     rig_close(&r);
 }

@@ -21,7 +21,7 @@ CASE(a_full_ring_claims_nothing_and_changes_nothing) {
     rig r;
     rig_open(&r, 2, 2, false);
     send_many(&r, 1, 3);
-    (void)claim_one(&r, 2); /* full counts claims, committed or not */
+    (void)claim_one(&r, 2); /* claims fill the ring, committed or not */
     for (int i = 0; i < 3; i++)
         check_full(&r, 1);
     CHECK_EQ(cursor_of(&r), 4);
@@ -53,7 +53,7 @@ CASE(a_claimer_that_died_before_moving_the_cursor_is_helped) {
     rig_close(&r);
 }
 
-CASE(whatever_is_done_at_the_cursor_is_passed_over) {
+CASE(a_slot_that_is_not_free_at_the_cursor_is_passed_over) {
     rig r;
     rig_open(&r, 5, 2, false);
     set_word(&r, 0, 0, 2, SHE_COMMITTED);
@@ -121,9 +121,9 @@ CASE(a_claim_that_was_given_up_is_not_sent) {
     CHECK_EQ(she_recover(r.ring, 1), 1);
     CHECK_EQ(she_commit(r.producer[1], p), SHE_GIVEN_UP);
     CHECK_EQ(claim_one(&r, 2), p);
-    CHECK_EQ(she_commit(r.producer[1], p), SHE_GIVEN_UP); /* it is another's now */
+    CHECK_EQ(she_commit(r.producer[1], p), SHE_GIVEN_UP); /* another producer claimed it since */
     CHECK_WORD(&r, p, 0, 2, SHE_CLAIMED);
-    CHECK_EQ(she_drained(r.producer[1]), SHE_OK); /* nothing of it is waited for */
+    CHECK_EQ(she_drained(r.producer[1]), SHE_OK); /* a lost claim is not waited for */
     rig_close(&r);
 }
 
@@ -158,7 +158,7 @@ CASE(a_hole_in_a_full_ring_is_found) {
     rig_close(&r);
 }
 
-CASE(every_hole_is_found_by_whoever_comes) {
+CASE(every_hole_is_found_by_any_producer) {
     rig r;
     rig_open(&r, 9, 2, false);
     for (int i = 0; i < 18; i++)
@@ -188,11 +188,11 @@ CASE(a_hole_keeps_the_lap_of_its_batch) {
     rig_close(&r);
 }
 
-CASE(without_news_of_holes_nobody_scans_but_the_cursor_finds_them_too) {
+CASE(without_a_new_hole_gen_no_claim_scans_but_the_cursor_finds_holes_too) {
     rig r;
     rig_open(&r, 4, 2, false);
     set_word(&r, 0, 0, 0, SHE_HOLE);
-    set_word(&r, 5, 0, 0, SHE_HOLE); /* hole_gen has not moved: known to be none */
+    set_word(&r, 5, 0, 0, SHE_HOLE); /* hole_gen is unchanged: no scan */
     CHECK_EQ(claim_one(&r, 1), 0);
     CHECK_EQ(claim_one(&r, 1), 1);
     she_add_seq(&r.ring->header->hole_gen, 1);
@@ -202,7 +202,7 @@ CASE(without_news_of_holes_nobody_scans_but_the_cursor_finds_them_too) {
     rig_close(&r);
 }
 
-/* ---- being told to go, and waiting ----------------------------------------------------------- */
+/* ---- the right to claim, and waiting --------------------------------------------------------- */
 
 CASE(a_producer_that_may_not_claim_gets_the_reason) {
     rig r;
@@ -212,7 +212,7 @@ CASE(a_producer_that_may_not_claim_gets_the_reason) {
     she_revoke(r.ring, 1);
     CHECK_EQ(she_claim(r.producer[1], &p), SHE_REVOKED);
     CHECK_EQ(she_claim_wait(r.producer[1], she_claim_ticket(r.producer[1]), SECOND), SHE_REVOKED);
-    commit_one(&r, 1, held); /* what it has, it may finish */
+    commit_one(&r, 1, held); /* a claim from before may be committed */
     CHECK_EQ(she_drain_wait(r.producer[1], SECOND), SHE_REVOKED);
     (void)claim_one(&r, 2);
     she_ring_close(r.ring);
@@ -261,7 +261,7 @@ CASE(a_producer_is_drained_when_all_it_committed_was_handed_out) {
     CHECK_EQ(she_drained(r.producer[2]), SHE_OK); /* it has sent nothing */
     send_many(&r, 2, 2);
     (void)take_one(&r, 2);
-    CHECK_EQ(she_drained(r.producer[1]), SHE_OK); /* handed out is enough: not released */
+    CHECK_EQ(she_drained(r.producer[1]), SHE_OK); /* handed out, not released */
     CHECK_EQ(she_drain_wait(r.producer[1], 1), SHE_OK);
     CHECK_EQ(she_drained(r.producer[2]), SHE_FULL);
     abort_one(&r, 3, claim_one(&r, 3));
@@ -287,9 +287,9 @@ CASE(claims_are_counted_when_details_are_on_and_only_then) {
         rig_open(&r, 4, 2, detailed);
         (void)claim_one(&r, 1);
         abort_one(&r, 1, claim_one(&r, 1));
-        CHECK_EQ(claim_one(&r, 2), 1); /* the hole: a claim as any other */
+        CHECK_EQ(claim_one(&r, 2), 1); /* a hole counts as any claim */
         set_word(&r, 2, 0, 3, SHE_CLAIMED);
-        CHECK_EQ(claim_one(&r, 2), 3); /* after one round in vain */
+        CHECK_EQ(claim_one(&r, 2), 3); /* after one iteration without a claim */
         CHECK_EQ(she_load_relaxed(&r.ring->records[1].cas_success), detailed ? 2 : 0);
         CHECK_EQ(she_load_relaxed(&r.ring->records[2].cas_success), detailed ? 2 : 0);
         CHECK_EQ(she_load_relaxed(&r.ring->records[2].retries), detailed ? 1 : 0);

@@ -15,12 +15,12 @@ CASE(recovery_turns_the_claims_of_one_owner_into_holes) {
     uint64_t gen = hole_gen_of(&r);
     CHECK_EQ(she_recover(r.ring, 1), 3);
     CHECK_EQ(hole_gen_of(&r), gen + 1);
-    CHECK_WORD(&r, 0, 0, 1, SHE_COMMITTED); /* sent is sent */
+    CHECK_WORD(&r, 0, 0, 1, SHE_COMMITTED); /* a committed sample stays */
     for (uint64_t p = 2; p < 8; p += 2)
         CHECK_WORD(&r, p, 0, 0, SHE_HOLE);
     for (uint64_t p = 1; p < 8; p += 2)
         CHECK_WORD(&r, p, 0, 2, SHE_CLAIMED);
-    CHECK_EQ(she_recover(r.ring, 1), 0); /* once is enough */
+    CHECK_EQ(she_recover(r.ring, 1), 0); /* nothing is left to recover */
     rig_close(&r);
 }
 
@@ -47,7 +47,7 @@ CASE(recovery_signals_even_when_there_was_nothing_to_take_back) {
     rig_close(&r);
 }
 
-CASE(what_the_dead_had_claimed_is_sent_by_others) {
+CASE(slots_that_the_dead_had_claimed_are_filled_by_others) {
     rig r;
     rig_open(&r, 4, 2, false);
     for (uint32_t i = 0; i < 8; i++)
@@ -64,15 +64,15 @@ CASE(what_the_dead_had_claimed_is_sent_by_others) {
     rig_close(&r);
 }
 
-/* In a ring of batches of one the whole lap may pass before anybody looks at the cursor again. */
-CASE(a_claimer_that_died_before_moving_the_cursor_stops_nobody) {
+/* In a ring of batches of one, a whole lap may pass before the next look at the cursor. */
+CASE(a_claimer_that_died_before_moving_the_cursor_stops_no_other) {
     for (uint64_t num_buffers = 1; num_buffers <= 3; num_buffers++) {
         rig r;
         rig_open(&r, 1, num_buffers, false);
         send_many(&r, 2, num_buffers);
         for (uint64_t i = 0; i < num_buffers; i++)
             she_release(r.ring, take_one(&r, 1));
-        set_word(&r, num_buffers, 1, 1, SHE_CLAIMED); /* and the cursor still there */
+        set_word(&r, num_buffers, 1, 1, SHE_CLAIMED); /* and the cursor is not moved */
         CHECK_EQ(she_recover(r.ring, 1), 1);
         CHECK_EQ(send_one(&r, 2), num_buffers);
         CHECK_EQ(cursor_of(&r), num_buffers);
@@ -101,7 +101,7 @@ CASE(a_revoked_owner_claims_no_more_until_the_id_is_given_again) {
     rig_close(&r);
 }
 
-CASE(a_reused_owner_id_keeps_what_the_last_one_sent) {
+CASE(a_reused_owner_id_keeps_the_samples_of_its_last_owner) {
     rig r;
     she_producer *next;
     rig_open(&r, 4, 2, false);
@@ -113,7 +113,7 @@ CASE(a_reused_owner_id_keeps_what_the_last_one_sent) {
     CHECK_EQ(she_producer_open(r.ring, 1, &next), SHE_OK);
     CHECK_EQ(she_drained(next), SHE_OK); /* it has sent nothing itself */
     uint64_t p;
-    for (uint64_t want = 1; want < 4; want++) { /* the hole first, though it knows of none */
+    for (uint64_t want = 1; want < 4; want++) { /* the hole first: a new producer scans */
         CHECK_EQ(she_claim(next, &p), SHE_OK);
         CHECK_EQ(p, want);
         CHECK_EQ(she_commit(next, p), SHE_OK);
@@ -168,7 +168,7 @@ CASE(recovery_wakes_a_producer_that_sleeps_on_a_full_ring) {
     rig_close(&r);
 }
 
-/* It committed the last sample and died before it could tell: nobody else ever will. */
+/* It committed the last sample and died before its signal, which no other producer makes up for. */
 CASE(recovery_wakes_a_consumer_whose_batch_the_dead_had_completed) {
     rig r;
     rig_open(&r, 2, 1, false);
@@ -183,13 +183,13 @@ CASE(recovery_wakes_a_consumer_whose_batch_the_dead_had_completed) {
     rig_close(&r);
 }
 
-/* The first half of she_ec_signal, as it is when its caller is killed before the system call. */
+/* The first half of she_ec_signal, as if its caller were killed before the system call. */
 static void half_a_signal(she_event_count *ec) {
     uint32_t seen = she_ec_ticket(ec);
     CHECK(she_cas32_seq(&ec->word, &seen, (seen & ~1u) + 2u));
 }
 
-CASE(recovery_wakes_those_whom_the_dead_was_about_to_wake) {
+CASE(recovery_wakes_the_sleepers_that_the_dead_was_about_to_wake) {
     rig r;
     rig_open(&r, 2, 2, false);
     for (uint32_t i = 0; i < 4; i++)
@@ -207,8 +207,9 @@ CASE(recovery_wakes_those_whom_the_dead_was_about_to_wake) {
     rig_close(&r);
 }
 
-/* A producer that is stopped signals `taken` too, and a sleeper must not lose its mark by that. */
-CASE(recovery_leaves_nobody_asleep_who_waits_for_the_end) {
+/* A producer that is stopped signals `taken` too: dying in that must not leave a sleeper without
+ * its bit. */
+CASE(recovery_leaves_no_producer_asleep_that_waits_for_the_hand_out) {
     rig r;
     rig_open(&r, 2, 2, false);
     (void)send_one(&r, 3);

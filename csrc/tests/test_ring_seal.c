@@ -1,4 +1,5 @@
-/* Ending a batch early: what is kept, what is closed up, what follows, and how it is undone. */
+/* Ending a batch early: the samples that stay, the gaps that close, the next batch, and the
+ * undoing. */
 #include "sample.h"
 
 #define SECOND INT64_C(1000000000)
@@ -19,7 +20,7 @@ static void check_row(const rig *r, uint64_t row, uint64_t position) {
     CHECK_EQ(number, position);
 }
 
-CASE(a_sealed_batch_ends_after_what_was_committed) {
+CASE(a_sealed_batch_ends_after_its_committed_samples) {
     rig r;
     rig_open(&r, 5, 2, false);
     for (int i = 0; i < 3; i++)
@@ -63,7 +64,7 @@ CASE(claims_pass_over_a_sealed_batch_before_and_after_its_release) {
         uint64_t batch = take_one(&r, 2);
         if (released)
             she_release(r.ring, batch);
-        CHECK_EQ(cursor_of(&r), 2); /* nobody has moved it over the rest */
+        CHECK_EQ(cursor_of(&r), 2); /* no producer has moved it over the rest */
         CHECK_EQ(claim_one(&r, 1), 4);
         CHECK_EQ(cursor_of(&r), 5);
         rig_close(&r);
@@ -96,7 +97,7 @@ CASE(many_empty_batches_in_a_row_leave_the_cursor_laps_behind) {
     rig_close(&r);
 }
 
-CASE(a_sealed_batch_waits_for_what_is_being_written) {
+CASE(a_sealed_batch_waits_for_samples_that_are_being_written) {
     rig r;
     rig_open(&r, 4, 2, false);
     (void)send_written(&r, 1);
@@ -118,7 +119,7 @@ CASE(a_claim_that_is_aborted_after_the_seal_closes_up_when_sealed_again) {
     (void)send_written(&r, 1);
     CHECK_EQ(she_seal(r.consumer), 3);
     abort_one(&r, 2, p);
-    CHECK_EQ(she_ready(r.consumer), SHE_FULL); /* a hole: somebody might still fill it */
+    CHECK_EQ(she_ready(r.consumer), SHE_FULL); /* a hole: a producer may still fill it */
     CHECK_EQ(she_seal(r.consumer), 2);
     (void)take_one(&r, 2);
     check_row(&r, 0, 1);
@@ -126,7 +127,7 @@ CASE(a_claim_that_is_aborted_after_the_seal_closes_up_when_sealed_again) {
     rig_close(&r);
 }
 
-/* No signal comes any more when the wait begins: it has to look for itself. */
+/* The signal came before the wait begins: the wait has to check by itself. */
 CASE(a_claim_that_is_given_up_between_the_seal_and_the_wait_is_not_waited_for) {
     for (int how = 0; how < 2; how++) {
         rig r;
@@ -224,14 +225,14 @@ CASE(undoing_a_seal_opens_the_rest_again) {
     rig_close(&r);
 }
 
-CASE(what_was_found_skipped_is_looked_at_again_after_the_undoing) {
+CASE(words_that_were_skipped_are_read_again_after_the_seal_is_undone) {
     rig r;
     rig_open(&r, 3, 2, false);
     (void)send_written(&r, 1);
     CHECK_EQ(claim_one(&r, 2), 1);
     abort_one(&r, 2, 1);
     CHECK_EQ(she_seal(r.consumer), 1);
-    CHECK_EQ(she_ready(r.consumer), SHE_OK); /* it has looked at all of them */
+    CHECK_EQ(she_ready(r.consumer), SHE_OK); /* it has read all words */
     she_unseal(r.consumer);
     CHECK_EQ(she_ready(r.consumer), SHE_FULL);
     CHECK_EQ(send_written(&r, 1), 1);

@@ -1,5 +1,5 @@
-/* The 40 bits of the lap, where they run out. A ring of two slots at ten million samples a second
- * gets there in some days; nothing may change there. */
+/* The wrap of the lap's 40 bits. A ring of two slots at ten million samples a second gets there in
+ * some days; nothing may change there. */
 #include "rig.h"
 
 #define LAPS (SHE_LAP_MASK + 1)
@@ -57,7 +57,7 @@ CASE(a_hole_beyond_the_wrap_keeps_its_position) {
     abort_one(&r, 1, beyond);
     CHECK_EQ(claim_one(&r, 2), beyond);
     CHECK_EQ(claim_one(&r, 2), before);
-    /* So its commit finds what the consumer waits for, and is not taken for drained. */
+    /* So its commit finds the awaited position, and the producer does not count as drained. */
     uint32_t data = data_ticket(&r);
     commit_one(&r, 1, before - 1);
     she_store_seq(&r.ring->header->awaited, before + 1);
@@ -87,7 +87,7 @@ CASE(sealing_recovering_and_looking_work_beyond_the_wrap) {
     rig_close(&r);
 }
 
-/* As above, all the way: random batches over the wrap, one producer, no word set by hand. */
+/* The whole way: random batches over the wrap, one producer, no word set by hand. */
 CASE(laps_around_the_wrap_lose_nothing) {
     uint64_t chance = test_seed;
     for (int round = 0; round < 20; round++) {

@@ -1,6 +1,6 @@
-/* One writer that publishes at full speed, readers that copy as fast as they can: never torn, never
- * going back, no wake lost. Threads for ThreadSanitizer, and processes that are killed while they
- * read. Options: versions=, kills=. */
+/* One writer that publishes at full speed, and readers that copy as fast as they can: no copy is
+ * torn, no version goes back, no wake is lost. Threads for ThreadSanitizer, and processes that are
+ * killed while they read. Options: versions=, kills=. */
 #include "processes.h"
 
 #include <pthread.h>
@@ -9,7 +9,7 @@
 #include "shm_echo/broadcast.h"
 
 #define FOREVER (INT64_C(3600) * 1000000000)
-#define PAYLOAD UINT64_C(16000) /* long enough to be overtaken while copying it */
+#define PAYLOAD UINT64_C(16000) /* long enough for a reader to be overtaken during its copy */
 #define READERS 3
 
 static const uint8_t digest[32] = {4, 2};
@@ -29,7 +29,7 @@ static void cast_close(cast *c) {
     she_bcast_free(c->bcast);
 }
 
-/* Every byte follows from the version, so a mixture of two shows. */
+/* Every byte follows from the version, so that a mixture of two versions shows. */
 static void fill(uint8_t *to, uint64_t version) {
     uint64_t state = version;
     for (uint64_t i = 0; i < PAYLOAD; i += 8) {
@@ -92,7 +92,7 @@ CASE(threads_read_every_version_whole_and_never_an_older_one) {
 
 static void follow_in_child(void *argument) { follow(argument, true); }
 
-CASE(killed_readers_matter_to_nobody) {
+CASE(killed_readers_harm_no_other) {
     cast c;
     pid_t reader[READERS];
     uint64_t kills = test_option("kills", 60), chance = test_seed;
@@ -107,13 +107,13 @@ CASE(killed_readers_matter_to_nobody) {
         child_kill(reader[victim]);
         killed++;
         if (killed == kills)
-            c.last = she_bcast_latest(c.bcast) + 100; /* for the one that is started now */
+            c.last = she_bcast_latest(c.bcast) + 100; /* for the reader that is started below */
         reader[victim] = child_start(follow_in_child, &c);
         if (killed < kills)
             continue;
         while (she_bcast_latest(c.bcast) < c.last)
             publish(&c);
-        child_finish(reader[victim]); /* it got to the end, past all that the dead left behind */
+        child_finish(reader[victim]); /* it reached the last version, in spite of the dead */
         for (uint64_t i = 0; i < READERS; i++)
             if (i != victim)
                 child_kill(reader[i]);

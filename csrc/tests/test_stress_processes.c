@@ -1,10 +1,10 @@
-/* Producers that are killed at random and replaced, hundreds of times: whatever was committed
- * before a death arrives once, nothing arrives torn, and nobody sleeps for ever.
+/* Producers that are killed at random and replaced, hundreds of times: every sample that was
+ * committed before a death arrives once, none arrives torn, and no process sleeps for ever.
  *
  * The parent kills, recovers and starts producers; one child consumes, the others produce, some of
  * them with two threads. Built with SHE_FAULTS, the producers kill themselves instead, at a random
- * step of the protocol. Waits have no time-out: a lost wake hangs until the watchdog comes.
- * Options: deaths=, producers= (at most 6).
+ * step of the protocol. Waits have no time-out: a lost wake runs into the watchdog. Options:
+ * deaths=, producers= (at most 6).
  */
 #include "processes.h"
 
@@ -16,7 +16,7 @@
 #define MAX_DEATHS 4000
 #define MAX_BURST 5
 
-/* What all processes share, beside the ring. */
+/* The memory that all processes share, beside the ring. */
 typedef struct {
     she_atomic32 stop;
     she_atomic64 taken;
@@ -40,7 +40,7 @@ typedef struct {
 
 static bool stopping(const stage *s) { return she_load32_acquire(&s->all->stop); }
 
-/* False: told to go. */
+/* Claim a slot, waiting for space. False if this producer is revoked. */
 static bool claim_patiently(worker *w, uint64_t *position) {
     she_producer *producer = w->s->r.producer[w->owner];
     for (;;) {
@@ -87,7 +87,7 @@ static void *produce(void *argument) {
 
 #ifdef SHE_FAULTS
 static she_atomic64 *died_at;
-static she_atomic64 steps_to_live; /* of the kind below */
+static she_atomic64 steps_to_live; /* how often it passes the step below until it dies there */
 static int step_to_die_at;
 
 static void perhaps_die(int step) {
@@ -98,7 +98,7 @@ static void perhaps_die(int step) {
 }
 #endif
 
-/* Stream w->stream, and the one after it where there is a second thread. */
+/* Send stream w->stream; in some producers a second thread sends the next stream. */
 static void be_producer(void *argument) {
     worker first = *(worker *)argument, second = first;
     pthread_t thread;
@@ -144,7 +144,7 @@ static void be_consumer(void *argument) {
             CHECK(seal);
             she_unseal(c);
         }
-        if (rc == SHE_CLOSED) { /* all have gone, and been recovered */
+        if (rc == SHE_CLOSED) { /* all producers have ended and are recovered */
             if (she_pending(c) == 0)
                 break;
             (void)she_seal(c);
@@ -165,7 +165,7 @@ static void be_consumer(void *argument) {
 
 typedef struct {
     stage s;
-    pid_t child[RIG_PRODUCERS + 1]; /* by owner id; 0: nobody */
+    pid_t child[RIG_PRODUCERS + 1]; /* by owner id; 0: none */
     uint64_t producers, next_stream, chance;
 } parent;
 
@@ -193,7 +193,7 @@ static uint32_t some_end(parent *p) {
     FAIL("not a producer has ended: %d, status %#x", (int)ended, (unsigned)status);
 }
 
-/* End one producer, in one way or another, and wait until it has ended; returns its owner id. */
+/* End one producer, in one of several ways, and wait for that; returns its owner id. */
 static uint32_t one_death(parent *p) {
 #ifdef SHE_FAULTS
     return some_end(p);
@@ -201,17 +201,17 @@ static uint32_t one_death(parent *p) {
     uint32_t owner = 1 + (uint32_t)test_below(&p->chance, p->producers);
     pid_t victim = p->child[owner];
     struct timespec delay = {.tv_nsec = (long)test_below(&p->chance, 2000000)};
-    nanosleep(&delay, NULL); /* any moment will do */
+    nanosleep(&delay, NULL); /* a random moment */
     switch (test_below(&p->chance, 8)) {
-    case 0: /* said goodbye: makes no new claims, and goes by itself */
+    case 0: /* revoked: makes no new claims, and ends by itself */
         she_revoke(p->s.r.ring, owner);
         break;
-    case 1: /* stopped for a while, then killed as it lies */
+    case 1: /* stopped for a while, then killed */
         kill(victim, SIGSTOP);
         nanosleep(&delay, NULL);
         kill(victim, SIGKILL);
         break;
-    case 2: /* stopped for a while, continued, and gone before it knows */
+    case 2: /* stopped for a while, continued, and killed at once */
         kill(victim, SIGSTOP);
         nanosleep(&delay, NULL);
         kill(victim, SIGCONT);
@@ -246,7 +246,7 @@ static void run(uint64_t seed, uint64_t deaths, uint64_t batch_size, uint64_t nu
         start_producer(&p, owner);
     }
     she_store32_release(&p.s.all->stop, 1);
-    /* Some may still die, and hold the others up. */
+    /* Some may still die, and block the others until they are recovered. */
     for (uint64_t left = p.producers; left > 0; left--)
         (void)she_recover(p.s.r.ring, some_end(&p));
     she_ring_close(p.s.r.ring);

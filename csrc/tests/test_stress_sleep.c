@@ -1,7 +1,7 @@
-/* Producer and consumer that fall asleep and wake each other all the time: each sample is awaited,
- * and comes at a random moment around that in which the other one goes to sleep. A lost wake hangs
- * until the watchdog comes. Built with SHE_SPIN_NS=0 (make faults), nothing is saved by spinning.
- * Options: samples=.
+/* A producer and a consumer that fall asleep and wake each other all the time: each sample is
+ * awaited, and is committed around the moment at which the consumer goes to sleep. A lost wake runs
+ * into the watchdog. Built with SHE_SPIN_NS=0 (make faults), no wait ends by spinning. Options:
+ * samples=.
  */
 #include "processes.h"
 
@@ -57,8 +57,8 @@ static void meet(uint64_t batch_size, uint64_t num_buffers) {
     rig_close(&s.r);
 }
 
-CASE(nobody_oversleeps_in_a_ring_of_one_by_one) { meet(1, 1); }
-CASE(nobody_oversleeps_in_a_ring_of_one_by_two) { meet(1, 2); }
-CASE(nobody_oversleeps_in_a_ring_of_three_by_one) { meet(3, 1); }
-CASE(nobody_oversleeps_in_a_ring_of_two_by_two) { meet(2, 2); }
-CASE(nobody_oversleeps_in_a_ring_that_is_never_full) { meet(1, 256); }
+CASE(no_wake_is_lost_in_a_ring_of_one_by_one) { meet(1, 1); }
+CASE(no_wake_is_lost_in_a_ring_of_one_by_two) { meet(1, 2); }
+CASE(no_wake_is_lost_in_a_ring_of_three_by_one) { meet(3, 1); }
+CASE(no_wake_is_lost_in_a_ring_of_two_by_two) { meet(2, 2); }
+CASE(no_wake_is_lost_in_a_ring_that_is_never_full) { meet(1, 256); }

@@ -1,9 +1,9 @@
-/* Threads on one mapping, at full speed: what ThreadSanitizer gets to see.
+/* Threads on one mapping, at full speed, for ThreadSanitizer.
  *
  * Senders (two of them share one producer) claim singly and in batches, some abort; the main thread
- * takes batches, ends some early, skips what is held; a fourth kind gives leased batches back in
- * random order. Every wait is for ever: a lost wake hangs until the watchdog comes. Options:
- * rounds=, samples= (per stream, at most 8000), versions=. */
+ * takes batches, ends some early, skips leased buffers; another thread releases leased batches in
+ * random order. Waits have no time-out: a lost wake runs into the watchdog.
+ * Options: rounds=, samples= (per stream, at most 8000). */
 #include "sample.h"
 
 #include <pthread.h>
@@ -16,10 +16,10 @@ typedef struct {
     rig r;
     uint64_t samples;        /* of each stream */
     bool disturbed;          /* with aborts and seals; else in order */
-    she_atomic64 streams_on; /* how many still send */
+    she_atomic64 streams_on; /* the number of streams that still send */
     ledger *ledgers;
     uint64_t chance;
-    /* Leased batches, by whoever gives them back: under the lock. */
+    /* Leased batches, guarded by the lock. */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct {
@@ -71,13 +71,13 @@ static void *send(void *argument) {
             account->sent[number++] = 1;
         }
     }
-    /* The last one ends the stream: the rest of a batch is not waited for. */
+    /* The last sender closes the ring: the rest of a batch is not waited for. */
     if (she_add_seq(&s->streams_on, (uint64_t)-1) == 1)
         she_ring_close(s->r.ring);
     return NULL;
 }
 
-/* ---- giving back ----------------------------------------------------------------------------- */
+/* ---- releasing ------------------------------------------------------------------------------- */
 
 static void *give_back(void *argument) {
     stage *s = argument;
@@ -115,7 +115,7 @@ static void lease(stage *s, uint64_t batch, uint64_t samples) {
     pthread_mutex_unlock(&s->lock);
 }
 
-/* Is the memory of the next batch still leased? Then perhaps do without it this time round. */
+/* If the memory of the next batch is still leased, skip it this time. */
 static void skip_perhaps(stage *s) {
     pthread_mutex_lock(&s->lock);
     for (uint64_t i = 0; i < s->num_leased; i++)
@@ -127,8 +127,7 @@ static void skip_perhaps(stage *s) {
 
 /* ---- taking ---------------------------------------------------------------------------------- */
 
-/* Wait until the next batch is there, ending it early now and then. False: closed, and nothing
- * left. */
+/* Wait for the next batch, and end it early now and then. False if the ring is closed and empty. */
 static bool next_batch(stage *s) {
     she_consumer *c = s->r.consumer;
     for (;;) {
@@ -147,7 +146,7 @@ static bool next_batch(stage *s) {
             if (she_pending(c) == 0)
                 return false;
             (void)she_seal(c);
-            CHECK_EQ(she_ready(c), SHE_OK); /* nobody writes any more */
+            CHECK_EQ(she_ready(c), SHE_OK); /* no sender writes any more */
             return true;
         }
     }

@@ -77,7 +77,7 @@ class Publisher:
         return int(lib.she_bcast_latest(self._mapping.pointer))
 
     def publish(self, value: Any) -> int:
-        """Make ``value`` the newest version, and return its number.
+        """Make `value` the newest version, and return its number.
 
         Raises:
             SpecMismatchError: the value differs from the example; nothing was published.
@@ -115,7 +115,7 @@ class Subscriber:
         """Return the newest version and its value, or None before the first.
 
         Raises:
-            TimeoutError: the writer overtook every copy within ``timeout`` seconds.
+            TimeoutError: the writer overtook every copy within `timeout` seconds.
         """
         limit = seconds("timeout", timeout)
         cast, last = self._mapping, self._last
@@ -147,10 +147,10 @@ class Subscriber:
         return self._last
 
     def wait_for(self, version: int, timeout: float | None) -> int:
-        """Block until the newest version is at least ``version``; return the newest.
+        """Block until the newest version is at least `version`; return the newest.
 
         Raises:
-            TimeoutError: the version was not published within ``timeout`` seconds.
+            TimeoutError: the version was not published within `timeout` seconds.
             ConnectionClosedError: this side was closed.
             ConnectionClosedError: the server has closed or ended.
         """

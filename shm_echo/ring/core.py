@@ -27,7 +27,7 @@ __all__ = ["Result", "_core_cpython", "check_result", "ffi", "layout_bytes", "li
 
 
 class Result(IntEnum):
-    """The result codes of the C functions (``enum she_result``), and GONE of `_core_cpython`."""
+    """The result codes of the C functions (`enum she_result`), and GONE of `_core_cpython`."""
 
     OK = 0
     FULL = 1
@@ -88,7 +88,7 @@ def make_config(
     max_producers: int,
     detailed: bool,
 ) -> tuple[Any, list[Any]]:
-    """Return a ``she_config`` and the objects that it points to, which must outlive it."""
+    """Return a `she_config` and the objects that it points to, which must outlive it."""
     rows = ffi.new("uint64_t[]", list(row_bytes))
     spec = ffi.new("uint8_t[32]", digest)
     config = ffi.new(

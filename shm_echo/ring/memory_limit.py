@@ -35,7 +35,7 @@ def free_under_limit(
 ) -> tuple[int | None, str]:
     """Return the free bytes of the tightest memory limit above this process, and its file.
 
-    Page cache that the kernel can reclaim counts as free. ``(None, "")`` if there is no limit.
+    Page cache that the kernel can reclaim counts as free. `(None, "")` if there is no limit.
     """
     tightest: tuple[int | None, str] = (None, "")
     for folder, limit_name, usage_name in _groups(groups, root):

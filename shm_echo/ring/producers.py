@@ -46,7 +46,7 @@ class Producers:
 
     Args:
         ring: the ring whose owner ids are assigned.
-        consumer: its ``she_consumer``, which counts the samples that were handed out.
+        consumer: its `she_consumer`, which counts the samples that were handed out.
         remember: the deaths that `next_death` reports: "none", "all", or "last": those after which
             no producer attached or closed in good order.
     """

@@ -51,7 +51,7 @@ class Segment:
 
     @classmethod
     def allocate(cls, size: int, backing: Backing = "auto") -> Segment:
-        """Return a new zeroed segment of ``size`` bytes, with every page allocated.
+        """Return a new zeroed segment of `size` bytes, with every page allocated.
 
         Args:
             size: the number of bytes.
@@ -103,7 +103,7 @@ class Segment:
         """Map memory that another process allocated. The descriptor is closed in any case.
 
         Raises:
-            ValueError: the memory is smaller than ``size``.
+            ValueError: the memory is smaller than `size`.
         """
         try:
             have = os.fstat(fd).st_size

@@ -104,6 +104,12 @@ def test_atomics_are_used_by_the_names_of_one_header(path: Path) -> None:
     assert found == []
 
 
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(CSRC)))
+def test_lines_have_at_most_100_columns(path: Path) -> None:
+    """clang-format breaks code there, and leaves comments as they are."""
+    assert [line for line in path.read_text().splitlines() if len(line) > 100] == []
+
+
 def test_every_sync_tag_has_a_partner() -> None:
     tags = Counter(
         tag for path in CORE for tag in re.findall(r"\bSYNC ([a-z]+(?:-[a-z]+)*)", path.read_text())

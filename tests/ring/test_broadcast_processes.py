@@ -156,7 +156,7 @@ def test_what_was_published_last_is_readable_after_the_servers_death(name: str) 
 def test_wait_for_is_woken_by_what_happens_and_does_not_poll(
     name: str, event: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shm_echo.ring.broadcast._SLICE", 3600.0)
+    monkeypatch.setattr("shm_echo.ring.broadcast._WAIT_SLICE", 3600.0)
     with (
         Server(EXAMPLE, 2, ShmTransport(name), publishes=VALUE) as server,
         ShmClient(name, EXAMPLE) as client,
