@@ -1,4 +1,4 @@
-"""What shm-echo costs a process: the time of its import, and memory beyond the shared segment.
+"""Measures the cost for a process: the time of the import, and memory beyond the segment.
 
 Import: new interpreters are started in turn, and the time until they have exited is compared.
 Memory: the unique set size (private pages, from /proc/self/smaps) of a learner and of an actor that
@@ -74,7 +74,7 @@ with Server({_EXAMPLE}, batch_size=32, transport=ShmTransport(address)) as serve
 
 
 def start_up(code: str) -> tuple[float, float]:
-    """Milliseconds from starting an interpreter on ``code`` until it has exited: elapsed, and CPU.
+    """Milliseconds from starting an interpreter on `code` until it has exited: elapsed, and CPU.
 
     The least of three starts: other programs can only add to it.
 

@@ -1,7 +1,7 @@
 """mechestim beside busy neighbours: what a cheap call takes while three others keep NumPy busy.
 
-One server, a worker process for each session. The neighbours run ``repeat``, ``unique`` and
-``permutation`` of many elements over and over: each holds its interpreter for seconds. A client
+One server, a worker process for each session. The neighbours run `repeat`, `unique` and
+`permutation` of many elements over and over: each holds its interpreter for seconds. A client
 adds two small arrays every millisecond, first alone, then beside them; the server's status says how
 many of those additions had all three neighbours' operations running around them.
 
@@ -87,7 +87,7 @@ def quantile(times: list[int], part: float) -> float:
 
 
 def rows(url: str) -> list[dict[str, Any]]:
-    """What the server says of its sessions."""
+    """Return the server's status of its sessions."""
     with connect(url, "status") as link:
         found: list[dict[str, Any]] = link.request("read", {})[0]["rows"]
         return found

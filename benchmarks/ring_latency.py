@@ -1,4 +1,4 @@
-"""How long one sample takes from before send() to the return of sample(), with batch_size=1.
+"""Measures latency: from the send() of a sample to the return of sample(), with batch_size=1.
 
 One sample is under way per producer: the producer stamps it with the monotonic clock, which all
 processes of a host share, and sends it; the consumer, asleep in sample() until then, looks at the
@@ -69,7 +69,7 @@ def produce(
 
 
 def latencies(contender: Contender, count: int, samples: int, pause: float) -> list[int]:
-    """Nanoseconds from stamp to hand-out, for the last ``samples`` of a little more."""
+    """Nanoseconds from stamp to hand-out, for the last `samples` of a little more."""
     words = [Reply.make() for _ in range(count)]
     replies = [Reply(word) for word in words]
     times: list[int] = []

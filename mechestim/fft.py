@@ -1,3 +1,3 @@
-"""Read by type checkers only: see ``__init__.py``."""
+"""Read by type checkers only: see `__init__.py`."""
 
 from shm_echo.mechestim.fft import *

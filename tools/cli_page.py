@@ -53,7 +53,7 @@ def section(name: str, parser: argparse.ArgumentParser) -> str:
 
 
 def synopsis(name: str, actions: list[argparse.Action]) -> str:
-    """The command as it is typed: required options by name, all others as ``[OPTIONS]``."""
+    """The command as it is typed: required options by name, all others as `[OPTIONS]`."""
     words = ["shm-echo", name, "[OPTIONS]"]
     for action in actions:
         if action.option_strings and action.required:
@@ -67,7 +67,7 @@ def synopsis(name: str, actions: list[argparse.Action]) -> str:
 
 
 def _spelled(action: argparse.Action) -> str:
-    """An argument with the name of its value: ``--actors N``, ``-v, --verbose``, ``URL``."""
+    """An argument with the name of its value: `--actors N`, `-v, --verbose`, `URL`."""
     if not action.option_strings:
         return str(action.metavar or action.dest).upper()
     names = ", ".join(action.option_strings)

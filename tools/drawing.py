@@ -1,7 +1,7 @@
 """Boxes and arrows as an SVG document that follows a light or a dark page.
 
 A drawing is plain text: positions in units of the view box, and words. By itself it has the colours
-that ``prefers-color-scheme`` asks for; inline in a page of the site, those of the page's scheme.
+that `prefers-color-scheme` asks for; inline in a page of the site, those of the page's scheme.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ _TIP = 9.0  # length of an arrow's tip: the line ends that much earlier
 
 @dataclass(frozen=True)
 class Box:
-    """A rounded rectangle around a title and lines, centred; ``kind`` is its colour.
+    """A rounded rectangle around a title and lines, centred; `kind` is its colour.
 
-    Kind ``frame`` is a dashed outline whose title stands at its lower edge.
+    Kind `frame` is a dashed outline whose title stands at its lower edge.
     """
 
     x: float
@@ -73,7 +73,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Label:
-    """Words beside an arrow, or a heading. ``anchor`` is SVG's: start, middle or end."""
+    """Words beside an arrow, or a heading. `anchor` is SVG's: start, middle or end."""
 
     x: float
     y: float
@@ -85,7 +85,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Arrow:
-    """A line through points, with a tip at its end, and at its start too if ``both``."""
+    """A line through points, with a tip at its end, and at its start too if `both`."""
 
     points: Sequence[Point]
     kind: str = "plain"
@@ -166,7 +166,7 @@ def _arrow(arrow: Arrow) -> str:
 
 
 def _tip(before: Point, end: Point, kind: str) -> str:
-    """A triangle whose point is ``end``."""
+    """A triangle whose point is `end`."""
     x, y = _towards(end, before, _TIP + 1)
     length = _length(before, end)
     across = (end[1] - before[1]) / length * 5, (before[0] - end[0]) / length * 5
@@ -187,7 +187,7 @@ def _length(a: Point, b: Point) -> float:
 
 
 def _towards(a: Point, b: Point, distance: float) -> Point:
-    """The point at ``distance`` from ``a`` on the way to ``b``."""
+    """The point at `distance` from `a` on the way to `b`."""
     part = distance / _length(a, b)
     return a[0] + (b[0] - a[0]) * part, a[1] + (b[1] - a[1]) * part
 

@@ -2,10 +2,10 @@
 
     python -m tools.generate [--check]
 
-``--check`` compares instead of writing, names each file that is stale, and exits with status 1 if
-there is one. A generator is a module of this folder with a function ``files()`` that returns the
-text of each of its files by path. Every such file is marked ``linguist-generated`` in
-``.gitattributes``.
+`--check` compares instead of writing, names each file that is stale, and exits with status 1 if
+there is one. A generator is a module of this folder with a function `files()` that returns the
+text of each of its files by path. Every such file is marked `linguist-generated` in
+`.gitattributes`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Shows the examples of docstrings as code, wherever in the docstring they stand.
 
-An extension of griffe, which reads the docstrings for the API pages; ``mkdocs.yml`` names this
-file. A run of lines from ``>>>`` to the next empty line becomes a fenced block, so that docstrings
+An extension of griffe, which reads the docstrings for the API pages; `mkdocs.yml` names this
+file. A run of lines from `>>>` to the next empty line becomes a fenced block, so that docstrings
 need no heading above an example.
 """
 

@@ -1,10 +1,10 @@
-"""Makes ``shm_echo/mechestim/registry/_signatures_generated.py`` from the installed NumPy.
+"""Makes `shm_echo/mechestim/registry/_signatures_generated.py` from the installed NumPy.
 
 The table is checked in, so that the stubs, the client and the docs know every signature without
 NumPy. It is made with one minor version of NumPy, which the table names; with another one installed
 the table is left as it is.
 
-A default that is an object of NumPy's, or marks that nothing was given, is written as ``...``.
+A default that is an object of NumPy's, or marks that nothing was given, is written as `...`.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ def numpy_minor() -> str:
 
 
 def resolve(dotted: str) -> Any:
-    """What ``numpy.<dotted>`` is; raises ``AttributeError`` when there is no such thing."""
+    """Return `numpy.<dotted>`; raise AttributeError when NumPy has no such name."""
     return reduce(getattr, dotted.split("."), np)
 
 
 def signature(name: str, numpy_name: str) -> str | None:
-    """The signature of operation ``name``, or ``None`` when nothing tells it."""
+    """The signature of operation `name`, or `None` when nothing tells it."""
     if name in BY_HAND:
         return BY_HAND[name]
     if name.startswith("stats."):
@@ -102,7 +102,7 @@ class _Shown:
 
 
 def methods() -> dict[str, str]:
-    """The signatures of the public methods of an array, by ``ndarray.<name>``."""
+    """The signatures of the public methods of an array, by `ndarray.<name>`."""
     found = {}
     for name in dir(np.ndarray):
         member = getattr(np.ndarray, name)

@@ -1,6 +1,6 @@
-"""What the stubs hold beside operations: classes, constants and heads of files.
+"""Parts of the stubs beside operations: classes, constants and heads of files.
 
-Written by hand; :mod:`tools.mechestim_stubs` puts it together with the registry. A test compares
+Written by hand; `tools.mechestim_stubs` puts it together with the registry. A test compares
 the names with those that the library really has.
 """
 

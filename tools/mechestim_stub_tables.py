@@ -1,4 +1,4 @@
-"""What the stubs say of each name: where it is typed, what it is derived from, what it returns."""
+"""Tables for the stubs: the type of each name, its base and its result."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Makes the type stubs of mechestim from the registry.
 
-The stubs are what editors complete ``me.<tab>`` from: every operation with its signature, its one
+The stubs are what editors complete `me.<tab>` from: every operation with its signature, its one
 line and its price. NumPy is not needed: the signatures are in the registry, too.
 
-``mechestim.flops`` has no stub, being typed itself.
+`mechestim.flops` has no stub, being typed itself.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def submodule(name: str, before: str = "\n\n") -> str:
 
 
 def _supported(prefix: str) -> list[Op]:
-    """The operations directly below ``prefix``, by name."""
+    """The operations directly below `prefix`, by name."""
     return [
         OPS[name]
         for name in sorted(OPS)
@@ -81,7 +81,7 @@ def describe(op: Op) -> str:
 
 
 def definition(name: str, signature: str, returns: str, doc: str, indent: str = "") -> str:
-    """``def`` with every parameter typed as ``Any``, and a docstring."""
+    """`def` with every parameter typed as `Any`, and a docstring."""
     tree = ast.parse(f"def {name}{signature}: ...").body[0]
     assert isinstance(tree, ast.FunctionDef)
     a = tree.args
@@ -115,7 +115,7 @@ def scalars() -> str:
 
 
 def generator(name: str) -> str:
-    """The stub of a class of ``random``."""
+    """The stub of a class of `random`."""
     body = [
         function(op, "    ")
         for op in _supported(f"random.{name}.")
@@ -125,7 +125,7 @@ def generator(name: str) -> str:
 
 
 def distributions() -> str:
-    """The stub of ``stats``: an object per distribution."""
+    """The stub of `stats`: an object per distribution."""
     names = sorted({name.split(".")[1] for name in OPS if name.startswith("stats.")})
     text = submodule("stats")
     for name in names:

@@ -1,8 +1,8 @@
-"""Hooks of the documentation's build; ``mkdocs.yml`` names this file.
+"""Hooks of the documentation's build; `mkdocs.yml` names this file.
 
-- The repository's address comes from ``[project.urls]`` of ``pyproject.toml``; without that table
+- The repository's address comes from `[project.urls]` of `pyproject.toml`; without that table
   the site links no repository.
-- ``CONTRIBUTING.md`` and ``CHANGELOG.md``, which stand at the root of the repository, become pages.
+- `CONTRIBUTING.md` and `CHANGELOG.md`, which stand at the root of the repository, become pages.
 - The drawings are put into the pages as they are, so that they follow the page's colours.
 - The theme's search dialog gets a name.
 """
@@ -34,7 +34,7 @@ _DRAWING = re.compile(r'<p><img alt="([^"]*)" src="[^"]*/diagrams/([\w-]+)\.svg"
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Take addresses from ``pyproject.toml``."""
+    """Take addresses from `pyproject.toml`."""
     urls = project_urls(ROOT / "pyproject.toml")
     repository = urls.get("repository") or urls.get("source")
     if repository:
@@ -69,13 +69,13 @@ def on_post_template(output_content: str, **_: Any) -> str:
 
 
 def project_urls(pyproject: Path) -> dict[str, str]:
-    """``[project.urls]``, with labels in lower case; empty where there is no such table."""
+    """`[project.urls]`, with labels in lower case; empty where there is no such table."""
     project = tomllib.loads(pyproject.read_text())["project"]
     return {label.lower(): url for label, url in project.get("urls", {}).items()}
 
 
 def relinked(text: str, address: str, repository: str | None) -> str:
-    """A Markdown file of the root as the page at ``address``.
+    """A Markdown file of the root as the page at `address`.
 
     Links to other pages lead there. Links to other files of the repository lead to the repository;
     without one, their words stay.

@@ -1,8 +1,8 @@
 """Draws the state machines: docs/assets/diagrams/control-states.svg and slot-states.svg.
 
 The control protocol's arrows are the table that both ends run by
-(``shm_echo.control.protocol.states.TRANSITIONS``). The slots' states are the enum in
-``csrc/include/shm_echo/layout.h``, their arrows the table below; a test compares it with the
+(`shm_echo.control.protocol.states.TRANSITIONS`). The slots' states are the enum in
+`csrc/include/shm_echo/layout.h`, their arrows the table below; a test compares it with the
 functions of the C core that change state words. Only the places on the page are chosen here, and a
 state or an arrow without a place is an error.
 """
@@ -39,7 +39,7 @@ class Step:
         target: The state after.
         words: What causes it, as the picture says it.
         actor: "producer", "learner" or "server".
-        functions: The functions in ``csrc/`` that make the change.
+        functions: The functions in `csrc/` that make the change.
     """
 
     source: str
@@ -193,7 +193,7 @@ def slot_states() -> Drawing:
 
 
 def states_of_layout() -> list[str]:
-    """The states of a slot, as ``layout.h`` declares them."""
+    """The states of a slot, as `layout.h` declares them."""
     declared = re.search(r"enum she_state \{(.*?)\}", LAYOUT.read_text(), re.DOTALL)
     if declared is None:
         raise ValueError(f"{LAYOUT} declares no enum she_state")

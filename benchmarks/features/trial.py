@@ -27,14 +27,14 @@ def main(trials: Mapping[str, Callable[[], str]]) -> None:
 
 
 def start(target: Callable[..., None], *args: Any) -> Any:
-    """A process that runs ``target``."""
+    """A process that runs `target`."""
     process = SPAWN.Process(target=target, args=args, daemon=True)
     process.start()
     return process
 
 
 def ends_within(seconds: float, call: Callable[[], Any]) -> bool:
-    """Return True if the call ends in time, with whatever result."""
+    """Return True if the call ends in time, with any result."""
 
     def run() -> None:
         with contextlib.suppress(Exception):  # an error is an end, too

@@ -1,4 +1,4 @@
-"""What a contender is: a way to get samples from producer processes to one consumer as batches.
+"""The interface of a contender: a way to get samples from producers to one consumer as batches.
 
 A contender makes a consumer in this process and a sender in each producer process; the same loops
 drive all of them.
@@ -24,13 +24,13 @@ class Consumer(Protocol):
 
     @property
     def address(self) -> Any:
-        """What a producer process needs to connect; handed over as it is started."""
+        """The address that a producer process gets when it starts."""
 
     def batch(self) -> Any:
         """The next batch: a tree like a sample, with a leading axis on each leaf."""
 
     def interrupt(self) -> None:
-        """End a wait in :meth:`batch` that no signal ends. Called in another thread."""
+        """End a wait in `batch` that no signal ends. Called in another thread."""
 
     def close(self) -> None:
         """End it. Producers may be blocked in a send."""
@@ -53,11 +53,11 @@ class Contender(Protocol):
     def sender(
         self, address: Any, load: Load, sample: Any, /
     ) -> contextlib.AbstractContextManager[Send]:
-        """Connect, in a producer process. ``sample`` is looked at anew with every send."""
+        """Connect, in a producer process. `sample` is looked at anew with every send."""
 
 
 def missing(contender: Contender) -> str | None:
-    """Why this contender cannot run here, or None."""
+    """Return the reason why this contender cannot run here, or None."""
     package = contender.package
     if package is not None and importlib.util.find_spec(package) is None:
         return f"{contender.name}: not installed (pip install 'shm-echo[bench]')"

@@ -27,7 +27,7 @@ class LineClient:
             server for ever.
 
     Raises:
-        ChildDiedError: by every method but ``close``, when the program or the server has ended.
+        ChildDiedError: by every method but `close`, when the program or the server has ended.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class LineClient:
         check_alive(self.name, self._process)
 
     def close(self) -> None:
-        """End the program, whatever it does at the moment."""
+        """End the program at once."""
         self._process.kill()
         self._process.wait()
         self._output.close()

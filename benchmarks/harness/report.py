@@ -17,7 +17,7 @@ __all__ = ["Target", "machine", "print_table", "print_targets", "short", "si", "
 
 @dataclass(frozen=True)
 class Target:
-    """What was aimed for.
+    """A target, and the measured value.
 
     Attributes:
         what: in words.
@@ -38,7 +38,7 @@ class Target:
 
     @property
     def met(self) -> bool | None:
-        """Whether it was reached; None when it was not measured."""
+        """Return True if the target was reached; None if it was not measured."""
         if self.measured is None:
             return None
         return self.measured >= self.bound if self.at_least else self.measured <= self.bound
@@ -58,7 +58,7 @@ def short(number: float) -> str:
 
 
 def span(series: Series) -> str:
-    """``median (min..max)``."""
+    """`median (min..max)`."""
     return f"{short(series.median)} ({short(series.low)}..{short(series.high)})"
 
 

@@ -1,6 +1,6 @@
-"""What an actor process is told when it starts.
+"""The configuration of an actor process.
 
-What it is: the record that ``fleet`` writes into an actor's argument list and ``actor`` reads. It
+What it is: the record that `fleet` writes into an actor's argument list and `actor` reads. It
 stands alone so that the learner's process does not import Gymnasium to start actors.
 """
 
@@ -14,7 +14,7 @@ __all__ = ["ActorConfig"]
 
 @dataclass(frozen=True)
 class ActorConfig:
-    """What an actor process is told when it is started, as JSON in its argument.
+    """The configuration of an actor process, as JSON in its argument.
 
     Attributes:
         address: the ring's.
@@ -42,6 +42,6 @@ class ActorConfig:
 
     @classmethod
     def from_json(cls, text: str) -> ActorConfig:
-        """The inverse of ``to_json``."""
+        """The inverse of `to_json`."""
         fields = json.loads(text)
         return cls(**{**fields, "layers": tuple(fields["layers"])})

@@ -2,9 +2,9 @@
 
 What it is: a checker that is shown the stamp of every sample that the learner received and, at
 the end, how many samples each actor process began to send and how many it knew to be sent (see
-``ledger``).
+`ledger`).
 
-What it guarantees: ``verdict().intact`` is true only if each process's samples were exactly
+What it guarantees: `verdict().intact` is true only if each process's samples were exactly
 0, 1, ... n-1, each whole and once, for an n between those two numbers. A SIGKILL inside a send
 leaves open how much of that send was committed, and nothing else.
 
@@ -26,7 +26,7 @@ __all__ = ["Continuity", "ContinuityChecker"]
 
 @dataclass(frozen=True)
 class Continuity:
-    """What became of all samples.
+    """The audit's result over all samples.
 
     Attributes:
         received: samples that arrived whole, each counted once.
@@ -46,13 +46,13 @@ class Continuity:
 
     @property
     def intact(self) -> bool:
-        """Whether nothing was torn, duplicated, lost or made up."""
+        """Return True if no sample was torn, duplicated, lost or made up."""
         return not (self.torn or self.duplicated or self.lost or self.unsent)
 
 
 @dataclass
 class _Received:
-    """The samples of one process: 0 .. upto-1, and the later ones in ``early``."""
+    """The samples of one process: 0 .. upto-1, and the later ones in `early`."""
 
     upto: int = 0
     early: set[int] = field(default_factory=set)
@@ -67,7 +67,7 @@ class _Received:
             self.upto += 1
 
     def count(self, below: int) -> int:
-        """How many samples with a sequence number below this one are here."""
+        """Return the number of samples below this sequence number."""
         return min(self.upto, below) + sum(sequence < below for sequence in self.early)
 
 

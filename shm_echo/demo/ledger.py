@@ -6,9 +6,9 @@ The learner reads it to know what must have arrived; it has nothing to do with t
 there to check.
 
 What it guarantees: one process writes a row, in order (begun before the send, returned after
-it), so at any instant ``returned <= sent <= begun``.
+it), so at any instant `returned <= sent <= begun`.
 
-What it leaves to others: a row is read for good once its process has ended (``fleet``).
+What it leaves to others: a row is read for good once its process has ended (`fleet`).
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _BYTES_PER_ROW = 16  # two int64
 
 @dataclass(frozen=True)
 class Sends:
-    """How many samples a process began to send, and for how many the send returned."""
+    """The number of samples that a process began to send, and of sends that returned."""
 
     begun: int
     returned: int
 
     @property
     def inside(self) -> bool:
-        """Whether the process was inside a send."""
+        """Return True if the process was inside a send."""
         return self.begun > self.returned
 
 

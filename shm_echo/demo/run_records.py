@@ -1,4 +1,4 @@
-"""What a run is asked for, what it shows meanwhile, and how it ends.
+"""The options, the progress and the result of a run.
 
 What it is: the records that pass between the command line, the learner and the views. What
 counts as success is decided here.
@@ -20,10 +20,10 @@ SOLVED = 475.0  # Gymnasium's reward threshold of CartPole-v1
 
 @dataclass(frozen=True)
 class Options:
-    """What the user asked for.
+    """The options of the user.
 
-    Training ends when the last 50 episodes reach ``target`` (and, with ``kill_actors``, at least
-    ``kills`` actors have been killed, one per ``kill_interval`` in the mean), or after ``seconds``.
+    Training ends when the last 50 episodes reach `target` (and, with `kill_actors`, at least
+    `kills` actors have been killed, one per `kill_interval` in the mean), or after `seconds`.
     """
 
     actors: int = 2
@@ -60,7 +60,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended."""
+    """The result of a run."""
 
     history: History
     continuity: Continuity
@@ -69,11 +69,11 @@ class Outcome:
 
     @property
     def improved(self) -> bool:
-        """Whether the last 50 episodes were good enough in comparison with the first 50."""
+        """Return True if the last 50 episodes improved enough over the first 50."""
         improvement = self.history.improvement
         return improvement is not None and improvement >= REQUIRED_IMPROVEMENT
 
     @property
     def succeeded(self) -> bool:
-        """What the exit status says."""
+        """Return the exit status."""
         return self.improved and self.continuity.intact

@@ -1,4 +1,4 @@
-"""What ``mechestim.stats.norm`` and its like are: names whose methods are operations."""
+"""The distributions of `mechestim.stats`, such as `norm`: objects whose methods are operations."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ __all__ = ["Distribution"]
 
 
 class Distribution:
-    """A distribution of ``mechestim.stats``: its methods are operations.
+    """A distribution of `mechestim.stats`: its methods are operations.
 
     Args:
-        name: ``"norm"``.
+        name: `"norm"`.
         member: finds the function of an operation by its dotted name, or raises KeyError.
     """
 

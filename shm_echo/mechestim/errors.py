@@ -63,7 +63,7 @@ class TimeExhaustedError(MechEstimError):
     Attributes:
         op_name: The operation that was refused.
         elapsed_s: Seconds since the context was entered.
-        limit_s: Its ``wall_time_limit_s``.
+        limit_s: Its `wall_time_limit_s`.
     """
 
     def __init__(self, op_name: str, *, elapsed_s: float, limit_s: float) -> None:
@@ -96,7 +96,7 @@ class NoBudgetContextError(MechEstimError):
 class UnsupportedFunctionError(MechEstimError, AttributeError):
     """A NumPy function that mechestim leaves out on purpose, or that the installed NumPy lacks.
 
-    It is an ``AttributeError`` too, so that ``hasattr`` and ``getattr`` with a default work.
+    It is an `AttributeError` too, so that `hasattr` and `getattr` with a default work.
 
     Attributes:
         op_name: The function.

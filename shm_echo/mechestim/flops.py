@@ -1,4 +1,4 @@
-"""Prices without running anything: ``mechestim.flops``.
+"""Prices without running anything: `mechestim.flops`.
 
 Every function takes sizes, gives what one call of the operation charges at weight 1, and touches no
 budget and no array. The answers come from the same formulas as the charges. A call that is charged
@@ -99,7 +99,7 @@ __all__ = [
 
 
 def pointwise_cost(shape: Sequence[int], symmetry_info: SymmetryInfo | None = None) -> int:
-    """An operation element by element, such as exp or add: ``numel(output)``.
+    """An operation element by element, such as exp or add: `numel(output)`.
 
     With symmetry: the number of elements that are distinct by it.
 
@@ -121,7 +121,7 @@ def reduction_cost(
     axis: int | tuple[int, ...] | None = None,
     symmetry_info: SymmetryInfo | None = None,
 ) -> int:
-    """A reduction, such as sum or max: ``numel(input)``, whatever the ``axis``.
+    """A reduction, such as sum or max: `numel(input)`, for every `axis`.
 
     With symmetry: the number of elements that are distinct by it. std and var cost twice as much.
 
@@ -133,7 +133,7 @@ def reduction_cost(
 
 
 def multi_dot_cost(shapes: Sequence[Sequence[int]]) -> int:
-    """A chain of matrix products in the cheapest order: the sum of ``2*m*k*n`` over its products.
+    """A chain of matrix products in the cheapest order: the sum of `2*m*k*n` over its products.
 
     Source: the matrix-chain problem, T. H. Cormen et al., *Introduction to Algorithms*, 3rd ed.,
     MIT Press, 2009, section 15.2.
@@ -145,7 +145,7 @@ def multi_dot_cost(shapes: Sequence[Sequence[int]]) -> int:
 
 
 def polyval_cost(deg: int, m: int) -> int:
-    """A polynomial of degree ``deg`` at ``m`` points: ``2*m*deg``, by Horner's rule.
+    """A polynomial of degree `deg` at `m` points: `2*m*deg`, by Horner's rule.
 
     >>> polyval_cost(2, 100)
     400
@@ -154,7 +154,7 @@ def polyval_cost(deg: int, m: int) -> int:
 
 
 def polyadd_cost(n1: int, n2: int) -> int:
-    """The sum of polynomials of n1 and n2 coefficients: ``max(n1, n2)``.
+    """The sum of polynomials of n1 and n2 coefficients: `max(n1, n2)`.
 
     >>> polyadd_cost(3, 5)
     5
@@ -163,7 +163,7 @@ def polyadd_cost(n1: int, n2: int) -> int:
 
 
 def polysub_cost(n1: int, n2: int) -> int:
-    """The difference of polynomials of n1 and n2 coefficients: ``max(n1, n2)``.
+    """The difference of polynomials of n1 and n2 coefficients: `max(n1, n2)`.
 
     >>> polysub_cost(3, 5)
     5
@@ -172,7 +172,7 @@ def polysub_cost(n1: int, n2: int) -> int:
 
 
 def polymul_cost(n1: int, n2: int) -> int:
-    """The product of polynomials of n1 and n2 coefficients: ``n1*n2``.
+    """The product of polynomials of n1 and n2 coefficients: `n1*n2`.
 
     >>> polymul_cost(3, 5)
     15
@@ -181,7 +181,7 @@ def polymul_cost(n1: int, n2: int) -> int:
 
 
 def polydiv_cost(n1: int, n2: int) -> int:
-    """Quotient and remainder of polynomials of n1 and n2 coefficients: ``n1*n2``.
+    """Quotient and remainder of polynomials of n1 and n2 coefficients: `n1*n2`.
 
     >>> polydiv_cost(5, 3)
     15
@@ -190,7 +190,7 @@ def polydiv_cost(n1: int, n2: int) -> int:
 
 
 def polyder_cost(n: int) -> int:
-    """A derivative of a polynomial of n coefficients: ``n``.
+    """A derivative of a polynomial of n coefficients: `n`.
 
     >>> polyder_cost(4)
     4
@@ -199,7 +199,7 @@ def polyder_cost(n: int) -> int:
 
 
 def polyint_cost(n: int) -> int:
-    """An antiderivative of a polynomial of n coefficients: ``n``.
+    """An antiderivative of a polynomial of n coefficients: `n`.
 
     >>> polyint_cost(4)
     4
@@ -208,7 +208,7 @@ def polyint_cost(n: int) -> int:
 
 
 def poly_cost(n: int) -> int:
-    """The coefficients of the polynomial with n given roots: ``n^2``.
+    """The coefficients of the polynomial with n given roots: `n^2`.
 
     >>> poly_cost(3)
     9
@@ -217,7 +217,7 @@ def poly_cost(n: int) -> int:
 
 
 def roots_cost(n: int) -> int:
-    """The roots of a polynomial of degree n: ``10*n^3``, the eigenvalues of its companion matrix.
+    """The roots of a polynomial of degree n: `10*n^3`, the eigenvalues of its companion matrix.
 
     >>> roots_cost(2)
     80
@@ -226,7 +226,7 @@ def roots_cost(n: int) -> int:
 
 
 def polyfit_cost(m: int, deg: int) -> int:
-    """A polynomial of degree ``deg`` fitted to ``m`` points: ``2*m*(deg+1)^2``, least squares.
+    """A polynomial of degree `deg` fitted to `m` points: `2*m*(deg+1)^2`, least squares.
 
     >>> polyfit_cost(100, 2)
     1800
@@ -236,7 +236,7 @@ def polyfit_cost(m: int, deg: int) -> int:
 
 
 def bartlett_cost(n: int) -> int:
-    """A Bartlett window of n points: ``n``.
+    """A Bartlett window of n points: `n`.
 
     >>> bartlett_cost(256)
     256
@@ -245,7 +245,7 @@ def bartlett_cost(n: int) -> int:
 
 
 def blackman_cost(n: int) -> int:
-    """A Blackman window of n points: ``3*n``.
+    """A Blackman window of n points: `3*n`.
 
     >>> blackman_cost(256)
     768
@@ -254,7 +254,7 @@ def blackman_cost(n: int) -> int:
 
 
 def hamming_cost(n: int) -> int:
-    """A Hamming window of n points: ``n``.
+    """A Hamming window of n points: `n`.
 
     >>> hamming_cost(256)
     256
@@ -263,7 +263,7 @@ def hamming_cost(n: int) -> int:
 
 
 def hanning_cost(n: int) -> int:
-    """A Hann window of n points: ``n``.
+    """A Hann window of n points: `n`.
 
     >>> hanning_cost(256)
     256
@@ -272,7 +272,7 @@ def hanning_cost(n: int) -> int:
 
 
 def kaiser_cost(n: int) -> int:
-    """A Kaiser window of n points: ``3*n``.
+    """A Kaiser window of n points: `3*n`.
 
     >>> kaiser_cost(256)
     768
@@ -281,7 +281,7 @@ def kaiser_cost(n: int) -> int:
 
 
 def unwrap_cost(shape: Sequence[int]) -> int:
-    """Phases unwrapped along an axis of an array of ``shape``: ``numel(input)``.
+    """Phases unwrapped along an axis of an array of `shape`: `numel(input)`.
 
     >>> unwrap_cost((3, 5))
     15

@@ -1,7 +1,7 @@
 """Shared memory that leaves nothing behind.
 
-A segment is made under a name, unlinked at once and only then allocated, in full: whatever is
-killed at whatever moment, nothing stays in /dev/shm, and a shortage shows at the start as an
+A segment is made under a name, unlinked at once and only then allocated, in full: a kill at
+any moment leaves nothing in /dev/shm, and a shortage shows at the start as an
 exception, never later as a bus error. The only way in is the file descriptor. What lies in the
 memory is the business of the ring and of the broadcast.
 """

@@ -11,7 +11,7 @@ LARGEST_BUDGET = 2**63 - 1
 
 
 def whole_flops(value: Any) -> int:
-    """``value`` as a budget: a positive whole number of FLOPs up to 2**63 - 1.
+    """`value` as a budget: a positive whole number of FLOPs up to 2**63 - 1.
 
     Raises:
         ValueError: It is a bool, a fraction, NaN, infinite, not a number, not positive, or too
@@ -35,10 +35,10 @@ def whole_flops(value: Any) -> int:
 
 
 def positive_number(name: str, value: Any) -> float:
-    """``value`` as a float that is finite and positive.
+    """`value` as a float that is finite and positive.
 
     Raises:
-        ValueError: It is not; the message calls it ``name``.
+        ValueError: It is not; the message calls it `name`.
     """
     try:
         if isinstance(value, (bool, str, bytes)):

@@ -1,13 +1,12 @@
-"""``budget_live()``: the books as bars that move while the code inside it runs.
+"""`budget_live()`: the books as bars that move while the code inside it runs.
 
-A timer thread reads the books and draws them, in a terminal through rich (the extra ``live``), in a
-notebook through IPython's own display. Operations know nothing of it: they only ever meet the lock
-that reading the books takes for as long as copying them lasts. Anywhere else, such as in a pipe, a
+A timer thread reads the books and draws them, in a terminal through rich (the extra `live`), in a
+notebook through IPython's own display. Operations are not involved: they only wait for the
+lock that reading the books holds while it copies them. Anywhere else, such as in a pipe, a
 file or without rich, the summary is printed once, as text, when the block is left.
 
-Whatever ends the block, Ctrl-C included, the thread has ended and the terminal is as it was
-afterwards. A display that fails while it draws warns when the block is left; it never stops the
-code inside.
+However the block ends, Ctrl-C included, the thread ends and the terminal is as it was. A display
+that fails while it draws warns when the block is left; it never stops the code inside.
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ Books = Mapping[str, Any]
 
 
 class BudgetLive:
-    """Shows some books while its ``with`` block runs.
+    """Shows some books while its `with` block runs.
 
     Args:
-        source: Returns what ``budget_summary_dict(by_namespace=True)`` does. It is called in a
+        source: Returns what `budget_summary_dict(by_namespace=True)` does. It is called in a
             thread.
         refresh_s: Seconds between two looks at it.
     """
@@ -123,9 +122,9 @@ class BudgetLive:
 
 
 def budget_live(refresh_s: float = 0.25) -> BudgetLive:
-    """Show bars of all budgets, the open ones included, while the ``with`` block runs.
+    """Show bars of all budgets, the open ones included, while the `with` block runs.
 
-    In a terminal they need rich (the extra ``live``). Without it, and where the output is no
+    In a terminal they need rich (the extra `live`). Without it, and where the output is no
     terminal, the summary is printed as text when the block is left.
 
     Args:
@@ -157,7 +156,7 @@ def _find_screen() -> _Screen | None:
 
 
 def rich_terminal() -> bool:
-    """Whether the output goes to a terminal, and rich is there to make use of it."""
+    """Return True if the output goes to a terminal and rich is installed."""
     output = sys.stdout
     if output is None or output.closed or not output.isatty():
         return False
@@ -165,7 +164,7 @@ def rich_terminal() -> bool:
 
 
 def _in_notebook() -> bool:
-    """Whether IPython runs this as a notebook does; it is not imported for the question."""
+    """Return True if IPython runs this as a notebook does. Nothing is imported for the check."""
     get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
     shell = get_ipython() if callable(get_ipython) else None
     # Such as ipykernel's ZMQInteractiveShell; the one of a terminal has no kernel.

@@ -1,6 +1,6 @@
-"""``budget.plot("flops.png")``: what was spent over time, by operation and by namespace.
+"""`budget.plot("flops.png")`: what was spent over time, by operation and by namespace.
 
-Draws the marks of an account's history with matplotlib (the extra ``plot``), through a figure of
+Draws the marks of an account's history with matplotlib (the extra `plot`), through a figure of
 its own: no display is needed, and nothing that the caller draws with pyplot is touched. The count
 between two marks is flat in the picture: a mark is taken when the total has grown by a 64th.
 """
@@ -25,10 +25,10 @@ _MOST = 10  # bands of one panel; the smaller ones are drawn as one
 def save(
     history: Sequence[Mark], path: str | os.PathLike[str], *, title: str = "mechestim"
 ) -> None:
-    """Draw a history into a file; its suffix says the format, ``.png`` for one.
+    """Draw a history into a file; its suffix says the format, `.png` for one.
 
     Args:
-        history: ``Account.history``.
+        history: `Account.history`.
         path: Where to.
         title: Over the panels.
 

@@ -1,6 +1,6 @@
 """The books as text: of one context, of the whole session, as bars, and the banner of a context.
 
-Pure functions from plain values (what ``summary_dict`` and ``budget_summary_dict`` return) to
+Pure functions from plain values (what `summary_dict` and `budget_summary_dict` return) to
 strings, so that the local library and the client print the same. Columns are as wide as their
 longest entry; the least widths keep small budgets in the places where readers expect them.
 """
@@ -36,7 +36,7 @@ Operations = Mapping[str, Mapping[str, int]]
 
 
 def banner(flop_budget: int, backend: str = "") -> str:
-    """The line that a context prints on entry: ``mechestim 0.1.0 | budget: 1.00e+09 FLOPs``."""
+    """The line that a context prints on entry: `mechestim 0.1.0 | budget: 1.00e+09 FLOPs`."""
     where = f" ({backend})" if backend else ""
     return f"mechestim {__version__}{where} | budget: {flop_budget:.2e} FLOPs"
 
@@ -45,7 +45,7 @@ def summary_text(books: Mapping[str, Any]) -> str:
     """One context: totals, then by operation, and by namespace if there are several.
 
     Args:
-        books: What ``summary_dict(by_namespace=True)`` returns; ``by_namespace`` may be missing.
+        books: What `summary_dict(by_namespace=True)` returns; `by_namespace` may be missing.
     """
     namespace = books.get("namespace")
     title = TITLE if namespace is None else f"{TITLE} [{namespace}]"
@@ -68,7 +68,7 @@ def session_text(books: Mapping[str, Any]) -> str:
     """The whole session: totals, then each namespace, then all operations together.
 
     Args:
-        books: What ``budget_summary_dict(by_namespace=True)`` returns.
+        books: What `budget_summary_dict(by_namespace=True)` returns.
     """
     lines = [TITLE, "=" * SESSION_RULE, *_totals(books)]
     for label, group in books.get("by_namespace", {}).items():
@@ -111,17 +111,17 @@ def bars_text(books: Mapping[str, Any], elapsed_s: float) -> str:
 
 
 def label_text(label: str | None) -> str:
-    """How a namespace is shown."""
+    """Return the text that a namespace is shown as."""
     return UNNAMED if label is None else label
 
 
 def flops_text(flops: int) -> str:
-    """A number of FLOPs for a narrow column: with separators, or from 1e15 on as ``1.00e+15``."""
+    """A number of FLOPs for a narrow column: with separators, or from 1e15 on as `1.00e+15`."""
     return f"{flops:,}" if flops < 10**15 else f"{flops:.2e}"
 
 
 def percent(part: int, whole: int) -> float:
-    """``part`` of ``whole`` in per cent; 0 of nothing."""
+    """`part` of `whole` in per cent; 0 of nothing."""
     return 100.0 * part / whole if whole else 0.0
 
 
@@ -148,7 +148,7 @@ def _operations(operations: Operations, used: int, indent: int) -> list[str]:
 
 
 def _rows(rows: list[tuple[str, int, int]], used: int, indent: int) -> list[str]:
-    """``name  FLOPs  ( share%)  [calls]``, aligned."""
+    """`name  FLOPs  ( share%)  [calls]`, aligned."""
     names = max(_NAME_WIDTH, *(len(name) for name, _, _ in rows))
     values = max(_FLOPS_WIDTH, *(len(f"{flops:,}") for _, flops, _ in rows))
     return [

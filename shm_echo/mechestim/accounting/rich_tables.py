@@ -1,7 +1,7 @@
-"""The books as tables and bars for a terminal that has rich (the extra ``live``).
+"""The books as tables and bars for a terminal that has rich (the extra `live`).
 
-Turns plain values (what ``budget_summary_dict`` returns) into what rich can print. Names come from
-users, so they are always ``Text``: a namespace ``[red]`` is shown, not obeyed. Only imported where
+Turns plain values (what `budget_summary_dict` returns) into what rich can print. Names come from
+users, so they are always `Text`: a namespace `[red]` is shown, not obeyed. Only imported where
 rich is known to be installed.
 """
 

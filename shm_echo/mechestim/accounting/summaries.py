@@ -1,7 +1,7 @@
 """The books of the whole process, to look at: printed, as plain values, and forgotten.
 
 What counts is every context that has been left, and the default budget. Contexts that are open are
-seen in :mod:`shm_echo.mechestim.accounting.live`.
+seen in `shm_echo.mechestim.accounting.live`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ def budget_summary() -> None:
 
 
 def budget_summary_dict(by_namespace: bool = False) -> dict[str, Any]:
-    """What the session has used: flop_budget, flops_used, flops_remaining, operations.
+    """Return the totals of the session: flop_budget, flops_used, flops_remaining, operations.
 
     Args:
-        by_namespace: Add ``by_namespace``, with ``flop_budget``, ``flops_used`` and ``operations``
-            of each label. ``"(default)"`` is the default budget, None are contexts without a label.
+        by_namespace: Add `by_namespace`, with `flop_budget`, `flops_used` and `operations`
+            of each label. `"(default)"` is the default budget, None are contexts without a label.
     """
     return process_books.snapshot(active_account.existing_default(), by_namespace=by_namespace)
 

@@ -1,7 +1,7 @@
 """Weights: what an operation's price is multiplied by, read from a mapping or a JSON file.
 
-A weights file is one JSON object from operation names to numbers: ``{"exp": 16, "linalg.svd":
-1.5}``. What it does not name has weight 1. A weight of 0 makes an operation free.
+A weights file is one JSON object from operation names to numbers: `{"exp": 16, "linalg.svd":
+1.5}`. What it does not name has weight 1. A weight of 0 makes an operation free.
 
 Guarantees that every weight is a finite number that is not negative, for an operation that exists
 and has a price; names are turned into those that charges are booked under. NumPy-free.
@@ -24,10 +24,10 @@ VARIABLE = "MECHESTIM_WEIGHTS_FILE"
 
 
 def from_environment() -> dict[str, float] | None:
-    """The weights of the file that ``MECHESTIM_WEIGHTS_FILE`` names; None without one.
+    """The weights of the file that `MECHESTIM_WEIGHTS_FILE` names; None without one.
 
     Raises:
-        ValueError: As :func:`load`, naming the variable.
+        ValueError: As `load`, naming the variable.
     """
     path = os.environ.get(VARIABLE, "").strip()
     if not path:
@@ -42,7 +42,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, float]:
     """The weights in a JSON file.
 
     Raises:
-        ValueError: It cannot be read, is not one JSON object, or :func:`check` refuses an entry.
+        ValueError: It cannot be read, is not one JSON object, or `check` refuses an entry.
     """
     name = os.fspath(path)
     try:

@@ -2,10 +2,10 @@
 
 One module per family of operations. A rule has the call signature of its operation, and its
 docstring gives the formula and the meaning of the symbols. A multiplication followed by an
-addition counts as 2 FLOPs. :mod:`shm_echo.mechestim.costs.operands` reads the operands for all of
+addition counts as 2 FLOPs. `shm_echo.mechestim.costs.operands` reads the operands for all of
 them.
 
 "The operation table of mechestim" is what AIcrowd documented for it in April 2026 (the pages "FLOP
-counting model" and "Operation audit"). :mod:`shm_echo.mechestim.flops` names the textbooks behind
+counting model" and "Operation audit"). `shm_echo.mechestim.flops` names the textbooks behind
 the counts of linear algebra and transforms.
 """

@@ -1,7 +1,7 @@
-"""How many bytes an element takes, without NumPy.
+"""Bytes per element of a dtype, without NumPy.
 
-Reads whatever can stand for a dtype: a dtype object, a scalar type, a Python type, or a string
-such as ``"f4"``. The answers serve the size rules, so they are exact for the dtypes that
+Reads every form of a dtype: a dtype object, a scalar type, a Python type, or a string
+such as `"f4"`. The answers serve the size rules, so they are exact for the dtypes that
 arithmetic uses and upper bounds for the rest.
 """
 
@@ -50,7 +50,7 @@ _CODE = re.compile(r"[<>=|]?([?a-zA-Z])(\d*)(\[.*\])?")
 
 
 def describe(dtype: Any) -> tuple[str, int]:
-    """The kind letter and the bytes per element of whatever stands for a dtype.
+    """Return the kind letter and the bytes per element of any form of a dtype.
 
     >>> describe("float32"), describe(complex), describe("<i2")
     (('f', 4), ('c', 16), ('i', 2))
@@ -83,7 +83,7 @@ def _describe_text(text: str) -> tuple[str, int]:
 
 
 def _field_bytes(field: Any) -> int:
-    """Bytes of one ``(name, dtype[, shape])`` of a structured dtype."""
+    """Bytes of one `(name, dtype[, shape])` of a structured dtype."""
     count = 1
     if len(field) > 2:
         extents = field[2] if isinstance(field[2], tuple) else (field[2],)
@@ -112,7 +112,7 @@ def itemsize(x: Any) -> int:
 
 
 def common(elements: list[tuple[str, int]]) -> tuple[str, int]:
-    """A kind and a size that hold every one of ``elements``; a float64 when there are none."""
+    """A kind and a size that hold every one of `elements`; a float64 when there are none."""
     if not elements:
         return "f", _DEFAULT
     kinds = {kind for kind, _ in elements}
@@ -134,9 +134,9 @@ def common(elements: list[tuple[str, int]]) -> tuple[str, int]:
 
 
 def promoted(*operands: Any, dtype: Any = None) -> int:
-    """Bytes per element of what arithmetic on ``operands`` gives: an upper bound.
+    """Bytes per element of what arithmetic on `operands` gives: an upper bound.
 
-    An integer result may be widened to 8 bytes, an integer operand may give floats; ``dtype`` wins.
+    An integer result may be widened to 8 bytes, an integer operand may give floats; `dtype` wins.
     """
     if dtype is not None:
         return describe(dtype)[1]
@@ -151,6 +151,6 @@ def promoted(*operands: Any, dtype: Any = None) -> int:
 
 
 def floating(*operands: Any) -> int:
-    """Bytes per element once ``operands`` have become floats or complex numbers: an upper bound."""
+    """Bytes per element once `operands` have become floats or complex numbers: an upper bound."""
     kind, width = common([element(x) for x in operands])
     return max(width, _COMPLEX if kind == "c" else _DEFAULT)

@@ -1,12 +1,12 @@
-"""What a price rule reads from its operands: shapes, sizes, element sizes.
+"""Reads the facts of operands for price rules: shapes, sizes, element sizes.
 
-An operand is anything with a ``shape`` and a ``dtype`` (an array of ours, of NumPy or of the
+An operand is anything with a `shape` and a `dtype` (an array of ours, of NumPy or of the
 client), a plain Python number, or a nested sequence of these. Nothing here looks at a value, and
 nothing imports NumPy. What does not fit together (ragged sequences, shapes that do not broadcast,
-axes out of range) raises ``ValueError`` or ``TypeError``; the caller then lets NumPy say it in
+axes out of range) raises `ValueError` or `TypeError`; the caller then lets NumPy say it in
 its own words.
 
-Sizes of elements are read in :mod:`shm_echo.mechestim.costs.dtypes`.
+Sizes of elements are read in `shm_echo.mechestim.costs.dtypes`.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class UnsafeCallError(ValueError):
 
 
 def check_running_out(out: object) -> None:
-    """Refuse a 0-d ``out`` of a running total.
+    """Refuse a 0-d `out` of a running total.
 
     It never fits, and where it meets 1-D input, NumPy 2.4 writes out of bounds (numpy/numpy#32545).
 
     Raises:
-        Refused: ``out`` has no dimensions.
+        Refused: `out` has no dimensions.
     """
     if getattr(out, "shape", None) == ():
         raise UnsafeCallError(
@@ -45,17 +45,17 @@ def check_running_out(out: object) -> None:
 
 
 def is_array(x: object) -> bool:
-    """True for whatever carries its own shape and dtype."""
+    """Return True if `x` carries its own shape and dtype."""
     return hasattr(x, "shape") and hasattr(x, "dtype")
 
 
 def given(value: Any) -> bool:
-    """False for what stands for an argument left out: ``None``, and NumPy's own mark."""
+    """False for what stands for an argument left out: `None`, and NumPy's own mark."""
     return value is not None and type(value).__name__ != "_NoValueType"
 
 
 def shape(x: Any) -> Shape:
-    """The shape that NumPy would give ``x``.
+    """The shape that NumPy would give `x`.
 
     >>> shape([[1, 2, 3], [4, 5, 6]])
     (2, 3)
@@ -85,7 +85,7 @@ def _sequence_shape(x: Any) -> Shape:
 
 
 def _is_sequence(x: Any) -> bool:
-    """Whether NumPy would walk ``x`` item by item (strings and mappings are single objects)."""
+    """Return True if NumPy walks `x` item by item (strings and mappings are single objects)."""
     kind = type(x)
     return (
         hasattr(kind, "__len__")
@@ -100,7 +100,7 @@ def _is_foreign(kind: type) -> bool:
 
 
 def _foreign_shape(x: Any) -> Shape:
-    """The shape of an object that only becomes an array when asked; ``()`` for any other object."""
+    """The shape of an object that only becomes an array when asked; `()` for any other object."""
     if isinstance(x, bytearray):
         return (len(x),)
     interface = getattr(x, "__array_interface__", None)
@@ -112,17 +112,17 @@ def _foreign_shape(x: Any) -> Shape:
 
 
 def ndim(x: Any) -> int:
-    """How many axes ``x`` has."""
+    """Return the number of axes of `x`."""
     return len(shape(x))
 
 
 def size(x: Any) -> int:
-    """How many elements ``x`` has."""
+    """Return the number of elements of `x`."""
     return numel(shape(x))
 
 
 def unique(x: Any) -> int:
-    """How many elements of ``x`` its declared symmetry leaves distinct; without one, its size."""
+    """Return the number of elements that the declared symmetry of `x` leaves distinct."""
     info = getattr(x, "symmetry_info", None)
     if info is not None:
         return int(info.unique_elements)
@@ -130,7 +130,7 @@ def unique(x: Any) -> int:
 
 
 def as_shape(value: Any) -> Shape:
-    """A ``shape=`` or ``size=`` argument as a tuple; a negative length raises."""
+    """A `shape=` or `size=` argument as a tuple; a negative length raises."""
     try:
         dims: Shape = (index(value),)
     except TypeError:
@@ -141,7 +141,7 @@ def as_shape(value: Any) -> Shape:
 
 
 def broadcast(*shapes: Shape) -> Shape:
-    """The common shape of operands of ``shapes``; raises when there is none.
+    """The common shape of operands of `shapes`; raises when there is none.
 
     >>> broadcast((3, 1), (4,))
     (3, 4)
@@ -171,12 +171,12 @@ def broadcast(*shapes: Shape) -> Shape:
 
 
 def broadcast_operands(*operands: Any) -> Shape:
-    """The common shape of ``operands`` themselves."""
+    """The common shape of `operands` themselves."""
     return broadcast(*map(shape, operands))
 
 
 def normalize_axis(axis: Any, dims: int) -> int:
-    """``axis`` counted from the front; raises when an array of ``dims`` axes has no such one."""
+    """`axis` counted from the front; raises when an array of `dims` axes has no such one."""
     number = index(axis)
     if not -dims <= number < dims:
         raise ValueError(f"axis {number} is out of bounds for an array of {dims} axes")
@@ -184,7 +184,7 @@ def normalize_axis(axis: Any, dims: int) -> int:
 
 
 def normalize_axes(axis: Any, dims: int) -> tuple[int, ...]:
-    """``axis`` (``None``, a number or a sequence of them) as a tuple counted from the front.
+    """`axis` (`None`, a number or a sequence of them) as a tuple counted from the front.
 
     Raises when an axis is out of range or named twice.
     """
@@ -200,7 +200,7 @@ def normalize_axes(axis: Any, dims: int) -> tuple[int, ...]:
 
 
 def reduced_shape(operand: Shape, axis: Any = None, keepdims: Any = False) -> Shape:
-    """What is left of a shape when ``axis`` is reduced."""
+    """Return the shape that remains when `axis` is reduced."""
     axes = normalize_axes(axis, len(operand))
     if keepdims is True:
         return tuple(1 if i in axes else n for i, n in enumerate(operand))
@@ -208,14 +208,14 @@ def reduced_shape(operand: Shape, axis: Any = None, keepdims: Any = False) -> Sh
 
 
 def axis_length(operand: Shape, axis: Any) -> int:
-    """The length along ``axis``; of the flattened array when ``axis`` is ``None``."""
+    """The length along `axis`; of the flattened array when `axis` is `None`."""
     if axis is None:
         return numel(operand)
     return operand[normalize_axis(axis, len(operand))]
 
 
 def ceil_log2(n: int) -> int:
-    """Comparisons that find one place among ``n``: ``ceil(log2(n))``, at least 1.
+    """Comparisons that find one place among `n`: `ceil(log2(n))`, at least 1.
 
     >>> [ceil_log2(n) for n in (0, 1, 2, 3, 8, 9)]
     [1, 1, 1, 2, 3, 4]

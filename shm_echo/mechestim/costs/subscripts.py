@@ -1,9 +1,9 @@
 """Einsum subscripts, read as NumPy reads them.
 
-:func:`parse` turns a subscript string and the operands' shapes into one tuple of labels per
+`parse` turns a subscript string and the operands' shapes into one tuple of labels per
 operand, one for the output, and the size of each label. Spaces, implicit outputs, ellipses,
 repeated labels and axes of length 1 that stretch are understood. What NumPy refuses raises
-``ValueError`` or ``TypeError`` here.
+`ValueError` or `TypeError` here.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Contraction:
 def from_arguments(arguments: Sequence[Any]) -> tuple[str, tuple[Any, ...]]:
     """Splits the positional arguments of einsum into a subscript string and the operands.
 
-    They are either ``(subscripts, *operands)`` or ``(operand, labels, operand, labels, ...,
-    [labels])``.
+    They are either `(subscripts, *operands)` or `(operand, labels, operand, labels, ...,
+    [labels])`.
     """
     if not arguments:
         raise ValueError("einsum needs subscripts and at least one operand")
@@ -85,7 +85,7 @@ def _letters(labels: Any) -> str:
 
 
 def parse(subscripts: str, shapes: Sequence[Shape]) -> Contraction:
-    """Names every axis of operands of ``shapes``.
+    """Names every axis of operands of `shapes`.
 
     >>> str(parse("ij,jk", [(2, 3), (3, 4)]))
     'ij,jk->ik'
@@ -120,7 +120,7 @@ def parse(subscripts: str, shapes: Sequence[Shape]) -> Contraction:
 
 
 def _halves(term: str, subscripts: str) -> tuple[str, str | None]:
-    """The labels before and after the ellipsis; ``None`` after it when there is none."""
+    """The labels before and after the ellipsis; `None` after it when there is none."""
     before, dots, after = term.partition("...")
     for letter in before + after:
         if letter not in ascii_letters:
@@ -129,7 +129,7 @@ def _halves(term: str, subscripts: str) -> tuple[str, str | None]:
 
 
 def _ellipsis_axes(half: tuple[str, str | None], ndim: int, number: int) -> int:
-    """How many axes the ellipsis of an operand stands for."""
+    """Return the number of axes that the ellipsis of an operand stands for."""
     before, after = half
     count = ndim - len(before) - len(after or "")
     if count < 0 or (after is None and count):
@@ -146,7 +146,7 @@ def _join(half: tuple[str, str | None], dots: Term) -> Term:
 
 
 def _unused(count: int, text: str) -> Iterator[str]:
-    """``count`` labels that ``text`` does not use: letters while there are any."""
+    """`count` labels that `text` does not use: letters while there are any."""
     used = set(text)
     pool = (letter for letter in LETTERS if letter not in used)
     beyond = 0xC0  # past ASCII: labels are only compared, never handed to NumPy as they are

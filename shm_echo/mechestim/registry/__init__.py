@@ -1,7 +1,7 @@
 """The one place that knows every operation.
 
 The local library, the client, the server's allow-list, the type stubs and the docs are all made
-from :data:`OPS`. Nothing here imports NumPy. Adding an operation is one entry in the module of its
+from `OPS`. Nothing here imports NumPy. Adding an operation is one entry in the module of its
 family and one case in the tests.
 """
 
@@ -35,17 +35,17 @@ OPS: dict[str, Op] = _collect()
 
 
 def get(name: str) -> Op:
-    """The operation called ``name``; raises ``KeyError`` when there is none."""
+    """The operation called `name`; raises `KeyError` when there is none."""
     return OPS[name]
 
 
 def names(prefix: str = "") -> tuple[str, ...]:
-    """The names of all operations that start with ``prefix``, in order."""
+    """The names of all operations that start with `prefix`, in order."""
     return tuple(sorted(name for name in OPS if name.startswith(prefix)))
 
 
 def nearest(name: str, n: int = 3) -> list[str]:
-    """The ``n`` names most like ``name``, best first; names of supported operations only."""
+    """The `n` names most like `name`, best first; names of supported operations only."""
     from difflib import get_close_matches  # used on errors only; not worth its import otherwise
 
     known = [op.name for op in OPS.values() if op.category is not Category.UNSUPPORTED]

@@ -136,7 +136,7 @@ def custom(
 
 
 def unsupported(name: str, summary: str, advice: str) -> Op:
-    """A name of NumPy's that is refused; ``advice`` says why and names a way out."""
+    """A name of NumPy's that is refused; `advice` says why and names a way out."""
     return Op(
         name=name,
         category=Category.UNSUPPORTED,

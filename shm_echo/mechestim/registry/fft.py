@@ -1,4 +1,4 @@
-"""The operations of ``fft``."""
+"""The operations of `fft`."""
 
 from __future__ import annotations
 

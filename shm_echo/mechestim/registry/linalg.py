@@ -1,4 +1,4 @@
-"""The operations of ``linalg`` that are not contractions."""
+"""The operations of `linalg` that are not contractions."""
 
 from __future__ import annotations
 

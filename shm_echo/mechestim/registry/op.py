@@ -1,16 +1,16 @@
-"""What the registry knows about one operation.
+"""One entry of the registry: the facts of an operation.
 
-An :class:`Op` is data: a name, a category, a price and two sizes. It holds no array code and
+An `Op` is data: a name, a category, a price and two sizes. It holds no array code and
 imports no NumPy, so that the local library, the client, the server's allow-list, the type stubs and
 the docs' table can all be made from the same entries.
 
-A *rule* is a function with the call signature of the operation itself (``sort``'s takes ``a,
-axis=-1, **_``). It is given the caller's own arguments and returns an ``int``. Operands are
-whatever has a ``shape`` and a ``dtype``, or plain Python numbers and nested sequences;
-:mod:`shm_echo.mechestim.costs.operands` reads them. A cost rule looks at shapes and at scalar
+A *rule* is a function with the call signature of the operation itself (`sort`'s takes `a,
+axis=-1, **_`). It is given the caller's own arguments and returns an `int`. Operands are
+objects with a `shape` and a `dtype`, or plain Python numbers and nested sequences;
+`shm_echo.mechestim.costs.operands` reads them. A cost rule looks at shapes and at scalar
 arguments, never at the values in an array. A rule that cannot make sense of its arguments raises:
 the caller then lets NumPy refuse them in its own words. The entries name their rules through
-:mod:`shm_echo.mechestim.registry.rules`, which imports a rule when it is first asked for.
+`shm_echo.mechestim.registry.rules`, which imports a rule when it is first asked for.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Rule = Callable[..., int]
 
 
 class Category(Enum):
-    """How an operation is priced."""
+    """The category that decides the price of an operation."""
 
     FREE = "free"  # never charged
     UNARY = "unary"  # one operand, priced by its output
@@ -40,16 +40,16 @@ class Op:
     """One operation. Nothing about it changes once it is made.
 
     Attributes:
-        name: Dotted under ``mechestim``: ``"exp"``, ``"linalg.svd"``,
-            ``"random.Generator.normal"``.
+        name: Dotted under `mechestim`: `"exp"`, `"linalg.svd"`,
+            `"random.Generator.normal"`.
         category: How it is priced.
-        formula: The price as the docs print it: ``"n*ceil(log2(n)) per slice"``; ``"0"`` when free.
-        numpy: Dotted under ``numpy``: what computes it; ``""`` when nothing there does.
+        formula: The price as the docs print it: `"n*ceil(log2(n)) per slice"`; `"0"` when free.
+        numpy: Dotted under `numpy`: what computes it; `""` when nothing there does.
         charged_as: The name that its charges are booked under, when it is another spelling of that
             one.
         zero_ok: True when the documented price can be 0; every other counted call costs at least 1.
         callbacks: Names of the parameters that take a Python function.
-        writes: Names of the parameters whose arrays it changes in place, beside ``out``.
+        writes: Names of the parameters whose arrays it changes in place, beside `out`.
         advice: For unsupported ones: why, and what to use instead.
         summary: One line for editors and the docs.
         source: Where the formula comes from, when it is a known result.

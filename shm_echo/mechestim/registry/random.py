@@ -1,4 +1,4 @@
-"""The operations of ``random``: the module functions, ``RandomState`` and ``Generator``.
+"""The operations of `random`: the module functions, `RandomState` and `Generator`.
 
 All three draw from the same distributions, so one table describes them; what only one of them has,
 or has with other arguments, follows below it.
@@ -138,7 +138,7 @@ def _samplers(owner: str, table: dict[str, tuple[Sampler, str]]) -> Iterator[Op]
 
 
 def _shared(owner: str) -> Iterator[Op]:
-    """What every owner has, but not as a Sampler."""
+    """Operations of every owner that are not a Sampler."""
     yield _op(
         f"{owner}bytes", "length", cost.byte_string, sizes.byte_result, shared.none, "Random bytes."
     )

@@ -1,4 +1,4 @@
-"""The operations of ``stats``: pdf, cdf and ppf of eight continuous distributions."""
+"""The operations of `stats`: pdf, cdf and ppf of eight continuous distributions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is refused, and what to use instead.
+"""Functions that are refused, each with the way out.
 
 Files, settings of the process, and business days: none of them is arithmetic on arrays, and the
 first two reach outside the program that is being measured.

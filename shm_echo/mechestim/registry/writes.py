@@ -1,4 +1,4 @@
-"""Writing into arrays: one operation per element of the target, whatever is written."""
+"""Writing into arrays: one operation per element of the target, for any source."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Prices of the products that equal an einsum: dot, matmul, inner, outer, tensordot, kron, ...
 
 Each costs what the equal einsum costs: 2 FLOPs per multiply-add, 1 per product where nothing is
-summed. The savings of :mod:`shm_echo.mechestim.costs.flops.einsum` hold here too, for operands with
-declared symmetry and for one object given twice where that makes the result symmetric (``inner``,
-``outer``, ``tensordot``, ``kron``). The common shapes are priced without parsing anything; only
+summed. The savings of `shm_echo.mechestim.costs.flops.einsum` hold here too, for operands with
+declared symmetry and for one object given twice where that makes the result symmetric (`inner`,
+`outer`, `tensordot`, `kron`). The common shapes are priced without parsing anything; only
 those savings need a plan.
 
 Every rule has the call signature of its operation, and raises where NumPy would refuse the shapes.
@@ -30,7 +30,7 @@ def symmetric(*operands: Any) -> bool:
 def equal_einsum(
     operands: Sequence[Any], terms: Sequence[Labels], output: Labels, optimize: Any = "auto"
 ) -> int:
-    """The price of the einsum of ``operands`` with these integer labels."""
+    """The price of the einsum of `operands` with these integer labels."""
     text = ",".join("".join(LETTERS[label] for label in term) for term in terms)
     text = f"{text}->{''.join(LETTERS[label] for label in output)}"
     shapes = [shape_of(x) for x in operands]
@@ -54,9 +54,9 @@ def matmul(
     axis: Any = None,
     **__: Any,
 ) -> int:
-    """Price of ``matmul``: ``2*m*k*n`` per pair of matrices, over the broadcast batch.
+    """Price of `matmul`: `2*m*k*n` per pair of matrices, over the broadcast batch.
 
-    Equals ``einsum("...ij,...jk->...ik")``. A 1-D operand is a row on the left, a column on the
+    Equals `einsum("...ij,...jk->...ik")`. A 1-D operand is a row on the left, a column on the
     right.
 
     Source: the operation table of mechestim.
@@ -90,7 +90,7 @@ def _matmul_plan(x1: Any, x2: Any, a: Shape, b: Shape) -> int:
 
 
 def _batched(operands: Sequence[Any], terms: Sequence[Labels], output: Labels, core: int) -> int:
-    """Like :func:`_einsum`, but an axis of length 1 may only stretch in the batch."""
+    """Like `_einsum`, but an axis of length 1 may only stretch in the batch."""
     lengths = {shape_of(x)[list(term).index(core)] for x, term in zip(operands, terms, strict=True)}
     if len(lengths) > 1:
         raise ValueError(f"the core axes have lengths {sorted(lengths)}")
@@ -98,7 +98,7 @@ def _batched(operands: Sequence[Any], terms: Sequence[Labels], output: Labels, c
 
 
 def core_last(shapes: Sequence[Shape], axes: Any, cores: Sequence[int]) -> list[Shape]:
-    """``shapes`` with the core axes at the end; ``axes`` names them, as in any gufunc."""
+    """`shapes` with the core axes at the end; `axes` names them, as in any gufunc."""
     moved = []
     for shape, given, count in zip(shapes, axes, cores, strict=False):
         named = tuple(given) if isinstance(given, (tuple, list)) else (given,)
@@ -113,10 +113,10 @@ def core_last(shapes: Sequence[Shape], axes: Any, cores: Sequence[int]) -> list[
 
 
 def dot(a: Any, b: Any, *_: Any, **__: Any) -> int:
-    """Price of ``dot``: ``2*k`` per element of the result, ``k`` the length that is summed.
+    """Price of `dot`: `2*k` per element of the result, `k` the length that is summed.
 
-    Equals ``einsum("...j,...jk")`` over the last axis of ``a`` and the last but one of ``b``; with
-    a 0-d operand it is a product by a number: ``numel(output)``.
+    Equals `einsum("...j,...jk")` over the last axis of `a` and the last but one of `b`; with
+    a 0-d operand it is a product by a number: `numel(output)`.
 
     Source: the operation table of mechestim.
     """
@@ -150,7 +150,7 @@ def _once(first: Labels, second: Labels) -> list[int]:
 
 
 def vdot(a: Any, b: Any, /) -> int:
-    """Price of ``vdot``: ``2*n`` for ``n`` elements each. Equals ``einsum("i,i->")``.
+    """Price of `vdot`: `2*n` for `n` elements each. Equals `einsum("i,i->")`.
 
     Source: the operation table of mechestim.
     """
@@ -169,7 +169,7 @@ def vecdot(
     axes: Any = None,
     **__: Any,
 ) -> int:
-    """Price of ``vecdot``: ``2*numel(broadcast)``. Equals ``einsum("...i,...i->...")``.
+    """Price of `vecdot`: `2*numel(broadcast)`. Equals `einsum("...i,...i->...")`.
 
     Source: the operation table of mechestim.
     """
@@ -190,7 +190,7 @@ def vecdot(
 
 
 def matvec(x1: Any, x2: Any, /, *_: Any, axes: Any = None, **__: Any) -> int:
-    """Price of ``matvec``: ``2*m*n`` per matrix. Equals ``einsum("...ij,...j->...i")``.
+    """Price of `matvec`: `2*m*n` per matrix. Equals `einsum("...ij,...j->...i")`.
 
     Source: the operation table of mechestim.
     """
@@ -210,7 +210,7 @@ def matvec(x1: Any, x2: Any, /, *_: Any, axes: Any = None, **__: Any) -> int:
 
 
 def vecmat(x1: Any, x2: Any, /, *_: Any, axes: Any = None, **__: Any) -> int:
-    """Price of ``vecmat``: ``2*m*n`` per matrix. Equals ``einsum("...i,...ij->...j")``.
+    """Price of `vecmat`: `2*m*n` per matrix. Equals `einsum("...i,...ij->...j")`.
 
     Source: the operation table of mechestim.
     """
@@ -230,9 +230,9 @@ def vecmat(x1: Any, x2: Any, /, *_: Any, axes: Any = None, **__: Any) -> int:
 
 
 def inner(a: Any, b: Any, /) -> int:
-    """Price of ``inner``: ``2*k`` per element of the result, ``k`` the length of the last axes.
+    """Price of `inner`: `2*k` per element of the result, `k` the length of the last axes.
 
-    Equals ``einsum("...k,...k")`` over separate leading axes: ``inner(A, A)`` has a symmetric
+    Equals `einsum("...k,...k")` over separate leading axes: `inner(A, A)` has a symmetric
     result.
 
     Source: the operation table of mechestim.
@@ -253,9 +253,9 @@ def inner(a: Any, b: Any, /) -> int:
 
 
 def outer(a: Any, b: Any, *_: Any, **__: Any) -> int:
-    """Price of ``outer``: ``m*n``. Equals ``einsum("i,j->ij")`` of the flattened operands.
+    """Price of `outer`: `m*n`. Equals `einsum("i,j->ij")` of the flattened operands.
 
-    ``outer(x, x)`` is symmetric: ``n*(n+1)/2``.
+    `outer(x, x)` is symmetric: `n*(n+1)/2`.
 
     Source: the operation table of mechestim.
     """
@@ -264,7 +264,7 @@ def outer(a: Any, b: Any, *_: Any, **__: Any) -> int:
 
 
 def outer_of_vectors(x1: Any, x2: Any, /) -> int:
-    """Price of ``linalg.outer``: that of ``outer``; it only takes 1-D operands.
+    """Price of `linalg.outer`: that of `outer`; it only takes 1-D operands.
 
     Source: the operation table of mechestim.
     """
@@ -274,7 +274,7 @@ def outer_of_vectors(x1: Any, x2: Any, /) -> int:
 
 
 def tensordot_axes(a: Shape, b: Shape, axes: Any) -> tuple[list[int], list[int]]:
-    """The axes of both operands that ``tensordot`` sums over, counted from the front."""
+    """The axes of both operands that `tensordot` sums over, counted from the front."""
     try:
         first, second = axes
     except TypeError:
@@ -298,7 +298,7 @@ def _axis_list(axes: Any, ndim: int) -> list[int]:
 
 
 def tensordot(a: Any, b: Any, axes: Any = 2) -> int:
-    """Price of ``tensordot``: numel(output) times the summed lengths, times 2 if there are any.
+    """Price of `tensordot`: numel(output) times the summed lengths, times 2 if there are any.
 
     Equals the einsum over the same axes.
 
@@ -318,9 +318,9 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> int:
 
 
 def kron(a: Any, b: Any) -> int:
-    """Price of ``kron``: numel(output). Equals ``einsum("ij,kl->ikjl")``, reshaped.
+    """Price of `kron`: numel(output). Equals `einsum("ij,kl->ikjl")`, reshaped.
 
-    ``kron(A, A)`` has the symmetry of that einsum: ``n*(n+1)/2`` for ``n`` elements of ``A``.
+    `kron(A, A)` has the symmetry of that einsum: `n*(n+1)/2` for `n` elements of `A`.
 
     Source: the operation table of mechestim.
     """
@@ -344,7 +344,7 @@ def trace(
     *_: Any,
     **__: Any,
 ) -> int:
-    """Price of ``trace``: ``min(m, n)`` per matrix, whatever the offset.
+    """Price of `trace`: `min(m, n)` per matrix, for every offset.
 
     Source: the operation table of mechestim.
     """
@@ -358,7 +358,7 @@ def trace(
 
 
 def trace_of_matrices(x: Any, /, *, offset: Any = 0, **_: Any) -> int:
-    """Price of ``linalg.trace``: ``min(m, n)`` per matrix of the last two axes.
+    """Price of `linalg.trace`: `min(m, n)` per matrix of the last two axes.
 
     Source: the operation table of mechestim.
     """

@@ -1,6 +1,6 @@
 """FLOPs of dense linear algebra, by the sizes of one matrix.
 
-Every function here is public as ``mechestim.flops.<name>``. It takes plain integers or shapes,
+Every function here is public as `mechestim.flops.<name>`. It takes plain integers or shapes,
 gives the price of one call at weight 1, at least 1 (a matrix power of exponent 0 or 1 is 0), and
 runs nothing. The rules in `costs.flops.linalg` multiply them by the number of matrices in a stack.
 
@@ -21,7 +21,11 @@ from shm_echo.mechestim.costs.operands import Shape, as_shape, numel
 
 
 def count(name: str, value: Any) -> int:
-    """``value`` as an integer of 0 or more; raises with ``name`` otherwise."""
+    """Return `value` as an integer of 0 or more.
+
+    Raises:
+        ValueError: it is not one; the message names it `name`.
+    """
     try:
         number = index(value)
     except TypeError:
@@ -32,13 +36,13 @@ def count(name: str, value: Any) -> int:
 
 
 def _thin(m: int, n: int) -> int:
-    """``m * n * min(m, n)``, the order of every algorithm that reduces an m x n matrix fully."""
+    """`m * n * min(m, n)`, the order of every algorithm that reduces an m x n matrix fully."""
     m, n = count("m", m), count("n", n)
     return max(1, m * n * min(m, n))
 
 
 def cholesky_cost(n: int) -> int:
-    """Cholesky factor of an n x n matrix: ``n^3/3``.
+    """Cholesky factor of an n x n matrix: `n^3/3`.
 
     Source: [GVL] section 4.2.5.
 
@@ -49,9 +53,9 @@ def cholesky_cost(n: int) -> int:
 
 
 def det_cost(n: int, symmetric: bool = False) -> int:
-    """Determinant of an n x n matrix: ``n^3``; ``n^3/3`` (a Cholesky factor) when symmetric.
+    """Determinant of an n x n matrix: `n^3`; `n^3/3` (a Cholesky factor) when symmetric.
 
-    The model rounds the ``2*n^3/3`` of the LU factorisation ([GVL] section 3.2) up to ``n^3``.
+    The model rounds the `2*n^3/3` of the LU factorisation ([GVL] section 3.2) up to `n^3`.
 
     >>> det_cost(10), det_cost(10, symmetric=True)
     (1000, 333)
@@ -62,7 +66,7 @@ def det_cost(n: int, symmetric: bool = False) -> int:
 def slogdet_cost(n: int, symmetric: bool = False) -> int:
     """Sign and logarithm of the determinant of an n x n matrix: the price of the determinant.
 
-    ``n^3``; ``n^3/3`` when symmetric. See :func:`det_cost`.
+    `n^3`; `n^3/3` when symmetric. See `det_cost`.
 
     >>> slogdet_cost(10)
     1000
@@ -71,7 +75,7 @@ def slogdet_cost(n: int, symmetric: bool = False) -> int:
 
 
 def inv_cost(n: int, symmetric: bool = False) -> int:
-    """Inverse of an n x n matrix: ``n^3``; ``n^3/3 + n^3/2`` when symmetric.
+    """Inverse of an n x n matrix: `n^3`; `n^3/3 + n^3/2` when symmetric.
 
     The symmetric price is a Cholesky factor ([GVL] section 4.2.5) and a triangular inversion.
 
@@ -83,9 +87,9 @@ def inv_cost(n: int, symmetric: bool = False) -> int:
 
 
 def solve_cost(n: int, nrhs: int = 1, symmetric: bool = False) -> int:
-    """Solution of an n x n system for ``nrhs`` right-hand sides: ``2*n^3/3 + n^2*nrhs``.
+    """Solution of an n x n system for `nrhs` right-hand sides: `2*n^3/3 + n^2*nrhs`.
 
-    ``n^3/3 + n*nrhs`` when symmetric. Source of the leading terms: LU and Cholesky factorisation,
+    `n^3/3 + n*nrhs` when symmetric. Source of the leading terms: LU and Cholesky factorisation,
     [GVL] sections 3.2 and 4.2.5.
 
     >>> solve_cost(256)
@@ -100,7 +104,7 @@ def solve_cost(n: int, nrhs: int = 1, symmetric: bool = False) -> int:
 
 
 def qr_cost(m: int, n: int) -> int:
-    """Householder QR of an m x n matrix: ``2*m*n^2 - 2*n^3/3`` (m and n swapped when m < n).
+    """Householder QR of an m x n matrix: `2*m*n^2 - 2*n^3/3` (m and n swapped when m < n).
 
     Source: [GVL] section 5.2.2. The mode makes no difference.
 
@@ -112,7 +116,7 @@ def qr_cost(m: int, n: int) -> int:
 
 
 def eig_cost(n: int) -> int:
-    """Eigenvalues and eigenvectors of an n x n matrix: ``10*n^3``.
+    """Eigenvalues and eigenvectors of an n x n matrix: `10*n^3`.
 
     Source: the Hessenberg QR algorithm, [GVL] section 7.5.6, which gives this for the eigenvalues;
     the model prices the vectors the same.
@@ -124,7 +128,7 @@ def eig_cost(n: int) -> int:
 
 
 def eigvals_cost(n: int) -> int:
-    """Eigenvalues of an n x n matrix: ``10*n^3``.
+    """Eigenvalues of an n x n matrix: `10*n^3`.
 
     Source: the Hessenberg QR algorithm, [GVL] section 7.5.6.
 
@@ -135,7 +139,7 @@ def eigvals_cost(n: int) -> int:
 
 
 def eigh_cost(n: int) -> int:
-    """Eigenvalues and eigenvectors of an n x n Hermitian matrix: ``4*n^3/3``.
+    """Eigenvalues and eigenvectors of an n x n Hermitian matrix: `4*n^3/3`.
 
     Source: Householder tridiagonalisation, [GVL] section 8.3.1.
 
@@ -146,7 +150,7 @@ def eigh_cost(n: int) -> int:
 
 
 def eigvalsh_cost(n: int) -> int:
-    """Eigenvalues of an n x n Hermitian matrix: ``4*n^3/3``. See :func:`eigh_cost`.
+    """Eigenvalues of an n x n Hermitian matrix: `4*n^3/3`. See `eigh_cost`.
 
     >>> eigvalsh_cost(6)
     288
@@ -155,7 +159,7 @@ def eigvalsh_cost(n: int) -> int:
 
 
 def svd_cost(m: int, n: int, k: int | None = None) -> int:
-    """The ``k`` leading singular triples of an m x n matrix: ``m*n*k``; k is min(m, n) when None.
+    """The `k` leading singular triples of an m x n matrix: `m*n*k`; k is min(m, n) when None.
 
     The order of a truncated decomposition without its constant: N. Halko, P. G. Martinsson and
     J. A. Tropp, SIAM Review 53 (2011), doi:10.1137/090771806.
@@ -173,7 +177,7 @@ def svd_cost(m: int, n: int, k: int | None = None) -> int:
 
 
 def svdvals_cost(m: int, n: int) -> int:
-    """Singular values of an m x n matrix: ``m*n*min(m, n)``. See :func:`svd_cost`.
+    """Singular values of an m x n matrix: `m*n*min(m, n)`. See `svd_cost`.
 
     >>> svdvals_cost(6, 4)
     96
@@ -182,7 +186,7 @@ def svdvals_cost(m: int, n: int) -> int:
 
 
 def lstsq_cost(m: int, n: int) -> int:
-    """Least squares with an m x n matrix, by its singular values: ``m*n*min(m, n)``.
+    """Least squares with an m x n matrix, by its singular values: `m*n*min(m, n)`.
 
     >>> lstsq_cost(6, 4)
     96
@@ -191,7 +195,7 @@ def lstsq_cost(m: int, n: int) -> int:
 
 
 def pinv_cost(m: int, n: int) -> int:
-    """Pseudo-inverse of an m x n matrix, by its singular values: ``m*n*min(m, n)``.
+    """Pseudo-inverse of an m x n matrix, by its singular values: `m*n*min(m, n)`.
 
     >>> pinv_cost(6, 4)
     96
@@ -200,7 +204,7 @@ def pinv_cost(m: int, n: int) -> int:
 
 
 def matrix_rank_cost(m: int, n: int) -> int:
-    """Rank of an m x n matrix, by its singular values: ``m*n*min(m, n)``.
+    """Rank of an m x n matrix, by its singular values: `m*n*min(m, n)`.
 
     >>> matrix_rank_cost(6, 4)
     96
@@ -209,7 +213,7 @@ def matrix_rank_cost(m: int, n: int) -> int:
 
 
 def cond_cost(m: int, n: int, p: Any = None) -> int:
-    """Condition number of an m x n matrix: ``m*n*min(m, n)``, whatever the norm ``p``.
+    """Condition number of an m x n matrix: `m*n*min(m, n)`, for every norm `p`.
 
     >>> cond_cost(6, 6)
     216
@@ -218,7 +222,7 @@ def cond_cost(m: int, n: int, p: Any = None) -> int:
 
 
 def trace_cost(n: int) -> int:
-    """Trace of a matrix whose shorter side is n: ``n``.
+    """Trace of a matrix whose shorter side is n: `n`.
 
     >>> trace_cost(6)
     6
@@ -227,11 +231,11 @@ def trace_cost(n: int) -> int:
 
 
 def matrix_power_cost(n: int, k: int) -> int:
-    """The k-th power of an n x n matrix by squaring: ``(floor(log2 k) + ones(k) - 1)*n^3``.
+    """The k-th power of an n x n matrix by squaring: `(floor(log2 k) + ones(k) - 1)*n^3`.
 
-    ``ones(k)`` is the number of ones in the binary form of k. A negative exponent adds ``n^3`` for
+    `ones(k)` is the number of ones in the binary form of k. A negative exponent adds `n^3` for
     the inverse; exponents 0 and 1 are 0. Source: D. E. Knuth, *The Art of Computer Programming*,
-    vol. 2, 3rd ed., 1997, section 4.6.3. The model prices a product at ``n^3``.
+    vol. 2, 3rd ed., 1997, section 4.6.3. The model prices a product at `n^3`.
 
     >>> [matrix_power_cost(6, k) // 6**3 for k in (-2, -1, 0, 1, 2, 3, 10)]
     [2, 1, 0, 0, 1, 2, 4]
@@ -245,7 +249,7 @@ def matrix_power_cost(n: int, k: int) -> int:
 
 
 def tensorinv_cost(a_shape: Sequence[int], ind: int = 2) -> int:
-    """Inverse of a tensor: ``n^3``, n the product of its ``ind`` leading lengths.
+    """Inverse of a tensor: `n^3`, n the product of its `ind` leading lengths.
 
     >>> tensorinv_cost((2, 3, 6), ind=2)
     216
@@ -260,10 +264,10 @@ def tensorinv_cost(a_shape: Sequence[int], ind: int = 2) -> int:
 
 
 def tensorsolve_cost(a_shape: Sequence[int], ind: int | None = None) -> int:
-    """Solution of a tensor equation: ``n^3``, n the product of the trailing lengths of ``a``.
+    """Solution of a tensor equation: `n^3`, n the product of the trailing lengths of `a`.
 
-    ``ind`` is the number of leading axes, those of the right-hand side. The tensor is square, so
-    that n is the root of its size when ``ind`` is not given.
+    `ind` is the number of leading axes, those of the right-hand side. The tensor is square, so
+    that n is the root of its size when `ind` is not given.
 
     >>> tensorsolve_cost((2, 3, 6), ind=2), tensorsolve_cost((2, 3, 6))
     (216, 216)
@@ -276,7 +280,7 @@ def tensorsolve_cost(a_shape: Sequence[int], ind: int | None = None) -> int:
 
 
 def symmetric_matrix(a: Any) -> bool:
-    """True when ``a`` declares a symmetry of its last two axes, those of the matrix."""
+    """True when `a` declares a symmetry of its last two axes, those of the matrix."""
     info = getattr(a, "symmetry_info", None)
     if info is None:
         return False

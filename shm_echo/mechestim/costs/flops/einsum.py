@@ -1,7 +1,7 @@
 """The price of an einsum, and the plan that is priced.
 
 Price of a step: the product of the lengths of all labels in it, times 2 when a label is summed (a
-multiply-add is 2 FLOPs; a step of ``k > 2`` operands costs ``k - 1`` products, plus 1 when a label
+multiply-add is 2 FLOPs; a step of `k > 2` operands costs `k - 1` products, plus 1 when a label
 is summed). Symmetry of the step's *result* reduces that to the part of its elements that can
 differ. The price of an einsum is the sum over the steps of its path.
 
@@ -43,9 +43,9 @@ __all__ = [
 
 @dataclass(frozen=True)
 class PlanStep:
-    """One step of a plan: contract ``operands`` (positions in the list) with ``inputs -> output``.
+    """One step of a plan: contract `operands` (positions in the list) with `inputs -> output`.
 
-    ``operands`` go down, as each is taken out of the list; ``inputs`` is in the same order.
+    `operands` go down, as each is taken out of the list; `inputs` is in the same order.
     """
 
     operands: tuple[int, ...]
@@ -154,7 +154,7 @@ def _dense_cost(labels: set[str], output: Term, operands: int, sizes: dict[str, 
 
 
 def blas_type(inputs: Sequence[Term], output: Term) -> str | bool:
-    """The BLAS routine that a step of two operands suits, or ``False``."""
+    """The BLAS routine that a step of two operands suits, or `False`."""
     if len(inputs) != 2:
         return False
     left, right = map(set, inputs)
@@ -184,14 +184,14 @@ def plan(
     symmetries: Sequence[Groups | None] | None = None,
     optimize: Any = "auto",
 ) -> Plan:
-    """The plan for operands of ``shapes``; planning the same contraction again is a look-up.
+    """The plan for operands of `shapes`; planning the same contraction again is a look-up.
 
     Args:
         subscripts: Einsum subscripts.
         shapes: The shape of each operand.
         identities: One number per operand, equal where operands are the same object.
-        symmetries: The groups of interchangeable axes of each operand, ``None`` where it has none.
-        optimize: As in :func:`mechestim.einsum_path`.
+        symmetries: The groups of interchangeable axes of each operand, `None` where it has none.
+        optimize: As in `mechestim.einsum_path`.
     """
     given = tuple(map(tuple, shapes))
     count = len(given)
@@ -294,16 +294,16 @@ def declared(x: Any) -> Groups | None:
 
 
 def einsum(*operands: Any, optimize: Any = "auto", **_: Any) -> int:
-    """Price of ``einsum(subscripts, *operands)``: the sum over the pairwise steps of its path.
+    """Price of `einsum(subscripts, *operands)`: the sum over the pairwise steps of its path.
 
-    Formula: per step ``prod(lengths of all its labels) * (2 if a label is summed else 1)``, times
-    ``unique / total`` elements of the step's result. Source: opt_einsum's FLOP count of a step.
+    Formula: per step `prod(lengths of all its labels) * (2 if a label is summed else 1)`, times
+    `unique / total` elements of the step's result. Source: opt_einsum's FLOP count of a step.
     """
     return plan_operands(*operands, optimize=optimize).cost
 
 
 def einsum_path(*operands: Any, optimize: Any = "auto") -> tuple[list[tuple[int, ...]], PathInfo]:
-    """The path that ``einsum`` takes for these operands, and what each step costs. Free."""
+    """The path that `einsum` takes for these operands, and what each step costs. Free."""
     found = plan_operands(*operands, optimize=optimize)
     return list(found.path), found.info
 
@@ -316,14 +316,14 @@ def einsum_cost(
     identities: Sequence[int] | None = None,
     optimize: Any = "auto",
 ) -> int:
-    """The price of an einsum of operands of ``shapes``, without running it.
+    """The price of an einsum of operands of `shapes`, without running it.
 
     Args:
         subscripts: Einsum subscripts.
         shapes: The shape of each operand.
-        operand_symmetries: The symmetry of each operand, ``None`` where it has none.
+        operand_symmetries: The symmetry of each operand, `None` where it has none.
         identities: One number per operand, equal where operands are the same object.
-        optimize: As in :func:`mechestim.einsum_path`.
+        optimize: As in `mechestim.einsum_path`.
 
     >>> einsum_cost("ij,jk->ik", [(3, 4), (4, 5)])
     120

@@ -1,6 +1,6 @@
-"""What ``einsum_path`` tells about a contraction: its steps, their prices, and a table to read.
+"""The result of `einsum_path`: the steps of a contraction, their prices, and a readable table.
 
-Plain data; :mod:`shm_echo.mechestim.costs.flops.einsum` computes it.
+Plain data; `shm_echo.mechestim.costs.flops.einsum` computes it.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ class StepInfo:
         flop_cost: Its price.
         dense_flop_cost: Its price if nothing were symmetric.
         symmetry_savings: The part of the dense price that symmetry saves, from 0 to 1.
-        input_symmetries: The symmetry of each operand of the step, ``None`` where there is none.
+        input_symmetries: The symmetry of each operand of the step, `None` where there is none.
         output_symmetry: The symmetry of its result.
         input_shapes: The shapes of its operands.
         output_shape: The shape of its result.
-        blas_type: The BLAS routine that its shape suits (``"GEMM"``, ``"GEMV"``, ``"DOT"``,
-            ``"OUTER"``, ``"BATCHED GEMM"``, ``"TDOT"``), or ``False``.
+        blas_type: The BLAS routine that its shape suits (`"GEMM"`, `"GEMV"`, `"DOT"`,
+            `"OUTER"`, `"BATCHED GEMM"`, `"TDOT"`), or `False`.
         path_indices: The positions that it contracts, in the list as it is then.
         merged_subset: Which of the original operands its result holds.
     """
@@ -46,19 +46,19 @@ class StepInfo:
 
     @property
     def dense_elements(self) -> int:
-        """How many elements the result has."""
+        """Return the number of elements of the result."""
         return prod(self.output_shape)
 
     @property
     def unique_elements(self) -> int:
-        """How many elements of the result can differ."""
+        """Return the number of elements of the result that can differ."""
         found = self.output_symmetry
         return self.dense_elements if found is None else found.unique_elements
 
 
 @dataclass(frozen=True)
 class PathInfo:
-    """A contraction and the path that it takes. ``str()`` is the table.
+    """A contraction and the path that it takes. `str()` is the table.
 
     Attributes:
         path: The positions that each step contracts.
@@ -90,7 +90,7 @@ class PathInfo:
     def format_table(self, verbose: bool = False) -> str:
         """The contraction as text: totals first, then a row per step.
 
-        ``verbose`` adds the shapes and the operands that each step merges.
+        `verbose` adds the shapes and the operands that each step merges.
         """
         sizes = ", ".join(f"{label}={size}" for label, size in self.size_dict.items())
         header = [

@@ -34,10 +34,10 @@ _MOST_OPERANDS = {"optimal": 8, "branch-all": 9, "branch-2": 16, "dp": 20}
 
 
 def normalize_optimize(optimize: Any) -> Hashable:
-    """``optimize=`` as a key: a name, ``(name, memory_limit)``, a path, or ``False``.
+    """`optimize=` as a key: a name, `(name, memory_limit)`, a path, or `False`.
 
-    Takes what NumPy takes (``True``, ``False``, a name, ``(name, memory_limit)`` and
-    ``['einsum_path', (0, 1), ...]``), opt_einsum's names, and a plain list of steps.
+    Takes what NumPy takes (`True`, `False`, a name, `(name, memory_limit)` and
+    `['einsum_path', (0, 1), ...]`), opt_einsum's names, and a plain list of steps.
     """
     if optimize is True or optimize is None:
         return "auto"
@@ -72,7 +72,7 @@ def _steps(path: Iterable[Any]) -> Path:
 def find_path(
     contraction: Contraction, optimize: Hashable, search: Callable[..., Any] | None = None
 ) -> Path:
-    """The path for ``optimize`` as :func:`normalize_optimize` gives it.
+    """The path for `optimize` as `normalize_optimize` gives it.
 
     Args:
         search: finds it where there is something to choose; that of local or remote mode, whichever
@@ -97,7 +97,7 @@ def find_path(
 
 
 def _checked(path: Iterable[Iterable[int]], count: int) -> Path:
-    """``path`` with positions that exist, down to one operand."""
+    """`path` with positions that exist, down to one operand."""
     left = count
     checked = []
     for step in path:

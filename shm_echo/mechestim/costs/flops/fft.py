@@ -1,4 +1,4 @@
-"""Price rules of ``fft``: ``5*n*ceil(log2(n))`` for each transform of length n.
+"""Price rules of `fft`: `5*n*ceil(log2(n))` for each transform of length n.
 
 Half of that for real input or output (n // 2 in place of n outside the logarithm); the logarithm is
 at least 1. A transform over several axes is priced by the product N of their lengths. Each
@@ -7,7 +7,7 @@ doi:10.1090/S0025-5718-1965-0178586-1, whose radix-2 algorithm takes 5*n*log2(n)
 Van Loan, *Computational Frameworks for the Fast Fourier Transform*, SIAM, 1992, section 1.4,
 doi:10.1137/1.9781611970999.
 
-``fft_cost`` and the others that end in ``_cost`` are public in ``mechestim.flops``.
+`fft_cost` and the others that end in `_cost` are public in `mechestim.flops`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NORMS = (None, "backward", "ortho", "forward")
 
 
 def fft_cost(n: int) -> int:
-    """One complex transform of length n: ``5*n*ceil(log2(n))``.
+    """One complex transform of length n: `5*n*ceil(log2(n))`.
 
     >>> fft_cost(1024)
     51200
@@ -40,7 +40,7 @@ def fft_cost(n: int) -> int:
 
 
 def rfft_cost(n: int) -> int:
-    """One transform between n real numbers and half a spectrum: ``5*(n//2)*ceil(log2(n))``.
+    """One transform between n real numbers and half a spectrum: `5*(n//2)*ceil(log2(n))`.
 
     >>> rfft_cost(1024)
     25600
@@ -50,7 +50,7 @@ def rfft_cost(n: int) -> int:
 
 
 def fftn_cost(shape: Sequence[int]) -> int:
-    """One complex transform over all axes of ``shape``: ``5*N*ceil(log2(N))``, N its size.
+    """One complex transform over all axes of `shape`: `5*N*ceil(log2(N))`, N its size.
 
     >>> fftn_cost((32, 32))
     51200
@@ -59,7 +59,7 @@ def fftn_cost(shape: Sequence[int]) -> int:
 
 
 def rfftn_cost(shape: Sequence[int]) -> int:
-    """One real transform over all axes of ``shape``: ``5*(N//2)*ceil(log2(N))``, N its size.
+    """One real transform over all axes of `shape`: `5*(N//2)*ceil(log2(N))`, N its size.
 
     >>> rfftn_cost((32, 32))
     25600
@@ -68,7 +68,7 @@ def rfftn_cost(shape: Sequence[int]) -> int:
 
 
 def hfft_cost(n_out: int) -> int:
-    """One transform of a Hermitian signal to n_out reals: ``5*n_out*ceil(log2(n_out))``.
+    """One transform of a Hermitian signal to n_out reals: `5*n_out*ceil(log2(n_out))`.
 
     >>> hfft_cost(16)
     320
@@ -77,9 +77,9 @@ def hfft_cost(n_out: int) -> int:
 
 
 def along_axis(a: Any, n: Any, axis: Any, norm: Any, default: Any = None) -> tuple[int, int]:
-    """How many transforms one call makes, and their length.
+    """Return the number of transforms of one call, and their length.
 
-    ``default`` gives the length from that of the axis when ``n`` is None; it is the length of the
+    `default` gives the length from that of the axis when `n` is None; it is the length of the
     axis itself otherwise. Raises for an axis, a length or a norm that NumPy refuses.
     """
     dims = shape(a)
@@ -101,12 +101,12 @@ def _check(length: int, norm: Any) -> None:
 
 
 def hermitian_length(half: int) -> int:
-    """Length of the real signal whose half spectrum has ``half`` points."""
+    """Length of the real signal whose half spectrum has `half` points."""
     return 2 * (half - 1)
 
 
 def fft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None, out: Any = None) -> int:
-    """``5*n*ceil(log2(n))`` for each transform of length n. Also the rule of ifft and ihfft.
+    """`5*n*ceil(log2(n))` for each transform of length n. Also the rule of ifft and ihfft.
 
     Source: the operation table of mechestim.
     """
@@ -115,7 +115,7 @@ def fft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None, out: Any = None
 
 
 def rfft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None, out: Any = None) -> int:
-    """``5*(n//2)*ceil(log2(n))`` for each transform of n real numbers.
+    """`5*(n//2)*ceil(log2(n))` for each transform of n real numbers.
 
     Source: the operation table of mechestim.
     """
@@ -124,7 +124,7 @@ def rfft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None, out: Any = Non
 
 
 def irfft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None, out: Any = None) -> int:
-    """``5*(n//2)*ceil(log2(n))`` for each transform to n reals, 2*(length - 1) unless given.
+    """`5*(n//2)*ceil(log2(n))` for each transform to n reals, 2*(length - 1) unless given.
 
     Source: the operation table of mechestim.
     """
@@ -133,7 +133,7 @@ def irfft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None, out: Any = No
 
 
 def hfft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None, out: Any = None) -> int:
-    """``5*n*ceil(log2(n))`` for each transform to n reals, 2*(length - 1) unless given.
+    """`5*n*ceil(log2(n))` for each transform to n reals, 2*(length - 1) unless given.
 
     Source: the operation table of mechestim.
     """
@@ -144,10 +144,10 @@ def hfft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None, out: Any = Non
 def over_axes(
     dims: Shape, s: Any, axes: Any, norm: Any, inverse_real: bool = False
 ) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
-    """How many transforms one call makes over several axes, their lengths and the axes.
+    """Return the transforms of one call over several axes: their number, lengths and axes.
 
-    ``s`` and ``axes`` as in NumPy: the last ``len(s)`` axes when ``axes`` is None; -1 in ``s``, or
-    None, stands for the whole axis. ``inverse_real`` takes the last length as that of the real
+    `s` and `axes` as in NumPy: the last `len(s)` axes when `axes` is None; -1 in `s`, or
+    None, stands for the whole axis. `inverse_real` takes the last length as that of the real
     result.
     """
     lengths = None if s is None else list(s)
@@ -171,7 +171,7 @@ def over_axes(
 
 
 def fftn(a: Any, s: Any = None, axes: Any = None, norm: Any = None, out: Any = None) -> int:
-    """``5*N*ceil(log2(N))`` for each transform, N the product of its lengths. Also ifftn's rule.
+    """`5*N*ceil(log2(N))` for each transform, N the product of its lengths. Also ifftn's rule.
 
     Source: the operation table of mechestim.
     """
@@ -180,7 +180,7 @@ def fftn(a: Any, s: Any = None, axes: Any = None, norm: Any = None, out: Any = N
 
 
 def fft2(a: Any, s: Any = None, axes: Any = (-2, -1), norm: Any = None, out: Any = None) -> int:
-    """``5*N*ceil(log2(N))`` for each transform, N the product of its lengths. Also ifft2's rule.
+    """`5*N*ceil(log2(N))` for each transform, N the product of its lengths. Also ifft2's rule.
 
     Source: the operation table of mechestim.
     """
@@ -188,7 +188,7 @@ def fft2(a: Any, s: Any = None, axes: Any = (-2, -1), norm: Any = None, out: Any
 
 
 def rfftn(a: Any, s: Any = None, axes: Any = None, norm: Any = None, out: Any = None) -> int:
-    """``5*(N//2)*ceil(log2(N))`` for each transform, N the product of its lengths.
+    """`5*(N//2)*ceil(log2(N))` for each transform, N the product of its lengths.
 
     Source: the operation table of mechestim.
     """
@@ -198,7 +198,7 @@ def rfftn(a: Any, s: Any = None, axes: Any = None, norm: Any = None, out: Any = 
 
 
 def rfft2(a: Any, s: Any = None, axes: Any = (-2, -1), norm: Any = None, out: Any = None) -> int:
-    """``5*(N//2)*ceil(log2(N))`` for each transform, N the product of its lengths.
+    """`5*(N//2)*ceil(log2(N))` for each transform, N the product of its lengths.
 
     Source: the operation table of mechestim.
     """
@@ -206,7 +206,7 @@ def rfft2(a: Any, s: Any = None, axes: Any = (-2, -1), norm: Any = None, out: An
 
 
 def irfftn(a: Any, s: Any = None, axes: Any = None, norm: Any = None, out: Any = None) -> int:
-    """``5*(N//2)*ceil(log2(N))`` for each transform, N the product of the result's lengths.
+    """`5*(N//2)*ceil(log2(N))` for each transform, N the product of the result's lengths.
 
     Source: the operation table of mechestim.
     """
@@ -216,7 +216,7 @@ def irfftn(a: Any, s: Any = None, axes: Any = None, norm: Any = None, out: Any =
 
 
 def irfft2(a: Any, s: Any = None, axes: Any = (-2, -1), norm: Any = None, out: Any = None) -> int:
-    """``5*(N//2)*ceil(log2(N))`` for each transform, N the product of the result's lengths.
+    """`5*(N//2)*ceil(log2(N))` for each transform, N the product of the result's lengths.
 
     Source: the operation table of mechestim.
     """

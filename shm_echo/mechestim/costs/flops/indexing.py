@@ -1,4 +1,4 @@
-"""What an index selects, worked out from shapes alone, and the prices of element writes.
+"""The shape that an index selects, from shapes alone, and the prices of element writes.
 
 Writing an element costs 1. A boolean mask costs its own number of elements, never how many are
 True, for that is a value.
@@ -19,7 +19,7 @@ def is_mask(item: Any) -> bool:
 
 
 def target_shape(shape: o.Shape, key: Any) -> o.Shape:
-    """The shape of ``x[key]`` for ``x`` of ``shape``, every element of a mask counted as selected.
+    """The shape of `x[key]` for `x` of `shape`, every element of a mask counted as selected.
 
     Array indices are put in front of what the slices leave: the number of elements is right,
     their order need not be.
@@ -52,7 +52,7 @@ def target_shape(shape: o.Shape, key: Any) -> o.Shape:
 
 
 def _expanded(shape: o.Shape, items: tuple[Any, ...]) -> list[Any]:
-    """``items`` with the ellipsis, given or implied at the end, written out as full slices."""
+    """`items` with the ellipsis, given or implied at the end, written out as full slices."""
     used = sum(_axes_used(item) for item in items)
     if used > len(shape):
         raise IndexError(f"{used} indices are too many for {len(shape)} axes")
@@ -73,7 +73,7 @@ def _axes_used(item: Any) -> int:
 
 
 def _mask(shape: o.Shape, axis: int, mask: Any, gathered: list[o.Shape]) -> int:
-    """Notes what ``mask`` may select from ``axis`` on; returns the first axis after it."""
+    """Notes what `mask` may select from `axis` on; returns the first axis after it."""
     covered = o.shape(mask)
     if covered != shape[axis : axis + len(covered)]:
         raise IndexError(f"a mask of shape {covered} does not fit {shape[axis:]}")
@@ -100,7 +100,7 @@ def _joined(gathered: list[o.Shape]) -> o.Shape:
 
 
 def setitem(self: Any, key: Any, value: Any) -> int:
-    """numel(target): the elements that ``x[key]`` selects; the numel of a mask.
+    """numel(target): the elements that `x[key]` selects; the numel of a mask.
 
     A field of a structured array, by name, has as many elements as the array.
 
@@ -148,7 +148,7 @@ def putmask(a: Any, /, mask: Any, values: Any) -> int:
 
 
 def copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) -> int:
-    """numel(target): every element of ``dst``, whatever ``where`` leaves out.
+    """numel(target): every element of `dst`, also those that `where` leaves out.
 
     Source: the operation table of mechestim.
     """
@@ -170,7 +170,7 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any) -> int:
 
 
 def along_axis_shape(arr: Any, indices: Any, axis: Any) -> o.Shape:
-    """The shape of what ``take_along_axis`` gives and ``put_along_axis`` writes."""
+    """The shape of what `take_along_axis` gives and `put_along_axis` writes."""
     shape, chosen = o.shape(arr), o.shape(indices)
     if axis is None:
         if len(chosen) != 1:
@@ -184,7 +184,7 @@ def along_axis_shape(arr: Any, indices: Any, axis: Any) -> o.Shape:
 
 
 def fill_diagonal(a: Any, val: Any, wrap: Any = False) -> int:
-    """numel(target): the diagonal, which in a tall matrix starts again if ``wrap``.
+    """numel(target): the diagonal, which in a tall matrix starts again if `wrap`.
 
     Source: the operation table of mechestim.
     """

@@ -19,7 +19,7 @@ def interp(x: Any, xp: Any, fp: Any, *_: Any, **__: Any) -> int:
 
 
 def diff(a: Any, n: Any = 1, axis: Any = -1, prepend: Any = None, append: Any = None) -> int:
-    """numel(input), with what is prepended and appended, whatever the order ``n``.
+    """numel(input) with the values at both ends, for every order `n`.
 
     Source: the operation table of mechestim.
     """
@@ -36,7 +36,7 @@ def diff(a: Any, n: Any = 1, axis: Any = -1, prepend: Any = None, append: Any = 
 
 
 def _extra(values: Any, axis: int) -> int:
-    """How long what is prepended or appended is along ``axis``."""
+    """Return the length along `axis` of a value that is prepended or appended."""
     if not o.given(values):
         return 0
     shape = o.shape(values)
@@ -83,7 +83,7 @@ def unwrap(p: Any, discont: Any = None, axis: Any = -1, *, period: Any = 2.0) ->
 
 
 def convolve(a: Any, v: Any, mode: Any = "full") -> int:
-    """n*m for vectors of n and m elements, whatever the mode.
+    """n*m for vectors of n and m elements, for every mode.
 
     Source: the operation table of mechestim.
     """

@@ -1,8 +1,8 @@
-"""Price rules of ``linalg``: the signatures of NumPy around the formulas of ``costs.dense``.
+"""Price rules of `linalg`: the signatures of NumPy around the formulas of `costs.dense`.
 
 A stack of matrices costs the number of matrices times the price of one. An operand that declares
 the symmetry of its last two axes takes the Cholesky price in solve, inv, det and slogdet. What
-NumPy refuses for its shape raises. Norms are in ``costs.norms``; products of matrices are priced as
+NumPy refuses for its shape raises. Norms are in `costs.norms`; products of matrices are priced as
 contractions.
 """
 
@@ -45,7 +45,7 @@ from shm_echo.mechestim.costs.operands import (
 
 
 def cholesky(a: Any, /, *, upper: Any = False) -> int:
-    """``n^3/3`` for each n x n matrix.
+    """`n^3/3` for each n x n matrix.
 
     Source: the operation table of mechestim.
     """
@@ -54,7 +54,7 @@ def cholesky(a: Any, /, *, upper: Any = False) -> int:
 
 
 def inv(a: Any) -> int:
-    """``n^3`` for each n x n matrix; ``n^3/3 + n^3/2`` when symmetric.
+    """`n^3` for each n x n matrix; `n^3/3 + n^3/2` when symmetric.
 
     Source: the operation table of mechestim.
     """
@@ -63,7 +63,7 @@ def inv(a: Any) -> int:
 
 
 def det(a: Any) -> int:
-    """``n^3`` for each n x n matrix; ``n^3/3`` when symmetric. Also the rule of slogdet.
+    """`n^3` for each n x n matrix; `n^3/3` when symmetric. Also the rule of slogdet.
 
     Source: the operation table of mechestim.
     """
@@ -72,7 +72,7 @@ def det(a: Any) -> int:
 
 
 def solved_shapes(a: Any, b: Any) -> tuple[int, int, int]:
-    """Number of systems, their order and the right-hand sides of each in ``solve(a, b)``."""
+    """Number of systems, their order and the right-hand sides of each in `solve(a, b)`."""
     left, right = shape(a), shape(b)
     _, n = square(left)
     if len(right) == 1:
@@ -85,7 +85,7 @@ def solved_shapes(a: Any, b: Any) -> tuple[int, int, int]:
 
 
 def solve(a: Any, b: Any) -> int:
-    """``2*n^3/3 + n^2*nrhs`` for each system of order n; ``n^3/3 + n*nrhs`` when symmetric.
+    """`2*n^3/3 + n^2*nrhs` for each system of order n; `n^3/3 + n*nrhs` when symmetric.
 
     Source: the operation table of mechestim.
     """
@@ -94,7 +94,7 @@ def solve(a: Any, b: Any) -> int:
 
 
 def eig(a: Any) -> int:
-    """``10*n^3`` for each n x n matrix. Also the rule of eigvals.
+    """`10*n^3` for each n x n matrix. Also the rule of eigvals.
 
     Source: the operation table of mechestim.
     """
@@ -103,7 +103,7 @@ def eig(a: Any) -> int:
 
 
 def eigh(a: Any, UPLO: str = "L") -> int:
-    """``4*n^3/3`` for each n x n matrix. Also the rule of eigvalsh.
+    """`4*n^3/3` for each n x n matrix. Also the rule of eigvalsh.
 
     Source: the operation table of mechestim.
     """
@@ -114,7 +114,7 @@ def eigh(a: Any, UPLO: str = "L") -> int:
 
 
 def qr(a: Any, mode: str = "reduced") -> int:
-    """``2*m*n^2 - 2*n^3/3`` for each m x n matrix, m and n swapped when m < n.
+    """`2*m*n^2 - 2*n^3/3` for each m x n matrix, m and n swapped when m < n.
 
     Source: the operation table of mechestim.
     """
@@ -131,7 +131,7 @@ def svd(
     hermitian: Any = False,
     k: int | None = None,
 ) -> int:
-    """``m*n*k`` for each m x n matrix; k is min(m, n) unless given.
+    """`m*n*k` for each m x n matrix; k is min(m, n) unless given.
 
     Source: the operation table of mechestim.
     """
@@ -140,7 +140,7 @@ def svd(
 
 
 def svdvals(x: Any, /) -> int:
-    """``m*n*min(m, n)`` for each m x n matrix.
+    """`m*n*min(m, n)` for each m x n matrix.
 
     Source: the operation table of mechestim.
     """
@@ -149,7 +149,7 @@ def svdvals(x: Any, /) -> int:
 
 
 def square_if(hermitian: Any, dims: Shape) -> tuple[int, int, int]:
-    """Number, rows and columns of a stack that must be of square matrices when ``hermitian``."""
+    """Number, rows and columns of a stack that must be of square matrices when `hermitian`."""
     if hermitian:
         matrices, n = square(dims)
         return matrices, n, n
@@ -157,7 +157,7 @@ def square_if(hermitian: Any, dims: Shape) -> tuple[int, int, int]:
 
 
 def pinv(a: Any, rcond: Any = None, hermitian: Any = False, *, rtol: Any = None) -> int:
-    """``m*n*min(m, n)`` for each m x n matrix.
+    """`m*n*min(m, n)` for each m x n matrix.
 
     Source: the operation table of mechestim.
     """
@@ -167,7 +167,7 @@ def pinv(a: Any, rcond: Any = None, hermitian: Any = False, *, rtol: Any = None)
 
 
 def matrix_rank(A: Any, tol: Any = None, hermitian: Any = False, *, rtol: Any = None) -> int:
-    """``m*n*min(m, n)`` for each m x n matrix; a vector is one pass, ``n``.
+    """`m*n*min(m, n)` for each m x n matrix; a vector is one pass, `n`.
 
     Source: the operation table of mechestim.
     """
@@ -178,7 +178,7 @@ def matrix_rank(A: Any, tol: Any = None, hermitian: Any = False, *, rtol: Any = 
 
 
 def cond(x: Any, p: Any = None) -> int:
-    """``m*n*min(m, n)`` for each m x n matrix.
+    """`m*n*min(m, n)` for each m x n matrix.
 
     Source: the operation table of mechestim.
     """
@@ -191,7 +191,7 @@ def cond(x: Any, p: Any = None) -> int:
 
 
 def lstsq(a: Any, b: Any, rcond: Any = None) -> int:
-    """``m*n*min(m, n)`` for an m x n matrix, whatever the number of right-hand sides.
+    """`m*n*min(m, n)` for an m x n matrix, for any number of right-hand sides.
 
     Source: the operation table of mechestim.
     """
@@ -202,9 +202,9 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> int:
 
 
 def matrix_power(a: Any, n: Any) -> int:
-    """``(floor(log2 n) + ones(n) - 1)*d^3`` for each d x d matrix, ``d^3`` more when n is negative.
+    """`(floor(log2 n) + ones(n) - 1)*d^3` for each d x d matrix, `d^3` more when n is negative.
 
-    ``n`` is the exponent and ones(n) the ones in its binary form; exponents 0 and 1 are 0.
+    `n` is the exponent and ones(n) the ones in its binary form; exponents 0 and 1 are 0.
 
     Source: the operation table of mechestim.
     """
@@ -213,7 +213,7 @@ def matrix_power(a: Any, n: Any) -> int:
 
 
 def tensorinv(a: Any, ind: int = 2) -> int:
-    """``n^3``, n the product of the ``ind`` leading lengths.
+    """`n^3`, n the product of the `ind` leading lengths.
 
     Source: the operation table of mechestim.
     """
@@ -223,7 +223,7 @@ def tensorinv(a: Any, ind: int = 2) -> int:
 
 
 def tensorsolve(a: Any, b: Any, axes: Any = None) -> int:
-    """``n^3``, n the product of the trailing lengths of ``a``, those that are not b's.
+    """`n^3`, n the product of the trailing lengths of `a`, those that are not b's.
 
     Source: the operation table of mechestim.
     """
@@ -233,7 +233,7 @@ def tensorsolve(a: Any, b: Any, axes: Any = None) -> int:
         order.remove(axis)
         order.insert(len(dims), axis)
     moved = tuple(dims[i] for i in order)
-    # NumPy slices from -(ndim(a) - ndim(b)): operands of equal depth leave all of ``a`` trailing.
+    # NumPy slices from -(ndim(a) - ndim(b)): operands of equal depth leave all of `a` trailing.
     trailing = moved[-(len(dims) - ndim(b)) :]
     n = numel(trailing)
     if n * n != numel(moved) or size(b) != n:
@@ -242,7 +242,7 @@ def tensorsolve(a: Any, b: Any, axes: Any = None) -> int:
 
 
 def cross(x1: Any, x2: Any, /, *, axis: Any = -1) -> int:
-    """``numel(output)``: one vector of three for each pair.
+    """`numel(output)`: one vector of three for each pair.
 
     Source: the operation table of mechestim.
     """

@@ -1,4 +1,4 @@
-"""The price of ``linalg.multi_dot``: a chain of matrix products in its cheapest order."""
+"""The price of `linalg.multi_dot`: a chain of matrix products in its cheapest order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shm_echo.mechestim.costs.operands import shape as shape_of
 
 
 def multi_dot(arrays: Sequence[Any], **_: Any) -> int:
-    """Price of ``linalg.multi_dot``: the cheapest order of its matrix products, ``2*m*k*n`` each.
+    """Price of `linalg.multi_dot`: the cheapest order of its matrix products, `2*m*k*n` each.
 
     Source: the matrix-chain dynamic programme, T. H. Cormen et al., Introduction to Algorithms,
         15.2.
@@ -52,7 +52,7 @@ def multi_dot(arrays: Sequence[Any], **_: Any) -> int:
 
 
 def _chain(lengths: Sequence[int]) -> tuple[int, list[tuple[int, int]]]:
-    """The cheapest order for a chain of matrices ``lengths[i] x lengths[i + 1]``, and its price."""
+    """The cheapest order for a chain of matrices `lengths[i] x lengths[i + 1]`, and its price."""
     count = len(lengths) - 1
     best = [[0] * count for _ in range(count)]
     split = [[0] * count for _ in range(count)]

@@ -1,8 +1,8 @@
 """FLOPs of vector and matrix norms.
 
 A vector norm is one pass over its elements, a matrix norm is one or two passes or a singular value
-decomposition. ``norm_cost``, ``vector_norm_cost`` and ``matrix_norm_cost`` are public in
-``mechestim.flops``; ``norm``, ``vector_norm`` and ``matrix_norm`` are the rules, with NumPy's
+decomposition. `norm_cost`, `vector_norm_cost` and `matrix_norm_cost` are public in
+`mechestim.flops`; `norm`, `vector_norm` and `matrix_norm` are the rules, with NumPy's
 signatures.
 """
 
@@ -26,9 +26,9 @@ _MAX_OF_SUMS = (1, -1, math.inf, -math.inf)
 
 
 def vector_norm_cost(shape: Sequence[int], ord: Any = None) -> int:
-    """A vector norm over ``numel`` elements: ``numel``; ``2*numel`` for a general order p.
+    """A vector norm over `numel` elements: `numel`; `2*numel` for a general order p.
 
-    ``ord`` None, 0, 1, 2, inf and -inf are one pass; any other takes a power for each element too.
+    `ord` None, 0, 1, 2, inf and -inf are one pass; any other takes a power for each element too.
 
     >>> vector_norm_cost((100,)), vector_norm_cost((100,), ord=3)
     (100, 200)
@@ -44,9 +44,9 @@ def _vector(dims: Shape, ord: Any) -> int:
 
 
 def matrix_norm_cost(shape: Sequence[int], ord: Any = None) -> int:
-    """A norm of every m x n matrix in a stack of ``numel`` elements.
+    """A norm of every m x n matrix in a stack of `numel` elements.
 
-    ``2*numel`` for None and "fro"; ``numel`` for 1, -1, inf and -inf; ``m*n*min(m, n)`` a matrix, a
+    `2*numel` for None and "fro"; `numel` for 1, -1, inf and -inf; `m*n*min(m, n)` a matrix, a
     singular value decomposition, for 2, -2 and "nuc".
 
     >>> [matrix_norm_cost((6, 4), ord) for ord in ("fro", 1, 2)]
@@ -73,10 +73,10 @@ def _matrix(dims: Shape, ord: Any) -> int:
 
 
 def norm_cost(shape: Sequence[int], ord: Any = None) -> int:
-    """What ``linalg.norm`` of an array of ``shape`` costs without an axis.
+    """Return the price of `linalg.norm` of an array of `shape` without an axis.
 
-    One axis: a vector norm. Two axes: a matrix norm. ``ord=None`` of any other array is the 2-norm
-    of all its elements, ``2*numel``.
+    One axis: a vector norm. Two axes: a matrix norm. `ord=None` of any other array is the 2-norm
+    of all its elements, `2*numel`.
 
     >>> norm_cost((100,)), norm_cost((6, 4)), norm_cost((2, 3, 4))
     (100, 48, 48)
@@ -95,7 +95,7 @@ def _whole(dims: Shape, ord: Any) -> int:
 
 
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> int:
-    """Vectors: ``numel``, or ``2*numel`` for a general p. Matrices: see ``matrix_norm_cost``.
+    """Vectors: `numel`, or `2*numel` for a general p. Matrices: see `matrix_norm_cost`.
 
     Source: the operation table of mechestim.
     """
@@ -111,7 +111,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> in
 
 
 def vector_norm(x: Any, /, *, axis: Any = None, keepdims: Any = False, ord: Any = 2) -> int:
-    """``numel``; ``2*numel`` for an order other than None, 0, 1, 2, inf and -inf.
+    """`numel`; `2*numel` for an order other than None, 0, 1, 2, inf and -inf.
 
     Source: the operation table of mechestim.
     """
@@ -122,7 +122,7 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: Any = False, ord: Any 
 
 
 def matrix_norm(x: Any, /, *, keepdims: Any = False, ord: Any = "fro") -> int:
-    """fro: ``2*numel``; 1 and inf: ``numel``; 2, -2 and nuc: ``m*n*min(m, n)`` a matrix.
+    """fro: `2*numel`; 1 and inf: `numel`; 2, -2 and nuc: `m*n*min(m, n)` a matrix.
 
     Source: the operation table of mechestim.
     """
@@ -130,10 +130,10 @@ def matrix_norm(x: Any, /, *, keepdims: Any = False, ord: Any = "fro") -> int:
 
 
 def axes_of_norm(axis: Any, dims: int) -> tuple[int, ...]:
-    """The axes that an ``axis`` argument names; one that is no tuple may be any whole number."""
+    """The axes that an `axis` argument names; one that is no tuple may be any whole number."""
     return normalize_axes(axis if isinstance(axis, tuple) else int(axis), dims)
 
 
 def _last(dims: Shape, axes: tuple[int, ...]) -> Shape:
-    """``dims`` with ``axes`` moved to the end."""
+    """`dims` with `axes` moved to the end."""
     return (*(n for i, n in enumerate(dims) if i not in axes), *(dims[i] for i in axes))

@@ -1,6 +1,6 @@
-"""Prices of operations that work element by element: ``numel(output)``.
+"""Prices of operations that work element by element: `numel(output)`.
 
-The output of a ufunc has the common shape of its operands, its ``out`` arrays and its ``where``
+The output of a ufunc has the common shape of its operands, its `out` arrays and its `where`
 mask, for that is what it walks through. An output that keeps a declared symmetry is charged for
 its unique elements only (symmetry among elements means that equal ones need computing once).
 """
@@ -17,7 +17,7 @@ _BOUNDS = (int, float, type(None))
 
 
 def unary(x: Any, *out: Any, **kwargs: Any) -> int:
-    """numel(output); the unique elements of a symmetric ``x``.
+    """numel(output); the unique elements of a symmetric `x`.
 
     Source: the operation table of mechestim.
     """
@@ -63,7 +63,7 @@ def _general(operands: tuple[Any, ...], out: tuple[Any, ...], kwargs: dict[str, 
 
 
 def _unique(operands: tuple[Any, ...], full: o.Shape) -> int:
-    """How many elements of the result are distinct by the symmetry that the operands pass on."""
+    """Return the number of elements that the symmetry of the operands leaves distinct."""
     for x in operands:
         if getattr(x, "symmetry_info", None) is not None:
             from shm_echo.mechestim.symmetry.propagate import unique_after_pointwise
@@ -73,7 +73,7 @@ def _unique(operands: tuple[Any, ...], full: o.Shape) -> int:
 
 
 def ufunc(inputs: int) -> Callable[..., int]:
-    """The price of a ufunc of ``inputs`` operands: ``numel(output)``, whatever it computes."""
+    """The price of a ufunc of `inputs` operands: `numel(output)` for every ufunc."""
 
     def price(*args: Any, **kwargs: Any) -> int:
         if len(args) < inputs:
@@ -84,7 +84,7 @@ def ufunc(inputs: int) -> Callable[..., int]:
 
 
 def named(parameter: str) -> Callable[..., int]:
-    """The price ``numel(output)`` of a function that calls its array ``parameter``."""
+    """The price `numel(output)` of a function that calls its array `parameter`."""
 
     def price(*args: Any, **kwargs: Any) -> int:
         return o.unique(args[0] if args else kwargs[parameter])
@@ -164,7 +164,7 @@ def allclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bo
 
 
 def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> int:
-    """numel(broadcast(a1, a2)); arrays of different shapes are told apart by these, for 1.
+    """numel(broadcast(a1, a2)); arrays of different shapes differ by these, for 1.
 
     Source: the operation table of mechestim.
     """
@@ -173,7 +173,7 @@ def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> int:
 
 
 def array_equiv(a1: Any, a2: Any) -> int:
-    """numel(broadcast(a1, a2)); arrays that do not broadcast are told apart for 1.
+    """numel(broadcast(a1, a2)); arrays that do not broadcast cost 1.
 
     Source: the operation table of mechestim.
     """

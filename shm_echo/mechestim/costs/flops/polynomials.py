@@ -9,7 +9,7 @@ from shm_echo.mechestim.costs import operands as o
 
 
 def eigenvalue_cost(n: int) -> int:
-    """``10*n^3``: the eigenvalues of a general n x n matrix.
+    """`10*n^3`: the eigenvalues of a general n x n matrix.
 
     Source: Golub and Van Loan, Matrix Computations, the QR algorithm without eigenvectors.
     """
@@ -67,7 +67,7 @@ def polydiv(u: Any, v: Any) -> int:
 
 
 def derivative(p: Any, m: Any = 1) -> int:
-    """n, the number of coefficients, whatever the order ``m``.
+    """n, the number of coefficients, for every order `m`.
 
     Source: the operation table of mechestim.
     """
@@ -78,7 +78,7 @@ def derivative(p: Any, m: Any = 1) -> int:
 
 
 def integral(p: Any, m: Any = 1, k: Any = None) -> int:
-    """n, the number of coefficients, whatever the order ``m``.
+    """n, the number of coefficients, for every order `m`.
 
     Source: the operation table of mechestim.
     """
@@ -119,7 +119,7 @@ def roots(p: Any) -> int:
 
 
 def polyfit(x: Any, y: Any, deg: Any, *_: Any, **__: Any) -> int:
-    """2*m*(deg+1)^2 for m points, times the number of data sets when ``y`` has columns.
+    """2*m*(deg+1)^2 for m points, times the number of data sets when `y` has columns.
 
     Source: least squares by orthogonal factorisation of an m x (deg+1) matrix, to first order.
     """

@@ -1,6 +1,6 @@
 """Prices of reductions: each element of the input is taken in once.
 
-``numel(input)``, whatever the axis; twice that for the standard deviation and the variance, which
+`numel(input)`, for every axis; twice that for the standard deviation and the variance, which
 pass over the data for the mean and again for the deviations. A symmetric input is charged for its
 unique elements. Running totals (cumsum and its kin) are priced like the total.
 
@@ -25,9 +25,9 @@ def _folded(
     where: Any = True,
     bare: bool = True,
 ) -> int:
-    """The unique elements of ``a``, once all arguments are found to fit a ufunc's reduction.
+    """The unique elements of `a`, once all arguments are found to fit a ufunc's reduction.
 
-    ``bare`` says whether axis 0 of a 0-d array exists: in means, it does for those with a mask.
+    `bare` says whether axis 0 of a 0-d array exists: in means, it does for those with a mask.
     """
     if out is None and where is True:
         if axis is None:
@@ -51,7 +51,7 @@ def _folded(
 
 
 def _gathered(a: Any, axis: Any) -> int:
-    """The unique elements of ``a``, once ``axis`` is found to be one, or a sequence of them."""
+    """The unique elements of `a`, once `axis` is found to be one, or a sequence of them."""
     o.normalize_axes(axis, o.ndim(a))
     return o.unique(a)
 
@@ -187,7 +187,7 @@ def average(
 
 
 def _check_axis(a: Any, axis: Any) -> None:
-    """Raises unless ``axis`` is ``None`` or one axis of ``a``."""
+    """Raises unless `axis` is `None` or one axis of `a`."""
     if isinstance(axis, bool):
         raise TypeError("axis has to be an integer")
     if axis is not None:

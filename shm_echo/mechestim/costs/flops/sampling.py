@@ -1,11 +1,11 @@
-"""Price rules of ``random``: one FLOP for each number drawn.
+"""Price rules of `random`: one FLOP for each number drawn.
 
-The number of draws is that of the result, from ``size`` wherever it stands, else from the broadcast
+The number of draws is that of the result, from `size` wherever it stands, else from the broadcast
 distribution parameters. A permutation of n things, and a choice of them without replacement, cost
-``n*ceil(log2(n))``. The module functions, ``RandomState`` and ``Generator`` share these rules.
+`n*ceil(log2(n))`. The module functions, `RandomState` and `Generator` share these rules.
 
-Parameters that do not broadcast to ``size`` raise, as do negative sizes and unknown arguments. The
-sizes of the results are in :mod:`shm_echo.mechestim.costs.memory.sampling`.
+Parameters that do not broadcast to `size` raise, as do negative sizes and unknown arguments. The
+sizes of the results are in `shm_echo.mechestim.costs.memory.sampling`.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _NUMBERS = frozenset({int, float, type(None)})
 
 @dataclass(frozen=True)
 class Sampler:
-    """The signature of a sampling function, and so the rule of its price: ``numel(output)``.
+    """The signature of a sampling function, and so the rule of its price: `numel(output)`.
 
     Attributes:
-        params: Names of the distribution parameters; a trailing ``=`` marks one that has a default.
-        tail: The parameter whose last axis is the last axis of every draw, as in ``dirichlet``.
+        params: Names of the distribution parameters; a trailing `=` marks one that has a default.
+        tail: The parameter whose last axis is the last axis of every draw, as in `dirichlet`.
         flat: Parameters that must be single numbers, or vectors if they are the tail.
-        loose: Whether parameters may be larger than ``size``, as NumPy allows for integers.
-        more: Names of the arguments after ``size``, in order.
+        loose: Whether parameters may be larger than `size`, as NumPy allows for integers.
+        more: Names of the arguments after `size`, in order.
     """
 
     params: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class Sampler:
     more: tuple[str, ...] = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> int:
-        """``numel(output)``."""
+        """`numel(output)`."""
         return numel(self.output(self.bind(args, kwargs)))
 
     @cached_property
@@ -104,7 +104,7 @@ class Sampler:
         return (*base, *tail)
 
     def _sized(self, base: Shape, dims: Shape) -> Shape:
-        """``dims``, if parameters of shape ``base`` fit them."""
+        """`dims`, if parameters of shape `base` fit them."""
         if self.loose:
             if numel(dims):
                 broadcast(base, dims)
@@ -130,7 +130,7 @@ def multivariate_normal(
     *,
     method: Any = "svd",
 ) -> int:
-    """``numel(output)``: N numbers a draw, N the length of ``mean``.
+    """`numel(output)`: N numbers a draw, N the length of `mean`.
 
     Source: the operation table of mechestim.
     """
@@ -140,7 +140,7 @@ def multivariate_normal(
 def multivariate_normal_legacy(
     mean: Any, cov: Any, size: Any = None, check_valid: Any = "warn", tol: Any = 1e-8
 ) -> int:
-    """``numel(output)``: N numbers a draw, N the length of ``mean``.
+    """`numel(output)`: N numbers a draw, N the length of `mean`.
 
     Source: the operation table of mechestim.
     """
@@ -156,7 +156,7 @@ def normal_shape(mean: Any, cov: Any, size: Any) -> Shape:
 
 
 def from_dimensions(*dims: Any) -> int:
-    """``numel(output)``: the product of the dimensions, 1 without any.
+    """`numel(output)`: the product of the dimensions, 1 without any.
 
     Source: the operation table of mechestim.
     """
@@ -164,7 +164,7 @@ def from_dimensions(*dims: Any) -> int:
 
 
 def byte_string(length: Any) -> int:
-    """``length``: one for each byte. NumPy takes small negative lengths too, for a few bytes.
+    """`length`: one for each byte. NumPy takes small negative lengths too, for a few bytes.
 
     Source: the operation table of mechestim.
     """
@@ -172,7 +172,7 @@ def byte_string(length: Any) -> int:
 
 
 def population(a: Any, axis: Any = 0) -> tuple[int, Shape]:
-    """How many things there are to choose from along ``axis`` of ``a``, and the shape of one.
+    """Return the number of items along `axis` of `a`, and the shape of one.
 
     A single integer stands for the numbers below it.
     """
@@ -191,7 +191,7 @@ def choice(
     axis: Any = 0,
     shuffle: Any = True,
 ) -> int:
-    """``numel(output)`` with replacement; ``n*ceil(log2(n))`` without, n the population.
+    """`numel(output)` with replacement; `n*ceil(log2(n))` without, n the population.
 
     Source: the operation table of mechestim.
     """
@@ -209,7 +209,7 @@ def choice(
 
 
 def choice_of_vector(a: Any, size: Any = None, replace: Any = True, p: Any = None) -> int:
-    """``numel(output)`` with replacement; ``n*ceil(log2(n))`` without, n the population.
+    """`numel(output)` with replacement; `n*ceil(log2(n))` without, n the population.
 
     Source: the operation table of mechestim.
     """
@@ -219,7 +219,7 @@ def choice_of_vector(a: Any, size: Any = None, replace: Any = True, p: Any = Non
 
 
 def permutation(x: Any, axis: Any = 0) -> int:
-    """``n*ceil(log2(n))``, n the length along ``axis``, or the integer ``x`` itself.
+    """`n*ceil(log2(n))`, n the length along `axis`, or the integer `x` itself.
 
     Source: the operation table of mechestim.
     """
@@ -228,7 +228,7 @@ def permutation(x: Any, axis: Any = 0) -> int:
 
 
 def permutation_of_rows(x: Any) -> int:
-    """``n*ceil(log2(n))``, n the number of rows, or the integer ``x`` itself.
+    """`n*ceil(log2(n))`, n the number of rows, or the integer `x` itself.
 
     Source: the operation table of mechestim.
     """
@@ -236,7 +236,7 @@ def permutation_of_rows(x: Any) -> int:
 
 
 def shuffle(x: Any, axis: Any = 0) -> int:
-    """``n*ceil(log2(n))``, n the length along ``axis``.
+    """`n*ceil(log2(n))`, n the length along `axis`.
 
     Source: the operation table of mechestim.
     """
@@ -247,7 +247,7 @@ def shuffle(x: Any, axis: Any = 0) -> int:
 
 
 def shuffle_rows(x: Any) -> int:
-    """``n*ceil(log2(n))``, n the number of rows.
+    """`n*ceil(log2(n))`, n the number of rows.
 
     Source: the operation table of mechestim.
     """
@@ -255,7 +255,7 @@ def shuffle_rows(x: Any) -> int:
 
 
 def permuted(x: Any, *, axis: Any = None, out: Any = None) -> int:
-    """``numel(input)``.
+    """`numel(input)`.
 
     Source: the operation table of mechestim.
     """

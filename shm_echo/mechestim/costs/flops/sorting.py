@@ -1,6 +1,6 @@
 """Prices of sorting, searching and sets, by comparisons.
 
-A sort of ``n`` items is ``n*ceil(log2(n))`` comparisons, a binary search ``ceil(log2(n))``; the
+A sort of `n` items is `n*ceil(log2(n))` comparisons, a binary search `ceil(log2(n))`; the
 logarithm is at least 1. Symmetry does not make a sort cheaper.
 """
 
@@ -13,17 +13,17 @@ from shm_echo.mechestim.costs import operands as o
 
 
 def sort_cost(n: int) -> int:
-    """``n*ceil(log2(n))``: comparisons that put ``n`` items in order."""
+    """`n*ceil(log2(n))`: comparisons that put `n` items in order."""
     return n * o.ceil_log2(n)
 
 
 def search_cost(queries: int, n: int) -> int:
-    """``queries*ceil(log2(n))``: comparisons that place each query among ``n`` sorted items."""
+    """`queries*ceil(log2(n))`: comparisons that place each query among `n` sorted items."""
     return queries * o.ceil_log2(n)
 
 
 def sort(a: Any, axis: Any = -1, *_: Any, **__: Any) -> int:
-    """n*ceil(log2(n)) per slice, n being the length along ``axis``, or of all when it is None.
+    """n*ceil(log2(n)) per slice, n being the length along `axis`, or of all when it is None.
 
     Source: the operation table of mechestim.
     """
@@ -40,7 +40,7 @@ def argsort(a: Any, axis: Any = -1, *_: Any, **__: Any) -> int:
 
 
 def partition(a: Any, kth: Any, axis: Any = -1, *_: Any, **__: Any) -> int:
-    """n per slice, that is numel(input), whatever is asked for in ``kth``.
+    """n per slice, that is numel(input), for every `kth`.
 
     Source: expected comparisons of quickselect, to first order.
     """
@@ -63,7 +63,7 @@ def _partition(shape: o.Shape, kth: Any, axis: Any) -> int:
 
 
 def lexsort(keys: Any, axis: Any = -1) -> int:
-    """k*n*ceil(log2(n)) for k keys of n items each, per slice along ``axis``.
+    """k*n*ceil(log2(n)) for k keys of n items each, per slice along `axis`.
 
     Source: the operation table of mechestim.
     """

@@ -1,6 +1,6 @@
 """Prices of histograms, counts per bin and covariances.
 
-Placing one item among ``b`` bins is a binary search, ``ceil(log2(b))``, at least 1.
+Placing one item among `b` bins is a binary search, `ceil(log2(b))`, at least 1.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from shm_echo.mechestim.costs import operands as o
 
 
 def bin_count(bins: Any) -> int:
-    """How many bins ``bins`` makes; 1 for the name of a rule, whose answer depends on values."""
+    """Return the number of bins; 1 for the name of a rule, whose answer depends on values."""
     if isinstance(bins, str):
         return 1
     if o.ndim(bins) == 0:
@@ -29,7 +29,7 @@ def bin_count(bins: Any) -> int:
 def histogram(
     a: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: Any = None
 ) -> int:
-    """n*ceil(log2(bins)) for n items; n when ``bins`` names a rule.
+    """n*ceil(log2(bins)) for n items; n when `bins` names a rule.
 
     Source: the operation table of mechestim.
     """
@@ -48,7 +48,7 @@ def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any 
 
 
 def bins_per_axis(bins: Any, axes: int) -> list[int]:
-    """The number of bins along each of ``axes`` axes."""
+    """The number of bins along each of `axes` axes."""
     if o.is_array(bins) and o.ndim(bins) == 0:
         return [index(bins)] * axes
     try:
@@ -61,7 +61,7 @@ def bins_per_axis(bins: Any, axes: int) -> list[int]:
 
 
 def sample_shape(sample: Any) -> tuple[int, int]:
-    """How many points a sample has, and how many coordinates each of them.
+    """Return the number of points of a sample, and of coordinates of each.
 
     An array holds a point per row; a sequence holds an array per coordinate.
     """
@@ -128,7 +128,7 @@ def digitize(x: Any, bins: Any, right: Any = False) -> int:
 
 
 def variables(m: Any, y: Any = None, rowvar: Any = True) -> tuple[int, int]:
-    """How many variables and how many observations of each a covariance is asked for."""
+    """Return the numbers of variables and of observations of each in a covariance."""
     f, s = _matrix(m)
     if not rowvar and o.ndim(m) != 1:
         f, s = s, f

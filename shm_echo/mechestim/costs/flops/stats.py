@@ -1,7 +1,7 @@
-"""Price rules of ``stats``: so many FLOPs for each point at which a distribution is asked.
+"""Price rules of `stats`: so many FLOPs for each point at which a distribution is asked.
 
-The points are the elements of ``x`` (of ``q``) broadcast with the parameters. What one point costs
-is in ``PER_POINT`` of :mod:`shm_echo.mechestim.registry.stats`.
+The points are the elements of `x` (of `q`) broadcast with the parameters. What one point costs
+is in `PER_POINT` of `shm_echo.mechestim.registry.stats`.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _TEMPORARIES = 16
 
 @dataclass(frozen=True)
 class Points:
-    """The points that a call of ``stats.<distribution>.<function>`` asks for.
+    """The points that a call of `stats.<distribution>.<function>` asks for.
 
     Attributes:
-        names: The arguments in order; the last two, ``loc`` and ``scale``, have defaults.
+        names: The arguments in order; the last two, `loc` and `scale`, have defaults.
     """
 
     names: tuple[str, ...]
 
     def __call__(self, *args: Any, **kwargs: Any) -> int:
-        """How many there are; raises when the arguments do not fit the signature or one another."""
+        """Return the number of results; raise when the arguments do not fit together."""
         return numel(broadcast_operands(*self.bind(args, kwargs)))
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
@@ -48,13 +48,13 @@ class Points:
 
 
 def points(distribution: str, function: str) -> Points:
-    """The signature of ``stats.<distribution>.<function>``."""
+    """The signature of `stats.<distribution>.<function>`."""
     first = "q" if function == "ppf" else "x"
     return Points((first, *SHAPE_PARAMETERS.get(distribution, ()), "loc", "scale"))
 
 
 def price(distribution: str, function: str, each: int) -> Rule:
-    """The price rule of ``stats.<distribution>.<function>``: ``each`` FLOPs for every point."""
+    """The price rule of `stats.<distribution>.<function>`: `each` FLOPs for every point."""
     asked = points(distribution, function)
 
     def rule(*args: Any, **kwargs: Any) -> int:

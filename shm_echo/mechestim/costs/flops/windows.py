@@ -1,4 +1,4 @@
-"""Prices of window functions of ``n`` points: operations per point times ``n``."""
+"""Prices of window functions of `n` points: operations per point times `n`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def points(M: Any) -> int:
-    """How many points a window of size ``M`` has; NumPy takes fractions too."""
+    """Return the number of points of a window of size `M`; NumPy takes fractions too."""
     size = float(M)
     if not math.isfinite(size):
         raise ValueError("the size of a window must be finite")

@@ -1,7 +1,7 @@
 """Upper bounds of memory that whole families of operations share.
 
 Each rule has the call signature of the operations it serves and returns bytes. A view takes none;
-what goes into ``out`` takes none; a copy is counted in full. Families with sizes of their own
+what goes into `out` takes none; a copy is counted in full. Families with sizes of their own
 (creation, shaping, histograms) bring their rules in their own modules.
 """
 
@@ -43,12 +43,12 @@ def second(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def copy_of(a: Any) -> int:
-    """A copy of ``a``."""
+    """A copy of `a`."""
     return o.size(a) * itemsize(a)
 
 
 def pointwise_shape(*operands: Any, out: Any = None, where: Any = True) -> o.Shape:
-    """The shape that a ufunc works through: ``out`` and ``where`` take part."""
+    """The shape that a ufunc works through: `out` and `where` take part."""
     shapes = [o.shape(x) for x in operands]
     if out is not None:
         outs = out if isinstance(out, tuple) else (out,)
@@ -61,9 +61,9 @@ def pointwise_shape(*operands: Any, out: Any = None, where: Any = True) -> o.Sha
 def pointwise(
     inputs: int, outputs: int = 1, width: int | None = None, at_least: int = 0
 ) -> Callable[..., int]:
-    """The result of a ufunc of so many inputs: ``numel(output)`` elements per output.
+    """The result of a ufunc of so many inputs: `numel(output)` elements per output.
 
-    ``width`` is the bytes per element when the operation fixes it, as comparisons do; ``at_least``
+    `width` is the bytes per element when the operation fixes it, as comparisons do; `at_least`
     is what an element takes at least, however narrow the operands.
     """
 
@@ -88,7 +88,7 @@ def _filled(out: Any, outputs: int) -> bool:
 
 
 def named_shape(parameter: str, count: int = 1) -> Callable[..., int]:
-    """``count`` arrays of the shape of the operand ``parameter``, of floats if need be."""
+    """`count` arrays of the shape of the operand `parameter`, of floats if need be."""
 
     def rule(*args: Any, **kwargs: Any) -> int:
         a = args[0] if args else kwargs[parameter]
@@ -103,13 +103,13 @@ def elements_copied(*args: Any, **kwargs: Any) -> int:
 
 
 def complex_copy(a: Any, *_: Any, **__: Any) -> int:
-    """An array of ``a``'s shape, of complex numbers."""
+    """An array of `a`'s shape, of complex numbers."""
     kind, width = element(a)
     return o.size(a) * (width if kind == "c" else 2 * max(8, width))
 
 
 def copies(count: int) -> Callable[..., int]:
-    """``count`` arrays as large as the first operand, as floats."""
+    """`count` arrays as large as the first operand, as floats."""
 
     def rule(*args: Any, **kwargs: Any) -> int:
         a = first(args, kwargs)
@@ -119,7 +119,7 @@ def copies(count: int) -> Callable[..., int]:
 
 
 def rounded(a: Any, decimals: Any = 0, out: Any = None) -> int:
-    """round: an array like ``a``."""
+    """round: an array like `a`."""
     return 0 if out is not None else o.size(a) * promoted(a)
 
 

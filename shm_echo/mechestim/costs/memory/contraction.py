@@ -1,6 +1,6 @@
 """Upper bounds of the memory that contractions take: results, intermediates and copies of operands.
 
-Each rule has the call signature of its operation and returns bytes. What goes into ``out`` takes
+Each rule has the call signature of its operation and returns bytes. What goes into `out` takes
 none. BLAS wants matrices without gaps, so a copy of each operand is counted as scratch.
 """
 
@@ -75,7 +75,7 @@ def matmul(
 
 
 def dot(a: Any, b: Any, out: Any = None) -> int:
-    """An element per row of ``a`` and column of ``b``."""
+    """An element per row of `a` and column of `b`."""
     left, right = shape_of(a), shape_of(b)
     shape: Shape = left + right
     if left and right:

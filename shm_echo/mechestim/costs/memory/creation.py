@@ -140,7 +140,7 @@ def array(*args: Any, **kwargs: Any) -> int:
 
 
 def _text_wide(a: Any, dtype: Any) -> int:
-    """Bytes per element of ``a`` as ``dtype``; a bare str or bytes grows to the longest item."""
+    """Bytes per element of `a` as `dtype`; a bare str or bytes grows to the longest item."""
     kind, size = describe(dtype)
     if kind in "US" and size <= 4:
         return max(size, 4 * 128, 4 * itemsize(a))
@@ -188,7 +188,7 @@ def indices(dimensions: Any, dtype: Any = int, sparse: Any = False) -> int:
 
 
 def meshgrid(*xi: Any, copy: Any = True, sparse: Any = False, indexing: Any = "xy") -> int:
-    """meshgrid: a grid per vector; views of the vectors without ``copy``."""
+    """meshgrid: a grid per vector; views of the vectors without `copy`."""
     sizes = [o.size(x) for x in xi]
     if not copy:
         return 0

@@ -1,4 +1,4 @@
-"""Upper bounds of the memory that ``fft`` takes, with the signatures of its functions.
+"""Upper bounds of the memory that `fft` takes, with the signatures of its functions.
 
 Results are complex, or real for the inverse real transforms, at the width of the operand and at
 least 8 bytes a real number. A transform over several axes holds two arrays as large as the largest
@@ -28,14 +28,14 @@ def one_axis(
 ) -> tuple[Callable[..., int], Callable[..., int]]:
     """Result and scratch of a transform along one axis.
 
-    ``real``: its result is real. ``inverse_real``: its length is that of the real result.
+    `real`: its result is real. `inverse_real`: its length is that of the real result.
     """
     default = hermitian_length if inverse_real else None
     words = 1 if real else 2
 
     def result(a: Any, n: Any = None, axis: Any = -1, norm: Any = None, out: Any = None) -> int:
         transforms, length = along_axis(a, n, axis, norm, default)
-        if out is not None and not real:  # hfft makes its own result, whatever it is given
+        if out is not None and not real:  # hfft allocates its result even if `out` is given
             return 0
         return transforms * length * words * real_width(a)
 
@@ -50,7 +50,7 @@ def one_axis(
 def several_axes(
     real: bool = False, inverse_real: bool = False, default_axes: Any = None
 ) -> tuple[Callable[..., int], Callable[..., int]]:
-    """Result and scratch of a transform over several axes; arguments as for ``one_axis``."""
+    """Result and scratch of a transform over several axes; arguments as for `one_axis`."""
     words = 1 if real else 2
 
     def stages(a: Any, s: Any, axes: Any, norm: Any) -> tuple[int, int, int]:

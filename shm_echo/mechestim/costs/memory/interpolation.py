@@ -34,7 +34,7 @@ def flat_differences(ary: Any, to_end: Any = None, to_begin: Any = None) -> int:
 
 
 def gradients(f: Any, *_: Any, axis: Any = None, **__: Any) -> int:
-    """gradient: an array like ``f`` for every axis."""
+    """gradient: an array like `f` for every axis."""
     return len(o.normalize_axes(axis, o.ndim(f))) * o.size(f) * floating(f)
 
 

@@ -1,7 +1,7 @@
-"""Upper bounds of the memory that ``linalg`` takes, with the signatures of its functions.
+"""Upper bounds of the memory that `linalg` takes, with the signatures of its functions.
 
 LAPACK works on one matrix of a stack at a time, in a copy; the operands of a stack may be converted
-to floats first. The workspace of one m x n matrix is taken as ``8*min(m, n)^2`` numbers and 256 for
+to floats first. The workspace of one m x n matrix is taken as `8*min(m, n)^2` numbers and 256 for
 each row and column, more than any driver that NumPy calls asks for.
 """
 
@@ -32,7 +32,7 @@ def _width(*operands: Any) -> int:
 
 
 def workspace(a: Any, *_args: Any, **_kwargs: Any) -> int:
-    """A converted copy of ``a`` and the workspace for one of its matrices."""
+    """A converted copy of `a` and the workspace for one of its matrices."""
     if ndim(a) < 2:
         return size(a) * COMPLEX
     _, m, n = stack(shape(a))
@@ -40,7 +40,7 @@ def workspace(a: Any, *_args: Any, **_kwargs: Any) -> int:
 
 
 def same_matrix(a: Any, *_: Any, **__: Any) -> int:
-    """One matrix of ``a``'s shape for each: inverses, factors, powers."""
+    """One matrix of `a`'s shape for each: inverses, factors, powers."""
     return size(a) * _width(a)
 
 
@@ -133,17 +133,17 @@ def lstsq_scratch(a: Any, b: Any, rcond: Any = None) -> int:
 
 
 def tensorinv_scratch(a: Any, ind: int = 2) -> int:
-    """Copies of ``a`` as a matrix, and the workspace of that."""
+    """Copies of `a` as a matrix, and the workspace of that."""
     return 12 * COMPLEX * size(a) + 512 * COMPLEX * (numel(shape(a)[:ind]) + 1)
 
 
 def tensorsolve(a: Any, b: Any, axes: Any = None) -> int:
-    """One number for each of ``b``."""
+    """One number for each of `b`."""
     return size(b) * _width(a, b)
 
 
 def tensorsolve_scratch(a: Any, b: Any, axes: Any = None) -> int:
-    """Copies of ``a`` as a matrix, and the workspace of that."""
+    """Copies of `a` as a matrix, and the workspace of that."""
     return 12 * COMPLEX * size(a) + 512 * COMPLEX * (size(b) + 1)
 
 

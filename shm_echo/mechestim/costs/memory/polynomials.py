@@ -69,6 +69,6 @@ def fitted(x: Any, y: Any, deg: Any, *_: Any, **__: Any) -> int:
 
 
 def fit_scratch(x: Any, y: Any, deg: Any, *_: Any, **__: Any) -> int:
-    """Scratch of polyfit: the matrix of powers, scaled, and a work copy of it and of ``y``."""
+    """Scratch of polyfit: the matrix of powers, scaled, and a work copy of it and of `y`."""
     terms = int(deg) + 1
     return (4 * terms * o.size(x) + 3 * o.size(y) + 4 * terms**2) * floating(x, y)

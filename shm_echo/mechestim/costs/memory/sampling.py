@@ -1,6 +1,6 @@
-"""Upper bounds of the memory that ``random`` takes, with the signatures of its functions.
+"""Upper bounds of the memory that `random` takes, with the signatures of its functions.
 
-``drawn`` and ``parameters_copied`` serve every `costs.flops.sampling.Sampler`;
+`drawn` and `parameters_copied` serve every `costs.flops.sampling.Sampler`;
 the others have the signature of the operation that they are named after.
 """
 
@@ -24,7 +24,7 @@ NUMBER = 8
 
 
 def drawn(sampler: Sampler) -> Callable[..., int]:
-    """The result of ``sampler``: its output at the width of ``dtype``; nothing with ``out``."""
+    """The result of `sampler`: its output at the width of `dtype`; nothing with `out`."""
 
     def result(*args: Any, **kwargs: Any) -> int:
         bound = sampler.bind(args, kwargs)
@@ -38,7 +38,7 @@ def drawn(sampler: Sampler) -> Callable[..., int]:
 
 
 def parameters_copied(sampler: Sampler) -> Callable[..., int]:
-    """Scratch of ``sampler``: its array parameters as floats, and three arrays for checks."""
+    """Scratch of `sampler`: its array parameters as floats, and three arrays for checks."""
 
     def scratch(*args: Any, **kwargs: Any) -> int:
         bound = sampler.bind(args, kwargs)
@@ -54,7 +54,7 @@ def parameters_copied(sampler: Sampler) -> Callable[..., int]:
 def hypergeometric_scratch(
     colors: Any, nsample: Any, size: Any = None, method: Any = "marginals"
 ) -> int:
-    """One index for each thing in the urn when they are counted out; else a copy of ``colors``."""
+    """One index for each thing in the urn when they are counted out; else a copy of `colors`."""
     kinds = numel(shape(colors)) * NUMBER
     if method != "count":
         return kinds
@@ -68,7 +68,7 @@ def multivariate_normal(mean: Any, cov: Any, size: Any = None, *_: Any, **__: An
 
 
 def multivariate_normal_scratch(mean: Any, cov: Any, size: Any = None, *_: Any, **__: Any) -> int:
-    """Standard normal draws, the factors of ``cov`` and the workspace of their decomposition."""
+    """Standard normal draws, the factors of `cov` and the workspace of their decomposition."""
     return NUMBER * (numel(normal_shape(mean, cov, size)) + 20 * numel(shape(cov)))
 
 
@@ -90,7 +90,7 @@ def choice(
     axis: Any = 0,
     shuffle: Any = True,
 ) -> int:
-    """What was chosen, at the width of ``a``."""
+    """The chosen items, at the width of `a`."""
     _, one = population(a, axis)
     count = 1 if size is None else numel(as_shape(size))
     return count * numel(one) * (itemsize(a) if shape(a) else NUMBER)
@@ -112,7 +112,7 @@ def choice_scratch(
 
 
 def permutation(x: Any, axis: Any = 0) -> int:
-    """A copy of ``x``, or the integers below it."""
+    """A copy of `x`, or the integers below it."""
     n, one = population(x, axis)
     return n * numel(one) * itemsize(x) if shape(x) else n * NUMBER
 
@@ -129,12 +129,12 @@ def shuffle_scratch(x: Any, axis: Any = 0) -> int:
 
 
 def permuted(x: Any, *, axis: Any = None, out: Any = None) -> int:
-    """A copy of ``x``; nothing when it goes to ``out``."""
+    """A copy of `x`; nothing when it goes to `out`."""
     return size(x) * itemsize(x) if out is None else 0
 
 
 def permuted_scratch(x: Any, *, axis: Any = None, out: Any = None) -> int:
-    """A contiguous copy of ``x``."""
+    """A contiguous copy of `x`."""
     return size(x) * itemsize(x)
 
 

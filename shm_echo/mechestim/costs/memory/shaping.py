@@ -65,7 +65,7 @@ def inserted(arr: Any, obj: Any, values: Any, axis: Any = None) -> int:
 
 
 def repeated(a: Any, repeats: Any, axis: Any = None) -> int:
-    """repeat: the array's elements, each as often as the largest of ``repeats`` says."""
+    """repeat: the array's elements, each as often as the largest of `repeats` says."""
     return o.size(a) * _largest(repeats) * itemsize(a)
 
 
@@ -79,7 +79,7 @@ def _largest(values: Any) -> int:
 
 
 def tiled(A: Any, reps: Any) -> int:
-    """tile: the array's elements times the product of ``reps``."""
+    """tile: the array's elements times the product of `reps`."""
     times = [index(n) for n in reps] if o.ndim(reps) else [index(reps)]
     return o.size(A) * o.numel(times) * itemsize(A)
 
@@ -103,7 +103,7 @@ def padded(array: Any, pad_width: Any, mode: Any = "constant", **_: Any) -> int:
 
 
 def _widths(pad_width: Any, axes: int) -> list[tuple[int, int]]:
-    """What ``pad_width`` puts before and after each axis, in any of its spellings."""
+    """Return the padding before and after each axis, for any spelling of `pad_width`."""
     if isinstance(pad_width, dict):
         none = [(0, 0)] * axes
         for axis, width in pad_width.items():
@@ -121,7 +121,7 @@ def _widths(pad_width: Any, axes: int) -> list[tuple[int, int]]:
 
 
 def taken(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: Any = "raise") -> int:
-    """take: the slices that ``indices`` name."""
+    """take: the slices that `indices` name."""
     if out is not None:
         return 0
     shape, chosen = o.shape(a), o.shape(indices)
@@ -207,7 +207,7 @@ def unraveled_index(indices: Any, shape: Any, order: Any = "C") -> int:
 
 
 def unpacked(a: Any, /, axis: Any = None, count: Any = None, bitorder: Any = "big") -> int:
-    """unpackbits: eight elements for each byte, or ``count`` along the axis, padded with zeros."""
+    """unpackbits: eight elements for each byte, or `count` along the axis, padded with zeros."""
     shape = o.shape(a)
     if count is None or index(count) < 0:
         return 8 * o.numel(shape)
@@ -265,7 +265,7 @@ def over_axes(func: Any, a: Any, axes: Any) -> int:
 
 
 def padded_scratch(array: Any, pad_width: Any, mode: Any = "constant", **_: Any) -> int:
-    """Scratch of pad: edges that are computed; for ``empty`` and ``constant`` none."""
+    """Scratch of pad: edges that are computed; for `empty` and `constant` none."""
     return padded(array, pad_width)
 
 
