@@ -43,7 +43,8 @@ def run(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
 
 
 def build_command(folder: Path, extra: str = "") -> str:
-    return f"{sys.executable} -m pip install -e '{folder}{extra}'"
+    # As the child sees it: its own sys.executable has no ".." in it.
+    return f"{os.path.abspath(sys.executable)} -m pip install -e '{folder}{extra}'"
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ def test_a_learner_ends_when_its_actor_dies() -> None:
 
 
 def test_every_script_that_starts_processes_is_tried_here() -> None:
-    starts = re.compile(r"\b(producers|LineClient|run_python|serving|posix_spawn)\b")
+    starts = re.compile(r"\b(producers|LineClient|run_python|serving|posix_spawn)\(")
     found = {path.name for path in BENCHMARKS.glob("*.py") if starts.search(path.read_text())}
 
     assert found == {child.script for child in CHILDREN}
