@@ -57,6 +57,7 @@ def test_our_own_cells_are_what_the_trials_find(found: dict[tuple[str, str], str
     assert {key: shown[key] for key in ours} == ours
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("feature", ["view", "misfit", "full", "broadcast", "hosts"])
 def test_a_peer_is_as_the_table_says(feature: str) -> None:
     """The trials of id-echo and of a queue that take a moment only."""
