@@ -21,7 +21,9 @@ def words() -> set[str]:
     quotas = Quotas()
     ledger = SessionLedger(Ceiling(None), StatsPage(), {}, SchedulerSlot())
     return set(
-        Dispatcher(HandleTable(quotas), Budgets(quotas, ledger), quotas, SchedulerSlot())._words
+        Dispatcher(
+            HandleTable(quotas), Budgets(quotas, ledger), quotas, SchedulerSlot()
+        )._session_calls
     )
 
 

@@ -1,9 +1,9 @@
 """Memory that a session shares with its client, for contents too large for messages.
 
-Two areas: the client writes into one, the server into the other. Both are made, sized and sealed
-here, so no client can shrink one under a copy that runs; of the second, no writable mapping can be
-made any more.
-What lies in an area is copied before anything is done with it: it may change at any moment.
+There are two areas: the client writes into one, the server into the other. The server creates,
+sizes and seals both, so no client can shrink an area under a running copy; the seal of the second
+area forbids new writable mappings. The server copies the content of an area before it uses it,
+because the client may change the area at any moment.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from shm_echo.mechestim.errors import MechEstimServerError
 from shm_echo.mechestim.local.array import Array, base_view
 from shm_echo.mechestim.service.metering.quotas import Quotas
 from shm_echo.mechestim.service.objects.handle_table import HandleTable
-from shm_echo.mechestim.service.objects.value_codec import plain_dtype
+from shm_echo.mechestim.service.objects.value_codec import dtype_from_description
 
 __all__ = ["SIZE", "SessionArena"]
 
@@ -35,8 +35,8 @@ class SessionArena:
     """The two areas of one session, made when the client first asks for them.
 
     Attributes:
-        fds: their descriptors, to the server and to the client.
-        possible: the session's connection can pass descriptors.
+        fds: the descriptors of the areas, towards the server and towards the client.
+        possible: True if the session's connection can pass descriptors.
     """
 
     def __init__(self, objects: HandleTable, quotas: Quotas, size: int = SIZE) -> None:
@@ -78,25 +78,25 @@ class SessionArena:
         return self._size
 
     def blank(self, dtype: Any, shape: Any) -> Array:
-        """An array to be filled by :meth:`put`.
+        """Return an array for `put` to fill.
 
         Raises:
             QuotaExceededError: it would not fit.
             TypeError, ValueError: there is no such array.
         """
-        found = plain_dtype(dtype)
+        found = dtype_from_description(dtype)
         size = found.itemsize
         for length in shape:
             if type(length) is not int or length < 0:
                 raise ValueError("a shape is a list of integers, 0 or more")
             size *= length
-        self._objects.check_room(size)
+        self._objects.check_available(size)
         array = np.zeros(tuple(shape), found).view(Array)
         self._unfilled[id(array)] = array
         return array
 
     def put(self, array: Any, offset: Any, length: Any) -> None:
-        """Copy ``length`` bytes of the incoming area into an array of :meth:`blank`, up to its end.
+        """Copy `length` bytes of the incoming area into an array of `blank`, up to its end.
 
         Raises:
             ValueError: it is not being filled, or not any more.
@@ -109,7 +109,7 @@ class SessionArena:
             del self._unfilled[id(array)]
 
     def hold(self, array: Any) -> Any:
-        """``array``, or a copy of it, with its elements one behind the other.
+        """`array`, or a copy of it, with its elements one behind the other.
 
         As much of it as there is room for lies in the outgoing area then.
         """
@@ -121,7 +121,7 @@ class SessionArena:
         return array
 
     def get(self, array: Any, offset: Any, length: Any) -> None:
-        """Copy ``length`` bytes of an array of :meth:`hold` into the outgoing area."""
+        """Copy `length` bytes of an array of `hold` into the outgoing area."""
         source = self._bytes_of(array, offset, length)
         self._outgoing[:length] = source[offset : offset + length]
 
@@ -141,7 +141,7 @@ class SessionArena:
         return plain.reshape(-1).view(np.uint8)
 
     def close(self) -> None:
-        """Let go of the areas."""
+        """Unmap and close the areas."""
         fds, self.fds = self.fds, ()
         self._incoming = self._outgoing = None
         for fd in fds:

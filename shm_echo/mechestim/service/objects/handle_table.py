@@ -1,7 +1,7 @@
-"""What a session owns: objects behind numbers, and the memory that they hold.
+"""The objects that a session owns, by number, and the memory that they hold.
 
-Numbers are never reused in a session, so a stale one is an error and never somebody else's array.
-Views share the bytes of their base, which count once, for as long as any object refers to it.
+Numbers are never reused in a session, so a stale number is an error and never another array. Views
+share the bytes of their base, which count once, for as long as any object refers to them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from shm_echo.mechestim.service.metering.quotas import Quotas
 
 
 class HandleTable:
-    """The objects of one session. Not thread-safe: one thread at a time works on it."""
+    """The objects of one session. Not thread-safe: one thread at a time uses it."""
 
     def __init__(self, quotas: Quotas) -> None:
         self._quotas = quotas
@@ -27,13 +27,13 @@ class HandleTable:
         self.find = self._objects.get  # the object with a number, or None
         self.next_number = 1
         self.bytes = 0
-        self.foreign = False  # whether there ever was an array of Python objects
+        self.has_object_arrays = False  # True once an array of Python objects was registered
 
     def __len__(self) -> int:
         return len(self._objects)
 
-    def keep(self, value: Any) -> int:
-        """Own ``value``; its number. An object that is owned already keeps the number it has.
+    def register(self, value: Any) -> int:
+        """Take ownership of `value` and return its number. An owned object keeps its number.
 
         Raises:
             QuotaExceededError: too many objects, or too many bytes.
@@ -61,14 +61,14 @@ class HandleTable:
             known[0] += 1
             self._base_of[number] = id(base)
             if value.dtype.hasobject:
-                self.foreign = True
+                self.has_object_arrays = True
         self._objects[number] = value
         self._number_of[id(value)] = number
         self.next_number = number + 1
         return number
 
     def get(self, number: int) -> Any:
-        """The object with this number.
+        """Return the object with this number.
 
         Raises:
             MechEstimServerError: this session has none.
@@ -94,27 +94,27 @@ class HandleTable:
                     del self._bases[base]
                     self.bytes -= known[1]
 
-    def alone(self, array: np.ndarray[Any, Any]) -> bool:
-        """Whether no other object of the session looks at the memory of ``array``, all of it."""
+    def is_sole_owner(self, array: np.ndarray[Any, Any]) -> bool:
+        """Return True if no other object of the session uses the memory of `array`."""
         base = owner(array)
         known = self._bases.get(id(base))
         return known is not None and known[0] == 1 and base.nbytes == array.nbytes
 
     def replace(self, old: np.ndarray[Any, Any], new: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Put ``new`` behind the number of ``old``, which must have one; returns ``new``."""
+        """Put `new` behind the number of `old`, which must have one; returns `new`."""
         number = self._number_of[id(old)]
-        self.check_room(owner(new).nbytes)
+        self.check_available(owner(new).nbytes)
         following = self.next_number
         self.free([number])
         self.next_number = number
         try:
-            self.keep(new)
+            self.register(new)
         finally:
             self.next_number = following
         return new
 
-    def check_room(self, size: int) -> None:
-        """See that a result of ``size`` bytes would fit.
+    def check_available(self, size: int) -> None:
+        """See that a result of `size` bytes would fit.
 
         Raises:
             QuotaExceededError: it would not.

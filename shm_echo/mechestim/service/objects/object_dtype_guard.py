@@ -1,10 +1,10 @@
-"""Keeps Python's own objects out of the arithmetic.
+"""Keeps Python objects out of the arithmetic.
 
 An array of dtype object computes by calling Python, one element at a time: with whole numbers of
-any length a single product can take hours, and its bytes are addresses. So what would make one is
-refused: whole numbers beyond 64 bits where no array says what they become, and every spelling of
-that dtype. Only a function of the client's own (``vectorize``, ``frompyfunc``) may give such an
-array, and then it can be looked at and converted, not computed with.
+any length a single product can take hours, and the bytes of the array are addresses. Every request
+that would make one is refused: whole numbers beyond 64 bits where no array fixes their dtype, and
+every spelling of that dtype. A function of the client's own (`vectorize`, `frompyfunc`) may return
+such an array; it can be read and converted, not computed with.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from shm_echo.mechestim.errors import NO_OBJECTS
 from shm_echo.mechestim.registry._signatures_generated import SIGNATURES
 
-__all__ = ["MOST_DIGITS", "check_arguments", "check_result", "is_foreign"]
+__all__ = ["MOST_DIGITS", "check_arguments", "check_result", "holds_objects"]
 
 MOST_DIGITS = 1024  # bytes of one whole number; seeds are long, and not longer
 
@@ -56,19 +56,24 @@ def _places() -> dict[str, int]:
 _PLACES = _places()
 
 
-def is_foreign(value: Any) -> bool:
-    """Whether it is an array that holds Python objects."""
+def holds_objects(value: Any) -> bool:
+    """Return True if `value` is an array of Python objects."""
     return isinstance(value, np.ndarray) and value.dtype.hasobject
 
 
 def check_arguments(
-    name: str, args: list[Any], kwargs: dict[str, Any], *, long_numbers: bool, foreign: bool
+    name: str,
+    args: list[Any],
+    kwargs: dict[str, Any],
+    *,
+    long_numbers: bool,
+    has_object_arrays: bool,
 ) -> None:
     """See that the operation would not compute with Python objects.
 
     Args:
         long_numbers: there are whole numbers beyond 64 bits among the arguments.
-        foreign: the session has arrays of Python objects.
+        has_object_arrays: the session has arrays of Python objects.
 
     Raises:
         TypeError: it would.
@@ -84,7 +89,7 @@ def check_arguments(
     values = [*args, *kwargs.values()] if kwargs else args
     if long_numbers and not name.startswith(("random.", "budget.")):
         _check_long_numbers(values)
-    if foreign and name not in _MAY_SEE and name not in _MAKERS and any(_holds(values)):
+    if has_object_arrays and name not in _MAY_SEE and name not in _MAKERS and any(_holds(values)):
         raise TypeError(
             "an array of Python objects can be looked at and converted on a server, not computed "
             "with: use astype(float) first"
@@ -92,7 +97,7 @@ def check_arguments(
 
 
 def _is_object_dtype(value: Any) -> bool:
-    """Whether NumPy takes this for a dtype that holds Python objects."""
+    """Return True if NumPy reads this as a dtype of Python objects."""
     if value is None:
         return False
     try:
@@ -124,7 +129,7 @@ def _holds(values: Any) -> Iterable[bool]:
         elif isinstance(value, dict):
             yield from _holds(value.values())
         else:
-            yield is_foreign(value)
+            yield holds_objects(value)
 
 
 def check_result(name: str, result: Any) -> None:
@@ -134,8 +139,8 @@ def check_result(name: str, result: Any) -> None:
         TypeError: it does.
     """
     if isinstance(result, (tuple, list)):
-        found = any(map(is_foreign, result))
+        found = any(map(holds_objects, result))
     else:
-        found = is_foreign(result)
+        found = holds_objects(result)
     if found and name not in _MAKERS and name not in _MAY_SEE:
         raise TypeError(NO_OBJECTS)

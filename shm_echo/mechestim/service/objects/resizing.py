@@ -1,8 +1,7 @@
-"""``x.resize(shape)`` on a server: another array behind the same number.
+"""`x.resize(shape)` on a server: another array takes the number.
 
-NumPy's own method takes the old memory away, from views as well when it is told not to look. Here
-the old memory stays for as long as anything refers to it, so nothing that a client says can make a
-view of memory that is gone.
+NumPy's own method frees the old memory, with `refcheck=False` even under views. Here the old memory
+stays for as long as an object refers to it, so no request can make a view of freed memory.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ def resize(objects: HandleTable, array: Any, *new_shape: Any, refcheck: Any = Tr
         raise TypeError("ndarray.resize needs an array")
     if owner(array).nbytes != array.nbytes:
         raise ValueError("cannot resize this array: it does not own its data")
-    if index(refcheck) and not objects.alone(array):
+    if index(refcheck) and not objects.is_sole_owner(array):
         raise ValueError(_REFERENCED)
     content = base_view(array)
     if not content.flags.forc:

@@ -1,5 +1,4 @@
-"""Values of one session on the wire: arrays become numbers on the way out, numbers arrays on the
-way in."""
+"""The values of one session on the wire: arrays go out as numbers, numbers come in as arrays."""
 
 from __future__ import annotations
 
@@ -39,15 +38,15 @@ _SCALAR_TYPES = {cls: name for name, cls in reversed(_TYPES_BY_NAME.items())}
 _INLINE = (bool, int, float, complex)
 _PLAIN = (bool, int, float)
 _ExtType = msgpack.ExtType
-_ext = tuple.__new__  # an ExtType checks what it is given; ours is known to be right
+_ext = tuple.__new__  # skips the checks of ExtType: these values are known to be right
 
 
 class SessionValueCodec:
     """Packs results and unpacks arguments for one session.
 
     Args:
-        objects: what the session owns.
-        callback: makes the function that stands for one of the client's.
+        objects: the objects of the session.
+        callback: returns the function that stands for a function of the client.
     """
 
     def __init__(self, objects: HandleTable, callback: Callable[[int], Any]) -> None:
@@ -55,19 +54,19 @@ class SessionValueCodec:
         self._wire = Wire(
             self._pack,
             {
-                wire.BIGINT: self._noting(self._long_number),
-                wire.HANDLE: self._noting(lambda data: objects.get(wire.number_of(data))),
-                wire.CALLBACK: self._noting(lambda data: callback(wire.number_of(data))),
-                wire.DTYPE: self._noting(self._dtype),
-                wire.SCALAR_TYPE: self._noting(self._scalar_type),
-                wire.NDARRAY: self._noting(self._ndarray),
-                wire.SCALAR: self._noting(self._scalar),
+                wire.BIGINT: self._deferring_errors(self._long_number),
+                wire.HANDLE: self._deferring_errors(lambda data: objects.get(wire.number_of(data))),
+                wire.CALLBACK: self._deferring_errors(lambda data: callback(wire.number_of(data))),
+                wire.DTYPE: self._deferring_errors(self._dtype),
+                wire.SCALAR_TYPE: self._deferring_errors(self._scalar_type),
+                wire.NDARRAY: self._deferring_errors(self._ndarray),
+                wire.SCALAR: self._deferring_errors(self._scalar),
             },
         )
         self._wire.hook = self._ext
         self._find = objects.find
         self.pack = self._wire.pack
-        self._keep = objects.keep
+        self._register = objects.register
         self._pack_plain = msgpack.Packer().pack  # for what needs none of the hooks
         self.problem: Exception | None = None
         self.long_numbers = False  # whether the last message had integers beyond 64 bits
@@ -75,10 +74,10 @@ class SessionValueCodec:
     # In
 
     def unpack(self, data: bytes) -> Any:
-        """The value that the bytes hold.
+        """Return the value in the bytes.
 
-        What is well-formed and yet wrong (a number that is no object, a dtype that is none) is
-        noted in ``problem`` and stands as None, so that the request's id is known for the answer.
+        A well-formed but wrong part (a number without an object, an unknown dtype) becomes None,
+        and its error goes to `problem`, so that the answer can carry the request's id.
 
         Raises:
             ProtocolError: the bytes are not one value within the limits.
@@ -88,14 +87,14 @@ class SessionValueCodec:
         return self._wire.unpack(data)
 
     def _ext(self, code: int, data: bytes) -> Any:
-        """An extension of a message; quickly, when it is an object that the session has."""
+        """Return an extension of a message, on a short path for a handle that the session has."""
         if code == wire.HANDLE and len(data) == 8:
             found = self._find(int.from_bytes(data, "little"))
             if found is not None:
                 return found
         return self._wire.ext(code, data)
 
-    def _noting(self, read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    def _deferring_errors(self, read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
         def unpack(data: bytes) -> Any:
             try:
                 return read(data)
@@ -112,7 +111,7 @@ class SessionValueCodec:
         return int.from_bytes(data, "little", signed=True)
 
     def _dtype(self, data: bytes) -> np.dtype[Any]:
-        return plain_dtype(self._wire.unpack(data))
+        return dtype_from_description(self._wire.unpack(data))
 
     def _scalar_type(self, data: bytes) -> Any:
         found = _TYPES_BY_NAME.get(self._wire.unpack(data))
@@ -128,7 +127,7 @@ class SessionValueCodec:
 
     def _scalar(self, data: bytes) -> Any:
         dtype, value = self._wire.unpack(data)
-        found = plain_dtype(dtype)
+        found = dtype_from_description(dtype)
         if found.kind not in "biufcmM":  # numpy.void(n) would take n bytes
             raise TypeError(f"a scalar of dtype {found} cannot be sent to the server")
         return scalar(found.type(value))
@@ -136,16 +135,16 @@ class SessionValueCodec:
     # Out
 
     def pack_answer(self, number: int, result: Any) -> bytes:
-        """The reply to request ``number`` of an operation that went well and warned of nothing."""
+        """The reply to request `number` of an operation that went well and warned of nothing."""
         kind = type(result)
         if kind is Array:
-            content = [self._keep(result), _text(result.dtype), result.shape, None, False]
+            content = [self._register(result), _dtype_text(result.dtype), result.shape, None, False]
             result = _ext(_ExtType, (wire.ARRAY, self._pack_plain(content)))
         elif kind is Scalar:
             item = base_view(result).item()
             dtype = result.dtype
             if type(item) in _PLAIN and dtype.char not in "gG":
-                result = _ext(_ExtType, (wire.SCALAR, self._pack_plain([_text(dtype), item])))
+                result = _ext(_ExtType, (wire.SCALAR, self._pack_plain([_dtype_text(dtype), item])))
         if type(result) is _ExtType:
             packed: bytes = self._pack_plain({"id": number, "r": result})
             return packed
@@ -159,7 +158,7 @@ class SessionValueCodec:
                 return value.item()
             return self._pack_array(np.asarray(value).view(Scalar))
         if isinstance(value, np.dtype):
-            return msgpack.ExtType(wire.DTYPE, self._wire_pack(described(value)))
+            return msgpack.ExtType(wire.DTYPE, self._wire_pack(describe_dtype(value)))
         if isinstance(value, type):
             name = _SCALAR_TYPES.get(value)
             return name and msgpack.ExtType(wire.SCALAR_TYPE, self._wire_pack(name))
@@ -173,7 +172,7 @@ class SessionValueCodec:
             fields = [field.name for field in dataclasses.fields(value)]
             return self._record(name, fields, [getattr(value, field) for field in fields])
         if name in _OBJECTS:
-            number = self._objects.keep(value)
+            number = self._objects.register(value)
             return msgpack.ExtType(wire.OBJECT, self._wire_pack([number, name]))
         return None
 
@@ -184,13 +183,13 @@ class SessionValueCodec:
         if not isinstance(value, Array):
             value = value.view(Array)
         if isinstance(value, Scalar):
-            item = inline(value)
+            item = python_number(value)
             if item is not None:
                 return msgpack.ExtType(wire.SCALAR, self._wire_pack([value.dtype.str, item]))
         axes = getattr(value, "symmetric_axes", None)
         content = [
-            self._objects.keep(value),
-            described(value.dtype),
+            self._objects.register(value),
+            describe_dtype(value.dtype),
             list(value.shape),
             None if axes is None else [list(group) for group in axes],
             isinstance(value, Scalar),
@@ -201,8 +200,8 @@ class SessionValueCodec:
         return self._wire.pack_nested(value)
 
 
-def inline(value: Any) -> Any:
-    """The value of a 0-d array as a Python number; None when a number cannot hold it."""
+def python_number(value: Any) -> Any:
+    """Return a 0-d array as a Python number; None if a number cannot hold it."""
     item = base_view(value).item()
     return item if isinstance(item, _INLINE) and value.dtype.char not in "gG" else None
 
@@ -210,43 +209,43 @@ def inline(value: Any) -> Any:
 _texts: dict[np.dtype[Any], Any] = {}
 
 
-def _text(dtype: np.dtype[Any]) -> Any:
-    """:func:`described`, made once for each of the common dtypes."""
+def _dtype_text(dtype: np.dtype[Any]) -> Any:
+    """`describe_dtype`, made once for each of the common dtypes."""
     found = _texts.get(dtype)
     if found is None:
-        found = described(dtype)
+        found = describe_dtype(dtype)
         if dtype.isbuiltin == 1:
             _texts[dtype] = found
     return found
 
 
-def described(dtype: np.dtype[Any]) -> Any:
-    """A dtype as text, as ``[dtype, shape]``, or as its list of ``[name, dtype]``."""
+def describe_dtype(dtype: np.dtype[Any]) -> Any:
+    """Return a dtype as text, as `[dtype, shape]`, or as its list of `[name, dtype]`."""
     if dtype.subdtype is not None:
         base, shape = dtype.subdtype
-        return [described(base), list(shape)]
+        return [describe_dtype(base), list(shape)]
     if dtype.names is None:
         return dtype.str
-    return [[name, described(dtype[name])] for name in dtype.names]
+    return [[name, describe_dtype(dtype[name])] for name in dtype.names]
 
 
-def _spec(description: Any) -> Any:
-    """What makes the dtype that :func:`described` describes."""
+def _dtype_argument(description: Any) -> Any:
+    """Return the argument of `numpy.dtype` for a description by `describe_dtype`."""
     if not isinstance(description, list):
         return description
     if len(description) == 2 and all(isinstance(n, int) for n in description[1]):
-        return _spec(description[0]), tuple(description[1])
-    return [(name, _spec(inner)) for name, inner in description]
+        return _dtype_argument(description[0]), tuple(description[1])
+    return [(name, _dtype_argument(inner)) for name, inner in description]
 
 
-def plain_dtype(description: Any) -> np.dtype[Any]:
-    """The dtype that a client describes; never one that holds Python objects.
+def dtype_from_description(description: Any) -> np.dtype[Any]:
+    """Return the dtype that a client describes; never one that holds Python objects.
 
     Raises:
         TypeError: there is no such dtype, or it holds objects.
     """
     try:
-        dtype: np.dtype[Any] = np.dtype(_spec(description))
+        dtype: np.dtype[Any] = np.dtype(_dtype_argument(description))
     except (TypeError, ValueError, SyntaxError, RecursionError):
         raise TypeError(f"data type {str(description)[:80]!r} not understood") from None
     if dtype.hasobject:
@@ -255,12 +254,12 @@ def plain_dtype(description: Any) -> np.dtype[Any]:
 
 
 def array_from(dtype: Any, shape: Any, content: Any) -> Array:
-    """An array of its own from bytes of a client.
+    """Return a new array from the bytes of a client.
 
     Raises:
         ProtocolError: the bytes do not fill that shape.
     """
-    found = plain_dtype(dtype)
+    found = dtype_from_description(dtype)
     if (
         type(shape) is not list
         or len(shape) > 64

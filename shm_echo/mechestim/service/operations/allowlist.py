@@ -1,8 +1,7 @@
-"""Which operations a session may ask for, and what runs them: an allow-list, built from the
-registry.
+"""The allow-list: the operations that a session may ask for, built from the registry.
 
-A name that is not a key here does not exist. Nothing is looked up by attribute on anything a client
-names.
+A name that is not a key here does not exist. No attribute is ever looked up by a name that a client
+sent.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ OPERATORS = tuple(
     )
 )
 
-# Methods that only show or move data. Those that name files or other processes are not among them.
+# Methods that only show or move data, without those that name files or other processes.
 FREE_METHODS = (
     *("astype", "byteswap", "copy", "flatten", "getfield", "item", "ravel", "reshape", "resize"),
     *("setfield", "setflags", "squeeze", "swapaxes", "tobytes", "tolist", "transpose", "view"),
@@ -73,15 +72,15 @@ def _methods() -> dict[str, Function]:
 
 METHODS = _methods()
 
-# They read what belongs to the client's process: its files, its objects.
+# These read files and objects of the client's process.
 _NOT_HERE = frozenset({"fromfile", "fromregex", "from_dlpack"})
 
 
-_known: dict[str, Function] = {}  # those that were asked for
+_known: dict[str, Function] = {}  # the functions that sessions have asked for
 
 
 def function(name: str) -> Function | None:
-    """What runs the operation ``name``; None when no session may ask for it.
+    """Return the function of operation `name`; None if no session may ask for it.
 
     Raises:
         UnsupportedFunctionError: an operation that is left out on purpose.

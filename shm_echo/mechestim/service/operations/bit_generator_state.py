@@ -1,7 +1,7 @@
-"""What a client may set a random state to.
+"""Checks of the state that a client gives to a random generator.
 
-NumPy takes the position in a bit generator's buffer as it is given, and reads there: with one that
-is out of range it reads whatever lies behind, or ends the process.
+NumPy uses the position in a bit generator's buffer without a check: with a position out of range it
+reads foreign memory, or the process ends.
 """
 
 from __future__ import annotations

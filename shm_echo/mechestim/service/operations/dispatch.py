@@ -1,8 +1,7 @@
-"""What a session can be asked for: operations of the registry, methods, and words about the session
-itself.
+"""Runs the requests of a session: operations of the registry, methods, and session calls.
 
-Everything is looked up in tables. Sizes are checked before an operation runs, with the size rules
-of its registry entry, so that no request makes the server allocate what the session may not hold.
+Every name is looked up in a table. The bounds of an operation's registry entry are checked before
+it runs, so no request makes the server allocate more than the session may hold.
 """
 
 from __future__ import annotations
@@ -32,14 +31,15 @@ from shm_echo.mechestim.service.operations import (
 )
 from shm_echo.mechestim.service.operations.bit_generator_state import check_state
 from shm_echo.mechestim.service.operations.generators import GENERATORS
-from shm_echo.mechestim.service.operations.session_calls import EXTRAS
+from shm_echo.mechestim.service.operations.session_calls import SESSION_CALLS
 from shm_echo.mechestim.service.scheduling.scheduler import SchedulerSlot
 
-HEAVY_BYTES = 1 << 20  # above this an operation takes longer than the messages about it
+# An operation on more bytes takes longer than its messages, so it needs a long slot.
+LONG_OPERATION_BYTES = 1 << 20
 
 
 class Dispatcher:
-    """Performs the requests of one session."""
+    """Runs the requests of one session."""
 
     def __init__(
         self, objects: HandleTable, budgets: Budgets, quotas: Quotas, slot: SchedulerSlot
@@ -48,12 +48,12 @@ class Dispatcher:
         self._budgets = budgets
         self._quotas = quotas
         self._slot = slot
-        self._small = min(HEAVY_BYTES, quotas.max_call_bytes)
+        self._small = min(LONG_OPERATION_BYTES, quotas.max_call_bytes)
         self.arena = SessionArena(objects, quotas)
-        self.fds: tuple[int, ...] = ()  # to be sent with the answer of this request
+        self.fds: tuple[int, ...] = ()  # sent with the answer of this request
         self._random = np.random.RandomState()
-        self._words: dict[str, Callable[..., Any]] = {
-            **EXTRAS,
+        self._session_calls: dict[str, Callable[..., Any]] = {
+            **SESSION_CALLS,
             **GENERATORS,
             "session.array": self._array,
             "session.fetch": self._fetch,
@@ -80,39 +80,44 @@ class Dispatcher:
     def perform(
         self, name: str, args: list[Any], kwargs: dict[str, Any], long_numbers: bool = False
     ) -> Any:
-        """Do what is asked for, charging the frame that is bound.
+        """Run an operation, method or session call; charge the active view.
 
         Args:
-            name: of the operation, method or word.
-            args, kwargs: its arguments.
-            long_numbers: there are whole numbers beyond 64 bits among them.
+            name: the operation, method or session call.
+            args: the positional arguments.
+            kwargs: the keyword arguments.
+            long_numbers: the arguments contain whole numbers beyond 64 bits.
 
         Raises:
             MechEstimServerError: there is no such operation.
-            QuotaExceededError: its result would not fit; nothing has run, nothing is charged.
-            Exception: whatever the operation raises.
+            QuotaExceededError: the result would not fit; nothing has run, nothing is charged.
+            Exception: the operation's own error.
         """
         function = fast_path.FUNCTIONS.get(name)
-        if function is not None and not long_numbers and not self._objects.foreign:
+        if function is not None and not long_numbers and not self._objects.has_object_arrays:
             size = fast_path.size(name, args, kwargs)
             if size <= self._small and self._objects.bytes + size <= self._quotas.max_bytes:
                 return function(*args, **kwargs)
         object_dtype_guard.check_arguments(
-            name, args, kwargs, long_numbers=long_numbers, foreign=self._objects.foreign
+            name,
+            args,
+            kwargs,
+            long_numbers=long_numbers,
+            has_object_arrays=self._objects.has_object_arrays,
         )
-        if iteration_bounds.check(name, args, kwargs):
+        if iteration_bounds.is_long(name, args, kwargs):
             self._slot.promote_to_long()
         self._check_sizes(name, args, kwargs)
-        result = self._performed(name, args, kwargs)
+        result = self._run(name, args, kwargs)
         object_dtype_guard.check_result(name, result)
         return result
 
-    def _performed(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
-        word = self._words.get(name)
-        if word is not None:
+    def _run(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        call = self._session_calls.get(name)
+        if call is not None:
             if name in _COPIES:
                 self._slot.promote_to_long()
-            return word(*args, **kwargs)
+            return call(*args, **kwargs)
         if name.startswith("random."):
             return self._draw(name, args, kwargs)
         function = allowlist.function(name)
@@ -123,16 +128,16 @@ class Dispatcher:
     # Sizes
 
     def _check_sizes(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> None:
-        """Refuse what would not fit."""
-        result, scratch = memory_bounds.needed(name, args, kwargs)
+        """Refuse a request whose result or scratch would not fit."""
+        result, scratch = memory_bounds.required_bytes(name, args, kwargs)
         both = result + scratch
         if both > self._quotas.max_call_bytes:
             raise QuotaExceededError(
                 "max_call_bytes", allowed=self._quotas.max_call_bytes, wanted=both
             )
-        if both > HEAVY_BYTES:
+        if both > LONG_OPERATION_BYTES:
             self._slot.promote_to_long()
-        self._objects.check_room(result)
+        self._objects.check_available(result)
 
     # Random numbers: each session has a state of its own
 
@@ -170,24 +175,24 @@ class Dispatcher:
     # Arrays in and out
 
     def _open_arena(self) -> int:
-        """Memory that the session shares with its client; the descriptors go with the answer."""
+        """Open the arena. Its descriptors go with the answer."""
         size = self.arena.open()
         self.fds = self.arena.fds
         return size
 
     def take_fds(self) -> tuple[int, ...]:
-        """Descriptors to be sent with the answer to this request; the arena keeps its own."""
+        """Return the descriptors to send with this answer; the arena keeps its own."""
         fds, self.fds = self.fds, ()
         return fds
 
     def _array(self, value: Any) -> Array:
-        """An array that the client has sent whole."""
+        """Return an array that the client sent in one message."""
         if not isinstance(value, Array):
             raise TypeError("session.array needs an array")
         return value
 
     def _fetch(self, array: Any) -> list[Any]:
-        """The contents of an array, in C order: dtype, shape, bytes."""
+        """Return the contents of an array, in C order: dtype, shape, bytes."""
         if not isinstance(array, np.ndarray):
             raise TypeError("session.fetch needs an array")
         if array.nbytes > self._quotas.max_frame - 4096:

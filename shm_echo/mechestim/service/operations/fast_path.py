@@ -1,7 +1,7 @@
-"""Which requests need no look at their arguments but at their kinds.
+"""Requests that need no check of their arguments beyond the types.
 
-An operation on each element, or over the elements, of small arrays and numbers can neither take
-much memory nor meet Python's objects. It is most of what programs ask for, and has a shorter way.
+An operation on, or over, the elements of small arrays and numbers can neither take much memory nor
+meet Python objects. Most requests are of this kind, so they have a shorter path.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def _functions() -> dict[str, Callable[..., Any]]:
         elif not owner:
             try:
                 function = allowlist.function(name)
-            except UnsupportedFunctionError:  # a newer NumPy has it; whoever asks for it is told so
+            except (
+                UnsupportedFunctionError
+            ):  # only a newer NumPy has it; a request for it gets this error later
                 continue
             if function is not None:
                 found[name] = function
@@ -50,13 +52,13 @@ _METHODS = frozenset(name for name in FUNCTIONS if name.startswith("ndarray."))
 
 
 def size(name: str, args: list[Any], kwargs: dict[str, Any]) -> int:
-    """A bound for the bytes that such an operation needs; ``TOO_LARGE`` if it needs a closer look.
+    """A bound for the bytes that such an operation needs; `TOO_LARGE` if it needs a closer look.
 
     Operands broadcast to their product at the most, and there are two results, or a result and what
     it is made of, of 32 bytes for each element at the most.
 
     Args:
-        name: a key of ``FUNCTIONS``.
+        name: a key of `FUNCTIONS`.
         args, kwargs: its arguments.
     """
     bound = 64

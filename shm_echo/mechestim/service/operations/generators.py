@@ -1,4 +1,4 @@
-"""What a session can ask of generators of random numbers beside draws: their state, and copies.
+"""Session calls on random generators, beside draws: their state, and copies.
 
 Bit generators and seed sequences draw nothing themselves here, so nothing of this is charged. What
 a client says a state is, is checked before NumPy takes it.
@@ -52,7 +52,7 @@ def set_state(generator: Any, value: Any) -> None:
 
 
 def seed_sequence(generator: Any) -> Any:
-    """What a bit generator was seeded with."""
+    """Return the seed sequence of a bit generator."""
     return _bit_generator(generator).seed_seq
 
 
@@ -62,7 +62,7 @@ def jumped(generator: Any, jumps: Any = 1) -> Any:
 
 
 def advance(generator: Any, delta: Any) -> Any:
-    """Go on as if ``delta`` numbers had been drawn."""
+    """Go on as if `delta` numbers had been drawn."""
     _bit_generator(generator).advance(int(delta))
     return generator
 
@@ -80,7 +80,7 @@ def duplicate(generator: Any) -> Any:
     return copy.deepcopy(_is(kinds, generator))
 
 
-def described(sequence: Any) -> dict[str, Any]:
+def describe_seed_sequence(sequence: Any) -> dict[str, Any]:
     """The attributes of a seed sequence."""
     found = _is(np.random.SeedSequence, sequence)
     return {
@@ -106,5 +106,5 @@ GENERATORS: dict[str, Callable[..., Any]] = {
     "generator.spawn": spawn,
     "generator.copy": duplicate,
     "generator.generate_state": generate_state,
-    "generator.attributes": described,
+    "generator.attributes": describe_seed_sequence,
 }

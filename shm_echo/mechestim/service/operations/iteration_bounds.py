@@ -1,10 +1,10 @@
-"""How often a request makes the server go round, where neither its price nor its size tells.
+"""Bounds of the iterations of a request, where neither its price nor its size shows them.
 
-A few arguments count steps: the order of ``diff``, the decimals of ``round``, the operands whose
-best order ``multi_dot`` looks for. NumPy takes any number there, goes round until it is done, and
-some of its loops let nobody else run in the meantime. Each rule here has the signature of its
-operation and tells about how many steps of a microsecond or less it takes. Those of the older
-random numbers draw until they find one that fits: their arguments say how long that takes, too.
+A few arguments count steps: the order of `diff`, the decimals of `round`, the operands whose best
+order `multi_dot` searches. NumPy takes any number there, and some of its loops hold the interpreter
+lock until they end. Each rule has the signature of its operation and returns a number of steps of a
+microsecond or less. The older random distributions draw until a number fits: their rules bound the
+draws by the arguments.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from shm_echo.mechestim.errors import QuotaExceededError
 from shm_echo.mechestim.local.array import plain
 
-__all__ = ["MOST", "RULES", "check"]
+__all__ = ["MOST", "RULES", "is_long"]
 
 MOST = 10**6
 
@@ -91,14 +91,11 @@ RULES: dict[str, Rule] = {
 }
 
 
-def check(name: str, args: list[Any], kwargs: dict[str, Any]) -> bool:
-    """See that the operation ends.
-
-    Returns:
-        Whether it takes long, whatever its price and its size are.
+def is_long(name: str, args: list[Any], kwargs: dict[str, Any]) -> bool:
+    """Check that the operation ends. Return True if it takes long for its price and size.
 
     Raises:
-        QuotaExceededError: it would take more than ``MOST`` steps; nothing has run.
+        QuotaExceededError: it would take more than `MOST` steps; nothing has run.
     """
     if name in _SEARCHES:
         operands = args[0] if name == "session.path" and args else args

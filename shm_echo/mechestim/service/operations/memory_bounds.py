@@ -1,8 +1,8 @@
-"""What a request needs in memory, told before it runs.
+"""Bounds of the memory that a request needs, computed before it runs.
 
-Operations have size rules in the registry. Methods and operators borrow those of the operation that
-they spell; what has none there (indexing, ``tolist``, copies of arrays that only look large) has
-its rule here. Each rule has the signature of the method and gives an upper bound in bytes.
+The registry has bounds for its operations. Methods and operators use the bounds of the operation
+that they spell; this module has the rules of the others (indexing, `tolist`, copies of arrays that
+only look large). Each rule has the signature of its method and returns an upper bound in bytes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from shm_echo.mechestim.registry import OPS, contraction
 from shm_echo.mechestim.registry.operators import BINARY, COMPARISONS, UNARY
 from shm_echo.mechestim.service.operations import allowlist, object_bounds
 
-__all__ = ["BORROWED", "needed"]
+__all__ = ["BORROWED", "required_bytes"]
 
 Rule = Callable[..., int]
 
@@ -59,7 +59,7 @@ def _flat_get(array: Any, key: Any) -> int:
 
 
 def _grid(name: Any, key: Any) -> int:
-    """``mgrid[key]``: every axis in full for each of them."""
+    """`mgrid[key]`: every axis in full for each of them."""
     parts = key if isinstance(key, tuple) else (key,)
     lengths = [_steps(part) for part in parts if isinstance(part, slice)]
     if name in ("mgrid", "ogrid"):
@@ -129,24 +129,24 @@ _WITH_AN_OWNER = ("random.Generator.", "random.RandomState.")
 
 
 def _of_a_ufunc(method: str, *args: Any) -> int:
-    """``add.outer`` and the like: sixteen bytes for each element at the most."""
+    """`add.outer` and the like: sixteen bytes for each element at the most."""
     if method not in ufuncs.METHODS:
         return 0
     sizes = [np.size(value) for value in args[:2]]
     return 16 * (sizes[0] * sizes[1] if method == "outer" else sizes[0])
 
 
-def needed(name: str, args: list[Any], kwargs: dict[str, Any]) -> tuple[int, int]:
+def required_bytes(name: str, args: list[Any], kwargs: dict[str, Any]) -> tuple[int, int]:
     """Bytes of the result, and bytes beside it, that the request takes at the most.
 
     Arguments that make no sense need nothing: NumPy refuses them before it takes memory.
     """
     if name not in _CONTRACTIONS or kwargs:
-        return _needed(name, args, kwargs)
+        return _required_bytes(name, args, kwargs)
     key = _shapes(name, args)
     found = None if key is None else _known.get(key)
     if found is None:
-        found = _needed(name, args, kwargs)
+        found = _required_bytes(name, args, kwargs)
         if key is not None:
             if len(_known) >= _MOST_KNOWN:
                 _known.clear()
@@ -182,7 +182,7 @@ _CONTRACTIONS = frozenset(
 )
 
 
-def _needed(name: str, args: list[Any], kwargs: dict[str, Any]) -> tuple[int, int]:
+def _required_bytes(name: str, args: list[Any], kwargs: dict[str, Any]) -> tuple[int, int]:
     # Rules may look at values (how long bincount's result is): uncounted, on plain arrays.
     args, kwargs = plain(args), {key: plain(value) for key, value in kwargs.items()}
     try:

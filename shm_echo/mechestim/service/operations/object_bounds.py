@@ -1,8 +1,8 @@
-"""What results need that are not arrays: text, nested lists, many views, generators.
+"""Bounds of results that are not arrays: text, nested lists, many views, generators.
 
-Rules for ``sizes``, in bytes, each with the signature of its operation. A view has no elements of
-its own and still is an object, so a million of them is not for nothing; a list of lists has its
-lists, also where no element is in them.
+Rules for `memory_bounds`, in bytes, each with the signature of its operation. A view has no
+elements of its own but is an object, so a million views take memory; a list of lists takes memory
+even if every inner list is empty.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def text(self: Any, *_: Any) -> int:
 
 
 def _pieces(ary: Any, indices_or_sections: Any, axis: Any = 0) -> int:
-    """``split`` and its like: a view for each section."""
+    """`split` and its like: a view for each section."""
     if isinstance(indices_or_sections, int):
         return indices_or_sections * _VIEW
     return (np.size(indices_or_sections) + 1) * _VIEW

@@ -31,7 +31,7 @@ _own: ContextVar[dict[str, Any] | None] = ContextVar("mechestim_print_options", 
 
 
 def _one_at_a_time() -> contextlib.AbstractContextManager[Any]:
-    """What is held while NumPy has a session's options."""
+    """Return the lock that is held while NumPy has a session's options."""
     if np.lib.NumpyVersion(np.__version__) >= "2.1.0":
         return contextlib.nullcontext()
     lock = threading.Lock()
@@ -51,7 +51,7 @@ def options() -> dict[str, Any]:
 
 
 def change(**changes: Any) -> dict[str, Any]:
-    """``numpy.set_printoptions``; the options before. Numbers and words have a longest form."""
+    """`numpy.set_printoptions`; the options before. Numbers and words have a longest form."""
     if any(changes.get(name) is not None for name in _FUNCTIONS):
         raise ValueError("a server keeps no function: no formatter, no override_repr")
     for name, longest in _LONGEST.items():

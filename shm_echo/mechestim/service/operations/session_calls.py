@@ -1,7 +1,6 @@
-"""What a session can be asked for beside operations and methods: settings of NumPy, attributes,
-grids.
+"""Session calls: requests for settings of NumPy, attributes and grids.
 
-Error handling is the session's own: NumPy keeps it in a context variable.
+The session has its own error handling, because NumPy keeps it in a context variable.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ def _array(value: Any) -> Array:
 
 
 def seterr(**options: Any) -> dict[str, Any]:
-    """``numpy.seterr``; the options before. Calls and logs are for the local mode only."""
+    """`numpy.seterr`; the options before. Calls and logs are for the local mode only."""
     if any(value in ("call", "log", "print") for value in options.values()):
         raise ValueError("a server can ignore, warn or raise; it has nothing to call or print to")
     return dict(np.seterr(**options))
@@ -77,25 +76,25 @@ def path(inputs: Any, output: Any, sizes: Any, optimize: Any) -> list[list[int]]
 
 
 def grid(name: Any, key: Any) -> Any:
-    """``mgrid[key]`` and its like."""
+    """`mgrid[key]` and its like."""
     if name not in _GRIDS:
         raise TypeError(f"no grid is called {str(name)[:40]!r}")
     return namespace.attribute("", name)[key]
 
 
 def flags(array: Any) -> dict[str, bool]:
-    """How an array lies in memory."""
+    """Return the flags of an array's memory layout."""
     found = _array(array).flags
     return {name: bool(getattr(found, name)) for name in _FLAGS}
 
 
 def flat_get(array: Any, key: Any) -> Any:
-    """``array.flat[key]``."""
+    """`array.flat[key]`."""
     return _array(array).flat[key]
 
 
 def flat_set(array: Any, key: Any, value: Any) -> None:
-    """``array.flat[key] = value``."""
+    """`array.flat[key] = value`."""
     _array(array).flat[key] = value
 
 
@@ -105,29 +104,29 @@ def symmetric_axes(array: Any) -> list[list[int]]:
 
 
 def set_shape(array: Any, shape: Any) -> Any:
-    """``array.shape = shape``; the array, so that its owner learns the shape."""
+    """`array.shape = shape`; the array, so that its owner learns the shape."""
     _array(array).shape = shape
     return array
 
 
 def set_real(array: Any, value: Any) -> None:
-    """``array.real = value``."""
+    """`array.real = value`."""
     _array(array).real = value
 
 
 def set_imag(array: Any, value: Any) -> None:
-    """``array.imag = value``."""
+    """`array.imag = value`."""
     _array(array).imag = value
 
 
 def call_object(function: Any, *args: Any, **kwargs: Any) -> Any:
-    """Call what ``vectorize`` or ``frompyfunc`` made."""
+    """Call what `vectorize` or `frompyfunc` made."""
     if not isinstance(function, (callbacks.vectorize, callbacks.PythonUfunc)):
         raise TypeError("this object cannot be called")
     return function(*args, **kwargs)
 
 
-EXTRAS: dict[str, Callable[..., Any]] = {
+SESSION_CALLS: dict[str, Callable[..., Any]] = {
     "object.call": call_object,
     "session.seterr": seterr,
     "session.print_options": printing.change,

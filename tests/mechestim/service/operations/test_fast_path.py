@@ -126,5 +126,5 @@ def test_a_small_limit_of_one_call_holds_on_the_short_way_too(folder: Path) -> N
 )
 def test_sizes_that_could_take_much_memory_are_not_remembered(operands: list[Any]) -> None:
     before = len(memory_bounds._known)
-    memory_bounds.needed("einsum", ["ij,jk->ik", *operands], {})
+    memory_bounds.required_bytes("einsum", ["ij,jk->ik", *operands], {})
     assert len(memory_bounds._known) == before

@@ -27,7 +27,9 @@ def words() -> list[str]:
     quotas = Quotas()
     ledger = SessionLedger(Ceiling(None), StatsPage(), {}, SchedulerSlot())
     return sorted(
-        Dispatcher(HandleTable(quotas), Budgets(quotas, ledger), quotas, SchedulerSlot())._words
+        Dispatcher(
+            HandleTable(quotas), Budgets(quotas, ledger), quotas, SchedulerSlot()
+        )._session_calls
     )
 
 
