@@ -15,11 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+
+from tests.boundaries.test_import_order import LEVEL_OF
+from tests.support import markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 PAGES = ("CONTRIBUTING.md", "SECURITY.md", "README.md", "docs/contributing/development.md")
-# The tables of pyproject.toml that no address may come from, while [project.urls] is absent.
+GUIDES = ("CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "SECURITY.md", "newsfragments/README.md")
+# Addresses, which these pages have none of while [project.urls] is absent.
 URL = re.compile(r"https?://[^\s)>\"']+")
 
 pytestmark = pytest.mark.skipif(
@@ -28,7 +33,6 @@ pytestmark = pytest.mark.skipif(
 
 
 def load(path: Path) -> dict[Any, Any]:
-    yaml = pytest.importorskip("yaml")
     found = yaml.safe_load(path.read_text())
     assert isinstance(found, dict)
     return found
@@ -73,6 +77,37 @@ def test_a_page_names_environments_and_recipes_that_exist(page: str) -> None:
     assert set(tox_calls(text)) <= environments()
     named = set(re.findall(r"`just ([a-z][a-z-]*)", text))
     assert named <= recipes()
+
+
+FOLDERS = "benchmarks|csrc|docs|examples|newsfragments|packaging|shm_echo|tests|tools"
+
+
+@pytest.mark.parametrize("page", GUIDES)
+def test_a_guide_names_files_and_pages_that_exist(page: str) -> None:
+    text = (ROOT / page).read_text()
+    named = re.findall(rf"`((?:{FOLDERS})/[\w./*-]*)`", text)
+    named += [link.partition("#")[0] for link in markdown.links(ROOT / page) if "://" not in link]
+    missing = [name for name in named if not list(ROOT.glob(name.rstrip("/")))]
+    # Capitals stand for the name of something new.
+    assert [name for name in missing if not re.search("[A-Z]{4}", name)] == []
+
+
+def test_the_rooms_are_explained_in_the_order_that_imports_follow() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    house = text.partition("## The house")[2].partition("\n## ")[0]
+    cells = re.findall(r"^\| (`shm_echo/.*?) \|", house, re.MULTILINE)
+    rooms = [
+        room.removesuffix(".py").strip("/").replace("/", ".")
+        for cell in cells
+        for room in re.findall(r"`(shm_echo/[\w/.]+)`", cell)
+    ]
+    data_plane = [LEVEL_OF[room] for room in rooms if ".mechestim" not in room]
+    mechestim = [LEVEL_OF[room] for room in rooms if ".mechestim" in room]
+    assert data_plane == sorted(data_plane)
+    assert mechestim == sorted(mechestim)
+    assert {room.split(".")[1] for room in LEVEL_OF if "." in room} <= {
+        room.split(".")[1] for room in rooms
+    }
 
 
 def rows(workflow: dict[Any, Any]) -> list[str]:

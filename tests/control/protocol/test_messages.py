@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shm_echo.control.protocol.messages import (
+    KINDS,
     PROTOCOL,
     Closed,
     ErrorReply,
@@ -59,6 +60,10 @@ CASES = [
     for name in message.rules
     for value in BAD[name]
 ]
+
+
+def test_every_message_has_an_example() -> None:
+    assert {message.kind for message in EXAMPLES} == set(KINDS)
 
 
 @pytest.mark.parametrize("message", EXAMPLES, ids=lambda message: message.kind)

@@ -120,7 +120,10 @@ def test_every_operation_of_the_main_module_is_called() -> None:
     expected = {
         op.name
         for op in OPS.values()
-        if "." not in op.name and op.category is not Category.UNSUPPORTED and _ours(op)
+        if "." not in op.name
+        and op.category is not Category.UNSUPPORTED
+        and op.numpy  # nothing in NumPy to compare with otherwise
+        and _ours(op)
     }
     assert expected - called == NOT_CALLED
 
