@@ -182,3 +182,43 @@ def test_every_operation_has_an_anchor(site: Path) -> None:
     text = (site / "reference/operations.html").read_text()
     anchors = set(re.findall(r'id="([^"]+)"', text))
     assert set(OPS) - anchors == set()
+
+
+def test_every_public_name_is_in_the_api_pages(site: Path) -> None:
+    import shm_echo
+    from shm_echo import control, errors, mechestim, metrics
+    from shm_echo.mechestim import service
+    from shm_echo.mechestim.registry import OPS, Category
+
+    homes = mechestim._HOMES
+    public = {
+        "shm_echo": set(shm_echo.__all__) - {"__version__", *errors.__all__, *metrics.__all__},
+        "shm_echo.errors": set(errors.__all__),
+        "shm_echo.metrics": {"SampleInfo", "HistSnapshot", "ProducerInfo"},
+        "shm_echo.control": set(control.__all__),
+        "shm_echo.mechestim": {name for name, home in homes.items() if home != "errors"},
+        "shm_echo.mechestim.errors": {name for name, home in homes.items() if home == "errors"},
+        "shm_echo.mechestim.flops": set(mechestim.flops.__all__),
+        "shm_echo.mechestim.service": set(service.__all__),
+    }
+    expected = {f"{module}.{name}" for module, names in public.items() for name in names}
+    # A distribution is an object of a private class; writing into arrays is a method.
+    expected |= {
+        f"shm_echo.mechestim.{op.name}".replace(".stats.", ".stats._")
+        for op in OPS.values()
+        if op.category is not Category.UNSUPPORTED
+        and op.name != "random.Generator.bit_generator"  # an attribute, without a docstring
+    }
+    text = "".join(path.read_text() for path in (site / "reference/api").glob("*.html"))
+    anchors = set(re.findall(r'id="([^"]+)"', text))
+    assert sorted(expected - anchors) == []
+
+
+def test_the_api_pages_show_no_markup_of_another_language(site: Path) -> None:
+    """Docstrings are Markdown: a role of reStructuredText would be shown as it stands."""
+    found = [
+        f"{path.name}: {role}"
+        for path in (site / "reference/api").glob("*.html")
+        for role in re.findall(r":(?:class|meth|func|mod|attr|data|exc):<code>", path.read_text())
+    ]
+    assert found == []

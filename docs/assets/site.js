@@ -1,6 +1,16 @@
-// The search field of the page of operations: it leaves the rows that contain every word.
+// The search field of the page of operations, and tables that the keyboard can scroll.
 "use strict";
 
+// The theme puts wide tables into elements that scroll, once the page has loaded.
+window.addEventListener("load", () => {
+  for (const frame of document.querySelectorAll(".md-typeset__scrollwrap")) {
+    if (frame.scrollWidth > frame.clientWidth) {
+      frame.tabIndex = 0;
+    }
+  }
+});
+
+// The search leaves the rows that contain every word.
 document.addEventListener("DOMContentLoaded", () => {
   const place = document.getElementById("operation-search");
   if (!place) {
@@ -22,11 +32,8 @@ document.addEventListener("DOMContentLoaded", () => {
       next = next.nextElementSibling;
     }
     const rows = parts.flatMap((part) => [...part.querySelectorAll("tbody tr")]);
-    if (rows.some((row) => row.querySelector("a[id]"))) {
-      sections.push({ parts, rows });
-    } else {
-      sections.push({ parts, rows: [] });
-    }
+    const named = rows.some((row) => row.querySelector("a[id]"));
+    sections.push({ parts, rows: named ? rows : [] });
   }
 
   const search = () => {
@@ -44,7 +51,7 @@ document.addEventListener("DOMContentLoaded", () => {
         part.hidden = words.length > 0 && left === 0;
       }
     }
-    count.textContent = words.length ? `${found} of the operations contain these words` : "";
+    count.textContent = !words.length ? "" : found === 1 ? "1 operation" : `${found} operations`;
   };
   field.addEventListener("input", search);
   search();
