@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tools import state_machines
 from tools.state_machines import SLOT_LIFE, states_of_layout
 
 CSRC = Path(__file__).resolve().parents[2] / "csrc"
@@ -57,3 +58,16 @@ def test_a_step_is_a_write_of_the_core(step: object) -> None:
 def test_every_write_of_the_core_is_a_step() -> None:
     steps = {(function, step.target) for step in SLOT_LIFE for function in step.functions}
     assert writes() - steps == set()
+
+
+def test_every_message_of_the_protocol_is_drawn() -> None:
+    text = state_machines.control_states().svg()
+    for source, moves in state_machines.TRANSITIONS.items():
+        assert f">{source.value}</text>" in text
+        for _, message in moves:
+            assert re.search(rf">[^<]*\b{message}\b[^<]*</text>", text), message
+
+
+def test_an_arrow_that_no_table_has_is_refused() -> None:
+    with pytest.raises(ValueError, match="no transition goes these ways"):
+        state_machines._check_all_used([("FREE", "COMMITTED")], {})
