@@ -212,3 +212,13 @@ def test_every_public_name_is_in_the_api_pages(site: Path) -> None:
     text = "".join(path.read_text() for path in (site / "reference/api").glob("*.html"))
     anchors = set(re.findall(r'id="([^"]+)"', text))
     assert sorted(expected - anchors) == []
+
+
+def test_the_api_pages_show_no_markup_of_another_language(site: Path) -> None:
+    """Docstrings are Markdown: a role of reStructuredText would be shown as it stands."""
+    found = [
+        f"{path.name}: {role}"
+        for path in (site / "reference/api").glob("*.html")
+        for role in re.findall(r":(?:class|meth|func|mod|attr|data|exc):<code>", path.read_text())
+    ]
+    assert found == []
