@@ -48,7 +48,7 @@ Copy = Callable[[int, int, int, int], None]
 
 
 def build(threshold: int, folder: Path) -> Copy:
-    """LOOP over csrc/copy.c as it is when it streams from ``threshold`` bytes on.
+    """LOOP over csrc/copy.c as it is when it streams from `threshold` bytes on.
 
     Raises:
         RuntimeError: it does not compile; with the compiler's words.

@@ -74,7 +74,7 @@ with Server({_EXAMPLE}, batch_size=32, transport=ShmTransport(address)) as serve
 
 
 def start_up(code: str) -> tuple[float, float]:
-    """Milliseconds from starting an interpreter on ``code`` until it has exited: elapsed, and CPU.
+    """Milliseconds from starting an interpreter on `code` until it has exited: elapsed, and CPU.
 
     The least of three starts: other programs can only add to it.
 

@@ -1,7 +1,7 @@
 """mechestim beside busy neighbours: what a cheap call takes while three others keep NumPy busy.
 
-One server, a worker process for each session. The neighbours run ``repeat``, ``unique`` and
-``permutation`` of many elements over and over: each holds its interpreter for seconds. A client
+One server, a worker process for each session. The neighbours run `repeat`, `unique` and
+`permutation` of many elements over and over: each holds its interpreter for seconds. A client
 adds two small arrays every millisecond, first alone, then beside them; the server's status says how
 many of those additions had all three neighbours' operations running around them.
 

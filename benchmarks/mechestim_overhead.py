@@ -29,7 +29,7 @@ Call = Callable[[], Any]
 
 
 def small(m: Any) -> dict[str, Call]:
-    """Calls of library ``m`` whose own work is next to nothing."""
+    """Calls of library `m` whose own work is next to nothing."""
     v = m.array([1.0, 2.0, 3.0, 4.0])
     A, B, w = m.array(np.eye(16)), m.array(np.eye(16)), m.array(np.ones(16))
     return {
@@ -49,7 +49,7 @@ BOUNDS = {"einsum ij,j->i 16x16": 6.0}  # microseconds added; 3 for the others
 
 
 def per_call(call: Call, seconds: float) -> float:
-    """Microseconds of one call: the best of five runs, which together take about ``seconds``."""
+    """Microseconds of one call: the best of five runs, which together take about `seconds`."""
     number, clock = 1, time.perf_counter
     while True:
         start = clock()
@@ -78,7 +78,7 @@ def large(m: Any, memory: dict[str, Any]) -> dict[str, Call]:
 
 
 def import_time(statement: str) -> float:
-    """Milliseconds that a fresh process takes for ``statement``, by its own clock."""
+    """Milliseconds that a fresh process takes for `statement`, by its own clock."""
     code = f"import time; t = time.perf_counter(); {statement}; print(time.perf_counter() - t)"
     return float(run_python(f"python -c {statement!r}", "-c", code)) * 1e3
 

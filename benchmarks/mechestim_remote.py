@@ -1,7 +1,7 @@
 """mechestim over a server: how long calls take, how fast contents move, how many clients it bears.
 
 In turns in one run: ours, flopscope-server with flopscope-client (each in a virtual environment of
-its own, made under ``--venvs``), and a bare ping-pong over a Unix socket between two Python
+its own, made under `--venvs`), and a bare ping-pong over a Unix socket between two Python
 processes, which is the least that a call can take.
 
     python benchmarks/mechestim_remote.py --venvs ~/.cache/mechestim-bench
@@ -86,7 +86,7 @@ def quantile(times: list[int], part: float) -> float:
 def calls(
     folder: Path, venvs: Path | None, url: str, rounds: int, scale: float
 ) -> tuple[dict[str, dict[str, Series]], dict[str, dict[str, Series]]]:
-    """p50 and p99 of every call by contender: ``[contender][call]``, one number for each round."""
+    """p50 and p99 of every call by contender: `[contender][call]`, one number for each round."""
 
     def scaled(counts: dict[str, int]) -> dict[str, int]:
         return {name: max(1, int(count * scale)) for name, count in counts.items()}
@@ -152,7 +152,7 @@ def call_tables(
 def import_ms(runs: int) -> float:
     """Milliseconds that importing the client adds to an interpreter's life.
 
-    Without ``site``: what an environment's own start files import is in neither of the two.
+    Without `site`: what an environment's own start files import is in neither of the two.
     """
     added = []
     with tempfile.TemporaryDirectory(prefix="me-bench-") as cache:

@@ -69,7 +69,7 @@ def produce(
 
 
 def latencies(contender: Contender, count: int, samples: int, pause: float) -> list[int]:
-    """Nanoseconds from stamp to hand-out, for the last ``samples`` of a little more."""
+    """Nanoseconds from stamp to hand-out, for the last `samples` of a little more."""
     words = [Reply.make() for _ in range(count)]
     replies = [Reply(word) for word in words]
     times: list[int] = []

@@ -48,7 +48,7 @@ def produce(stop: Any, _index: int, contender: Contender, address: Any, load: Lo
 
 
 def rate(contender: Contender, load: Load, count: int, warmup: float, seconds: float) -> float:
-    """Samples/s at the consumer, with ``count`` producers."""
+    """Samples/s at the consumer, with `count` producers."""
     with (
         contextlib.closing(contender.consume(load)) as consumer,
         producers(

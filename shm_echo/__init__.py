@@ -1,6 +1,6 @@
 """Shared-memory pytree batches between the processes of one Linux host.
 
-The public names load on first use, so ``import shm_echo`` costs almost nothing: neither optree
+The public names load on first use, so `import shm_echo` costs almost nothing: neither optree
 nor NumPy nor the C core is imported until something needs them.
 """
 

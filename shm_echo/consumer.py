@@ -43,7 +43,7 @@ class Sample(NamedTuple):
     """A batch and the state of the ring when it was handed out.
 
     Attributes:
-        batch: a tree like the example, each leaf with a leading axis of ``batch_size`` (fewer in a
+        batch: a tree like the example, each leaf with a leading axis of `batch_size` (fewer in a
             partial batch).
         info: the metrics, see [SampleInfo][shm_echo.SampleInfo].
     """

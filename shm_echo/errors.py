@@ -2,9 +2,9 @@
 
 Each class carries the facts of its message as attributes, so a program can decide without
 parsing text, and each survives pickling with them (an actor's error often crosses a process
-boundary before anyone reads it). All of them derive from :class:`ShmEchoError` and from the
-built-in exception that describes the same kind of failure, so ``except ConnectionError`` and
-``except TimeoutError`` keep working.
+boundary before anyone reads it). All of them derive from `ShmEchoError` and from the
+built-in exception that describes the same kind of failure, so `except ConnectionError` and
+`except TimeoutError` keep working.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class SpecMismatchError(ShmEchoError, ValueError):
     """A tree differs from the example in structure, shape or dtype.
 
     Attributes:
-        path: where it differs, as Python indexing on the tree (``"['obs']['pos']"``).
+        path: where it differs, as Python indexing on the tree (`"['obs']['pos']"`).
     """
 
     _fields = ("path",)
@@ -98,7 +98,7 @@ class SendTimeoutError(ShmEchoError, TimeoutError):
     """A send did not find room in the ring in time.
 
     Attributes:
-        sent: how many samples of this call were sent: exactly the first ``sent`` ones.
+        sent: how many samples of this call were sent: exactly the first `sent` ones.
     """
 
     _fields = ("sent",)
@@ -112,10 +112,10 @@ class SendTimeoutError(ShmEchoError, TimeoutError):
 
 
 class RingFullError(ShmEchoError, TimeoutError):
-    """``Server.submit`` met a full ring that nobody will empty.
+    """`Server.submit` met a full ring that nobody will empty.
 
     Attributes:
-        capacity: slots in the ring (``batch_size * num_buffers``).
+        capacity: slots in the ring (`batch_size * num_buffers`).
     """
 
     _fields = ("capacity",)
@@ -162,7 +162,7 @@ class ProducerDiedError(ShmEchoError, RuntimeError):
 
 
 def describe_death(pid: int, signal: int | None) -> str:
-    """``"12 was ended by SIGKILL"``: the words for a process that went away."""
+    """`"12 was ended by SIGKILL"`: the words for a process that went away."""
     if signal is None:
         return f"pid {pid} ended"
     try:
@@ -218,7 +218,7 @@ class ConnectionClosedError(ShmEchoError, ConnectionError):
     """The client was closed, or its server has gone.
 
     Attributes:
-        sent: how many samples of the interrupted call were sent (0 outside ``send_batch``).
+        sent: how many samples of the interrupted call were sent (0 outside `send_batch`).
     """
 
     _fields: tuple[str, ...] = ("sent",)

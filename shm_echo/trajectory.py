@@ -1,6 +1,6 @@
 """TrajectoryAccumulator: collects steps into one sample with a row per step.
 
-Guarantees that an ``add()`` that raises has stored nothing, that a built tree holds the added rows
+Guarantees that an `add()` that raises has stored nothing, that a built tree holds the added rows
 followed by zeros (never rows of an earlier trajectory, nor what a ring slot held before), and that
 errors name the time scale and the leaf.
 
@@ -27,12 +27,12 @@ class TrajectoryAccumulator:
     """Fills a sample of fixed size step by step, on several time scales at once.
 
     The example is a dict of time scales. Each value is a pytree of arrays, which says how many
-    ``add()`` calls its time scale takes before it is full:
+    `add()` calls its time scale takes before it is full:
 
-    - **buffered**: all leaves share a leading dimension N > 1, and each ``add()`` fills the next
+    - **buffered**: all leaves share a leading dimension N > 1, and each `add()` fills the next
       of N rows;
     - **single-item**: some leaf is 0-d, or all leading dimensions are 1. It holds one piece of
-      context (a bootstrap observation, an episode return), and one ``add()`` replaces every leaf.
+      context (a bootstrap observation, an episode return), and one `add()` replaces every leaf.
 
     ::
 
@@ -46,11 +46,11 @@ class TrajectoryAccumulator:
 
     What is added has the structure of the time scale, with per-item leaves: the leaf's shape
     without the leading dimension. Leading axes of length 1 may be present or not. An array or a
-    NumPy scalar is cast where NumPy's ``same_kind`` rule allows it (float64 to float32, int64 to
+    NumPy scalar is cast where NumPy's `same_kind` rule allows it (float64 to float32, int64 to
     int32, int to float; not float to int); strings, dates and structures only where the cast is
-    ``safe``. Python numbers are taken as in ``ShmClient.send``. Lists are not arrays.
+    `safe`. Python numbers are taken as in `ShmClient.send`. Lists are not arrays.
 
-    **Without a copy.** After ``attach(slot)`` the rows are written straight into a reserved slot
+    **Without a copy.** After `attach(slot)` the rows are written straight into a reserved slot
     of the ring::
 
         with client.reserve() as slot:
@@ -62,13 +62,13 @@ class TrajectoryAccumulator:
             acc.build()
 
     The slot is claimed for the whole rollout, and the batch that it belongs to can't be delivered
-    before it is done. Rather build in the accumulator's own buffers and ``send()``, which is one
+    before it is done. Rather build in the accumulator's own buffers and `send()`, which is one
     copy, when a rollout takes long beside the time the learner needs for a batch, when actors are
     uneven, or when a step may block. Attach when samples are so large that the copy itself shows.
 
-    When the ``with`` block is left by an exception the slot goes back to the ring, and the
-    accumulator must not write there any more: call :meth:`reset` before the next ``add()``
-    (``attach()`` of a new slot does as well).
+    When the `with` block is left by an exception the slot goes back to the ring, and the
+    accumulator must not write there any more: call `reset` before the next `add()`
+    (`attach()` of a new slot does as well).
 
     Raises:
         TypeError: the example is not a dict, or a leaf is not a NumPy value that can be shared.
@@ -92,12 +92,12 @@ class TrajectoryAccumulator:
         return {name: scale.count for name, scale in self._scales.items()}
 
     def add(self, name: str, data: Any) -> None:
-        """Store one item in the next row of the time scale ``name``.
+        """Store one item in the next row of the time scale `name`.
 
         Raises:
             KeyError: there is no such time scale.
             IndexError: it is full.
-            SpecMismatchError: ``data`` has another structure, shape or kind of dtype. Nothing was
+            SpecMismatchError: `data` has another structure, shape or kind of dtype. Nothing was
                 stored.
             RuntimeError: the attached slot was committed or aborted before.
         """
@@ -124,10 +124,10 @@ class TrajectoryAccumulator:
     def build(self) -> dict[str, Any]:
         """The tree of everything added, and start again.
 
-        Rows that were not added read as zeros (see :attr:`counts`). The leaves are the
+        Rows that were not added read as zeros (see `counts`). The leaves are the
         accumulator's own buffers: finish with the tree, by sending or copying it, before the next
-        ``add()``. While a slot is attached, this is the slot's tree, and the accumulator is
-        detached: the next rollout needs a new ``attach()``.
+        `add()`. While a slot is attached, this is the slot's tree, and the accumulator is
+        detached: the next rollout needs a new `attach()`.
 
         Raises:
             RuntimeError: the attached slot was committed or aborted before.
@@ -150,13 +150,13 @@ class TrajectoryAccumulator:
             scale.store_in(scale.own)
 
     def attach(self, slot: Any) -> None:
-        """Write into a reserved slot from now on, until :meth:`build`, :meth:`detach` or a reset.
+        """Write into a reserved slot from now on, until `build`, `detach` or a reset.
 
         What was added before and not built is forgotten. A slot that was attached before is left
         as it is.
 
         Args:
-            slot: what ``ShmClient.reserve()`` yields, or any object whose ``tree`` is like the
+            slot: what `ShmClient.reserve()` yields, or any object whose `tree` is like the
                 example with writable arrays, or such a tree itself.
 
         Raises:
@@ -175,7 +175,7 @@ class TrajectoryAccumulator:
         self._attached = tree
 
     def detach(self) -> None:
-        """Go back to the accumulator's own buffers, empty. The same as :meth:`reset`."""
+        """Go back to the accumulator's own buffers, empty. The same as `reset`."""
         self.reset()
 
     def _require_open_slot(self) -> None:
@@ -278,7 +278,7 @@ class _Row:
         self.bounds = _bounds(leaf.dtype) if plain else {}
 
     def fit(self, value: Any) -> Array:
-        """``value`` as an array that can be assigned to a row, or SpecMismatchError."""
+        """`value` as an array that can be assigned to a row, or SpecMismatchError."""
         item = self.item
         if not isinstance(value, (np.ndarray, np.generic)):
             return as_array(self.scalar, value)

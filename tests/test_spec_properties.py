@@ -85,7 +85,7 @@ def children_of(tree: Any) -> list[tuple[str, Any]]:
 
 
 def replace_at(tree: Any, path: str, change: Callable[[Any], Any], here: str = "") -> Any:
-    """The tree with the node at a path replaced by what ``change`` makes of it."""
+    """The tree with the node at a path replaced by what `change` makes of it."""
     if here == path:
         return change(tree)
     new = [replace_at(child, path, change, here + step) for step, child in children_of(tree)]

@@ -264,7 +264,7 @@ def test_another_structure_is_refused_with_its_path() -> None:
 
 
 def slot_like(tree: Any, fill: float = 77) -> SimpleNamespace:
-    """What ``reserve()`` yields, as far as the accumulator looks at it, full of an old sample."""
+    """What `reserve()` yields, as far as the accumulator looks at it, full of an old sample."""
     return SimpleNamespace(
         tree=optree.tree_map(lambda leaf: np.full(leaf.shape, fill, leaf.dtype), tree)
     )

@@ -1,8 +1,8 @@
 """mechestim and flopscope: the trials behind the cells of their columns.
 
-Their interfaces are so near each other that one text tries both. ``FEATURES_VENVS`` names a folder
+Their interfaces are so near each other that one text tries both. `FEATURES_VENVS` names a folder
 with flopscope's server and client, each in a virtual environment of its own, as
-``mechestim_remote.py --venvs`` makes it.
+`mechestim_remote.py --venvs` makes it.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def serving(*options: str) -> Iterator[dict[str, str]]:
 
 
 def client(environment: dict[str, str], text: str) -> subprocess.Popen[str]:
-    """A program that has opened a budget, printed ``in``, and goes on when it reads a line."""
+    """A program that has opened a budget, printed `in`, and goes on when it reads a line."""
     python = sys.executable if OURS else str(VENVS / "flopscope-client/bin/python")
     text = f"""
 import sys

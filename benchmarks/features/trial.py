@@ -27,7 +27,7 @@ def main(trials: Mapping[str, Callable[[], str]]) -> None:
 
 
 def start(target: Callable[..., None], *args: Any) -> Any:
-    """A process that runs ``target``."""
+    """A process that runs `target`."""
     process = SPAWN.Process(target=target, args=args, daemon=True)
     process.start()
     return process

@@ -1,7 +1,7 @@
 """Child processes that die: their end ends the benchmark, with their own words last on stderr.
 
 A child writes to the benchmark's stderr, so its traceback is on the screen before its death is
-noticed. Then :class:`ChildDiedError` leaves the benchmark: one line below that traceback, and exit
+noticed. Then `ChildDiedError` leaves the benchmark: one line below that traceback, and exit
 status 1.
 """
 
@@ -30,7 +30,7 @@ def ended(name: str, status: int | None) -> ChildDiedError:
 
     Args:
         name: of the process, as a reader of the tables knows it.
-        status: as ``subprocess`` and ``multiprocessing`` give it: negative for a signal.
+        status: as `subprocess` and `multiprocessing` give it: negative for a signal.
     """
     if status is not None and status < 0:
         with contextlib.suppress(ValueError):  # a real-time signal has no name
@@ -39,7 +39,7 @@ def ended(name: str, status: int | None) -> ChildDiedError:
 
 
 def check_alive(name: str, process: subprocess.Popen[str]) -> None:
-    """Raise ``ChildDiedError`` if the process has ended."""
+    """Raise `ChildDiedError` if the process has ended."""
     status = process.poll()
     if status is not None:
         raise ended(name, status)
@@ -65,7 +65,7 @@ def watching(
     is_over: Callable[[], bool],
     interrupt: Callable[[], None] | None = None,
 ) -> Iterator[None]:
-    """Raise ``ChildDiedError`` in the main thread as soon as a child ends too early.
+    """Raise `ChildDiedError` in the main thread as soon as a child ends too early.
 
     A signal interrupts what the main thread waits in.
 

@@ -30,7 +30,7 @@ class Consumer(Protocol):
         """The next batch: a tree like a sample, with a leading axis on each leaf."""
 
     def interrupt(self) -> None:
-        """End a wait in :meth:`batch` that no signal ends. Called in another thread."""
+        """End a wait in `batch` that no signal ends. Called in another thread."""
 
     def close(self) -> None:
         """End it. Producers may be blocked in a send."""
@@ -53,7 +53,7 @@ class Contender(Protocol):
     def sender(
         self, address: Any, load: Load, sample: Any, /
     ) -> contextlib.AbstractContextManager[Send]:
-        """Connect, in a producer process. ``sample`` is looked at anew with every send."""
+        """Connect, in a producer process. `sample` is looked at anew with every send."""
 
 
 def missing(contender: Contender) -> str | None:

@@ -36,7 +36,7 @@ class Limit:
         return {"she_copy": "limit: streaming copy", "numpy": "limit: numpy copy"}[self.how]
 
     def rate(self, load: Load, count: int, warmup: float, seconds: float) -> float:
-        """Samples/s that ``count`` processes copy at the same time, each into its own memory."""
+        """Samples/s that `count` processes copy at the same time, each into its own memory."""
         results = context().SimpleQueue()
         with producers(self.name, _copy, count, self.how, load, warmup, seconds, results):
             return float(sum(results.get() for _ in range(count)))
@@ -67,7 +67,7 @@ def _copy(
 
 
 def _steps(how: str, load: Load, rows: int) -> list[Callable[[], None]]:
-    """One function per position in the ring: copies all leaves of ``rows`` samples there."""
+    """One function per position in the ring: copies all leaves of `rows` samples there."""
     leaves = optree.tree_leaves(load.stacked(rows) if rows > 1 else load.make())
     blocks = load.capacity // rows
     strides = [-(-leaf.nbytes // _ALIGN) * _ALIGN for leaf in leaves]

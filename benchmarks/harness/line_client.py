@@ -27,7 +27,7 @@ class LineClient:
             server for ever.
 
     Raises:
-        ChildDiedError: by every method but ``close``, when the program or the server has ended.
+        ChildDiedError: by every method but `close`, when the program or the server has ended.
     """
 
     def __init__(

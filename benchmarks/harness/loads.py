@@ -99,7 +99,7 @@ class Load:
         return 16 if self.nbytes < 1 << 20 else 1
 
     def stacked(self, rows: int) -> Tree:
-        """``rows`` samples with a leading axis on every leaf."""
+        """`rows` samples with a leading axis on every leaf."""
         return optree.tree_map(lambda leaf: np.stack([leaf] * rows), self.make())
 
     def touch(self, batch: Tree) -> None:

@@ -46,7 +46,7 @@ class OurConsumer:
 
 @dataclass(frozen=True)
 class ShmEcho:
-    """One ``send`` per sample, or ``send_batch`` of load.stack samples."""
+    """One `send` per sample, or `send_batch` of load.stack samples."""
 
     batched: bool = False
     package: str | None = None

@@ -22,7 +22,7 @@ class Reply:
     """One event count in shared memory: one side waits, the other signals.
 
     Args:
-        memory: a one-word ctypes array from :meth:`make`, which can travel to a process.
+        memory: a one-word ctypes array from `make`, which can travel to a process.
     """
 
     def __init__(self, memory: Any) -> None:
@@ -51,7 +51,7 @@ class Reply:
 
 
 def round_trips(count: int) -> list[int]:
-    """Nanoseconds of ``count`` round trips: signal the other process, sleep, be woken by it."""
+    """Nanoseconds of `count` round trips: signal the other process, sleep, be woken by it."""
     ping_memory, pong_memory = Reply.make(), Reply.make()
     ping, pong = Reply(ping_memory), Reply(pong_memory)
     times = []

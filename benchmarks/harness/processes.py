@@ -51,16 +51,16 @@ def producers(
     *args: Any,
     interrupt: Callable[[], None] | None = None,
 ) -> Iterator[Stop]:
-    """Run ``target(stop, index, *args)`` in ``count`` processes; they are ended on leaving.
+    """Run `target(stop, index, *args)` in `count` processes; they are ended on leaving.
 
-    ``stop.value`` asks them to end. A producer that is blocked in a peer's send does not read it,
+    `stop.value` asks them to end. A producer that is blocked in a peer's send does not read it,
     and is killed.
 
     Args:
         name: of the contender, for the error.
-        target: the program of a producer. It returns after ``stop.value`` was set, not before.
+        target: the program of a producer. It returns after `stop.value` was set, not before.
         count: the number of producers.
-        args: more arguments of ``target``.
+        args: more arguments of `target`.
         interrupt: ends a wait of the main thread that no signal interrupts.
 
     Raises:

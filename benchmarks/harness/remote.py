@@ -1,4 +1,4 @@
-"""Processes for ``mechestim_remote.py``: servers, clients that are timed from inside, a ping-pong.
+"""Processes for `mechestim_remote.py`: servers, clients that are timed from inside, a ping-pong.
 
 A timed client reads one line per round and answers with one line of JSON, so that contenders take
 turns. It imports nothing but the library that it times.
@@ -113,11 +113,11 @@ class TimedClient(LineClient):
 
     Args:
         name: for the error.
-        source: makes ``CASES``.
+        source: makes `CASES`.
         counts: how often each is called in a round.
         python: the interpreter.
         variables: of the environment.
-        server: as :class:`LineClient` takes it.
+        server: as `LineClient` takes it.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ def pingpong(count: int) -> TimedClient:
 
 @contextmanager
 def serving(folder: Path, *options: str) -> Iterator[tuple[str, int]]:
-    """Our server, as ``shm-echo serve`` starts it: its address and its pid.
+    """Our server, as `shm-echo serve` starts it: its address and its pid.
 
     Raises:
         ChildDiedError: it did not start, or has ended by itself on leaving.
@@ -179,7 +179,7 @@ def serving(folder: Path, *options: str) -> Iterator[tuple[str, int]]:
 
 
 def _environment_of(venvs: Path, package: str, version: str) -> Path:
-    """The interpreter of a virtual environment that holds ``package``; made when it is missing."""
+    """The interpreter of a virtual environment that holds `package`; made when it is missing."""
     python = venvs / package / "bin" / "python"
     if not python.exists():
         run([sys.executable, "-m", "venv", str(venvs / package)])
@@ -189,7 +189,7 @@ def _environment_of(venvs: Path, package: str, version: str) -> Path:
 
 
 def run(command: Sequence[str]) -> None:
-    """Run a command; ``RuntimeError`` with the end of what it said when it fails."""
+    """Run a command; `RuntimeError` with the end of what it said when it fails."""
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["it said nothing"]
@@ -200,7 +200,7 @@ def run(command: Sequence[str]) -> None:
 def flopscope(
     venvs: Path, folder: Path, counts: Mapping[str, int], version: str = "0.12.4"
 ) -> Iterator[TimedClient]:
-    """A client of flopscope's server, each in its own virtual environment under ``venvs``.
+    """A client of flopscope's server, each in its own virtual environment under `venvs`.
 
     Raises:
         RuntimeError: they cannot be installed, or do not start.
@@ -245,7 +245,7 @@ def rss_mb(pid: int) -> float:
 def start_clients(
     name: str, source: str, count: int, url: str, *arguments: Any
 ) -> list[dict[str, Any]]:
-    """Run ``count`` client processes at once; the JSON that each prints at its end.
+    """Run `count` client processes at once; the JSON that each prints at its end.
 
     Each prints a line when it is ready, and begins on a line of ours: no client is still importing
     while the others are measured.

@@ -58,7 +58,7 @@ def short(number: float) -> str:
 
 
 def span(series: Series) -> str:
-    """``median (min..max)``."""
+    """`median (min..max)`."""
     return f"{short(series.median)} ({short(series.low)}..{short(series.high)})"
 
 

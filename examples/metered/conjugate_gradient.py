@@ -14,7 +14,7 @@ def apply(x):
 
 
 def solve(b, steps):
-    """Up to ``steps`` steps of conjugate gradients."""
+    """Up to `steps` steps of conjugate gradients."""
     x = me.zeros(N)
     r = b.copy()
     p = r.copy()

@@ -1,13 +1,13 @@
 """An actor process: steps Gymnasium's CartPole and streams rollout fragments into the ring.
 
-What it is: the program that ``fleet`` starts, once per actor. It attaches to the learner's ring,
-follows the published policy, steps a few environments with it, and sends every ``STEPS``
+What it is: the program that `fleet` starts, once per actor. It attaches to the learner's ring,
+follows the published policy, steps a few environments with it, and sends every `STEPS`
 transitions of each environment as one sample.
 
 What it guarantees: SIGTERM lets the send under way return and closes the client, so that nothing
 is lost; when the learner goes away the process ends by itself.
 
-What it leaves to others: being restarted after a SIGKILL (``fleet``), learning (``learner``).
+What it leaves to others: being restarted after a SIGKILL (`fleet`), learning (`learner`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What an actor process is told when it starts.
 
-What it is: the record that ``fleet`` writes into an actor's argument list and ``actor`` reads. It
+What it is: the record that `fleet` writes into an actor's argument list and `actor` reads. It
 stands alone so that the learner's process does not import Gymnasium to start actors.
 """
 
@@ -42,6 +42,6 @@ class ActorConfig:
 
     @classmethod
     def from_json(cls, text: str) -> ActorConfig:
-        """The inverse of ``to_json``."""
+        """The inverse of `to_json`."""
         fields = json.loads(text)
         return cls(**{**fields, "layers": tuple(fields["layers"])})

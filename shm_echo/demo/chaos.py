@@ -3,7 +3,7 @@
 What it is: a thread that SIGKILLs a random actor at random moments. A thread, so that the moment
 has nothing to do with where the learner is in its loop.
 
-What it leaves to others: noticing and restarting (``fleet``), judging the damage (``continuity``).
+What it leaves to others: noticing and restarting (`fleet`), judging the damage (`continuity`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["Killer"]
 
 
 class Killer:
-    """Runs from entering the context until ``stop`` or its end."""
+    """Runs from entering the context until `stop` or its end."""
 
     def __init__(self, fleet: Fleet, *, mean_interval: float, seed: int) -> None:
         self._fleet = fleet

@@ -2,9 +2,9 @@
 
 What it is: a checker that is shown the stamp of every sample that the learner received and, at
 the end, how many samples each actor process began to send and how many it knew to be sent (see
-``ledger``).
+`ledger`).
 
-What it guarantees: ``verdict().intact`` is true only if each process's samples were exactly
+What it guarantees: `verdict().intact` is true only if each process's samples were exactly
 0, 1, ... n-1, each whole and once, for an n between those two numbers. A SIGKILL inside a send
 leaves open how much of that send was committed, and nothing else.
 
@@ -52,7 +52,7 @@ class Continuity:
 
 @dataclass
 class _Received:
-    """The samples of one process: 0 .. upto-1, and the later ones in ``early``."""
+    """The samples of one process: 0 .. upto-1, and the later ones in `early`."""
 
     upto: int = 0
     early: set[int] = field(default_factory=set)

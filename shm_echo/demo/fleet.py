@@ -1,13 +1,13 @@
 """Starts the actor processes, restarts those that are killed, and ends them all.
 
-What it is: one ``subprocess`` per actor, in a session of its own, so that Ctrl-C at a terminal
+What it is: one `subprocess` per actor, in a session of its own, so that Ctrl-C at a terminal
 reaches the learner alone, which then ends the actors.
 
 What it guarantees: an actor that a signal ended is restarted under the next incarnation number,
-and the ``Sends`` of the dead one are kept; an actor that fails by itself is an
-``ActorFailedError`` with what it printed; leaving the context leaves no process behind.
+and the `Sends` of the dead one are kept; an actor that fails by itself is an
+`ActorFailedError` with what it printed; leaving the context leaves no process behind.
 
-What it leaves to others: when to kill (``chaos``), what was received (``continuity``).
+What it leaves to others: when to kill (`chaos`), what was received (`continuity`).
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class _Running:
 
 
 class Fleet:
-    """The actors of one learner. ``kill_one`` may be called from any thread, the rest from one."""
+    """The actors of one learner. `kill_one` may be called from any thread, the rest from one."""
 
     def __init__(self, template: ActorConfig, actors: int) -> None:
         """So many actors, each with its own number and ledger row in a copy of the template."""
@@ -140,7 +140,7 @@ class Fleet:
         """Ask every actor to return from its present send, close its client and end.
 
         They need somebody to take what they send until they have ended; those that take too long
-        are killed by ``tick``.
+        are killed by `tick`.
         """
         self._stopping = True
         self._kill_at = time.monotonic() + _END_TIMEOUT

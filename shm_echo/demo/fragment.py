@@ -1,14 +1,14 @@
 """What travels through the ring: a rollout fragment, its stamp and its checksum.
 
-What it is: the example tree of the demo's ring. One sample is ``STEPS`` consecutive transitions
-of one environment under ``steps`` (a *buffered* time scale of a TrajectoryAccumulator) and one
-``stamp`` (a *single-item* time scale) that says who sent it, as which of that sender's samples,
+What it is: the example tree of the demo's ring. One sample is `STEPS` consecutive transitions
+of one environment under `steps` (a *buffered* time scale of a TrajectoryAccumulator) and one
+`stamp` (a *single-item* time scale) that says who sent it, as which of that sender's samples,
 acting on which policy version.
 
-What it guarantees: ``checksum`` covers every byte of the sample except the checksum itself, so a
+What it guarantees: `checksum` covers every byte of the sample except the checksum itself, so a
 sample that mixes the bytes of two cannot pass.
 
-What it leaves to others: the order of samples is judged by ``continuity``.
+What it leaves to others: the order of samples is judged by `continuity`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 What it is: plain records over time, filled by the learner.
 
-What it leaves to others: drawing them (``view``, ``plot``).
+What it leaves to others: drawing them (`view`, `plot`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BUCKET_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class Throughput:
-    """The mean rates of one short span of time that ended at ``at`` seconds."""
+    """The mean rates of one short span of time that ended at `at` seconds."""
 
     at: float
     samples: float

@@ -3,11 +3,11 @@
 What it is: the loop that an application of shm-echo has, in full: sample a batch, use its views,
 publish new parameters, look after the actors, and at the end drain the ring.
 
-What it guarantees: ``train`` returns only after every sample that was sent has been received or
+What it guarantees: `train` returns only after every sample that was sent has been received or
 found missing; it leaves no process and no shared memory behind, whatever happens.
 
-What it leaves to others: the algorithm (``ppo``), the processes (``fleet``), what the user sees
-(``view``, ``plot``).
+What it leaves to others: the algorithm (`ppo`), the processes (`fleet`), what the user sees
+(`view`, `plot`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ DRAIN_TIMEOUT = 10.0
 
 
 def train(options: Options, show: Callable[[Progress], None]) -> Outcome:
-    """Run the demo to its end; ``show`` is called several times a second meanwhile."""
+    """Run the demo to its end; `show` is called several times a second meanwhile."""
     hyperparameters = Hyperparameters()
     ppo = PPO(OBSERVATION, ACTIONS, np.random.default_rng(options.seed), hyperparameters)
     address = f"shm-echo-demo-{os.getpid()}"

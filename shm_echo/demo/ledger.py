@@ -6,9 +6,9 @@ The learner reads it to know what must have arrived; it has nothing to do with t
 there to check.
 
 What it guarantees: one process writes a row, in order (begun before the send, returned after
-it), so at any instant ``returned <= sent <= begun``.
+it), so at any instant `returned <= sent <= begun`.
 
-What it leaves to others: a row is read for good once its process has ended (``fleet``).
+What it leaves to others: a row is read for good once its process has ended (`fleet`).
 """
 
 from __future__ import annotations

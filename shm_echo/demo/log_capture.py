@@ -13,7 +13,7 @@ __all__ = ["News"]
 
 
 class News(logging.Handler):
-    """Holds the latest message of the ``shm_echo`` logger while its context is entered."""
+    """Holds the latest message of the `shm_echo` logger while its context is entered."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)

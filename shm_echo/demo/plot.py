@@ -1,6 +1,6 @@
 """The demo's picture: the learning curve above, the throughput below, over the same time.
 
-What it is: a ``History`` as a PNG. matplotlib is used without a display and without its global
+What it is: a `History` as a PNG. matplotlib is used without a display and without its global
 state, so nothing is left open.
 """
 

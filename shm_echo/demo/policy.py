@@ -4,10 +4,10 @@ What it is: the policy and the value function of the demo. A network's parameter
 one flat float32 vector, so that an optimiser step is a handful of vector operations and a policy
 is copied or published layer by layer without conversion.
 
-What it guarantees: ``forward`` and ``backward`` agree with numerical gradients (tested), and
+What it guarantees: `forward` and `backward` agree with numerical gradients (tested), and
 nothing here keeps a reference to the arrays that it is given.
 
-What it leaves to others: the loss (``ppo``), advantages (``advantage``), transport (``actor``).
+What it leaves to others: the loss (`ppo`), advantages (`advantage`), transport (`actor`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class MLP:
     ) -> None:
         """Layers of the given sizes, orthogonal weights, zero biases.
 
-        ``last_scale`` shrinks the last layer: near 0 a policy starts uniform.
+        `last_scale` shrinks the last layer: near 0 a policy starts uniform.
         """
         self.sizes = tuple(sizes)
         shapes = list(zip(self.sizes[:-1], self.sizes[1:], strict=True))
@@ -50,7 +50,7 @@ class MLP:
         self._grad_layers = _views(self._grad, shapes)
 
     def forward(self, x: Array) -> tuple[Array, list[Array]]:
-        """The outputs for a batch of inputs, and what ``backward`` needs (each layer's input)."""
+        """The outputs for a batch of inputs, and what `backward` needs (each layer's input)."""
         inputs = []
         last = len(self.layers) - 1
         for i, (weight, bias) in enumerate(self.layers):
@@ -81,7 +81,7 @@ class MLP:
         return self._grad
 
     def tree(self) -> dict[str, Array]:
-        """The parameters as a pytree of views: ``{"w0": ..., "b0": ..., "w1": ...}``."""
+        """The parameters as a pytree of views: `{"w0": ..., "b0": ..., "w1": ...}`."""
         return {
             f"{kind}{i}": array
             for i, layer in enumerate(self.layers)
@@ -89,7 +89,7 @@ class MLP:
         }
 
     def load(self, tree: dict[str, Array]) -> None:
-        """Take over the parameters of a tree made by ``tree()`` of a network of the same sizes."""
+        """Take over the parameters of a tree made by `tree()` of a network of the same sizes."""
         for name, array in self.tree().items():
             array[...] = tree[name]
 
@@ -105,7 +105,7 @@ class Adam:
         self._steps = 0
 
     def step(self, gradient: Array, *, max_norm: float = np.inf) -> None:
-        """One descent step along ``gradient``, scaled down to the norm ``max_norm`` if longer."""
+        """One descent step along `gradient`, scaled down to the norm `max_norm` if longer."""
         norm = float(np.linalg.norm(gradient))
         if norm > max_norm:
             gradient = gradient * np.asarray(max_norm / norm, gradient.dtype)

@@ -53,7 +53,7 @@ class PPO:
         self._value_adam = Adam(self.value.flat, hp.learning_rate)
 
     def update(self, steps: dict[str, Any]) -> None:
-        """Learn from one batch; every leaf of ``steps`` is (fragments, steps, ...)."""
+        """Learn from one batch; every leaf of `steps` is (fragments, steps, ...)."""
         hp = self.hp
         obs = _rows(steps["obs"])
         shape = steps["reward"].shape
@@ -105,9 +105,9 @@ def policy_gradient(
     clip: float,
     entropy: float,
 ) -> Array:
-    """The gradient by the logits of PPO's clipped loss minus ``entropy`` times the mean entropy.
+    """The gradient by the logits of PPO's clipped loss minus `entropy` times the mean entropy.
 
-    The loss is ``-mean(min(r * A, clip(r, 1 - clip, 1 + clip) * A))``.
+    The loss is `-mean(min(r * A, clip(r, 1 - clip, 1 + clip) * A))`.
     """
     n = len(actions)
     log_probs = log_softmax(logits)

@@ -22,8 +22,8 @@ SOLVED = 475.0  # Gymnasium's reward threshold of CartPole-v1
 class Options:
     """What the user asked for.
 
-    Training ends when the last 50 episodes reach ``target`` (and, with ``kill_actors``, at least
-    ``kills`` actors have been killed, one per ``kill_interval`` in the mean), or after ``seconds``.
+    Training ends when the last 50 episodes reach `target` (and, with `kill_actors`, at least
+    `kills` actors have been killed, one per `kill_interval` in the mean), or after `seconds`.
     """
 
     actors: int = 2

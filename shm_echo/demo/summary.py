@@ -1,6 +1,6 @@
 """The table at the end of the demo.
 
-What it is: an ``Outcome`` as a few aligned lines and a verdict, the same on a terminal and in a
+What it is: an `Outcome` as a few aligned lines and a verdict, the same on a terminal and in a
 file.
 """
 

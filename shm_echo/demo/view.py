@@ -1,11 +1,11 @@
 """Live progress of the demo: a table in place on a terminal, plain lines elsewhere.
 
-What it is: two context managers that are called with a ``Progress`` several times a second.
+What it is: two context managers that are called with a `Progress` several times a second.
 
 What it guarantees: into a file or a pipe it writes at most one line per two seconds, and no
 control characters.
 
-What it leaves to others: the closing table (``summary``) and the plot (``plot``).
+What it leaves to others: the closing table (`summary`) and the plot (`plot`).
 """
 
 from __future__ import annotations

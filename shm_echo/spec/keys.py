@@ -76,7 +76,7 @@ def token_order(token: Token) -> tuple[str, int, str]:
 
 
 def index_step(token: Token) -> str:
-    """The step of a path that this key is: ``['obs']``, ``[3]``."""
+    """The step of a path that this key is: `['obs']`, `[3]`."""
     return f"[{token[1]}]" if isinstance(token, tuple) else f"[{token!r}]"
 
 

@@ -1,11 +1,11 @@
 """One leaf of a tree: its dtype and shape, and what may be stored there.
 
-Guarantees that :func:`as_array` returns an array of exactly the leaf's dtype and of the shape that
+Guarantees that `as_array` returns an array of exactly the leaf's dtype and of the shape that
 is asked for, or raises with the leaf's path, what was expected and what was given. Python numbers
 are taken at 0-d leaves when they cast as NumPy 2 casts a Python number next to an array of that
 dtype, and never lose their kind or overflow on the way.
 
-Leaves to others: where the leaf sits in the tree (``structure``), and copying (strided and
+Leaves to others: where the leaf sits in the tree (`structure`), and copying (strided and
 Fortran-ordered arrays come back as they are).
 """
 
@@ -39,7 +39,7 @@ class LeafSpec:
     """One row of a tree's leaf table.
 
     Attributes:
-        path: where the leaf is, as Python indexing on the tree (``"['obs'][0].x"``); empty when
+        path: where the leaf is, as Python indexing on the tree (`"['obs'][0].x"`); empty when
             the tree is a single leaf.
         dtype: byte order included.
         shape: of one sample.
@@ -75,7 +75,7 @@ def leaf_from_example(path: str, value: object) -> LeafSpec:
 
 
 def as_array(leaf: LeafSpec, value: object) -> Array:
-    """``value`` as an array of exactly the leaf's dtype and shape, or SpecMismatchError."""
+    """`value` as an array of exactly the leaf's dtype and shape, or SpecMismatchError."""
     if isinstance(value, np.ndarray):
         array = value if type(value) is np.ndarray else _plain(leaf, value)
         if array.shape == leaf.shape and array.dtype == leaf.dtype:
@@ -94,7 +94,7 @@ def _same_scalar_type(leaf: np.dtype[Any], scalar: np.dtype[Any]) -> bool:
 
 
 def as_stacked_array(leaf: LeafSpec, value: object) -> Array:
-    """``value`` as an array of the leaf's dtype and shape ``(N, *leaf.shape)`` for any N."""
+    """`value` as an array of the leaf's dtype and shape `(N, *leaf.shape)` for any N."""
     if isinstance(value, np.ndarray):
         array = value if type(value) is np.ndarray else _plain(leaf, value)
         if array.ndim and array.shape[1:] == leaf.shape and array.dtype == leaf.dtype:
@@ -103,7 +103,7 @@ def as_stacked_array(leaf: LeafSpec, value: object) -> Array:
 
 
 def stacked_text(leaf: LeafSpec, count: object = "N") -> str:
-    """The words for a stack of samples of this leaf: ``float32 (N, 4)``."""
+    """The words for a stack of samples of this leaf: `float32 (N, 4)`."""
     axes = ", ".join(str(n) for n in leaf.shape)
     return f"{leaf.dtype} ({count}, {axes})" if axes else f"{leaf.dtype} ({count},)"
 
@@ -204,7 +204,7 @@ def _advice(value: object) -> str:
 def dtype_text(dtype: np.dtype[Any]) -> str:
     """A dtype as text that is equal exactly when the dtypes are, in any process.
 
-    NumPy's own array-interface string where that says it all (``<f4``, ``<M8[ns]``), else names,
+    NumPy's own array-interface string where that says it all (`<f4`, `<M8[ns]`), else names,
     titles, offsets and item size of a structure, the shape of a sub-array, or the name of a
     user-defined type. Not meant to be turned back into a dtype.
     """
@@ -230,7 +230,7 @@ _PLAIN_DTYPE = re.compile(r"[<>|][biufcmMSUV]\d{1,9}(\[\d{0,9}[A-Za-z]{1,2}\])?"
 
 
 def dtype_words(text: str) -> str:
-    """How a :func:`dtype_text` reads in a message: ``float32`` for ``<f4``."""
+    """How a `dtype_text` reads in a message: `float32` for `<f4`."""
     if _PLAIN_DTYPE.fullmatch(text):
         try:
             return str(np.dtype(text))

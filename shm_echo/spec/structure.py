@@ -7,10 +7,10 @@ tree that does not fit is refused with the path of the first node that differs.
 What fits: a mapping of any type with the same keys; a list for a list, a plain tuple for a tuple,
 a deque for a deque, of the same length; a namedtuple (or struct sequence) with the same name and
 fields, whatever module its class was made in; None for None; a custom node of the same registered
-type with equal metadata. This is the slow and exact way: optree's ``flatten_up_to`` accepts a part
+type with equal metadata. This is the slow and exact way: optree's `flatten_up_to` accepts a part
 of it much faster, in the same order.
 
-Leaves to others: what is stored at a leaf (``leaf``) and comparing with another process (``wire``).
+Leaves to others: what is stored at a leaf (`leaf`) and comparing with another process (`wire`).
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Node:
     Attributes:
         name: of the type, for namedtuples, struct sequences and custom nodes.
         tokens: keys of a dict, field names, or entries of a custom node; else empty.
-        steps: what the path to each child adds (``"['obs']"``, ``"[0]"``, ``".x"``).
+        steps: what the path to each child adds (`"['obs']"`, `"[0]"`, `".x"`).
         keys: the keys of a dict themselves.
         type: of a custom node.
         metadata: of a custom node.
@@ -105,7 +105,7 @@ def node_words(kind: str, name: str, tokens: Sequence[Token], arity: int, leaf: 
 class Builder:
     """Walks an example and its treedef side by side.
 
-    Afterwards ``leaves`` is the leaf table in canonical order, and ``order`` tells for each of its
+    Afterwards `leaves` is the leaf table in canonical order, and `order` tells for each of its
     rows which leaf of the treedef it is.
     """
 
@@ -118,7 +118,7 @@ class Builder:
     def build(
         self, treedef: Any, tree: Any, path: str = "", first_leaf: int = 0, depth: int = 0
     ) -> Node:
-        """The node of ``tree``, whose leaves are the treedef's from ``first_leaf`` on."""
+        """The node of `tree`, whose leaves are the treedef's from `first_leaf` on."""
         self._nodes += 1
         if depth > MAX_DEPTH or self._nodes > MAX_NODES:
             raise ValueError(
@@ -192,7 +192,7 @@ def _refuse_unregistered(path: str, value: object) -> None:
 def _ordered_keys(
     keys: Sequence[Hashable], path: str
 ) -> tuple[tuple[Hashable, ...], tuple[Token, ...], list[int]]:
-    """The keys and their tokens in canonical order, and where each was in ``keys``."""
+    """The keys and their tokens in canonical order, and where each was in `keys`."""
     try:
         tokens = [key_token(key) for key in keys]
     except TypeError as error:
@@ -223,7 +223,7 @@ def _field_names(kind: type[Any]) -> tuple[str, ...]:
 
 
 def flatten(node: Node, tree: Any, path: str, out: list[Any]) -> None:
-    """Append the leaves of ``tree`` in canonical order, or raise SpecMismatchError."""
+    """Append the leaves of `tree` in canonical order, or raise SpecMismatchError."""
     kind = node.kind
     if kind == "leaf":
         if not optree.tree_is_leaf(tree) or isinstance(tree, (Mapping, list, tuple, deque)):
@@ -307,8 +307,8 @@ def _equal(left: Any, right: Any) -> bool:
 def plain_plan(node: Node) -> tuple[Any, ...] | None:
     """How to walk trees of this structure without optree, or None where it takes more than that.
 
-    Plain are nodes that are dicts, lists and tuples. A leaf is ``()``, any other node
-    ``(container type, keys or None, plans of the children)``.
+    Plain are nodes that are dicts, lists and tuples. A leaf is `()`, any other node
+    `(container type, keys or None, plans of the children)`.
     """
     if node.kind == "leaf":
         return ()

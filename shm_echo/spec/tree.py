@@ -1,7 +1,7 @@
 """TreeSpec: what one example fixes for every sample that follows it.
 
 Guarantees that leaves come in one canonical order in every process that holds an equal example,
-that nothing of another structure, shape or dtype passes :meth:`TreeSpec.check`, and that each
+that nothing of another structure, shape or dtype passes `TreeSpec.check`, and that each
 refusal names the leaf by its path.
 
 Leaves to others: copying leaves anywhere, and sending the wire form.
@@ -27,15 +27,15 @@ class TreeSpec:
         leaves: one row per leaf, in canonical order (dict keys sorted).
         nbytes: of all leaves of one sample.
         treedef: of the example, with its own container types. Its leaf order is the canonical one
-            unless an OrderedDict was filled in another order: use :attr:`fast_flatten` and
-            :attr:`unflatten`, which always keep to the canonical order, instead of its methods.
-        fast_flatten: ``fast_flatten(tree)`` gives the leaves of a tree at the speed of optree. It
+            unless an OrderedDict was filled in another order: use `fast_flatten` and
+            `unflatten`, which always keep to the canonical order, instead of its methods.
+        fast_flatten: `fast_flatten(tree)` gives the leaves of a tree at the speed of optree. It
             is for the hot path alone: it accepts a list, a dict or None in the place of a leaf,
             and refuses some trees that fit. On any exception, or anything but an array of the
-            right dtype and shape among the leaves, call :meth:`check`, which decides.
+            right dtype and shape among the leaves, call `check`, which decides.
         plan: how C may walk trees of plain dicts, lists and tuples; None where the example has
-            other nodes (see ``structure.plain_plan``).
-        unflatten: ``unflatten(leaves)`` builds a tree of the example's container types.
+            other nodes (see `structure.plain_plan`).
+        unflatten: `unflatten(leaves)` builds a tree of the example's container types.
     """
 
     __slots__ = (
@@ -106,9 +106,9 @@ class TreeSpec:
     # ------------------------------------------------------------ trees of this process
 
     def flatten(self, tree: Any) -> list[Any]:
-        """The leaves of ``tree`` in canonical order, whatever is stored at them.
+        """The leaves of `tree` in canonical order, whatever is stored at them.
 
-        Accepts every tree that fits (see ``structure``), and raises SpecMismatchError at the first
+        Accepts every tree that fits (see `structure`), and raises SpecMismatchError at the first
         node that does not.
         """
         out: list[Any] = []
@@ -116,14 +116,14 @@ class TreeSpec:
         return out
 
     def check(self, tree: Any, stacked: int | None = None) -> list[Array]:
-        """The leaves of ``tree`` as arrays of exactly the right dtype and shape.
+        """The leaves of `tree` as arrays of exactly the right dtype and shape.
 
         A NumPy scalar, or a Python number that casts without loss of kind or overflow, becomes a
         0-d array; arrays come back as they are, strided ones too.
 
         Args:
             tree: one sample, or a stack of samples.
-            stacked: how many samples ``tree`` is a stack of, each leaf having them along a leading
+            stacked: how many samples `tree` is a stack of, each leaf having them along a leading
                 axis; None for a single sample.
 
         Raises:
@@ -142,9 +142,9 @@ class TreeSpec:
         return [as_array(leaf, value) for leaf, value in pairs]
 
     def check_stacked(self, tree: Any) -> tuple[int, list[Array]]:
-        """How many samples ``tree`` is a stack of, and its leaves as in :meth:`check`.
+        """How many samples `tree` is a stack of, and its leaves as in `check`.
 
-        Every leaf has shape ``(N, *leaf.shape)`` with the same N, 0 included.
+        Every leaf has shape `(N, *leaf.shape)` with the same N, 0 included.
         """
         pairs = zip(self.leaves, self._split(tree), strict=True)
         arrays = [as_stacked_array(leaf, value) for leaf, value in pairs]
@@ -195,7 +195,7 @@ class TreeSpec:
         wire.compare(wire.from_wire(server), wire.from_wire(client))
 
     def require_equal(self, other: object, whose: str = "server") -> None:
-        """Compare with the wire form of the peer, which is the ``"server"`` or the ``"client"``."""
+        """Compare with the wire form of the peer, which is the `"server"` or the `"client"`."""
         if whose == "server":
             self.compare(other, self.to_wire())
         else:

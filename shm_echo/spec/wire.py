@@ -1,17 +1,17 @@
 """How two processes compare their examples: a flat, plain-typed form of a tree's structure.
 
-The wire form is a map of two entries, ``version`` and ``nodes``; the nodes are lists in preorder,
+The wire form is a map of two entries, `version` and `nodes`; the nodes are lists in preorder,
 so the form is never nested deeper than a dict key in it, however deep the tree is::
 
-    ["leaf", "<f4", [4]]                     dtype as text (see ``leaf.dtype_text``), shape
+    ["leaf", "<f4", [4]]                     dtype as text (see `leaf.dtype_text`), shape
     ["none"]
-    ["dict", ["obs", 3, ["bytes", "b'x'"]]]  keys as tokens (see ``keys``), in canonical order
+    ["dict", ["obs", 3, ["bytes", "b'x'"]]]  keys as tokens (see `keys`), in canonical order
     ["list", 2]  ["tuple", 2]  ["deque", 2]  arity
     ["namedtuple", "Point", ["x", "y"]]      name and fields; "structseq" likewise
     ["custom", "Box", "None", [".low"]]      name, metadata as text, steps to the children
 
-Guarantees that two forms are equal exactly when :func:`compare` finds no difference, that
-:func:`digest` is the same in every process, and that a form from an untrusted peer is checked
+Guarantees that two forms are equal exactly when `compare` finds no difference, that
+`digest` is the same in every process, and that a form from an untrusted peer is checked
 completely before anything is done with it: a wrong one is a ProtocolError, never a crash. Nothing
 here makes a type or code from it, and a dtype only to word a message, of the plainest form.
 

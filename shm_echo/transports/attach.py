@@ -45,7 +45,7 @@ def attach(
     timeout: float,
     server_uid: int | None = None,
 ) -> Attached:
-    """Take a place in the ring of the server at ``address``.
+    """Take a place in the ring of the server at `address`.
 
     Args:
         address: of the server.

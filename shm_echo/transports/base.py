@@ -1,8 +1,8 @@
 """What a transport is: how samples of other processes or machines reach a server's ring.
 
-A transport is any object with the three members of :class:`Transport`. The server gives it an
-:class:`Ingress` when it starts; for each producer that connects, the transport opens an
-:class:`Inlet` and sends what arrives into it. Everything else (checks, waiting for room, metrics,
+A transport is any object with the three members of `Transport`. The server gives it an
+`Ingress` when it starts; for each producer that connects, the transport opens an
+`Inlet` and sends what arrives into it. Everything else (checks, waiting for room, metrics,
 recovery after deaths) is done behind the inlet, in the same way for all transports.
 """
 
@@ -35,7 +35,7 @@ class Transport(Protocol):
         """Which memory the ring shall live in: "private" unless other processes map it."""
 
     def start(self, ingress: Ingress) -> None:
-        """Begin to take producers in. Called once; an exception makes ``Server.start`` fail."""
+        """Begin to take producers in. Called once; an exception makes `Server.start` fail."""
 
     def close(self) -> None:
         """Let all producers go, and free everything. The ring has been closed before: sends that
@@ -59,7 +59,7 @@ class Ingress:
         """Take a producer in.
 
         Args:
-            pid: its process, where it has one of its own; for messages and ``producers()``.
+            pid: its process, where it has one of its own; for messages and `producers()`.
 
         Raises:
             RuntimeError: the ring has as many producers as it was made for.
@@ -73,7 +73,7 @@ class Ingress:
 class Inlet:
     """The way into the ring for one producer. Its threads may share it.
 
-    It ends with :meth:`close` or :meth:`died`, exactly one of them; both may be called again.
+    It ends with `close` or `died`, exactly one of them; both may be called again.
     """
 
     def __init__(self, ingress: Ingress, owner: int, pid: int | None) -> None:
@@ -96,7 +96,7 @@ class Inlet:
     def send_batch(self, data: Any, timeout: float | None = None) -> int:
         """Copy N samples, stacked along a leading axis of every leaf; returns N.
 
-        Raises as :meth:`send`; the exception's ``sent`` says how many samples were sent.
+        Raises as `send`; the exception's `sent` says how many samples were sent.
         """
         return self._sender.send_batch(data, timeout)
 
@@ -104,7 +104,7 @@ class Inlet:
         """Wait until everything that was sent has been handed to the learner.
 
         Raises:
-            TimeoutError: it was not within ``timeout`` seconds.
+            TimeoutError: it was not within `timeout` seconds.
             ConnectionClosedError: this inlet is closed, or the server was before that.
         """
         try:
@@ -123,7 +123,7 @@ class Inlet:
         self._end(partial(self._producers.close, self._owner))
 
     def died(self, signal: int | None = None) -> None:
-        """The producer has gone without a word. Otherwise as :meth:`close`.
+        """The producer has gone without a word. Otherwise as `close`.
 
         Args:
             signal: the signal that ended its process, where known.

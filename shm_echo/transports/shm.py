@@ -38,14 +38,14 @@ class ShmTransport:
 
     Args:
         address: where producers find the server: a bare name (a socket in a folder that only this
-            user can enter), or ``ipc:///path/to.sock``.
+            user can enter), or `ipc:///path/to.sock`.
         backing: the memory of the ring: "posix" (/dev/shm), "memfd", or "auto": a memfd where
             /dev/shm is too small.
         max_producers: how many may be attached at once, at most 65534.
         services: what else is offered at the address, by name, such as
-            ``{"mechestim": MechEstimService()}``. Whoever made them closes them.
+            `{"mechestim": MechEstimService()}`. Whoever made them closes them.
         allow_uids: other users that may connect, and the names of what each is offered, such as
-            ``{1001: ["mechestim"]}``. The address must be an ``ipc://`` path then, in a folder
+            `{1001: ["mechestim"]}`. The address must be an `ipc://` path then, in a folder
             that they can enter. Who is offered the ring can write into it: a producer is trusted
             with the samples of all.
 
@@ -87,7 +87,7 @@ class ShmTransport:
         Raises:
             AddressInUseError: another live process serves there.
             AddressError: the socket's folder cannot be used.
-            ValueError: ``allow_uids`` names a service that is not offered.
+            ValueError: `allow_uids` names a service that is not offered.
         """
         services = {"ring": RingService(ingress), **self._services}
         control = ControlServer(self.address, services, allow_uids=self._allow_uids)
@@ -105,7 +105,7 @@ class ShmTransport:
 
 
 class RingService:
-    """The ``ring`` service of a control server: hands the ring out and watches who has it."""
+    """The `ring` service of a control server: hands the ring out and watches who has it."""
 
     name = "ring"
 

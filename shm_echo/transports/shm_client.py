@@ -1,7 +1,7 @@
 """The shared-memory transport, producer side.
 
 A client checks its example against the server's before it gets the ring, and every sample against
-the example before it claims a slot. What a send needs is in :mod:`shm_echo.ring`; here are the
+the example before it claims a slot. What a send needs is in `shm_echo.ring`; here are the
 connection, the words for what goes wrong, and what happens across a fork.
 """
 
@@ -36,18 +36,18 @@ _log = logging.getLogger("shm_echo")
 class ShmClient:
     """A producer: sends samples into the ring of a server on this host.
 
-    ``send``, ``send_batch``, ``reserve``, ``wait``, ``latest``, ``wait_for`` and ``close`` may be
+    `send`, `send_batch`, `reserve`, `wait`, `latest`, `wait_for` and `close` may be
     called from several threads at once. A client that is inherited by a fork attaches anew in the
     child, on first use there.
 
     Args:
-        address: the server's name or ``ipc:///path.sock``, as given to its ShmTransport.
+        address: the server's name or `ipc:///path.sock`, as given to its ShmTransport.
         example: a sample; its structure, shapes and dtypes must be those of the server's example.
         connect_timeout: seconds to wait for a server that is not up yet; 0 fails at once.
         publishes: an example of what the server publishes, to check it against; None takes
             whatever the server publishes.
         server_uid: another user whose server is trusted, beside this one's; the server must allow
-            this user (``ShmTransport(allow_uids=...)``).
+            this user (`ShmTransport(allow_uids=...)`).
 
     Raises:
         SpecMismatchError: the example is not the server's; the message names the leaf.
@@ -118,7 +118,7 @@ class ShmClient:
         """Copy N samples into the ring, in order, waiting for room; returns N.
 
         They are not one unit: samples of other producers may come between them. On an exception
-        its attribute ``sent`` says how many were sent: exactly the first ones.
+        its attribute `sent` says how many were sent: exactly the first ones.
 
         Args:
             data: a tree like the example, each leaf with one more leading axis of length N.
@@ -127,7 +127,7 @@ class ShmClient:
         Raises:
             SpecMismatchError: a leaf differs from the example, or from the first leaf in its N;
                 nothing was sent.
-            SendTimeoutError, ConnectionClosedError: as for :meth:`send`.
+            SendTimeoutError, ConnectionClosedError: as for `send`.
         """
         try:
             return self._sender.send_batch(data, timeout)
@@ -138,12 +138,12 @@ class ShmClient:
     def reserve(self, timeout: float | None = None) -> Slot:
         """Claim a slot to write a sample in place, without any copy.
 
-        Use it in a ``with`` statement: its end commits the sample, an exception gives the slot
+        Use it in a `with` statement: its end commits the sample, an exception gives the slot
         back. Until then the slot holds up the batch that it belongs to. The arrays hold whatever
         was in the memory before: write every element.
 
         Raises:
-            SendTimeoutError, ConnectionClosedError: as for :meth:`send`.
+            SendTimeoutError, ConnectionClosedError: as for `send`.
         """
         try:
             claim, views = self._sender.reserve(timeout)
@@ -160,7 +160,7 @@ class ShmClient:
         A sample in a batch that never fills is handed out when the learner asks for a partial one.
 
         Raises:
-            TimeoutError: not within ``timeout`` seconds.
+            TimeoutError: not within `timeout` seconds.
             ConnectionClosedError: this client is closed, or the server went before that.
         """
         try:
@@ -186,17 +186,17 @@ class ShmClient:
                 process can copy.
 
         Raises:
-            TimeoutError: see ``timeout``.
+            TimeoutError: see `timeout`.
             ConnectionClosedError: this client is closed.
             RuntimeError: the server publishes nothing.
         """
         return self._reader().latest(timeout)
 
     def wait_for(self, version: int, timeout: float | None = None) -> int:
-        """Block until the server has published ``version`` or a newer one; returns the newest.
+        """Block until the server has published `version` or a newer one; returns the newest.
 
         Raises:
-            TimeoutError: it did not within ``timeout`` seconds.
+            TimeoutError: it did not within `timeout` seconds.
             ConnectionClosedError: this client is closed, or the server has gone.
             RuntimeError: the server publishes nothing.
         """
@@ -217,7 +217,7 @@ class ShmClient:
 
     @property
     def closed(self) -> bool:
-        """Whether :meth:`close` was called."""
+        """Whether `close` was called."""
         return self._closed
 
     def close(self) -> None:

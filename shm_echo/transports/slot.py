@@ -12,10 +12,10 @@ __all__ = ["Slot"]
 
 
 class Slot:
-    """One sample's place in the ring, claimed by :meth:`ShmClient.reserve`.
+    """One sample's place in the ring, claimed by `ShmClient.reserve`.
 
-    In a ``with`` statement it is committed at the end, or given back on an exception; one that is
-    forgotten is given back when it dies. ``slot[key]`` indexes the tree. Once it has ended its
+    In a `with` statement it is committed at the end, or given back on an exception; one that is
+    forgotten is given back when it dies. `slot[key]` indexes the tree. Once it has ended its
     arrays become read-only, because the memory belongs to the learner; slices that were taken of
     them before do not, so do not keep any.
 

@@ -36,7 +36,7 @@ def attach(address: str) -> ShmClient:
 
 
 def send_some(pipe: Any, address: str, producer: int, count: int) -> None:
-    """Send ``count`` samples, say so, and close when told to."""
+    """Send `count` samples, say so, and close when told to."""
     maker = Maker(producer)
     with attach(address) as client:
         for n in range(count):
@@ -82,11 +82,11 @@ def leave(pipe: Any, address: str, how: str) -> None:
 
 
 def leave_as_grandchild(pipe: Any, address: str, how: str, orphaned: bool) -> None:
-    """Have a child of this process ``leave``; tell its pid before.
+    """Have a child of this process `leave`; tell its pid before.
 
     Args:
         pipe: passed on.
-        address, how: as for ``leave``.
+        address, how: as for `leave`.
         orphaned: end before it does; else stay, and do not wait for it until told to.
     """
     pid = os.fork()
@@ -117,7 +117,7 @@ BLOCKING: dict[str, Callable[[ShmClient], object]] = {
 def be_cut_off(pipe: Any, address: str, action: str) -> None:
     """Attach, block in an action (or stream) when told to, and tell how that ended.
 
-    Every client sends one sample first, so that there is something to ``wait`` for.
+    Every client sends one sample first, so that there is something to `wait` for.
     """
     with attach(address) as client:
         client.send(Maker(0).sample(0))
@@ -140,7 +140,7 @@ def serve(
     """Serve, with producers forked from the server, and tell about all producers when asked.
 
     Args:
-        pipe: answers anything with ``producers()``.
+        pipe: answers anything with `producers()`.
         address: where to serve.
         capacity: samples in the ring.
         sampling: take batches all the time.

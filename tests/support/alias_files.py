@@ -17,7 +17,7 @@ __all__ = ["FOLDER", "found", "wanted"]
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "mechestim"
 
-TEXT = '''"""Read by type checkers only: see ``__init__.py``."""
+TEXT = '''"""Read by type checkers only: see `__init__.py`."""
 
 from shm_echo.mechestim.{name} import *
 '''

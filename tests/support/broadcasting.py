@@ -27,7 +27,7 @@ VALUE: dict[str, Any] = {
 
 
 def value(i: int) -> dict[str, Any]:
-    """A value in which every leaf depends on ``i``."""
+    """A value in which every leaf depends on `i`."""
     body = np.uint64(i) * WEIGHTS
     return {
         "head": np.uint64(i),

@@ -161,7 +161,7 @@ class Fleet:
         self.children.clear()
 
     def sent(self) -> dict[tuple[int, int], int | range]:
-        """What each (producer, incarnation) has sent, for ``Audit.check``."""
+        """What each (producer, incarnation) has sent, for `Audit.check`."""
         most = HOWS[self._how][1]
         found: dict[tuple[int, int], int | range] = {}
         for number, incarnations in enumerate(self._incarnations):

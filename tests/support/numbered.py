@@ -13,12 +13,12 @@ EXAMPLE: dict[str, Any] = {"x": np.zeros(3, np.float32), "n": np.int64(0)}
 
 
 def numbered(i: int) -> dict[str, Any]:
-    """The sample with the number ``i``."""
+    """The sample with the number `i`."""
     return {"x": np.full(3, i, np.float32), "n": np.int64(i)}
 
 
 def stacked(numbers: Iterable[int]) -> dict[str, Any]:
-    """Samples with these numbers, for ``send_batch``."""
+    """Samples with these numbers, for `send_batch`."""
     n = np.array(list(numbers), np.int64)
     return {"x": np.repeat(n.astype(np.float32)[:, None], 3, axis=1), "n": n}
 

@@ -1,7 +1,7 @@
 """Real child processes, by every start method, each with a pipe to talk through.
 
-A child runs ``target(pipe, *args)``, a function of a module that it can import. Whatever happens
-to the test, its children are killed and waited for at the end of the ``with`` statement.
+A child runs `target(pipe, *args)`, a function of a module that it can import. Whatever happens
+to the test, its children are killed and waited for at the end of the `with` statement.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Process(Protocol):
 
 
 class _Forked:
-    """A process of ``multiprocessing``."""
+    """A process of `multiprocessing`."""
 
     def __init__(self, process: Any) -> None:
         self._process = process
@@ -66,7 +66,7 @@ class _Forked:
 
 
 class _Executed:
-    """A process of ``subprocess``."""
+    """A process of `subprocess`."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
@@ -164,13 +164,13 @@ class Child:
 def start(
     target: Callable[..., None], *args: Any, method: str = "fork", daemon: bool = True
 ) -> Child:
-    """Start a child that runs ``target(pipe, *args)``.
+    """Start a child that runs `target(pipe, *args)`.
 
     Args:
         target: importable by the child.
         args: can be pickled, unless it is forked.
         method: one of METHODS.
-        daemon: may not have children by ``multiprocessing`` itself.
+        daemon: may not have children by `multiprocessing` itself.
     """
     ours, theirs = multiprocessing.Pipe()
     with theirs:

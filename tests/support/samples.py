@@ -24,7 +24,7 @@ _WEIGHTS = np.random.default_rng(20240607).integers(0, 2**63, 1 << 18, U64) * U6
 
 
 def example(words: int = 16) -> dict[str, Any]:
-    """The example of a ring for samples with a payload of ``words`` 8-byte words."""
+    """The example of a ring for samples with a payload of `words` 8-byte words."""
     return {
         "producer": U64(0),
         "incarnation": U64(0),
@@ -65,7 +65,7 @@ class Maker:
         return {key: stack[0] for key, stack in self.batch(sequence, 1).items()}
 
     def batch(self, first: int, count: int) -> dict[str, Any]:
-        """``count`` samples, stacked."""
+        """`count` samples, stacked."""
         sequence = np.arange(first, first + count, dtype=U64)
         who = [np.full(count, number, U64) for number in (self.producer, self.incarnation)]
         payload = _payload(self.producer, self.incarnation, sequence, self.words)

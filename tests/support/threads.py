@@ -14,7 +14,7 @@ __all__ = ["Worker", "wait_until_asleep"]
 
 
 class Worker:
-    """Runs ``function(*args, **kwargs)`` in a thread of its own, from now on."""
+    """Runs `function(*args, **kwargs)` in a thread of its own, from now on."""
 
     def __init__(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         self._call = lambda: function(*args, **kwargs)

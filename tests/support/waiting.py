@@ -1,7 +1,7 @@
 """Waiting for what other processes do, with a limit: a test that would hang fails instead.
 
 The limit is a watchdog, generous for a busy machine; no test depends on how fast anything is. It is
-shorter than that of a whole test (``tests/conftest.py``), which cannot say what was waited for.
+shorter than that of a whole test (`tests/conftest.py`), which cannot say what was waited for.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What every transport must do, as tests: a class to derive from, once for each transport.
 
-A derived class says by a fixture of its own, ``way``, which transport it is about.
+A derived class says by a fixture of its own, `way`, which transport it is about.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ BLOCKING: dict[str, Callable[[Producer], object]] = {
 
 
 class Conformance:
-    """The suite, for the transport that the fixture ``way`` of the derived class returns.
+    """The suite, for the transport that the fixture `way` of the derived class returns.
 
     Batches are of two, the ring holds two of them.
     """

@@ -63,17 +63,17 @@ class MemoryClient:
         self._turn = threading.Lock()
 
     def send(self, tree: Any, timeout: float | None = None) -> None:
-        """As ``ShmClient.send``."""
+        """As `ShmClient.send`."""
         with self._turn:
             self._inlet.send(tree, timeout)
 
     def send_batch(self, tree: Any, timeout: float | None = None) -> int:
-        """As ``ShmClient.send_batch``."""
+        """As `ShmClient.send_batch`."""
         with self._turn:
             return self._inlet.send_batch(tree, timeout)
 
     def wait(self, timeout: float | None = None) -> None:
-        """As ``ShmClient.wait``."""
+        """As `ShmClient.wait`."""
         with self._turn:
             self._inlet.wait(timeout)
 

@@ -1,6 +1,6 @@
 """What the conformance suite needs of a transport under test, for the two that the project has.
 
-A transport of one's own needs one more :class:`Way`, and a class in ``test_conformance.py``.
+A transport of one's own needs one more `Way`, and a class in `test_conformance.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_PRODUCERS = 4
 
 
 class Producer(Protocol):
-    """What sends samples, as ``ShmClient`` does."""
+    """What sends samples, as `ShmClient` does."""
 
     def send(self, data: Any, timeout: float | None = None) -> None: ...
 
@@ -71,12 +71,12 @@ class ShmWay:
         self.transport = ShmTransport(name, max_producers=MAX_PRODUCERS)
 
     def attach(self) -> Producer:
-        """See :class:`Way`."""
+        """See `Way`."""
         return ShmClient(self._name, EXAMPLE)
 
     @contextmanager
     def doomed(self, numbers: Sequence[int]) -> Iterator[Doomed]:
-        """See :class:`Way`."""
+        """See `Way`."""
         with start(send_and_stay, self._name, list(numbers), method="forkserver") as child:
             child.expect("sent")
             yield Doomed(child.pid, child.end)
@@ -99,12 +99,12 @@ class MemoryWay:
         self._pids = iter(range(2_000_000_000, 2_100_000_000))  # none of them exists
 
     def attach(self) -> Producer:
-        """See :class:`Way`."""
+        """See `Way`."""
         return self.transport.connect()
 
     @contextmanager
     def doomed(self, numbers: Sequence[int]) -> Iterator[Doomed]:
-        """See :class:`Way`."""
+        """See `Way`."""
         pid = next(self._pids)
         client = self.transport.connect(pid)
         client.send_batch(stacked(numbers))
