@@ -194,7 +194,7 @@ def test_what_the_facts_are() -> None:
         "RingFullError": {"capacity": 96},
         "SendTimeoutError": {"sent": 40},
         "ConnectionClosedError": {"sent": 17},
-        "ServiceUnavailableError": {"wanted": "ring", "offered": ("status", "stop")},
+        "ServiceUnavailableError": {"service": "ring", "offered": ("status", "stop")},
         "ShmTooSmallError": {"need": 3 << 20, "have": 1 << 20, "path": "/dev/shm"},
         "AddressInUseError": {"address": "/run/a.sock", "pid": 77},
         "SpecMismatchError": {"path": "['obs']"},

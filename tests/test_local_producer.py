@@ -170,7 +170,7 @@ def test_a_learner_whose_thread_has_ended_is_not_waited_for() -> None:
 def test_a_ring_that_nobody_has_sampled_yet_is_an_error_after_a_grace(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("shm_echo.local_producer._GRACE", 0.05)
+    monkeypatch.setattr("shm_echo.local_producer._FIRST_SAMPLE_GRACE", 0.05)
     with Server(EXAMPLE, 2) as server:
         fill(server)
         with pytest.raises(RingFullError, match=r"is full \(6 samples\) and no thread has"):
@@ -181,7 +181,7 @@ def test_a_ring_that_nobody_has_sampled_yet_is_an_error_after_a_grace(
 def test_within_the_grace_a_learner_that_comes_late_makes_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("shm_echo.local_producer._GRACE", 3600.0)
+    monkeypatch.setattr("shm_echo.local_producer._FIRST_SAMPLE_GRACE", 3600.0)
     with Server(EXAMPLE, 2) as server:
         fill(server)
         producer = Worker(server.submit, numbered(6))

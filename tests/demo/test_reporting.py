@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from shm_echo.demo.delivery_audit import Continuity
+from shm_echo.demo.delivery_audit import DeliveryReport
 from shm_echo.demo.fleet import Death
 from shm_echo.demo.history import History, Throughput
 from shm_echo.demo.ledger import Sends
-from shm_echo.demo.log_capture import News
+from shm_echo.demo.log_capture import LogCapture
 from shm_echo.demo.run_records import Options, Outcome, Progress
 from shm_echo.demo.summary import summarise
 from shm_echo.demo.view import PlainView, progress_view
 
-INTACT = Continuity(received=1000, torn=0, duplicated=0, lost=0, unsent=0, overtook=0)
+INTACT = DeliveryReport(received=1000, torn=0, duplicated=0, lost=0, unsent=0, overtook=0)
 
 
 def history(*returns: float) -> History:
@@ -28,12 +28,14 @@ def history(*returns: float) -> History:
     return one
 
 
-def outcome(*returns: float, continuity: Continuity = INTACT) -> Outcome:
-    return Outcome(history(*returns), continuity, versions=7, deaths=[])
+def outcome(*returns: float, delivery: DeliveryReport = INTACT) -> Outcome:
+    return Outcome(history(*returns), delivery, versions=7, deaths=[])
 
 
 def progress(one: History) -> Progress:
-    return Progress(history=one, producers=2, ring_fill=0.25, version=3, lag=1.5, deaths=0, news="")
+    return Progress(
+        history=one, producers=2, ring_fill=0.25, version=3, lag=1.5, deaths=0, last_log=""
+    )
 
 
 def test_means_are_taken_over_fifty_episodes_each() -> None:
@@ -57,8 +59,8 @@ def test_three_times_the_return_is_an_improvement(last: float, improved: bool) -
 
 
 def test_an_improvement_with_a_lost_sample_is_no_success() -> None:
-    lost = Continuity(received=999, torn=0, duplicated=0, lost=1, unsent=0, overtook=0)
-    one = outcome(*[10.0] * 50, *[100.0] * 50, continuity=lost)
+    lost = DeliveryReport(received=999, torn=0, duplicated=0, lost=1, unsent=0, overtook=0)
+    one = outcome(*[10.0] * 50, *[100.0] * 50, delivery=lost)
 
     assert one.improved
     assert not one.succeeded
@@ -149,10 +151,10 @@ def test_the_librarys_warnings_go_into_the_view_while_it_runs_and_to_the_log_aft
 ) -> None:
     logger = logging.getLogger("shm_echo")
     stream = io.StringIO()
-    with News() as news:
+    with LogCapture() as log_capture:
         logger.warning("producer %s has died", 7)
     logger.warning("back to normal")
-    PlainView(stream)(dataclasses.replace(progress(History()), news=news.latest))
+    PlainView(stream)(dataclasses.replace(progress(History()), last_log=log_capture.latest))
 
     assert "producer 7 has died" in stream.getvalue()
     assert caplog.messages == ["back to normal"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.log_filters import without_loneliness
+from tests.support.log_filters import without_no_producer_warnings
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -23,7 +23,7 @@ def run(script: str, *args: str) -> str:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert without_loneliness(done.stderr) == ""
+    assert without_no_producer_warnings(done.stderr) == ""
     return done.stdout
 
 

@@ -168,7 +168,7 @@ def misuse_slot(pipe: Any, slot: Slot) -> None:
     """Try in every way to end the claim of the parent."""
     with pytest.raises(ValueError, match="read-only"):
         slot["payload"][:] = 0
-    with pytest.raises(ForkedHandleError, match="made before the fork"):
+    with pytest.raises(ForkedHandleError, match="created before the fork"):
         slot.commit()
     slot.abort()
     with slot:
@@ -269,7 +269,9 @@ def test_a_fork_while_a_thread_of_the_parent_waits_for_room_disturbs_neither(
 
 def use_without_server(pipe: Any, client: ShmClient) -> None:
     pipe.recv()
-    with pytest.raises(ForkedHandleError, match="made before the fork, and attaching anew failed"):
+    with pytest.raises(
+        ForkedHandleError, match="created before the fork, and attaching again failed"
+    ):
         client.send(CHILD.sample(0))
     pipe.send("told")
 

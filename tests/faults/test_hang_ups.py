@@ -38,9 +38,9 @@ def lose_the_connection(pipe: Any, address: str) -> None:
     cut(client)
     pipe.send("cut")
     pipe.recv()
-    with pytest.raises(ConnectionClosedError, match="has given this client up"):
+    with pytest.raises(ConnectionClosedError, match="has detached this client"):
         client.send(MAKER.sample(9))
-    with pytest.raises(ConnectionClosedError, match="has given this client up") as cut_off:
+    with pytest.raises(ConnectionClosedError, match="has detached this client") as cut_off:
         client.send_batch(MAKER.batch(9, 3))
     MAKER.write(slot, 1)
     slot.commit()

@@ -17,9 +17,9 @@ from shm_echo import Server, ShmClient, ShmTransport
 from shm_echo.transports.base import Ingress
 from tests.faults import interrupt_storm, interrupted, roles
 from tests.support.learner import auditing
+from tests.support.manual_transport import ManualTransport
 from tests.support.processes import Child, start
 from tests.support.samples import Audit, Maker, example
-from tests.support.server_door import Door
 from tests.support.threads import Worker
 from tests.support.waiting import WATCHDOG, process_state, wait_until
 
@@ -135,7 +135,7 @@ def test_a_signal_handler_may_close_a_client_that_is_being_closed(name: str) -> 
             assert child.wait() == 0
 
 
-class Interrupting(Door):
+class Interrupting(ManualTransport):
     """A transport that gets a signal in the middle of its start or close."""
 
     def __init__(self, where: str) -> None:
@@ -157,8 +157,8 @@ class Interrupting(Door):
 
 @pytest.mark.parametrize("where", ["start", "close"])
 def test_a_signal_handler_may_close_a_server_that_starts_or_closes(where: str) -> None:
-    door = Interrupting(where)
-    server = Server(example(), 2, door)
+    transport = Interrupting(where)
+    server = Server(example(), 2, transport)
     before = signal.signal(signal.SIGUSR1, lambda number, frame: server.close())
     try:
         server.start()
@@ -166,7 +166,7 @@ def test_a_signal_handler_may_close_a_server_that_starts_or_closes(where: str) -
         server.close()
     finally:
         signal.signal(signal.SIGUSR1, before)
-    assert door.closed
+    assert transport.closed
     assert server.sample() is None
 
 

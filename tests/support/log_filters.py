@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["without_loneliness"]
+__all__ = ["without_no_producer_warnings"]
 
-_LONELY = re.compile(
+_NO_PRODUCER_WARNING = re.compile(
     r"^sample\(\) waits, and no producer has been attached for \d+ s\n", re.MULTILINE
 )
 
 
-def without_loneliness(log: str) -> str:
+def without_no_producer_warnings(log: str) -> str:
     """The log of a program without that warning: how long processes take to start is not its."""
-    return _LONELY.sub("", log)
+    return _NO_PRODUCER_WARNING.sub("", log)

@@ -208,7 +208,7 @@ SIZES = {"batch_size": 2, "num_buffers": 2, "max_producers": 1, "detailed": Fals
         ({"config": SIZES, "spec": {}}, "described no ring"),
         (
             {"config": {**SIZES, "batch_size": 0}, "spec": {}, "publishes": None},
-            "described a ring of no size",
+            "described a ring without a valid size",
         ),
         ({"config": SIZES, "spec": {"kind": 0}, "publishes": None}, "malformed|spec|tree"),
     ],
@@ -236,7 +236,7 @@ def test_a_server_of_something_else_says_what_it_offers(path: str) -> None:
         pytest.raises(ServiceUnavailableError) as caught,
     ):
         ShmClient(f"ipc://{path}", EXAMPLE)
-    assert (caught.value.wanted, caught.value.offered) == ("ring", ("weather",))
+    assert (caught.value.service, caught.value.offered) == ("ring", ("weather",))
     assert str(caught.value) == f"{path} offers no service 'ring' (it offers 'weather')"
 
 

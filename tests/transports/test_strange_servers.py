@@ -88,7 +88,7 @@ def test_a_server_without_a_ring_says_what_it_offers(name: str) -> None:
     with ControlServer(name, services):
         with pytest.raises(ServiceUnavailableError, match="offers no service 'ring'") as refused:
             ShmClient(name, EXAMPLE)
-    assert refused.value.wanted == "ring"
+    assert refused.value.service == "ring"
     assert sorted(refused.value.offered) == ["mechestim", "status"]
     assert "'mechestim', 'status'" in str(refused.value)
     for service in services.values():

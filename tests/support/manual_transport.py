@@ -5,10 +5,10 @@ from __future__ import annotations
 from shm_echo.ring.segment import Backing
 from shm_echo.transports.base import Ingress, Inlet
 
-__all__ = ["Door"]
+__all__ = ["ManualTransport"]
 
 
-class Door:
+class ManualTransport:
     """Producers are inlets that the test opens, with whatever pid it says.
 
     Attributes:
