@@ -143,7 +143,7 @@ COPIES: dict[str, Callable[[Tree], Any]] = {
 
 
 @pytest.mark.parametrize("hold", COPIES.values(), ids=COPIES)
-def test_a_batch_is_not_kept_by_what_was_copied_from_it(hold: Callable[[Tree], Any]) -> None:
+def test_a_batch_is_not_held_by_copies_of_it(hold: Callable[[Tree], Any]) -> None:
     with Server(EXAMPLE, 2, num_buffers=3, lease=True) as server:
         copied = hold(a_batch(server))
         assert free_buffers(server) == 3

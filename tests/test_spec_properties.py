@@ -259,7 +259,7 @@ junk = st.recursive(
 
 @quick
 @given(trees, st.data())
-def test_a_damaged_wire_form_is_refused_or_equal_and_never_crashes(tree: Any, data: Any) -> None:
+def test_a_damaged_wire_form_is_rejected_or_equal_and_never_crashes(tree: Any, data: Any) -> None:
     spec = TreeSpec.from_example(tree)
     wire = copy.deepcopy(spec.to_wire())
     target: Any = wire["nodes"]
@@ -286,7 +286,7 @@ def test_a_damaged_wire_form_is_refused_or_equal_and_never_crashes(tree: Any, da
 
 @quick
 @given(junk)
-def test_any_wire_form_at_all_is_refused(wire: Any) -> None:
+def test_arbitrary_data_is_rejected_as_wire_form(wire: Any) -> None:
     with pytest.raises(ProtocolError):
         TreeSpec.from_example(np.zeros(1)).require_equal(wire)
 

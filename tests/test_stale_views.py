@@ -134,7 +134,7 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize(("transport", "lease", "ending"), SETTINGS)
-def test_an_interpreter_that_ends_with_views_alive_ends_in_silence(
+def test_an_interpreter_ends_silently_with_views_alive(
     name: str, transport: str, lease: bool, ending: str
 ) -> None:
     printed = run_script(
@@ -179,7 +179,7 @@ _STALE = """
 """
 
 
-def test_in_debug_mode_a_batch_that_was_given_back_is_poisoned() -> None:
+def test_in_debug_mode_a_released_batch_is_poisoned() -> None:
     lines = run_script(_STALE, env={"SHM_ECHO_DEBUG": "1"}).splitlines()
     assert lines == [
         "[[nan, nan], [[-1, -1], [-1, -1]], [255, 255]]",
@@ -189,7 +189,7 @@ def test_in_debug_mode_a_batch_that_was_given_back_is_poisoned() -> None:
 
 
 @pytest.mark.parametrize("value", ["", "0"])
-def test_without_debug_mode_nothing_is_written_into_a_batch_that_was_given_back(value: str) -> None:
+def test_without_debug_mode_a_released_batch_is_not_written(value: str) -> None:
     lines = run_script(_STALE, env={"SHM_ECHO_DEBUG": value}).splitlines()
     assert lines[0] == "[[0.0, 1.0], [[0, 0], [1, 1]], [0, 1]]"
 
@@ -206,7 +206,7 @@ def test_in_debug_mode_copies_are_not_poisoned(monkeypatch: pytest.MonkeyPatch) 
         assert [numbers_of(batch) for batch in kept] == [[i, i] for i in range(9)]
 
 
-def test_in_debug_mode_a_leased_batch_is_poisoned_only_when_nothing_refers_to_it(
+def test_in_debug_mode_a_leased_batch_is_poisoned_only_without_references(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SHM_ECHO_DEBUG", "1")

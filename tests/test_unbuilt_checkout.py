@@ -69,7 +69,7 @@ def test_the_first_use_of_the_ring_names_the_command_that_builds_it(
     assert last.endswith(f"build it with: {build_command(checkout)}")
 
 
-def test_the_demo_says_so_in_one_line(checkout: Path) -> None:
+def test_the_demo_names_the_build_command_in_one_line(checkout: Path) -> None:
     done = run(checkout, "-m", "shm_echo.cli.main", "demo")
 
     assert (done.returncode, done.stdout) == (2, "")

@@ -89,7 +89,9 @@ def test_a_learner_that_waits_is_woken_by_the_death(
         assert take(server) == [0, 1]
 
 
-def test_raise_if_last_says_nothing_while_somebody_is_left(transport: ManualTransport) -> None:
+def test_raise_if_last_does_not_raise_while_another_producer_is_attached(
+    transport: ManualTransport,
+) -> None:
     with serving(transport, "raise_if_last") as server:
         first, last = transport.open(10), transport.open(11)
         first.died()
@@ -106,7 +108,7 @@ def test_raise_if_last_says_nothing_while_somebody_is_left(transport: ManualTran
         assert raised == [10, 11]
 
 
-def test_raise_if_last_says_nothing_after_a_producer_that_closed(
+def test_raise_if_last_does_not_raise_after_a_producer_that_closed(
     transport: ManualTransport,
 ) -> None:
     with serving(transport, "raise_if_last") as server:
@@ -115,7 +117,7 @@ def test_raise_if_last_says_nothing_after_a_producer_that_closed(
             server.sample(timeout=0.01)
 
 
-def test_a_flush_that_is_ended_by_a_death_loses_nothing(transport: ManualTransport) -> None:
+def test_a_flush_that_is_ended_by_a_death_loses_no_sample(transport: ManualTransport) -> None:
     with serving(transport, "raise") as server:
         inlet = transport.open(10)
         inlet.send(numbered(0))
@@ -147,7 +149,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture)
 
 
 @pytest.mark.usefixtures("impatient")
-def test_waiting_with_no_producer_attached_is_warned_of_again_and_again(
+def test_waiting_without_a_producer_logs_repeated_warnings(
     transport: ManualTransport, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Server(EXAMPLE, 2, transport) as server:
@@ -159,7 +161,7 @@ def test_waiting_with_no_producer_attached_is_warned_of_again_and_again(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_waiting_for_producers_that_are_attached_is_no_reason_to_warn(
+def test_waiting_for_attached_producers_logs_no_warning(
     transport: ManualTransport, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Server(EXAMPLE, 2, transport) as server, transport.open(), pytest.raises(TimeoutError):
@@ -168,7 +170,9 @@ def test_waiting_for_producers_that_are_attached_is_no_reason_to_warn(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_server_without_a_transport_is_never_lonely(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_server_without_a_transport_never_warns_of_missing_producers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     with Server(EXAMPLE, 2) as server, pytest.raises(TimeoutError):
         server.sample(timeout=0.3)
     assert caplog.records == []
@@ -178,7 +182,7 @@ def test_a_server_without_a_transport_is_never_lonely(caplog: pytest.LogCaptureF
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_sample_that_is_begun_and_not_finished_is_warned_of_once_with_the_pid(
+def test_an_unfinished_sample_is_warned_of_once_with_the_pid(
     name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Server(EXAMPLE, 2, ShmTransport(name)) as server, ShmClient(name, EXAMPLE) as client:
@@ -192,7 +196,7 @@ def test_a_sample_that_is_begun_and_not_finished_is_warned_of_once_with_the_pid(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_samples_that_come_slowly_but_whole_are_no_reason_to_warn(
+def test_slow_but_complete_samples_log_no_warning(
     name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Server(EXAMPLE, 2, ShmTransport(name)) as server, ShmClient(name, EXAMPLE) as client:

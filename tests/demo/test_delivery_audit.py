@@ -31,7 +31,7 @@ def test_all_samples_of_a_process_that_ended_in_order_are_intact() -> None:
 
 
 @pytest.mark.parametrize("arrived", [4, 5, 6])
-def test_of_the_send_in_which_a_process_was_killed_any_beginning_may_have_arrived(
+def test_any_number_of_samples_of_the_send_during_a_kill_may_have_arrived(
     arrived: int,
 ) -> None:
     assert judge(range(arrived), begun=6, returned=4).intact
@@ -78,7 +78,7 @@ def test_overtaking_is_counted_but_harmless() -> None:
     assert found.overtook == 1
 
 
-def test_a_sample_that_nobody_began_to_send_is_found() -> None:
+def test_a_sample_that_no_process_began_to_send_is_found() -> None:
     found = judge([0, 1, 2], begun=2, returned=2)
 
     assert not found.intact
@@ -101,7 +101,7 @@ def test_each_incarnation_counts_for_itself() -> None:
     assert audit.report({(0, 0): Sends(3, 3), (0, 1): Sends(3, 3)}).intact
 
 
-def test_a_torn_sample_is_counted_and_its_stamp_not_believed() -> None:
+def test_a_torn_sample_is_counted_and_its_stamp_not_trusted() -> None:
     audit = DeliveryAudit()
     audit.record(stamp(0), whole=False)
 

@@ -81,7 +81,7 @@ def test_the_table_names_the_facts_of_the_run() -> None:
     assert "improved: 4.5x the return (3x is asked for); nothing was lost or torn" in words
 
 
-def test_the_table_of_a_run_that_was_too_short_says_so() -> None:
+def test_the_table_reports_a_run_that_was_too_short() -> None:
     assert "not enough episodes to compare: 3 of 100" in summarise(outcome(1, 2, 3), Options())
 
 
@@ -124,7 +124,7 @@ def test_a_terminal_gets_a_table_in_place(monkeypatch: pytest.MonkeyPatch) -> No
     assert "20.0" in stream.getvalue()
 
 
-def test_the_plot_is_a_png_even_of_a_run_in_which_nothing_happened(tmp_path: Path) -> None:
+def test_the_plot_is_a_png_even_of_a_run_without_events(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     from shm_echo.demo.plot import write_plot
 

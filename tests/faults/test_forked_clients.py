@@ -82,7 +82,7 @@ USES: dict[str, Callable[[ShmClient], Any]] = {
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
-def test_a_child_attaches_anew_on_first_use_and_its_parent_goes_on(
+def test_a_child_attaches_again_on_first_use_and_its_parent_continues(
     server: Server, client: ShmClient, use: Callable[[ShmClient], Any]
 ) -> None:
     client.send(PARENT.sample(0))
@@ -109,7 +109,7 @@ def read_and_wait(client: ShmClient) -> None:
     assert client.wait_for(1, timeout=WATCHDOG) == 1
 
 
-def test_a_child_can_read_what_is_published_and_waits_for_its_own_samples_only(
+def test_a_child_reads_published_values_and_waits_for_its_own_samples_only(
     server: Server, client: ShmClient
 ) -> None:
     client.send(PARENT.sample(0))
@@ -151,7 +151,7 @@ def fork_again(pipe: Any, client: ShmClient) -> None:
     client.close()
 
 
-def test_a_grandchild_attaches_anew_too(server: Server, client: ShmClient) -> None:
+def test_a_grandchild_attaches_again_too(server: Server, client: ShmClient) -> None:
     with start(fork_again, client, daemon=False) as child:
         grandchild = child.hear()
         wait_for_pids(server, os.getpid(), child.pid, grandchild)
@@ -180,7 +180,7 @@ def misuse_slot(pipe: Any, slot: Slot) -> None:
     sys.exit(0)  # in good order, with finalizers
 
 
-def test_a_slot_of_the_parent_is_neither_committed_nor_given_back_by_its_child(
+def test_a_child_can_neither_commit_nor_abort_a_slot_of_its_parent(
     server: Server, client: ShmClient
 ) -> None:
     with client.reserve() as slot:
@@ -202,9 +202,7 @@ def be_forked_inside_reserve(pipe: Any, slot: Slot, client: ShmClient) -> None:
     pipe.recv()
 
 
-def test_the_death_of_a_child_takes_nothing_from_its_parent(
-    server: Server, client: ShmClient
-) -> None:
+def test_the_death_of_a_child_does_not_affect_its_parent(server: Server, client: ShmClient) -> None:
     with client.reserve() as slot:
         with start(be_forked_inside_reserve, slot, client) as child:
             child.expect("sent")
@@ -249,7 +247,7 @@ def test_a_child_can_use_a_client_that_its_parent_has_closed_since(
         assert finished(child)
 
 
-def test_a_fork_while_a_thread_of_the_parent_waits_for_room_disturbs_neither(
+def test_a_fork_while_a_thread_of_the_parent_waits_for_room_affects_neither(
     server: Server, client: ShmClient
 ) -> None:
     def send_six() -> None:
@@ -276,7 +274,7 @@ def use_without_server(pipe: Any, client: ShmClient) -> None:
     pipe.send("told")
 
 
-def test_a_child_that_cannot_attach_anew_is_told_why(name: str) -> None:
+def test_a_child_that_cannot_attach_again_gets_the_reason(name: str) -> None:
     with Server(example(), 1, ShmTransport(name), num_buffers=2) as server, attach(name) as client:
         with start(use_without_server, client) as child:
             server.close()

@@ -48,7 +48,7 @@ def lose_the_connection(pipe: Any, address: str) -> None:
     pipe.recv()
 
 
-def test_a_producer_that_lost_its_connection_finishes_what_it_holds_and_starts_nothing(
+def test_a_producer_that_lost_its_connection_finishes_its_claims_and_starts_no_new_ones(
     name: str,
 ) -> None:
     audit = Audit()
@@ -77,7 +77,7 @@ def test_a_producer_that_lost_its_connection_finishes_what_it_holds_and_starts_n
     audit.check({(1, 0): 2, (2, 0): 2})
 
 
-def test_a_send_that_waits_for_room_is_told_that_the_connection_broke(name: str) -> None:
+def test_a_send_that_waits_for_room_raises_when_the_connection_breaks(name: str) -> None:
     with Server(example(), 1, ShmTransport(name), num_buffers=2) as server, attach(name) as client:
         client.send_batch(MAKER.batch(0, 2))
         sends = [

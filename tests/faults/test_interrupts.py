@@ -45,7 +45,7 @@ def until_blocked(child: Child, server: Server | None = None, *, for_room: bool 
 
 
 @pytest.mark.parametrize("action", interrupted.BLOCKING)
-def test_ctrl_c_ends_a_blocked_client_which_can_then_go_on(name: str, action: str) -> None:
+def test_ctrl_c_ends_a_blocked_client_which_can_then_continue(name: str, action: str) -> None:
     audit = Audit()
     with small_server(name) as server, start(interrupted.client, name, action) as child:
         until_blocked(child, server, for_room=action in ("send", "send_batch", "reserve"))
@@ -62,7 +62,7 @@ def test_ctrl_c_ends_a_blocked_client_which_can_then_go_on(name: str, action: st
 
 
 @pytest.mark.parametrize("action", ["sample", "flush", "dataset_iter", "another thread's turn"])
-def test_ctrl_c_ends_a_blocked_learner_which_can_then_go_on(name: str, action: str) -> None:
+def test_ctrl_c_ends_a_blocked_learner_which_can_then_continue(name: str, action: str) -> None:
     with start(interrupted.learner, name, action) as child:
         child.expect("serving")
         with roles.attach(name) as client:
@@ -87,7 +87,7 @@ def test_ctrl_c_ends_a_blocked_learner_which_can_then_go_on(name: str, action: s
         assert came == [[0, 1], [2, 3], [4, 5]]
 
 
-def test_a_signal_whose_handler_raises_nothing_does_not_end_a_blocked_send(name: str) -> None:
+def test_a_signal_whose_handler_does_not_raise_does_not_end_a_blocked_send(name: str) -> None:
     with small_server(name) as server, start(interrupted.heedless, name) as child:
         until_blocked(child, server, for_room=True)
         for _ in range(3):

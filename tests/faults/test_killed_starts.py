@@ -53,7 +53,7 @@ def names_of(pids: set[int]) -> set[str]:
 
 
 @pytest.mark.parametrize("backing", ["posix", "memfd"])
-def test_kills_at_random_moments_of_the_start_of_a_large_ring_leave_nothing(
+def test_kills_at_random_moments_of_the_start_of_a_large_ring_leave_no_name(
     name: str, backing: Any
 ) -> None:
     dice = random.Random(backing)

@@ -73,7 +73,7 @@ def succeeded(done: subprocess.CompletedProcess[str]) -> str:
     return done.stdout
 
 
-def test_posix_backing_is_refused_with_what_is_needed_and_what_there_is() -> None:
+def test_posix_backing_is_rejected_with_the_needed_and_available_bytes() -> None:
     done = inside("""
 before = have()
 try:
@@ -90,7 +90,7 @@ except ShmTooSmallError as error:
     assert "backing='memfd'" in text
 
 
-def test_auto_backing_takes_a_memfd_with_one_log_line() -> None:
+def test_auto_backing_uses_a_memfd_and_logs_one_line() -> None:
     done = inside("""
 with Server(large, 4, ShmTransport(name), num_buffers=2) as server:
     fill_twice(server, large)
@@ -141,7 +141,7 @@ print("memfd")
     assert succeeded(done) == {"posix": "refused\n", "auto": "memfd\n"}[backing]
 
 
-def test_after_a_refusal_the_space_is_free_again_and_another_server_starts() -> None:
+def test_after_a_rejection_the_space_is_free_and_another_server_starts() -> None:
     done = inside("""
 for _ in range(3):
     try:
@@ -159,7 +159,7 @@ print("done")
     assert last == "done"
 
 
-def test_space_that_others_take_between_the_look_and_the_allocation_is_missed_as_well() -> None:
+def test_space_that_others_use_between_check_and_allocation_is_reported_too() -> None:
     done = inside("""
 real = os.fstatvfs
 class Plenty:

@@ -89,7 +89,7 @@ def test_a_stopped_producer_that_is_killed_frees_the_batch_that_waited_for_it(na
 
 
 @pytest.mark.parametrize("how", ["send", "send_batch", "reserve"])
-def test_producers_that_are_stopped_and_continued_at_random_lose_nothing(
+def test_producers_that_are_stopped_and_continued_at_random_lose_no_sample(
     name: str, tmp_path: Path, how: str
 ) -> None:
     dice = random.Random(how)

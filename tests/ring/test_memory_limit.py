@@ -144,12 +144,12 @@ def test_both_versions_may_be_mounted_at_once(tree: Tree) -> None:
 @pytest.mark.parametrize(
     "lines", [(), ("nonsense",), ("1:name=systemd:/x",), ("4:memory",), ("::",)], ids=str
 )
-def test_where_nothing_is_known_nothing_is_refused(tree: Tree, lines: tuple[str, ...]) -> None:
+def test_an_unknown_limit_rejects_no_allocation(tree: Tree, lines: tuple[str, ...]) -> None:
     tree.belongs_to(*lines)
     assert tree.free() == (None, "")
 
 
-def test_without_the_files_nothing_is_known(tree: Tree) -> None:
+def test_without_the_files_the_limit_is_unknown(tree: Tree) -> None:
     assert tree.free() == (None, "")  # no /proc/self/cgroup
     tree.belongs_to("0::/job", "4:memory:/job")
     assert tree.free() == (None, "")  # no groups
@@ -157,7 +157,7 @@ def test_without_the_files_nothing_is_known(tree: Tree) -> None:
     assert tree.free() == (None, "")
 
 
-def test_files_that_make_no_sense_are_no_limit(tree: Tree) -> None:
+def test_malformed_files_are_no_limit(tree: Tree) -> None:
     tree.belongs_to("0::/job")
     tree.group("job", memory_max="lots", memory_current="some")
     assert tree.free() == (None, "")
@@ -183,7 +183,7 @@ def test_the_memory_of_the_machine_is_what_is_available_and_the_free_swap(tmp_pa
 
 
 @pytest.mark.parametrize("text", ["", "MemTotal: 5 kB", "MemAvailable: x kB", "MemAvailable:"])
-def test_a_kernel_that_does_not_tell_refuses_nothing(tmp_path: Path, text: str) -> None:
+def test_a_kernel_without_the_number_rejects_no_allocation(tmp_path: Path, text: str) -> None:
     meminfo = tmp_path / "meminfo"
     assert free_memory(meminfo) is None
     meminfo.write_text(text)

@@ -61,7 +61,7 @@ def test_producers_are_listed_in_the_order_in_which_they_attached(
     assert server.producers() == []
 
 
-def test_an_id_rests_until_all_others_have_had_their_turn(
+def test_an_owner_id_is_reused_only_after_all_others(
     server: Server, transport: ManualTransport
 ) -> None:
     ids = []
@@ -71,7 +71,7 @@ def test_an_id_rests_until_all_others_have_had_their_turn(
     assert ids == [1, 2, 3, 4] * 3
 
 
-def test_one_producer_too_many_is_refused_with_the_name_of_the_setting(
+def test_a_producer_above_the_limit_is_rejected_with_the_name_of_the_setting(
     server: Server, transport: ManualTransport
 ) -> None:
     inlets = [transport.open() for _ in range(4)]
@@ -83,7 +83,7 @@ def test_one_producer_too_many_is_refused_with_the_name_of_the_setting(
         inlet.close()
 
 
-def test_one_client_too_many_is_refused_with_the_name_of_the_setting(name: str) -> None:
+def test_a_client_above_the_limit_is_rejected_with_the_name_of_the_setting(name: str) -> None:
     with (
         Server(EXAMPLE, 4, ShmTransport(name, max_producers=1)) as server,
         ShmClient(name, EXAMPLE) as client,
@@ -111,7 +111,7 @@ def test_samples_and_bytes_count_what_was_committed_handed_out_or_not(
                 assert take(server) == [0, 1, 2, 3]
 
 
-def test_they_count_from_zero_for_the_next_owner_of_an_id(name: str) -> None:
+def test_counts_start_at_zero_for_the_next_owner_of_an_id(name: str) -> None:
     with Server(EXAMPLE, 2, ShmTransport(name, max_producers=1)) as server:
         for _ in range(3):
             with ShmClient(name, EXAMPLE) as client:
@@ -135,7 +135,7 @@ def test_held_counts_the_reservations(name: str) -> None:
         assert only(server).held == 0
 
 
-def test_blocked_seconds_grow_while_it_waits_and_only_then(name: str) -> None:
+def test_blocked_seconds_grow_only_while_a_producer_waits(name: str) -> None:
     with (
         Server(EXAMPLE, 1, ShmTransport(name), num_buffers=2) as server,
         ShmClient(name, EXAMPLE) as client,
@@ -152,7 +152,7 @@ def test_blocked_seconds_grow_while_it_waits_and_only_then(name: str) -> None:
         assert only(server).blocked_seconds == first
 
 
-def test_last_seen_begins_with_the_attachment_and_grows_while_it_is_silent(
+def test_last_seen_counts_from_the_attachment_or_the_last_sign_of_life(
     server: Server, transport: ManualTransport
 ) -> None:
     before = time.monotonic()
@@ -163,7 +163,7 @@ def test_last_seen_begins_with_the_attachment_and_grows_while_it_is_silent(
         assert only(server).last_seen <= 0.15 + time.monotonic() - before
 
 
-def test_the_list_is_of_plain_values(server: Server, transport: ManualTransport) -> None:
+def test_the_list_has_plain_values(server: Server, transport: ManualTransport) -> None:
     with transport.open():
         info = only(server)
         assert (info.pid, info.held, info.state) == (None, 0, "attached")
@@ -202,7 +202,7 @@ def test_hanging_up_twice_or_after_the_end_does_nothing(
         same_id.send(numbered(0))  # the new owner is not touched by what came too late
 
 
-def test_an_inlet_ends_once_whatever_is_called_and_how_often(
+def test_an_inlet_ends_once_however_it_is_closed(
     server: Server, transport: ManualTransport, caplog: pytest.LogCaptureFixture
 ) -> None:
     inlet = transport.open(99)
@@ -239,7 +239,7 @@ def test_a_death_is_logged_once_with_its_pid_and_its_signal(
     assert record.getMessage() == words
 
 
-def test_what_the_dead_sent_stays_and_what_they_held_is_free(
+def test_a_dead_producer_keeps_its_sent_samples_and_frees_its_claims(
     server: Server, transport: ManualTransport
 ) -> None:
     inlet = transport.open(1)
@@ -256,7 +256,7 @@ def test_what_the_dead_sent_stays_and_what_they_held_is_free(
         assert take(server) == [0, 1, 2, 3]
 
 
-def test_closing_takes_back_what_was_still_held(name: str) -> None:
+def test_closing_releases_claims(name: str) -> None:
     with Server(EXAMPLE, 2, ShmTransport(name)) as server:
         client = ShmClient(name, EXAMPLE)
         slot = client.reserve()

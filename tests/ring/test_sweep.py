@@ -61,23 +61,21 @@ def test_the_name_of_a_process_whose_number_is_used_again_is_removed(
     assert not path.exists()
 
 
-def test_the_name_of_a_process_that_lives_is_left(leave: Callable[[str], Path]) -> None:
+def test_the_name_of_a_live_process_is_kept(leave: Callable[[str], Path]) -> None:
     path = leave(f"{os.getpid()}-{start_time(os.getpid())}-")
     sweep()
     assert path.exists()
 
 
 @pytest.mark.parametrize("middle", ["", "x-1-", "1-2-3-", "12x-5-", "-1-2-"])
-def test_names_that_are_not_of_our_making_are_left(
-    leave: Callable[[str], Path], middle: str
-) -> None:
+def test_foreign_names_are_kept(leave: Callable[[str], Path], middle: str) -> None:
     path = leave(middle)
     sweep()
     assert path.exists()
 
 
 @pytest.mark.parametrize("error", [posix_ipc.PermissionsError, posix_ipc.ExistentialError])
-def test_names_that_cannot_be_removed_disturb_nobody(
+def test_names_that_cannot_be_removed_are_skipped(
     error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another user's, or those that another server has swept at the same moment."""

@@ -39,7 +39,7 @@ def server(transport: ManualTransport) -> Iterator[Server]:
 
 @pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
 @pytest.mark.parametrize("end", [Inlet.close, Inlet.died])
-def test_the_end_of_an_inlet_wakes_those_who_wait_in_it_and_nobody_else(
+def test_the_end_of_an_inlet_wakes_its_own_waiting_calls_only(
     server: Server,
     transport: ManualTransport,
     wait: Callable[[Inlet], object],
@@ -70,7 +70,7 @@ def test_the_end_of_an_inlet_wakes_those_who_wait_in_it_and_nobody_else(
 
 
 @pytest.mark.parametrize("end", [Inlet.close, Inlet.died])
-def test_a_signal_handler_may_end_an_inlet_while_its_thread_looks_at_the_producers(
+def test_a_signal_handler_may_end_an_inlet_while_its_thread_lists_the_producers(
     server: Server,
     transport: ManualTransport,
     end: Callable[[Inlet], None],
