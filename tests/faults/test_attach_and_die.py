@@ -1,6 +1,6 @@
-"""Hundreds of producers attach and are killed: the server keeps nothing of them.
+"""Hundreds of producers attach and are killed: the server frees all their resources.
 
-Neither a descriptor, nor an owner id, nor a slot, nor a name in /dev/shm.
+Descriptors, owner ids, slots and names in /dev/shm are counted.
 """
 
 from __future__ import annotations

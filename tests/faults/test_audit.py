@@ -1,4 +1,4 @@
-"""The audit that the other tests here rely on: it must catch what it is there to catch."""
+"""The audit of the other tests: it detects torn, lost, duplicated and foreign samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""close() from another thread wakes whoever waits, in this client or in any client of a server."""
+"""close() from another thread wakes the waiting calls of a client, or of all clients."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("shm_unchanged")
 MAKER = Maker(1)
 CAPACITY = 4
 
-# What waits while the ring is full, nobody samples and nothing is published.
+# Calls that wait while the ring is full, no thread samples and no value is published.
 WAITS: dict[str, Callable[[ShmClient], object]] = {
     "send": lambda client: client.send(MAKER.sample(0)),
     "send_batch": lambda client: client.send_batch(MAKER.batch(0, 3)),

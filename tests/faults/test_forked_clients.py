@@ -1,7 +1,7 @@
-"""Clients, slots, servers and leases across a fork: what the child may do, and what it must not.
+"""Clients, slots, servers and leases across a fork: what a child may do, and what it may not.
 
-The child never shares its parent's claim identity: it attaches anew, and nothing that it does or
-that happens to it changes what its parent holds.
+A child never shares its parent's owner id. It attaches again, and neither its calls nor its death
+affect the claims of its parent.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def client(server: Server, name: str) -> Iterator[ShmClient]:
 
 
 def take(server: Server) -> tuple[int, int]:
-    """The next sample: who made it, and its number."""
+    """Return the producer and the number of the next sample."""
     sample = server.sample(timeout=WATCHDOG)
     assert sample is not None
     return int(sample.batch["producer"][0]), int(sample.batch["sequence"][0])
@@ -103,7 +103,7 @@ def test_a_child_attaches_again_on_first_use_and_its_parent_continues(
 
 
 def read_and_wait(client: ShmClient) -> None:
-    client.wait(timeout=WATCHDOG)  # it has sent nothing, whatever its parent has
+    client.wait(timeout=WATCHDOG)  # returns at once: the child has sent no sample
     version, value = client.latest() or (0, {})
     assert (version, value["w"].tolist()) == (1, [1.0, 2.0])
     assert client.wait_for(1, timeout=WATCHDOG) == 1

@@ -1,6 +1,6 @@
-"""A producer's connection breaks while its process lives: it may finish, and begin nothing new.
+"""A producer's connection breaks while its process lives: its claims end, new ones fail.
 
-Nothing that it holds is taken back, because it might still be writing; only its end does that.
+The server keeps its claims until the process ends, because it may still be writing.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def test_a_producer_that_lost_its_connection_finishes_its_claims_and_starts_no_n
             assert server.producers()[0].held == 2
             child.say("go on")
             child.expect(("committed", 0, True))
-            with pytest.raises(TimeoutError):  # it lives: nobody has died, and its slot is kept
+            with pytest.raises(TimeoutError):  # the process lives, so its slot is kept
                 server.sample(timeout=0.2)
             assert [(p.pid, p.held) for p in server.producers()] == [(child.pid, 1)]
             child.kill()

@@ -1,4 +1,4 @@
-"""Ctrl-C, and other signals, in a process whose main thread blocks in one of our calls.
+"""Ctrl-C, and other signals, in a process whose main thread blocks in a call of the library.
 
 KeyboardInterrupt comes although the call would never have returned, says what was sent, and leaves
 everything usable.

@@ -1,6 +1,6 @@
-"""Producers are killed at random points: nothing is torn, lost, doubled or foreign.
+"""Producers are killed at random points: no sample is torn, lost, duplicated or foreign.
 
-And nothing stays taken: every slot and every owner id of the dead is used again.
+Every slot and every owner id of a killed producer is used again.
 """
 
 from __future__ import annotations

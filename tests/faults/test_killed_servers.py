@@ -1,4 +1,4 @@
-"""The server is killed: every producer is told, wherever it is, and a new server can take over."""
+"""The server is killed: every call of a producer raises, and a new server can take over."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BLOCKED = [action for action in BLOCKING if action != "stream"]
 
 
 def hear(pipe: Connection[Any, Any]) -> Any:
-    """What a producer that was forked from the server has to say."""
+    """Return the report of a producer that was forked from the server."""
     assert pipe.poll(WATCHDOG), "a producer forked from the server has said nothing"
     return pipe.recv()
 

@@ -1,4 +1,4 @@
-"""What a learner is told when producers end without closing, by policy; nothing is lost by it."""
+"""Producers end without closing: the learner learns it by its policy, and no sample is lost."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_the_death_of_a_process_that_is_no_child_is_noticed_too(
         with pytest.raises(ProducerDiedError) as death:
             server.sample(timeout=WATCHDOG)
     assert death.value.pid == pid
-    # A zombie's signal can be read; whether somebody has waited for an orphan is not ours to say.
+    # The signal of a zombie can be read, but another process may have waited for an orphan already.
     assert death.value.signal in ((signal.SIGKILL, None) if orphaned else (signal.SIGKILL,))
 
 
@@ -176,7 +176,7 @@ def test_raise_if_last_waits_for_the_others_and_hands_out_complete_batches_first
         last.kill(signal.SIGTERM)
         with pytest.raises(ProducerDiedError) as death:
             learner.result()
-        assert death.value.pid == first.pid  # the oldest death that was not told
+        assert death.value.pid == first.pid  # the oldest death that was not reported
         with pytest.raises(ProducerDiedError) as death:
             server.sample()
         assert (death.value.pid, death.value.signal) == (last.pid, signal.SIGTERM)

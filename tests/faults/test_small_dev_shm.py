@@ -16,7 +16,7 @@ from tests.support.waiting import WATCHDOG
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# As root, or as a user who may make user namespaces.
+# As root, or as a user that may create user namespaces.
 WAYS = (["unshare", "--mount"], ["unshare", "--mount", "--map-root-user"])
 MOUNT = 'mount -t tmpfs -o size=1m tmpfs /dev/shm && exec "$@"'
 
@@ -68,7 +68,7 @@ def inside(script: str) -> subprocess.CompletedProcess[str]:
 
 
 def succeeded(done: subprocess.CompletedProcess[str]) -> str:
-    """What a script printed, once it is known that it ended in good order."""
+    """Return the output of a script that ended with status 0."""
     assert done.returncode == 0, f"status {done.returncode}: {done.stderr}"
     return done.stdout
 
@@ -111,7 +111,7 @@ with Server(small, 4, ShmTransport(name, "posix"), num_buffers=2) as server:
     filler = os.open("/dev/shm/filler", os.O_CREAT | os.O_WRONLY)
     try:
         while True:
-            os.write(filler, bytes(4096))  # somebody else takes all the rest
+            os.write(filler, bytes(4096))  # another process uses all the rest
     except OSError:
         pass
     assert have() == 0

@@ -1,4 +1,4 @@
-"""The way back: what a server publishes, and what its clients read."""
+"""The broadcast: values that a server publishes, and that its clients read."""
 
 from __future__ import annotations
 

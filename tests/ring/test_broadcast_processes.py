@@ -1,4 +1,4 @@
-"""The broadcast between processes: never torn, never waited for in vain, whoever is killed."""
+"""The broadcast between processes: no value is torn and no wait is endless, despite kills."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def test_closing_the_client_in_another_thread_ends_its_wait(name: str) -> None:
 def test_a_reader_that_is_always_overtaken_gives_up_after_its_time_out(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The C side says so each time; with real copies it would take a machine under great load."""
+    """A fake of the C side is always overtaken; real copies are only under great load."""
     with (
         Server(EXAMPLE, 2, ShmTransport(name), publishes=VALUE) as server,
         ShmClient(name, EXAMPLE) as client,

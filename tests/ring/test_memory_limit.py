@@ -1,4 +1,4 @@
-"""What the control groups of a process leave it, read from trees made for the test."""
+"""The memory that control groups leave a process, read from trees made for the test."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_inside_a_container_the_limit_is_at_the_mount_itself(tree: Tree) -> None
 
 
 def test_a_path_that_leads_out_of_the_tree_is_not_followed(tree: Tree) -> None:
-    """As the kernel writes it for a process outside of the namespace of its groups."""
+    """The kernel writes such a path for a process outside of the namespace of its groups."""
     tree.belongs_to("0::/../elsewhere")
     for folder in (tree.root.parent, tree.root.parent / "elsewhere"):
         folder.mkdir(exist_ok=True)
@@ -138,7 +138,7 @@ def test_both_versions_may_be_mounted_at_once(tree: Tree) -> None:
     assert tree.free()[0] == 8 * MIB
 
 
-# ---------------------------------------------------------------- nothing is known
+# ---------------------------------------------------------------- unknown limits
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Owner ids: given out, taken back, given out again; and what is told about their owners."""
+"""Owner ids: assigned, returned and assigned again; and the facts about their owners."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_client_above_the_limit_is_rejected_with_the_name_of_the_setting(name:
         assert take(server) == [0, 1, 2, 3]
 
 
-# ---------------------------------------------------------------- what is told
+# ---------------------------------------------------------------- facts about producers
 
 
 def test_samples_and_bytes_count_what_was_committed_handed_out_or_not(
@@ -252,7 +252,7 @@ def test_a_dead_producer_keeps_its_sent_samples_and_frees_its_claims(
         assert [info.held for info in server.producers()] == [1, 0]
         inlet.died()
         other.send(numbered(2))  # goes into the hole
-        del claim  # which has nothing to give back any more
+        del claim  # its slot was released by the close
         assert take(server) == [0, 1, 2, 3]
 
 

@@ -1,4 +1,4 @@
-"""Opening a ring: both sides must mean the same memory, or hear why not."""
+"""Opening a ring: both sides map the same memory, or the error gives the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Segments: memory of which nothing is left behind, allocated in full, that nobody can shrink."""
+"""Segments: memory that is allocated in full, cannot be shrunk, and leaves no name behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What examples a TreeSpec is made of, and which it refuses."""
+"""Examples that a TreeSpec accepts, and examples that it rejects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which leaves and stacks of leaves fit the example, and what comes of them."""
+"""Leaves and stacks of leaves that fit the example, and the arrays made of them."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ NUMBERS: list[Any] = [
 
 
 def cast_by_numpy(dtype: np.dtype[Any], number: Any) -> Any:
-    """What NumPy makes of a Python number next to an array of a dtype, or None if it refuses."""
+    """Return NumPy's cast of a Python number beside an array of a dtype; None if it raises."""
     if np.result_type(dtype, number) != dtype:
         return None
     try:

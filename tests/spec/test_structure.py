@@ -1,4 +1,4 @@
-"""Which trees have the structure of the example, and what the refusals say."""
+"""Trees that have the structure of the example, and the errors for other trees."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.spec.trees import Box, OtherPoint, Pair, Point, array, refusal
 
 
 class Frozen(UserDict[str, Any]):
-    """A mapping that is no dict."""
+    """A mapping other than a dict."""
 
 
 def test_mappings_fit_by_their_key_set() -> None:

@@ -1,4 +1,4 @@
-"""The wire form of a spec: what it tells apart, and what is refused of a peer."""
+"""The wire form of a spec: the differences that it shows, and malformed forms of a peer."""
 
 from __future__ import annotations
 

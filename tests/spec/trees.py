@@ -1,4 +1,4 @@
-"""Trees that the tests of specs are made of."""
+"""The trees of the tests of specs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a learner says on a slow machine: that it has been waiting for its producers for a while."""
+"""Filters of log lines that depend on the speed of the machine."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ _NO_PRODUCER_WARNING = re.compile(
 
 
 def without_no_producer_warnings(log: str) -> str:
-    """The log of a program without that warning: how long processes take to start is not its."""
+    """Remove the warnings of missing producers, which appear if processes start slowly."""
     return _NO_PRODUCER_WARNING.sub("", log)

@@ -1,4 +1,4 @@
-"""A transport of one's own in a few lines: the test itself lets producers in and out."""
+"""A minimal transport: the test itself attaches and detaches producers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ __all__ = ["ManualTransport"]
 
 
 class ManualTransport:
-    """Producers are inlets that the test opens, with whatever pid it says.
+    """A transport whose producers are inlets that the test opens, with any pid.
 
     Attributes:
-        ingress: the server's side, once it runs.
-        closed: whether the server has closed it.
+        ingress: the server's ingress, once the server runs.
+        closed: True if the server has closed the transport.
     """
 
     backing: Backing = "private"
@@ -27,7 +27,7 @@ class ManualTransport:
         self.ingress = ingress
 
     def open(self, pid: int | None = None) -> Inlet:
-        """Let a producer in."""
+        """Attach a producer."""
         return self.ingress.open(pid)
 
     def close(self) -> None:

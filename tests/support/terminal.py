@@ -60,7 +60,7 @@ class Terminal:
         return os.waitstatus_to_exitcode(status)
 
     def _read(self) -> bool:
-        """Whether there was more."""
+        """Return True if there was more output."""
         came = select.select([self._fd], [], [], WATCHDOG)[0]
         assert came, f"it has said nothing for {WATCHDOG:g} s after {self.said!r}"
         data = b""

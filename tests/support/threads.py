@@ -32,7 +32,7 @@ class Worker:
             del self._call
 
     def result(self, timeout: float = WATCHDOG) -> Any:
-        """What the function returned; raises what it raised."""
+        """Return the result of the function, or raise its exception."""
         self.thread.join(timeout)
         assert not self.thread.is_alive(), f"the thread still runs after {timeout:g} s"
         if self._error is not None:

@@ -36,8 +36,10 @@ def wait_until(condition: Callable[[], T], what: str, seconds: float = WATCHDOG)
 
 
 def process_state(pid: int) -> str:
-    """What the main thread of a process does, as one letter: R runs, S sleeps, T is stopped, Z has
-    ended; empty when there is no such process."""
+    """Return the state of a process's main thread, as one letter.
+
+    R runs, S sleeps, T is stopped, Z has ended; the result is empty without such a process.
+    """
     try:
         stat = Path(f"/proc/{pid}/task/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
