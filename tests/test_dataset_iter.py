@@ -1,4 +1,4 @@
-"""Server.dataset_iter: batches until the server closes, or until there is nobody left to send."""
+"""Server.dataset_iter: batches until the server closes, or until all producers have left."""
 
 from __future__ import annotations
 

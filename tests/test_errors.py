@@ -1,4 +1,4 @@
-"""Every exception: its facts as attributes, its words, and both after a trip through pickle."""
+"""Every exception: its attributes and its message, before and after pickling."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def test_memcpy_does_not_count_rejected_samples(detailed: Pair) -> None:
 
 
 def test_copying_more_takes_longer(name: str) -> None:
-    """Thousands of times more: only a histogram of something else could say otherwise."""
+    """The copy is thousands of times larger, so that no noise can exceed the difference."""
     medians = []
     for size in (1, 1 << 21):
         example = np.zeros(size)

@@ -1,4 +1,4 @@
-"""What keeps a leased batch: everything through which its memory can still be seen."""
+"""Objects that hold a leased batch: all those through which its memory can still be read."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def a_batch(server: Server, number: int = 0) -> Tree:
 
 
 def free_buffers(server: Server) -> int:
-    """In how many places of the ring its batches lie now. Lets it go round three times."""
+    """Return the number of buffers that the ring uses now, by filling it three times."""
 
     def where(number: int) -> int:
         x = a_batch(server, number)["x"]
@@ -61,12 +61,12 @@ def exported(array: Any) -> Any:
 
 
 def capsule(array: Any) -> Any:
-    """A DLPack capsule that nobody has taken yet."""
+    """Return a DLPack capsule that no consumer has taken yet."""
     return array.__dlpack__()
 
 
 class Interface:
-    """What numpy asks objects of other libraries for."""
+    """An object with NumPy's array interface."""
 
     def __init__(self, array: Any) -> None:
         self._array = array

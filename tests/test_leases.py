@@ -1,6 +1,6 @@
-"""Server(lease=True): the memory of a batch is reused when nothing refers to it any more.
+"""Server(lease=True): the memory of a batch is reused after the last reference to it.
 
-What counts as referring to it is in test_lease_holders.py; here is what follows from it.
+test_lease_holders.py has the kinds of references; this file has their effects.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def root(array: Any) -> Any:
 
 
 def buffers_in_use(server: Server) -> int:
-    """In how many places of the ring its batches lie now. Lets it go round three times."""
+    """Return the number of buffers that the ring uses now, by filling it three times."""
 
     def where(number: int) -> int:
         submit(server, *[number] * server.batch_size)

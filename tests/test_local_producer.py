@@ -27,7 +27,7 @@ def take(server: Server) -> list[int]:
 
 
 def take_in_another_thread_that_lives_on(server: Server, end: threading.Event) -> Worker:
-    """Somebody else has sampled and may do so again, so submit() waits for room."""
+    """Another thread has sampled and may do so again, so submit() waits for room."""
     taken = threading.Event()
 
     def learner() -> None:

@@ -1,4 +1,4 @@
-"""SampleInfo: every field, exact, in scenes in which the right number is known."""
+"""SampleInfo: every field, exact, in situations with a known number."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def test_detailed_metrics_are_zero_unless_enabled(name: str) -> None:
         fields = ("cas_success_total", "cas_failure_total", "reservation_retries_total")
         assert counts(info, *fields) == (0, 0, 0)
         assert info.memcpy == info.queue_dwell == info.drain_round == HistSnapshot()
-        server.reset_histograms()  # nothing to reset
+        server.reset_histograms()  # without an effect
 
 
 def test_cas_success_total_counts_the_slots_that_were_claimed_holes_among_them(name: str) -> None:

@@ -1,4 +1,4 @@
-"""Batches that end early: flush(), sample(partial=True) and time-outs lose and double nothing."""
+"""Batches that end early: flush(), sample(partial=True) and timeouts lose no sample."""
 
 from __future__ import annotations
 
@@ -262,7 +262,7 @@ def test_a_producer_that_waits_for_room_gets_what_a_timed_out_flush_gives_back(n
 
 
 def hold(pipe: Any, address: str) -> None:
-    """Send 0, hold a reservation, and commit it as 1 when told to."""
+    """Send 0, hold a reservation, and commit it as 1 on request."""
     with ShmClient(address, EXAMPLE) as client:
         client.send(numbered(0))
         with client.reserve() as slot:

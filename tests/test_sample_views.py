@@ -1,4 +1,4 @@
-"""The arrays of a batch: views of the ring, read-only unless asked otherwise, where they belong."""
+"""The arrays of a batch: views of the ring, read-only by default."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_no_array_in_the_chain_of_bases_is_writable(lease: bool) -> None:
             with pytest.raises(ValueError, match="WRITEABLE"):
                 array.flags.writeable = True
         with pytest.raises(TypeError, match="bytes-like object is required"):
-            memoryview(leaf)  # the root, which keeps the memory, gives nobody a buffer
+            memoryview(leaf)  # the root, which keeps the memory, exports no buffer
 
 
 @pytest.mark.parametrize("kind", ["float32", "int8", "zero-size", "bool", "complex64"])

@@ -1,4 +1,4 @@
-"""A server's life: start, close, and everything that is asked of it too early or too late."""
+"""The life of a server: start, close, and calls before the one or after the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a Server is made with: every argument that cannot be is refused by its name."""
+"""The arguments of a Server: every invalid one is rejected by its name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAN = float("nan")
 
 
 class Impostor:
-    """Has two of the three members of a transport."""
+    """An object with two of the three members of a transport."""
 
     backing = "private"
 

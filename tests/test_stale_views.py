@@ -1,7 +1,7 @@
-"""Arrays that are kept too long: they show old or other samples, and never crash anything.
+"""Arrays that outlive their batch: they show old or other samples, and never crash.
 
-Whatever ends (the batch, the server, the interpreter), memory stays mapped as long as an array over
-it lives, and not longer.
+Memory stays mapped exactly as long as an array over it lives, even if the batch, the server or the
+interpreter ends before.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def batch_of(server: Server, *numbers: int) -> Any:
 
 
 def mappings() -> int:
-    """How many pieces of shared memory of ours this process has mapped.
+    """Return the number of shared segments of the library that this process has mapped.
 
-    By the whole name: whatever is loaded from a folder called shm-echo is mapped too.
+    The whole name is compared: files of a folder called shm-echo may be mapped too.
     """
     maps = Path("/proc/self/maps").read_text()
     return len(re.findall(r" (?:/dev/shm/shm-echo-|/memfd:shm-echo )", maps))
@@ -143,7 +143,7 @@ def test_an_interpreter_ends_silently_with_views_alive(
         import numpy as np
         from shm_echo import Server, ShmTransport
 
-        warnings.simplefilter("ignore", ResourceWarning)  # of a server that nobody closes
+        warnings.simplefilter("ignore", ResourceWarning)  # of a server that is not closed
 
         example = {{"x": np.ones((4, 3), np.float32)}}
         server = Server(example, 2, {transport}, lease={lease}).start()

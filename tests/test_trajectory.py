@@ -1,4 +1,4 @@
-"""TrajectoryAccumulator: rows, time scales, refusals, and writing straight into a slot."""
+"""TrajectoryAccumulator: rows, time scales, rejected items, and writing straight into a slot."""
 
 from __future__ import annotations
 
@@ -264,7 +264,7 @@ def test_another_structure_is_refused_with_its_path() -> None:
 
 
 def slot_like(tree: Any, fill: float = 77) -> SimpleNamespace:
-    """What `reserve()` yields, as far as the accumulator looks at it, full of an old sample."""
+    """Return an object like the result of `reserve()`, filled with an old sample."""
     return SimpleNamespace(
         tree=optree.tree_map(lambda leaf: np.full(leaf.shape, fill, leaf.dtype), tree)
     )
@@ -390,7 +390,7 @@ def test_a_read_only_slot_is_not_written_and_the_error_names_the_remedy() -> Non
 
 
 class Model:
-    """What an accumulator is meant to be: a list of items per time scale."""
+    """The specification of an accumulator: a list of items per time scale."""
 
     def __init__(self, capacities: dict[str, int]) -> None:
         self.capacities = capacities

@@ -1,4 +1,4 @@
-"""What a learner that waits is told: deaths, loneliness, a producer that stands still."""
+"""Events during the wait of a learner: deaths, no producer, a producer that stopped."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_with_raise_the_next_sample_raises_even_if_a_batch_is_ready(
         with pytest.raises(ProducerDiedError, match="pid 77 was ended by SIGSEGV") as caught:
             server.sample()
         assert (caught.value.pid, caught.value.signal) == (77, signal.SIGSEGV)
-        assert take(server) == [0, 1]  # once; and nothing was lost
+        assert take(server) == [0, 1]  # raised once, and no sample was lost
 
 
 def test_with_raise_each_death_is_raised_once_in_their_order(transport: ManualTransport) -> None:
@@ -135,12 +135,12 @@ def test_a_flush_that_is_ended_by_a_death_loses_no_sample(transport: ManualTrans
         assert take(server) == [0, 1]
 
 
-# ---------------------------------------------------------------- nobody there
+# ---------------------------------------------------------------- no producer
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Warnings come after hundredths of a second instead of seconds."""
+    """Make warnings come after hundredths of a second instead of seconds."""
     caplog.set_level(logging.WARNING, "shm_echo")
     monkeypatch.setattr("shm_echo.consumer._NO_PRODUCER_FIRST_WARNING", 0.02)
     monkeypatch.setattr("shm_echo.consumer._NO_PRODUCER_NEXT_WARNING", 0.05)
@@ -178,7 +178,7 @@ def test_a_server_without_a_transport_never_warns_of_missing_producers(
     assert caplog.records == []
 
 
-# ---------------------------------------------------------------- standing still
+# ---------------------------------------------------------------- a stopped producer
 
 
 @pytest.mark.usefixtures("impatient")

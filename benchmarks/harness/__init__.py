@@ -1,4 +1,4 @@
-"""What the benchmarks share: loads, contenders, rounds, tables. Not part of shm-echo itself."""
+"""The common part of the benchmarks: loads, contenders, rounds, tables. Not part of shm-echo."""
 
 import os
 

@@ -69,7 +69,7 @@ class LineClient:
         check_alive(self.name, self._process)
 
     def close(self) -> None:
-        """End the program, whatever it does at the moment."""
+        """End the program at once."""
         self._process.kill()
         self._process.wait()
         self._output.close()

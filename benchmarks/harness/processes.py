@@ -1,4 +1,4 @@
-"""Producer processes: clean ones, started quickly, stopped whatever they are doing.
+"""Producer processes: clean ones, started quickly, stopped at any moment.
 
 They come from a fork server that has imported the libraries once and has no threads of its own, so
 a producer inherits nothing from the consumer, and a round is not mostly imports.

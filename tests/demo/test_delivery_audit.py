@@ -1,4 +1,4 @@
-"""The judge of the demo: every way in which a sample can go wrong is found and named."""
+"""The audit of the demo: it detects lost, torn, duplicated and unsent samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the user sees: figures, lines, table and picture."""
+"""The output of the demo: figures, lines, table and plot."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Terminal(io.StringIO):
 def test_a_terminal_gets_a_table_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("rich")
     for variable, value in {"TERM": "xterm", "COLUMNS": "100", "LINES": "30"}.items():
-        monkeypatch.setenv(variable, value)  # whatever the terminal of whoever runs this
+        monkeypatch.setenv(variable, value)  # independent of the terminal that runs the tests
     stream = Terminal()
     with progress_view(stream) as show:
         show(progress(history(20.0)))

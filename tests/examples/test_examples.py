@@ -1,4 +1,4 @@
-"""Each example runs as a user would run it, ends well, and says what it promises."""
+"""Each example runs as a user would run it, succeeds, and prints the promised results."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What every transport must do, as tests: a class to derive from, once for each transport.
+"""The conformance tests of transports: derive one class from `Conformance` per transport.
 
-A derived class says by a fixture of its own, `way`, which transport it is about.
+The fixture `way` of the derived class returns the transport under test.
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ class Conformance:
             with pytest.raises(ShmEchoError):
                 way.attach()
 
-    # ------------------------------------------------------------ who is there
+    # ------------------------------------------------------------ attached producers
 
     def test_producers_are_listed_in_the_order_of_their_attachments(
         self, server: Server, way: Way
@@ -308,7 +308,7 @@ class Conformance:
             die(server, last)
             with pytest.raises(ProducerDiedError) as caught:
                 server.sample(timeout=WATCHDOG)
-            assert caught.value.pid == first.pid  # the oldest that was not told
+            assert caught.value.pid == first.pid  # the oldest one that was not reported
         assert flushed(server) == [2]
 
     def test_a_stream_ends_with_the_death_of_its_last_producer_and_keeps_what_it_sent(
@@ -321,26 +321,26 @@ class Conformance:
 
 
 def taken(server: Server) -> list[int]:
-    """The numbers of the next batch, which must be there."""
+    """Return the numbers of the next batch, and fail without one."""
     sample = server.sample(timeout=0)
     assert sample is not None
     return numbers_of(sample.batch)
 
 
 def flushed(server: Server) -> list[int]:
-    """The numbers of what is left."""
+    """Return the numbers of the remaining samples."""
     sample = server.flush(timeout=0)
     assert sample is not None
     return numbers_of(sample.batch)
 
 
 def streamed(server: Server, min_producers: int = 1) -> list[int]:
-    """All numbers until the producers have closed."""
+    """Return all numbers until the producers have closed."""
     stream = server.dataset_iter(until="producers_closed", min_producers=min_producers)
     return [i for sample in stream for i in numbers_of(sample.batch)]
 
 
 def die(server: Server, doomed: Doomed) -> None:
-    """End a producer, and wait until the server knows."""
+    """End a producer, and wait until the server has noticed."""
     doomed.die()
     wait_until(lambda: doomed.pid not in [p.pid for p in server.producers()], "it is noticed")

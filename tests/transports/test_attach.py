@@ -1,4 +1,4 @@
-"""Attaching to a server: every way in which it can fail has an error of its own that says how."""
+"""Attaching to a server: each kind of failure has an error of its own."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NESTED: dict[str, Any] = {"obs": {"pos": np.zeros(3, np.float32)}, "n": np.int64
 
 @pytest.fixture
 def path(folder: Path) -> Iterator[str]:
-    """Of a socket that nobody has made yet."""
+    """Return the path of a socket that does not exist yet."""
     path = str(folder / "s")
     yield path
     assert not os.path.exists(path), "a socket was left behind"
@@ -320,7 +320,7 @@ def test_a_second_server_of_a_name_learns_the_pid_of_the_first(name: str) -> Non
         assert first.info().store_size == 1
 
 
-# ---------------------------------------------------------------- nothing is left behind
+# ---------------------------------------------------------------- leftovers
 
 
 def test_a_failed_attach_leaves_neither_a_producer_nor_a_descriptor(name: str) -> None:

@@ -1,4 +1,4 @@
-"""An attach that fails in the middle, in a process that lives on: the server keeps nothing."""
+"""An attach that fails in the middle, in a process that lives on, leaves no producer behind."""
 
 from __future__ import annotations
 

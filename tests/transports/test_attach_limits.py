@@ -1,7 +1,6 @@
-"""Attaching at the edges: equal examples in other clothes, sockets of other kinds, no descriptors.
+"""Rare cases of an attach: equal examples of other types, other sockets, no descriptors.
 
-The common ways in which an attach fails are in `test_attach`; what a client believes of a
-server's words is in `test_strange_servers`.
+The common failures are in `test_attach`, malformed answers of a server in `test_strange_servers`.
 """
 
 from __future__ import annotations

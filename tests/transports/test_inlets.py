@@ -1,4 +1,4 @@
-"""The end of an inlet while other threads are in it: what a transport of one's own relies on."""
+"""The end of an inlet while other threads use it, on which custom transports rely."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is stored is what was sent, to the bit; what does not fit is refused before it is sent."""
+"""Samples arrive bit by bit as they were sent; mismatches are rejected before the send."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RNG = np.random.default_rng(7)
 
 
 def bits(shape: tuple[int, ...], dtype: Any) -> Any:
-    """An array of random bits, so NaN and NaT of every kind too."""
+    """Return an array of random bits, with NaN and NaT of every kind."""
     dtype = np.dtype(dtype)
     count = int(np.prod(shape))
     raw = RNG.integers(0, 256, count * dtype.itemsize, np.uint8).tobytes()

@@ -1,4 +1,4 @@
-"""Slots that are reserved and written in place: how each can end, and what the learner sees."""
+"""Slots that are reserved and written in place: their ends, and the samples that arrive."""
 
 from __future__ import annotations
 

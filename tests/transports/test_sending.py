@@ -1,4 +1,4 @@
-"""Sending through shared memory: what a call promises when it returns, and when it does not."""
+"""Sending through shared memory: the state after calls that return and calls that raise."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def take(server: Server, timeout: float | None = 0) -> list[int]:
 
 
 def rest(server: Server) -> list[int]:
-    """All that is left, with the last partial batch."""
+    """Return all remaining numbers, with the last partial batch."""
     found: list[int] = []
     while True:
         sample = server.flush(timeout=0)
@@ -145,7 +145,7 @@ def test_a_batch_that_runs_out_of_time_has_sent_exactly_its_first_samples(
     assert caught.value.sent == CAPACITY - 1
     assert "(3 samples of this call were sent)" in str(caught.value)
     assert rest(server) == [100, 0, 1, 2]
-    # What is left may be sent as if nothing had been.
+    # The remaining samples may be sent as usual.
     assert client.send_batch(stacked(range(3, 5)), timeout=0) == 2
     assert rest(server) == [3, 4]
 
@@ -178,7 +178,7 @@ def test_a_batch_that_is_cut_off_by_a_close_has_sent_exactly_its_first_samples(
 def test_wait_ends_when_the_last_sample_has_been_handed_out(
     server: Server, client: ShmClient
 ) -> None:
-    client.wait(timeout=0)  # nothing was sent
+    client.wait(timeout=0)  # no sample was sent yet
     client.send_batch(stacked(range(3)))
     for timeout in (0, 0.02):
         with pytest.raises(TimeoutError, match="not every sample was handed to the learner"):
@@ -271,7 +271,7 @@ def test_every_call_of_a_closed_client_raises_except_close(
         lambda: client.send_batch(stacked([0])),
         lambda: client.send_batch(stacked([])),
         client.reserve,
-        client.wait,  # although nothing may be left to wait for
+        client.wait,  # even without a sample to wait for
         lambda: client.wait(timeout=0),
         client.latest,
         lambda: client.wait_for(1),

@@ -1,6 +1,6 @@
-"""Servers that speak our protocol and offer another service, or a ring that is none.
+"""Servers that speak the control protocol and offer another service, or an invalid ring.
 
-A client believes nothing: sizes, specs and memory are checked before they are used.
+A client checks sizes, specs and memory before it uses them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ EXAMPLE = {"x": np.zeros(4, np.float32)}
 
 
 def honest() -> dict[str, Any]:
-    """What a server of this example says in its welcome."""
+    """Return the welcome of a correct server of this example."""
     return {
         "spec": TreeSpec.from_example(EXAMPLE).to_wire(),
         "config": {"batch_size": 2, "num_buffers": 2, "max_producers": 4, "detailed": False},
@@ -39,7 +39,7 @@ def memory(size: int) -> int:
 
 
 class Strange:
-    """A service that says whatever it is told to."""
+    """A service whose answers the test sets."""
 
     def __init__(self, name: str = "ring") -> None:
         self.name = name
@@ -187,7 +187,7 @@ def test_a_ring_of_another_kind_is_rejected(
 
 @pytest.fixture
 def nearly_honest(name: str, strange: Strange) -> Iterator[Strange]:
-    """Hands out a real ring."""
+    """A service that hands out a real ring."""
     with Server(EXAMPLE, 2, ShmTransport(f"{name}-real", max_producers=4), num_buffers=2) as real:
         strange.close()
         strange.descriptors = [os.dup(real._ring.segment.fileno())]
