@@ -1,4 +1,4 @@
-"""Measures the cost for a process: the time of the import, and memory beyond the segment.
+"""The cost of shm-echo for a process: the time of its import, and private memory.
 
 Import: new interpreters are started in turn, and the time until they have exited is compared.
 Memory: the unique set size (private pages, from /proc/self/smaps) of a learner and of an actor that

@@ -1,8 +1,8 @@
-"""Measures what a batch costs the learner: sample() of a ready batch, and reading its info.
+"""The cost of a batch for the learner: sample() when a batch is ready, and reading its info.
 
 One process, ten leaves. The ring is filled through submit(), and only then is sample() timed, so
-that nothing waits. The first lap of the ring is shown by itself: everything that is built once per
-buffer is built there. id-echo, where it is installed, does the same in the same rounds.
+that no thread waits. The first lap of the ring has a line of its own, because it builds the objects
+that each buffer needs once. id-echo, where it is installed, does the same in the same rounds.
 
     python benchmarks/learner_side.py
 """
@@ -50,7 +50,7 @@ def timed(make: Callable[[], Any], batches: int) -> Times:
         sample = server.sample
         held = None
         for turn in range(batches + BUFFERS):
-            held = None  # drops the previous batch outside of the timing
+            held = None  # the previous batch is released outside of the timing
             for _ in range(BATCH):
                 server.submit(EXAMPLE)
             start = clock()
@@ -65,7 +65,7 @@ def timed(make: Callable[[], Any], batches: int) -> Times:
 
 
 def read_info(sample: Any) -> None:
-    """Read the metrics that a training loop logs."""
+    """Read the fields that a training loop logs."""
     info = sample.info
     _ = info.store_size, info.active_connections, info.samples_inserted_total
     _ = info.push_blocked_count, info.queue_dwell.p50_ns, info.memcpy.mean_ns

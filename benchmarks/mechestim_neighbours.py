@@ -87,7 +87,7 @@ def quantile(times: list[int], part: float) -> float:
 
 
 def rows(url: str) -> list[dict[str, Any]]:
-    """Return the server's status of its sessions."""
+    """Return the sessions that the server reports."""
     with connect(url, "status") as link:
         found: list[dict[str, Any]] = link.request("read", {})[0]["rows"]
         return found

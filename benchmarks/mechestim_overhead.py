@@ -1,7 +1,7 @@
-"""Measures the cost of counting: time per call over plain NumPy, in mechestim and flopscope.
+"""The cost of counting: time added per call over plain NumPy, by mechestim and by flopscope.
 
 One process; the contenders take turns in every round, and a difference is taken within the round.
-Small operands show the cost of the call itself, large ones what is left of it beside real work.
+Small operands show the cost of the call itself, large ones its share of a real computation.
 The time of the imports is measured in processes of their own.
 
     python benchmarks/mechestim_overhead.py
@@ -29,7 +29,7 @@ Call = Callable[[], Any]
 
 
 def small(m: Any) -> dict[str, Call]:
-    """Calls of library `m` whose own work is next to nothing."""
+    """Return calls of library `m` with very little work of their own."""
     v = m.array([1.0, 2.0, 3.0, 4.0])
     A, B, w = m.array(np.eye(16)), m.array(np.eye(16)), m.array(np.ones(16))
     return {

@@ -1,10 +1,10 @@
-"""Measures latency: from the send() of a sample to the return of sample(), with batch_size=1.
+"""The time of one sample from before send() to the return of sample(), with batch_size=1.
 
 One sample is under way per producer: the producer stamps it with the monotonic clock, which all
 processes of a host share, and sends it; the consumer, asleep in sample() until then, looks at the
 clock as sample() returns, and answers over a bare event count; then the next one. All contenders
 are paced in this way. The yardstick is half of a round trip of such answers alone: two processes
-that do nothing but wake each other, through the same futex code, from Python.
+that only wake each other, through the same futex code, from Python.
 
     python benchmarks/ring_latency.py --plot latency.png
 """

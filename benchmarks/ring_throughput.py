@@ -1,4 +1,4 @@
-"""Measures samples per second at a learner: shm-echo, its peers and a bare memcpy, in one run.
+"""Samples per second that reach a learner: shm-echo, its peers and a bare memcpy, in one run.
 
 Producers are processes of their own and send the same sample over and over, as fast as they can.
 The consumer, in this process, takes batches and reads one element of each. Every contender has the
@@ -35,7 +35,7 @@ Results = dict[str, Series]
 
 
 def produce(stop: Any, _index: int, contender: Contender, address: Any, load: Load) -> None:
-    """A producer process: send until `stop` is set."""
+    """Send samples until the stop, in a producer process."""
     try:
         with contender.sender(address, load, load.make()) as send:
             burst = range(load.burst)

@@ -58,7 +58,7 @@ def epoch_of(server: Server, samples: int) -> Iterator[Sample]:
         assert sample is not None
         yield sample
     if rest:
-        while server.info().store_size < rest:  # the workers stop after exactly so many
+        while server.info().store_size < rest:  # the workers stop after exactly this many
             time.sleep(0.0005)
         sample = server.sample(partial=True)
         assert sample is not None

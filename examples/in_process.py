@@ -25,7 +25,7 @@ def simulate(server: Server, seed: int) -> None:
             x = rng.standard_normal(8).astype(np.float32)
             server.submit({"x": x, "y": float(x @ TRUE_WEIGHTS + 0.1 * rng.standard_normal())})
     except ConnectionClosedError:
-        pass  # the learner has had enough
+        pass  # the learner has finished
 
 
 def main() -> None:

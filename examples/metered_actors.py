@@ -1,8 +1,8 @@
 """Actors that stream results through the ring while their compute is metered, at one address.
 
-Each actor estimates pi by throwing darts. What it computes is done and counted by the learner's
-process, under one budget for all actors; what it finds goes through shared memory. The stream ends
-when the budget is spent.
+Each actor estimates pi by throwing darts. The learner's process computes and counts for it, under
+one budget for all actors; results go through shared memory. The stream ends when the budget is
+spent.
 
     python examples/metered_actors.py --actors 2 --flop-budget 2000000
 """
@@ -26,7 +26,9 @@ RESULT = {"actor": np.int64(0), "hits": np.int64(0)}
 
 def act(url: str, actor: int) -> None:
     """An actor process: throw darts until the budget of all actors is spent."""
-    os.environ["MECHESTIM_SERVER_URL"] = url  # before mechestim is used: compute over there
+    os.environ["MECHESTIM_SERVER_URL"] = (
+        url  # before the import of mechestim: compute in the server
+    )
     import mechestim as me
 
     me.random.seed(actor)

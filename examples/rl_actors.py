@@ -1,7 +1,8 @@
-"""Actors in their own processes, a learner that trains while they run, and the way back.
+"""Actors in their own processes, a learner that trains while they run, and published policies.
 
-Each actor plays a bandit with the newest policy that the learner has published, and sends what it
-saw. Copy this file and put your environment where `pull` is and your update where `update` is.
+Each actor plays a bandit with the newest policy that the learner has published, and sends its
+observations. Copy this file and put your environment where `pull` is and your update where `update`
+is.
 
     python examples/rl_actors.py --actors 2 --steps 300
 """
@@ -40,7 +41,7 @@ def act(name: str, seed: int) -> None:
         try:
             client.wait_for(1)  # the first policy
             while True:
-                latest = client.latest()  # costs one atomic load while nothing is new
+                latest = client.latest()  # costs one atomic load until the next version
                 assert latest is not None
                 version, policy = latest
                 arm = int(rng.choice(ARMS, p=softmax(policy["logits"])))
@@ -73,7 +74,7 @@ def main() -> None:
         ]
         for actor in actors:
             actor.start()
-        # One that is slow to start might find that the others have done all the work.
+        # Wait for all: otherwise quick actors may produce every sample before a slow one starts.
         while len(server.producers()) < args.actors and all(a.is_alive() for a in actors):
             time.sleep(0.01)
         logits = POLICY["logits"]

@@ -1,7 +1,7 @@
 """Shared-memory pytree batches between the processes of one Linux host.
 
-The public names load on first use, so ``import shm_echo`` costs almost nothing: neither optree
-nor NumPy nor the C core is imported until something needs them.
+The public names load on first use, so that `import shm_echo` costs almost nothing: optree, NumPy
+and the C core are imported when a name that needs them is used.
 """
 
 from __future__ import annotations

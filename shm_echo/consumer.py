@@ -1,8 +1,8 @@
-"""Takes batches out of the ring: waits for them, and decides what ends a wait.
+"""Takes batches out of the ring, and decides which events end a wait.
 
-A `Consumer` stands between the public `Server` and the C consumer. It waits in slices; between two
-slices it checks for what a learner should know: a dead producer, the end of the stream, leases that
-hold every buffer, no producer attached, a producer that has stopped in the middle of a sample.
+A `Consumer` stands between the public `Server` and the C consumer. It waits in slices. Between two
+slices it checks for events that concern the learner: a dead producer, the end of the stream, leases
+that hold every buffer, no attached producer, a producer that stopped in the middle of a sample.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ __all__ = ["Consumer", "Sample"]
 _log = logging.getLogger("shm_echo")
 
 # Seconds of one wait in C. Between slices Python handles signals and the checks above run.
-_SLICE = 0.1
-_REMEMBER: dict[str, Literal["none", "all", "last"]] = {
+_WAIT_SLICE = 0.1
+_DEATHS_TO_REPORT: dict[str, Literal["none", "all", "last"]] = {
     "warn": "none",
     "raise": "all",
     "raise_if_last": "last",
 }
 # Seconds without a producer until the first warning, and between later ones.
-_NO_PRODUCER_AFTER, _NO_PRODUCER_AGAIN = 5.0, 60.0
+_NO_PRODUCER_FIRST_WARNING, _NO_PRODUCER_NEXT_WARNING = 5.0, 60.0
 # Seconds that a sample may stay unfinished until a warning names its producer.
 _STRAGGLER_AFTER = 5.0
 
@@ -43,9 +43,9 @@ class Sample(NamedTuple):
     """A batch and the state of the ring when it was handed out.
 
     Attributes:
-        batch: a tree like the example, each leaf with a leading axis of `batch_size` (fewer in a
-            partial batch).
-        info: the metrics, see [SampleInfo][shm_echo.SampleInfo].
+        batch: a tree like the example; each leaf has a leading axis of length `batch_size`, shorter
+            in a partial batch.
+        info: the metrics at that moment: see [SampleInfo][shm_echo.SampleInfo].
     """
 
     batch: Any
@@ -78,14 +78,14 @@ class Consumer:
         self._consumer = ffi.gc(
             ffi.cast("she_consumer *", receiver.address()), lambda _pointer, _keep=receiver: None
         )
-        self.producers = Producers(ring, self._consumer, remember=_REMEMBER[on_death])
+        self.producers = Producers(ring, self._consumer, remember=_DEATHS_TO_REPORT[on_death])
         self._on_death = on_death
         self._lease_timeout = lease_timeout
         self._expects_producers = expects_producers
         # Held by the thread that samples. Re-entrant, because only its holder can release an RLock.
         self._sampling = threading.RLock()
         self._closed = False
-        self._no_producer_since: float | None = None
+        self._no_producer_since: float | None = None  # monotonic time
         self._warn_no_producer_at = 0.0  # monotonic time of the next warning
         self.sampler: threading.Thread | None = None  # the thread that sampled last
         self._straggler: tuple[int, int, float] | None = None  # owner, position, since
@@ -106,8 +106,8 @@ class Consumer:
         Args:
             timeout: seconds to wait; None waits without limit.
             partial: end the batch now and return the samples that it has.
-            until_closed_by: the number of producers that must have attached, and all have left, for
-                the stream to end; None for a stream without an end.
+            until_closed_by: the number of producers that must have attached before the stream can
+                end; it ends when all of them have left. None for a stream without an end.
             copy: return private arrays and free the ring's memory at once.
         """
         timeout = seconds("timeout", timeout)
@@ -162,7 +162,7 @@ class Consumer:
                         self._raise_death_while_waiting()
             return receiver.take() if ready else None
         except BaseException:
-            # Before another sample is sent: that sample belongs into this batch.
+            # Unseal at once: the next sample that is sent still belongs into this batch.
             if self._consumer.sealed:
                 lib.she_unseal(self._consumer)
             raise
@@ -180,15 +180,15 @@ class Consumer:
         deadline: float | None,
         timeout: float | None,
         ended: Callable[[], bool] | None = None,
-        again: Callable[[], None] | None = None,
+        before_slice: Callable[[], None] | None = None,
     ) -> bool:
         """Return True when the batch is complete, False when the ring closed or the stream ended.
 
         Args:
             deadline: the monotonic time at which to give up; None for no limit.
             timeout: the seconds that the deadline came from, for the message.
-            ended: says if the stream has ended.
-            again: called before each slice.
+            ended: returns True if the stream has ended.
+            before_slice: called before each slice.
 
         Raises:
             TimeoutError: the deadline passed.
@@ -200,16 +200,16 @@ class Consumer:
         while True:
             # Checked before the wait: a producer that leaves after the check wakes the wait, and
             # the loop checks again.
-            over = ended is not None and ended()
-            if again is not None:
-                again()
-            slice_ = 0.0 if over else _SLICE
+            stream_ended = ended is not None and ended()
+            if before_slice is not None:
+                before_slice()
+            slice_ = 0.0 if stream_ended else _WAIT_SLICE
             if deadline is not None:
                 slice_ = min(slice_, max(0.0, deadline - time.monotonic()))
             result = receiver.wait(int(slice_ * 1e9))
             if result == Result.OK:
                 return True
-            if result == Result.CLOSED or self._closed or over:
+            if result == Result.CLOSED or self._closed or stream_ended:
                 return False
             now = time.monotonic()
             self._raise_death_while_waiting()
@@ -229,7 +229,7 @@ class Consumer:
             return False
         consumer = self._consumer
         # Sealed again before each slice, because an aborted claim may have left a hole meanwhile.
-        return self._wait(deadline, timeout, again=lambda: lib.she_seal(consumer))
+        return self._wait(deadline, timeout, before_slice=lambda: lib.she_seal(consumer))
 
     def _has_samples(self) -> bool:
         return bool(lib.she_pending(self._consumer))
@@ -261,16 +261,19 @@ class Consumer:
         if self.producers.active or not self._expects_producers:
             self._no_producer_since = None
         elif self._no_producer_since is None:
-            self._no_producer_since, self._warn_no_producer_at = now, now + _NO_PRODUCER_AFTER
+            self._no_producer_since, self._warn_no_producer_at = (
+                now,
+                now + _NO_PRODUCER_FIRST_WARNING,
+            )
         elif now >= self._warn_no_producer_at:
-            self._warn_no_producer_at = now + _NO_PRODUCER_AGAIN
+            self._warn_no_producer_at = now + _NO_PRODUCER_NEXT_WARNING
             _log.warning(
                 "sample() waits, and no producer has been attached for %.0f s",
                 now - self._no_producer_since,
             )
 
     def _warn_of_straggler(self, now: float) -> None:
-        """Warn of a producer that claimed a slot of the awaited batch and does not commit it."""
+        """Warn of a producer that claimed a slot of the awaited batch and has not committed it."""
         owner, position = ffi.new("uint32_t *"), ffi.new("uint64_t *")
         if not lib.she_straggler(self._consumer, owner, position):
             self._straggler = None
@@ -287,8 +290,8 @@ class Consumer:
                 now - self._straggler[2],
             )
 
-    def why_full_forever(self) -> str | None:
-        """Return why no thread will empty a full ring while this one waits, or None if one may."""
+    def reason_for_endless_wait(self) -> str | None:
+        """Return the reason why no thread will empty a full ring, or None if one may."""
         sampler = self.sampler
         if sampler is None:
             return "no thread has sampled yet"

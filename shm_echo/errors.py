@@ -1,10 +1,9 @@
-"""Every exception that shm-echo raises on purpose, with its wording in one place.
+"""The exceptions of shm-echo, with the wording of their messages.
 
-Each class carries the facts of its message as attributes, so a program can decide without
-parsing text, and each survives pickling with them (an actor's error often crosses a process
-boundary before anyone reads it). All of them derive from :class:`ShmEchoError` and from the
-built-in exception that describes the same kind of failure, so ``except ConnectionError`` and
-``except TimeoutError`` keep working.
+Each class carries the facts of its message as attributes, so that a program can decide without
+parsing text. Pickling keeps them, because the error of an actor often crosses a process boundary
+before it is reported. All classes derive from `ShmEchoError` and from the built-in exception of the
+same kind of failure, so that `except ConnectionError` and `except TimeoutError` catch them.
 """
 
 from __future__ import annotations
@@ -84,7 +83,7 @@ class SpecMismatchError(ShmEchoError, ValueError):
     """A tree differs from the example in structure, shape or dtype.
 
     Attributes:
-        path: where it differs, as Python indexing on the tree (``"['obs']['pos']"``).
+        path: the place of the difference, as Python indexing on the tree (`"['obs']['pos']"`).
     """
 
     _fields = ("path",)
@@ -98,7 +97,7 @@ class SendTimeoutError(ShmEchoError, TimeoutError):
     """A send did not find room in the ring in time.
 
     Attributes:
-        sent: how many samples of this call were sent: exactly the first ``sent`` ones.
+        sent: the number of samples of this call that were sent; they are the first ones.
     """
 
     _fields = ("sent",)
@@ -112,18 +111,18 @@ class SendTimeoutError(ShmEchoError, TimeoutError):
 
 
 class RingFullError(ShmEchoError, TimeoutError):
-    """``Server.submit`` met a full ring that nobody will empty.
+    """`Server.submit` met a full ring that no thread will empty.
 
     Attributes:
-        capacity: slots in the ring (``batch_size * num_buffers``).
+        capacity: slots in the ring (`batch_size * num_buffers`).
     """
 
     _fields = ("capacity",)
 
-    def __init__(self, capacity: int, why: str) -> None:
+    def __init__(self, capacity: int, reason: str) -> None:
         super().__init__(
-            f"the ring is full ({capacity} samples) and {why}: take a batch with sample() first, "
-            "or sample in another thread"
+            f"the ring is full ({capacity} samples) and {reason}: take a batch with sample() "
+            "first, or sample in another thread"
         )
         self.capacity = capacity
 
@@ -132,15 +131,15 @@ class BatchesHeldError(ShmEchoError, RuntimeError):
     """Every batch buffer is still referred to by arrays of earlier leased batches.
 
     Attributes:
-        held: how many batches are held.
+        held: the number of batches that are held.
     """
 
     _fields = ("held",)
 
     def __init__(self, held: int, timeout: float) -> None:
         super().__init__(
-            f"all {held} batch buffers are held by arrays of earlier batches, and none was let go "
-            f"within {timeout:g} s: drop or copy them, or raise num_buffers above {held}"
+            f"all {held} batch buffers are held by arrays of earlier batches, and none was "
+            f"released within {timeout:g} s: drop or copy them, or raise num_buffers above {held}"
         )
         self.held = held
 
@@ -150,7 +149,7 @@ class ProducerDiedError(ShmEchoError, RuntimeError):
 
     Attributes:
         pid: the process.
-        signal: the signal that ended it, or None where the kernel does not tell.
+        signal: the signal that ended it, or None where the kernel does not report it.
     """
 
     _fields = ("pid", "signal")
@@ -162,7 +161,7 @@ class ProducerDiedError(ShmEchoError, RuntimeError):
 
 
 def describe_death(pid: int, signal: int | None) -> str:
-    """``"12 was ended by SIGKILL"``: the words for a process that went away."""
+    """Describe the end of a process for a message, such as "pid 12 was ended by SIGKILL"."""
     if signal is None:
         return f"pid {pid} ended"
     try:
@@ -173,7 +172,7 @@ def describe_death(pid: int, signal: int | None) -> str:
 
 
 class ShmTooSmallError(ShmEchoError, OSError):
-    """The ring does not fit into the memory that it should live in.
+    """The ring does not fit into the memory that was chosen for it.
 
     Attributes:
         need: bytes that the ring needs.
@@ -201,7 +200,7 @@ def _mib(n: int) -> str:
 
 
 class AddressError(ShmEchoError, ValueError):
-    """This address cannot be used: its text is wrong, or its folder is not safe.
+    """An address is malformed, or the folder of its socket is not safe.
 
     Attributes:
         address: the address as it was given.
@@ -218,7 +217,8 @@ class ConnectionClosedError(ShmEchoError, ConnectionError):
     """The client was closed, or its server has gone.
 
     Attributes:
-        sent: how many samples of the interrupted call were sent (0 outside ``send_batch``).
+        sent: the number of samples of the interrupted call that were sent (0 outside
+            `send_batch`).
     """
 
     _fields: tuple[str, ...] = ("sent",)
@@ -231,11 +231,11 @@ class ConnectionClosedError(ShmEchoError, ConnectionError):
 class RequestTimeoutError(ConnectionClosedError, TimeoutError):
     """The server did not answer a request in time, and the connection was closed for it.
 
-    An answer that came later would be taken for the answer to the next request, so a connection
-    is never used again after this.
+    A late answer would be taken for the answer to the next request, so the connection is not used
+    again.
 
     Attributes:
-        op: what was asked for.
+        op: the name of the request.
     """
 
     _fields = ("sent", "op")
@@ -251,7 +251,7 @@ class RequestError(ShmEchoError, RuntimeError):
     """The server answered a request with an error. The connection stays usable.
 
     Attributes:
-        code: what went wrong, as a word for programs.
+        code: the kind of error, as a word for programs.
         fields: the facts of the message.
     """
 
@@ -272,20 +272,20 @@ class DescriptorLimitError(ShmEchoError, OSError):
 
     _fields = ("limit",)
 
-    def __init__(self, what: str, limit: int) -> None:
+    def __init__(self, purpose: str, limit: int) -> None:
         super().__init__(
-            f"no file descriptor left for {what}: this process may have {limit} open "
+            f"no file descriptor left for {purpose}: this process may have {limit} open "
             "(RLIMIT_NOFILE, see 'ulimit -n')"
         )
         self.limit = limit
 
 
 class HandshakeError(ShmEchoError, ConnectionError):
-    """Attaching failed. The subclasses say how."""
+    """Attaching failed. The subclasses give the reason."""
 
 
 class ServerNotFoundError(HandshakeError):
-    """Nobody serves at this address.
+    """No server listens at this address.
 
     Attributes:
         address: the socket path or address that was tried.
@@ -299,14 +299,15 @@ class ServerNotFoundError(HandshakeError):
 
 
 class ProtocolError(HandshakeError):
-    """What answers at this address does not speak our protocol, or broke it."""
+    """The peer does not speak the control protocol of shm-echo, or violated it."""
 
 
 class ProtocolVersionError(HandshakeError):
     """Both sides are shm-echo, with control protocols that do not match.
 
     Attributes:
-        ours, theirs: protocol versions.
+        ours: the protocol version of this process.
+        theirs: the protocol version of the peer.
     """
 
     _fields = ("ours", "theirs")
@@ -321,24 +322,24 @@ class ProtocolVersionError(HandshakeError):
 
 
 class ServiceUnavailableError(HandshakeError):
-    """The server does not offer the wanted service at this address.
+    """The server does not offer the requested service at this address.
 
     Attributes:
-        wanted: the service that was asked for.
-        offered: the services that the server offers here.
+        service: the service that was requested.
+        offered: the services that the server offers at this address.
     """
 
-    _fields = ("wanted", "offered")
+    _fields = ("service", "offered")
 
-    def __init__(self, address: str, wanted: str, offered: Sequence[str]) -> None:
+    def __init__(self, address: str, service: str, offered: Sequence[str]) -> None:
         names = ", ".join(repr(name) for name in offered) or "none"
-        super().__init__(f"{address} offers no service {wanted!r} (it offers {names})")
-        self.wanted = wanted
+        super().__init__(f"{address} offers no service {service!r} (it offers {names})")
+        self.service = service
         self.offered = tuple(offered)
 
 
 class RefusedError(HandshakeError):
-    """The server answers, and refuses this client for a reason of its own.
+    """The server rejected this client, for a reason that its message gives.
 
     Attributes:
         code: the reason, as a word for programs.
@@ -354,7 +355,7 @@ class RefusedError(HandshakeError):
 
 
 class PeerRefusedError(HandshakeError):
-    """The process at the other end may not talk to this one (other user, other pid namespace)."""
+    """The process at the other end is not trusted (another user, another pid namespace)."""
 
 
 class AddressInUseError(ShmEchoError, OSError):
@@ -362,19 +363,19 @@ class AddressInUseError(ShmEchoError, OSError):
 
     Attributes:
         address: the socket path.
-        pid: the process that serves there, or None where it cannot be told.
+        pid: the process that serves there, or None where it is not known.
     """
 
     _fields = ("address", "pid")
 
     def __init__(self, address: str, pid: int | None) -> None:
-        who = "another process" if pid is None else f"pid {pid}"
+        server = "another process" if pid is None else f"pid {pid}"
         super().__init__(
-            f"{address} is already served by {who}: close that server or choose another name"
+            f"{address} is already served by {server}: close that server or choose another name"
         )
         self.address = address
         self.pid = pid
 
 
 class ForkedHandleError(ShmEchoError, RuntimeError):
-    """A handle was used in a child process that inherited it by fork and may not use it."""
+    """A child process used an object that it inherited by fork and that belongs to its parent."""

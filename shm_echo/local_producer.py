@@ -1,7 +1,7 @@
 """The owning process as a producer of its own ring: the work of `Server.submit`.
 
-It differs from a client at a full ring. The learner may be the thread that submits; waiting for
-room would then never end.
+It differs from a client at a full ring: the thread that submits may be the thread that samples, and
+would then wait for itself.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from shm_echo.validation import seconds
 
 __all__ = ["LocalProducer"]
 
-# Seconds that a submit() waits at a full ring for a learner that has not sampled yet.
-_GRACE = 5.0
+# Seconds that submit() waits at a full ring for the first sample() of another thread: it may only
+# be late.
+_FIRST_SAMPLE_GRACE = 5.0
 
 SERVER_OWNER = 0  # owner id of the server itself; clients count from 1
 
@@ -29,7 +30,7 @@ class LocalProducer:
     def __init__(self, ring: Ring, consumer: Consumer) -> None:
         self._capacity = ring.config.capacity
         self._sender = ring.sender(
-            SERVER_OWNER, _refuse, watch=_FullRingWatch(consumer, ring.config.capacity)
+            SERVER_OWNER, _raise_for_result, watch=_FullRingWatch(consumer, ring.config.capacity)
         )
 
     def submit(self, data: Any, timeout: float | None) -> None:
@@ -47,20 +48,23 @@ class _FullRingWatch:
     def __init__(self, consumer: Consumer, capacity: int) -> None:
         self._consumer = consumer
         self._capacity = capacity
-        self._began = time.monotonic()
+        self._started = time.monotonic()
 
     def __call__(self) -> None:
-        why = self._consumer.why_full_forever()
-        if why is None:
+        reason = self._consumer.reason_for_endless_wait()
+        if reason is None:
             return
-        if self._consumer.sampler is None and time.monotonic() - self._began < _GRACE:
+        if (
+            self._consumer.sampler is None
+            and time.monotonic() - self._started < _FIRST_SAMPLE_GRACE
+        ):
             return
-        raise RingFullError(self._capacity, why)
+        raise RingFullError(self._capacity, reason)
 
 
-def _refuse(result: int, sent: int, timeout: float | None) -> None:
-    # A function, not a method: a method would make the sender refer back to its owner, and only the
-    # garbage collector could free the ring's memory.
+def _raise_for_result(result: int, sent: int, timeout: float | None) -> None:
+    # Not a method: the sender would refer to its owner, and only the garbage collector could free
+    # the ring's memory.
     if result == Result.TIMEOUT:
         raise SendTimeoutError(timeout or 0.0, sent)
     raise ConnectionClosedError("this server is closed", sent)

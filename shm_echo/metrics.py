@@ -1,8 +1,8 @@
 """Metrics of a ring: SampleInfo, HistSnapshot, ProducerInfo.
 
-Every field has the meaning that `echo` documents for it; docs/reference/metrics.md tells what each
-one means for the shared-memory transport. The values are plain tuples of numbers, made when a batch
-is handed out.
+Every field has the meaning that `echo` documents for it; docs/reference/metrics.md explains each
+one for the shared-memory transport. The values are plain tuples of numbers, read when a batch is
+handed out.
 """
 
 from __future__ import annotations
@@ -74,9 +74,9 @@ class ProducerInfo(NamedTuple):
 
     Attributes:
         id: its owner id in the ring.
-        pid: its process, or None where the transport does not know one.
+        pid: its process, or None if the transport does not know it.
         samples: samples committed since it attached.
-        bytes: their size.
+        bytes: the size of these samples.
         blocked_seconds: time spent waiting for room, the present wait included.
         held: slots that it has claimed and not yet committed.
         last_seen: seconds since its last sign of life; coarse, about 0.1 s.

@@ -1,8 +1,7 @@
-"""Server: owns the ring and hands its batches to the learner.
+"""The server: owns the ring and hands its batches to the learner.
 
-`shm_echo.ring` has the ring's mechanics, a transport lets producers in. This module has the calls
-of a learner, and the errors that it gets when a batch does not come: a time-out, a death, no
-producer, every buffer held.
+`shm_echo.ring` implements the ring, a transport attaches producers. This module has the calls of a
+learner; `shm_echo.consumer` waits for batches and raises the errors when none comes.
 """
 
 from __future__ import annotations
@@ -65,9 +64,9 @@ class Server:
         lease: reuse the memory of a batch only when nothing refers to it any more.
         writable: hand out writable arrays; otherwise writing into them is an error.
         publishes: an example of the values that `publish` sends back to the producers.
-        on_producer_death: what a producer that dies without closing does to the learner: "warn"
-            logs it, "raise" makes the next `sample()` raise ProducerDiedError, "raise_if_last" does
-            so when no other producer is attached and no complete batch is left.
+        on_producer_death: the effect of a producer that dies without closing: "warn" logs it,
+            "raise" makes the next `sample()` raise ProducerDiedError, "raise_if_last" does so when
+            no other producer is attached and no complete batch is left.
         lease_timeout: seconds to wait for held batches before a BatchesHeldError; None waits
             without limit.
 
@@ -129,10 +128,10 @@ class Server:
     # ---------------------------------------------------------------- life
 
     def start(self) -> Server:
-        """Allocate the whole ring and let producers in.
+        """Allocate the whole ring and accept producers.
 
         Raises:
-            ShmTooSmallError: there is no room for the ring.
+            ShmTooSmallError: the ring does not fit into the available memory.
             AddressInUseError: another live process serves at the transport's address.
             RuntimeError: the server was started before.
         """
@@ -162,7 +161,7 @@ class Server:
         self._producers: Producers = consumer.producers
         self._local_producer = LocalProducer(ring, consumer)
         interrupted, self._state = self._state == "closed", "running"
-        if interrupted:  # a signal handler closed the server meanwhile
+        if interrupted:  # a signal handler has closed the server during the start
             self.close()
 
     def _make_consumer(self, ring: Ring) -> Consumer:
@@ -263,7 +262,7 @@ class Server:
                 waited for, within `timeout`.
 
         Raises:
-            TimeoutError: no batch in time; nothing was lost.
+            TimeoutError: no batch was complete in time; no sample was lost.
             ProducerDiedError: see `on_producer_death`.
             BatchesHeldError: arrays of leased batches hold every batch buffer.
             RuntimeError: the server was not started.
@@ -271,7 +270,7 @@ class Server:
         return self._take(timeout, partial=partial)
 
     def flush(self, timeout: float | None = None) -> Sample | None:
-        """Return the samples that are there now: `sample(timeout, partial=True)`."""
+        """Return the samples that the ring holds now: `sample(timeout, partial=True)`."""
         return self.sample(timeout, partial=True)
 
     def dataset_iter(
@@ -287,13 +286,14 @@ class Server:
             copy: yield private, writable copies, and free the ring's memory at once.
             until: "producers_closed" also ends after every producer has closed (or died), the last
                 batch being partial if the samples do not fill it.
-            min_producers: the number of producers that must have attached before the stream can
-                end so. Set it to the number of workers; otherwise a quick worker may end the stream
-                before the others attach.
+            min_producers: producers that must have attached before `until` can end the stream. Set
+                it to the number of workers, or a quick one may end it before the others attach.
 
         Raises:
             ValueError: `until` is unknown.
-            TimeoutError, ProducerDiedError, BatchesHeldError, RuntimeError: as `sample`.
+            ProducerDiedError: see `on_producer_death`.
+            BatchesHeldError: arrays of leased batches hold every batch buffer.
+            RuntimeError: the server was not started.
         """
         if until not in (None, "producers_closed"):
             raise ValueError(f"until must be None or 'producers_closed', not {until!r}")
@@ -302,10 +302,10 @@ class Server:
         # Not a generator: its frame would hold a leased batch while the caller works.
         return iter(partial(self._take, None, until_closed_by=ending, copy=copy), None)
 
-    def _take(self, timeout: float | None, **how: Any) -> Sample | None:
+    def _take(self, timeout: float | None, **options: Any) -> Sample | None:
         if not self._ensure_running():
             return None
-        taken = self._consumer.take(timeout, **how)
+        taken = self._consumer.take(timeout, **options)
         return None if taken is None else Sample(self._spec.unflatten(taken[0]), taken[1])
 
     # ---------------------------------------------------------------- this process as a producer
@@ -313,8 +313,8 @@ class Server:
     def submit(self, data: Any, timeout: float | None = None) -> None:
         """Copy one sample of this process into the ring, waiting for room.
 
-        Any thread may submit. When the ring is full and no other thread will empty it, the wait
-        would never end: that is an error at once.
+        Any thread may submit. If the ring is full and no other thread will empty it, the call fails
+        at once instead of waiting without end.
 
         Args:
             data: a tree like the example.

@@ -1,10 +1,8 @@
-"""TrajectoryAccumulator: collects steps into one sample with a row per step.
+"""The trajectory accumulator: collects steps into one sample with a row per step.
 
-Guarantees that an ``add()`` that raises has stored nothing, that a built tree holds the added rows
-followed by zeros (never rows of an earlier trajectory, nor what a ring slot held before), and that
-errors name the time scale and the leaf.
-
-Leaves to others: sending the result, and locking (one accumulator belongs to one thread).
+An `add()` that raises has stored nothing. A built tree holds the added rows followed by zeros,
+never rows of an earlier trajectory or the former content of a ring slot. Errors name the time scale
+and the leaf. There is no locking: one accumulator belongs to one thread.
 """
 
 from __future__ import annotations
@@ -26,49 +24,57 @@ _NUMERIC = "biufc"
 class TrajectoryAccumulator:
     """Fills a sample of fixed size step by step, on several time scales at once.
 
-    The example is a dict of time scales. Each value is a pytree of arrays, which says how many
-    ``add()`` calls its time scale takes before it is full:
+    The example is a dict of time scales. The shapes of each value, a pytree of arrays, determine
+    how many `add()` calls fill its time scale:
 
-    - **buffered**: all leaves share a leading dimension N > 1, and each ``add()`` fills the next
+    - **buffered**: all leaves share a leading dimension N > 1, and each `add()` fills the next
       of N rows;
     - **single-item**: some leaf is 0-d, or all leading dimensions are 1. It holds one piece of
-      context (a bootstrap observation, an episode return), and one ``add()`` replaces every leaf.
+      context (a bootstrap observation, an episode return), and one `add()` replaces every leaf.
 
-    ::
+    An item has the structure of its time scale, and the leaves of one row: the leaf's shape without
+    the leading dimension. Leading axes of length 1 may be present or not. An array or a NumPy
+    scalar is cast where NumPy's `same_kind` rule allows it (float64 to float32, int64 to int32, int
+    to float; not float to int); strings, dates and structures only where the cast is `safe`. Python
+    numbers are cast as in `ShmClient.send`. Lists are not arrays.
 
-        acc = TrajectoryAccumulator({
-            "steps": {"obs": np.zeros((128, 4), np.float32), "reward": np.zeros(128, np.float32)},
-            "last": {"obs": np.zeros((1, 4), np.float32)},
-        })
-        acc.add("steps", {"obs": obs, "reward": 1.0})
-        acc.add("last", {"obs": obs})
-        client.send(acc.build())
+    Example:
+        >>> import numpy as np
+        >>> from shm_echo import TrajectoryAccumulator
+        >>> steps = {"obs": np.zeros((3, 2), np.float32), "reward": np.zeros(3, np.float32)}
+        >>> last = {"obs": np.zeros((1, 2), np.float32)}
+        >>> accumulator = TrajectoryAccumulator({"steps": steps, "last": last})
+        >>> for step in range(2):
+        ...     accumulator.add("steps", {"obs": np.full(2, float(step)), "reward": 0.5})
+        >>> accumulator.add("last", {"obs": np.full(2, 2.0)})
+        >>> accumulator.counts
+        {'steps': 2, 'last': 1}
+        >>> tree = accumulator.build()  # ready for ShmClient.send
+        >>> tree["steps"]["reward"].tolist()
+        [0.5, 0.5, 0.0]
+        >>> tree["last"]["obs"].tolist()
+        [[2.0, 2.0]]
 
-    What is added has the structure of the time scale, with per-item leaves: the leaf's shape
-    without the leading dimension. Leading axes of length 1 may be present or not. An array or a
-    NumPy scalar is cast where NumPy's ``same_kind`` rule allows it (float64 to float32, int64 to
-    int32, int to float; not float to int); strings, dates and structures only where the cast is
-    ``safe``. Python numbers are taken as in ``ShmClient.send``. Lists are not arrays.
+    **Without a copy.** After `attach(slot)` the rows are written straight into a reserved slot of
+    the ring:
 
-    **Without a copy.** After ``attach(slot)`` the rows are written straight into a reserved slot
-    of the ring::
+    ```python
+    with client.reserve() as slot:
+        accumulator.attach(slot)
+        for _ in range(128):
+            ...
+            accumulator.add("steps", {"obs": obs, "reward": reward})
+        accumulator.add("last", {"obs": obs})
+        accumulator.build()
+    ```
 
-        with client.reserve() as slot:
-            acc.attach(slot)
-            for _ in range(128):
-                ...
-                acc.add("steps", {"obs": obs, "reward": reward})
-            acc.add("last", {"obs": obs})
-            acc.build()
+    The slot is claimed for the whole rollout, and its batch cannot be delivered before the rollout
+    ends. Build in the accumulator's own buffers and call `send()`, which costs one copy, if a
+    rollout takes long beside the time that the learner needs for a batch, if actors are uneven, or
+    if a step may block. Attach if samples are so large that the copy takes noticeable time.
 
-    The slot is claimed for the whole rollout, and the batch that it belongs to can't be delivered
-    before it is done. Rather build in the accumulator's own buffers and ``send()``, which is one
-    copy, when a rollout takes long beside the time the learner needs for a batch, when actors are
-    uneven, or when a step may block. Attach when samples are so large that the copy itself shows.
-
-    When the ``with`` block is left by an exception the slot goes back to the ring, and the
-    accumulator must not write there any more: call :meth:`reset` before the next ``add()``
-    (``attach()`` of a new slot does as well).
+    If an exception leaves the `with` block, the slot goes back to the ring and the accumulator must
+    not write into it any more: call `reset()`, or `attach()` a new slot, before the next `add()`.
 
     Raises:
         TypeError: the example is not a dict, or a leaf is not a NumPy value that can be shared.
@@ -88,16 +94,16 @@ class TrajectoryAccumulator:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many rows were added to each time scale since the last build, reset or attach."""
+        """Return the number of rows in each time scale since the last build, reset or attach."""
         return {name: scale.count for name, scale in self._scales.items()}
 
     def add(self, name: str, data: Any) -> None:
-        """Store one item in the next row of the time scale ``name``.
+        """Store one item in the next row of the time scale `name`.
 
         Raises:
-            KeyError: there is no such time scale.
-            IndexError: it is full.
-            SpecMismatchError: ``data`` has another structure, shape or kind of dtype. Nothing was
+            KeyError: the example has no such time scale.
+            IndexError: the time scale is full.
+            SpecMismatchError: `data` has another structure, shape or kind of dtype; nothing was
                 stored.
             RuntimeError: the attached slot was committed or aborted before.
         """
@@ -122,12 +128,12 @@ class TrajectoryAccumulator:
         scale.count = at + 1
 
     def build(self) -> dict[str, Any]:
-        """The tree of everything added, and start again.
+        """Return the tree of all added rows, and start an empty trajectory.
 
-        Rows that were not added read as zeros (see :attr:`counts`). The leaves are the
-        accumulator's own buffers: finish with the tree, by sending or copying it, before the next
-        ``add()``. While a slot is attached, this is the slot's tree, and the accumulator is
-        detached: the next rollout needs a new ``attach()``.
+        Rows that were not added read as zeros (see `counts`). The leaves are the accumulator's own
+        buffers: send or copy the tree before the next `add()`. While a slot is attached, the result
+        is the slot's tree, and the accumulator detaches from the slot: the next rollout needs a new
+        `attach()`.
 
         Raises:
             RuntimeError: the attached slot was committed or aborted before.
@@ -144,24 +150,24 @@ class TrajectoryAccumulator:
         return tree  # type: ignore[no-any-return]
 
     def reset(self) -> None:
-        """Forget what was added, and detach from a slot. To be called after an aborted rollout."""
+        """Discard the added rows, and detach from a slot. Call it after an aborted rollout."""
         self._attached = None
         for scale in self._scales.values():
             scale.store_in(scale.own)
 
     def attach(self, slot: Any) -> None:
-        """Write into a reserved slot from now on, until :meth:`build`, :meth:`detach` or a reset.
+        """Write into a reserved slot from now on, until `build`, `detach` or `reset`.
 
-        What was added before and not built is forgotten. A slot that was attached before is left
-        as it is.
+        Rows that were added before and not built are discarded. A slot that was attached before
+        keeps its content.
 
         Args:
-            slot: what ``ShmClient.reserve()`` yields, or any object whose ``tree`` is like the
-                example with writable arrays, or such a tree itself.
+            slot: the result of `ShmClient.reserve()`; or any object whose `tree` is like the
+                example and has writable arrays; or such a tree itself.
 
         Raises:
-            SpecMismatchError: its structure, a shape or a dtype differs from the example's, or an
-                array is read-only. Nothing has changed then.
+            SpecMismatchError: the structure, a shape or a dtype differs from the example's, or an
+                array is read-only; nothing was changed.
         """
         tree = slot if isinstance(slot, Mapping) else getattr(slot, "tree", slot)
         if not isinstance(tree, Mapping) or set(tree) != set(self._scales):
@@ -175,11 +181,11 @@ class TrajectoryAccumulator:
         self._attached = tree
 
     def detach(self) -> None:
-        """Go back to the accumulator's own buffers, empty. The same as :meth:`reset`."""
+        """Return to the accumulator's own, empty buffers, as `reset` does."""
         self.reset()
 
     def _require_open_slot(self) -> None:
-        """A slot's arrays become read-only when it is committed or aborted."""
+        # The arrays of a slot become read-only when it is committed or aborted.
         stores = [array for scale in self._scales.values() for array in scale.stored]
         if self._attached is not None and not all(array.flags.writeable for array in stores):
             raise RuntimeError(
@@ -189,13 +195,13 @@ class TrajectoryAccumulator:
 
 
 class _TimeScale:
-    """One time scale: its rows, how many are filled, and what may be added."""
+    """One time scale: its rows, the number of filled ones, and the checks of new items."""
 
     def __init__(self, name: object, example: Any) -> None:
         self.spec = TreeSpec.from_example(example, root=f"[{name!r}]")
         leading = [leaf.shape[0] if leaf.shape else None for leaf in self.spec.leaves]
-        # With a 0-d leaf there is no leading axis to count along: leaves are replaced as a whole.
-        # All leading dimensions being 1 is single-item too, and the same as a buffer of one row.
+        # A 0-d leaf has no leading axis to count along, so all leaves are replaced as a whole. If
+        # all leading dimensions are 1, the buffer of one row behaves as a single item.
         self.whole = None in leading
         self.capacity = 1 if self.whole else _common(name, leading)
         skipped = 0 if self.whole else 1
@@ -210,10 +216,10 @@ class _TimeScale:
         self.count = 0
 
     def split(self, data: Any) -> list[Any]:
-        """The leaves of one item, each known to fit into a row."""
+        """Return the leaves of one item, each checked to fit into a row."""
         try:
             leaves = self._fast_flatten(data)
-        except Exception:  # optree's refusal, or a custom node's own: the exact way tells
+        except Exception:  # from optree or a custom node; the exact check decides and words it
             leaves = self.spec.flatten(data)
         for i, leaf in enumerate(leaves):
             row = self._rows[i]
@@ -262,28 +268,32 @@ def _common(name: object, leading: list[int | None]) -> int:
 
 
 class _Row:
-    """What one leaf takes per item."""
+    """The shape, dtype and casts of one leaf in an item."""
 
     __slots__ = ("bounds", "dtype", "item", "scalar", "scalar_type", "shape", "significant")
 
     def __init__(self, leaf: LeafSpec, skipped: int) -> None:
         self.item = replace(leaf, shape=leaf.shape[skipped:])
         self.significant = _significant(self.item.shape)
-        # A row of one element takes a Python number as a 0-d leaf does.
+        # A row of one element accepts a Python number, as a 0-d leaf does.
         self.scalar = self.item if self.significant else replace(leaf, shape=())
-        # What can be assigned as it is, which is quicker than `fit`.
+        # Values that can be assigned without `fit`, which is slower.
         self.shape, self.dtype = self.item.shape, leaf.dtype
         plain = not self.significant and leaf.dtype.kind in "biuf"
         self.scalar_type = leaf.dtype.type if plain else None
         self.bounds = _bounds(leaf.dtype) if plain else {}
 
     def fit(self, value: Any) -> Array:
-        """``value`` as an array that can be assigned to a row, or SpecMismatchError."""
+        """Return `value` as an array that can be assigned to a row.
+
+        Raises:
+            SpecMismatchError: no such array exists.
+        """
         item = self.item
         if not isinstance(value, (np.ndarray, np.generic)):
             return as_array(self.scalar, value)
         if isinstance(value, np.ma.MaskedArray):
-            return as_array(item, value)  # which refuses it
+            return as_array(item, value)  # raises: masks are rejected
         array = np.asarray(value)
         if array.shape != item.shape:
             if _significant(array.shape) != self.significant:
@@ -303,7 +313,7 @@ class _Row:
 
 
 def _bounds(dtype: np.dtype[Any]) -> dict[type, tuple[Any, Any]]:
-    """The Python numbers that certainly cast without loss of kind or overflow, by their type."""
+    """Return the ranges of Python numbers, by type, that cast without loss of kind or overflow."""
     if dtype.kind == "b":
         return {bool: (False, True)}
     if dtype.kind in "iu":
@@ -313,7 +323,7 @@ def _bounds(dtype: np.dtype[Any]) -> dict[type, tuple[Any, Any]]:
 
 
 def _significant(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape without its leading axes of length 1, which assignment ignores."""
+    """Return the shape without its leading axes of length 1, which assignment ignores."""
     for axis, length in enumerate(shape):
         if length != 1:
             return shape[axis:]

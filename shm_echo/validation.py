@@ -15,8 +15,9 @@ def check_count(name: str, value: Any, least: int, when: str = "", *, most: int 
     """Check that `value` is an int from `least` to `most`.
 
     Raises:
-        TypeError: it is not an int, or it is a bool.
-        ValueError: it is out of range; `when` tells what the range depends on.
+        TypeError: the value is not an int, or it is a bool.
+        ValueError: the value is out of range; `when` ends the message with the condition that set
+            the range.
     """
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be an int, not {type(value).__name__}")
@@ -30,8 +31,8 @@ def seconds(name: str, value: Any) -> float | None:
     """Return a time-out as a number of seconds; None, like infinity, means no limit.
 
     Raises:
-        TypeError: it is neither None nor a number.
-        ValueError: it is negative or NaN.
+        TypeError: the value is neither None nor a number.
+        ValueError: the value is negative or NaN.
     """
     if value is None:
         return None

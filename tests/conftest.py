@@ -1,4 +1,4 @@
-"""What every test gets: a watchdog, a name of its own, and a look at what it left behind."""
+"""Fixtures of all tests: a watchdog, a unique server name, and a check for leftovers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tests.support.leftovers import nothing_new_stays_in_shm, shm_names
 
 WATCHDOG_SECONDS = 600
 
-# Where servers with a name have their sockets if nobody says where: a path may have 107 bytes.
+# The default folder of the sockets of named servers: a path may have 107 bytes.
 LONGEST_TEMPORARY = 50
 
-# Beside Ctrl-C, what must end processes or tell of their end: whoever started us may ignore it.
+# The signals that end processes or report their end: the parent process may ignore them.
 IGNORED = (signal.SIGTERM, signal.SIGCHLD)
 
 
@@ -35,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for number in IGNORED:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
-    # Of whoever debugs a program of theirs in this shell: tests read batches that were given back.
+    # A developer may have set it in this shell, but tests read released batches.
     os.environ.pop("SHM_ECHO_DEBUG", None)
     draw_cases(anew=config.getoption("--nightly"))
     if len(tempfile.gettempdir()) > LONGEST_TEMPORARY:
@@ -69,7 +69,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True)
 def watchdog(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A test that hangs ends the run with every thread's traceback, instead of hanging it."""
+    """End the run with every thread's traceback if a test hangs."""
     seconds = WATCHDOG_SECONDS * (20 if request.node.get_closest_marker("nightly") else 1)
     faulthandler.dump_traceback_later(seconds, exit=True)
     yield
@@ -78,13 +78,13 @@ def watchdog(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture
 def name() -> str:
-    """A server name that no other test uses."""
+    """Return a server name that no other test uses."""
     return f"test-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 @pytest.fixture
 def shm_unchanged() -> Iterator[None]:
-    """The test leaves nothing of ours in /dev/shm."""
+    """Fail if the test leaves a name of the library in /dev/shm."""
     before = shm_names()
     yield
     nothing_new_stays_in_shm(before)

@@ -21,7 +21,7 @@ class Step(NamedTuple):
 
 
 class Graph:
-    """A type of somebody else, registered by the fixture below."""
+    """A foreign type, registered by the fixture below."""
 
     def __init__(self, nodes: Any, edges: Any, kind: str) -> None:
         self.nodes, self.edges, self.kind = nodes, edges, kind

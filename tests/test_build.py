@@ -18,13 +18,13 @@ def test_this_platform_is_supported() -> None:
     build.check_platform()
 
 
-def test_another_system_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_system_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(PlatformError, match="runs on Linux only"):
         build.check_platform()
 
 
-def test_a_free_threaded_python_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_free_threaded_python_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sysconfig, "get_config_var", lambda name: int(name == "Py_GIL_DISABLED"))
     with pytest.raises(PlatformError, match="does not support free-threaded Python"):
         build.check_platform()

@@ -1,4 +1,4 @@
-"""Server.dataset_iter: batches until the server closes, or until there is nobody left to send."""
+"""Server.dataset_iter: batches until the server closes, or until all producers have left."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_the_stream_ends_after_the_last_producer_with_the_last_partial_batch(
         assert learner.result() == expected
 
 
-def test_the_stream_does_not_end_before_anybody_has_come(name: str) -> None:
+def test_the_stream_does_not_end_before_the_first_producer(name: str) -> None:
     with Server(EXAMPLE, 2, ShmTransport(name)) as server:
         learner = Worker(until_closed, server)
         learner.wait_until_asleep()
@@ -159,7 +159,7 @@ def test_the_stream_does_not_end_before_anybody_has_come(name: str) -> None:
         assert learner.result() == [[1]]
 
 
-def test_the_stream_waits_for_as_many_producers_as_it_was_told(name: str) -> None:
+def test_the_stream_waits_for_min_producers(name: str) -> None:
     with Server(EXAMPLE, 2, ShmTransport(name)) as server:
         learner = Worker(until_closed, server, 2)
         with ShmClient(name, EXAMPLE) as quick:

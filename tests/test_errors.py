@@ -1,4 +1,4 @@
-"""Every exception: its facts as attributes, its words, and both after a trip through pickle."""
+"""Every exception: its attributes and its message, before and after pickling."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_its_message_says_what_where_and_what_to_do(name: str) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_it_survives_pickling_with_its_facts(name: str, protocol: int) -> None:
+def test_it_survives_pickling_with_its_attributes(name: str, protocol: int) -> None:
     error = CASES[name][0]
     for again in (pickle.loads(pickle.dumps(error, protocol)), copy.copy(error)):
         assert type(again) is type(error)
@@ -172,7 +172,7 @@ def facts(error: ShmEchoError) -> list[str]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_its_facts_are_named_in_its_docstring(name: str) -> None:
+def test_its_attributes_are_named_in_its_docstring(name: str) -> None:
     kind = getattr(errors, name)
     words = "".join(base.__doc__ or "" for base in kind.__mro__ if issubclass(base, ShmEchoError))
     assert kind.__doc__
@@ -180,7 +180,7 @@ def test_its_facts_are_named_in_its_docstring(name: str) -> None:
         assert fact in words, fact
 
 
-def test_what_the_facts_are() -> None:
+def test_the_attributes_have_the_given_values() -> None:
     given: dict[str, dict[str, Any]] = {
         "BatchesHeldError": {"held": 3},
         "NotBuiltError": {
@@ -194,7 +194,7 @@ def test_what_the_facts_are() -> None:
         "RingFullError": {"capacity": 96},
         "SendTimeoutError": {"sent": 40},
         "ConnectionClosedError": {"sent": 17},
-        "ServiceUnavailableError": {"wanted": "ring", "offered": ("status", "stop")},
+        "ServiceUnavailableError": {"service": "ring", "offered": ("status", "stop")},
         "ShmTooSmallError": {"need": 3 << 20, "have": 1 << 20, "path": "/dev/shm"},
         "AddressInUseError": {"address": "/run/a.sock", "pid": 77},
         "SpecMismatchError": {"path": "['obs']"},
@@ -204,7 +204,7 @@ def test_what_the_facts_are() -> None:
         assert {fact: getattr(error, fact) for fact in expected} == expected
 
 
-def test_words_for_what_is_not_known() -> None:
+def test_messages_without_an_unknown_pid_or_signal() -> None:
     assert "another process" in str(errors.AddressInUseError("/a", None))
     assert "it offers none" in str(errors.ServiceUnavailableError("/a", "ring", []))
     assert str(errors.SpecMismatchError("", "no dict")) == "the sample: no dict"

@@ -71,7 +71,7 @@ def test_memcpy_counts_one_copy_for_each_sample_that_is_a_chunk_by_itself(name: 
         assert server.info().memcpy.count == 3
 
 
-def test_memcpy_counts_nothing_for_a_reservation_which_copies_nothing(detailed: Pair) -> None:
+def test_memcpy_does_not_count_reservations(detailed: Pair) -> None:
     server, client = detailed
     with client.reserve() as slot:
         slot["x"][...] = 1
@@ -80,7 +80,7 @@ def test_memcpy_counts_nothing_for_a_reservation_which_copies_nothing(detailed: 
     assert server.info().store_size == 1
 
 
-def test_memcpy_counts_nothing_for_a_sample_that_was_refused(detailed: Pair) -> None:
+def test_memcpy_does_not_count_rejected_samples(detailed: Pair) -> None:
     server, client = detailed
     with pytest.raises(ValueError, match="expected float32"):
         client.send({"x": np.zeros(4, np.float32), "n": 0})
@@ -88,7 +88,7 @@ def test_memcpy_counts_nothing_for_a_sample_that_was_refused(detailed: Pair) -> 
 
 
 def test_copying_more_takes_longer(name: str) -> None:
-    """Thousands of times more: only a histogram of something else could say otherwise."""
+    """The copy is thousands of times larger, so that no noise can exceed the difference."""
     medians = []
     for size in (1, 1 << 21):
         example = np.zeros(size)

@@ -1,4 +1,4 @@
-"""What keeps a leased batch: everything through which its memory can still be seen."""
+"""Objects that hold a leased batch: all those through which its memory can still be read."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def a_batch(server: Server, number: int = 0) -> Tree:
 
 
 def free_buffers(server: Server) -> int:
-    """In how many places of the ring its batches lie now. Lets it go round three times."""
+    """Return the number of buffers that the ring uses now, by filling it three times."""
 
     def where(number: int) -> int:
         x = a_batch(server, number)["x"]
@@ -61,12 +61,12 @@ def exported(array: Any) -> Any:
 
 
 def capsule(array: Any) -> Any:
-    """A DLPack capsule that nobody has taken yet."""
+    """Return a DLPack capsule that no consumer has taken yet."""
     return array.__dlpack__()
 
 
 class Interface:
-    """What numpy asks objects of other libraries for."""
+    """An object with NumPy's array interface."""
 
     def __init__(self, array: Any) -> None:
         self._array = array
@@ -143,7 +143,7 @@ COPIES: dict[str, Callable[[Tree], Any]] = {
 
 
 @pytest.mark.parametrize("hold", COPIES.values(), ids=COPIES)
-def test_a_batch_is_not_kept_by_what_was_copied_from_it(hold: Callable[[Tree], Any]) -> None:
+def test_a_batch_is_not_held_by_copies_of_it(hold: Callable[[Tree], Any]) -> None:
     with Server(EXAMPLE, 2, num_buffers=3, lease=True) as server:
         copied = hold(a_batch(server))
         assert free_buffers(server) == 3

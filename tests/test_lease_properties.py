@@ -38,7 +38,7 @@ steps = st.lists(
 
 @settings(max_examples=80, deadline=None)
 @given(steps, st.integers(1, 3), st.integers(3, 5))
-def test_what_is_kept_never_changes_and_what_arrives_is_exactly_what_was_sent(
+def test_held_batches_never_change_and_every_sample_arrives_as_sent(
     script: list[tuple[str, int]], rows: int, buffers: int
 ) -> None:
     kept: list[tuple[Any, bytes]] = []

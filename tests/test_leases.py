@@ -1,6 +1,6 @@
-"""Server(lease=True): the memory of a batch is reused when nothing refers to it any more.
+"""Server(lease=True): the memory of a batch is reused after the last reference to it.
 
-What counts as referring to it is in test_lease_holders.py; here is what follows from it.
+test_lease_holders.py has the kinds of references; this file has their effects.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def root(array: Any) -> Any:
 
 
 def buffers_in_use(server: Server) -> int:
-    """In how many places of the ring its batches lie now. Lets it go round three times."""
+    """Return the number of buffers that the ring uses now, by filling it three times."""
 
     def where(number: int) -> int:
         submit(server, *[number] * server.batch_size)
@@ -70,7 +70,7 @@ def test_a_kept_batch_is_never_written_and_the_others_go_round_without_it() -> N
 
 
 @pytest.mark.parametrize("buffers", [3, 4, 7])
-def test_each_kept_batch_makes_the_ring_smaller_by_one_until_it_is_let_go(buffers: int) -> None:
+def test_each_held_batch_makes_the_ring_smaller_by_one_until_its_release(buffers: int) -> None:
     with leased(rows=1, buffers=buffers) as server:
         kept = []
         for n in range(1, buffers):
@@ -83,7 +83,7 @@ def test_each_kept_batch_makes_the_ring_smaller_by_one_until_it_is_let_go(buffer
             assert buffers_in_use(server) == buffers - len(kept)
 
 
-def test_a_batch_that_nobody_keeps_is_free_before_the_next_sample() -> None:
+def test_a_batch_without_references_is_free_before_the_next_sample() -> None:
     with leased() as server:
         submit(server, *range(6))
         take(server)  # dropped
@@ -99,7 +99,7 @@ def test_a_loop_that_drops_its_batches_goes_on_for_ever() -> None:
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
-def test_batches_may_be_let_go_in_any_order(order: tuple[int, ...]) -> None:
+def test_batches_may_be_released_in_any_order(order: tuple[int, ...]) -> None:
     with leased(rows=1, buffers=4) as server:
         submit(server, 0, 1, 2)
         kept = {i: take(server) for i in range(3)}
@@ -175,7 +175,7 @@ def test_when_every_buffer_is_held_sample_says_how_many_after_the_lease_timeout(
         assert [numbers_of(batch) for batch in held] == [[i] for i in range(buffers)]
 
 
-def test_after_that_letting_one_batch_go_is_enough_to_go_on() -> None:
+def test_after_the_error_releasing_one_batch_is_enough_to_continue() -> None:
     with leased(rows=1, lease_timeout=0.02) as server:
         submit(server, 0, 1, 2)
         held = [take(server) for _ in range(3)]
@@ -226,7 +226,7 @@ def test_without_a_lease_timeout_a_held_ring_is_waited_for(name: str) -> None:
 # ---------------------------------------------------------------- threads
 
 
-def test_a_batch_may_be_let_go_by_another_thread(name: str) -> None:
+def test_a_batch_may_be_released_by_another_thread(name: str) -> None:
     with (
         leased(rows=1, transport=ShmTransport(name)) as server,
         ShmClient(name, EXAMPLE) as client,
@@ -246,7 +246,7 @@ def test_a_batch_may_be_let_go_by_another_thread(name: str) -> None:
         assert [numbers_of(batch) for batch in held] == [[1], [2]]
 
 
-def test_batches_handed_from_thread_to_thread_are_intact_when_they_are_let_go() -> None:
+def test_batches_handed_from_thread_to_thread_are_intact_at_their_release() -> None:
     batches, each, consumers = 300, 4, 2
     handed: SimpleQueue[Any] = SimpleQueue()
 
@@ -277,7 +277,7 @@ def test_batches_handed_from_thread_to_thread_are_intact_when_they_are_let_go() 
 # ---------------------------------------------------------------- close
 
 
-def test_close_leaves_leased_batches_alone_and_they_may_go_later() -> None:
+def test_leased_batches_outlive_close() -> None:
     with leased() as server:
         submit(server, *range(4))
         held = [take(server), take(server)]
@@ -302,7 +302,7 @@ def test_close_wakes_a_learner_that_waits_for_a_held_batch() -> None:
     assert len(held) == 3
 
 
-def test_a_forked_child_gives_none_of_its_parents_batches_back() -> None:
+def test_a_forked_child_releases_no_batch_of_its_parent() -> None:
     printed = run_script(
         """
         import os, warnings

@@ -27,7 +27,7 @@ def take(server: Server) -> list[int]:
 
 
 def take_in_another_thread_that_lives_on(server: Server, end: threading.Event) -> Worker:
-    """Somebody else has sampled and may do so again, so submit() waits for room."""
+    """Another thread has sampled and may do so again, so submit() waits for room."""
     taken = threading.Event()
 
     def learner() -> None:
@@ -100,7 +100,7 @@ def test_a_large_sample_is_whole() -> None:
             assert (sample.batch["odd"][i] == i).all()
 
 
-def test_a_sample_that_differs_is_refused_by_its_leaf_and_stores_nothing() -> None:
+def test_a_mismatch_is_rejected_by_its_leaf_and_not_stored() -> None:
     with Server(EXAMPLE, 2) as server:
         with pytest.raises(SpecMismatchError, match=r"\['x'\]: expected float32 \(3,\)") as e:
             server.submit({"x": np.zeros(3), "n": np.int64(0)})
@@ -142,7 +142,7 @@ def test_samples_of_this_process_and_of_clients_share_the_ring(name: str) -> Non
 # ---------------------------------------------------------------- a full ring
 
 
-def test_the_thread_that_samples_is_not_made_to_wait_for_itself() -> None:
+def test_the_thread_that_samples_does_not_wait_for_itself() -> None:
     with Server(EXAMPLE, 2, num_buffers=3) as server:
         server.submit(numbered(0))
         server.flush()
@@ -167,10 +167,10 @@ def test_a_learner_whose_thread_has_ended_is_not_waited_for() -> None:
             server.submit(numbered(4))
 
 
-def test_a_ring_that_nobody_has_sampled_yet_is_an_error_after_a_grace(
+def test_a_full_ring_without_a_sampling_thread_is_an_error_after_a_grace(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("shm_echo.local_producer._GRACE", 0.05)
+    monkeypatch.setattr("shm_echo.local_producer._FIRST_SAMPLE_GRACE", 0.05)
     with Server(EXAMPLE, 2) as server:
         fill(server)
         with pytest.raises(RingFullError, match=r"is full \(6 samples\) and no thread has"):
@@ -181,7 +181,7 @@ def test_a_ring_that_nobody_has_sampled_yet_is_an_error_after_a_grace(
 def test_within_the_grace_a_learner_that_comes_late_makes_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("shm_echo.local_producer._GRACE", 3600.0)
+    monkeypatch.setattr("shm_echo.local_producer._FIRST_SAMPLE_GRACE", 3600.0)
     with Server(EXAMPLE, 2) as server:
         fill(server)
         producer = Worker(server.submit, numbered(6))
@@ -216,7 +216,7 @@ def test_submit_gives_up_after_its_time_out(timeout: float) -> None:
 
 
 @pytest.mark.parametrize("value", [-1, float("nan"), "soon"])
-def test_a_bad_time_out_is_refused_even_when_there_is_room(value: Any) -> None:
+def test_an_invalid_timeout_is_rejected_even_when_there_is_room(value: Any) -> None:
     with Server(EXAMPLE, 2) as server:
         with pytest.raises((TypeError, ValueError), match="timeout must be None or a number"):
             server.submit(numbered(0), timeout=value)

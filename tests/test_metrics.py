@@ -1,4 +1,4 @@
-"""SampleInfo: every field, exact, in scenes in which the right number is known."""
+"""SampleInfo: every field, exact, in situations with a known number."""
 
 from __future__ import annotations
 
@@ -191,14 +191,14 @@ def test_a_submit_that_waits_is_counted_once_too() -> None:
 # ---------------------------------------------------------------- details
 
 
-def test_details_cost_nothing_and_say_nothing_unless_asked_for(name: str) -> None:
+def test_detailed_metrics_are_zero_unless_enabled(name: str) -> None:
     with Server(EXAMPLE, 2, ShmTransport(name)) as server, ShmClient(name, EXAMPLE) as client:
         client.send_batch(stacked(range(4)))
         info = take(server)
         fields = ("cas_success_total", "cas_failure_total", "reservation_retries_total")
         assert counts(info, *fields) == (0, 0, 0)
         assert info.memcpy == info.queue_dwell == info.drain_round == HistSnapshot()
-        server.reset_histograms()  # nothing to reset
+        server.reset_histograms()  # without an effect
 
 
 def test_cas_success_total_counts_the_slots_that_were_claimed_holes_among_them(name: str) -> None:
@@ -232,7 +232,7 @@ def test_claims_are_counted_when_a_sealed_batch_is_skipped(name: str) -> None:
         assert info.cas_failure_total == 0
 
 
-def test_what_this_transport_has_no_notion_of_is_zero(name: str) -> None:
+def test_fields_without_meaning_for_this_transport_are_zero(name: str) -> None:
     with (
         Server(EXAMPLE, 2, ShmTransport(name), detailed_metrics=True) as server,
         ShmClient(name, EXAMPLE) as client,

@@ -1,4 +1,4 @@
-"""Batches that end early: flush(), sample(partial=True) and time-outs lose and double nothing."""
+"""Batches that end early: flush(), sample(partial=True) and timeouts lose no sample."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def write(slot: Any, number: int) -> None:
 # ---------------------------------------------------------------- time-outs
 
 
-def test_a_time_out_says_what_is_there_and_loses_nothing() -> None:
+def test_a_timeout_reports_the_stored_samples_and_loses_none() -> None:
     with Server(EXAMPLE, 4) as server:
         submit(server, 0, 1, 2)
         with pytest.raises(TimeoutError, match=r"no batch of 4 samples within 0\.01 s \(3 samples"):
@@ -60,7 +60,7 @@ def test_a_time_out_of_0_takes_what_is_ready_and_does_not_wait() -> None:
         assert numbers_of(sample.batch) == [0, 1]
 
 
-def test_a_thread_whose_turn_does_not_come_times_out() -> None:
+def test_a_thread_that_waits_for_another_sampling_thread_times_out() -> None:
     with Server(EXAMPLE, 2) as server:
         first = Worker(server.sample)
         wait_until(lambda: server._consumer.sampler is first.thread, "it is the first one's turn")
@@ -94,7 +94,7 @@ def test_flushing_an_empty_ring_leaves_the_next_batches_whole() -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3])
-def test_a_flush_gives_what_there_is_and_the_next_batch_is_a_new_one(rows: int) -> None:
+def test_a_flush_returns_the_stored_samples_and_the_next_batch_is_a_new_one(rows: int) -> None:
     with Server(EXAMPLE, 4) as server:
         for lap in range(9):  # each buffer several times
             submit(server, *range(rows))
@@ -210,7 +210,7 @@ def test_a_flush_ends_when_the_last_sample_that_it_waits_for_is_given_up(name: s
         assert take(server) == [0, 1, 2, 3]
 
 
-def test_a_flush_of_nothing_but_a_reservation_that_is_given_up_has_no_rows(name: str) -> None:
+def test_a_flush_of_a_single_aborted_reservation_has_no_rows(name: str) -> None:
     with Server(EXAMPLE, 4, ShmTransport(name)) as server, ShmClient(name, EXAMPLE) as client:
         slot = client.reserve()
         learner = Worker(flush, server)
@@ -262,7 +262,7 @@ def test_a_producer_that_waits_for_room_gets_what_a_timed_out_flush_gives_back(n
 
 
 def hold(pipe: Any, address: str) -> None:
-    """Send 0, hold a reservation, and commit it as 1 when told to."""
+    """Send 0, hold a reservation, and commit it as 1 on request."""
     with ShmClient(address, EXAMPLE) as client:
         client.send(numbered(0))
         with client.reserve() as slot:
@@ -291,7 +291,9 @@ def test_a_flush_waits_for_a_sample_that_another_process_writes(name: str) -> No
         assert child.wait() == 0
 
 
-def test_a_flush_does_not_wait_for_the_dead(name: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_flush_does_not_wait_for_dead_producers(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with (
         Server(EXAMPLE, 4, ShmTransport(name)) as server,
         start(hold, name, method="forkserver") as child,

@@ -1,4 +1,4 @@
-"""The arrays of a batch: views of the ring, read-only unless asked otherwise, where they belong."""
+"""The arrays of a batch: views of the ring, read-only by default."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_field_of_a_structure_is_read_only(field: str) -> None:
 
 
 @pytest.mark.parametrize("lease", [False, True], ids=["plain", "leased"])
-def test_nothing_in_the_chain_of_bases_lets_anybody_write(lease: bool) -> None:
+def test_no_array_in_the_chain_of_bases_is_writable(lease: bool) -> None:
     with Server(EXAMPLE, 2, lease=lease) as server:
         leaf = batch_of(server, numbered(1))["x"][1:].T
         chain = []
@@ -104,7 +104,7 @@ def test_nothing_in_the_chain_of_bases_lets_anybody_write(lease: bool) -> None:
             with pytest.raises(ValueError, match="WRITEABLE"):
                 array.flags.writeable = True
         with pytest.raises(TypeError, match="bytes-like object is required"):
-            memoryview(leaf)  # the root, which keeps the memory, gives nobody a buffer
+            memoryview(leaf)  # the root, which keeps the memory, exports no buffer
 
 
 @pytest.mark.parametrize("kind", ["float32", "int8", "zero-size", "bool", "complex64"])
@@ -138,7 +138,7 @@ def test_writable_arrays_are_an_option(example: Any, lease: bool) -> None:
         np.testing.assert_array_equal(array, other)
 
 
-def test_what_a_learner_writes_into_its_batch_does_not_reach_the_next_one() -> None:
+def test_writes_of_a_learner_do_not_reach_the_next_batch() -> None:
     with Server(EXAMPLE, 2, writable=True, num_buffers=2) as server:
         for i in range(10):
             batch = batch_of(server, numbered(i))

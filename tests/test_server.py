@@ -1,4 +1,4 @@
-"""A server's life: start, close, and everything that is asked of it too early or too late."""
+"""The life of a server: start, close, and calls before the one or after the other."""
 
 from __future__ import annotations
 
@@ -61,9 +61,7 @@ def test_start_returns_the_server_so_that_it_can_be_chained(name: str) -> None:
 
 
 @pytest.mark.parametrize("ask", ASKING.values(), ids=ASKING)
-def test_a_server_with_a_transport_does_nothing_before_it_was_started(
-    name: str, ask: Callable[[Server], Any]
-) -> None:
+def test_a_server_with_a_transport_must_be_started(name: str, ask: Callable[[Server], Any]) -> None:
     with pytest.raises(RuntimeError, match=r"call start\(\) first, or use the server in a with"):
         ask(Server(EXAMPLE, 2, ShmTransport(name), publishes={"w": np.zeros(2)}))
 
@@ -122,7 +120,7 @@ def test_a_start_that_failed_leaves_no_descriptor_and_may_be_tried_again(name: s
         assert second.publish({"w": np.ones(2)}) == 1
 
 
-def test_a_ring_that_is_too_large_is_refused_with_its_size(
+def test_a_ring_that_is_too_large_is_rejected_with_its_size(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shm_echo.ring.segment.free_under_limit", lambda: (4096, "/a/limit"))
@@ -130,7 +128,7 @@ def test_a_ring_that_is_too_large_is_refused_with_its_size(
         Server(EXAMPLE, 2, ShmTransport(name)).start()
 
 
-def test_sizes_that_make_no_ring_are_refused() -> None:
+def test_invalid_sizes_are_rejected() -> None:
     with pytest.raises(ValueError, match=r"at most 2\*\*31 samples in the ring"):
         Server(EXAMPLE, 2**31).start()
 
@@ -153,7 +151,7 @@ def test_a_server_may_be_closed_before_it_was_started(name: str) -> None:
     assert server.sample() is None
 
 
-def test_after_close_there_is_nothing_to_take_and_nothing_can_be_stored(name: str) -> None:
+def test_after_close_sample_returns_none_and_submit_raises(name: str) -> None:
     server = Server(EXAMPLE, 2, ShmTransport(name), publishes={"w": np.zeros(2)}).start()
     server.submit(numbered(0))
     server.close()
@@ -175,7 +173,7 @@ def test_close_ends_a_blocked_sample_with_none(name: str) -> None:
     assert learner.result() is None
 
 
-def test_close_ends_every_thread_that_waits_for_its_turn_to_sample() -> None:
+def test_close_ends_every_thread_that_waits_to_sample() -> None:
     with Server(EXAMPLE, 2) as server:
         learners = [Worker(server.sample) for _ in range(3)]
         for learner in learners:
@@ -197,7 +195,7 @@ def test_close_ends_a_blocked_submit() -> None:
     learner.result()
 
 
-def test_close_lets_producers_know(name: str) -> None:
+def test_close_reaches_producers(name: str) -> None:
     server = Server(EXAMPLE, 2, ShmTransport(name)).start()
     with ShmClient(name, EXAMPLE) as client:
         server.close()
@@ -218,7 +216,7 @@ def test_a_server_that_starts_and_closes_leaves_no_descriptor_open(name: str) ->
     assert open_descriptors() <= before
 
 
-def test_a_server_that_is_dropped_says_so_and_frees_its_address(name: str) -> None:
+def test_a_garbage_collected_server_warns_and_frees_its_address(name: str) -> None:
     server = Server(EXAMPLE, 2, ShmTransport(name)).start()
     server.submit(numbered(0))
     gc.collect()
@@ -255,7 +253,7 @@ def test_ctrl_c_ends_a_blocked_sample_and_loses_nothing() -> None:
         assert taken(server) == [1, 2]
 
 
-def test_a_forked_child_is_told_that_the_server_is_its_parents() -> None:
+def test_a_forked_child_cannot_use_its_parents_server() -> None:
     printed = run_script(
         """
         import os, warnings
@@ -288,7 +286,7 @@ def test_a_forked_child_is_told_that_the_server_is_its_parents() -> None:
     assert lines[5] == "the parent's batch: 4.0"
 
 
-def test_its_repr_says_where_it_serves_and_whether_it_runs(name: str) -> None:
+def test_its_repr_has_its_transport_and_its_state(name: str) -> None:
     server = Server(EXAMPLE, 2, ShmTransport(name))
     assert name in repr(server)
     assert "new" in repr(server)

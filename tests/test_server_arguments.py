@@ -1,4 +1,4 @@
-"""What a Server is made with: every argument that cannot be is refused by its name."""
+"""The arguments of a Server: every invalid one is rejected by its name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAN = float("nan")
 
 
 class Impostor:
-    """Has two of the three members of a transport."""
+    """An object with two of the three members of a transport."""
 
     backing = "private"
 
@@ -61,7 +61,7 @@ BAD: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
 
 
 @pytest.mark.parametrize(("arguments", "error", "words"), BAD.values(), ids=BAD)
-def test_a_bad_argument_is_refused_by_name(
+def test_an_invalid_argument_is_rejected_by_name(
     arguments: dict[str, Any], error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
@@ -81,7 +81,7 @@ BAD_EXAMPLES: dict[str, tuple[Any, type[Exception], str]] = {
 
 
 @pytest.mark.parametrize(("example", "error", "words"), BAD_EXAMPLES.values(), ids=BAD_EXAMPLES)
-def test_a_bad_example_is_refused_with_the_path_of_the_leaf(
+def test_an_invalid_example_is_rejected_with_the_path_of_the_leaf(
     example: Any, error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
@@ -99,7 +99,7 @@ BAD_TRANSPORTS: dict[str, tuple[tuple[Any, ...], str]] = {
 
 
 @pytest.mark.parametrize(("arguments", "words"), BAD_TRANSPORTS.values(), ids=BAD_TRANSPORTS)
-def test_a_bad_argument_of_the_transport_is_refused_by_name(
+def test_an_invalid_argument_of_the_transport_is_rejected_by_name(
     arguments: tuple[Any, ...], words: str
 ) -> None:
     with pytest.raises(ValueError, match=words):
@@ -119,7 +119,7 @@ def test_the_smallest_ring_of_two_samples_works() -> None:
 
 
 @pytest.mark.parametrize("value", [None, float("inf"), 1e12, 10**30])
-def test_a_time_out_of_none_or_of_ages_waits_for_ever(value: Any) -> None:
+def test_a_timeout_of_none_or_of_many_years_waits_without_limit(value: Any) -> None:
     assert seconds("timeout", value) is None
 
 
@@ -131,7 +131,7 @@ def test_a_time_out_may_be_any_real_number_from_0_up(value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [-1, -0.001, NAN, np.float64("nan"), float("-inf")])
-def test_a_time_out_that_is_no_time_is_a_value_error(value: Any) -> None:
+def test_a_negative_or_nan_timeout_is_a_value_error(value: Any) -> None:
     with pytest.raises(ValueError, match="timeout must be None or a number >= 0"):
         seconds("timeout", value)
 
@@ -144,7 +144,7 @@ def test_a_time_out_that_is_no_number_is_a_type_error(value: Any) -> None:
 
 @pytest.mark.parametrize("call", ["sample", "flush"])
 @pytest.mark.parametrize("value", [-1, NAN, "1"])
-def test_taking_a_batch_refuses_a_bad_time_out(call: str, value: Any) -> None:
+def test_sample_rejects_an_invalid_timeout(call: str, value: Any) -> None:
     with (
         Server(EXAMPLE, 2) as server,
         pytest.raises((TypeError, ValueError), match="timeout must be None or a number"),

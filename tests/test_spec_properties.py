@@ -1,4 +1,4 @@
-"""TreeSpec over random trees: what fits passes, what was changed is named, digests agree."""
+"""TreeSpec over random trees: equal trees fit, changed nodes are named, digests agree."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ trees = st.recursive(st.one_of(leaves, st.none()), containers, max_leaves=8).fil
 
 
 def walk(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every node with its path, parents first: the tests' own idea of what a path is."""
+    """Yield every node with its path, parents first; an independent definition of paths."""
     yield path, tree
     for step, child in children_of(tree):
         yield from walk(child, path + step)
@@ -85,7 +85,7 @@ def children_of(tree: Any) -> list[tuple[str, Any]]:
 
 
 def replace_at(tree: Any, path: str, change: Callable[[Any], Any], here: str = "") -> Any:
-    """The tree with the node at a path replaced by what ``change`` makes of it."""
+    """Return the tree with the node at a path replaced by the result of `change`."""
     if here == path:
         return change(tree)
     new = [replace_at(child, path, change, here + step) for step, child in children_of(tree)]
@@ -99,7 +99,7 @@ def replace_at(tree: Any, path: str, change: Callable[[Any], Any], here: str = "
 
 
 def another_kind(node: Any) -> Any:
-    """The same children in another kind of node."""
+    """Return the same children in another kind of node."""
     if node is None:
         return np.zeros(2)
     if isinstance(node, dict):
@@ -114,7 +114,7 @@ def another_kind(node: Any) -> Any:
 
 
 def assert_refused_everywhere(spec: TreeSpec, tree: Any, path: str) -> None:
-    """A tree is refused with exactly this path: as a sample, and as a peer's example."""
+    """Assert that a tree is rejected with exactly this path, as a sample and as an example."""
     for _ in range(2):  # a refusal leaves the spec as it was
         with pytest.raises(SpecMismatchError) as caught:
             spec.check(tree)
@@ -203,7 +203,7 @@ def test_a_missing_or_extra_key_is_named_by_its_path(tree: Any, data: Any) -> No
 def reordered(
     tree: Any, order: Callable[[list[Any]], list[Any]], mapping: Callable[..., Any]
 ) -> Any:
-    """The same tree with its mappings filled in another order, and of another type."""
+    """Return the same tree with mappings of another type, filled in another order."""
     if isinstance(tree, dict):
         return mapping({key: reordered(tree[key], order, mapping) for key in order(list(tree))})
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
@@ -259,7 +259,7 @@ junk = st.recursive(
 
 @quick
 @given(trees, st.data())
-def test_a_damaged_wire_form_is_refused_or_equal_and_never_crashes(tree: Any, data: Any) -> None:
+def test_a_damaged_wire_form_is_rejected_or_equal_and_never_crashes(tree: Any, data: Any) -> None:
     spec = TreeSpec.from_example(tree)
     wire = copy.deepcopy(spec.to_wire())
     target: Any = wire["nodes"]
@@ -286,7 +286,7 @@ def test_a_damaged_wire_form_is_refused_or_equal_and_never_crashes(tree: Any, da
 
 @quick
 @given(junk)
-def test_any_wire_form_at_all_is_refused(wire: Any) -> None:
+def test_arbitrary_data_is_rejected_as_wire_form(wire: Any) -> None:
     with pytest.raises(ProtocolError):
         TreeSpec.from_example(np.zeros(1)).require_equal(wire)
 

@@ -1,7 +1,7 @@
-"""Arrays that are kept too long: they show old or other samples, and never crash anything.
+"""Arrays that outlive their batch: they show old or other samples, and never crash.
 
-Whatever ends (the batch, the server, the interpreter), memory stays mapped as long as an array over
-it lives, and not longer.
+Memory stays mapped exactly as long as an array over it lives, even if the batch, the server or the
+interpreter ends before.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def batch_of(server: Server, *numbers: int) -> Any:
 
 
 def mappings() -> int:
-    """How many pieces of shared memory of ours this process has mapped.
+    """Return the number of shared segments of the library that this process has mapped.
 
-    By the whole name: whatever is loaded from a folder called shm-echo is mapped too.
+    The whole name is compared: files of a folder called shm-echo may be mapped too.
     """
     maps = Path("/proc/self/maps").read_text()
     return len(re.findall(r" (?:/dev/shm/shm-echo-|/memfd:shm-echo )", maps))
@@ -134,7 +134,7 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize(("transport", "lease", "ending"), SETTINGS)
-def test_an_interpreter_that_ends_with_views_alive_ends_in_silence(
+def test_an_interpreter_ends_silently_with_views_alive(
     name: str, transport: str, lease: bool, ending: str
 ) -> None:
     printed = run_script(
@@ -143,7 +143,7 @@ def test_an_interpreter_that_ends_with_views_alive_ends_in_silence(
         import numpy as np
         from shm_echo import Server, ShmTransport
 
-        warnings.simplefilter("ignore", ResourceWarning)  # of a server that nobody closes
+        warnings.simplefilter("ignore", ResourceWarning)  # of a server that is not closed
 
         example = {{"x": np.ones((4, 3), np.float32)}}
         server = Server(example, 2, {transport}, lease={lease}).start()
@@ -179,7 +179,7 @@ _STALE = """
 """
 
 
-def test_in_debug_mode_a_batch_that_was_given_back_is_poisoned() -> None:
+def test_in_debug_mode_a_released_batch_is_poisoned() -> None:
     lines = run_script(_STALE, env={"SHM_ECHO_DEBUG": "1"}).splitlines()
     assert lines == [
         "[[nan, nan], [[-1, -1], [-1, -1]], [255, 255]]",
@@ -189,7 +189,7 @@ def test_in_debug_mode_a_batch_that_was_given_back_is_poisoned() -> None:
 
 
 @pytest.mark.parametrize("value", ["", "0"])
-def test_without_debug_mode_nothing_is_written_into_a_batch_that_was_given_back(value: str) -> None:
+def test_without_debug_mode_a_released_batch_is_not_written(value: str) -> None:
     lines = run_script(_STALE, env={"SHM_ECHO_DEBUG": value}).splitlines()
     assert lines[0] == "[[0.0, 1.0], [[0, 0], [1, 1]], [0, 1]]"
 
@@ -206,7 +206,7 @@ def test_in_debug_mode_copies_are_not_poisoned(monkeypatch: pytest.MonkeyPatch) 
         assert [numbers_of(batch) for batch in kept] == [[i, i] for i in range(9)]
 
 
-def test_in_debug_mode_a_leased_batch_is_poisoned_only_when_nothing_refers_to_it(
+def test_in_debug_mode_a_leased_batch_is_poisoned_only_without_references(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SHM_ECHO_DEBUG", "1")

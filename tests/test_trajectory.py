@@ -1,4 +1,4 @@
-"""TrajectoryAccumulator: rows, time scales, refusals, and writing straight into a slot."""
+"""TrajectoryAccumulator: rows, time scales, rejected items, and writing straight into a slot."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_rows_that_were_not_added_read_as_zeros_not_as_an_earlier_trajectory() -
     assert tree["one"][1].tolist() == array(2, dtype="M8[s]").tolist()
 
 
-def test_reset_forgets_what_was_added() -> None:
+def test_reset_discards_the_added_rows() -> None:
     acc = TrajectoryAccumulator(example())
     acc.add("steps", step(1))
     acc.reset()
@@ -221,7 +221,7 @@ def test_an_example_leaf_that_is_no_array_is_a_type_error_with_its_path() -> Non
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_refused_item_names_its_leaf_and_stores_nothing(
+def test_a_rejected_item_names_its_leaf_and_is_not_stored(
     change: dict[str, Any], path: str, words: str
 ) -> None:
     acc = TrajectoryAccumulator(
@@ -264,7 +264,7 @@ def test_another_structure_is_refused_with_its_path() -> None:
 
 
 def slot_like(tree: Any, fill: float = 77) -> SimpleNamespace:
-    """What ``reserve()`` yields, as far as the accumulator looks at it, full of an old sample."""
+    """Return an object like the result of `reserve()`, filled with an old sample."""
     return SimpleNamespace(
         tree=optree.tree_map(lambda leaf: np.full(leaf.shape, fill, leaf.dtype), tree)
     )
@@ -309,7 +309,7 @@ def test_a_plain_tree_can_be_attached() -> None:
 
 
 @pytest.mark.parametrize("leave", ["reset", "detach"])
-def test_after_reset_or_detach_nothing_is_written_into_the_slot(leave: str) -> None:
+def test_after_reset_or_detach_the_slot_is_not_written(leave: str) -> None:
     acc = TrajectoryAccumulator({"s": array(2), "one": array(1)})
     slot = slot_like({"s": array(2), "one": array(1)})
     acc.attach(slot)
@@ -324,7 +324,7 @@ def test_after_reset_or_detach_nothing_is_written_into_the_slot(leave: str) -> N
     assert (tree["s"].tolist(), tree["one"].tolist()) == ([2, 0], [3])
 
 
-def test_attaching_forgets_what_was_added_before_and_leaves_an_earlier_slot_alone() -> None:
+def test_attaching_discards_the_added_rows_and_does_not_write_an_earlier_slot() -> None:
     acc = TrajectoryAccumulator({"s": array(2)})
     acc.add("s", 9.0)
     first, second = slot_like({"s": array(2)}), slot_like({"s": array(2)})
@@ -358,7 +358,7 @@ def test_attaching_forgets_what_was_added_before_and_leaves_an_earlier_slot_alon
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_slot_that_is_not_like_the_example_is_refused_and_changes_nothing(
+def test_a_slot_unlike_the_example_is_rejected_without_effect(
     target: Any, path: str, words: str
 ) -> None:
     acc = TrajectoryAccumulator({"s": {"a": array(2)}})
@@ -369,7 +369,7 @@ def test_a_slot_that_is_not_like_the_example_is_refused_and_changes_nothing(
     assert acc.build()["s"]["a"].tolist() == [4, 0]
 
 
-def test_a_slot_that_became_read_only_is_not_written_and_the_error_says_what_to_do() -> None:
+def test_a_read_only_slot_is_not_written_and_the_error_names_the_remedy() -> None:
     acc = TrajectoryAccumulator({"s": array(2), "one": array()})
     slot = slot_like({"s": array(2), "one": array()})
     acc.attach(slot)
@@ -390,7 +390,7 @@ def test_a_slot_that_became_read_only_is_not_written_and_the_error_says_what_to_
 
 
 class Model:
-    """What an accumulator is meant to be: a list of items per time scale."""
+    """The specification of an accumulator: a list of items per time scale."""
 
     def __init__(self, capacities: dict[str, int]) -> None:
         self.capacities = capacities

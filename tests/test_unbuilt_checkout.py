@@ -15,13 +15,13 @@ ROOT = Path(__file__).resolve().parents[1]
 
 COUNT = "import mechestim as me; x = me.ones((4, 4)); print(me.backend, float((x @ x).sum()))"
 
-# As in a Python in which nothing is installed: NumPy is found missing before the ring is.
+# As in a Python without packages: NumPy is missing, and is imported before the ring.
 WITHOUT_NUMPY = "import sys; sys.modules['numpy'] = None; "
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sources alone, in a folder whose name a shell must be shown in quotes."""
+    """Return the folder of a copy of the sources, whose name needs quotes in a shell."""
     folder = tmp_path_factory.mktemp("a fresh clone")
     for package in ("shm_echo", "mechestim"):
         unbuilt = shutil.ignore_patterns("*.so", "__pycache__")
@@ -70,7 +70,7 @@ def test_the_first_use_of_the_ring_names_the_command_that_builds_it(
     assert last.endswith(f"build it with: {build_command(checkout)}")
 
 
-def test_the_demo_says_so_in_one_line(checkout: Path) -> None:
+def test_the_demo_names_the_build_command_in_one_line(checkout: Path) -> None:
     done = run(checkout, "-m", "shm_echo.cli.main", "demo")
 
     assert (done.returncode, done.stdout) == (2, "")
@@ -108,7 +108,7 @@ def test_another_import_error_is_not_mistaken_for_a_missing_build() -> None:
 def test_an_extension_module_that_does_not_load_keeps_its_own_error(
     checkout: Path, tmp_path: Path
 ) -> None:
-    """A broken build is not a missing one: the message of the dynamic linker is what helps."""
+    """A broken build is not a missing one: the message of the dynamic linker explains it."""
     shutil.copytree(checkout, tmp_path, dirs_exist_ok=True)
     for built in (ROOT / "shm_echo" / "ring").glob("*.so"):
         (tmp_path / "shm_echo" / "ring" / built.name).write_bytes(b"no shared object")

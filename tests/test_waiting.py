@@ -1,4 +1,4 @@
-"""What a learner that waits is told: deaths, loneliness, a producer that stands still."""
+"""Events during the wait of a learner: deaths, no producer, a producer that stopped."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any
 import pytest
 
 from shm_echo import ProducerDiedError, Server, ShmClient, ShmTransport
+from tests.support.manual_transport import ManualTransport
 from tests.support.numbered import EXAMPLE, numbered, numbers_of, stacked
-from tests.support.server_door import Door
 from tests.support.threads import Worker
 from tests.support.waiting import wait_until
 
 
 @pytest.fixture
-def door() -> Door:
-    return Door()
+def transport() -> ManualTransport:
+    return ManualTransport()
 
 
-def serving(door: Door, policy: Any) -> Server:
-    return Server(EXAMPLE, 2, door, on_producer_death=policy)
+def serving(transport: ManualTransport, policy: Any) -> Server:
+    return Server(EXAMPLE, 2, transport, on_producer_death=policy)
 
 
 def take(server: Server, timeout: float | None = 60) -> list[int]:
@@ -35,9 +35,11 @@ def take(server: Server, timeout: float | None = 60) -> list[int]:
 # ---------------------------------------------------------------- deaths
 
 
-def test_a_death_is_only_logged_by_default(door: Door, caplog: pytest.LogCaptureFixture) -> None:
-    with Server(EXAMPLE, 2, door) as server:
-        door.open(77).died(signal.SIGTERM)
+def test_a_death_is_only_logged_by_default(
+    transport: ManualTransport, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Server(EXAMPLE, 2, transport) as server:
+        transport.open(77).died(signal.SIGTERM)
         assert "pid 77 was ended by SIGTERM" in caplog.text
         server.submit(numbered(0))
         server.submit(numbered(1))
@@ -46,20 +48,22 @@ def test_a_death_is_only_logged_by_default(door: Door, caplog: pytest.LogCapture
             server.sample(timeout=0)
 
 
-def test_with_raise_the_next_sample_raises_even_if_a_batch_is_ready(door: Door) -> None:
-    with serving(door, "raise") as server, door.open(1) as inlet:
+def test_with_raise_the_next_sample_raises_even_if_a_batch_is_ready(
+    transport: ManualTransport,
+) -> None:
+    with serving(transport, "raise") as server, transport.open(1) as inlet:
         inlet.send_batch(stacked([0, 1]))
-        door.open(77).died(signal.SIGSEGV)
+        transport.open(77).died(signal.SIGSEGV)
         with pytest.raises(ProducerDiedError, match="pid 77 was ended by SIGSEGV") as caught:
             server.sample()
         assert (caught.value.pid, caught.value.signal) == (77, signal.SIGSEGV)
-        assert take(server) == [0, 1]  # once; and nothing was lost
+        assert take(server) == [0, 1]  # raised once, and no sample was lost
 
 
-def test_with_raise_each_death_is_raised_once_in_their_order(door: Door) -> None:
-    with serving(door, "raise") as server, door.open(1):
+def test_with_raise_each_death_is_raised_once_in_their_order(transport: ManualTransport) -> None:
+    with serving(transport, "raise") as server, transport.open(1):
         for pid in (10, 11, 12):
-            door.open(pid).died()
+            transport.open(pid).died()
         for pid in (10, 11, 12):
             with pytest.raises(ProducerDiedError) as caught:
                 server.sample()
@@ -69,9 +73,11 @@ def test_with_raise_each_death_is_raised_once_in_their_order(door: Door) -> None
 
 
 @pytest.mark.parametrize("policy", ["raise", "raise_if_last"])
-def test_a_learner_that_waits_is_woken_by_the_death(door: Door, policy: str) -> None:
-    with serving(door, policy) as server:
-        inlet = door.open(77)
+def test_a_learner_that_waits_is_woken_by_the_death(
+    transport: ManualTransport, policy: str
+) -> None:
+    with serving(transport, policy) as server:
+        inlet = transport.open(77)
         inlet.send(numbered(0))
         learner = Worker(server.sample)
         learner.wait_until_asleep()
@@ -83,9 +89,11 @@ def test_a_learner_that_waits_is_woken_by_the_death(door: Door, policy: str) -> 
         assert take(server) == [0, 1]
 
 
-def test_raise_if_last_says_nothing_while_somebody_is_left(door: Door) -> None:
-    with serving(door, "raise_if_last") as server:
-        first, last = door.open(10), door.open(11)
+def test_raise_if_last_does_not_raise_while_another_producer_is_attached(
+    transport: ManualTransport,
+) -> None:
+    with serving(transport, "raise_if_last") as server:
+        first, last = transport.open(10), transport.open(11)
         first.died()
         with pytest.raises(TimeoutError):
             server.sample(timeout=0.01)
@@ -100,22 +108,24 @@ def test_raise_if_last_says_nothing_while_somebody_is_left(door: Door) -> None:
         assert raised == [10, 11]
 
 
-def test_raise_if_last_says_nothing_after_a_producer_that_closed(door: Door) -> None:
-    with serving(door, "raise_if_last") as server:
-        door.open(10).close()
+def test_raise_if_last_does_not_raise_after_a_producer_that_closed(
+    transport: ManualTransport,
+) -> None:
+    with serving(transport, "raise_if_last") as server:
+        transport.open(10).close()
         with pytest.raises(TimeoutError):
             server.sample(timeout=0.01)
 
 
-def test_a_flush_that_is_ended_by_a_death_loses_nothing(door: Door) -> None:
-    with serving(door, "raise") as server:
-        inlet = door.open(10)
+def test_a_flush_that_is_ended_by_a_death_loses_no_sample(transport: ManualTransport) -> None:
+    with serving(transport, "raise") as server:
+        inlet = transport.open(10)
         inlet.send(numbered(0))
-        sender = door.ingress.ring.sender(server.producers()[0].id, lambda *_: None)
+        sender = transport.ingress.ring.sender(server.producers()[0].id, lambda *_: None)
         claim = sender.reserve(0)
         learner = Worker(server.flush)
         learner.wait_until_asleep()
-        other = door.open(11)
+        other = transport.open(11)
         other.died()
         with pytest.raises(ProducerDiedError):
             learner.result()
@@ -125,24 +135,24 @@ def test_a_flush_that_is_ended_by_a_death_loses_nothing(door: Door) -> None:
         assert take(server) == [0, 1]
 
 
-# ---------------------------------------------------------------- nobody there
+# ---------------------------------------------------------------- no producer
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Warnings come after hundredths of a second instead of seconds."""
+    """Make warnings come after hundredths of a second instead of seconds."""
     caplog.set_level(logging.WARNING, "shm_echo")
-    monkeypatch.setattr("shm_echo.consumer._NO_PRODUCER_AFTER", 0.02)
-    monkeypatch.setattr("shm_echo.consumer._NO_PRODUCER_AGAIN", 0.05)
+    monkeypatch.setattr("shm_echo.consumer._NO_PRODUCER_FIRST_WARNING", 0.02)
+    monkeypatch.setattr("shm_echo.consumer._NO_PRODUCER_NEXT_WARNING", 0.05)
     monkeypatch.setattr("shm_echo.consumer._STRAGGLER_AFTER", 0.02)
     return
 
 
 @pytest.mark.usefixtures("impatient")
-def test_waiting_with_no_producer_attached_is_warned_of_again_and_again(
-    door: Door, caplog: pytest.LogCaptureFixture
+def test_waiting_without_a_producer_logs_repeated_warnings(
+    transport: ManualTransport, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with Server(EXAMPLE, 2, door) as server:
+    with Server(EXAMPLE, 2, transport) as server:
         learner = Worker(server.sample)
         wait_until(lambda: len(caplog.records) >= 2, "two warnings")
     assert learner.result() is None
@@ -151,26 +161,28 @@ def test_waiting_with_no_producer_attached_is_warned_of_again_and_again(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_waiting_for_producers_that_are_attached_is_no_reason_to_warn(
-    door: Door, caplog: pytest.LogCaptureFixture
+def test_waiting_for_attached_producers_logs_no_warning(
+    transport: ManualTransport, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with Server(EXAMPLE, 2, door) as server, door.open(), pytest.raises(TimeoutError):
+    with Server(EXAMPLE, 2, transport) as server, transport.open(), pytest.raises(TimeoutError):
         server.sample(timeout=0.3)
     assert caplog.records == []
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_server_without_a_transport_is_never_lonely(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_server_without_a_transport_never_warns_of_missing_producers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     with Server(EXAMPLE, 2) as server, pytest.raises(TimeoutError):
         server.sample(timeout=0.3)
     assert caplog.records == []
 
 
-# ---------------------------------------------------------------- standing still
+# ---------------------------------------------------------------- a stopped producer
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_sample_that_is_begun_and_not_finished_is_warned_of_once_with_the_pid(
+def test_an_unfinished_sample_is_warned_of_once_with_the_pid(
     name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Server(EXAMPLE, 2, ShmTransport(name)) as server, ShmClient(name, EXAMPLE) as client:
@@ -184,7 +196,7 @@ def test_a_sample_that_is_begun_and_not_finished_is_warned_of_once_with_the_pid(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_samples_that_come_slowly_but_whole_are_no_reason_to_warn(
+def test_slow_but_complete_samples_log_no_warning(
     name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Server(EXAMPLE, 2, ShmTransport(name)) as server, ShmClient(name, EXAMPLE) as client:

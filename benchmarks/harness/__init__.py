@@ -1,4 +1,4 @@
-"""Shared parts of the benchmarks: loads, contenders, rounds, tables. Not part of shm-echo."""
+"""The common part of the benchmarks: loads, contenders, rounds, tables. Not part of shm-echo."""
 
 import os
 

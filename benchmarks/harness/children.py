@@ -1,4 +1,4 @@
-"""Child processes that die: their end ends the benchmark, with their own words last on stderr.
+"""Child processes that die: their end ends the benchmark, with their traceback on stderr.
 
 A child writes to the benchmark's stderr, so its traceback is on the screen before its death is
 noticed. Then `ChildDiedError` leaves the benchmark: one line below that traceback, and exit

@@ -1,4 +1,4 @@
-"""The interface of a contender: a way to get samples from producers to one consumer as batches.
+"""The interface of a contender, which brings samples of producer processes to one consumer.
 
 A contender makes a consumer in this process and a sender in each producer process; the same loops
 drive all of them.
@@ -24,7 +24,7 @@ class Consumer(Protocol):
 
     @property
     def address(self) -> Any:
-        """The address that a producer process gets when it starts."""
+        """Return the data that a producer process needs to connect."""
 
     def batch(self) -> Any:
         """The next batch: a tree like a sample, with a leading axis on each leaf."""
@@ -41,7 +41,7 @@ class Contender(Protocol):
 
     @property
     def name(self) -> str:
-        """As the tables call it."""
+        """Return the name for the tables."""
 
     @property
     def package(self) -> str | None:

@@ -1,8 +1,8 @@
-"""The physical limit: a process that only copies, into the same kind of memory, for nobody.
+"""The physical limit: a process that only copies, into the same kind of memory, without a consumer.
 
 Each leaf's bytes go to rows of a segment that is as large as the ring and laid out like it, one
-copy per leaf, as many rows at a time as send_batch would copy. Nothing is claimed, checked or
-received.
+copy per leaf, as many rows at a time as send_batch would copy. It does not claim, check or
+receive.
 """
 
 from __future__ import annotations

@@ -42,11 +42,11 @@ class Reply:
         """Sleep until a signal that came after the ticket was read."""
         while True:
             lib.she_ec_wait(self._count, ticket, _WAIT_NS)
-            if lib.she_ec_ticket(self._count) >> 1 != ticket >> 1:  # bit 0: somebody sleeps
+            if lib.she_ec_ticket(self._count) >> 1 != ticket >> 1:  # bit 0: a process sleeps
                 return
 
     def signal(self) -> None:
-        """Wake who waits."""
+        """Wake the waiting process."""
         lib.she_ec_signal(self._count)
 
 

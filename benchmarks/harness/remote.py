@@ -146,7 +146,7 @@ def ours(url: str, counts: Mapping[str, int]) -> TimedClient:
 
 
 def pingpong(count: int) -> TimedClient:
-    """Two Python processes and a Unix socket, and nothing else."""
+    """Measure two Python processes and a Unix socket alone."""
     return TimedClient("the ping-pong", _PINGPONG, {"turn": count})
 
 
@@ -174,7 +174,7 @@ def serving(folder: Path, *options: str) -> Iterator[tuple[str, int]]:
         process.terminate()
         process.wait()
         process.stdout.close()
-        if died is not None:  # every other failure follows from this one
+        if died is not None:  # the other failures follow from it
             raise ended("the server", died) from None
 
 

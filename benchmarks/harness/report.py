@@ -17,16 +17,16 @@ __all__ = ["Target", "machine", "print_table", "print_targets", "short", "si", "
 
 @dataclass(frozen=True)
 class Target:
-    """A target, and the measured value.
+    """The target of a measurement.
 
     Attributes:
-        what: in words.
-        bound: the number.
-        measured: what came out; None when it was not measured in this run.
-        unit: behind both numbers.
-        at_least: whether more is better.
-        undisturbed: the same from the best round of each side, for a machine that is shared; it is
-            shown, and decides nothing.
+        what: the measured quantity, in words.
+        bound: the number to reach.
+        measured: the result; None if it was not measured in this run.
+        unit: the unit of both numbers.
+        at_least: True if more is better.
+        undisturbed: the result from the best round of each side, for a shared machine; it is shown
+            and does not count.
     """
 
     what: str

@@ -1,13 +1,11 @@
 """An actor process: steps Gymnasium's CartPole and streams rollout fragments into the ring.
 
-What it is: the program that `fleet` starts, once per actor. It attaches to the learner's ring,
-follows the published policy, steps a few environments with it, and sends every `STEPS`
-transitions of each environment as one sample.
+`fleet` starts this program once per actor. It attaches to the learner's ring, follows the published
+policy, steps a few environments with it, and sends every `STEPS` transitions of each environment as
+one sample.
 
-What it guarantees: SIGTERM lets the send under way return and closes the client, so that nothing
-is lost; when the learner goes away the process ends by itself.
-
-What it leaves to others: being restarted after a SIGKILL (`fleet`), learning (`learner`).
+On SIGTERM the current send returns and the client is closed, so that no sample is lost. When the
+learner goes away the process ends by itself.
 """
 
 from __future__ import annotations
@@ -27,24 +25,24 @@ from shm_echo.demo.policy import MLP, Array, sample_actions
 
 __all__ = ["main"]
 
-_POLICY_TIMEOUT = 30.0
+_POLICY_TIMEOUT = 30.0  # seconds to wait for the first policy
 
 
 def main(argument: str) -> None:
-    """The process: runs until SIGTERM or until the learner has gone."""
+    """Run an actor until SIGTERM, or until the learner has gone."""
     config = ActorConfig.from_json(argument)
     stopping = _StopRequest()
     client = ShmClient(config.address, example())
     try:
         _Actor(config, client).run(stopping)
     except ConnectionClosedError:
-        pass  # the learner has gone, and with it the reason to be here
+        pass  # the learner has gone: end without an error
     finally:
         client.close()
 
 
 class _StopRequest:
-    """Becomes true on SIGTERM."""
+    """Is true after SIGTERM."""
 
     def __init__(self) -> None:
         self._set = False
@@ -65,7 +63,7 @@ class _Actor:
         self._rng = np.random.default_rng([config.seed, config.actor, config.incarnation])
         self._policy = MLP(config.layers, self._rng)
         self._version = 0
-        # One environment at a time is Gymnasium's plain API; only the policy is batched.
+        # Gymnasium's plain API steps one environment at a time; only the policy is batched.
         self._envs = [
             gymnasium.make("CartPole-v1", disable_env_checker=True)
             for _ in range(config.environments)
@@ -98,7 +96,7 @@ class _Actor:
             self._policy.load(parameters)
 
     def _step(self) -> None:
-        """One step of every environment."""
+        """Take one step in every environment."""
         actions, log_probs = sample_actions(self._policy(self._obs), self._rng)
         n = len(self._envs)
         next_obs = np.empty_like(self._obs)
@@ -127,7 +125,7 @@ class _Actor:
             self._obs[i], _ = self._envs[i].reset()
 
     def _send(self, fragments: dict[str, Any]) -> None:
-        if not self._config.dawdle:
+        if not self._config.slow_writes:
             first = self._ledger.begin(len(self._envs))
             self._client.send_batch(pack(fragments, self._stamps(first, len(self._envs))))
             self._ledger.end()
@@ -146,7 +144,7 @@ class _Actor:
         ]
 
     def _write_row_by_row(self, batch: dict[str, Any]) -> None:
-        """Send a batch of one in the way that is the likeliest to be killed half-way."""
+        """Send a batch of one sample slowly, so that a kill probably hits a half-written slot."""
         with self._client.reserve() as slot:
             for name, leaf in batch["stamp"].items():
                 slot["stamp"][name][...] = leaf[0]

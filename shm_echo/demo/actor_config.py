@@ -1,7 +1,7 @@
 """The configuration of an actor process.
 
-What it is: the record that `fleet` writes into an actor's argument list and `actor` reads. It
-stands alone so that the learner's process does not import Gymnasium to start actors.
+`fleet` writes it into an actor's argument list, `actor` reads it. It has a module of its own so
+that the learner's process starts actors without importing Gymnasium.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ __all__ = ["ActorConfig"]
 
 @dataclass(frozen=True)
 class ActorConfig:
-    """The configuration of an actor process, as JSON in its argument.
+    """The configuration of an actor process, which travels as JSON in its argument list.
 
     Attributes:
-        address: the ring's.
-        environments: how many environments it steps.
+        address: the address of the ring.
+        environments: the number of environments that the actor steps.
         layers: the sizes of the policy network.
-        seed: of the whole run.
-        dawdle: write samples slowly, in reserved slots.
-        actor: which of the actors this is, counted from 0.
-        incarnation: how many processes this actor has had before.
+        seed: the seed of the whole run.
+        slow_writes: write samples slowly, in reserved slots.
+        actor: the number of this actor, counted from 0.
+        incarnation: the number of processes that this actor has had before.
         ledger_fd: the inherited descriptor of the ledger.
     """
 
@@ -31,17 +31,17 @@ class ActorConfig:
     environments: int
     layers: tuple[int, ...]
     seed: int
-    dawdle: bool
+    slow_writes: bool
     actor: int = 0
     incarnation: int = 0
     ledger_fd: int = -1
 
     def to_json(self) -> str:
-        """The form that travels in the argument list."""
+        """Return the form that travels in the argument list."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> ActorConfig:
-        """The inverse of `to_json`."""
+        """Parse the result of `to_json`."""
         fields = json.loads(text)
         return cls(**{**fields, "layers": tuple(fields["layers"])})

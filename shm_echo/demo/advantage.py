@@ -1,13 +1,12 @@
 """Generalised advantage estimation over rollout fragments.
 
-What it is: GAE (Schulman et al. 2016) for a batch of fragments, each T consecutive steps of one
-environment, vectorised over the fragments.
+GAE (Schulman et al. 2016) for a batch of fragments, each T consecutive steps of one environment,
+vectorised over the fragments.
 
-What it guarantees: a fragment is complete in itself. The value after its last step, and after a
-step at which the time limit cut the episode, is bootstrapped from that step's own next
-observation; a termination has no value after it; nothing flows from one episode into another.
-
-What it leaves to others: values come from outside, so that they may be newer than the fragments.
+A fragment is complete in itself. The value after its last step, and after a step at which the time
+limit cut the episode, is bootstrapped from that step's own next observation. The value after a
+termination is 0. No advantage flows from one episode into another. The caller passes the values,
+which may be newer than the fragments.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ def gae(
     gamma: float,
     lam: float,
 ) -> Array:
-    """The advantage of each step; all arrays are (fragments, steps)."""
+    """Return the advantage of each step; all arrays are (fragments, steps)."""
     deltas = rewards + gamma * next_values * ~terminated - values
     carried_on = gamma * lam * ~(terminated | truncated)
     advantages: Array = np.empty_like(deltas)

@@ -1,9 +1,7 @@
 """Kills actors at random while the demo runs.
 
-What it is: a thread that SIGKILLs a random actor at random moments. A thread, so that the moment
-has nothing to do with where the learner is in its loop.
-
-What it leaves to others: noticing and restarting (`fleet`), judging the damage (`continuity`).
+A thread SIGKILLs a random actor at random moments, which are independent of the learner's loop.
+`fleet` restarts the actors, `delivery_audit` checks the samples.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ __all__ = ["Killer"]
 
 
 class Killer:
-    """Runs from entering the context until `stop` or its end."""
+    """Kills actors from entering the context until `stop` or its end."""
 
     def __init__(self, fleet: Fleet, *, mean_interval: float, seed: int) -> None:
         self._fleet = fleet
@@ -40,7 +38,7 @@ class Killer:
         self.stop()
 
     def stop(self) -> None:
-        """No kill happens after this has returned."""
+        """End the thread. No kill happens after the return."""
         self._stop.set()
         self._thread.join()
 

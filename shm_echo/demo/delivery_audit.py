@@ -1,16 +1,14 @@
-"""Judges whether everything that was sent arrived once and whole.
+"""Checks that every sample that was sent arrived once and whole.
 
-What it is: a checker that is shown the stamp of every sample that the learner received and, at
-the end, how many samples each actor process began to send and how many it knew to be sent (see
-`ledger`).
+The audit records the stamp of every sample that the learner received. At the end it gets the number
+of samples that each actor process began to send, and the number whose send returned (see `ledger`).
 
-What it guarantees: `verdict().intact` is true only if each process's samples were exactly
-0, 1, ... n-1, each whole and once, for an n between those two numbers. A SIGKILL inside a send
-leaves open how much of that send was committed, and nothing else.
+`report().intact` is true only if the samples of each process were exactly 0, 1, ... n-1, each whole
+and once, for an n between those two numbers. After a SIGKILL inside a send, only the number of
+samples that this send committed is unknown.
 
-What it leaves to others: draining the ring before the verdict. Samples of one process may
-overtake each other where one of them refilled the hole that a dead producer left, so a gap is
-final only when nothing more can come.
+Drain the ring before the report: samples of one process may overtake each other, if one of them
+refilled the hole that a dead producer left, so that a gap is final only when no sample can follow.
 """
 
 from __future__ import annotations
@@ -21,19 +19,19 @@ from dataclasses import dataclass, field
 from shm_echo.demo.fragment import Stamp
 from shm_echo.demo.ledger import Sends
 
-__all__ = ["Continuity", "ContinuityChecker"]
+__all__ = ["DeliveryAudit", "DeliveryReport"]
 
 
 @dataclass(frozen=True)
-class Continuity:
-    """The audit's result over all samples.
+class DeliveryReport:
+    """The counts of samples by their fate.
 
     Attributes:
         received: samples that arrived whole, each counted once.
-        torn: samples whose checksum does not fit their bytes.
+        torn: samples whose checksum does not match their bytes.
         duplicated: samples that had arrived before.
-        lost: samples that were sent, as the ledger or later samples show, and never came.
-        unsent: samples that nobody had begun to send.
+        lost: samples that were sent, as the ledger or later samples show, and did not arrive.
+        unsent: samples that arrived although no process had begun to send them.
         overtook: samples that arrived before an earlier one of the same process.
     """
 
@@ -67,12 +65,12 @@ class _Received:
             self.upto += 1
 
     def count(self, below: int) -> int:
-        """Return the number of samples below this sequence number."""
+        """Return the number of received samples with a sequence number below this one."""
         return min(self.upto, below) + sum(sequence < below for sequence in self.early)
 
 
-class ContinuityChecker:
-    """Told of every sample as it arrives; asked for the verdict when no more can come."""
+class DeliveryAudit:
+    """Records every sample as it arrives, and reports when no more can arrive."""
 
     def __init__(self) -> None:
         self._received: dict[tuple[int, int], _Received] = {}
@@ -80,8 +78,8 @@ class ContinuityChecker:
         self._duplicated = 0
         self._overtook = 0
 
-    def arrived(self, stamp: Stamp, *, whole: bool) -> None:
-        """Take note of one sample. The stamp of a torn one is not believed."""
+    def record(self, stamp: Stamp, *, whole: bool) -> None:
+        """Record one sample. The stamp of a torn one is not trusted."""
         if not whole:
             self._torn += 1
             return
@@ -93,8 +91,8 @@ class ContinuityChecker:
             self._overtook += 1
         received.add(stamp.sequence)
 
-    def verdict(self, ledger: Mapping[tuple[int, int], Sends]) -> Continuity:
-        """Compare what arrived with what each (actor, incarnation) says it sent."""
+    def report(self, ledger: Mapping[tuple[int, int], Sends]) -> DeliveryReport:
+        """Compare the received samples with the sends of each (actor, incarnation)."""
         total = lost = unsent = 0
         for process in self._received.keys() | ledger.keys():
             received = self._received.get(process, _Received())
@@ -104,7 +102,7 @@ class ContinuityChecker:
             total += count
             unsent += count - received.count(below=sends.begun)
             lost += must_be_here - received.count(below=must_be_here)
-        return Continuity(
+        return DeliveryReport(
             received=total,
             torn=self._torn,
             duplicated=self._duplicated,

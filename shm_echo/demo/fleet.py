@@ -1,13 +1,11 @@
 """Starts the actor processes, restarts those that are killed, and ends them all.
 
-What it is: one `subprocess` per actor, in a session of its own, so that Ctrl-C at a terminal
-reaches the learner alone, which then ends the actors.
+Each actor is a `subprocess` in a session of its own, so that Ctrl-C at a terminal reaches only the
+learner, which then ends the actors.
 
-What it guarantees: an actor that a signal ended is restarted under the next incarnation number,
-and the `Sends` of the dead one are kept; an actor that fails by itself is an
-`ActorFailedError` with what it printed; leaving the context leaves no process behind.
-
-What it leaves to others: when to kill (`chaos`), what was received (`continuity`).
+An actor that a signal ended is restarted under the next incarnation number, and the `Sends` of its
+former process are kept. An actor that fails by itself raises `ActorFailedError` with its output.
+Leaving the context ends every process.
 """
 
 from __future__ import annotations
@@ -40,11 +38,11 @@ _CHILD = (
 )
 # Matrices here are tiny: BLAS threads would only take the cores from the environments.
 _ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-_END_TIMEOUT = 10.0
+_END_TIMEOUT = 10.0  # seconds between SIGTERM and SIGKILL
 
 
 class ActorFailedError(ShmEchoError, RuntimeError):
-    """An actor process ended by itself although the learner was there."""
+    """An actor process ended by itself while the learner was running."""
 
     def __init__(self, actor: int, status: int, printed: str) -> None:
         detail = f":\n{printed}" if printed else ""
@@ -75,7 +73,7 @@ class Fleet:
     """The actors of one learner. `kill_one` may be called from any thread, the rest from one."""
 
     def __init__(self, template: ActorConfig, actors: int) -> None:
-        """So many actors, each with its own number and ledger row in a copy of the template."""
+        """Create `actors` actors, each with its number and ledger row in a copy of the template."""
         self._ledger = Ledger(actors)
         self._first = [
             replace(template, actor=actor, ledger_fd=self._ledger.fd) for actor in range(actors)
@@ -112,10 +110,10 @@ class Fleet:
             status = running.process.poll()
             if status is None:
                 continue
-            sends = self._bury(actor)
+            sends = self._forget(actor)
             with running.printed:
                 if self._stopping and status in (0, -signal.SIGTERM):
-                    continue  # as asked, or before it could listen
+                    continue  # by stop(), or by SIGTERM before its handler was installed
                 if status >= 0:
                     raise ActorFailedError(actor, status, _tail(running.printed))
                 self.deaths.append(Death(actor, running.process.pid, -status, sends))
@@ -123,7 +121,7 @@ class Fleet:
                 self._start(replace(running.config, incarnation=running.config.incarnation + 1))
 
     def kill_one(self, rng: random.Random) -> int | None:
-        """SIGKILL an actor that has begun to send, chosen at random; returns its pid."""
+        """SIGKILL a random actor that has begun to send, and return its pid; None without one."""
         with self._lock:
             candidates = [
                 running.process
@@ -137,10 +135,9 @@ class Fleet:
             return process.pid
 
     def stop(self) -> None:
-        """Ask every actor to return from its present send, close its client and end.
+        """Ask every actor to finish its current send, close its client and end.
 
-        They need somebody to take what they send until they have ended; those that take too long
-        are killed by `tick`.
+        The learner must take batches until they have ended; `tick` kills those that take too long.
         """
         self._stopping = True
         self._kill_at = time.monotonic() + _END_TIMEOUT
@@ -154,7 +151,7 @@ class Fleet:
 
     @property
     def sends(self) -> dict[tuple[int, int], Sends]:
-        """Return the counts of each (actor, incarnation) that has ended."""
+        """Return the sends of each (actor, incarnation) that has ended."""
         return dict(self._sends)
 
     def close(self) -> None:
@@ -163,7 +160,7 @@ class Fleet:
         self._kill_all()
         for actor, running in list(self._running.items()):
             running.process.wait()
-            self._bury(actor)
+            self._forget(actor)
             running.printed.close()
         self._ledger.close()
 
@@ -188,8 +185,8 @@ class Fleet:
         for running in self._running.values():
             running.process.kill()
 
-    def _bury(self, actor: int) -> Sends:
-        """Forget an ended process, keeping how much it sent."""
+    def _forget(self, actor: int) -> Sends:
+        """Remove an ended process, and keep its sends."""
         with self._lock:
             running = self._running.pop(actor)
         sends = self._ledger.read(actor)

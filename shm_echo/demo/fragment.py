@@ -1,14 +1,11 @@
-"""The samples of the demo: a rollout fragment, its stamp and its checksum.
+"""The samples of the demo's ring: a rollout fragment, its stamp and its checksum.
 
-What it is: the example tree of the demo's ring. One sample is `STEPS` consecutive transitions
-of one environment under `steps` (a *buffered* time scale of a TrajectoryAccumulator) and one
-`stamp` (a *single-item* time scale) that says who sent it, as which of that sender's samples,
-acting on which policy version.
+One sample is `STEPS` consecutive transitions of one environment under `steps` (a *buffered* time
+scale of a TrajectoryAccumulator) and one `stamp` (a *single-item* time scale) with the sending
+process, the number of the sample among those of the process, and the policy version.
 
-What it guarantees: `checksum` covers every byte of the sample except the checksum itself, so a
-sample that mixes the bytes of two cannot pass.
-
-What it leaves to others: the order of samples is judged by `continuity`.
+`checksum` covers every byte of the sample except the checksum itself, so that it detects a mixture
+of the bytes of two samples. `delivery_audit` checks the order of samples.
 """
 
 from __future__ import annotations
@@ -26,7 +23,7 @@ _OBSERVATION = 4
 
 
 def example() -> dict[str, Any]:
-    """An empty fragment: structure, shapes and dtypes of every sample in the ring."""
+    """Return an empty fragment, the example tree of the ring."""
     return {
         "steps": {
             "obs": np.zeros((STEPS, _OBSERVATION), np.float32),
@@ -36,7 +33,7 @@ def example() -> dict[str, Any]:
             "next_obs": np.zeros((STEPS, _OBSERVATION), np.float32),
             "terminated": np.zeros(STEPS, np.bool_),
             "truncated": np.zeros(STEPS, np.bool_),
-            # The return of the episode that ends with this step, NaN where none does.
+            # The return of the episode that ends with this step, NaN if none does.
             "episode_return": np.zeros(STEPS, np.float32),
         },
         "stamp": {
@@ -51,7 +48,7 @@ def example() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Stamp:
-    """The stamp of a fragment: its sender, its sequence number, and the policy version.
+    """The origin of a fragment: its process, its number there, and the version of the policy.
 
     An *incarnation* is one process of an actor: a restarted actor counts its samples from 0
     under the next incarnation number.
@@ -64,7 +61,7 @@ class Stamp:
 
 
 def checksum(steps: dict[str, Any], stamp: Stamp) -> int:
-    """The CRC-32 of a fragment: all leaves in the order of their names, then the stamp."""
+    """Return the CRC-32 of a fragment: all leaves in the order of their names, then the stamp."""
     value = 0
     for name in sorted(steps):
         value = zlib.crc32(np.ascontiguousarray(steps[name]).data, value)
@@ -73,7 +70,7 @@ def checksum(steps: dict[str, Any], stamp: Stamp) -> int:
 
 
 def pack(steps: dict[str, Any], stamps: list[Stamp]) -> dict[str, Any]:
-    """A batch of samples, with a leading axis on every leaf, from their steps and stamps."""
+    """Return a batch of samples, with a leading axis on every leaf, from steps and stamps."""
     checksums = [
         checksum({name: leaf[row] for name, leaf in steps.items()}, stamp)
         for row, stamp in enumerate(stamps)
@@ -86,7 +83,7 @@ def pack(steps: dict[str, Any], stamps: list[Stamp]) -> dict[str, Any]:
 
 
 def unpack(batch: dict[str, Any]) -> list[tuple[Stamp, bool]]:
-    """The stamp of each sample of a batch, and whether its checksum fits its bytes."""
+    """Return the stamp of each sample of a batch, and True if its checksum matches its bytes."""
     steps, stamps = batch["steps"], batch["stamp"]
     unpacked = []
     for row in range(len(stamps["actor"])):

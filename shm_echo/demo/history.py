@@ -1,9 +1,4 @@
-"""The history of a run, for the progress view, the table and the plot.
-
-What it is: plain records over time, filled by the learner.
-
-What it leaves to others: drawing them (`view`, `plot`).
-"""
+"""The events of a run over time, which the learner records for the view, the table and the plot."""
 
 from __future__ import annotations
 
@@ -13,13 +8,13 @@ from statistics import fmean
 
 __all__ = ["WINDOW", "History", "Throughput"]
 
-WINDOW = 50
-_BUCKET_SECONDS = 0.25
+WINDOW = 50  # episodes of one mean
+_BUCKET_SECONDS = 0.25  # of throughput: short enough to show a kill
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """The mean rates of one short span of time that ended at `at` seconds."""
+    """The mean rates per second of one short span of time, which ended at `at` seconds."""
 
     at: float
     samples: float
@@ -28,7 +23,7 @@ class Throughput:
 
 @dataclass
 class History:
-    """Everything is in seconds since the record was created, in the order of arrival."""
+    """The events in their order; times are seconds since the record was created."""
 
     returns: list[float] = field(default_factory=list)
     return_times: list[float] = field(default_factory=list)
@@ -41,22 +36,22 @@ class History:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the start."""
+        """Return the seconds since the start."""
         return time.monotonic() - self._started
 
     def add_batch(self, returns: list[float], samples: int, transitions: int) -> None:
-        """A batch has arrived, with the returns of the episodes that ended in it."""
+        """Record a batch, with the returns of the episodes that ended in it."""
         self.returns += returns
         self.return_times += [self.elapsed] * len(returns)
         self.samples += samples
         self.transitions += transitions
 
     def note_deaths(self, total: int) -> None:
-        """So many actors have been found dead by now."""
+        """Record that `total` actors have died so far."""
         self.death_times += [self.elapsed] * (total - len(self.death_times))
 
     def tick(self) -> None:
-        """Close the present throughput bucket when it is old enough."""
+        """Close the current throughput bucket if it is old enough."""
         now = self.elapsed
         then, samples, transitions = self._bucket
         if (seconds := now - then) >= _BUCKET_SECONDS:
@@ -70,7 +65,7 @@ class History:
             self._bucket = (now, self.samples, self.transitions)
 
     def recent_throughput(self, buckets: int = 8) -> Throughput:
-        """The mean over the last two seconds or so."""
+        """Return the mean of the last buckets, by default about two seconds."""
         last = self.throughput[-buckets:] or [Throughput(0.0, 0.0, 0.0)]
         return Throughput(
             at=last[-1].at,
@@ -80,22 +75,22 @@ class History:
 
     @property
     def recent_mean(self) -> float | None:
-        """The mean return of the latest 50 episodes or fewer, None before the first."""
+        """Return the mean return of the latest 50 episodes or fewer, None before the first."""
         return fmean(self.returns[-WINDOW:]) if self.returns else None
 
     @property
     def first_mean(self) -> float | None:
-        """The mean return of the first 50 episodes, None before there are that many."""
+        """Return the mean return of the first 50 episodes, None before their end."""
         return fmean(self.returns[:WINDOW]) if len(self.returns) >= WINDOW else None
 
     @property
     def last_mean(self) -> float | None:
-        """The mean return of the last 50 episodes that share none with the first 50."""
+        """Return the mean return of the last 50 episodes, None if the first 50 overlap them."""
         return fmean(self.returns[-WINDOW:]) if len(self.returns) >= 2 * WINDOW else None
 
     @property
     def improvement(self) -> float | None:
-        """The last mean over the first one, None before both exist."""
+        """Return the last mean divided by the first one, None before both exist."""
         if self.first_mean is None or self.last_mean is None:
             return None
         return self.last_mean / self.first_mean

@@ -1,13 +1,10 @@
-"""The demo's learner: owns the ring, trains on what arrives, publishes what it has learnt.
+"""The demo's learner: owns the ring, trains on the arriving samples, publishes the policy.
 
-What it is: the loop that an application of shm-echo has, in full: sample a batch, use its views,
-publish new parameters, look after the actors, and at the end drain the ring.
+This is the complete loop of an application of shm-echo: sample a batch, use its views, publish new
+parameters, restart dead actors, and at the end drain the ring.
 
-What it guarantees: `train` returns only after every sample that was sent has been received or
-found missing; it leaves no process and no shared memory behind in any case.
-
-What it leaves to others: the algorithm (`ppo`), the processes (`fleet`), what the user sees
-(`view`, `plot`).
+`train` returns after every sample that was sent has been received or counted as lost. It leaves no
+process and no shared memory behind, even after an exception.
 """
 
 from __future__ import annotations
@@ -22,26 +19,26 @@ import numpy as np
 from shm_echo import Sample, Server, ShmTransport
 from shm_echo.demo.actor_config import ActorConfig
 from shm_echo.demo.chaos import Killer
-from shm_echo.demo.delivery_audit import ContinuityChecker
+from shm_echo.demo.delivery_audit import DeliveryAudit
 from shm_echo.demo.fleet import Fleet
 from shm_echo.demo.fragment import example, unpack
 from shm_echo.demo.history import History
-from shm_echo.demo.log_capture import News
+from shm_echo.demo.log_capture import LogCapture
 from shm_echo.demo.ppo import PPO, Hyperparameters
 from shm_echo.demo.run_records import Options, Outcome, Progress
 
 __all__ = ["train"]
 
-OBSERVATION, ACTIONS = 4, 2
+OBSERVATION, ACTIONS = 4, 2  # of CartPole-v1
 BATCH_SIZE = 128
 NUM_BUFFERS = 3
 ENVIRONMENTS = 8
-TICK = 0.1
-DRAIN_TIMEOUT = 10.0
+TICK = 0.1  # seconds between two looks at the actors while no batch arrives
+DRAIN_TIMEOUT = 10.0  # seconds
 
 
 def train(options: Options, show: Callable[[Progress], None]) -> Outcome:
-    """Run the demo to its end; `show` is called several times a second meanwhile."""
+    """Run the demo to its end, and call `show` several times a second."""
     hyperparameters = Hyperparameters()
     ppo = PPO(OBSERVATION, ACTIONS, np.random.default_rng(options.seed), hyperparameters)
     address = f"shm-echo-demo-{os.getpid()}"
@@ -49,20 +46,20 @@ def train(options: Options, show: Callable[[Progress], None]) -> Outcome:
         example(),
         batch_size=BATCH_SIZE,
         num_buffers=NUM_BUFFERS,
-        # An actor may be back before the server has recovered its dead predecessor.
+        # A restarted actor may attach before the server has recovered the slots of its predecessor.
         transport=ShmTransport(address, max_producers=2 * options.actors + 16),
         publishes=ppo.policy.tree(),
     )
-    with News() as news, server:
+    with LogCapture() as log_capture, server:
         template = ActorConfig(
             address=address,
             environments=ENVIRONMENTS,
             layers=ppo.policy.sizes,
             seed=options.seed,
-            dawdle=options.kill_actors,
+            slow_writes=options.kill_actors,
         )
         with Fleet(template, options.actors) as fleet:
-            return _Learner(server, fleet, ppo, news, show).run(options)
+            return _Learner(server, fleet, ppo, log_capture, show).run(options)
 
 
 class _Learner:
@@ -71,16 +68,16 @@ class _Learner:
         server: Server,
         fleet: Fleet,
         ppo: PPO,
-        news: News,
+        log_capture: LogCapture,
         show: Callable[[Progress], None],
     ) -> None:
         self._server = server
         self._fleet = fleet
         self._ppo = ppo
-        self._news = news
+        self._log_capture = log_capture
         self._show = show
         self._history = History()
-        self._checker = ContinuityChecker()
+        self._audit = DeliveryAudit()
         self._version = server.publish(ppo.policy.tree())
         self._lag = 0.0
 
@@ -94,7 +91,7 @@ class _Learner:
         self._history.note_deaths(len(self._fleet.deaths))
         return Outcome(
             history=self._history,
-            continuity=self._checker.verdict(self._fleet.sends),
+            delivery=self._audit.report(self._fleet.sends),
             versions=self._version,
             deaths=self._fleet.deaths,
         )
@@ -120,7 +117,7 @@ class _Learner:
         return last is not None and last >= options.target
 
     def _drain(self) -> None:
-        """Let the actors end, and take everything that is still in the ring."""
+        """End the actors, and take all remaining samples out of the ring."""
         self._fleet.stop()
         while not self._fleet.ended:
             with contextlib.suppress(TimeoutError):
@@ -130,12 +127,12 @@ class _Learner:
             pass
 
     def _account(self, sample: Sample | None) -> dict[str, Any] | None:
-        """Check every sample of a batch and take down its returns; None if there was none."""
+        """Check every sample of a batch and record its returns; return None without a sample."""
         batch: dict[str, Any] | None = sample and sample.batch
         if sample is None or batch is None or not len(batch["stamp"]["actor"]):
             return None
         for stamp, whole in unpack(batch):
-            self._checker.arrived(stamp, whole=whole)
+            self._audit.record(stamp, whole=whole)
         returns = batch["steps"]["episode_return"]
         self._history.add_batch(
             returns=returns[~np.isnan(returns)].tolist(),
@@ -154,5 +151,5 @@ class _Learner:
             version=self._version,
             lag=self._lag,
             deaths=len(self._fleet.deaths),
-            news=self._news.latest,
+            last_log=self._log_capture.latest,
         )

@@ -1,14 +1,11 @@
-"""Counts what each actor sends where a SIGKILL cannot reach them.
+"""Counts the sends of each actor, in memory that outlives a SIGKILL of the actor.
 
-What it is: a few bytes of anonymous memory shared with the actor processes, one row per actor:
-how many samples its present process has begun to send, and for how many the send has returned.
-The learner reads it to know what must have arrived; it has nothing to do with the ring that it is
-there to check.
+A few bytes of anonymous memory are shared with the actor processes. The row of an actor has the
+number of samples that its current process has begun to send, and the number whose send has
+returned. From it the learner knows which samples must have arrived, independently of the ring.
 
-What it guarantees: one process writes a row, in order (begun before the send, returned after
-it), so at any instant `returned <= sent <= begun`.
-
-What it leaves to others: a row is read for good once its process has ended (`fleet`).
+One process writes a row, in order (`begun` before the send, `returned` after it), so that at any
+instant `returned <= sent <= begun`. The counts are final when the process has ended.
 """
 
 from __future__ import annotations
@@ -27,7 +24,7 @@ _BYTES_PER_ROW = 16  # two int64
 
 @dataclass(frozen=True)
 class Sends:
-    """The number of samples that a process began to send, and of sends that returned."""
+    """The number of samples that a process began to send, and the number whose send returned."""
 
     begun: int
     returned: int
@@ -45,13 +42,13 @@ class LedgerRow:
         self._row = _map(fd, os.fstat(fd).st_size)[actor]
 
     def begin(self, samples: int) -> int:
-        """So many samples are about to be sent; returns the sequence number of the first."""
+        """Count samples before their send, and return the sequence number of the first."""
         first = int(self._row[0])
         self._row[0] = first + samples
         return first
 
     def end(self) -> None:
-        """The send has returned: all samples that were begun are sent."""
+        """Record that the send has returned: all samples that were begun are sent."""
         self._row[1] = self._row[0]
 
 
@@ -64,20 +61,20 @@ class Ledger:
         self._rows = _map(self.fd, actors * _BYTES_PER_ROW)
 
     def read(self, actor: int) -> Sends:
-        """The present process of this actor so far."""
+        """Return the counts of the current process of an actor."""
         # Read in the order that keeps begun >= returned while the actor goes on writing.
         returned = int(self._rows[actor, 1])
         return Sends(begun=int(self._rows[actor, 0]), returned=returned)
 
     def clear(self, actor: int) -> None:
-        """Start a row anew for the actor's next process; the previous one must have ended."""
+        """Reset a row for the actor's next process; the previous one must have ended."""
         self._rows[actor] = 0
 
     def close(self) -> None:
-        """Close the descriptor. The rows can be read on."""
+        """Close the descriptor. The rows stay readable."""
         os.close(self.fd)
 
 
 def _map(fd: int, size: int) -> NDArray[np.int64]:
-    # The array keeps the mapping alive and the mapping goes with it.
+    # The array keeps the mapping alive; the mapping is unmapped with the array.
     return np.frombuffer(mmap.mmap(fd, size), np.int64).reshape(-1, 2)

@@ -1,7 +1,7 @@
-"""Keeps the library's log out of the progress view, and its latest line for it.
+"""Captures the library's log while the demo runs, so that the progress view shows its latest line.
 
-What it is: a log handler that is installed while the demo runs. The library logs a warning for
-each producer that dies, among others; printed as they come they would tear a live table apart.
+The library logs a warning for each producer that dies, among others. Printed directly, they would
+break the live table.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 from types import TracebackType
 
-__all__ = ["News"]
+__all__ = ["LogCapture"]
 
 
-class News(logging.Handler):
+class LogCapture(logging.Handler):
     """Holds the latest message of the `shm_echo` logger while its context is entered."""
 
     def __init__(self) -> None:
@@ -22,10 +22,10 @@ class News(logging.Handler):
         self._propagated = self._logger.propagate
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take note of one log record."""
+        """Keep the message of a log record."""
         self.latest = record.getMessage()
 
-    def __enter__(self) -> News:
+    def __enter__(self) -> LogCapture:
         self._propagated = self._logger.propagate
         self._logger.propagate = False
         self._logger.addHandler(self)

@@ -1,7 +1,6 @@
-"""The demo's picture: the learning curve above, the throughput below, over the same time.
+"""The demo's plot of a `History`: the learning curve above, the throughput below, as a PNG.
 
-What it is: a `History` as a PNG. matplotlib is used without a display and without its global
-state, so nothing is left open.
+It uses matplotlib without a display and without its global state, so that no figure stays open.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ __all__ = ["write_plot"]
 
 
 def write_plot(history: History, path: Path) -> None:
-    """Write the PNG, replacing what is there."""
+    """Write the PNG, replacing an existing file."""
     figure = Figure(figsize=(8, 6), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     upper, lower = figure.subplots(2, 1, sharex=True)

@@ -1,13 +1,8 @@
 """Two small tanh networks, their gradients and Adam, in NumPy.
 
-What it is: the policy and the value function of the demo. A network's parameters are views into
-one flat float32 vector, so that an optimiser step is a handful of vector operations and a policy
-is copied or published layer by layer without conversion.
-
-What it guarantees: `forward` and `backward` agree with numerical gradients (tested), and
-nothing here keeps a reference to the arrays that it is given.
-
-What it leaves to others: the loss (`ppo`), advantages (`advantage`), transport (`actor`).
+They are the policy and the value function of the demo. A network's parameters are views into one
+flat float32 vector, so that an optimiser step is a few vector operations, and a policy is copied or
+published layer by layer without conversion. The networks keep no reference to their inputs.
 """
 
 from __future__ import annotations
@@ -35,9 +30,9 @@ class MLP:
         last_scale: float = 1.0,
         dtype: FloatDType = np.float32,
     ) -> None:
-        """Layers of the given sizes, orthogonal weights, zero biases.
+        """Create layers of the given sizes, with orthogonal weights and zero biases.
 
-        `last_scale` shrinks the last layer: near 0 a policy starts uniform.
+        `last_scale` scales the last layer: near 0, a policy starts uniform.
         """
         self.sizes = tuple(sizes)
         shapes = list(zip(self.sizes[:-1], self.sizes[1:], strict=True))
@@ -50,7 +45,7 @@ class MLP:
         self._grad_layers = _views(self._grad, shapes)
 
     def forward(self, x: Array) -> tuple[Array, list[Array]]:
-        """The outputs for a batch of inputs, and what `backward` needs (each layer's input)."""
+        """Return the outputs for a batch of inputs, and the layers' inputs for `backward`."""
         inputs = []
         last = len(self.layers) - 1
         for i, (weight, bias) in enumerate(self.layers):
@@ -61,13 +56,13 @@ class MLP:
         return x, inputs
 
     def __call__(self, x: Array) -> Array:
-        """The outputs alone."""
+        """Return only the outputs of `forward`."""
         return self.forward(x)[0]
 
     def backward(self, inputs: list[Array], grad_output: Array) -> Array:
-        """The loss's gradient by the flat parameters, given its gradient by the outputs.
+        """Return the loss's gradient by the flat parameters, given its gradient by the outputs.
 
-        The returned vector is reused by the next call.
+        The next call reuses the returned vector.
         """
         grad = grad_output
         for i in range(len(self.layers) - 1, -1, -1):
@@ -81,7 +76,7 @@ class MLP:
         return self._grad
 
     def tree(self) -> dict[str, Array]:
-        """The parameters as a pytree of views: `{"w0": ..., "b0": ..., "w1": ...}`."""
+        """Return the parameters as a pytree of views: `{"w0": ..., "b0": ..., "w1": ...}`."""
         return {
             f"{kind}{i}": array
             for i, layer in enumerate(self.layers)
@@ -89,7 +84,7 @@ class MLP:
         }
 
     def load(self, tree: dict[str, Array]) -> None:
-        """Take over the parameters of a tree made by `tree()` of a network of the same sizes."""
+        """Copy the parameters of a `tree()` of a network of the same sizes into this one."""
         for name, array in self.tree().items():
             array[...] = tree[name]
 
@@ -118,14 +113,14 @@ class Adam:
 
 
 def log_softmax(logits: Array) -> Array:
-    """Log-probabilities along the last axis, safe for large logits."""
+    """Return log-probabilities along the last axis, safe for large logits."""
     shifted = logits - logits.max(axis=-1, keepdims=True)
     log_probs: Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return log_probs
 
 
 def sample_actions(logits: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-    """One action per row drawn from softmax(logits), and its log-probability."""
+    """Draw one action per row from softmax(logits); return actions and log-probabilities."""
     log_probs = log_softmax(logits)
     # The largest of log p + Gumbel noise is distributed as p.
     actions = (log_probs + rng.gumbel(size=logits.shape)).argmax(axis=-1).astype(np.int32)

@@ -1,14 +1,11 @@
 """Proximal policy optimisation on batches of rollout fragments, in NumPy.
 
-What it is: the learner's algorithm. Each ring batch gives one update: advantages under the
-current value function, then a few passes over shuffled minibatches with PPO's clipped objective
-(Schulman et al. 2017).
+Each ring batch gives one update: advantages under the current value function, then a few passes
+    over
+shuffled minibatches with PPO's clipped objective (Schulman et al. 2017).
 
-What it guarantees: the ratio is taken against the log-probabilities that the acting policy
-recorded, so fragments that are a few policy versions old are used correctly; clipping bounds how
-far one batch moves the policy.
-
-What it leaves to others: where batches come from, and when to stop.
+The ratio is taken against the log-probabilities that the acting policy recorded, so that fragments
+of older policy versions are used correctly. Clipping bounds the change of the policy by one batch.
 """
 
 from __future__ import annotations
@@ -26,7 +23,7 @@ __all__ = ["PPO", "Hyperparameters", "policy_gradient"]
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """The hyperparameters of the demo; robust on CartPole rather than tuned for speed."""
+    """The hyperparameters of the demo, chosen to be robust on CartPole rather than fast."""
 
     hidden: tuple[int, ...] = (64, 64)
     gamma: float = 0.99
@@ -53,7 +50,7 @@ class PPO:
         self._value_adam = Adam(self.value.flat, hp.learning_rate)
 
     def update(self, steps: dict[str, Any]) -> None:
-        """Learn from one batch; every leaf of `steps` is (fragments, steps, ...)."""
+        """Train on one batch; every leaf of `steps` is (fragments, steps, ...)."""
         hp = self.hp
         obs = _rows(steps["obs"])
         shape = steps["reward"].shape
@@ -105,9 +102,9 @@ def policy_gradient(
     clip: float,
     entropy: float,
 ) -> Array:
-    """The gradient by the logits of PPO's clipped loss minus `entropy` times the mean entropy.
+    """Return the gradient by the logits of PPO's clipped loss minus `entropy` times the entropy.
 
-    The loss is `-mean(min(r * A, clip(r, 1 - clip, 1 + clip) * A))`.
+    The loss is `-mean(min(r * A, clip(r, 1 - clip, 1 + clip) * A))`; the entropy is the mean one.
     """
     n = len(actions)
     log_probs = log_softmax(logits)
@@ -115,7 +112,7 @@ def policy_gradient(
     chosen = np.zeros_like(probs)
     chosen[np.arange(n), actions] = 1
     ratio = np.exp((log_probs * chosen).sum(axis=1) - old_log_probs)
-    # Where the clipped branch is the smaller one, the loss does not depend on the policy.
+    # If the clipped branch is the smaller one, the loss does not depend on the policy.
     active = np.where(advantages > 0, ratio < 1 + clip, ratio > 1 - clip)
     weight = (advantages * ratio * active)[:, None]
     grad_objective = weight * (chosen - probs)
@@ -126,5 +123,5 @@ def policy_gradient(
 
 
 def _rows(leaf: Array) -> Array:
-    """(fragments, steps, ...) as (fragments * steps, ...)."""
+    """Reshape (fragments, steps, ...) to (fragments * steps, ...)."""
     return leaf.reshape(-1, *leaf.shape[2:])

@@ -1,29 +1,30 @@
-"""The options, the progress and the result of a run.
+"""The records of a run: options, progress and outcome.
 
-What it is: the records that pass between the command line, the learner and the views. What
-counts as success is decided here.
+They pass between the command line, the learner and the views. `Outcome` defines the success of a
+run.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shm_echo.demo.delivery_audit import Continuity
+from shm_echo.demo.delivery_audit import DeliveryReport
 from shm_echo.demo.fleet import Death
 from shm_echo.demo.history import History
 
 __all__ = ["REQUIRED_IMPROVEMENT", "SOLVED", "Options", "Outcome", "Progress"]
 
-REQUIRED_IMPROVEMENT = 3.0
+REQUIRED_IMPROVEMENT = 3.0  # factor of the mean return: far above its noise
 SOLVED = 475.0  # Gymnasium's reward threshold of CartPole-v1
 
 
 @dataclass(frozen=True)
 class Options:
-    """The options of the user.
+    """The options of a run, from the command line.
 
-    Training ends when the last 50 episodes reach `target` (and, with `kill_actors`, at least
-    `kills` actors have been killed, one per `kill_interval` in the mean), or after `seconds`.
+    Training ends after `seconds`, or when the last 50 episodes reach `target`. With `kill_actors`,
+    one actor per `kill_interval` seconds is killed on average, and training does not end early
+    before `kills` actors have been killed.
     """
 
     actors: int = 2
@@ -40,13 +41,13 @@ class Progress:
     """The state of a run, for showing it.
 
     Attributes:
-        history: what has happened so far.
-        producers: actors that are attached to the ring now.
-        ring_fill: the part of the ring that holds samples not yet handed out.
+        history: the events so far.
+        producers: the number of attached actors.
+        ring_fill: the fraction of the ring that holds samples not yet handed out.
         version: the newest published policy.
-        lag: how many versions older the policies were that acted in the latest batch, in the mean.
-        deaths: actors that were killed.
-        news: what the library logged last, or "".
+        lag: the mean age, in versions, of the policies that acted in the latest batch.
+        deaths: the number of killed actors.
+        last_log: the last message that the library logged, or "".
     """
 
     history: History
@@ -55,7 +56,7 @@ class Progress:
     version: int
     lag: float
     deaths: int
-    news: str
+    last_log: str
 
 
 @dataclass(frozen=True)
@@ -63,17 +64,17 @@ class Outcome:
     """The result of a run."""
 
     history: History
-    continuity: Continuity
+    delivery: DeliveryReport
     versions: int
     deaths: list[Death]
 
     @property
     def improved(self) -> bool:
-        """Return True if the last 50 episodes improved enough over the first 50."""
+        """Return True if the mean return has grown by `REQUIRED_IMPROVEMENT`."""
         improvement = self.history.improvement
         return improvement is not None and improvement >= REQUIRED_IMPROVEMENT
 
     @property
     def succeeded(self) -> bool:
-        """Return the exit status."""
-        return self.improved and self.continuity.intact
+        """Return True if the policy improved and every sample arrived: the exit status is 0."""
+        return self.improved and self.delivery.intact

@@ -1,8 +1,4 @@
-"""The table at the end of the demo.
-
-What it is: an `Outcome` as a few aligned lines and a verdict, the same on a terminal and in a
-file.
-"""
+"""The table at the end of the demo: an `Outcome` as aligned lines and a verdict."""
 
 from __future__ import annotations
 
@@ -15,7 +11,7 @@ __all__ = ["summarise"]
 
 
 def summarise(outcome: Outcome, options: Options) -> str:
-    """The text, without a final newline."""
+    """Return the table as text, without a final newline."""
     rows = [*_training(outcome), *_stream(outcome)]
     if outcome.deaths or options.kill_actors:
         rows += _deaths(outcome)
@@ -36,7 +32,7 @@ def _training(outcome: Outcome) -> list[tuple[str, str]]:
 
 
 def _stream(outcome: Outcome) -> list[tuple[str, str]]:
-    history, found = outcome.history, outcome.continuity
+    history, found = outcome.history, outcome.delivery
     seconds = max(history.elapsed, 1e-9)
     return [
         ("transitions", f"{history.transitions:,} ({history.transitions / seconds:,.0f}/s)"),
@@ -53,7 +49,7 @@ def _deaths(outcome: Outcome) -> list[tuple[str, str]]:
     inside = sum(death.sends.inside for death in outcome.deaths)
     return [
         ("actors killed", f"{killed} (inside a send: {inside})"),
-        ("overtook while refilling", str(outcome.continuity.overtook)),
+        ("overtook while refilling", str(outcome.delivery.overtook)),
     ]
 
 
@@ -64,7 +60,7 @@ def _verdict(outcome: Outcome) -> str:
     else:
         word = "improved" if outcome.improved else "did not improve enough"
         learnt = f"{word}: {improvement:.1f}x the return ({REQUIRED_IMPROVEMENT:g}x is asked for)"
-    whole = "nothing" if outcome.continuity.intact else "SOMETHING"
+    whole = "nothing" if outcome.delivery.intact else "SOMETHING"
     return f"{learnt}; {whole} was lost or torn"
 
 

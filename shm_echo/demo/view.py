@@ -1,11 +1,7 @@
 """Live progress of the demo: a table in place on a terminal, plain lines elsewhere.
 
-What it is: two context managers that are called with a `Progress` several times a second.
-
-What it guarantees: into a file or a pipe it writes at most one line per two seconds, and no
-control characters.
-
-What it leaves to others: the closing table (`summary`) and the plot (`plot`).
+The learner calls the view with a `Progress` several times a second. Into a file or a pipe, the view
+writes at most one line per two seconds, and no control characters.
 """
 
 from __future__ import annotations
@@ -20,18 +16,18 @@ from shm_echo.demo.run_records import SOLVED, Progress
 __all__ = ["PlainView", "progress_view"]
 
 _LINE_SECONDS = 2.0
-_BAR = 24
+_BAR = 24  # characters
 
 
 def progress_view(stream: TextIO) -> AbstractContextManager[Callable[[Progress], None]]:
-    """The view that suits the stream."""
+    """Return the view for the stream: a live table on a terminal, else plain lines."""
     if stream.isatty():
         return _LiveView(stream)
     return nullcontext(PlainView(stream))
 
 
 class PlainView:
-    """One line per two seconds."""
+    """Writes one line per two seconds."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
@@ -86,8 +82,8 @@ def _facts(progress: Progress) -> list[tuple[str, str]]:
     ]
     if progress.deaths:
         facts.append(("actors killed", str(progress.deaths)))
-    if progress.news:
-        facts.append(("log:", progress.news))
+    if progress.last_log:
+        facts.append(("log:", progress.last_log))
     return facts
 
 

@@ -1,9 +1,9 @@
-"""What a sample looks like: the structure, shapes and dtypes that an example fixes.
+"""Specs of samples: the structure, shapes and dtypes that an example fixes.
 
-:class:`TreeSpec` is the one name that the rest of the package needs. Behind it, each in its own
-module: ``leaf`` (one leaf: its dtype, its shape, what may be stored there), ``keys`` (dict keys as
-text that is the same in every process), ``structure`` (the nodes above the leaves), ``wire`` (the
-form in which two processes compare their examples) and ``tree`` (the class that joins them).
+The rest of the package uses `TreeSpec`, in the module `tree`. It joins `leaf` (dtype and shape of
+one leaf, and the values that it accepts), `keys` (dict keys as text that is the same in every
+process), `structure` (the nodes above the leaves), `wire` (the form in which two processes compare
+their examples) and `rebuild` (an example made from that form).
 """
 
 from shm_echo.spec.leaf import LeafSpec

@@ -1,10 +1,8 @@
-"""Dict keys, and other names on the way to a leaf, as text that is the same in every process.
+"""Dict keys, and other steps of a path to a leaf, as text that is the same in every process.
 
-Guarantees that keys which are equal in Python and of the common kinds (strings, integers, tuples,
-frozensets and enum members of them) get equal tokens, whatever the hash seed, the start method or
-the order of insertion, and that a key whose text would differ between processes is refused.
-
-Leaves to others: everything about trees.
+Equal keys of the common kinds (strings, integers, tuples, frozensets and enum members of them) get
+equal tokens, independent of the hash seed, the start method and the order of insertion. A key whose
+text would differ between processes is rejected.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-# A str and an int as themselves, any other key as its type's name and a text.
+# A str or an int stands for itself; any other key is the name of its type and a text.
 Token: TypeAlias = "str | int | tuple[str, str]"
 
 _INT64 = range(-(2**63), 2**63)
@@ -24,7 +22,11 @@ _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 def key_token(key: Hashable) -> Token:
-    """The token of one dict key; TypeError when its text is not the same in every process."""
+    """Return the token of one dict key.
+
+    Raises:
+        TypeError: the text of the key is not the same in every process.
+    """
     if isinstance(key, (str, np.str_)):
         text = str.__str__(key)  # the value of a str enum, not its name
         if _is_utf8(text):
@@ -45,7 +47,7 @@ def _is_utf8(text: str) -> bool:
 
 
 def stable_text(value: object) -> str:
-    """Python's notation for a value, without hash order or memory addresses."""
+    """Return Python's notation for a value, independent of hash order and memory addresses."""
     if isinstance(value, enum.Enum) and not isinstance(value, (str, int)):
         return f"{type(value).__qualname__}.{value.name}"
     if isinstance(value, (str, np.str_)):
@@ -67,7 +69,7 @@ def stable_text(value: object) -> str:
 
 
 def token_order(token: Token) -> tuple[str, int, str]:
-    """Sort key of tokens: strings and integers by value, mixed kinds by the name of the kind."""
+    """Return the sort key of a token: by the name of its kind, then by its value."""
     if isinstance(token, str):
         return ("str", 0, token)
     if isinstance(token, int):
@@ -76,14 +78,14 @@ def token_order(token: Token) -> tuple[str, int, str]:
 
 
 def index_step(token: Token) -> str:
-    """The step of a path that this key is: ``['obs']``, ``[3]``."""
+    """Return the step that a key adds to a path, such as `['obs']` or `[3]`."""
     return f"[{token[1]}]" if isinstance(token, tuple) else f"[{token!r}]"
 
 
 def metadata_text(value: object) -> str:
-    """What a custom node stores beside its children, as far as it has a stable text.
+    """Return a stable text of the data that a custom node stores beside its children.
 
-    Plain values, and containers of them, read as Python; of anything else only its type is told.
+    Plain values and containers of them appear in Python's notation, other values as their type.
     """
     if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
         return stable_text(value)

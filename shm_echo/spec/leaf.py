@@ -1,12 +1,9 @@
-"""One leaf of a tree: its dtype and shape, and what may be stored there.
+"""One leaf of a tree: its dtype, its shape, and the values that it accepts.
 
-Guarantees that :func:`as_array` returns an array of exactly the leaf's dtype and of the shape that
-is asked for, or raises with the leaf's path, what was expected and what was given. Python numbers
-are taken at 0-d leaves when they cast as NumPy 2 casts a Python number next to an array of that
-dtype, and never lose their kind or overflow on the way.
-
-Leaves to others: where the leaf sits in the tree (``structure``), and copying (strided and
-Fortran-ordered arrays come back as they are).
+`as_array` returns an array of exactly the leaf's dtype and shape, or raises with the leaf's path,
+the expected and the given value. A 0-d leaf also accepts a Python number that NumPy 2 would cast to
+the leaf's dtype beside an array of that dtype, without loss of kind or overflow. Strided and
+Fortran-ordered arrays are returned without a copy.
 """
 
 from __future__ import annotations
@@ -26,8 +23,8 @@ from shm_echo.errors import SpecMismatchError
 
 Array: TypeAlias = npt.NDArray[Any]
 
-# The largest number that is finite in every IEEE float type, float16 included. Casting anything
-# up to it can't overflow, so the common case needs no look at the floating-point flags.
+# The largest finite float16. Numbers up to it are finite in every IEEE float type, so the common
+# case can skip the check for overflow.
 _FINITE_EVERYWHERE = 65504
 
 _NUMERIC = "biufc"
@@ -39,11 +36,11 @@ class LeafSpec:
     """One row of a tree's leaf table.
 
     Attributes:
-        path: where the leaf is, as Python indexing on the tree (``"['obs'][0].x"``); empty when
+        path: the place of the leaf, as Python indexing on the tree (`"['obs'][0].x"`); empty if
             the tree is a single leaf.
-        dtype: byte order included.
-        shape: of one sample.
-        nbytes: of one sample.
+        dtype: the dtype, with its byte order.
+        shape: the shape in one sample.
+        nbytes: the size in one sample.
     """
 
     path: str
@@ -56,7 +53,11 @@ class LeafSpec:
 
 
 def leaf_from_example(path: str, value: object) -> LeafSpec:
-    """The spec of one example leaf; TypeError when it can't be one."""
+    """Return the spec of one example leaf.
+
+    Raises:
+        TypeError: the value is not a NumPy value, is masked, or holds Python objects.
+    """
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{_at(path)}: a masked array can't be an example leaf: {_NO_MASKS}")
     if not isinstance(value, (np.ndarray, np.generic)):
@@ -75,7 +76,11 @@ def leaf_from_example(path: str, value: object) -> LeafSpec:
 
 
 def as_array(leaf: LeafSpec, value: object) -> Array:
-    """``value`` as an array of exactly the leaf's dtype and shape, or SpecMismatchError."""
+    """Return `value` as an array of exactly the leaf's dtype and shape.
+
+    Raises:
+        SpecMismatchError: the value does not fit the leaf.
+    """
     if isinstance(value, np.ndarray):
         array = value if type(value) is np.ndarray else _plain(leaf, value)
         if array.shape == leaf.shape and array.dtype == leaf.dtype:
@@ -89,12 +94,16 @@ def as_array(leaf: LeafSpec, value: object) -> Array:
 
 
 def _same_scalar_type(leaf: np.dtype[Any], scalar: np.dtype[Any]) -> bool:
-    # Scalars are of native byte order, always: a big-endian leaf takes them by their type.
+    # NumPy scalars always have native byte order, so a big-endian leaf accepts them by their type.
     return leaf == scalar or (not leaf.isnative and leaf.newbyteorder("=") == scalar)
 
 
 def as_stacked_array(leaf: LeafSpec, value: object) -> Array:
-    """``value`` as an array of the leaf's dtype and shape ``(N, *leaf.shape)`` for any N."""
+    """Return `value` as an array of the leaf's dtype and shape `(N, *leaf.shape)`, for any N.
+
+    Raises:
+        SpecMismatchError: the value does not fit.
+    """
     if isinstance(value, np.ndarray):
         array = value if type(value) is np.ndarray else _plain(leaf, value)
         if array.ndim and array.shape[1:] == leaf.shape and array.dtype == leaf.dtype:
@@ -103,7 +112,7 @@ def as_stacked_array(leaf: LeafSpec, value: object) -> Array:
 
 
 def stacked_text(leaf: LeafSpec, count: object = "N") -> str:
-    """The words for a stack of samples of this leaf: ``float32 (N, 4)``."""
+    """Describe a stack of samples of this leaf, such as `float32 (N, 4)`."""
     axes = ", ".join(str(n) for n in leaf.shape)
     return f"{leaf.dtype} ({count}, {axes})" if axes else f"{leaf.dtype} ({count},)"
 
@@ -123,7 +132,7 @@ def _cast(leaf: LeafSpec, value: complex) -> Array:
         raise SpecMismatchError(
             leaf.path, f"expected {leaf}, got {_found(value)}, which does not cast to it safely"
         )
-    # An IntEnum or another subclass may have array conversions of its own.
+    # A subclass such as IntEnum may define its own conversion to an array.
     number = value if type(value) is kind else kind(value)
     array: Array | None
     try:
@@ -145,7 +154,7 @@ def _is_finite(number: complex) -> bool:
 
 
 def _range_error(leaf: LeafSpec, number: complex) -> str:
-    # The digits of a huge int can't always be printed (sys.set_int_max_str_digits).
+    # Python refuses to print the digits of a huge int (sys.set_int_max_str_digits).
     huge = isinstance(number, int) and number.bit_length() > 128
     shown = "an int of more than 128 bits" if huge else f"the Python number {number!r}"
     if leaf.dtype.kind in "iu":
@@ -154,7 +163,7 @@ def _range_error(leaf: LeafSpec, number: complex) -> str:
     return f"{shown}, which overflows to infinity"
 
 
-# ---------------------------------------------------------------- words
+# ---------------------------------------------------------------- descriptions for messages
 
 
 def _at(path: str) -> str:
@@ -162,7 +171,7 @@ def _at(path: str) -> str:
 
 
 def describe(value: object) -> str:
-    """What was found in the place of something else, in a few words."""
+    """Describe a value in a few words, for an error message."""
     kind = type(value)
     if value is None:
         return "None"
@@ -171,7 +180,7 @@ def describe(value: object) -> str:
     if isinstance(value, np.generic):
         return f"{value.dtype} ()"
     if isinstance(value, Mapping):
-        return f"a {kind.__name__} with keys {name_some(repr(key) for key in value)}"
+        return f"a {kind.__name__} with keys {abbreviated_list(repr(key) for key in value)}"
     if isinstance(value, tuple) and hasattr(kind, "_fields"):
         return f"a {kind.__name__}({', '.join(kind._fields)}) namedtuple"
     if isinstance(value, (list, tuple, deque)):
@@ -181,8 +190,8 @@ def describe(value: object) -> str:
     return f"a {kind.__module__}.{kind.__qualname__}"
 
 
-def name_some(names: Any, limit: int = 8) -> str:
-    """The first few of some names, in brackets."""
+def abbreviated_list(names: Any, limit: int = 8) -> str:
+    """Return the first names in brackets, with the total if there are more than `limit`."""
     words = list(names)
     more = [f"... ({len(words)} in all)"] if len(words) > limit else []
     return f"[{', '.join(words[:limit] + more)}]"
@@ -202,11 +211,11 @@ def _advice(value: object) -> str:
 
 
 def dtype_text(dtype: np.dtype[Any]) -> str:
-    """A dtype as text that is equal exactly when the dtypes are, in any process.
+    """Return a text that is equal in any two processes exactly if the dtypes are.
 
-    NumPy's own array-interface string where that says it all (``<f4``, ``<M8[ns]``), else names,
-    titles, offsets and item size of a structure, the shape of a sub-array, or the name of a
-    user-defined type. Not meant to be turned back into a dtype.
+    The text is NumPy's array-interface string where that is unambiguous (`<f4`, `<M8[ns]`). A
+    structure adds names, titles, offsets and the item size, a sub-array its shape, a user-defined
+    type its name. A dtype cannot be parsed from it in general.
     """
     if dtype.subdtype is not None:
         base, shape = dtype.subdtype
@@ -229,8 +238,8 @@ def _field_text(dtype: np.dtype[Any], name: str) -> str:
 _PLAIN_DTYPE = re.compile(r"[<>|][biufcmMSUV]\d{1,9}(\[\d{0,9}[A-Za-z]{1,2}\])?")
 
 
-def dtype_words(text: str) -> str:
-    """How a :func:`dtype_text` reads in a message: ``float32`` for ``<f4``."""
+def readable_dtype(text: str) -> str:
+    """Return a `dtype_text` in the form for messages, such as `float32` for `<f4`."""
     if _PLAIN_DTYPE.fullmatch(text):
         try:
             return str(np.dtype(text))

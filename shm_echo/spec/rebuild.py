@@ -1,8 +1,9 @@
-"""An example tree from another process's wire form, where plain containers suffice.
+"""Makes an example tree from the wire form of another process, for plain containers.
 
-A client that only reads what a server publishes need not hold an example of its own: dicts with
-string or integer keys, lists, tuples and None can be made from the wire form alone. Named tuples,
-custom nodes and other key types need their Python types, which are never looked up by name.
+A client that only reads published values needs no example: dicts with string or integer keys,
+    lists,
+tuples and None can be made from the wire form alone. Named tuples, custom nodes and other types of
+keys need their Python types, which are never looked up by name: the wire form is untrusted.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ __all__ = ["example_from_wire"]
 
 
 def example_from_wire(wire: object) -> Any:
-    """A tree of zeros with the structure, shapes and dtypes of a wire form.
+    """Return a tree of zeros with the structure, shapes and dtypes of a wire form.
 
     Raises:
         ProtocolError: the form is malformed.
-        ValueError: it needs a type that plain containers cannot stand for.
+        ValueError: the form has a node other than plain containers and None.
     """
     return _build(from_wire(wire))
 
@@ -38,7 +39,7 @@ def _build(node: WireNode) -> Any:
         return tuple(_build(child) for child in children)
     if node.kind == "dict" and all(isinstance(token, (str, int)) for token in node.tokens):
         return {token: _build(child) for token, child in zip(node.tokens, children, strict=True)}
-    raise ValueError(f"{node.words} cannot be made from its description")
+    raise ValueError(f"{node.description} cannot be made from its description")
 
 
 def _dtype(text: str) -> np.dtype[Any]:

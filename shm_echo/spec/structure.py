@@ -1,16 +1,14 @@
-"""The nodes above the leaves: what an example fixes about them, and trees taken apart by it.
+"""The nodes above the leaves: the structure of an example, and flattening of trees like it.
 
-Guarantees that the leaves of an example, and those of every tree that fits it, come out in one
-canonical order, which depends on the key sets of mappings and never on insertion order; and that a
-tree that does not fit is refused with the path of the first node that differs.
+The leaves of an example, and of every tree that fits it, have one canonical order, which depends on
+the key sets of mappings and never on insertion order. A tree that does not fit is rejected with the
+path of the first node that differs.
 
-What fits: a mapping of any type with the same keys; a list for a list, a plain tuple for a tuple,
-a deque for a deque, of the same length; a namedtuple (or struct sequence) with the same name and
-fields, whatever module its class was made in; None for None; a custom node of the same registered
-type with equal metadata. This is the slow and exact way: optree's ``flatten_up_to`` accepts a part
-of it much faster, in the same order.
-
-Leaves to others: what is stored at a leaf (``leaf``) and comparing with another process (``wire``).
+These trees fit: a mapping of any type with the same keys; a list for a list, a plain tuple for a
+tuple, a deque for a deque, of the same length; a namedtuple (or struct sequence) with the same name
+and fields, even if another module defines its class; None for None; a custom node of the same
+registered type with equal metadata. This module is slow and exact. optree's `flatten_up_to` accepts
+some of these trees much faster, in the same order.
 """
 
 from __future__ import annotations
@@ -26,14 +24,14 @@ import optree
 
 from shm_echo.errors import SpecMismatchError
 from shm_echo.spec.keys import Token, index_step, key_token, metadata_text, token_order
-from shm_echo.spec.leaf import LeafSpec, describe, leaf_from_example, name_some
+from shm_echo.spec.leaf import LeafSpec, abbreviated_list, describe, leaf_from_example
 
 Kind: TypeAlias = Literal[
     "leaf", "none", "dict", "list", "tuple", "deque", "namedtuple", "structseq", "custom"
 ]
 
-# Bounds for trees of ours and of peers alike. No real sample comes near them; a cycle, or a peer
-# that plays tricks, does.
+# Bounds for local examples and for those of peers. No real sample comes near them, but a cycle or a
+# hostile peer does.
 MAX_DEPTH = 64
 MAX_NODES = 65536
 
@@ -59,13 +57,15 @@ class Node:
     """One node of an example, with its children in canonical order.
 
     Attributes:
-        name: of the type, for namedtuples, struct sequences and custom nodes.
+        kind: the kind of node.
+        children: the child nodes.
+        name: the name of the type of a namedtuple, struct sequence or custom node.
         tokens: keys of a dict, field names, or entries of a custom node; else empty.
-        steps: what the path to each child adds (``"['obs']"``, ``"[0]"``, ``".x"``).
-        keys: the keys of a dict themselves.
-        type: of a custom node.
-        metadata: of a custom node.
-        leaf: of a leaf.
+        steps: the step that each child adds to the path (`"['obs']"`, `"[0]"`, `".x"`).
+        keys: the keys of a dict, as the example has them.
+        type: the type of a custom node.
+        metadata: the metadata of a custom node.
+        leaf: the spec of a leaf.
     """
 
     kind: Kind
@@ -79,19 +79,19 @@ class Node:
     leaf: LeafSpec | None = None
 
     @property
-    def words(self) -> str:
-        """What stands here, in the words of an error message."""
-        return node_words(self.kind, self.name, self.tokens, len(self.children), str(self.leaf))
+    def description(self) -> str:
+        """Describe the node for an error message."""
+        return describe_node(self.kind, self.name, self.tokens, len(self.children), str(self.leaf))
 
 
-def node_words(kind: str, name: str, tokens: Sequence[Token], arity: int, leaf: str) -> str:
-    """What a node is, in the words of an error message."""
+def describe_node(kind: str, name: str, tokens: Sequence[Token], arity: int, leaf: str) -> str:
+    """Describe a node for an error message."""
     if kind == "leaf":
         return leaf
     if kind == "none":
         return "None"
     if kind == "dict":
-        return f"a dict with keys {name_some(index_step(token)[1:-1] for token in tokens)}"
+        return f"a dict with keys {abbreviated_list(index_step(token)[1:-1] for token in tokens)}"
     if kind in ("namedtuple", "structseq"):
         return f"a {name}({', '.join(map(str, tokens))}) {kind}"
     if kind == "custom":
@@ -105,8 +105,10 @@ def node_words(kind: str, name: str, tokens: Sequence[Token], arity: int, leaf: 
 class Builder:
     """Walks an example and its treedef side by side.
 
-    Afterwards ``leaves`` is the leaf table in canonical order, and ``order`` tells for each of its
-    rows which leaf of the treedef it is.
+    Attributes:
+        path: the path of the example in something larger.
+        leaves: the leaf table, in canonical order.
+        order: for each row of `leaves`, the index of the leaf in the treedef.
     """
 
     def __init__(self, path: str = "") -> None:
@@ -118,7 +120,7 @@ class Builder:
     def build(
         self, treedef: Any, tree: Any, path: str = "", first_leaf: int = 0, depth: int = 0
     ) -> Node:
-        """The node of ``tree``, whose leaves are the treedef's from ``first_leaf`` on."""
+        """Return the node of `tree`, whose leaves are the treedef's from `first_leaf` on."""
         self._nodes += 1
         if depth > MAX_DEPTH or self._nodes > MAX_NODES:
             raise ValueError(
@@ -129,7 +131,7 @@ class Builder:
         if kind == "none":
             return Node(kind)
         if kind == "leaf":
-            _refuse_unregistered(path, tree)
+            _reject_unregistered_node(path, tree)
             leaf = leaf_from_example(path, tree)
             self.leaves.append(leaf)
             self.order.append(first_leaf)
@@ -175,8 +177,8 @@ class Builder:
         return Node(kind, children, name, tokens, tuple(steps), keys, treedef.type, metadata)
 
 
-def _refuse_unregistered(path: str, value: object) -> None:
-    """Types that look like nodes but that optree could not build a batch of."""
+def _reject_unregistered_node(path: str, value: object) -> None:
+    """Reject containers that optree takes for leaves: it could not build a batch of them."""
     if isinstance(value, (Mapping, list, tuple, deque)):
         plain = next(
             kind.__name__
@@ -192,7 +194,7 @@ def _refuse_unregistered(path: str, value: object) -> None:
 def _ordered_keys(
     keys: Sequence[Hashable], path: str
 ) -> tuple[tuple[Hashable, ...], tuple[Token, ...], list[int]]:
-    """The keys and their tokens in canonical order, and where each was in ``keys``."""
+    """Return the keys and their tokens in canonical order, and the index of each in `keys`."""
     try:
         tokens = [key_token(key) for key in keys]
     except TypeError as error:
@@ -219,11 +221,15 @@ def _field_names(kind: type[Any]) -> tuple[str, ...]:
     return tuple(optree.structseq_fields(kind))
 
 
-# ---------------------------------------------------------------- taking other trees apart
+# ---------------------------------------------------------------- flattening other trees
 
 
 def flatten(node: Node, tree: Any, path: str, out: list[Any]) -> None:
-    """Append the leaves of ``tree`` in canonical order, or raise SpecMismatchError."""
+    """Append the leaves of `tree` in canonical order.
+
+    Raises:
+        SpecMismatchError: the tree does not fit.
+    """
     kind = node.kind
     if kind == "leaf":
         if not optree.tree_is_leaf(tree) or isinstance(tree, (Mapping, list, tuple, deque)):
@@ -239,7 +245,7 @@ def flatten(node: Node, tree: Any, path: str, out: list[Any]) -> None:
 
 
 def _mismatch(node: Node, found: object, path: str) -> SpecMismatchError:
-    return SpecMismatchError(path, f"expected {node.words}, got {describe(found)}")
+    return SpecMismatchError(path, f"expected {node.description}, got {describe(found)}")
 
 
 def _dict_values(node: Node, tree: Any, path: str) -> list[Any]:
@@ -248,19 +254,20 @@ def _dict_values(node: Node, tree: Any, path: str) -> list[Any]:
     for key, child, step in zip(node.keys, node.children, node.steps, strict=True):
         if key not in tree:
             raise SpecMismatchError(
-                path + step, f"expected {child.words}, but the key is missing in {describe(tree)}"
+                path + step,
+                f"expected {child.description}, but the key is missing in {describe(tree)}",
             )
     if len(tree) > len(node.keys):
         known = set(node.keys)
         extra = next(key for key in tree if key not in known)
         raise SpecMismatchError(
-            f"{path}[{extra!r}]", f"this key is not in the example, which is {node.words}"
+            f"{path}[{extra!r}]", f"this key is not in the example, which is {node.description}"
         )
     return [tree[key] for key in node.keys]
 
 
 def _values(node: Node, tree: Any, path: str) -> Sequence[Any]:
-    """The children of anything but a dict."""
+    """Return the children of a node other than a dict."""
     if node.kind == "custom":
         if type(tree) is not node.type:
             raise _mismatch(node, tree, path)
@@ -297,7 +304,7 @@ def _same_sequence_type(node: Node, tree: Any) -> bool:
 def _equal(left: Any, right: Any) -> bool:
     try:
         return bool(left == right)
-    except Exception:  # a user's metadata may refuse to be compared (arrays do)
+    except Exception:  # comparing a user's metadata may raise (it does for arrays)
         return False
 
 
@@ -305,10 +312,10 @@ def _equal(left: Any, right: Any) -> bool:
 
 
 def plain_plan(node: Node) -> tuple[Any, ...] | None:
-    """How to walk trees of this structure without optree, or None where it takes more than that.
+    """Return the plan by which C walks trees of this structure; None if it needs optree.
 
-    Plain are nodes that are dicts, lists and tuples. A leaf is ``()``, any other node
-    ``(container type, keys or None, plans of the children)``.
+    Dicts, lists and tuples need no optree. The plan of a leaf is `()`, of another node
+    `(container type, keys or None, plans of the children)`.
     """
     if node.kind == "leaf":
         return ()

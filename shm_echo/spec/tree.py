@@ -1,10 +1,7 @@
-"""TreeSpec: what one example fixes for every sample that follows it.
+"""The spec of a tree: structure, shapes and dtypes that one example fixes for all samples.
 
-Guarantees that leaves come in one canonical order in every process that holds an equal example,
-that nothing of another structure, shape or dtype passes :meth:`TreeSpec.check`, and that each
-refusal names the leaf by its path.
-
-Leaves to others: copying leaves anywhere, and sending the wire form.
+Leaves have one canonical order in every process that holds an equal example. `TreeSpec.check`
+rejects each tree of another structure, shape or dtype, and names the leaf by its path.
 """
 
 from __future__ import annotations
@@ -21,21 +18,32 @@ from shm_echo.spec.leaf import Array, LeafSpec, as_array, as_stacked_array, stac
 
 
 class TreeSpec:
-    """A pytree's leaf table, its checks, and its error messages by leaf path.
+    """The leaf table of a pytree, and the checks of trees against it.
+
+    Example:
+        >>> import numpy as np
+        >>> from shm_echo.spec import TreeSpec
+        >>> spec = TreeSpec.from_example({"obs": np.zeros(2, np.float32), "reward": np.float32(0)})
+        >>> [f"{leaf.path}: {leaf}" for leaf in spec.leaves]
+        ["['obs']: float32 (2,)", "['reward']: float32 ()"]
+        >>> spec.check({"obs": np.ones(3, np.float32), "reward": 1.0})
+        Traceback (most recent call last):
+            ...
+        shm_echo.errors.SpecMismatchError: ['obs']: expected float32 (2,), got float32 (3,)
 
     Attributes:
         leaves: one row per leaf, in canonical order (dict keys sorted).
-        nbytes: of all leaves of one sample.
-        treedef: of the example, with its own container types. Its leaf order is the canonical one
-            unless an OrderedDict was filled in another order: use :attr:`fast_flatten` and
-            :attr:`unflatten`, which always keep to the canonical order, instead of its methods.
-        fast_flatten: ``fast_flatten(tree)`` gives the leaves of a tree at the speed of optree. It
-            is for the hot path alone: it accepts a list, a dict or None in the place of a leaf,
-            and refuses some trees that fit. On any exception, or anything but an array of the
-            right dtype and shape among the leaves, call :meth:`check`, which decides.
-        plan: how C may walk trees of plain dicts, lists and tuples; None where the example has
-            other nodes (see ``structure.plain_plan``).
-        unflatten: ``unflatten(leaves)`` builds a tree of the example's container types.
+        nbytes: the size of all leaves of one sample.
+        treedef: optree's treedef of the example. Its leaf order is the canonical one unless an
+            OrderedDict was filled in another order; `fast_flatten` and `unflatten` always use the
+            canonical order.
+        fast_flatten: `fast_flatten(tree)` returns the leaves of a tree at the speed of optree, for
+            the hot path. It accepts a list, a dict or None in the place of a leaf, and rejects some
+            trees that fit. On an exception, or a leaf other than an array of the right dtype and
+            shape, call `check`, which decides.
+        plan: the plan by which C walks trees of plain dicts, lists and tuples; None if the example
+            has other nodes (see `structure.plain_plan`).
+        unflatten: `unflatten(leaves)` builds a tree of the example's container types.
     """
 
     __slots__ = (
@@ -77,12 +85,12 @@ class TreeSpec:
 
     @classmethod
     def from_example(cls, example: Any, *, root: str = "") -> TreeSpec:
-        """The spec that an example fixes.
+        """Return the spec that an example fixes.
 
         Args:
             example: a pytree whose leaves are NumPy arrays or scalars of any dtype without Python
                 objects.
-            root: the path of the example in something larger, which all its paths begin with.
+            root: the path of the example in something larger; all paths begin with it.
 
         Raises:
             TypeError: a leaf is not a NumPy value, or its dtype holds objects.
@@ -106,28 +114,28 @@ class TreeSpec:
     # ------------------------------------------------------------ trees of this process
 
     def flatten(self, tree: Any) -> list[Any]:
-        """The leaves of ``tree`` in canonical order, whatever is stored at them.
+        """Return the leaves of `tree` in canonical order, without a check of the leaves.
 
-        Accepts every tree that fits (see ``structure``), and raises SpecMismatchError at the first
-        node that does not.
+        Raises:
+            SpecMismatchError: the structure differs (see `structure` for the trees that fit).
         """
         out: list[Any] = []
         structure.flatten(self._root, tree, self._path, out)
         return out
 
     def check(self, tree: Any, stacked: int | None = None) -> list[Array]:
-        """The leaves of ``tree`` as arrays of exactly the right dtype and shape.
+        """Return the leaves of `tree` as arrays of exactly the right dtype and shape.
 
         A NumPy scalar, or a Python number that casts without loss of kind or overflow, becomes a
-        0-d array; arrays come back as they are, strided ones too.
+        0-d array; arrays, strided ones too, are returned without a copy.
 
         Args:
             tree: one sample, or a stack of samples.
-            stacked: how many samples ``tree`` is a stack of, each leaf having them along a leading
-                axis; None for a single sample.
+            stacked: the number of samples that `tree` stacks along a leading axis of each leaf;
+                None for a single sample.
 
         Raises:
-            SpecMismatchError: the first leaf or node that differs.
+            SpecMismatchError: a leaf or node differs; the message names the first one.
         """
         if stacked is not None:
             count, arrays = self.check_stacked(tree)
@@ -142,9 +150,9 @@ class TreeSpec:
         return [as_array(leaf, value) for leaf, value in pairs]
 
     def check_stacked(self, tree: Any) -> tuple[int, list[Array]]:
-        """How many samples ``tree`` is a stack of, and its leaves as in :meth:`check`.
+        """Return the number of samples that `tree` stacks, and its leaves as in `check`.
 
-        Every leaf has shape ``(N, *leaf.shape)`` with the same N, 0 included.
+        Every leaf has shape `(N, *leaf.shape)` with the same N, 0 included.
         """
         pairs = zip(self.leaves, self._split(tree), strict=True)
         arrays = [as_stacked_array(leaf, value) for leaf, value in pairs]
@@ -164,38 +172,40 @@ class TreeSpec:
             return self.flatten(tree)
         try:
             return self.fast_flatten(tree)
-        except Exception:  # optree's refusal, or a custom node's own: the exact way tells
+        except Exception:  # from optree or a custom node; the exact check decides and words it
             leaves = self.flatten(tree)
-            # A sender of trees that only the exact way takes goes on sending them, and optree's
-            # refusal is slow: its message prints every array.
+            # Later trees of this sender will need the exact check too, and optree's exception is
+            # slow: its message prints every array.
             self._exact_first = True
             return leaves
 
     # ------------------------------------------------------------ the other process
 
     def to_wire(self) -> dict[str, Any]:
-        """The structure, dtypes and shapes as plain maps, lists, strings and integers.
+        """Return structure, dtypes and shapes as plain maps, lists, strings and integers.
 
-        The same object each time: don't change it.
+        Each call returns the same object: don't change it.
         """
         if self._wire is None:
             self._wire = wire.to_wire(self._root)
         return self._wire
 
     def digest(self) -> bytes:
-        """32 bytes that are equal in any two processes exactly when their specs are."""
+        """Return 32 bytes that are equal in any two processes exactly if their specs are."""
         return wire.digest(self.to_wire())
 
     @staticmethod
     def compare(server: object, client: object) -> None:
-        """Raise SpecMismatchError where a client's wire form differs from the server's.
+        """Compare a client's wire form with the server's. Either may come from an untrusted peer.
 
-        Either may come from an untrusted peer; ProtocolError when one is malformed.
+        Raises:
+            SpecMismatchError: the forms differ.
+            ProtocolError: one of the forms is malformed.
         """
         wire.compare(wire.from_wire(server), wire.from_wire(client))
 
     def require_equal(self, other: object, whose: str = "server") -> None:
-        """Compare with the wire form of the peer, which is the ``"server"`` or the ``"client"``."""
+        """Compare with the wire form of the peer, which is the "server" or the "client"."""
         if whose == "server":
             self.compare(other, self.to_wire())
         else:
@@ -204,7 +214,7 @@ class TreeSpec:
 
 def _permuted_flatten(treedef: Any, order: Sequence[int]) -> Callable[[Any], list[Any]]:
     flatten_up_to = treedef.flatten_up_to
-    pick = itemgetter(*order)  # at least two leaves, or there would be nothing to reorder
+    pick = itemgetter(*order)  # a permutation other than the identity has at least two leaves
 
     def fast_flatten(tree: Any) -> list[Any]:
         return list(pick(flatten_up_to(tree)))

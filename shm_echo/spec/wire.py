@@ -1,22 +1,20 @@
-"""How two processes compare their examples: a flat, plain-typed form of a tree's structure.
+"""The flat form of a tree's structure, of plain types, in which processes compare examples.
 
-The wire form is a map of two entries, ``version`` and ``nodes``; the nodes are lists in preorder,
-so the form is never nested deeper than a dict key in it, however deep the tree is::
+The wire form is a map of two entries, `version` and `nodes`. The nodes are lists in preorder, so
+the nesting of the form does not grow with the depth of the tree:
 
-    ["leaf", "<f4", [4]]                     dtype as text (see ``leaf.dtype_text``), shape
+    ["leaf", "<f4", [4]]                     dtype as text (see `leaf.dtype_text`), shape
     ["none"]
-    ["dict", ["obs", 3, ["bytes", "b'x'"]]]  keys as tokens (see ``keys``), in canonical order
+    ["dict", ["obs", 3, ["bytes", "b'x'"]]]  keys as tokens (see `keys`), in canonical order
     ["list", 2]  ["tuple", 2]  ["deque", 2]  arity
     ["namedtuple", "Point", ["x", "y"]]      name and fields; "structseq" likewise
     ["custom", "Box", "None", [".low"]]      name, metadata as text, steps to the children
 
-Guarantees that two forms are equal exactly when :func:`compare` finds no difference, that
-:func:`digest` is the same in every process, and that a form from an untrusted peer is checked
-completely before anything is done with it: a wrong one is a ProtocolError, never a crash. Nothing
-here makes a type or code from it, and a dtype only to word a message, of the plainest form.
-
-Leaves to others: encoding it (any codec of maps, lists, strings and integers will do), and the
-bound on its size in bytes.
+Two forms are equal exactly if `compare` finds no difference, and `digest` is the same in every
+process. A form from an untrusted peer is checked completely before it is used; a malformed one
+raises ProtocolError. No type and no code is made from it, and a dtype only for a message and only
+from the plainest texts. Any codec of maps, lists, strings and integers can encode a form; the
+caller bounds its size in bytes.
 """
 
 from __future__ import annotations
@@ -31,8 +29,8 @@ from typing import Any
 
 from shm_echo.errors import ProtocolError, SpecMismatchError
 from shm_echo.spec.keys import Token, index_step, metadata_text, token_order
-from shm_echo.spec.leaf import dtype_text, dtype_words
-from shm_echo.spec.structure import MAX_DEPTH, MAX_NODES, Node, node_words
+from shm_echo.spec.leaf import dtype_text, readable_dtype
+from shm_echo.spec.structure import MAX_DEPTH, MAX_NODES, Node, describe_node
 
 VERSION = 1
 
@@ -47,7 +45,7 @@ _NAMED = ("namedtuple", "structseq")
 
 
 def to_wire(root: Node) -> dict[str, Any]:
-    """The wire form of an example's structure."""
+    """Return the wire form of an example's structure."""
     return {"version": VERSION, "nodes": list(_preorder(root))}
 
 
@@ -71,7 +69,7 @@ def _preorder(node: Node) -> Iterator[list[Any]]:
 
 
 def digest(wire: dict[str, Any]) -> bytes:
-    """32 bytes that are equal exactly when wire forms are (SHA-256 of a canonical encoding)."""
+    """Return the SHA-256 of a canonical encoding: equal exactly if the wire forms are."""
     text = json.dumps(wire, separators=(",", ":"), sort_keys=True)
     return hashlib.sha256(text.encode("ascii")).digest()
 
@@ -93,7 +91,7 @@ class WireNode:
     children: list[WireNode] = field(default_factory=list)
 
     def step(self, index: int) -> str:
-        """What the path to a child adds."""
+        """Return the step that a child adds to the path."""
         if self.kind == "dict":
             return index_step(self.tokens[index])
         if self.kind == "custom":
@@ -101,35 +99,39 @@ class WireNode:
         return f".{self.tokens[index]}" if self.tokens else f"[{index}]"
 
     @property
-    def words(self) -> str:
-        """What stands here, in the words of an error message."""
-        leaf = f"{dtype_words(self.dtype)} {self.shape}"
-        return node_words(self.kind, self.name, self.tokens, self.arity, leaf)
+    def description(self) -> str:
+        """Describe the node for an error message."""
+        leaf = f"{readable_dtype(self.dtype)} {self.shape}"
+        return describe_node(self.kind, self.name, self.tokens, self.arity, leaf)
 
 
 def from_wire(wire: object) -> WireNode:
-    """The root of a wire form that may come from anybody; ProtocolError when it is malformed."""
+    """Return the root of a wire form, which may come from an untrusted peer.
+
+    Raises:
+        ProtocolError: the form is malformed.
+    """
     if not isinstance(wire, dict) or set(wire) != {"version", "nodes"}:
-        raise _bad("it is not a map of 'version' and 'nodes'")
+        raise _malformed("it is not a map of 'version' and 'nodes'")
     if type(wire["version"]) is not int or wire["version"] != VERSION:
-        raise _bad(f"its version is {_short(wire['version'])}, not {VERSION}")
+        raise _malformed(f"its version is {_short(wire['version'])}, not {VERSION}")
     records = wire["nodes"]
     if not isinstance(records, (list, tuple)) or not 0 < len(records) <= MAX_NODES:
-        raise _bad(f"its nodes are not a list of 1 to {MAX_NODES}")
+        raise _malformed(f"its nodes are not a list of 1 to {MAX_NODES}")
     root = _node(records[0], 0)
-    open_nodes = [root]  # the nodes from the root down that still wait for children
+    open_nodes = [root]  # the path of nodes from the root that may still lack children
     for position, record in enumerate(records[1:], start=1):
         while open_nodes and len(open_nodes[-1].children) == open_nodes[-1].arity:
             open_nodes.pop()
         if not open_nodes:
-            raise _bad(f"node {position} has no parent")
+            raise _malformed(f"node {position} has no parent")
         if len(open_nodes) > MAX_DEPTH:
-            raise _bad(f"it is nested deeper than {MAX_DEPTH} levels")
+            raise _malformed(f"it is nested deeper than {MAX_DEPTH} levels")
         node = _node(record, position)
         open_nodes[-1].children.append(node)
         open_nodes.append(node)
     if any(len(node.children) != node.arity for node in open_nodes):
-        raise _bad("it ends before the last node has all its children")
+        raise _malformed("it ends before the last node has all its children")
     return root
 
 
@@ -149,11 +151,11 @@ def _node(record: object, position: int) -> WireNode:
             return WireNode(kind, len(rest[1]), rest[0], tokens=tuple(rest[1]))
         if kind == "custom" and len(rest) == 3 and _is_texts(rest[:2]) and _is_texts(rest[2]):
             return WireNode(kind, len(rest[2]), rest[0], rest[1], tuple(rest[2]))
-    raise _bad(f"node {position} is not one that this version knows: {_short(record)}")
+    raise _malformed(f"node {position} is not one that this version knows: {_short(record)}")
 
 
-def _bad(why: str) -> ProtocolError:
-    return ProtocolError(f"the peer's description of its example is malformed: {why}")
+def _malformed(reason: str) -> ProtocolError:
+    return ProtocolError(f"the peer's description of its example is malformed: {reason}")
 
 
 def _short(value: object) -> str:
@@ -181,7 +183,7 @@ def _is_shape(value: object) -> bool:
 def _is_key_list(value: object) -> bool:
     if not isinstance(value, (list, tuple)) or not all(map(_is_token, value)):
         return False
-    # Leaves are matched by position, so an order of keys other than ours would mix them up.
+    # Leaves are matched by position, so another order of keys would exchange them.
     order = [token_order(_token(token)) for token in value]
     return all(left < right for left, right in itertools.pairwise(order))
 
@@ -200,11 +202,15 @@ def _is_token(value: object) -> bool:
 
 
 def compare(expected: WireNode, given: WireNode, path: str = "") -> None:
-    """Raise SpecMismatchError, with the path, at the first node where the two differ."""
+    """Compare two examples node by node.
+
+    Raises:
+        SpecMismatchError: the examples differ; the message names the first node, by its path.
+    """
     if expected.kind == given.kind == "dict":
         _compare_keys(expected, given, path)
     elif _label(expected) != _label(given):
-        raise _difference(path, expected.words, given.words)
+        raise _difference(path, expected.description, given.description)
     elif expected.metadata != given.metadata:
         raise _difference(path, f"metadata {expected.metadata}", f"metadata {given.metadata}")
     pairs = zip(expected.children, given.children, strict=True)
@@ -221,11 +227,11 @@ def _compare_keys(expected: WireNode, given: WireNode, path: str) -> None:
     for node, token in zip(expected.children, expected.tokens, strict=True):
         if token not in theirs:
             where = path + index_step(token)
-            raise _difference(where, node.words, f"{given.words} without this key")
+            raise _difference(where, node.description, f"{given.description} without this key")
     for node, token in zip(given.children, given.tokens, strict=True):
         if token not in ours:
             where = path + index_step(token)
-            raise _difference(where, f"{expected.words} without this key", node.words)
+            raise _difference(where, f"{expected.description} without this key", node.description)
 
 
 def _difference(path: str, expected: str, given: str) -> SpecMismatchError:

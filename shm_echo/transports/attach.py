@@ -1,7 +1,7 @@
-"""How a producer gets into a ring: agree on the examples, map the memory, ask for an owner id.
+"""Attaches a producer to a ring: compare the examples, map the memory, request an owner id.
 
-In this order, so that whatever goes wrong goes wrong before the server counts a producer: until it
-has given out an owner id, a client that leaves, however it does, leaves nothing behind.
+The owner id comes last, so that a failure of the steps before it happens while the server does not
+count a producer yet, and has nothing to clean up when the client disconnects.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from shm_echo.ring.ring import Ring, RingConfig
 from shm_echo.spec import TreeSpec
 from shm_echo.spec.rebuild import example_from_wire
 
-__all__ = ["Attached", "attach"]
+__all__ = ["RingAttachment", "attach"]
 
 
-class Attached(NamedTuple):
-    """A place in a ring.
+class RingAttachment(NamedTuple):
+    """The attachment of one producer to a ring.
 
     Attributes:
-        connection: open as long as the place is taken.
+        connection: the control connection, open while the producer is attached.
         ring: the mapped ring.
-        owner: the id under which slots are claimed.
-        subscriber: reads what the server publishes; None where it publishes nothing.
+        owner: the id under which the producer claims slots.
+        subscriber: reads the published values; None if the server does not publish.
     """
 
     connection: ClientConnection
@@ -44,51 +44,54 @@ def attach(
     publishes: TreeSpec | None,
     timeout: float,
     server_uid: int | None = None,
-) -> Attached:
-    """Take a place in the ring of the server at ``address``.
+) -> RingAttachment:
+    """Attach to the ring of the server at `address`.
 
     Args:
-        address: of the server.
-        spec: of the samples that will be sent.
-        publishes: what the server is expected to publish; None takes whatever it does.
+        address: the address of the server.
+        spec: the spec of the samples that will be sent.
+        publishes: the spec of the published values; None accepts the server's.
         timeout: seconds to wait for a server that is not up yet.
-        server_uid: another user whose server is trusted, beside this one's.
+        server_uid: another user whose server is trusted, beside this user.
 
     Raises:
-        SpecMismatchError: an example is not the server's.
-        HandshakeError: the server cannot be attached to; the subclasses say why.
-        ConnectionClosedError: it went away meanwhile.
-        MemoryError, DescriptorLimitError: this process may map no more, or open no more files.
+        SpecMismatchError: an example differs from the server's.
+        HandshakeError: attaching failed; the subclass gives the reason.
+        ConnectionClosedError: the server went away during the attach.
+        MemoryError: this process may map no more memory.
+        DescriptorLimitError: this process may open no more files.
     """
     connection = connect(address, "ring", timeout=timeout, server_uid=server_uid)
     try:
-        config, published = _agree(address, connection.info, spec, publishes)
-        _, descriptors = _ask(connection, address, "memory")
-        ring, subscriber = _map(connection, address, spec, config, published, descriptors)
-        reply, descriptors = _ask(connection, address, "attach")
+        config, published = _check_examples(address, connection.info, spec, publishes)
+        _, descriptors = _request(connection, address, "memory")
+        ring, subscriber = _map_memory(connection, address, spec, config, published, descriptors)
+        reply, descriptors = _request(connection, address, "attach")
         for fd in descriptors:
             os.close(fd)
         owner = reply.get("owner")
         if descriptors or type(owner) is not int or not 1 <= owner <= config.max_producers:
             raise ProtocolError(f"{address} sent no owner id that its ring has")
-        return Attached(connection, ring, owner, subscriber)
+        return RingAttachment(connection, ring, owner, subscriber)
     except BaseException:
-        # Nothing was claimed: give back the owner id that may have been given out.
+        # No slot was claimed. The goodbye returns the owner id, if the server has assigned one.
         connection.goodbye(timeout=1.0)
         raise
 
 
-def _ask(connection: ClientConnection, address: str, op: str) -> tuple[dict[str, Any], list[int]]:
+def _request(
+    connection: ClientConnection, address: str, op: str
+) -> tuple[dict[str, Any], list[int]]:
     try:
         return connection.request(op, {})
     except RequestError as error:
         raise RefusedError(address, error.code, str(error), error.fields) from None
 
 
-def _agree(
+def _check_examples(
     address: str, info: Any, spec: TreeSpec, publishes: TreeSpec | None
 ) -> tuple[RingConfig, TreeSpec | None]:
-    """The ring's configuration and what is published, once all examples are known to agree."""
+    """Compare the examples; return the ring's configuration and the published spec."""
     try:
         sizes = info["config"]
         config = RingConfig(
@@ -99,14 +102,14 @@ def _agree(
         raise ProtocolError(f"{address} described no ring") from None
     counts = (config.batch_size, config.num_buffers, config.max_producers)
     if not all(type(n) is int and 0 < n < 2**31 for n in counts):
-        raise ProtocolError(f"{address} described a ring of no size")
+        raise ProtocolError(f"{address} described a ring without a valid size")
     spec.require_equal(theirs)
     if published is None:
         if publishes is not None:
             raise ValueError(f"the server at {address} publishes nothing")
         return config, None
     if publishes is None:
-        # A spec of its own at each attach: whatever the server publishes is taken.
+        # Built again at each attach: a restarted server may publish other values.
         try:
             return config, TreeSpec.from_example(example_from_wire(published))
         except ValueError as error:
@@ -117,7 +120,7 @@ def _agree(
     return config, publishes
 
 
-def _map(
+def _map_memory(
     connection: ClientConnection,
     address: str,
     spec: TreeSpec,
@@ -125,7 +128,7 @@ def _map(
     published: TreeSpec | None,
     descriptors: Sequence[int],
 ) -> tuple[Ring, Subscriber | None]:
-    """The memory behind the descriptors, which are taken over."""
+    """Map the memory behind the descriptors, and close them in any case."""
     fds = list(descriptors)
     try:
         if len(fds) != (1 if published is None else 2):

@@ -1,9 +1,9 @@
-"""What a transport is: how samples of other processes or machines reach a server's ring.
+"""The interface of a transport, which brings samples of other processes or machines into the ring.
 
-A transport is any object with the three members of :class:`Transport`. The server gives it an
-:class:`Ingress` when it starts; for each producer that connects, the transport opens an
-:class:`Inlet` and sends what arrives into it. Everything else (checks, waiting for room, metrics,
-recovery after deaths) is done behind the inlet, in the same way for all transports.
+A transport is any object with the three members of `Transport`. The server gives it an `Ingress`
+when it starts. For each producer that connects, the transport opens an `Inlet` and sends the
+arriving samples into it. The inlet does the rest (checks, waiting for room, metrics, recovery after
+deaths), in the same way for all transports.
 """
 
 from __future__ import annotations
@@ -28,22 +28,24 @@ __all__ = ["Ingress", "Inlet", "Transport"]
 
 @runtime_checkable
 class Transport(Protocol):
-    """How producers reach a server. Write one by providing these three members."""
+    """Connects producers to a server. Any object with these three members is a transport."""
 
     @property
     def backing(self) -> Backing:
-        """Which memory the ring shall live in: "private" unless other processes map it."""
+        """Return the kind of memory of the ring: "private" unless other processes map it."""
 
     def start(self, ingress: Ingress) -> None:
-        """Begin to take producers in. Called once; an exception makes ``Server.start`` fail."""
+        """Begin to accept producers. Called once; an exception makes `Server.start` fail."""
 
     def close(self) -> None:
-        """Let all producers go, and free everything. The ring has been closed before: sends that
-        are blocked have been woken with ConnectionClosedError."""
+        """Detach all producers and free all resources.
+
+        The ring is closed already: blocked sends have raised ConnectionClosedError.
+        """
 
 
 class Ingress:
-    """A server's side towards its transport.
+    """The part of a server that its transport sees.
 
     Attributes:
         spec: the structure, shapes and dtypes of a sample.
@@ -56,13 +58,13 @@ class Ingress:
         self.publisher = publisher
 
     def open(self, pid: int | None = None) -> Inlet:
-        """Take a producer in.
+        """Attach a producer.
 
         Args:
-            pid: its process, where it has one of its own; for messages and ``producers()``.
+            pid: the producer's process, if it has one of its own; for messages and `producers()`.
 
         Raises:
-            RuntimeError: the ring has as many producers as it was made for.
+            RuntimeError: `max_producers` producers are attached.
             ConnectionClosedError: the server is closed.
         """
         if self.ring.closed:
@@ -71,9 +73,9 @@ class Ingress:
 
 
 class Inlet:
-    """The way into the ring for one producer. Its threads may share it.
+    """The entry of one producer into the ring. Threads may share it.
 
-    It ends with :meth:`close` or :meth:`died`, exactly one of them; both may be called again.
+    Call `close` or `died` at its end. Later calls of either do nothing.
     """
 
     def __init__(self, ingress: Ingress, owner: int, pid: int | None) -> None:
@@ -87,25 +89,25 @@ class Inlet:
         """Copy one sample into the ring, waiting for room.
 
         Raises:
-            SpecMismatchError: it differs from the example; nothing was sent.
+            SpecMismatchError: the sample differs from the example; nothing was sent.
             SendTimeoutError: the ring stayed full.
             ConnectionClosedError: the server or this inlet was closed.
         """
         self._sender.send(data, timeout)
 
     def send_batch(self, data: Any, timeout: float | None = None) -> int:
-        """Copy N samples, stacked along a leading axis of every leaf; returns N.
+        """Copy N samples, stacked along a leading axis of every leaf, and return N.
 
-        Raises as :meth:`send`; the exception's ``sent`` says how many samples were sent.
+        Raises the errors of `send`, whose attribute `sent` is the number of samples sent before.
         """
         return self._sender.send_batch(data, timeout)
 
     def wait(self, timeout: float | None = None) -> None:
-        """Wait until everything that was sent has been handed to the learner.
+        """Wait until every sample that was sent has been handed to the learner.
 
         Raises:
-            TimeoutError: it was not within ``timeout`` seconds.
-            ConnectionClosedError: this inlet is closed, or the server was before that.
+            TimeoutError: `timeout` seconds passed before.
+            ConnectionClosedError: this inlet or the server was closed before.
         """
         try:
             self._sender.wait(timeout)
@@ -115,18 +117,18 @@ class Inlet:
             ) from None
 
     def close(self) -> None:
-        """The producer has left in good order.
+        """Detach the producer, which left in good order.
 
-        Calls that other threads are in, waiting for room, end with ConnectionClosedError; a sample
-        that is being copied is finished. The server counts the producer until the last has ended.
+        Calls of other threads that wait for room raise ConnectionClosedError; a sample that is
+        being copied is finished. The server counts the producer until the last call has ended.
         """
         self._end(partial(self._producers.close, self._owner))
 
     def died(self, signal: int | None = None) -> None:
-        """The producer has gone without a word. Otherwise as :meth:`close`.
+        """Detach the producer, which ended without closing; see `close` and `on_producer_death`.
 
         Args:
-            signal: the signal that ended its process, where known.
+            signal: the signal that ended its process, if known.
         """
         self._end(partial(self._producers.died, self._owner, signal))
 

@@ -1,8 +1,8 @@
 """The shared-memory transport, server side: producers map the ring and write into it themselves.
 
-A producer comes through the control socket: it is told the spec and the sizes, asks for the memory
-(the descriptors of the ring and of the broadcast), and when it has mapped that, for an owner id.
-After that the socket says one thing only: that both sides are there.
+A producer connects through the control socket. The welcome describes the spec and the sizes; the
+producer requests the memory (the descriptors of the ring and of the broadcast), maps it, and then
+requests an owner id. From then on the connection only shows each side that the other one is alive.
 """
 
 from __future__ import annotations
@@ -34,23 +34,36 @@ def __getattr__(name: str) -> Any:
 
 
 class ShmTransport:
-    """Producers of this host write straight into the server's ring.
+    """Lets producers of this host write straight into the server's ring.
+
+    Example:
+        >>> import numpy as np
+        >>> from shm_echo import Server, ShmClient, ShmTransport
+        >>> example = {"x": np.float32(0)}
+        >>> transport = ShmTransport("transport-example", max_producers=4)
+        >>> with Server(example, batch_size=2, transport=transport) as server:
+        ...     with ShmClient("transport-example", example) as client:
+        ...         client.send_batch({"x": np.array([1, 2], np.float32)})
+        ...     server.sample().batch["x"].tolist()
+        2
+        [1.0, 2.0]
 
     Args:
-        address: where producers find the server: a bare name (a socket in a folder that only this
-            user can enter), or ``ipc:///path/to.sock``.
+        address: the address of the server: a bare name (a socket in a folder that only this user
+            can enter), or `ipc:///path/to.sock`.
         backing: the memory of the ring: "posix" (/dev/shm), "memfd", or "auto": a memfd where
             /dev/shm is too small.
-        max_producers: how many may be attached at once, at most 65534.
-        services: what else is offered at the address, by name, such as
-            ``{"mechestim": MechEstimService()}``. Whoever made them closes them.
-        allow_uids: other users that may connect, and the names of what each is offered, such as
-            ``{1001: ["mechestim"]}``. The address must be an ``ipc://`` path then, in a folder
-            that they can enter. Who is offered the ring can write into it: a producer is trusted
-            with the samples of all.
+        max_producers: the number of producers that may be attached at once, at most 65534.
+        services: further services at the address, by name, such as
+            `{"mechestim": MechEstimService()}`. The transport does not close them.
+        allow_uids: other users that may connect, and the names of the services that each may use,
+            such as `{1001: ["mechestim"]}`. The address must then be an `ipc://` path in a folder
+            that they can enter. A user with access to the service `ring` can write into the memory
+            of all producers.
 
     Raises:
-        TypeError, ValueError: an argument that cannot be.
+        TypeError: an argument has the wrong type.
+        ValueError: an argument is out of range, or the address is malformed.
     """
 
     def __init__(
@@ -78,16 +91,16 @@ class ShmTransport:
 
     @property
     def backing(self) -> Backing:
-        """The memory of the ring."""
+        """Return the kind of memory of the ring."""
         return self._backing
 
     def start(self, ingress: Ingress) -> None:
         """Serve the ring at the address.
 
         Raises:
-            AddressInUseError: another live process serves there.
+            AddressInUseError: another live process serves at the address.
             AddressError: the socket's folder cannot be used.
-            ValueError: ``allow_uids`` names a service that is not offered.
+            ValueError: `allow_uids` names a service that is not offered.
         """
         services = {"ring": RingService(ingress), **self._services}
         control = ControlServer(self.address, services, allow_uids=self._allow_uids)
@@ -95,7 +108,7 @@ class ShmTransport:
         self._control = control
 
     def close(self) -> None:
-        """Let all producers go, and remove the socket."""
+        """Detach all producers, and remove the socket."""
         control, self._control = self._control, None
         if control is not None:
             control.close()
@@ -105,7 +118,7 @@ class ShmTransport:
 
 
 class RingService:
-    """The ``ring`` service of a control server: hands the ring out and watches who has it."""
+    """The `ring` service of a control server: hands out the ring and watches its producers."""
 
     name = "ring"
 
@@ -116,7 +129,7 @@ class RingService:
         ingress = self._ingress
         config = ingress.ring.config
         publisher = ingress.publisher
-        session.watch = False  # it holds nothing until it attaches
+        session.watch = False  # a session without an owner id needs no clean-up when it ends
         return {
             "spec": ingress.spec.to_wire(),
             "config": {
@@ -146,8 +159,7 @@ class RingService:
         return {"owner": owner}, ()
 
     def _descriptors(self) -> list[int]:
-        """Of the ring, and of what is published. Who has no owner id yet writes nothing there, so
-        it may go as it likes."""
+        """Return the descriptors of the ring and, if the server publishes, of the broadcast."""
         publisher = self._ingress.publisher
         segments = [self._ingress.ring.segment, *([publisher.segment] if publisher else [])]
         return [segment.fileno() for segment in segments]

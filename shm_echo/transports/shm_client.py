@@ -1,8 +1,8 @@
 """The shared-memory transport, producer side.
 
-A client checks its example against the server's before it gets the ring, and every sample against
-the example before it claims a slot. What a send needs is in :mod:`shm_echo.ring`; here are the
-connection, the words for what goes wrong, and what happens across a fork.
+A client compares its example with the server's before it maps the ring, and checks every sample
+against the example before it claims a slot. `shm_echo.ring` implements the sends. This module has
+the connection, the error messages and the behaviour across a fork.
 """
 
 from __future__ import annotations
@@ -36,18 +36,29 @@ _log = logging.getLogger("shm_echo")
 class ShmClient:
     """A producer: sends samples into the ring of a server on this host.
 
-    ``send``, ``send_batch``, ``reserve``, ``wait``, ``latest``, ``wait_for`` and ``close`` may be
-    called from several threads at once. A client that is inherited by a fork attaches anew in the
-    child, on first use there.
+    `send`, `send_batch`, `reserve`, `wait`, `latest`, `wait_for` and `close` may be
+    called from several threads at once. In the child of a fork, an inherited client attaches again
+    on its first use.
+
+    Example:
+        >>> import numpy as np
+        >>> from shm_echo import Server, ShmClient, ShmTransport
+        >>> example = {"x": np.zeros(2, np.float32)}
+        >>> with Server(example, 2, ShmTransport("client-example")) as server:
+        ...     with ShmClient("client-example", example) as client:  # usually in another process
+        ...         for i in range(2):
+        ...             client.send({"x": np.full(2, i, np.float32)})
+        ...     server.sample().batch["x"].tolist()
+        [[0.0, 0.0], [1.0, 1.0]]
 
     Args:
-        address: the server's name or ``ipc:///path.sock``, as given to its ShmTransport.
+        address: the server's name or `ipc:///path.sock`, as given to its ShmTransport.
         example: a sample; its structure, shapes and dtypes must be those of the server's example.
         connect_timeout: seconds to wait for a server that is not up yet; 0 fails at once.
-        publishes: an example of what the server publishes, to check it against; None takes
-            whatever the server publishes.
-        server_uid: another user whose server is trusted, beside this one's; the server must allow
-            this user (``ShmTransport(allow_uids=...)``).
+        publishes: an example of the published values, which must be like the server's; None
+            accepts the server's.
+        server_uid: another user whose server is trusted, beside this user; the server must allow
+            this user (`ShmTransport(allow_uids=...)`).
 
     Raises:
         SpecMismatchError: the example is not the server's; the message names the leaf.
@@ -67,12 +78,12 @@ class ShmClient:
         publishes: Any = None,
         server_uid: int | None = None,
     ) -> None:
-        self._closed = True  # until it is open: __del__ runs after a failed __init__ too
+        self._closed = True  # until attached: __del__ also runs after a failed __init__
         self.address = address
         self._server_uid = server_uid
         self._spec = TreeSpec.from_example(example)
         self._publishes = None if publishes is None else TreeSpec.from_example(publishes)
-        # Re-entrant: a signal handler may close a client that is just being closed.
+        # Re-entrant: a signal handler may close a client whose close() it interrupts.
         self._lock = threading.RLock()
         self._slots: weakref.WeakSet[Slot] = weakref.WeakSet()
         self._attach(connect_timeout)
@@ -84,7 +95,7 @@ class ShmClient:
             self.address, self._spec, self._publishes, connect_timeout, self._server_uid
         )
         try:
-            self._sender = ring.sender(owner, _result_raiser(self), connection.pidfd)
+            self._sender = ring.sender(owner, _make_raise_for_result(self), connection.pidfd)
         except BaseException:
             connection.goodbye(timeout=1.0)
             raise
@@ -100,7 +111,7 @@ class ShmClient:
         """Copy one sample into the ring, waiting for room.
 
         Args:
-            data: a tree like the example. A 0-d leaf may also be a Python number.
+            data: a tree like the example. A Python number is accepted for a 0-d leaf.
             timeout: seconds to wait for room; None waits as long as the server lives.
 
         Raises:
@@ -115,19 +126,20 @@ class ShmClient:
             self._sender.send(data, timeout)
 
     def send_batch(self, data: Any, timeout: float | None = None) -> int:
-        """Copy N samples into the ring, in order, waiting for room; returns N.
+        """Copy N samples into the ring, in order, waiting for room, and return N.
 
-        They are not one unit: samples of other producers may come between them. On an exception
-        its attribute ``sent`` says how many were sent: exactly the first ones.
+        Samples of other producers may come between them. The attribute `sent` of an exception is
+        the number of samples sent before it, which are the first ones.
 
         Args:
             data: a tree like the example, each leaf with one more leading axis of length N.
             timeout: seconds for the whole call; None waits as long as the server lives.
 
         Raises:
-            SpecMismatchError: a leaf differs from the example, or from the first leaf in its N;
-                nothing was sent.
-            SendTimeoutError, ConnectionClosedError: as for :meth:`send`.
+            SpecMismatchError: a leaf differs from the example, or has another N than the first
+                leaf; nothing was sent.
+            SendTimeoutError: the ring stayed full.
+            ConnectionClosedError: this client is closed, or the server has gone.
         """
         try:
             return self._sender.send_batch(data, timeout)
@@ -136,14 +148,15 @@ class ShmClient:
             return self._sender.send_batch(data, timeout)
 
     def reserve(self, timeout: float | None = None) -> Slot:
-        """Claim a slot to write a sample in place, without any copy.
+        """Claim a slot to write a sample in place, without a copy.
 
-        Use it in a ``with`` statement: its end commits the sample, an exception gives the slot
-        back. Until then the slot holds up the batch that it belongs to. The arrays hold whatever
-        was in the memory before: write every element.
+        Use it in a `with` statement: its end commits the sample, an exception aborts it. Until
+        then the batch that the slot belongs to cannot be delivered. The arrays hold the former
+        content of the memory: write every element.
 
         Raises:
-            SendTimeoutError, ConnectionClosedError: as for :meth:`send`.
+            SendTimeoutError: the ring stayed full.
+            ConnectionClosedError: this client is closed, or the server has gone.
         """
         try:
             claim, views = self._sender.reserve(timeout)
@@ -157,11 +170,11 @@ class ShmClient:
     def wait(self, timeout: float | None = None) -> None:
         """Wait until every sample that was sent has been handed to the learner.
 
-        A sample in a batch that never fills is handed out when the learner asks for a partial one.
+        A sample in a batch that does not fill is handed out with a partial batch only.
 
         Raises:
-            TimeoutError: not within ``timeout`` seconds.
-            ConnectionClosedError: this client is closed, or the server went before that.
+            TimeoutError: `timeout` seconds passed before.
+            ConnectionClosedError: this client was closed, or the server has gone, before.
         """
         try:
             self._sender.wait(timeout)
@@ -170,39 +183,39 @@ class ShmClient:
                 f"not every sample was handed to the learner within {timeout:g} s"
             ) from None
         except ForkedHandleError:
-            self._reattach()  # a new producer, which has sent nothing yet
+            self._reattach()  # a new producer, which has sent no sample yet
 
     # ---------------------------------------------------------------- receiving
 
     def latest(self, timeout: float = 5.0) -> tuple[int, Any] | None:
-        """What the server published last: (version, value), or None before the first.
+        """Return the newest published (version, value), or None before the first.
 
-        The arrays are private copies, whole and of one version. While the version stays the same
-        the same objects are returned again, at the cost of one atomic load. What was published last
-        stays readable when the server has gone.
+        The arrays are private copies, all of one version. Until the next version, later calls
+        return the same objects at the cost of one atomic load. The newest value stays readable
+        when the server has gone.
 
         Args:
-            timeout: seconds after which to give up when the server publishes faster than this
-                process can copy.
+            timeout: seconds after which to give up if the server publishes faster than this process
+                can copy.
 
         Raises:
-            TimeoutError: see ``timeout``.
+            TimeoutError: the server overtook every copy for `timeout` seconds.
             ConnectionClosedError: this client is closed.
             RuntimeError: the server publishes nothing.
         """
-        return self._reader().latest(timeout)
+        return self._require_subscriber().latest(timeout)
 
     def wait_for(self, version: int, timeout: float | None = None) -> int:
-        """Block until the server has published ``version`` or a newer one; returns the newest.
+        """Block until the server has published `version` or a newer one; return the newest.
 
         Raises:
-            TimeoutError: it did not within ``timeout`` seconds.
+            TimeoutError: `timeout` seconds passed before.
             ConnectionClosedError: this client is closed, or the server has gone.
             RuntimeError: the server publishes nothing.
         """
-        return self._reader().wait_for(version, timeout)
+        return self._require_subscriber().wait_for(version, timeout)
 
-    def _reader(self) -> Subscriber:
+    def _require_subscriber(self) -> Subscriber:
         if self._sender.retired:
             self._reattach()
         if self._closed:
@@ -217,14 +230,14 @@ class ShmClient:
 
     @property
     def closed(self) -> bool:
-        """Whether :meth:`close` was called."""
+        """Return True if `close` was called."""
         return self._closed
 
     def close(self) -> None:
-        """Leave the ring. What was sent stays sent; whoever is blocked in this client is told.
+        """Leave the ring. Samples that were sent stay sent; blocked calls of this client raise.
 
-        Slots that are still reserved may yet be committed; until the last one has ended, the server
-        counts this client as attached. May be called more than once.
+        Reserved slots may still be committed; the server counts this client as attached until the
+        last one has ended. Later calls do nothing.
         """
         with self._lock:
             if self._closed:
@@ -234,9 +247,9 @@ class ShmClient:
             return
         if self._subscriber is not None:
             self._subscriber.close()
-        self._sender.leave(self._say_goodbye)
+        self._sender.leave(self._disconnect)
 
-    def _say_goodbye(self) -> None:
+    def _disconnect(self) -> None:
         self._connection.goodbye(timeout=1.0)
         self._connection.close()
 
@@ -263,14 +276,14 @@ class ShmClient:
     def __repr__(self) -> str:
         return f"<ShmClient of {self.address}{', closed' if self._closed else ''}>"
 
-    # ---------------------------------------------------------------- what goes wrong
+    # ---------------------------------------------------------------- errors and forks
 
     def _raise_for_result(self, result: int, sent: int, timeout: float | None) -> None:
         if result == Result.TIMEOUT:
             raise SendTimeoutError(timeout or 0.0, sent)
         if result == Result.STOPPED and self._sender.retired and not self._closed:
             raise ForkedHandleError(
-                f"this client of {self.address} was made before the fork, and so was the slot"
+                f"this client of {self.address} was created before the fork, and so was the slot"
             )
         if result == Result.STOPPED:
             raise ConnectionClosedError(f"the client of {self.address} is closed", sent)
@@ -281,37 +294,40 @@ class ShmClient:
                 f"the server of {self.address} (pid {self.server_pid}) has gone", sent
             )
         raise ConnectionClosedError(
-            f"the server of {self.address} has given this client up: its connection broke", sent
+            f"the server of {self.address} has detached this client: its connection broke", sent
         )
 
     def _reattach(self) -> None:
-        """In the child of a fork: the claims and the connection are the parent's, get our own."""
+        """Attach again, in the child of a fork: claims and connection belong to the parent."""
         with self._lock:
             if self._closed:
                 raise ConnectionClosedError(f"the client of {self.address} is closed")
             if not self._sender.retired:
-                return  # another thread was quicker
+                return  # another thread has attached already
             try:
                 self._attach(0.0)
             except Exception as error:
                 raise ForkedHandleError(
-                    f"this client of {self.address} was made before the fork, and attaching anew "
-                    f"failed: {error}"
+                    f"this client of {self.address} was created before the fork, and attaching "
+                    f"again failed: {error}"
                 ) from error
 
-    def _forked(self) -> None:
+    def _after_fork_in_child(self) -> None:
         self._lock = threading.RLock()  # another thread of the parent may have held it
         if not self._closed:
             self._sender.retire()
             for slot in list(self._slots):
-                slot.freeze()  # the memory is the parent's to write
+                slot.freeze()  # only the parent may write the memory
             self._slots = weakref.WeakSet()
             self._connection.abandon()
 
 
-def _result_raiser(client: ShmClient) -> Callable[[int, int, float | None], None]:
-    """What the sender calls when it must not go on. It does not keep the client, or the two would
-    hold each other, and with them the mapping, until the garbage collector finds them."""
+def _make_raise_for_result(client: ShmClient) -> Callable[[int, int, float | None], None]:
+    """Make the function with which the sender raises the error for a result of the C core.
+
+    It refers to the client weakly. Otherwise client and sender would refer to each other, and keep
+    the memory mapped until the garbage collector runs.
+    """
     reference = weakref.ref(client)
     address = client.address
 
@@ -329,7 +345,7 @@ _clients: weakref.WeakSet[ShmClient] = weakref.WeakSet()
 
 def _after_fork_in_child() -> None:
     for client in list(_clients):
-        client._forked()
+        client._after_fork_in_child()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

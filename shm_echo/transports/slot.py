@@ -12,15 +12,27 @@ __all__ = ["Slot"]
 
 
 class Slot:
-    """One sample's place in the ring, claimed by :meth:`ShmClient.reserve`.
+    """The memory of one sample in the ring, claimed by `ShmClient.reserve`.
 
-    In a ``with`` statement it is committed at the end, or given back on an exception; one that is
-    forgotten is given back when it dies. ``slot[key]`` indexes the tree. Once it has ended its
-    arrays become read-only, because the memory belongs to the learner; slices that were taken of
-    them before do not, so do not keep any.
+    The end of a `with` statement commits the sample, an exception aborts it; a slot that is garbage
+    collected before either is aborted. `slot[key]` indexes the tree. After the commit or abort the
+    arrays are read-only, because the memory belongs to the learner. Slices that were taken before
+    stay writable: do not keep any.
+
+    Example:
+        >>> import numpy as np
+        >>> from shm_echo import Server, ShmClient, ShmTransport
+        >>> example = {"x": np.zeros(2, np.float32)}
+        >>> with Server(example, 1, ShmTransport("slot-example")) as server:
+        ...     with ShmClient("slot-example", example) as client:
+        ...         with client.reserve() as slot:
+        ...             slot["x"][:] = 1, 2  # written into the ring, without a copy
+        ...     slot.is_open, server.sample().batch["x"].tolist()
+        (False, [[1.0, 2.0]])
 
     Attributes:
-        tree: a tree like the example, of writable arrays in the ring. Their content is undefined.
+        tree: a tree like the example, of writable arrays in the ring. Their initial content is
+            undefined.
     """
 
     __slots__ = ("__weakref__", "_claim", "_views", "tree")
@@ -32,18 +44,18 @@ class Slot:
 
     @property
     def is_open(self) -> bool:
-        """Whether it can still be written and committed; never in the child of a fork."""
+        """Return True if the slot can be written and committed; never in the child of a fork."""
         return self._claim.is_open
 
     def __getitem__(self, key: Any) -> Any:
         return self.tree[key]
 
     def commit(self) -> None:
-        """Hand the sample over. Once; after that the slot is closed.
+        """Hand the sample over to the learner and close the slot.
 
         Raises:
-            ConnectionClosedError: the slot was closed before, or the server has given this client
-                up: the sample was not sent.
+            ConnectionClosedError: the slot was closed before, or the server has detached this
+                client: the sample was not sent.
             ForkedHandleError: the slot was reserved by the parent process.
         """
         self.freeze()
@@ -53,12 +65,12 @@ class Slot:
             raise ConnectionClosedError(str(error)) from None
 
     def abort(self) -> None:
-        """Give the slot back unused. Does nothing when it is closed."""
+        """Give the slot back unused, if it is open."""
         self.freeze()
         self._claim.abort()
 
     def freeze(self) -> None:
-        """Make the arrays read-only, as they become when the slot ends."""
+        """Make the arrays read-only, as a commit or an abort does."""
         for view in self._views:
             view.flags.writeable = False
 

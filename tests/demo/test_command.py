@@ -1,4 +1,4 @@
-"""The command line of ``shm-echo demo``: what it refuses, and how."""
+"""The command line of `shm-echo demo`: rejected options and their messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The judge of the demo: every way in which a sample can go wrong is found and named."""
+"""The audit of the demo: it detects lost, torn, duplicated and unsent samples."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
-from shm_echo.demo.delivery_audit import Continuity, ContinuityChecker
+from shm_echo.demo.delivery_audit import DeliveryAudit, DeliveryReport
 from shm_echo.demo.fragment import Stamp, example, pack, unpack
 from shm_echo.demo.ledger import Sends
 
@@ -16,22 +16,22 @@ def stamp(sequence: int, *, actor: int = 0, incarnation: int = 0) -> Stamp:
     return Stamp(actor=actor, incarnation=incarnation, sequence=sequence, version=1)
 
 
-def judge(sequences: Iterable[int], *, begun: int, returned: int) -> Continuity:
-    checker = ContinuityChecker()
+def judge(sequences: Iterable[int], *, begun: int, returned: int) -> DeliveryReport:
+    audit = DeliveryAudit()
     for sequence in sequences:
-        checker.arrived(stamp(sequence), whole=True)
-    return checker.verdict({(0, 0): Sends(begun=begun, returned=returned)})
+        audit.record(stamp(sequence), whole=True)
+    return audit.report({(0, 0): Sends(begun=begun, returned=returned)})
 
 
 def test_all_samples_of_a_process_that_ended_in_order_are_intact() -> None:
     found = judge(range(5), begun=5, returned=5)
 
     assert found.intact
-    assert found == Continuity(5, torn=0, duplicated=0, lost=0, unsent=0, overtook=0)
+    assert found == DeliveryReport(5, torn=0, duplicated=0, lost=0, unsent=0, overtook=0)
 
 
 @pytest.mark.parametrize("arrived", [4, 5, 6])
-def test_of_the_send_in_which_a_process_was_killed_any_beginning_may_have_arrived(
+def test_any_number_of_samples_of_the_send_during_a_kill_may_have_arrived(
     arrived: int,
 ) -> None:
     assert judge(range(arrived), begun=6, returned=4).intact
@@ -78,7 +78,7 @@ def test_overtaking_is_counted_but_harmless() -> None:
     assert found.overtook == 1
 
 
-def test_a_sample_that_nobody_began_to_send_is_found() -> None:
+def test_a_sample_that_no_process_began_to_send_is_found() -> None:
     found = judge([0, 1, 2], begun=2, returned=2)
 
     assert not found.intact
@@ -86,26 +86,26 @@ def test_a_sample_that_nobody_began_to_send_is_found() -> None:
 
 
 def test_a_sample_of_a_process_that_never_was_is_found() -> None:
-    checker = ContinuityChecker()
-    checker.arrived(stamp(0, incarnation=7), whole=True)
+    audit = DeliveryAudit()
+    audit.record(stamp(0, incarnation=7), whole=True)
 
-    assert checker.verdict({}).unsent == 1
+    assert audit.report({}).unsent == 1
 
 
 def test_each_incarnation_counts_for_itself() -> None:
-    checker = ContinuityChecker()
+    audit = DeliveryAudit()
     for incarnation in range(2):
         for sequence in range(3):
-            checker.arrived(stamp(sequence, incarnation=incarnation), whole=True)
+            audit.record(stamp(sequence, incarnation=incarnation), whole=True)
 
-    assert checker.verdict({(0, 0): Sends(3, 3), (0, 1): Sends(3, 3)}).intact
+    assert audit.report({(0, 0): Sends(3, 3), (0, 1): Sends(3, 3)}).intact
 
 
-def test_a_torn_sample_is_counted_and_its_stamp_not_believed() -> None:
-    checker = ContinuityChecker()
-    checker.arrived(stamp(0), whole=False)
+def test_a_torn_sample_is_counted_and_its_stamp_not_trusted() -> None:
+    audit = DeliveryAudit()
+    audit.record(stamp(0), whole=False)
 
-    found = checker.verdict({(0, 0): Sends(1, 1)})
+    found = audit.report({(0, 0): Sends(1, 1)})
 
     assert (found.torn, found.received, found.lost) == (1, 0, 1)
     assert not found.intact

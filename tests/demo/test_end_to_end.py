@@ -42,7 +42,7 @@ def test_killed_actors_are_restarted_and_every_sample_arrives_once_and_whole() -
 
     outcome = train(options, shown.append)
 
-    found = outcome.continuity
+    found = outcome.delivery
     assert found.intact, found
     assert found.received > 0
     assert outcome.history.transitions == found.received * STEPS
@@ -94,7 +94,7 @@ def test_ctrl_c_ends_learner_and_actors_with_one_line_and_status_130(tmp_path: P
         _, said = process.communicate(timeout=WATCHDOG)
 
         assert process.returncode == 130
-        assert said == "shm-echo demo: interrupted; all actors have been ended\n"
+        assert said == "shm-echo demo: interrupted; all actors have been terminated\n"
         wait_until_ended(actors)
 
 

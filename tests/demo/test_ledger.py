@@ -1,4 +1,4 @@
-"""The ledger: what a process wrote into it outlives the process."""
+"""The ledger: its rows outlive the processes that wrote them."""
 
 from __future__ import annotations
 

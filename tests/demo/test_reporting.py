@@ -1,4 +1,4 @@
-"""What the user sees: figures, lines, table and picture."""
+"""The output of the demo: figures, lines, table and plot."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from shm_echo.demo.delivery_audit import Continuity
+from shm_echo.demo.delivery_audit import DeliveryReport
 from shm_echo.demo.fleet import Death
 from shm_echo.demo.history import History, Throughput
 from shm_echo.demo.ledger import Sends
-from shm_echo.demo.log_capture import News
+from shm_echo.demo.log_capture import LogCapture
 from shm_echo.demo.run_records import Options, Outcome, Progress
 from shm_echo.demo.summary import summarise
 from shm_echo.demo.view import PlainView, progress_view
 
-INTACT = Continuity(received=1000, torn=0, duplicated=0, lost=0, unsent=0, overtook=0)
+INTACT = DeliveryReport(received=1000, torn=0, duplicated=0, lost=0, unsent=0, overtook=0)
 
 
 def history(*returns: float) -> History:
@@ -28,12 +28,14 @@ def history(*returns: float) -> History:
     return one
 
 
-def outcome(*returns: float, continuity: Continuity = INTACT) -> Outcome:
-    return Outcome(history(*returns), continuity, versions=7, deaths=[])
+def outcome(*returns: float, delivery: DeliveryReport = INTACT) -> Outcome:
+    return Outcome(history(*returns), delivery, versions=7, deaths=[])
 
 
 def progress(one: History) -> Progress:
-    return Progress(history=one, producers=2, ring_fill=0.25, version=3, lag=1.5, deaths=0, news="")
+    return Progress(
+        history=one, producers=2, ring_fill=0.25, version=3, lag=1.5, deaths=0, last_log=""
+    )
 
 
 def test_means_are_taken_over_fifty_episodes_each() -> None:
@@ -57,8 +59,8 @@ def test_three_times_the_return_is_an_improvement(last: float, improved: bool) -
 
 
 def test_an_improvement_with_a_lost_sample_is_no_success() -> None:
-    lost = Continuity(received=999, torn=0, duplicated=0, lost=1, unsent=0, overtook=0)
-    one = outcome(*[10.0] * 50, *[100.0] * 50, continuity=lost)
+    lost = DeliveryReport(received=999, torn=0, duplicated=0, lost=1, unsent=0, overtook=0)
+    one = outcome(*[10.0] * 50, *[100.0] * 50, delivery=lost)
 
     assert one.improved
     assert not one.succeeded
@@ -79,7 +81,7 @@ def test_the_table_names_the_facts_of_the_run() -> None:
     assert "improved: 4.5x the return (3x is asked for); nothing was lost or torn" in words
 
 
-def test_the_table_of_a_run_that_was_too_short_says_so() -> None:
+def test_the_table_reports_a_run_that_was_too_short() -> None:
     assert "not enough episodes to compare: 3 of 100" in summarise(outcome(1, 2, 3), Options())
 
 
@@ -113,7 +115,7 @@ class Terminal(io.StringIO):
 def test_a_terminal_gets_a_table_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("rich")
     for variable, value in {"TERM": "xterm", "COLUMNS": "100", "LINES": "30"}.items():
-        monkeypatch.setenv(variable, value)  # whatever the terminal of whoever runs this
+        monkeypatch.setenv(variable, value)  # independent of the terminal that runs the tests
     stream = Terminal()
     with progress_view(stream) as show:
         show(progress(history(20.0)))
@@ -122,7 +124,7 @@ def test_a_terminal_gets_a_table_in_place(monkeypatch: pytest.MonkeyPatch) -> No
     assert "20.0" in stream.getvalue()
 
 
-def test_the_plot_is_a_png_even_of_a_run_in_which_nothing_happened(tmp_path: Path) -> None:
+def test_the_plot_is_a_png_even_of_a_run_without_events(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     from shm_echo.demo.plot import write_plot
 
@@ -149,10 +151,10 @@ def test_the_librarys_warnings_go_into_the_view_while_it_runs_and_to_the_log_aft
 ) -> None:
     logger = logging.getLogger("shm_echo")
     stream = io.StringIO()
-    with News() as news:
+    with LogCapture() as log_capture:
         logger.warning("producer %s has died", 7)
     logger.warning("back to normal")
-    PlainView(stream)(dataclasses.replace(progress(History()), news=news.latest))
+    PlainView(stream)(dataclasses.replace(progress(History()), last_log=log_capture.latest))
 
     assert "producer 7 has died" in stream.getvalue()
     assert caplog.messages == ["back to normal"]

@@ -24,7 +24,7 @@ import shm_echo
 from shm_echo import errors, metrics
 from tests.support import markdown
 from tests.support.folders import socket_folder
-from tests.support.log_filters import without_loneliness
+from tests.support.log_filters import without_no_producer_warnings
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -64,7 +64,7 @@ def test_a_program_runs_and_prints_what_the_page_shows(
         text=True,
         timeout=500,
     )
-    said = without_loneliness(done.stderr)
+    said = without_no_producer_warnings(done.stderr)
     assert (done.returncode, said) == (0, ""), f"{name_of(page)}, line {program.line}"
     if program.printed is not None:
         # Of a process that somebody has waited for, a kernel before 6.15 does not tell the signal.

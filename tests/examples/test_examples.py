@@ -1,4 +1,4 @@
-"""Each example runs as a user would run it, ends well, and says what it promises."""
+"""Each example runs as a user would run it, succeeds, and prints the promised results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.log_filters import without_loneliness
+from tests.support.log_filters import without_no_producer_warnings
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -23,7 +23,7 @@ def run(script: str, *args: str) -> str:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert without_loneliness(done.stderr) == ""
+    assert without_no_producer_warnings(done.stderr) == ""
     return done.stdout
 
 

@@ -51,7 +51,7 @@ class Interrupts:
 
 
 def client(pipe: Any, address: str, how: str) -> None:
-    """Send until told to stop; tell which samples were sent for certain.
+    """Send until the stop; report the samples that were sent for certain.
 
     A sample whose call was interrupted may have been sent; its number is not used again.
     """
@@ -95,7 +95,7 @@ def _send(
 
 
 def learner(pipe: Any, address: str) -> None:
-    """Take batches until told to stop, then tell of one more."""
+    """Take batches until the stop, then report one more."""
     interrupts = Interrupts()
     audit = Audit()
     with Server(example(), 2, ShmTransport(address), num_buffers=2) as server:

@@ -1,4 +1,4 @@
-"""What child processes do in the tests of interrupts: block in a call, tell how it ended, go on.
+"""The child processes of the tests of interrupts: block in a call, report its end, continue.
 
 SIGINT is given Python's own handler first: a program that was started in the background has it
 ignored.
@@ -52,7 +52,7 @@ BLOCKING: dict[str, tuple[Callable[[ShmClient], object], int]] = {
 
 
 def client(pipe: Any, address: str, action: str) -> None:
-    """Block until interrupted, tell so, and send the rest when told to."""
+    """Block until interrupted, report it, and send the rest on request."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     block, sent = BLOCKING[action]
     with attach(address) as attached:
@@ -69,7 +69,7 @@ def client(pipe: Any, address: str, action: str) -> None:
 
 
 def heedless(pipe: Any, address: str) -> None:
-    """Block with a signal handler that raises nothing, and tell each time that it ran."""
+    """Block with a signal handler that does not raise, and report each run of it."""
     signal.signal(signal.SIGUSR1, lambda number, frame: pipe.send("blocking"))
     with attach(address) as attached:
         attached.send_batch(MAKER.batch(0, CAPACITY))
@@ -105,7 +105,7 @@ def close_twice(pipe: Any, address: str) -> None:
 
 
 def learner(pipe: Any, address: str, action: str) -> None:
-    """Block in taking a batch until interrupted, tell so, and take batches when told to."""
+    """Block in taking a batch until interrupted, report it, and take batches on request."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with Server(example(), 2, ShmTransport(address), num_buffers=2) as server:
         if action == "another thread's turn":

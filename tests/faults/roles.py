@@ -36,7 +36,7 @@ def attach(address: str) -> ShmClient:
 
 
 def send_some(pipe: Any, address: str, producer: int, count: int) -> None:
-    """Send ``count`` samples, say so, and close when told to."""
+    """Send `count` samples, report it, and close on request."""
     maker = Maker(producer)
     with attach(address) as client:
         for n in range(count):
@@ -46,7 +46,7 @@ def send_some(pipe: Any, address: str, producer: int, count: int) -> None:
 
 
 def hold_a_slot(pipe: Any, address: str, producer: int) -> None:
-    """Send a sample, begin another one in place, say so, and commit it when told to."""
+    """Send a sample, begin another one in place, report it, and commit it on request."""
     maker = Maker(producer)
     with attach(address) as client:
         client.send(maker.sample(0))
@@ -60,7 +60,7 @@ def hold_a_slot(pipe: Any, address: str, producer: int) -> None:
 
 
 def leave(pipe: Any, address: str, how: str) -> None:
-    """Send one sample and, when told to, end the process without closing.
+    """Send one sample and, on request, end the process without closing.
 
     Args:
         pipe: hears "sent".
@@ -82,12 +82,12 @@ def leave(pipe: Any, address: str, how: str) -> None:
 
 
 def leave_as_grandchild(pipe: Any, address: str, how: str, orphaned: bool) -> None:
-    """Have a child of this process ``leave``; tell its pid before.
+    """Have a child of this process `leave`; report its pid before.
 
     Args:
         pipe: passed on.
-        address, how: as for ``leave``.
-        orphaned: end before it does; else stay, and do not wait for it until told to.
+        address, how: as for `leave`.
+        orphaned: end before it does; else stay, and do not wait for it until the request.
     """
     pid = os.fork()
     if pid == 0:
@@ -103,7 +103,7 @@ def _stream(client: ShmClient) -> None:
         client.send(Maker(0).sample(0))
 
 
-# Calls that do not return while the ring is full and nobody samples or publishes.
+# Calls that do not return while the ring is full, no thread samples and no value is published.
 BLOCKING: dict[str, Callable[[ShmClient], object]] = {
     "send": lambda client: client.send(Maker(0).sample(0)),
     "send_batch": lambda client: client.send_batch(Maker(0).batch(0, 100)),
@@ -115,9 +115,9 @@ BLOCKING: dict[str, Callable[[ShmClient], object]] = {
 
 
 def be_cut_off(pipe: Any, address: str, action: str) -> None:
-    """Attach, block in an action (or stream) when told to, and tell how that ended.
+    """Attach, block in an action (or stream) on request, and report its end.
 
-    Every client sends one sample first, so that there is something to ``wait`` for.
+    Every client sends one sample first, so that there is something to `wait` for.
     """
     with attach(address) as client:
         client.send(Maker(0).sample(0))
@@ -137,10 +137,10 @@ def serve(
     sampling: bool,
     forked: dict[str, Connection[Any, Any]],
 ) -> None:
-    """Serve, with producers forked from the server, and tell about all producers when asked.
+    """Serve, with producers forked from the server, and report all producers on request.
 
     Args:
-        pipe: answers anything with ``producers()``.
+        pipe: answers anything with `producers()`.
         address: where to serve.
         capacity: samples in the ring.
         sampling: take batches all the time.

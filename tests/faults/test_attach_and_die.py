@@ -1,6 +1,6 @@
-"""Hundreds of producers attach and are killed: the server keeps nothing of them.
+"""Hundreds of producers attach and are killed: the server frees all their resources.
 
-Neither a descriptor, nor an owner id, nor a slot, nor a name in /dev/shm.
+Descriptors, owner ids, slots and names in /dev/shm are counted.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def attach_and_kill(server: Server, name: str, waves: int, dice: random.Random) 
         server.flush()  # of the one that sends a sample and begins another
 
 
-def test_two_hundred_producers_that_attach_and_are_killed_leave_nothing(name: str) -> None:
+def test_two_hundred_producers_that_attach_and_are_killed_leave_no_trace(name: str) -> None:
     dice = random.Random(200)
     before = shm_names()
     with Server(example(), 2, ShmTransport(name, max_producers=MOST)) as server:

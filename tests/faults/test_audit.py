@@ -1,4 +1,4 @@
-"""The audit that the other tests here rely on: it must catch what it is there to catch."""
+"""The audit of the other tests: it detects torn, lost, duplicated and foreign samples."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_half_of_a_payload_from_another_sample_is_torn() -> None:
         ([(3, 2), (0, 3)], "out of order"),
     ],
 )
-def test_lost_doubled_and_reordered_samples_are_caught(
+def test_lost_duplicated_and_reordered_samples_are_detected(
     batches: list[tuple[int, int]], words: str
 ) -> None:
     audit = audited(*(Maker(1).batch(first, count) for first, count in batches))
@@ -61,6 +61,6 @@ def test_lost_doubled_and_reordered_samples_are_caught(
         audit.check({(1, 0): 5})
 
 
-def test_samples_that_nobody_sent_are_caught() -> None:
+def test_samples_that_no_producer_sent_are_detected() -> None:
     with pytest.raises(AssertionError, match="nobody can have sent"):
         audited(Maker(1, incarnation=1).batch(0, 1)).check({(1, 0): 0})

@@ -1,4 +1,4 @@
-"""close() from another thread wakes whoever waits, in this client or in any client of a server."""
+"""close() from another thread wakes the waiting calls of a client, or of all clients."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("shm_unchanged")
 MAKER = Maker(1)
 CAPACITY = 4
 
-# What waits while the ring is full, nobody samples and nothing is published.
+# Calls that wait while the ring is full, no thread samples and no value is published.
 WAITS: dict[str, Callable[[ShmClient], object]] = {
     "send": lambda client: client.send(MAKER.sample(0)),
     "send_batch": lambda client: client.send_batch(MAKER.batch(0, 3)),
@@ -85,7 +85,7 @@ def test_closing_the_server_wakes_the_waiters_of_all_clients(
                 waiter.result()
 
 
-def test_closing_a_client_leaves_the_waiters_of_other_clients_alone(
+def test_closing_a_client_does_not_wake_the_waiters_of_other_clients(
     server: Server, client: ShmClient, name: str
 ) -> None:
     with attach(name) as other:
@@ -100,7 +100,7 @@ def test_closing_a_client_leaves_the_waiters_of_other_clients_alone(
 
 
 @pytest.mark.parametrize("closer", ["client", "server"])
-def test_what_a_batch_has_sent_before_the_close_is_told_and_is_there(
+def test_the_samples_of_a_batch_before_the_close_are_counted_and_arrive(
     server: Server, name: str, closer: str
 ) -> None:
     audit = Audit()

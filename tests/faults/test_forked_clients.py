@@ -1,7 +1,7 @@
-"""Clients, slots, servers and leases across a fork: what the child may do, and what it must not.
+"""Clients, slots, servers and leases across a fork: what a child may do, and what it may not.
 
-The child never shares its parent's claim identity: it attaches anew, and nothing that it does or
-that happens to it changes what its parent holds.
+A child never shares its parent's owner id. It attaches again, and neither its calls nor its death
+affect the claims of its parent.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def client(server: Server, name: str) -> Iterator[ShmClient]:
 
 
 def take(server: Server) -> tuple[int, int]:
-    """The next sample: who made it, and its number."""
+    """Return the producer and the number of the next sample."""
     sample = server.sample(timeout=WATCHDOG)
     assert sample is not None
     return int(sample.batch["producer"][0]), int(sample.batch["sequence"][0])
@@ -82,7 +82,7 @@ USES: dict[str, Callable[[ShmClient], Any]] = {
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
-def test_a_child_attaches_anew_on_first_use_and_its_parent_goes_on(
+def test_a_child_attaches_again_on_first_use_and_its_parent_continues(
     server: Server, client: ShmClient, use: Callable[[ShmClient], Any]
 ) -> None:
     client.send(PARENT.sample(0))
@@ -103,13 +103,13 @@ def test_a_child_attaches_anew_on_first_use_and_its_parent_goes_on(
 
 
 def read_and_wait(client: ShmClient) -> None:
-    client.wait(timeout=WATCHDOG)  # it has sent nothing, whatever its parent has
+    client.wait(timeout=WATCHDOG)  # returns at once: the child has sent no sample
     version, value = client.latest() or (0, {})
     assert (version, value["w"].tolist()) == (1, [1.0, 2.0])
     assert client.wait_for(1, timeout=WATCHDOG) == 1
 
 
-def test_a_child_can_read_what_is_published_and_waits_for_its_own_samples_only(
+def test_a_child_reads_published_values_and_waits_for_its_own_samples_only(
     server: Server, client: ShmClient
 ) -> None:
     client.send(PARENT.sample(0))
@@ -151,7 +151,7 @@ def fork_again(pipe: Any, client: ShmClient) -> None:
     client.close()
 
 
-def test_a_grandchild_attaches_anew_too(server: Server, client: ShmClient) -> None:
+def test_a_grandchild_attaches_again_too(server: Server, client: ShmClient) -> None:
     with start(fork_again, client, daemon=False) as child:
         grandchild = child.hear()
         wait_for_pids(server, os.getpid(), child.pid, grandchild)
@@ -168,7 +168,7 @@ def misuse_slot(pipe: Any, slot: Slot) -> None:
     """Try in every way to end the claim of the parent."""
     with pytest.raises(ValueError, match="read-only"):
         slot["payload"][:] = 0
-    with pytest.raises(ForkedHandleError, match="made before the fork"):
+    with pytest.raises(ForkedHandleError, match="created before the fork"):
         slot.commit()
     slot.abort()
     with slot:
@@ -180,7 +180,7 @@ def misuse_slot(pipe: Any, slot: Slot) -> None:
     sys.exit(0)  # in good order, with finalizers
 
 
-def test_a_slot_of_the_parent_is_neither_committed_nor_given_back_by_its_child(
+def test_a_child_can_neither_commit_nor_abort_a_slot_of_its_parent(
     server: Server, client: ShmClient
 ) -> None:
     with client.reserve() as slot:
@@ -202,9 +202,7 @@ def be_forked_inside_reserve(pipe: Any, slot: Slot, client: ShmClient) -> None:
     pipe.recv()
 
 
-def test_the_death_of_a_child_takes_nothing_from_its_parent(
-    server: Server, client: ShmClient
-) -> None:
+def test_the_death_of_a_child_does_not_affect_its_parent(server: Server, client: ShmClient) -> None:
     with client.reserve() as slot:
         with start(be_forked_inside_reserve, slot, client) as child:
             child.expect("sent")
@@ -249,7 +247,7 @@ def test_a_child_can_use_a_client_that_its_parent_has_closed_since(
         assert finished(child)
 
 
-def test_a_fork_while_a_thread_of_the_parent_waits_for_room_disturbs_neither(
+def test_a_fork_while_a_thread_of_the_parent_waits_for_room_affects_neither(
     server: Server, client: ShmClient
 ) -> None:
     def send_six() -> None:
@@ -269,12 +267,14 @@ def test_a_fork_while_a_thread_of_the_parent_waits_for_room_disturbs_neither(
 
 def use_without_server(pipe: Any, client: ShmClient) -> None:
     pipe.recv()
-    with pytest.raises(ForkedHandleError, match="made before the fork, and attaching anew failed"):
+    with pytest.raises(
+        ForkedHandleError, match="created before the fork, and attaching again failed"
+    ):
         client.send(CHILD.sample(0))
     pipe.send("told")
 
 
-def test_a_child_that_cannot_attach_anew_is_told_why(name: str) -> None:
+def test_a_child_that_cannot_attach_again_gets_the_reason(name: str) -> None:
     with Server(example(), 1, ShmTransport(name), num_buffers=2) as server, attach(name) as client:
         with start(use_without_server, client) as child:
             server.close()

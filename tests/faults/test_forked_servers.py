@@ -63,7 +63,7 @@ def drop(pipe: Any, held: list[Sample]) -> None:
 
 @pytest.mark.parametrize("lease", [False, True])
 @pytest.mark.parametrize("debug", ["0", "1"])
-def test_a_batch_that_a_child_drops_stays_its_parents(
+def test_a_batch_that_a_child_drops_stays_held_by_its_parent(
     name: str, lease: bool, debug: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SHM_ECHO_DEBUG", debug)

@@ -1,6 +1,6 @@
-"""A producer's connection breaks while its process lives: it may finish, and begin nothing new.
+"""A producer's connection breaks while its process lives: its claims end, new ones fail.
 
-Nothing that it holds is taken back, because it might still be writing; only its end does that.
+The server keeps its claims until the process ends, because it may still be writing.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def lose_the_connection(pipe: Any, address: str) -> None:
     cut(client)
     pipe.send("cut")
     pipe.recv()
-    with pytest.raises(ConnectionClosedError, match="has given this client up"):
+    with pytest.raises(ConnectionClosedError, match="has detached this client"):
         client.send(MAKER.sample(9))
-    with pytest.raises(ConnectionClosedError, match="has given this client up") as cut_off:
+    with pytest.raises(ConnectionClosedError, match="has detached this client") as cut_off:
         client.send_batch(MAKER.batch(9, 3))
     MAKER.write(slot, 1)
     slot.commit()
@@ -48,7 +48,7 @@ def lose_the_connection(pipe: Any, address: str) -> None:
     pipe.recv()
 
 
-def test_a_producer_that_lost_its_connection_finishes_what_it_holds_and_starts_nothing(
+def test_a_producer_that_lost_its_connection_finishes_its_claims_and_starts_no_new_ones(
     name: str,
 ) -> None:
     audit = Audit()
@@ -61,7 +61,7 @@ def test_a_producer_that_lost_its_connection_finishes_what_it_holds_and_starts_n
             assert server.producers()[0].held == 2
             child.say("go on")
             child.expect(("committed", 0, True))
-            with pytest.raises(TimeoutError):  # it lives: nobody has died, and its slot is kept
+            with pytest.raises(TimeoutError):  # the process lives, so its slot is kept
                 server.sample(timeout=0.2)
             assert [(p.pid, p.held) for p in server.producers()] == [(child.pid, 1)]
             child.kill()
@@ -77,7 +77,7 @@ def test_a_producer_that_lost_its_connection_finishes_what_it_holds_and_starts_n
     audit.check({(1, 0): 2, (2, 0): 2})
 
 
-def test_a_send_that_waits_for_room_is_told_that_the_connection_broke(name: str) -> None:
+def test_a_send_that_waits_for_room_raises_when_the_connection_breaks(name: str) -> None:
     with Server(example(), 1, ShmTransport(name), num_buffers=2) as server, attach(name) as client:
         client.send_batch(MAKER.batch(0, 2))
         sends = [

@@ -1,4 +1,4 @@
-"""Ctrl-C, and other signals, in a process whose main thread blocks in one of our calls.
+"""Ctrl-C, and other signals, in a process whose main thread blocks in a call of the library.
 
 KeyboardInterrupt comes although the call would never have returned, says what was sent, and leaves
 everything usable.
@@ -17,9 +17,9 @@ from shm_echo import Server, ShmClient, ShmTransport
 from shm_echo.transports.base import Ingress
 from tests.faults import interrupt_storm, interrupted, roles
 from tests.support.learner import auditing
+from tests.support.manual_transport import ManualTransport
 from tests.support.processes import Child, start
 from tests.support.samples import Audit, Maker, example
-from tests.support.server_door import Door
 from tests.support.threads import Worker
 from tests.support.waiting import WATCHDOG, process_state, wait_until
 
@@ -45,7 +45,7 @@ def until_blocked(child: Child, server: Server | None = None, *, for_room: bool 
 
 
 @pytest.mark.parametrize("action", interrupted.BLOCKING)
-def test_ctrl_c_ends_a_blocked_client_which_can_then_go_on(name: str, action: str) -> None:
+def test_ctrl_c_ends_a_blocked_client_which_can_then_continue(name: str, action: str) -> None:
     audit = Audit()
     with small_server(name) as server, start(interrupted.client, name, action) as child:
         until_blocked(child, server, for_room=action in ("send", "send_batch", "reserve"))
@@ -62,7 +62,7 @@ def test_ctrl_c_ends_a_blocked_client_which_can_then_go_on(name: str, action: st
 
 
 @pytest.mark.parametrize("action", ["sample", "flush", "dataset_iter", "another thread's turn"])
-def test_ctrl_c_ends_a_blocked_learner_which_can_then_go_on(name: str, action: str) -> None:
+def test_ctrl_c_ends_a_blocked_learner_which_can_then_continue(name: str, action: str) -> None:
     with start(interrupted.learner, name, action) as child:
         child.expect("serving")
         with roles.attach(name) as client:
@@ -87,7 +87,7 @@ def test_ctrl_c_ends_a_blocked_learner_which_can_then_go_on(name: str, action: s
         assert came == [[0, 1], [2, 3], [4, 5]]
 
 
-def test_a_signal_whose_handler_raises_nothing_does_not_end_a_blocked_send(name: str) -> None:
+def test_a_signal_whose_handler_does_not_raise_does_not_end_a_blocked_send(name: str) -> None:
     with small_server(name) as server, start(interrupted.heedless, name) as child:
         until_blocked(child, server, for_room=True)
         for _ in range(3):
@@ -135,7 +135,7 @@ def test_a_signal_handler_may_close_a_client_that_is_being_closed(name: str) -> 
             assert child.wait() == 0
 
 
-class Interrupting(Door):
+class Interrupting(ManualTransport):
     """A transport that gets a signal in the middle of its start or close."""
 
     def __init__(self, where: str) -> None:
@@ -157,8 +157,8 @@ class Interrupting(Door):
 
 @pytest.mark.parametrize("where", ["start", "close"])
 def test_a_signal_handler_may_close_a_server_that_starts_or_closes(where: str) -> None:
-    door = Interrupting(where)
-    server = Server(example(), 2, door)
+    transport = Interrupting(where)
+    server = Server(example(), 2, transport)
     before = signal.signal(signal.SIGUSR1, lambda number, frame: server.close())
     try:
         server.start()
@@ -166,7 +166,7 @@ def test_a_signal_handler_may_close_a_server_that_starts_or_closes(where: str) -
         server.close()
     finally:
         signal.signal(signal.SIGUSR1, before)
-    assert door.closed
+    assert transport.closed
     assert server.sample() is None
 
 

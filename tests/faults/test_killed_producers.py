@@ -1,6 +1,6 @@
-"""Producers are killed at random points: nothing is torn, lost, doubled or foreign.
+"""Producers are killed at random points: no sample is torn, lost, duplicated or foreign.
 
-And nothing stays taken: every slot and every owner id of the dead is used again.
+Every slot and every owner id of a killed producer is used again.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def run(name: str, folder: Path, case: dict[str, object], kills: int) -> None:
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_producers_killed_at_random_points_lose_tear_and_double_nothing(
+def test_producers_killed_at_random_points_lose_tear_and_duplicate_no_sample(
     name: str, tmp_path: Path, case: dict[str, int]
 ) -> None:
     run(name, tmp_path, case, case["kills"])
@@ -84,13 +84,13 @@ def test_producers_killed_at_random_points_lose_tear_and_double_nothing(
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_thousands_of_kills_lose_tear_and_double_nothing(
+def test_thousands_of_kills_lose_tear_and_duplicate_no_sample(
     name: str, tmp_path: Path, case: dict[str, int]
 ) -> None:
     run(name, tmp_path, case, 1500)
 
 
-def test_producers_killed_while_they_wait_for_room_lose_nothing_and_free_it(
+def test_producers_killed_while_they_wait_for_room_lose_no_sample_and_block_no_slot(
     name: str, tmp_path: Path
 ) -> None:
     transport = ShmTransport(name, max_producers=4)

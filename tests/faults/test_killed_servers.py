@@ -1,4 +1,4 @@
-"""The server is killed: every producer is told, wherever it is, and a new server can take over."""
+"""The server is killed: every call of a producer raises, and a new server can take over."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BLOCKED = [action for action in BLOCKING if action != "stream"]
 
 
 def hear(pipe: Connection[Any, Any]) -> Any:
-    """What a producer that was forked from the server has to say."""
+    """Return the report of a producer that was forked from the server."""
     assert pipe.poll(WATCHDOG), "a producer forked from the server has said nothing"
     return pipe.recv()
 
@@ -44,7 +44,7 @@ def check_end(heard: Any) -> None:
     assert "has gone" in text
 
 
-def test_blocked_producers_are_told_when_their_server_is_killed(name: str) -> None:
+def test_blocked_producers_raise_when_their_server_is_killed(name: str) -> None:
     pipes = {action: multiprocessing.Pipe() for action in BLOCKED}
     forked = {action: theirs for action, (_, theirs) in pipes.items()}
     blocking = 2 * len(BLOCKED)
@@ -85,7 +85,7 @@ def test_blocked_producers_are_told_when_their_server_is_killed(name: str) -> No
             assert hear(pipe) == "closed"
 
 
-def test_streaming_producers_are_told_when_their_server_is_killed(name: str) -> None:
+def test_streaming_producers_raise_when_their_server_is_killed(name: str) -> None:
     dice = random.Random(3)
     for _ in range(5):
         pipe, theirs = multiprocessing.Pipe()
@@ -105,7 +105,7 @@ def test_streaming_producers_are_told_when_their_server_is_killed(name: str) -> 
                 assert child.wait() == 0
 
 
-def test_a_client_of_a_killed_server_can_still_read_what_was_published_and_close(name: str) -> None:
+def test_a_client_of_a_killed_server_can_still_read_the_newest_value_and_close(name: str) -> None:
     with start(serve, name, 4, False, {}) as server:
         server.expect("serving")
         with attach(name) as client:
@@ -135,7 +135,7 @@ def test_a_killed_server_is_replaced_at_once_under_the_same_name(name: str, meth
     assert not {n for n in shm_names() if f"-{server.pid}-" in n}
 
 
-def test_a_child_that_outlives_its_killed_server_keeps_nobody_waiting_and_the_name_free(
+def test_a_child_that_outlives_its_killed_server_blocks_no_client_and_leaves_the_name_free(
     name: str,
 ) -> None:
     pipe, theirs = multiprocessing.Pipe()

@@ -1,4 +1,4 @@
-"""Servers are killed while they start: nothing stays in /dev/shm, and the next start works."""
+"""Servers are killed while they start: no name stays in /dev/shm, and the next start works."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def die_before_unlinking(pipe: Any, address: str) -> None:
     def die(name: str) -> None:
         if f"-{os.getpid()}-" in name:
             os.kill(os.getpid(), signal.SIGKILL)
-        unlink(name)  # of somebody else, which is swept
+        unlink(name)  # the sweep removes a name of another process
 
     posix_ipc.unlink_shared_memory = die
     start_large(pipe, address, "posix")
@@ -53,7 +53,7 @@ def names_of(pids: set[int]) -> set[str]:
 
 
 @pytest.mark.parametrize("backing", ["posix", "memfd"])
-def test_kills_at_random_moments_of_the_start_of_a_large_ring_leave_nothing(
+def test_kills_at_random_moments_of_the_start_of_a_large_ring_leave_no_name(
     name: str, backing: Any
 ) -> None:
     dice = random.Random(backing)
@@ -75,7 +75,7 @@ def test_a_name_that_was_left_between_two_calls_is_swept_by_the_next_start(name:
     with start(die_before_unlinking, name) as child:
         child.expect("starting")
         wait_until(child.ended, "it has died")
-        # As long as nobody has waited for it, nobody sweeps its name, in whatever program.
+        # The name is swept only after the process has been waited for.
         assert len(names_of({child.pid})) == 1
         assert child.wait() == -signal.SIGKILL
         with start(serve, name, 4, False, {}) as other:

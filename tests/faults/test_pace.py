@@ -121,7 +121,7 @@ def test_threads_that_share_a_client_each_keep_their_order(name: str) -> None:
     audit.check({(n, 0): COUNT for n in range(6)})
 
 
-def test_clients_of_one_process_are_producers_of_their_own(name: str) -> None:
+def test_clients_of_one_process_are_separate_producers(name: str) -> None:
     with (
         Server(example(), 4, ShmTransport(name), num_buffers=2) as server,
         auditing(server) as audit,

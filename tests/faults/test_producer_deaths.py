@@ -1,4 +1,4 @@
-"""What a learner is told when producers end without closing, by policy; nothing is lost by it."""
+"""Producers end without closing: the learner learns it by its policy, and no sample is lost."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def left(server: Server) -> None:
 
 
 @pytest.mark.parametrize("how", ["_exit", "SIGKILL", "SIGTERM", "SIGABRT", "SIGSEGV"])
-def test_a_blocked_learner_is_told_who_died_and_by_which_signal(
+def test_a_blocked_learner_learns_the_pid_and_the_signal_of_a_death(
     name: str, serve: Serve, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = serve("raise")
@@ -88,7 +88,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_signal_is_told_whoever_started_the_process(
+def test_the_signal_is_reported_for_every_start_method(
     name: str, serve: Serve, method: str
 ) -> None:
     server = serve("raise")
@@ -119,14 +119,14 @@ def test_the_death_of_a_process_that_is_no_child_is_noticed_too(
         with pytest.raises(ProducerDiedError) as death:
             server.sample(timeout=WATCHDOG)
     assert death.value.pid == pid
-    # A zombie's signal can be read; whether somebody has waited for an orphan is not ours to say.
+    # The signal of a zombie can be read, but another process may have waited for an orphan already.
     assert death.value.signal in ((signal.SIGKILL, None) if orphaned else (signal.SIGKILL,))
 
 
 # ---------------------------------------------------------------- the policies
 
 
-def test_raise_tells_each_death_once_and_loses_no_sample(name: str, serve: Serve) -> None:
+def test_raise_reports_each_death_once_and_loses_no_sample(name: str, serve: Serve) -> None:
     server = serve("raise")
     pids = []
     for _ in range(3):
@@ -176,7 +176,7 @@ def test_raise_if_last_waits_for_the_others_and_hands_out_complete_batches_first
         last.kill(signal.SIGTERM)
         with pytest.raises(ProducerDiedError) as death:
             learner.result()
-        assert death.value.pid == first.pid  # the oldest death that was not told
+        assert death.value.pid == first.pid  # the oldest death that was not reported
         with pytest.raises(ProducerDiedError) as death:
             server.sample()
         assert (death.value.pid, death.value.signal) == (last.pid, signal.SIGTERM)
@@ -197,7 +197,7 @@ def test_raise_if_last_does_not_raise_when_the_last_one_closed_and_none_died(
 
 
 @pytest.mark.parametrize("policy", ["warn", "raise_if_last"])
-def test_the_others_fill_the_batch_of_the_dead(name: str, serve: Serve, policy: str) -> None:
+def test_other_producers_fill_the_batch_of_a_dead_one(name: str, serve: Serve, policy: str) -> None:
     server = serve(policy)
     with start(send_some, name, 1, 1) as dead, start(send_some, name, 2, 0) as alive:
         dead.expect("sent")
@@ -263,7 +263,7 @@ def test_a_daemon_thread_that_waits_for_room_does_not_keep_its_program_from_endi
 
 @pytest.mark.parametrize("warnings", ["default", "error"])
 @pytest.mark.parametrize("script", LEAVING.values(), ids=LEAVING)
-def test_a_program_that_ends_without_closing_leaves_cleanly_and_is_reminded(
+def test_a_program_that_ends_without_closing_is_detached_with_a_warning(
     name: str, serve: Serve, script: str, warnings: str
 ) -> None:
     server = serve("warn", num_buffers=2)

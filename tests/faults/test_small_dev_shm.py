@@ -16,7 +16,7 @@ from tests.support.waiting import WATCHDOG
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# As root, or as a user who may make user namespaces.
+# As root, or as a user that may create user namespaces.
 WAYS = (["unshare", "--mount"], ["unshare", "--mount", "--map-root-user"])
 MOUNT = 'mount -t tmpfs -o size=1m tmpfs /dev/shm && exec "$@"'
 
@@ -68,12 +68,12 @@ def inside(script: str) -> subprocess.CompletedProcess[str]:
 
 
 def succeeded(done: subprocess.CompletedProcess[str]) -> str:
-    """What a script printed, once it is known that it ended in good order."""
+    """Return the output of a script that ended with status 0."""
     assert done.returncode == 0, f"status {done.returncode}: {done.stderr}"
     return done.stdout
 
 
-def test_posix_backing_is_refused_with_what_is_needed_and_what_there_is() -> None:
+def test_posix_backing_is_rejected_with_the_needed_and_available_bytes() -> None:
     done = inside("""
 before = have()
 try:
@@ -90,7 +90,7 @@ except ShmTooSmallError as error:
     assert "backing='memfd'" in text
 
 
-def test_auto_backing_takes_a_memfd_with_one_log_line() -> None:
+def test_auto_backing_uses_a_memfd_and_logs_one_line() -> None:
     done = inside("""
 with Server(large, 4, ShmTransport(name), num_buffers=2) as server:
     fill_twice(server, large)
@@ -111,7 +111,7 @@ with Server(small, 4, ShmTransport(name, "posix"), num_buffers=2) as server:
     filler = os.open("/dev/shm/filler", os.O_CREAT | os.O_WRONLY)
     try:
         while True:
-            os.write(filler, bytes(4096))  # somebody else takes all the rest
+            os.write(filler, bytes(4096))  # another process uses all the rest
     except OSError:
         pass
     assert have() == 0
@@ -141,7 +141,7 @@ print("memfd")
     assert succeeded(done) == {"posix": "refused\n", "auto": "memfd\n"}[backing]
 
 
-def test_after_a_refusal_the_space_is_free_again_and_another_server_starts() -> None:
+def test_after_a_rejection_the_space_is_free_and_another_server_starts() -> None:
     done = inside("""
 for _ in range(3):
     try:
@@ -159,7 +159,7 @@ print("done")
     assert last == "done"
 
 
-def test_space_that_others_take_between_the_look_and_the_allocation_is_missed_as_well() -> None:
+def test_space_that_others_use_between_check_and_allocation_is_reported_too() -> None:
     done = inside("""
 real = os.fstatvfs
 class Plenty:

@@ -1,6 +1,6 @@
 """Producers that are alive and do not run: stopped by a signal or a debugger, or slow in a slot.
 
-Nobody may write where they might still be writing, so the batch waits; the learner says for whom.
+They may still write into their slots, so the batch waits; a warning names the producer.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("shm_unchanged")
 
 @pytest.fixture
 def quick_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The warning comes after a fifth of a second instead of five."""
+    """Make the warning come after a fifth of a second instead of five seconds."""
     monkeypatch.setattr("shm_echo.consumer._STRAGGLER_AFTER", 0.2)
 
 
@@ -41,7 +41,7 @@ def test_a_batch_waits_for_a_stopped_producer_with_a_warning_that_names_its_pid(
         start(hold_a_slot, name, 1) as holder,
         ExitStack() as stack,
     ):
-        holder.expect("holding")  # a slot of the first batch: nobody else sends yet
+        holder.expect("holding")  # a slot of the first batch: no other producer sends yet
         holder.kill(signal.SIGSTOP)
         wait_until(lambda: process_state(holder.pid) == "T", "the holder is stopped")
         other = stack.enter_context(start(send_some, name, 2, 6))
@@ -89,7 +89,7 @@ def test_a_stopped_producer_that_is_killed_frees_the_batch_that_waited_for_it(na
 
 
 @pytest.mark.parametrize("how", ["send", "send_batch", "reserve"])
-def test_producers_that_are_stopped_and_continued_at_random_lose_nothing(
+def test_producers_that_are_stopped_and_continued_at_random_lose_no_sample(
     name: str, tmp_path: Path, how: str
 ) -> None:
     dice = random.Random(how)

@@ -1,4 +1,4 @@
-"""The way back: what a server publishes, and what its clients read."""
+"""The broadcast: values that a server publishes, and that its clients read."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def news(client: ShmClient) -> tuple[int, Any]:
 # ---------------------------------------------------------------- versions
 
 
-def test_before_the_first_version_there_is_nothing(server: Server, client: ShmClient) -> None:
+def test_latest_is_none_before_the_first_version(server: Server, client: ShmClient) -> None:
     assert client.latest() is None
     assert server.published_version == 0
     assert client.wait_for(0) == 0
@@ -79,7 +79,7 @@ def test_a_client_that_comes_later_reads_the_newest_version(server: Server, name
         assert shows(tree, 2)
 
 
-def test_while_the_version_stays_the_same_objects_come_back(
+def test_the_same_objects_come_back_until_the_next_version(
     server: Server, client: ShmClient
 ) -> None:
     server.publish(params(1))
@@ -95,7 +95,9 @@ def test_while_the_version_stays_the_same_objects_come_back(
 # ---------------------------------------------------------------- private copies
 
 
-def test_what_a_reader_got_is_its_own_and_never_changes(server: Server, client: ShmClient) -> None:
+def test_a_value_that_was_read_is_private_and_never_changes(
+    server: Server, client: ShmClient
+) -> None:
     kept = []
     for i in range(1, 10):
         server.publish(params(i))
@@ -107,7 +109,7 @@ def test_what_a_reader_got_is_its_own_and_never_changes(server: Server, client: 
             assert leaf.flags.writeable
 
 
-def test_a_reader_that_writes_into_its_copy_disturbs_nobody(
+def test_a_reader_may_write_into_its_copy_without_effect_on_others(
     server: Server, client: ShmClient, name: str
 ) -> None:
     server.publish(params(1))
@@ -116,9 +118,7 @@ def test_a_reader_that_writes_into_its_copy_disturbs_nobody(
         assert shows(news(other)[1], 1)
 
 
-def test_what_was_published_may_be_changed_by_its_owner_afterwards(
-    server: Server, client: ShmClient
-) -> None:
+def test_a_value_may_be_changed_after_it_was_published(server: Server, client: ShmClient) -> None:
     mine = params(1)
     server.publish(mine)
     mine["w"] += 5
@@ -139,7 +139,7 @@ BAD: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize(("value", "path"), BAD.values(), ids=BAD)
-def test_what_differs_from_the_example_is_refused_by_its_leaf_and_not_published(
+def test_a_mismatch_is_rejected_by_its_leaf_and_not_published(
     server: Server, client: ShmClient, value: Any, path: str
 ) -> None:
     server.publish(params(1))
@@ -149,7 +149,7 @@ def test_what_differs_from_the_example_is_refused_by_its_leaf_and_not_published(
     assert shows(news(client)[1], 1)
 
 
-def test_strided_values_and_python_numbers_are_published_as_they_read(
+def test_strided_values_and_python_numbers_are_published_by_value(
     server: Server, client: ShmClient
 ) -> None:
     w = np.arange(12, dtype=np.float32).reshape(2, 6)[:, ::2].T
@@ -221,7 +221,7 @@ def test_a_clients_example_is_checked_when_it_attaches(server: Server, name: str
     assert server.producers() == []
 
 
-def test_a_server_that_publishes_nothing_says_so(name: str) -> None:
+def test_reading_from_a_server_without_publishes_is_an_error(name: str) -> None:
     with Server(EXAMPLE, 2, ShmTransport(name)) as server:
         assert server.published_version == 0
         with pytest.raises(RuntimeError, match="give the Server publishes=example"):
@@ -271,7 +271,7 @@ def test_every_dtype_and_every_odd_size_arrives_exactly(name: str) -> None:
 
 
 @pytest.mark.parametrize("key", ODD)
-def test_each_arrives_alone_too(name: str, key: str) -> None:
+def test_each_dtype_arrives_as_the_only_leaf(name: str, key: str) -> None:
     example = np.zeros_like(ODD[key])
     with (
         Server(EXAMPLE, 2, ShmTransport(name), publishes=example) as server,
@@ -287,7 +287,7 @@ def test_each_arrives_alone_too(name: str, key: str) -> None:
 
 
 @pytest.mark.parametrize("timeout", [-1, float("nan"), "1"])
-def test_a_bad_time_out_is_refused(server: Server, client: ShmClient, timeout: Any) -> None:
+def test_an_invalid_timeout_is_rejected(server: Server, client: ShmClient, timeout: Any) -> None:
     for call in (client.latest, lambda timeout: client.wait_for(1, timeout)):
         with pytest.raises((TypeError, ValueError), match="timeout must be None or a number"):
             call(timeout)
@@ -296,12 +296,14 @@ def test_a_bad_time_out_is_refused(server: Server, client: ShmClient, timeout: A
 @pytest.mark.parametrize(
     ("version", "error"), [(-1, ValueError), (1.5, TypeError), ("1", TypeError), (None, TypeError)]
 )
-def test_a_bad_version_is_refused(client: ShmClient, version: Any, error: type[Exception]) -> None:
+def test_an_invalid_version_is_rejected(
+    client: ShmClient, version: Any, error: type[Exception]
+) -> None:
     with pytest.raises(error, match="version must be"):
         client.wait_for(version)
 
 
-def test_a_closed_client_reads_nothing_more(server: Server, name: str) -> None:
+def test_a_closed_client_cannot_read(server: Server, name: str) -> None:
     server.publish(params(1))
     client = ShmClient(name, EXAMPLE)
     kept = news(client)

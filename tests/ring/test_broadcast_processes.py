@@ -1,4 +1,4 @@
-"""The broadcast between processes: never torn, never waited for in vain, whoever is killed."""
+"""The broadcast between processes: no value is torn and no wait is endless, despite kills."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.threads import Worker
 # ---------------------------------------------------------------- never torn
 
 
-def test_nothing_is_torn_while_readers_are_killed_at_random_and_the_writer_never_pauses(
+def test_no_value_is_torn_while_readers_are_killed_and_the_writer_never_pauses(
     name: str,
 ) -> None:
     readers, kills = 8, 6
@@ -141,7 +141,7 @@ def test_wait_for_notices_that_the_server_was_killed(name: str) -> None:
                 waiter.result()
 
 
-def test_what_was_published_last_is_readable_after_the_servers_death(name: str) -> None:
+def test_the_newest_value_is_readable_after_the_servers_death(name: str) -> None:
     with start(serve, name, method="forkserver") as child:
         child.expect("serving")
         with ShmClient(name, EXAMPLE) as client:
@@ -153,7 +153,7 @@ def test_what_was_published_last_is_readable_after_the_servers_death(name: str) 
 
 
 @pytest.mark.parametrize("event", ["publish", "close"])
-def test_wait_for_is_woken_by_what_happens_and_does_not_poll(
+def test_wait_for_is_woken_by_an_event_and_does_not_poll(
     name: str, event: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shm_echo.ring.broadcast._WAIT_SLICE", 3600.0)
@@ -172,7 +172,7 @@ def test_wait_for_is_woken_by_what_happens_and_does_not_poll(
                 waiter.result()
 
 
-def test_wait_for_returns_the_newest_version_even_if_it_is_newer_than_asked(name: str) -> None:
+def test_wait_for_returns_the_newest_version_even_if_an_older_one_was_requested(name: str) -> None:
     with (
         Server(EXAMPLE, 2, ShmTransport(name), publishes=VALUE) as server,
         ShmClient(name, EXAMPLE) as client,
@@ -183,7 +183,7 @@ def test_wait_for_returns_the_newest_version_even_if_it_is_newer_than_asked(name
         assert client.wait_for(5, timeout=0) == 5
 
 
-def test_wait_for_times_out_with_the_newest_version_in_its_words(name: str) -> None:
+def test_wait_for_times_out_with_the_newest_version_in_its_message(name: str) -> None:
     with (
         Server(EXAMPLE, 2, ShmTransport(name), publishes=VALUE) as server,
         ShmClient(name, EXAMPLE) as client,
@@ -209,7 +209,7 @@ def test_closing_the_client_in_another_thread_ends_its_wait(name: str) -> None:
 def test_a_reader_that_is_always_overtaken_gives_up_after_its_time_out(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The C side says so each time; with real copies it would take a machine under great load."""
+    """A fake of the C side is always overtaken; real copies are only under great load."""
     with (
         Server(EXAMPLE, 2, ShmTransport(name), publishes=VALUE) as server,
         ShmClient(name, EXAMPLE) as client,

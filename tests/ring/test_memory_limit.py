@@ -1,4 +1,4 @@
-"""What the control groups of a process leave it, read from trees made for the test."""
+"""The memory that control groups leave a process, read from trees made for the test."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Tree:
         self.groups.write_text("".join(f"{line}\n" for line in lines))
 
     def group(self, path: str, *, stat: str = "", **files: object) -> Path:
-        """A group's folder. ``memory_max=5`` writes 5 to memory.max."""
+        """A group's folder. `memory_max=5` writes 5 to memory.max."""
         folder = self.root / path
         folder.mkdir(parents=True, exist_ok=True)
         for name, value in files.items():
@@ -93,7 +93,7 @@ def test_inside_a_container_the_limit_is_at_the_mount_itself(tree: Tree) -> None
 
 
 def test_a_path_that_leads_out_of_the_tree_is_not_followed(tree: Tree) -> None:
-    """As the kernel writes it for a process outside of the namespace of its groups."""
+    """The kernel writes such a path for a process outside of the namespace of its groups."""
     tree.belongs_to("0::/../elsewhere")
     for folder in (tree.root.parent, tree.root.parent / "elsewhere"):
         folder.mkdir(exist_ok=True)
@@ -138,18 +138,18 @@ def test_both_versions_may_be_mounted_at_once(tree: Tree) -> None:
     assert tree.free()[0] == 8 * MIB
 
 
-# ---------------------------------------------------------------- nothing is known
+# ---------------------------------------------------------------- unknown limits
 
 
 @pytest.mark.parametrize(
     "lines", [(), ("nonsense",), ("1:name=systemd:/x",), ("4:memory",), ("::",)], ids=str
 )
-def test_where_nothing_is_known_nothing_is_refused(tree: Tree, lines: tuple[str, ...]) -> None:
+def test_an_unknown_limit_rejects_no_allocation(tree: Tree, lines: tuple[str, ...]) -> None:
     tree.belongs_to(*lines)
     assert tree.free() == (None, "")
 
 
-def test_without_the_files_nothing_is_known(tree: Tree) -> None:
+def test_without_the_files_the_limit_is_unknown(tree: Tree) -> None:
     assert tree.free() == (None, "")  # no /proc/self/cgroup
     tree.belongs_to("0::/job", "4:memory:/job")
     assert tree.free() == (None, "")  # no groups
@@ -157,7 +157,7 @@ def test_without_the_files_nothing_is_known(tree: Tree) -> None:
     assert tree.free() == (None, "")
 
 
-def test_files_that_make_no_sense_are_no_limit(tree: Tree) -> None:
+def test_malformed_files_are_no_limit(tree: Tree) -> None:
     tree.belongs_to("0::/job")
     tree.group("job", memory_max="lots", memory_current="some")
     assert tree.free() == (None, "")
@@ -183,7 +183,7 @@ def test_the_memory_of_the_machine_is_what_is_available_and_the_free_swap(tmp_pa
 
 
 @pytest.mark.parametrize("text", ["", "MemTotal: 5 kB", "MemAvailable: x kB", "MemAvailable:"])
-def test_a_kernel_that_does_not_tell_refuses_nothing(tmp_path: Path, text: str) -> None:
+def test_a_kernel_without_the_number_rejects_no_allocation(tmp_path: Path, text: str) -> None:
     meminfo = tmp_path / "meminfo"
     assert free_memory(meminfo) is None
     meminfo.write_text(text)

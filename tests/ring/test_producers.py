@@ -1,4 +1,4 @@
-"""Owner ids: given out, taken back, given out again; and what is told about their owners."""
+"""Owner ids: assigned, returned and assigned again; and the facts about their owners."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 from shm_echo import ConnectionClosedError, Server, ShmClient, ShmTransport
 from shm_echo.errors import RefusedError
 from shm_echo.metrics import ProducerInfo
+from tests.support.manual_transport import ManualTransport
 from tests.support.numbered import EXAMPLE, numbered, numbers_of, stacked
-from tests.support.server_door import Door
 from tests.support.threads import Worker
 from tests.support.waiting import wait_until
 
@@ -23,13 +23,13 @@ PAIR_OF_BYTES = 12 + 8  # one sample of EXAMPLE
 
 
 @pytest.fixture
-def door() -> Door:
-    return Door()
+def transport() -> ManualTransport:
+    return ManualTransport()
 
 
 @pytest.fixture
-def server(door: Door) -> Iterator[Server]:
-    with Server(EXAMPLE, 4, door) as server:
+def server(transport: ManualTransport) -> Iterator[Server]:
+    with Server(EXAMPLE, 4, transport) as server:
         yield server
 
 
@@ -48,40 +48,42 @@ def take(server: Server) -> list[int]:
 
 
 def test_producers_are_listed_in_the_order_in_which_they_attached(
-    server: Server, door: Door
+    server: Server, transport: ManualTransport
 ) -> None:
-    inlets = [door.open(pid) for pid in (30, 10, 20)]
+    inlets = [transport.open(pid) for pid in (30, 10, 20)]
     assert [info.pid for info in server.producers()] == [30, 10, 20]
     assert len({info.id for info in server.producers()}) == 3
     inlets[0].close()
-    again = door.open(30)
+    again = transport.open(30)
     assert [info.pid for info in server.producers()] == [10, 20, 30]
     for inlet in (*inlets, again):
         inlet.close()
     assert server.producers() == []
 
 
-def test_an_id_rests_until_all_others_have_had_their_turn(server: Server, door: Door) -> None:
+def test_an_owner_id_is_reused_only_after_all_others(
+    server: Server, transport: ManualTransport
+) -> None:
     ids = []
     for _ in range(12):
-        with door.open():
+        with transport.open():
             ids.append(only(server).id)
     assert ids == [1, 2, 3, 4] * 3
 
 
-def test_one_producer_too_many_is_refused_with_the_name_of_the_setting(
-    server: Server, door: Door
+def test_a_producer_above_the_limit_is_rejected_with_the_name_of_the_setting(
+    server: Server, transport: ManualTransport
 ) -> None:
-    inlets = [door.open() for _ in range(4)]
+    inlets = [transport.open() for _ in range(4)]
     with pytest.raises(RuntimeError, match=r"ring was made for \(4\): raise max_producers"):
-        door.open()
+        transport.open()
     inlets[2].close()
-    door.open().close()
+    transport.open().close()
     for inlet in inlets:
         inlet.close()
 
 
-def test_one_client_too_many_is_refused_with_the_name_of_the_setting(name: str) -> None:
+def test_a_client_above_the_limit_is_rejected_with_the_name_of_the_setting(name: str) -> None:
     with (
         Server(EXAMPLE, 4, ShmTransport(name, max_producers=1)) as server,
         ShmClient(name, EXAMPLE) as client,
@@ -93,13 +95,13 @@ def test_one_client_too_many_is_refused_with_the_name_of_the_setting(name: str) 
         assert take(server) == [0, 1, 2, 3]
 
 
-# ---------------------------------------------------------------- what is told
+# ---------------------------------------------------------------- facts about producers
 
 
 def test_samples_and_bytes_count_what_was_committed_handed_out_or_not(
-    server: Server, door: Door
+    server: Server, transport: ManualTransport
 ) -> None:
-    with door.open(1) as left, door.open(2) as right:
+    with transport.open(1) as left, transport.open(2) as right:
         left.send_batch(stacked(range(3)))
         right.send(numbered(3))
         for _ in range(2):  # before and after the batch was taken
@@ -109,7 +111,7 @@ def test_samples_and_bytes_count_what_was_committed_handed_out_or_not(
                 assert take(server) == [0, 1, 2, 3]
 
 
-def test_they_count_from_zero_for_the_next_owner_of_an_id(name: str) -> None:
+def test_counts_start_at_zero_for_the_next_owner_of_an_id(name: str) -> None:
     with Server(EXAMPLE, 2, ShmTransport(name, max_producers=1)) as server:
         for _ in range(3):
             with ShmClient(name, EXAMPLE) as client:
@@ -133,7 +135,7 @@ def test_held_counts_the_reservations(name: str) -> None:
         assert only(server).held == 0
 
 
-def test_blocked_seconds_grow_while_it_waits_and_only_then(name: str) -> None:
+def test_blocked_seconds_grow_only_while_a_producer_waits(name: str) -> None:
     with (
         Server(EXAMPLE, 1, ShmTransport(name), num_buffers=2) as server,
         ShmClient(name, EXAMPLE) as client,
@@ -150,19 +152,19 @@ def test_blocked_seconds_grow_while_it_waits_and_only_then(name: str) -> None:
         assert only(server).blocked_seconds == first
 
 
-def test_last_seen_begins_with_the_attachment_and_grows_while_it_is_silent(
-    server: Server, door: Door
+def test_last_seen_counts_from_the_attachment_or_the_last_sign_of_life(
+    server: Server, transport: ManualTransport
 ) -> None:
     before = time.monotonic()
-    with door.open() as inlet:
+    with transport.open() as inlet:
         wait_until(lambda: only(server).last_seen > 0.15, "it says nothing")
         assert only(server).last_seen <= time.monotonic() - before + 0.1
         inlet.send(numbered(0))
         assert only(server).last_seen <= 0.15 + time.monotonic() - before
 
 
-def test_the_list_is_of_plain_values(server: Server, door: Door) -> None:
-    with door.open():
+def test_the_list_has_plain_values(server: Server, transport: ManualTransport) -> None:
+    with transport.open():
         info = only(server)
         assert (info.pid, info.held, info.state) == (None, 0, "attached")
         with pytest.raises(AttributeError):
@@ -173,11 +175,11 @@ def test_the_list_is_of_plain_values(server: Server, door: Door) -> None:
 
 
 def test_a_producer_that_hung_up_may_not_claim_and_is_still_listed(
-    server: Server, door: Door
+    server: Server, transport: ManualTransport
 ) -> None:
-    inlet = door.open(1234)
+    inlet = transport.open(1234)
     inlet.send(numbered(0))
-    door.ingress.producers.hang_up(only(server).id)
+    transport.ingress.producers.hang_up(only(server).id)
     assert only(server).state == "hung up"
     with pytest.raises(ConnectionClosedError, match="inlet is closed"):
         inlet.send(numbered(1))
@@ -186,22 +188,24 @@ def test_a_producer_that_hung_up_may_not_claim_and_is_still_listed(
     assert server.producers() == []
 
 
-def test_hanging_up_twice_or_after_the_end_does_nothing(server: Server, door: Door) -> None:
-    inlet = door.open()
-    owner, producers = only(server).id, door.ingress.producers
+def test_hanging_up_twice_or_after_the_end_does_nothing(
+    server: Server, transport: ManualTransport
+) -> None:
+    inlet = transport.open()
+    owner, producers = only(server).id, transport.ingress.producers
     producers.hang_up(owner)
     producers.hang_up(owner)
     inlet.close()
     producers.hang_up(owner)
-    with door.open(), door.open(), door.open(), door.open() as same_id:
+    with transport.open(), transport.open(), transport.open(), transport.open() as same_id:
         assert server.producers()[-1].id == owner
         same_id.send(numbered(0))  # the new owner is not touched by what came too late
 
 
-def test_an_inlet_ends_once_whatever_is_called_and_how_often(
-    server: Server, door: Door, caplog: pytest.LogCaptureFixture
+def test_an_inlet_ends_once_however_it_is_closed(
+    server: Server, transport: ManualTransport, caplog: pytest.LogCaptureFixture
 ) -> None:
-    inlet = door.open(99)
+    inlet = transport.open(99)
     inlet.close()
     inlet.close()
     inlet.died()
@@ -221,9 +225,13 @@ def test_an_inlet_ends_once_whatever_is_called_and_how_often(
     ],
 )
 def test_a_death_is_logged_once_with_its_pid_and_its_signal(
-    server: Server, door: Door, number: Any, words: str, caplog: pytest.LogCaptureFixture
+    server: Server,
+    transport: ManualTransport,
+    number: Any,
+    words: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    inlet = door.open(4321)
+    inlet = transport.open(4321)
     inlet.died(number)
     inlet.died(number)
     (record,) = caplog.records
@@ -231,22 +239,24 @@ def test_a_death_is_logged_once_with_its_pid_and_its_signal(
     assert record.getMessage() == words
 
 
-def test_what_the_dead_sent_stays_and_what_they_held_is_free(server: Server, door: Door) -> None:
-    inlet = door.open(1)
+def test_a_dead_producer_keeps_its_sent_samples_and_frees_its_claims(
+    server: Server, transport: ManualTransport
+) -> None:
+    inlet = transport.open(1)
     inlet.send_batch(stacked([0, 1]))
     owner = only(server).id
-    sender = door.ingress.ring.sender(owner, lambda *_: None)
+    sender = transport.ingress.ring.sender(owner, lambda *_: None)
     claim = sender.reserve(0)  # at the third place
-    with door.open(2) as other:
+    with transport.open(2) as other:
         other.send(numbered(3))
         assert [info.held for info in server.producers()] == [1, 0]
         inlet.died()
         other.send(numbered(2))  # goes into the hole
-        del claim  # which has nothing to give back any more
+        del claim  # its slot was released by the close
         assert take(server) == [0, 1, 2, 3]
 
 
-def test_closing_takes_back_what_was_still_held(name: str) -> None:
+def test_closing_releases_claims(name: str) -> None:
     with Server(EXAMPLE, 2, ShmTransport(name)) as server:
         client = ShmClient(name, EXAMPLE)
         slot = client.reserve()
@@ -259,11 +269,11 @@ def test_closing_takes_back_what_was_still_held(name: str) -> None:
         assert take(server) == [0, 1]
 
 
-def test_the_server_closes_its_transport(door: Door) -> None:
-    with Server(EXAMPLE, 4, door) as server:
-        inlet = door.open()
-        assert not door.closed
-    assert door.closed
+def test_the_server_closes_its_transport(transport: ManualTransport) -> None:
+    with Server(EXAMPLE, 4, transport) as server:
+        inlet = transport.open()
+        assert not transport.closed
+    assert transport.closed
     assert server.producers() == []
     with pytest.raises(ConnectionClosedError, match="the server has closed the ring"):
         inlet.send(numbered(0))

@@ -1,4 +1,4 @@
-"""Opening a ring: both sides must mean the same memory, or hear why not."""
+"""Opening a ring: both sides map the same memory, or the error gives the reason."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def other_side(ring: Ring, spec: TreeSpec = SPEC, **changes: Any) -> Ring:
 # ---------------------------------------------------------------- both sides
 
 
-def test_what_one_side_sends_the_other_side_takes(ring: Ring) -> None:
+def test_a_sample_of_one_side_arrives_at_the_other(ring: Ring) -> None:
     sender = other_side(ring).sender(1, raise_for_result)
     receiver = ring.receiver(leased=False, writable=False, poisoned=False)
     assert not receiver.ready()
@@ -86,12 +86,12 @@ def test_a_ring_of_another_example_is_refused_even_if_the_sizes_agree(
         other_side(ring, TreeSpec.from_example(example))
 
 
-def test_a_ring_that_needs_more_memory_than_there_is_is_refused(ring: Ring) -> None:
+def test_a_ring_larger_than_the_memory_is_rejected(ring: Ring) -> None:
     with pytest.raises(ValueError, match=r"shared memory of \d+ bytes cannot hold"):
         other_side(ring, num_buffers=3000)
 
 
-def test_memory_that_holds_no_ring_is_refused(ring: Ring) -> None:
+def test_memory_without_a_ring_is_rejected(ring: Ring) -> None:
     ring.segment.mapping[:8] = b"not ours"
     with pytest.raises(ProtocolError, match=r"the shared memory .* holds no ring"):
         other_side(ring)
@@ -106,7 +106,7 @@ def test_a_ring_of_another_layout_version_is_refused(ring: Ring) -> None:
         other_side(ring)
 
 
-def test_a_closed_ring_refuses_claims_and_tells_the_receiver(ring: Ring) -> None:
+def test_a_closed_ring_rejects_claims_and_wakes_the_receiver(ring: Ring) -> None:
     sender = other_side(ring).sender(1, raise_for_result)
     receiver = ring.receiver(leased=False, writable=False, poisoned=False)
     ring.close()
@@ -115,7 +115,7 @@ def test_a_closed_ring_refuses_claims_and_tells_the_receiver(ring: Ring) -> None
     assert receiver.wait(10**9) == Result.CLOSED
 
 
-def test_an_owner_id_that_the_ring_has_no_record_for_is_refused(ring: Ring) -> None:
+def test_an_owner_id_without_a_record_is_rejected(ring: Ring) -> None:
     ring.sender(2, raise_for_result)
     with pytest.raises(ValueError, match="no such owner id"):
         ring.sender(3, raise_for_result)
@@ -136,13 +136,13 @@ def test_the_ring_takes_room_for_its_samples_and_little_more() -> None:
 
 
 @pytest.mark.parametrize("batch_size", [2**31, 2**40])
-def test_more_samples_than_a_ring_can_have_are_refused(batch_size: int) -> None:
+def test_more_samples_than_a_ring_can_have_are_rejected(batch_size: int) -> None:
     config = dataclasses.replace(CONFIG, batch_size=batch_size)
     with pytest.raises(ValueError, match=r"at most 2\*\*31 samples in the ring"):
         Ring.create(SPEC, config, "private")
 
 
-def test_more_bytes_than_there_are_addresses_are_refused() -> None:
+def test_more_bytes_than_there_are_addresses_are_rejected() -> None:
     config, keep = make_config(
         [1 << 60], bytes(32), batch_size=1 << 10, num_buffers=2, max_producers=1, detailed=False
     )

@@ -1,4 +1,4 @@
-"""Segments: memory of which nothing is left behind, allocated in full, that nobody can shrink."""
+"""Segments: memory that is allocated in full, cannot be shrunk, and leaves no name behind."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_its_descriptor_is_not_inherited_by_programs(backing: Backing) -> None:
 
 
 @pytest.mark.parametrize("size", [0, SIZE // 2, SIZE + 4096])
-def test_a_memfd_cannot_be_shrunk_or_grown_by_anybody(size: int) -> None:
+def test_a_memfd_cannot_be_shrunk_or_grown(size: int) -> None:
     segment = Segment.allocate(SIZE, "memfd")
     with pytest.raises(PermissionError):
         os.ftruncate(segment.fileno(), size)
@@ -95,7 +95,7 @@ def test_a_memfd_cannot_be_shrunk_or_grown_by_anybody(size: int) -> None:
     segment.close()
 
 
-def test_private_memory_has_nothing_to_hand_on() -> None:
+def test_private_memory_has_no_descriptor() -> None:
     segment = Segment.allocate(SIZE, "private")
     with pytest.raises(ValueError, match=r"this segment \(private\) has no descriptor"):
         segment.fileno()
@@ -121,7 +121,7 @@ def test_posix_memory_that_does_not_fit_is_refused_with_the_numbers(small_shm: i
     assert open_descriptors() <= descriptors
 
 
-def test_auto_takes_a_memfd_where_dev_shm_is_too_small_and_says_so(
+def test_auto_uses_a_memfd_if_dev_shm_is_too_small_and_logs_it(
     small_shm: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "shm_echo.ring")
@@ -136,7 +136,7 @@ def test_auto_takes_a_memfd_where_dev_shm_is_too_small_and_says_so(
 
 
 @pytest.mark.usefixtures("small_shm")
-def test_what_fits_into_a_small_dev_shm_is_put_there() -> None:
+def test_memory_that_fits_into_a_small_dev_shm_is_allocated_there() -> None:
     segment = Segment.allocate(64 << 10, "auto")
     assert segment.kind == "posix"
     segment.close()
@@ -208,7 +208,7 @@ def test_a_failure_at_any_step_leaves_no_name_and_no_descriptor(
 
 
 @pytest.mark.parametrize("backing", SHARED)
-def test_whoever_gets_the_descriptor_sees_the_same_memory(backing: Backing) -> None:
+def test_a_process_with_the_descriptor_sees_the_same_memory(backing: Backing) -> None:
     segment = Segment.allocate(SIZE, backing)
     other = Segment.from_fd(os.dup(segment.fileno()), SIZE)
     segment.mapping[5] = 42

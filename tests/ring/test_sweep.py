@@ -1,4 +1,4 @@
-"""The sweep: names in /dev/shm whose maker died between making and unlinking them."""
+"""The sweep: names in /dev/shm whose creator died between creating and unlinking them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def ended_process() -> int:
 
 @pytest.fixture
 def leave() -> Iterator[Callable[[str], Path]]:
-    """Puts a file into /dev/shm that is removed after the test, if nobody else did it."""
+    """Put a file into /dev/shm, and remove it after the test if it is still there."""
     made: list[Path] = []
 
     def make(middle: str) -> Path:
@@ -61,26 +61,24 @@ def test_the_name_of_a_process_whose_number_is_used_again_is_removed(
     assert not path.exists()
 
 
-def test_the_name_of_a_process_that_lives_is_left(leave: Callable[[str], Path]) -> None:
+def test_the_name_of_a_live_process_is_kept(leave: Callable[[str], Path]) -> None:
     path = leave(f"{os.getpid()}-{start_time(os.getpid())}-")
     sweep()
     assert path.exists()
 
 
 @pytest.mark.parametrize("middle", ["", "x-1-", "1-2-3-", "12x-5-", "-1-2-"])
-def test_names_that_are_not_of_our_making_are_left(
-    leave: Callable[[str], Path], middle: str
-) -> None:
+def test_foreign_names_are_kept(leave: Callable[[str], Path], middle: str) -> None:
     path = leave(middle)
     sweep()
     assert path.exists()
 
 
 @pytest.mark.parametrize("error", [posix_ipc.PermissionsError, posix_ipc.ExistentialError])
-def test_names_that_cannot_be_removed_disturb_nobody(
+def test_names_that_cannot_be_removed_are_skipped(
     error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another user's, or those that another server has swept at the same moment."""
+    """They belong to another user, or another server has swept them at the same moment."""
     names = {f"shm-echo-{ended_process()}-1-{n}" for n in range(3)}
     for stale in names:
         (tmp_path / stale).touch()

@@ -1,4 +1,4 @@
-"""What examples a TreeSpec is made of, and which it refuses."""
+"""Examples that a TreeSpec accepts, and examples that it rejects."""
 
 from __future__ import annotations
 
@@ -108,12 +108,12 @@ def test_cyclic_and_very_deep_examples_are_value_errors() -> None:
         TreeSpec.from_example([tree])
 
 
-def test_keys_without_a_stable_text_are_refused() -> None:
+def test_keys_without_a_stable_text_are_rejected() -> None:
     with pytest.raises(TypeError, match=r"^\['a'\]: a key of type object has no text"):
         TreeSpec.from_example({"a": {object(): array(1)}})
 
 
-def test_keys_that_read_alike_are_refused() -> None:
+def test_keys_with_equal_texts_are_rejected() -> None:
     class Vague:
         def __repr__(self) -> str:
             return "Vague"

@@ -1,4 +1,4 @@
-"""Which leaves and stacks of leaves fit the example, and what comes of them."""
+"""Leaves and stacks of leaves that fit the example, and the arrays made of them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tests.spec.trees import F4, array, refusal
         (array(dtype=[("a", "f4")]), np.zeros((), [("b", "f4")]), "expected [('a', '<f4')] ()"),
     ],
 )
-def test_a_wrong_leaf_is_refused_with_expected_and_given(
+def test_a_wrong_leaf_is_rejected_with_expected_and_given(
     example: Any, value: Any, words: str
 ) -> None:
     error = refusal({"obs": {"pos": value}}, {"obs": {"pos": example}})
@@ -44,7 +44,7 @@ def test_a_wrong_leaf_is_refused_with_expected_and_given(
     assert words in str(error)
 
 
-def test_arrays_of_other_libraries_are_refused_with_advice() -> None:
+def test_arrays_of_other_libraries_are_rejected_with_advice() -> None:
     class Tensor:
         def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
             return array(4)
@@ -100,7 +100,7 @@ NUMBERS: list[Any] = [
 
 
 def cast_by_numpy(dtype: np.dtype[Any], number: Any) -> Any:
-    """What NumPy makes of a Python number next to an array of a dtype, or None if it refuses."""
+    """Return NumPy's cast of a Python number beside an array of a dtype; None if it raises."""
     if np.result_type(dtype, number) != dtype:
         return None
     try:
@@ -177,7 +177,7 @@ def test_a_stack_has_the_same_leading_axis_on_every_leaf() -> None:
         (np.ma.zeros((5, 2), F4), "masked"),
     ],
 )
-def test_a_leaf_that_is_not_a_stack_is_refused(value: Any, words: str) -> None:
+def test_a_leaf_that_is_not_a_stack_is_rejected(value: Any, words: str) -> None:
     assert words in str(refusal({"a": value}, {"a": array(2)}, stacked=5))
 
 

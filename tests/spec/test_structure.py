@@ -1,4 +1,4 @@
-"""Which trees have the structure of the example, and what the refusals say."""
+"""Trees that have the structure of the example, and the errors for other trees."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tests.spec.trees import Box, OtherPoint, Pair, Point, array, refusal
 
 
 class Frozen(UserDict[str, Any]):
-    """A mapping that is no dict."""
+    """A mapping other than a dict."""
 
 
-def test_mappings_fit_by_their_key_set_alone() -> None:
+def test_mappings_fit_by_their_key_set() -> None:
     spec = TreeSpec.from_example({"b": array(1), "a": array(2)})
     a, b = array(2), array(1)
 
@@ -58,7 +58,7 @@ def test_a_cyclic_permutation_of_leaves_is_undone_when_a_tree_is_built() -> None
     assert spec.unflatten(["A", "B", "C"]) == OrderedDict(b="B", c="C", a="A")
 
 
-def test_keys_of_mixed_types_have_one_order_whatever_the_insertion() -> None:
+def test_keys_of_mixed_types_have_one_order_independent_of_insertion() -> None:
     class Color(enum.Enum):
         RED = 1
 
@@ -90,7 +90,7 @@ def test_keys_of_mixed_types_have_one_order_whatever_the_insertion() -> None:
     one.require_equal(msgpack.unpackb(msgpack.packb(other.to_wire()), strict_map_key=False))
 
 
-def test_namedtuples_fit_by_name_and_fields_whatever_their_class() -> None:
+def test_namedtuples_of_different_classes_fit_by_name_and_fields() -> None:
     spec = TreeSpec.from_example([Point(array(1), array(2))])
     for kind in (Point, OtherPoint):
         assert [leaf.shape for leaf in spec.check([kind(array(1), array(2))])] == [(1,), (2,)]
@@ -140,7 +140,7 @@ def test_subclasses_of_list_and_tuple_fit_as_their_base() -> None:
         ([array(1)], [()], "[0]", "got a tuple of 0"),
     ],
 )
-def test_another_structure_is_refused_with_the_path_and_what_was_found(
+def test_another_structure_is_rejected_with_the_path_and_the_found_node(
     example: Any, tree: Any, path: str, words: str
 ) -> None:
     error = refusal(tree, example)

@@ -1,4 +1,4 @@
-"""The wire form of a spec: what it tells apart, and what is refused of a peer."""
+"""The wire form of a spec: the differences that it shows, and malformed forms of a peer."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_the_wire_form_is_flat_and_survives_msgpack() -> None:
         ),
     ],
 )
-def test_examples_that_differ_are_told_apart_with_path_and_both_sides(
+def test_a_difference_of_examples_is_reported_with_path_and_both_sides(
     server: Any, client: Any, path: str, words: str
 ) -> None:
     mine = TreeSpec.from_example(client)
@@ -192,7 +192,7 @@ def test_a_malformed_wire_form_is_a_protocol_error(wire: Any, words: str) -> Non
     assert len(str(caught.value)) < 400
 
 
-def test_a_dtype_text_from_a_peer_is_only_ever_shown() -> None:
+def test_a_dtype_text_from_a_peer_is_only_shown() -> None:
     for text in ("O", "not a dtype", "<f3", "|V999999999", "f4,f4", "<M8[zz]", ""):
         with pytest.raises(SpecMismatchError, match=r"expected float32 \(\), got"):
             TreeSpec.from_example(F4(0)).require_equal(wire_of(["leaf", text, []]), whose="client")

@@ -1,4 +1,4 @@
-"""Trees that the tests of specs are made of."""
+"""The trees of the tests of specs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Pair = namedtuple("Pair", ["x", "y"])
 
 
 class Box:
-    """A custom node, registered by the fixture ``box``."""
+    """A custom node, registered by the fixture `box`."""
 
     def __init__(self, low: Any, high: Any, tag: Any = "closed") -> None:
         self.low, self.high, self.tag = low, high, tag

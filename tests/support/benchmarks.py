@@ -1,4 +1,4 @@
-"""Runs of the benchmarks, as a user starts them from whatever folder is the current one."""
+"""Runs of the benchmarks, as a user starts them from any folder."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ VALUE: dict[str, Any] = {
 
 
 def value(i: int) -> dict[str, Any]:
-    """A value in which every leaf depends on ``i``."""
+    """Return a value in which every leaf depends on `i`."""
     body = np.uint64(i) * WEIGHTS
     return {
         "head": np.uint64(i),
@@ -38,7 +38,7 @@ def value(i: int) -> dict[str, Any]:
 
 
 def number_of(tree: dict[str, Any]) -> int:
-    """The number of a value, which must be of one piece."""
+    """Return the number of a value, and fail if the value is torn."""
     i = int(tree["head"])
     assert (tree["body"] * WEIGHTS).sum(dtype=np.uint64) == tree["sum"], f"torn at {i}"
     assert tree["body"][-1] == np.uint64(i) * WEIGHTS[-1], f"torn at {i}"
@@ -46,11 +46,11 @@ def number_of(tree: dict[str, Any]) -> int:
     return i
 
 
-# ---------------------------------------------------------------- what children run
+# ---------------------------------------------------------------- programs of children
 
 
 def publish_on(pipe: Any, address: str) -> None:
-    """Publish at full speed until told to stop; report how many versions there were."""
+    """Publish at full speed until the stop; report the number of versions."""
     with Server(EXAMPLE, 2, ShmTransport(address), publishes=VALUE) as server:
         pipe.send("publishing")
         i = 0
@@ -62,7 +62,7 @@ def publish_on(pipe: Any, address: str) -> None:
 
 
 def read_on(pipe: Any, address: str) -> None:
-    """Read until told to stop; report how many versions were seen and the last one."""
+    """Read until the stop; report the number of versions seen and the last one."""
     with ShmClient(address, EXAMPLE, publishes=VALUE) as client:
         pipe.send("reading")
         seen, last = 0, 0
@@ -78,7 +78,7 @@ def read_on(pipe: Any, address: str) -> None:
 
 
 def report_versions(pipe: Any, address: str) -> None:
-    """Wait for one version after the other, and report how the waiting ended."""
+    """Wait for one version after the other, and report the end of the wait."""
     client = ShmClient(address, EXAMPLE, publishes=VALUE)
     version = 0
     try:

@@ -1,11 +1,11 @@
-"""Runs a benchmark of which one child dies: ``python dying_children.py WAY CHILD SCRIPT ARGS...``
+"""Runs a benchmark of which one child dies: `python dying_children.py WAY CHILD SCRIPT ARGS...`
 
-``CHILD`` is a regular expression for what the child runs: the code or the module of an interpreter
-that the benchmark starts, or the name that it gives its producers. The child dies in this ``WAY``:
+`CHILD` is a regular expression for what the child runs: the code or the module of an interpreter
+that the benchmark starts, or the name that it gives its producers. The child dies in this `WAY`:
 
-- ``exception``, ``import``: an exception before its first statement.
-- ``killed``: SIGKILL before its first statement.
-- ``killed later``: SIGKILL while it works.
+- `exception`, `import`: an exception before its first statement.
+- `killed`: SIGKILL before its first statement.
+- `killed later`: SIGKILL while it works.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LATER_S = 0.7  # a child has connected by then, or is dead before; the benchmark
 
 
 def die(way: str) -> None:
-    """Bring about the death of this process; only ``killed later`` returns."""
+    """Bring about the death of this process; only `killed later` returns."""
     if way == "exception":
         raise RuntimeError("an injected failure")
     if way == "import":

@@ -1,7 +1,7 @@
-"""Producer processes that stream audited samples until they are told to stop, or killed.
+"""Producer processes that stream audited samples until the stop, or until they are killed.
 
-What each has sent is counted in a file that outlives it, so an audit can tell exactly what must
-have come: a killed producer cannot have counted the last call that it was in, and nothing else.
+A file that outlives the process counts its samples, so that an audit knows the exact number that
+must have arrived. Only the last call of a killed producer is not counted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.support.waiting import WATCHDOG, wait_until
 __all__ = ["HOWS", "Fleet", "kept_open"]
 
 ROWS = 8  # samples per send_batch
-PER_LOOK = 16  # calls between two looks whether to stop
+PER_LOOK = 16  # calls between two checks of the stop event
 MOST_PRODUCERS, MOST_INCARNATIONS = 8, 8192
 
 
@@ -45,7 +45,7 @@ def _reserve(client: ShmClient, maker: Maker, first: int) -> int:
     return 1
 
 
-# How to send, and the most that one call sends.
+# The kinds of send, and the most samples that one call sends.
 HOWS: dict[str, tuple[Callable[[ShmClient, Maker, int], int], int]] = {
     "send": (_send, 1),
     "send_batch": (_send_batch, ROWS),
@@ -65,7 +65,7 @@ def _end_with(failure: threading.ExceptHookArgs) -> None:
 def stream(
     pipe: Any, address: str, words: int, counters: tuple[Path, int], who: list[Maker], how: str
 ) -> None:
-    """Attach and stream, one thread for each maker, until the pipe says something."""
+    """Attach and stream, one thread for each maker, until a message on the pipe."""
     counts, (call, _) = SharedCounters(*counters), HOWS[how]
     stop = threading.Event()
     threading.excepthook = _end_with
@@ -92,13 +92,13 @@ class Fleet:
     """Up to eight producers, played by one process after the other.
 
     Args:
-        address: of their server.
-        folder: For the file of counters.
-        size: how many processes there are at a time.
-        how: a key of HOWS.
+        address: the address of their server.
+        folder: the folder of the file of counters.
+        size: the number of processes at a time.
+        how: the kind of send, a key of HOWS.
         words: length of a payload.
         threads: producers that share one process and one client.
-        method: how processes are started.
+        method: the start method of the processes.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class Fleet:
         self.children[number] = start(stream, *args, method=self._method)
 
     def streaming(self, number: int) -> Child:
-        """The process, once it is attached and has sent something."""
+        """Return the process, once it has attached and sent a sample."""
         child = self.children[number]
         if child.pid not in self._streaming:
             child.expect("streaming")
@@ -161,7 +161,7 @@ class Fleet:
         self.children.clear()
 
     def sent(self) -> dict[tuple[int, int], int | range]:
-        """What each (producer, incarnation) has sent, for ``Audit.check``."""
+        """Return the samples that each (producer, incarnation) has sent, for `Audit.check`."""
         most = HOWS[self._how][1]
         found: dict[tuple[int, int], int | range] = {}
         for number, incarnations in enumerate(self._incarnations):
@@ -183,6 +183,6 @@ class Fleet:
 
 @contextlib.contextmanager
 def kept_open(address: str, words: int = 16) -> Iterator[None]:
-    """A producer that sends nothing, so that the stream goes on while there is no other."""
+    """Keep a silent producer attached, so that the stream continues without another one."""
     with ShmClient(address, example(words)):
         yield

@@ -19,12 +19,12 @@ def auditing(
 ) -> Iterator[Audit]:
     """Audit what the server delivers until all producers have closed.
 
-    At the end of the ``with`` statement the learner is waited for, and what it found wrong raised.
+    The end of the `with` statement waits for the learner, and raises its errors.
 
     Args:
         server: to take batches from.
         between: called after each batch, such as something that takes time.
-        min_producers: as for ``dataset_iter``.
+        min_producers: as for `dataset_iter`.
     """
     audit = Audit()
     failures: list[BaseException] = []

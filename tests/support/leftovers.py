@@ -1,4 +1,4 @@
-"""What a server must not leave behind: names in /dev/shm, open descriptors, processes."""
+"""Leftovers of a server: names in /dev/shm, open descriptors, processes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = [
 
 
 def child_processes(pid: int) -> list[int]:
-    """The processes whose parent is that process; one that has ended counts until it is waited for.
+    """Return the children of a process; one that has ended counts until it is waited for.
 
-    Asked of every process: the lists of children that the threads of a process have are moved from
-    thread to thread as threads end, so that whoever reads them one by one may find a child in none.
+    The parent of every process is read. The children of a process are listed per thread and move
+    to another thread when theirs ends, so that reading these lists one by one may miss a child.
     """
     found = []
     for name in os.listdir("/proc"):  # glob looks at each, and raises if one has just gone
@@ -37,14 +37,14 @@ def child_processes(pid: int) -> list[int]:
 
 
 def shm_names() -> set[str]:
-    """The names in /dev/shm that are ours."""
+    """Return the names in /dev/shm that belong to the library."""
     return {path.name for path in Path("/dev/shm").glob("shm-echo-*")}
 
 
 def nothing_new_stays_in_shm(before: set[str]) -> None:
-    """Fail if a name is there, and stays, that was not there before.
+    """Fail if a new name appears and stays.
 
-    Programs beside the tests may start servers: their names are there for two calls, and vanish.
+    Programs beside the tests may start servers, whose names exist for the time of two calls.
     """
     left = shm_names() - before
 
@@ -56,12 +56,12 @@ def nothing_new_stays_in_shm(before: set[str]) -> None:
 
 
 def open_descriptors(pid: int | None = None) -> int:
-    """How many descriptors a process has open; this one by default."""
+    """Return the number of open descriptors of a process; by default of this one."""
     return len(os.listdir(f"/proc/{pid or 'self'}/fd"))
 
 
 def limit_for_more_descriptors(more: int) -> int:
-    """The RLIMIT_NOFILE with which this process may open so many descriptors more."""
+    """Return the RLIMIT_NOFILE that lets this process open `more` further descriptors."""
     taken = set(map(int, os.listdir("/proc/self/fd")))
     free = (number for number in itertools.count() if number not in taken)
     return next(itertools.islice(free, more - 1, None)) + 1

@@ -1,16 +1,16 @@
-"""What a learner says on a slow machine: that it has been waiting for its producers for a while."""
+"""Filters of log lines that depend on the speed of the machine."""
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["without_loneliness"]
+__all__ = ["without_no_producer_warnings"]
 
-_LONELY = re.compile(
+_NO_PRODUCER_WARNING = re.compile(
     r"^sample\(\) waits, and no producer has been attached for \d+ s\n", re.MULTILINE
 )
 
 
-def without_loneliness(log: str) -> str:
-    """The log of a program without that warning: how long processes take to start is not its."""
-    return _LONELY.sub("", log)
+def without_no_producer_warnings(log: str) -> str:
+    """Remove the warnings of missing producers, which appear if processes start slowly."""
+    return _NO_PRODUCER_WARNING.sub("", log)

@@ -1,6 +1,6 @@
 """The fenced blocks, headings and links of a Markdown page, as far as this project writes them.
 
-A block that begins with the line ``# file: NAME.py`` is a complete program. A ``text`` block that
+A block that begins with the line `# file: NAME.py` is a complete program. A `text` block that
 is the next fence after it shows what the program prints.
 """
 
@@ -67,6 +67,6 @@ def links(page: Path) -> list[str]:
 
 
 def anchors(page: Path) -> set[str]:
-    """What ``page.md#...`` may name: the headings, as GitHub and MkDocs both spell them."""
+    """What `page.md#...` may name: the headings, as GitHub and MkDocs both spell them."""
     plain = (re.sub(r"[^\w\- ]", "", heading).strip() for heading in _HEADING.findall(prose(page)))
     return {re.sub(r"[ -]+", "-", text.lower()) for text in plain}

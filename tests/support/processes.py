@@ -1,7 +1,7 @@
 """Real child processes, by every start method, each with a pipe to talk through.
 
-A child runs ``target(pipe, *args)``, a function of a module that it can import. Whatever happens
-to the test, its children are killed and waited for at the end of the ``with`` statement.
+A child runs `target(pipe, *args)`, a function of a module that it can import. The end of
+the `with` statement kills the children and waits for them, even after an exception.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ target(Connection(int(sys.argv[1])), *args)
 
 
 class Process(Protocol):
-    """What this module needs of a process, whoever has started it."""
+    """The part of a process that this module needs, for every start method."""
 
     pid: Any
 
@@ -51,7 +51,7 @@ class Process(Protocol):
 
 
 class _Forked:
-    """A process of ``multiprocessing``."""
+    """A process of `multiprocessing`."""
 
     def __init__(self, process: Any) -> None:
         self._process = process
@@ -66,7 +66,7 @@ class _Forked:
 
 
 class _Executed:
-    """A process of ``subprocess``."""
+    """A process of `subprocess`."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
@@ -96,10 +96,10 @@ class Child:
         self._pipe.send(what)
 
     def hear(self) -> Any:
-        """The next object that the child sent.
+        """Return the next object that the child sent.
 
         Raises:
-            AssertionError: nothing came, or the child ended.
+            AssertionError: no object came in time, or the child ended.
         """
         assert self._pipe.poll(WATCHDOG), f"pid {self.pid} has said nothing for {WATCHDOG:g} s"
         try:
@@ -109,7 +109,7 @@ class Child:
         raise AssertionError(f"pid {self.pid} ended without a word (exit code {self.wait()})")
 
     def rest(self) -> list[Any]:
-        """What it said, and nobody heard, before it ended."""
+        """Return the objects that the child sent before its end and that were not received."""
         self.wait()
         said = []
         with contextlib.suppress(EOFError, ConnectionResetError):
@@ -123,12 +123,12 @@ class Child:
         assert heard == what, heard
 
     def kill(self, number: int = signal.SIGKILL) -> None:
-        """Send it a signal; nothing happens if it has ended."""
+        """Send a signal to the child, if it has not ended."""
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, number)
 
     def ended(self) -> bool:
-        """Whether it has ended."""
+        """Return True if the child has ended."""
         return bool(select.select([self.pidfd], [], [], 0)[0])
 
     def wait(self) -> int:
@@ -140,7 +140,7 @@ class Child:
         return self._code
 
     def end(self) -> int:
-        """Kill it if it lives, wait for it, and let go of everything."""
+        """Kill the child if it lives, wait for it, and free all resources."""
         if self.pidfd >= 0:
             self.kill()
             self.wait()
@@ -164,13 +164,13 @@ class Child:
 def start(
     target: Callable[..., None], *args: Any, method: str = "fork", daemon: bool = True
 ) -> Child:
-    """Start a child that runs ``target(pipe, *args)``.
+    """Start a child that runs `target(pipe, *args)`.
 
     Args:
         target: importable by the child.
         args: can be pickled, unless it is forked.
         method: one of METHODS.
-        daemon: may not have children by ``multiprocessing`` itself.
+        daemon: may not have children by `multiprocessing` itself.
     """
     ours, theirs = multiprocessing.Pipe()
     with theirs:

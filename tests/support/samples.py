@@ -1,8 +1,8 @@
-"""Samples that tell on whoever tears, loses, doubles or mixes them, and the audit that asks them.
+"""Samples that show tearing, loss, duplication and mixing, and the audit that checks them.
 
-A sample says who made it (producer and incarnation: the n-th process that plays this producer), is
-numbered from 0, and carries a payload that differs in every sample, with a checksum over all of
-it. An audit checks each batch as it comes, and at the end compares what came with what was sent.
+A sample has its producer and incarnation (the number of processes that were this producer before),
+a number from 0, and a payload that differs in every sample, with a checksum over all of it. An
+audit checks each batch when it arrives, and at the end compares the received with the sent samples.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _WEIGHTS = np.random.default_rng(20240607).integers(0, 2**63, 1 << 18, U64) * U6
 
 
 def example(words: int = 16) -> dict[str, Any]:
-    """The example of a ring for samples with a payload of ``words`` 8-byte words."""
+    """Return the example of a ring for samples with a payload of `words` 8-byte words."""
     return {
         "producer": U64(0),
         "incarnation": U64(0),
@@ -51,8 +51,8 @@ class Maker:
     """Makes the samples of one process.
 
     Attributes:
-        producer: whose samples they are.
-        incarnation: how many processes have played this producer before.
+        producer: the number of the producer.
+        incarnation: the number of processes that were this producer before.
         words: length of the payload.
     """
 
@@ -65,7 +65,7 @@ class Maker:
         return {key: stack[0] for key, stack in self.batch(sequence, 1).items()}
 
     def batch(self, first: int, count: int) -> dict[str, Any]:
-        """``count`` samples, stacked."""
+        """`count` samples, stacked."""
         sequence = np.arange(first, first + count, dtype=U64)
         who = [np.full(count, number, U64) for number in (self.producer, self.incarnation)]
         payload = _payload(self.producer, self.incarnation, sequence, self.words)
@@ -102,7 +102,7 @@ class Audit:
 
     @property
     def received(self) -> int:
-        """How many samples came."""
+        """Return the number of received samples."""
         return sum(map(len, self._came))
 
     def sequences(self) -> dict[tuple[int, int], list[int]]:
@@ -114,16 +114,16 @@ class Audit:
         return found
 
     def check(self, sent: Mapping[tuple[int, int], int | range], *, in_order: bool = True) -> None:
-        """What came is exactly what was sent.
+        """Check that the received samples are exactly the sent ones.
 
         Args:
-            sent: how many samples each (producer, incarnation) has sent; a range where it was
-                killed and cannot have known about its last ones.
-            in_order: each producer's samples came in the order in which it sent them. Where
-                claims were given up it may differ: their slots are filled later.
+            sent: the number of samples that each (producer, incarnation) has sent; a range if the
+                process was killed before it could count the last ones.
+            in_order: check that each producer's samples arrived in the order of their sends.
+                Aborted claims change the order: their slots are filled later.
 
         Raises:
-            AssertionError: samples are lost, doubled, foreign or out of order.
+            AssertionError: samples are lost, duplicated, foreign or out of order.
         """
         found = self.sequences()
         foreign = set(found) - set(sent)

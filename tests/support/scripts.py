@@ -25,7 +25,7 @@ def run_script(
 
     Args:
         text: the program.
-        args: its ``sys.argv[1:]``.
+        args: its `sys.argv[1:]`.
         env: added to this process's environment.
         timeout: seconds after which the program is killed and the test fails.
     """

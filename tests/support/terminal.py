@@ -16,7 +16,7 @@ __all__ = ["Terminal"]
 
 
 class Terminal:
-    """Runs a command at a new terminal; for a ``with`` statement, at whose end it is killed.
+    """Runs a command at a new terminal; for a `with` statement, at whose end it is killed.
 
     Attributes:
         pid: its number.
@@ -48,7 +48,7 @@ class Terminal:
             assert self._read(), f"it ended after {self.said!r}"
 
     def type(self, keys: bytes) -> None:
-        """Press keys: ``b"\\x03"`` is Ctrl-C."""
+        """Press keys: `b"\\x03"` is Ctrl-C."""
         os.write(self._fd, keys)
 
     def wait(self) -> int:
@@ -60,7 +60,7 @@ class Terminal:
         return os.waitstatus_to_exitcode(status)
 
     def _read(self) -> bool:
-        """Whether there was more."""
+        """Return True if there was more output."""
         came = select.select([self._fd], [], [], WATCHDOG)[0]
         assert came, f"it has said nothing for {WATCHDOG:g} s after {self.said!r}"
         data = b""

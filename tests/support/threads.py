@@ -14,7 +14,7 @@ __all__ = ["Worker", "wait_until_asleep"]
 
 
 class Worker:
-    """Runs ``function(*args, **kwargs)`` in a thread of its own, from now on."""
+    """Runs `function(*args, **kwargs)` in a thread of its own, from now on."""
 
     def __init__(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         self._call = lambda: function(*args, **kwargs)
@@ -32,7 +32,7 @@ class Worker:
             del self._call
 
     def result(self, timeout: float = WATCHDOG) -> Any:
-        """What the function returned; raises what it raised."""
+        """Return the result of the function, or raise its exception."""
         self.thread.join(timeout)
         assert not self.thread.is_alive(), f"the thread still runs after {timeout:g} s"
         if self._error is not None:

@@ -1,7 +1,7 @@
 """Waiting for what other processes do, with a limit: a test that would hang fails instead.
 
 The limit is a watchdog, generous for a busy machine; no test depends on how fast anything is. It is
-shorter than that of a whole test (``tests/conftest.py``), which cannot say what was waited for.
+shorter than that of a whole test (`tests/conftest.py`), which cannot say what was waited for.
 """
 
 from __future__ import annotations
@@ -36,8 +36,10 @@ def wait_until(condition: Callable[[], T], what: str, seconds: float = WATCHDOG)
 
 
 def process_state(pid: int) -> str:
-    """What the main thread of a process does, as one letter: R runs, S sleeps, T is stopped, Z has
-    ended; empty when there is no such process."""
+    """Return the state of a process's main thread, as one letter.
+
+    R runs, S sleeps, T is stopped, Z has ended; the result is empty without such a process.
+    """
     try:
         stat = Path(f"/proc/{pid}/task/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):

@@ -13,7 +13,7 @@ _SECONDS = 1800
 
 @contextlib.contextmanager
 def patient_watchdog() -> Iterator[None]:
-    """What ``watchdog`` of ``tests/conftest.py`` does, after half an hour."""
+    """End a hanging run like `watchdog` of `tests/conftest.py`, but after half an hour."""
     faulthandler.dump_traceback_later(_SECONDS, exit=True)
     yield
     faulthandler.cancel_dump_traceback_later()

@@ -1,6 +1,6 @@
-"""What every transport must do, as tests: a class to derive from, once for each transport.
+"""The conformance tests of transports: derive one class from `Conformance` per transport.
 
-A derived class says by a fixture of its own, ``way``, which transport it is about.
+The fixture `way` of the derived class returns the transport under test.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ BLOCKING: dict[str, Callable[[Producer], object]] = {
 
 
 class Conformance:
-    """The suite, for the transport that the fixture ``way`` of the derived class returns.
+    """The suite, for the transport that the fixture `way` of the derived class returns.
 
     Batches are of two, the ring holds two of them.
     """
@@ -123,7 +123,7 @@ class Conformance:
     # ------------------------------------------------------------ what is refused
 
     @pytest.mark.parametrize(("call", "tree", "leaf"), MISFITS.values(), ids=MISFITS)
-    def test_what_differs_is_refused_by_its_leaf_before_anything_is_claimed(
+    def test_a_mismatch_is_rejected_by_its_leaf_before_a_slot_is_claimed(
         self, server: Server, way: Way, call: str, tree: Any, leaf: str
     ) -> None:
         with closing(way.attach()) as producer:
@@ -140,7 +140,7 @@ class Conformance:
     # ------------------------------------------------------------ a full ring
 
     @pytest.mark.parametrize("timeout", [0, 0.02])
-    def test_a_full_ring_ends_a_send_after_its_time_and_nothing_was_sent(
+    def test_a_send_into_a_full_ring_times_out_without_sending(
         self, server: Server, way: Way, timeout: float
     ) -> None:
         with closing(way.attach()) as producer:
@@ -149,7 +149,7 @@ class Conformance:
                 producer.send(numbered(9), timeout=timeout)
             assert (caught.value.sent, server.info().store_size) == (0, CAPACITY)
 
-    def test_a_full_ring_is_waited_for(self, server: Server, way: Way) -> None:
+    def test_a_send_waits_for_room(self, server: Server, way: Way) -> None:
         with closing(way.attach()) as producer:
             producer.send_batch(stacked(range(CAPACITY)))
             sending = Worker(producer.send, numbered(4))
@@ -159,7 +159,7 @@ class Conformance:
             assert server.info().store_size == 1
 
     @pytest.mark.parametrize("count", [0, 1, CAPACITY, 50])
-    def test_a_batch_of_any_size_passes_while_somebody_takes(
+    def test_a_batch_of_any_size_passes_while_a_learner_samples(
         self, server: Server, way: Way, count: int
     ) -> None:
         learner = Worker(streamed, server)
@@ -195,7 +195,7 @@ class Conformance:
     # ------------------------------------------------------------ the server closes
 
     @pytest.mark.parametrize("call", BLOCKING.values(), ids=BLOCKING)
-    def test_closing_the_server_wakes_whoever_waits(
+    def test_closing_the_server_wakes_all_waiting_calls(
         self, server: Server, way: Way, call: Callable[[Producer], object]
     ) -> None:
         producers = [way.attach(), way.attach()]
@@ -212,9 +212,7 @@ class Conformance:
             producer.close()
         assert server.sample() is None
 
-    def test_after_the_server_was_closed_nobody_sends_or_comes_in(
-        self, server: Server, way: Way
-    ) -> None:
+    def test_after_the_close_sends_and_attachments_fail(self, server: Server, way: Way) -> None:
         with closing(way.attach()) as producer:
             server.close()
             with pytest.raises(ConnectionClosedError):
@@ -222,9 +220,9 @@ class Conformance:
             with pytest.raises(ShmEchoError):
                 way.attach()
 
-    # ------------------------------------------------------------ who is there
+    # ------------------------------------------------------------ attached producers
 
-    def test_the_producers_are_listed_in_the_order_in_which_they_came(
+    def test_producers_are_listed_in_the_order_of_their_attachments(
         self, server: Server, way: Way
     ) -> None:
         first, second, third = way.attach(), way.attach(), way.attach()
@@ -244,7 +242,7 @@ class Conformance:
         wait_until(lambda: not server.producers(), "all have left")
         assert server.info().samples_inserted_total == 3
 
-    def test_one_producer_too_many_is_refused_until_another_one_leaves(
+    def test_a_producer_above_the_limit_is_rejected_until_another_one_leaves(
         self, server: Server, way: Way
     ) -> None:
         producers = [way.attach() for _ in range(MAX_PRODUCERS)]
@@ -274,7 +272,7 @@ class Conformance:
             producer.send(numbered(1))
         assert taken(server) == [0, 1]
 
-    def test_raise_tells_of_each_death_once_and_nothing_is_lost(
+    def test_raise_reports_each_death_once_and_no_sample_is_lost(
         self, serve: Callable[..., Server], way: Way
     ) -> None:
         server = serve("raise")
@@ -298,7 +296,7 @@ class Conformance:
                 learner.result()
         assert flushed(server) == [0]
 
-    def test_raise_if_last_waits_until_nobody_and_no_whole_batch_is_left(
+    def test_raise_if_last_waits_until_no_producer_and_no_full_batch_is_left(
         self, serve: Callable[..., Server], way: Way
     ) -> None:
         server = serve("raise_if_last")
@@ -310,7 +308,7 @@ class Conformance:
             die(server, last)
             with pytest.raises(ProducerDiedError) as caught:
                 server.sample(timeout=WATCHDOG)
-            assert caught.value.pid == first.pid  # the oldest that was not told
+            assert caught.value.pid == first.pid  # the oldest one that was not reported
         assert flushed(server) == [2]
 
     def test_a_stream_ends_with_the_death_of_its_last_producer_and_keeps_what_it_sent(
@@ -323,26 +321,26 @@ class Conformance:
 
 
 def taken(server: Server) -> list[int]:
-    """The numbers of the next batch, which must be there."""
+    """Return the numbers of the next batch, and fail without one."""
     sample = server.sample(timeout=0)
     assert sample is not None
     return numbers_of(sample.batch)
 
 
 def flushed(server: Server) -> list[int]:
-    """The numbers of what is left."""
+    """Return the numbers of the remaining samples."""
     sample = server.flush(timeout=0)
     assert sample is not None
     return numbers_of(sample.batch)
 
 
 def streamed(server: Server, min_producers: int = 1) -> list[int]:
-    """All numbers until the producers have closed."""
+    """Return all numbers until the producers have closed."""
     stream = server.dataset_iter(until="producers_closed", min_producers=min_producers)
     return [i for sample in stream for i in numbers_of(sample.batch)]
 
 
 def die(server: Server, doomed: Doomed) -> None:
-    """End a producer, and wait until the server knows."""
+    """End a producer, and wait until the server has noticed."""
     doomed.die()
     wait_until(lambda: doomed.pid not in [p.pid for p in server.producers()], "it is noticed")

@@ -15,14 +15,14 @@ from tests.support.waiting import wait_until
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder with a path that is short enough for sockets."""
+    """Return a folder with a path that is short enough for sockets."""
     with socket_folder() as path:
         yield path
 
 
 @pytest.fixture
 def no_descriptor_is_left() -> Iterator[None]:
-    """The test leaves no descriptor open, whatever its errors were."""
+    """Fail if the test leaves a descriptor open."""
     gc.collect()
     before = open_descriptors()
     yield

@@ -1,7 +1,7 @@
-"""A transport within one process, written against the public interface alone.
+"""A transport within one process, written against the public interface only.
 
-Producers are objects of this process that hand their samples to an inlet. It is the least that a
-transport can be, and shows that nothing but the interface is needed.
+Producers are objects of this process that hand their samples to an inlet. This minimal transport
+shows that the public interface is sufficient.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ __all__ = ["MemoryClient", "MemoryTransport"]
 
 
 class MemoryTransport:
-    """Takes producers of this process in.
+    """Attaches producers of this process.
 
     Args:
-        max_producers: how many there may be at once.
+        max_producers: the number of producers that may be attached at once.
     """
 
     backing: Literal["private"] = "private"
@@ -33,10 +33,10 @@ class MemoryTransport:
         self._ingress = ingress
 
     def connect(self, pid: int | None = None) -> MemoryClient:
-        """A new producer.
+        """Attach a new producer.
 
         Args:
-            pid: the process that it says to be.
+            pid: the process id that it reports.
 
         Raises:
             RuntimeError: there are too many.
@@ -56,33 +56,33 @@ class MemoryTransport:
 
 
 class MemoryClient:
-    """A producer. Its calls take turns, so that none is in progress when its inlet ends."""
+    """A producer. A lock separates its calls, so that none is in progress when its inlet ends."""
 
     def __init__(self, inlet: Inlet) -> None:
         self._inlet = inlet
         self._turn = threading.Lock()
 
     def send(self, tree: Any, timeout: float | None = None) -> None:
-        """As ``ShmClient.send``."""
+        """Send as `ShmClient.send` does."""
         with self._turn:
             self._inlet.send(tree, timeout)
 
     def send_batch(self, tree: Any, timeout: float | None = None) -> int:
-        """As ``ShmClient.send_batch``."""
+        """Send as `ShmClient.send_batch` does."""
         with self._turn:
             return self._inlet.send_batch(tree, timeout)
 
     def wait(self, timeout: float | None = None) -> None:
-        """As ``ShmClient.wait``."""
+        """Wait as `ShmClient.wait` does."""
         with self._turn:
             self._inlet.wait(timeout)
 
     def close(self) -> None:
-        """Leave in good order."""
+        """Detach in good order."""
         with self._turn:
             self._inlet.close()
 
     def die(self, signal: int | None = None) -> None:
-        """Leave without a word."""
+        """Detach without closing, as if killed."""
         with self._turn:
             self._inlet.died(signal)

@@ -1,4 +1,4 @@
-"""Attaching to a server: every way in which it can fail has an error of its own that says how."""
+"""Attaching to a server: each kind of failure has an error of its own."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NESTED: dict[str, Any] = {"obs": {"pos": np.zeros(3, np.float32)}, "n": np.int64
 
 @pytest.fixture
 def path(folder: Path) -> Iterator[str]:
-    """Of a socket that nobody has made yet."""
+    """Return the path of a socket that does not exist yet."""
     path = str(folder / "s")
     yield path
     assert not os.path.exists(path), "a socket was left behind"
@@ -102,7 +102,7 @@ OTHERS: dict[str, tuple[Any, str, str]] = {
 
 
 @pytest.mark.parametrize(("example", "leaf", "words"), OTHERS.values(), ids=OTHERS)
-def test_an_example_that_differs_is_refused_with_the_path_and_both_sides(
+def test_a_different_example_is_rejected_with_the_path_and_both_sides(
     name: str, example: Any, leaf: str, words: str
 ) -> None:
     with Server(NESTED, 2, ShmTransport(name)) as server:
@@ -135,7 +135,7 @@ def test_the_socket_of_a_closed_server_is_gone(name: str) -> None:
         ShmClient(name, EXAMPLE)
 
 
-def test_a_file_that_is_no_socket_is_no_server(path: str) -> None:
+def test_a_file_other_than_a_socket_is_no_server(path: str) -> None:
     Path(path).write_text("hello")
     try:
         with pytest.raises(ServerNotFoundError, match=f"{path}: that file is not a socket"):
@@ -164,7 +164,7 @@ STRANGERS: dict[str, tuple[tuple[bytes, ...], str]] = {
 
 
 @pytest.mark.parametrize(("words", "message"), STRANGERS.values(), ids=STRANGERS)
-def test_a_listener_that_is_not_ours_is_told_from_a_server(
+def test_a_foreign_listener_is_distinguished_from_a_server(
     path: str, words: tuple[bytes, ...], message: str
 ) -> None:
     with (
@@ -178,7 +178,7 @@ def welcome(info: dict[str, Any], protocol: int = PROTOCOL) -> bytes:
     return frame(type="welcome", protocol=protocol, package="9.9", session=1, limits={}, info=info)
 
 
-def test_a_server_of_another_protocol_is_told_by_both_numbers(path: str) -> None:
+def test_a_server_of_another_protocol_is_reported_with_both_versions(path: str) -> None:
     with fake_server(path, welcome({}, protocol=7)), pytest.raises(ProtocolVersionError) as caught:
         ShmClient(f"ipc://{path}", EXAMPLE)
     assert (caught.value.ours, caught.value.theirs) == (PROTOCOL, 7)
@@ -188,7 +188,7 @@ def test_a_server_of_another_protocol_is_told_by_both_numbers(path: str) -> None
     )
 
 
-def test_a_server_that_refuses_our_protocol_is_told_by_both_numbers(path: str) -> None:
+def test_a_server_that_rejects_our_protocol_is_reported_with_both_versions(path: str) -> None:
     fields = {"protocol": PROTOCOL + 1, "package": "0.2.0"}
     refusal = frame(type="refused", code="version", message="no", fields=fields)
     with fake_server(path, refusal), pytest.raises(ProtocolVersionError) as caught:
@@ -208,7 +208,7 @@ SIZES = {"batch_size": 2, "num_buffers": 2, "max_producers": 1, "detailed": Fals
         ({"config": SIZES, "spec": {}}, "described no ring"),
         (
             {"config": {**SIZES, "batch_size": 0}, "spec": {}, "publishes": None},
-            "described a ring of no size",
+            "described a ring without a valid size",
         ),
         ({"config": SIZES, "spec": {"kind": 0}, "publishes": None}, "malformed|spec|tree"),
     ],
@@ -230,17 +230,17 @@ def test_a_server_that_ends_between_welcome_and_ring_is_a_closed_connection(path
         ShmClient(f"ipc://{path}", EXAMPLE)
 
 
-def test_a_server_of_something_else_says_what_it_offers(path: str) -> None:
+def test_a_server_of_another_service_reports_its_services(path: str) -> None:
     with (
         ControlServer(f"ipc://{path}", {"weather": Recorder("weather")}),
         pytest.raises(ServiceUnavailableError) as caught,
     ):
         ShmClient(f"ipc://{path}", EXAMPLE)
-    assert (caught.value.wanted, caught.value.offered) == ("ring", ("weather",))
+    assert (caught.value.service, caught.value.offered) == ("ring", ("weather",))
     assert str(caught.value) == f"{path} offers no service 'ring' (it offers 'weather')"
 
 
-def test_a_client_that_wants_what_is_published_is_refused_where_nothing_is(name: str) -> None:
+def test_a_client_with_publishes_is_rejected_by_a_server_without(name: str) -> None:
     with (
         Server(EXAMPLE, 2, ShmTransport(name)) as server,
         pytest.raises(ValueError, match=f"the server at {name} publishes nothing"),
@@ -252,7 +252,7 @@ def test_a_client_that_wants_what_is_published_is_refused_where_nothing_is(name:
 # ---------------------------------------------------------------- room for producers
 
 
-def test_one_producer_too_many_is_refused_and_its_place_is_free_again_after_a_close(
+def test_a_producer_above_the_limit_is_rejected_until_another_one_closes(
     name: str,
 ) -> None:
     with Server(EXAMPLE, 2, ShmTransport(name, max_producers=1)) as server:
@@ -280,7 +280,7 @@ def be_a_producer(pipe: Any, address: str) -> None:
     client.close()
 
 
-def test_the_place_of_a_killed_producer_is_free_again(name: str) -> None:
+def test_a_killed_producer_frees_its_owner_id(name: str) -> None:
     with Server(EXAMPLE, 2, ShmTransport(name, max_producers=1)) as server:
         with start(be_a_producer, name, method="subprocess") as child:
             child.expect("attached")
@@ -302,12 +302,12 @@ def test_a_client_waits_for_a_server_that_starts_later(name: str) -> None:
         assert server.sample(timeout=0) is not None
 
 
-def test_a_client_waits_no_longer_than_it_was_told_to(name: str) -> None:
+def test_a_client_waits_at_most_its_connect_timeout(name: str) -> None:
     with pytest.raises(ServerNotFoundError):
         ShmClient(name, EXAMPLE, connect_timeout=0.05)
 
 
-def test_a_second_server_of_a_name_is_told_who_has_it(name: str) -> None:
+def test_a_second_server_of_a_name_learns_the_pid_of_the_first(name: str) -> None:
     second = Server(EXAMPLE, 2, ShmTransport(name))
     with Server(EXAMPLE, 2, ShmTransport(name)) as first:
         with pytest.raises(AddressInUseError) as caught:
@@ -320,7 +320,7 @@ def test_a_second_server_of_a_name_is_told_who_has_it(name: str) -> None:
         assert first.info().store_size == 1
 
 
-# ---------------------------------------------------------------- nothing is left behind
+# ---------------------------------------------------------------- leftovers
 
 
 def test_a_failed_attach_leaves_neither_a_producer_nor_a_descriptor(name: str) -> None:

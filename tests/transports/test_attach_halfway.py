@@ -1,4 +1,4 @@
-"""An attach that fails in the middle, in a process that lives on: the server keeps nothing."""
+"""An attach that fails in the middle, in a process that lives on, leaves no producer behind."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def attach_with_more_and_more_descriptors(pipe: Any, address: str) -> None:
     client.close()
 
 
-def test_a_client_without_room_for_the_ring_is_no_producer_and_ends_no_stream(name: str) -> None:
+def test_a_client_without_memory_for_the_ring_is_not_counted_and_ends_no_stream(name: str) -> None:
     with Server(EXAMPLE, 2, ShmTransport(name), publishes={"w": np.zeros(2)}) as server:
         with start(attach_with_more_and_more_descriptors, name) as child:
             child.expect("full")
@@ -69,7 +69,7 @@ def attach_and_live_on(pipe: Any, address: str) -> None:
     pipe.recv()
 
 
-def test_a_client_that_is_interrupted_while_the_server_lets_it_in_has_left(
+def test_a_client_that_is_interrupted_during_its_attach_is_detached(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, go, owners = threading.Event(), threading.Event(), []
@@ -104,7 +104,7 @@ def attach_without_address_space(pipe: Any, address: str) -> None:
     pipe.recv()
 
 
-def test_a_client_without_room_in_its_address_space_says_so(name: str) -> None:
+def test_a_client_without_address_space_raises_memory_error(name: str) -> None:
     with (
         Server(EXAMPLE, 2, ShmTransport(f"{name}-small")),
         Server(np.zeros(1 << 22, np.uint8), 4, ShmTransport(name)) as server,  # 48 MiB
@@ -117,7 +117,7 @@ def test_a_client_without_room_in_its_address_space_says_so(name: str) -> None:
         assert server.producers() == []
 
 
-def test_a_server_that_goes_between_memory_and_place_is_a_closed_connection(
+def test_a_server_that_ends_between_memory_and_owner_id_is_a_closed_connection(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, go = threading.Event(), threading.Event()

@@ -1,7 +1,6 @@
-"""Attaching at the edges: equal examples in other clothes, sockets of other kinds, no descriptors.
+"""Rare cases of an attach: equal examples of other types, other sockets, no descriptors.
 
-The common ways in which an attach fails are in ``test_attach``; what a client believes of a
-server's words is in ``test_strange_servers``.
+The common failures are in `test_attach`, malformed answers of a server in `test_strange_servers`.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ EXAMPLE: dict[str, Any] = {
 }
 
 
-def test_examples_that_mean_the_same_attach(name: str) -> None:
+def test_equivalent_examples_attach(name: str) -> None:
     same = OrderedDict(reversed(EXAMPLE.items()))
     with Server(EXAMPLE, 2, ShmTransport(name)) as server, ShmClient(name, same):
         assert len(server.producers()) == 1
@@ -79,7 +78,7 @@ def test_a_difference_deep_in_the_tree_is_named_by_its_path(
         ({"v": np.zeros(2)}, "without this key"),
     ],
 )
-def test_what_is_published_is_compared_as_samples_are(
+def test_published_examples_are_compared_like_samples(
     name: str, expects: dict[str, Any], words: str
 ) -> None:
     with Server(EXAMPLE, 2, ShmTransport(name), publishes={"w": np.zeros(2)}) as server:
@@ -97,7 +96,7 @@ def test_the_socket_of_a_dead_server_is_no_server(folder: Path) -> None:
         ShmClient(f"ipc://{path}", EXAMPLE)
 
 
-def test_a_socket_of_another_kind_is_named_so(folder: Path) -> None:
+def test_a_socket_of_another_kind_is_named(folder: Path) -> None:
     path = folder / "s"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
         other.bind(str(path))
@@ -105,7 +104,7 @@ def test_a_socket_of_another_kind_is_named_so(folder: Path) -> None:
             ShmClient(f"ipc://{path}", EXAMPLE)
 
 
-def test_who_takes_connections_and_never_answers_is_given_up(
+def test_attaching_to_a_silent_listener_times_out(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -138,9 +137,7 @@ def test_who_takes_connections_and_never_answers_is_given_up(
         (f"ipc:///tmp/{'x' * 120}", "the kernel takes at most 107"),
     ],
 )
-def test_an_address_that_cannot_be_used_is_explained_on_both_sides(
-    address: str, words: str
-) -> None:
+def test_an_unusable_address_is_explained_on_both_sides(address: str, words: str) -> None:
     with pytest.raises(AddressError, match=words) as error:
         ShmClient(address, EXAMPLE)
     assert error.value.address == address
@@ -149,7 +146,7 @@ def test_an_address_that_cannot_be_used_is_explained_on_both_sides(
 
 
 @pytest.mark.parametrize("timeout", [-1.0, float("nan"), "soon"])
-def test_a_connect_timeout_that_is_no_time_is_refused(name: str, timeout: Any) -> None:
+def test_an_invalid_connect_timeout_is_rejected(name: str, timeout: Any) -> None:
     with pytest.raises((ValueError, TypeError), match="timeout"):
         ShmClient(name, EXAMPLE, connect_timeout=timeout)
 

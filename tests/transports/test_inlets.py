@@ -1,4 +1,4 @@
-"""The end of an inlet while other threads are in it: what a transport of one's own relies on."""
+"""The end of an inlet while other threads use it, on which custom transports rely."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from shm_echo import ConnectionClosedError, ProducerDiedError, Server
 from shm_echo.transports.base import Inlet
 from tests.support.learner import auditing
+from tests.support.manual_transport import ManualTransport
 from tests.support.samples import Maker, example
-from tests.support.server_door import Door
 from tests.support.threads import Worker
 from tests.support.waiting import wait_until
 
@@ -27,22 +27,25 @@ WAITS: dict[str, Callable[[Inlet], object]] = {
 
 
 @pytest.fixture
-def door() -> Door:
-    return Door()
+def transport() -> ManualTransport:
+    return ManualTransport()
 
 
 @pytest.fixture
-def server(door: Door) -> Iterator[Server]:
-    with Server(example(), 2, door, num_buffers=2, on_producer_death="raise") as running:
+def server(transport: ManualTransport) -> Iterator[Server]:
+    with Server(example(), 2, transport, num_buffers=2, on_producer_death="raise") as running:
         yield running
 
 
 @pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
 @pytest.mark.parametrize("end", [Inlet.close, Inlet.died])
-def test_the_end_of_an_inlet_wakes_those_who_wait_in_it_and_nobody_else(
-    server: Server, door: Door, wait: Callable[[Inlet], object], end: Callable[[Inlet], None]
+def test_the_end_of_an_inlet_wakes_its_own_waiting_calls_only(
+    server: Server,
+    transport: ManualTransport,
+    wait: Callable[[Inlet], object],
+    end: Callable[[Inlet], None],
 ) -> None:
-    inlet, other = door.open(pid=11), door.open(pid=12)
+    inlet, other = transport.open(pid=11), transport.open(pid=12)
     inlet.send_batch(Maker(2).batch(0, 2))
     other.send_batch(Maker(3).batch(0, 2))
     waiting = [Worker(wait, inlet) for _ in range(2)]
@@ -67,10 +70,13 @@ def test_the_end_of_an_inlet_wakes_those_who_wait_in_it_and_nobody_else(
 
 
 @pytest.mark.parametrize("end", [Inlet.close, Inlet.died])
-def test_a_signal_handler_may_end_an_inlet_while_its_thread_looks_at_the_producers(
-    server: Server, door: Door, end: Callable[[Inlet], None], monkeypatch: pytest.MonkeyPatch
+def test_a_signal_handler_may_end_an_inlet_while_its_thread_lists_the_producers(
+    server: Server,
+    transport: ManualTransport,
+    end: Callable[[Inlet], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    inlet, other = door.open(pid=11), door.open(pid=12)
+    inlet, other = transport.open(pid=11), transport.open(pid=12)
     look = server._producers._view
 
     def interrupted_look(owner: int) -> Any:
@@ -88,7 +94,9 @@ def test_a_signal_handler_may_end_an_inlet_while_its_thread_looks_at_the_produce
     other.close()
 
 
-def test_a_sample_that_is_being_copied_at_the_end_comes_whole_or_not_at_all(door: Door) -> None:
+def test_a_sample_that_is_being_copied_at_the_end_comes_whole_or_not_at_all(
+    transport: ManualTransport,
+) -> None:
     maker, certain = Maker(1, words=LARGE), [0]
 
     def stream(inlet: Inlet) -> None:
@@ -96,8 +104,8 @@ def test_a_sample_that_is_being_copied_at_the_end_comes_whole_or_not_at_all(door
             inlet.send_batch(maker.batch(certain[0], 1))
             certain[0] += 1
 
-    with Server(example(LARGE), 1, door, num_buffers=3) as server, auditing(server) as audit:
-        first, second = door.open(), door.open()
+    with Server(example(LARGE), 1, transport, num_buffers=3) as server, auditing(server) as audit:
+        first, second = transport.open(), transport.open()
         sending = Worker(stream, first)
         wait_until(lambda: certain[0] > 10, "it streams")
         first.close()

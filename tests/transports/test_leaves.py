@@ -1,4 +1,4 @@
-"""What is stored is what was sent, to the bit; what does not fit is refused before it is sent."""
+"""Samples arrive bit by bit as they were sent; mismatches are rejected before the send."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RNG = np.random.default_rng(7)
 
 
 def bits(shape: tuple[int, ...], dtype: Any) -> Any:
-    """An array of random bits, so NaN and NaT of every kind too."""
+    """Return an array of random bits, with NaN and NaT of every kind."""
     dtype = np.dtype(dtype)
     count = int(np.prod(shape))
     raw = RNG.integers(0, 256, count * dtype.itemsize, np.uint8).tobytes()
@@ -83,7 +83,7 @@ def test_every_bit_arrives(name: str, array: Any, how: str) -> None:
 
 @pytest.mark.parametrize("axes", [(0, 1, 2), (1, 0, 2), (2, 1, 0)], ids=["C", "swapped", "Fortran"])
 @pytest.mark.parametrize("step", [1, 2, -1])
-def test_a_stack_may_lie_in_memory_in_any_way(name: str, axes: tuple[int, ...], step: int) -> None:
+def test_a_stack_may_have_any_memory_layout(name: str, axes: tuple[int, ...], step: int) -> None:
     example = {"a": np.zeros((3, 4), np.float32)}
     stack = bits((8, 8, 8), np.float32).transpose(axes)[::step][:4, ::step][:, :3, :4]
     with (
@@ -149,7 +149,7 @@ REFUSED: list[tuple[str, Any, str]] = [
 
 
 @pytest.mark.parametrize(("key", "value", "words"), REFUSED, ids=lambda v: repr(v)[:12])
-def test_a_value_that_does_not_fit_is_named_and_claims_nothing(
+def test_a_value_that_does_not_fit_is_named_and_claims_no_slot(
     name: str, key: str, value: Any, words: str
 ) -> None:
     with (
@@ -204,7 +204,7 @@ STACKS: dict[str, tuple[Any, str]] = {
     + [("send_batch", *case) for case in STACKS.values()],
     ids=[*SAMPLES, *(f"stacked {key}" for key in STACKS)],
 )
-def test_a_refused_sample_claims_nothing_and_the_next_one_is_fine(
+def test_a_rejected_sample_claims_no_slot_and_the_next_one_is_sent(
     name: str, how: str, tree: Any, words: str
 ) -> None:
     with (

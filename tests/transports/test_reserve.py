@@ -1,4 +1,4 @@
-"""Slots that are reserved and written in place: how each can end, and what the learner sees."""
+"""Slots that are reserved and written in place: their ends, and the samples that arrive."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_the_end_of_the_with_statement_commits(server: Server, client: ShmClient
     assert flushed(server) == [7]
 
 
-def test_an_exception_gives_the_slot_back_and_goes_on(server: Server, client: ShmClient) -> None:
+def test_an_exception_aborts_the_slot_and_propagates(server: Server, client: ShmClient) -> None:
     with pytest.raises(KeyError, match="mine"), client.reserve() as slot:
         write(slot, 7)
         raise KeyError("mine")
@@ -83,7 +83,7 @@ def test_commit_in_the_with_statement_sends_once(server: Server, client: ShmClie
     assert flushed(server) == [3]
 
 
-def test_a_slot_that_is_forgotten_is_given_back(server: Server, client: ShmClient) -> None:
+def test_a_garbage_collected_slot_is_aborted(server: Server, client: ShmClient) -> None:
     slot = client.reserve()
     assert held(server) == 1
     del slot
@@ -109,7 +109,7 @@ def test_a_slot_that_has_ended_can_be_neither_committed_nor_written(
     assert flushed(server) == ([1] if end == "commit" else [])
 
 
-def test_a_slot_holds_up_its_own_batch_and_keeps_its_place(
+def test_a_slot_delays_its_own_batch_and_keeps_its_position(
     server: Server, client: ShmClient
 ) -> None:
     slot = client.reserve()

@@ -1,4 +1,4 @@
-"""Sending through shared memory: what a call promises when it returns, and when it does not."""
+"""Sending through shared memory: the state after calls that return and calls that raise."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def take(server: Server, timeout: float | None = 0) -> list[int]:
 
 
 def rest(server: Server) -> list[int]:
-    """All that is left, with the last partial batch."""
+    """Return all remaining numbers, with the last partial batch."""
     found: list[int] = []
     while True:
         sample = server.flush(timeout=0)
@@ -63,9 +63,7 @@ def test_a_time_out_that_is_no_number_is_a_type_error(client: ShmClient, timeout
             call()
 
 
-def test_of_a_closed_ring_a_client_hears_whatever_it_sends_and_however_long(
-    server: Server, client: ShmClient
-) -> None:
+def test_every_kind_of_send_reports_a_closed_ring(server: Server, client: ShmClient) -> None:
     client.send(numbered(0))
     server.close()
     for call in (
@@ -78,7 +76,7 @@ def test_of_a_closed_ring_a_client_hears_whatever_it_sends_and_however_long(
 
 
 @pytest.mark.parametrize("timeout", [None, 0, 0.01, 60])
-def test_with_room_a_send_needs_no_time(
+def test_a_send_with_room_succeeds_with_a_timeout_of_0(
     server: Server, client: ShmClient, timeout: float | None
 ) -> None:
     for i in range(CAPACITY):
@@ -87,7 +85,7 @@ def test_with_room_a_send_needs_no_time(
 
 
 @pytest.mark.parametrize("timeout", [0, 0.02])
-def test_a_send_into_a_full_ring_ends_with_its_time_and_sends_nothing(
+def test_a_send_into_a_full_ring_times_out_and_sends_no_sample(
     server: Server, client: ShmClient, timeout: float
 ) -> None:
     client.send_batch(stacked(range(CAPACITY)))
@@ -114,7 +112,7 @@ def test_a_send_into_a_full_ring_waits_for_room(
 
 
 @pytest.mark.parametrize("timeout", [-1, float("nan"), "soon"])
-def test_a_time_out_that_is_no_time_is_refused_although_there_is_room(
+def test_an_invalid_timeout_is_rejected_although_there_is_room(
     server: Server, client: ShmClient, timeout: Any
 ) -> None:
     for call in (
@@ -147,12 +145,12 @@ def test_a_batch_that_runs_out_of_time_has_sent_exactly_its_first_samples(
     assert caught.value.sent == CAPACITY - 1
     assert "(3 samples of this call were sent)" in str(caught.value)
     assert rest(server) == [100, 0, 1, 2]
-    # What is left may be sent as if nothing had been.
+    # The remaining samples may be sent as usual.
     assert client.send_batch(stacked(range(3, 5)), timeout=0) == 2
     assert rest(server) == [3, 4]
 
 
-def test_a_batch_larger_than_the_ring_passes_through_while_somebody_takes(
+def test_a_batch_larger_than_the_ring_passes_while_a_learner_samples(
     server: Server, client: ShmClient
 ) -> None:
     learner = Worker(lambda: [i for _ in range(50) for i in take(server, None)])
@@ -180,7 +178,7 @@ def test_a_batch_that_is_cut_off_by_a_close_has_sent_exactly_its_first_samples(
 def test_wait_ends_when_the_last_sample_has_been_handed_out(
     server: Server, client: ShmClient
 ) -> None:
-    client.wait(timeout=0)  # nothing was sent
+    client.wait(timeout=0)  # no sample was sent yet
     client.send_batch(stacked(range(3)))
     for timeout in (0, 0.02):
         with pytest.raises(TimeoutError, match="not every sample was handed to the learner"):
@@ -194,7 +192,7 @@ def test_wait_ends_when_the_last_sample_has_been_handed_out(
     client.wait(timeout=0)
 
 
-def test_wait_asks_for_the_samples_of_this_client_alone(
+def test_wait_concerns_the_samples_of_this_client_only(
     server: Server, client: ShmClient, name: str
 ) -> None:
     with ShmClient(name, EXAMPLE) as other:
@@ -244,7 +242,7 @@ def test_two_servers_never_mix(server: Server, client: ShmClient, name: str) -> 
 # ---------------------------------------------------------------- the end of a client
 
 
-def test_a_client_that_is_forgotten_is_closed_with_a_warning(server: Server, name: str) -> None:
+def test_a_garbage_collected_client_is_closed_with_a_warning(server: Server, name: str) -> None:
     client = ShmClient(name, EXAMPLE)
     client.send(numbered(1))
     assert server.producers()
@@ -259,7 +257,7 @@ def test_a_client_that_is_forgotten_is_closed_with_a_warning(server: Server, nam
     assert rest(server) == [1]
 
 
-def test_a_closed_client_refuses_everything_and_may_be_closed_again(
+def test_every_call_of_a_closed_client_raises_except_close(
     server: Server, client: ShmClient, name: str
 ) -> None:
     client.send(numbered(0))
@@ -273,7 +271,7 @@ def test_a_closed_client_refuses_everything_and_may_be_closed_again(
         lambda: client.send_batch(stacked([0])),
         lambda: client.send_batch(stacked([])),
         client.reserve,
-        client.wait,  # although nothing may be left to wait for
+        client.wait,  # even without a sample to wait for
         lambda: client.wait(timeout=0),
         client.latest,
         lambda: client.wait_for(1),

@@ -1,6 +1,6 @@
-"""Servers that speak our protocol and offer another service, or a ring that is none.
+"""Servers that speak the control protocol and offer another service, or an invalid ring.
 
-A client believes nothing: sizes, specs and memory are checked before they are used.
+A client checks sizes, specs and memory before it uses them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ EXAMPLE = {"x": np.zeros(4, np.float32)}
 
 
 def honest() -> dict[str, Any]:
-    """What a server of this example says in its welcome."""
+    """Return the welcome of a correct server of this example."""
     return {
         "spec": TreeSpec.from_example(EXAMPLE).to_wire(),
         "config": {"batch_size": 2, "num_buffers": 2, "max_producers": 4, "detailed": False},
@@ -39,7 +39,7 @@ def memory(size: int) -> int:
 
 
 class Strange:
-    """A service that says whatever it is told to."""
+    """A service whose answers the test sets."""
 
     def __init__(self, name: str = "ring") -> None:
         self.name = name
@@ -83,12 +83,12 @@ def strange(name: str) -> Iterator[Strange]:
     service.close()
 
 
-def test_a_server_without_a_ring_says_what_it_offers(name: str) -> None:
+def test_a_server_without_a_ring_reports_its_services(name: str) -> None:
     services = {offer: Strange(offer) for offer in ("status", "mechestim")}
     with ControlServer(name, services):
         with pytest.raises(ServiceUnavailableError, match="offers no service 'ring'") as refused:
             ShmClient(name, EXAMPLE)
-    assert refused.value.wanted == "ring"
+    assert refused.value.service == "ring"
     assert sorted(refused.value.offered) == ["mechestim", "status"]
     assert "'mechestim', 'status'" in str(refused.value)
     for service in services.values():
@@ -135,7 +135,7 @@ def test_an_empty_description_is_a_protocol_error(name: str, strange: Strange) -
         ShmClient(name, EXAMPLE)
 
 
-def test_the_spec_is_compared_before_anything_is_asked_for(name: str, strange: Strange) -> None:
+def test_the_spec_is_compared_before_the_first_request(name: str, strange: Strange) -> None:
     strange.info = honest() | {"spec": TreeSpec.from_example({"y": np.float32(0)}).to_wire()}
     strange.reply = ServiceRefusalError("never", "asked for")
     with pytest.raises(SpecMismatchError, match=r"\['y'\]"):
@@ -143,7 +143,7 @@ def test_the_spec_is_compared_before_anything_is_asked_for(name: str, strange: S
 
 
 @pytest.mark.parametrize("count", [0, 2, 3])
-def test_another_number_of_descriptors_is_refused_and_they_are_closed(
+def test_a_wrong_number_of_descriptors_is_rejected_and_they_are_closed(
     name: str, strange: Strange, count: int
 ) -> None:
     strange.close()
@@ -153,14 +153,14 @@ def test_another_number_of_descriptors_is_refused_and_they_are_closed(
 
 
 @pytest.mark.parametrize("size", [0, 64, 1 << 20])
-def test_memory_that_holds_no_ring_is_refused(name: str, strange: Strange, size: int) -> None:
+def test_memory_without_a_ring_is_rejected(name: str, strange: Strange, size: int) -> None:
     strange.close()
     strange.descriptors = [memory(size)]
     with pytest.raises(ProtocolError, match=r"cannot hold|holds no ring"):
         ShmClient(name, EXAMPLE)
 
 
-def test_a_descriptor_that_is_no_memory_is_refused(name: str, strange: Strange) -> None:
+def test_a_descriptor_other_than_memory_is_rejected(name: str, strange: Strange) -> None:
     strange.close()
     strange.descriptors = [os.open("/dev/null", os.O_RDWR)]
     with pytest.raises(ProtocolError, match="sent no usable ring"):
@@ -174,7 +174,7 @@ def test_a_descriptor_that_is_no_memory_is_refused(name: str, strange: Strange) 
         (2, {"x": np.zeros(4, np.int32)}, "made for another example"),
     ],
 )
-def test_a_ring_of_another_kind_is_refused(
+def test_a_ring_of_another_kind_is_rejected(
     name: str, strange: Strange, batch_size: int, example: Any, words: str
 ) -> None:
     with Server(example, batch_size, ShmTransport(f"{name}-real", max_producers=4)) as real:
@@ -187,7 +187,7 @@ def test_a_ring_of_another_kind_is_refused(
 
 @pytest.fixture
 def nearly_honest(name: str, strange: Strange) -> Iterator[Strange]:
-    """Hands out a real ring."""
+    """A service that hands out a real ring."""
     with Server(EXAMPLE, 2, ShmTransport(f"{name}-real", max_producers=4), num_buffers=2) as real:
         strange.close()
         strange.descriptors = [os.dup(real._ring.segment.fileno())]
@@ -199,7 +199,7 @@ def nearly_honest(name: str, strange: Strange) -> Iterator[Strange]:
     [{}, *({"owner": owner} for owner in (None, "1", True, -1, 0, 5, 2**16, 2**32 + 1))],
     ids=str,
 )
-def test_an_answer_without_an_owner_id_that_the_ring_has_is_a_protocol_error(
+def test_an_answer_without_a_valid_owner_id_is_a_protocol_error(
     name: str, nearly_honest: Strange, reply: dict[str, Any]
 ) -> None:
     nearly_honest.reply = reply
@@ -207,7 +207,7 @@ def test_an_answer_without_an_owner_id_that_the_ring_has_is_a_protocol_error(
         ShmClient(name, EXAMPLE)
 
 
-def test_an_owner_id_with_descriptors_is_refused_and_they_are_closed(
+def test_an_owner_id_with_descriptors_is_rejected_and_they_are_closed(
     name: str, nearly_honest: Strange
 ) -> None:
     nearly_honest.passed_with_the_owner = nearly_honest.descriptors
@@ -215,7 +215,7 @@ def test_an_owner_id_with_descriptors_is_refused_and_they_are_closed(
         ShmClient(name, EXAMPLE)
 
 
-def test_the_words_of_a_refusal_are_passed_on(name: str, strange: Strange) -> None:
+def test_the_message_of_a_refusal_is_passed_on(name: str, strange: Strange) -> None:
     strange.reply = ServiceRefusalError("closed_today", "come back tomorrow", {"hours": 24})
     with pytest.raises(RefusedError, match="refused this client: come back tomorrow") as refused:
         ShmClient(name, EXAMPLE)

@@ -1,6 +1,6 @@
-"""What the conformance suite needs of a transport under test, for the two that the project has.
+"""Adapters of the conformance suite to the two transports of the project.
 
-A transport of one's own needs one more :class:`Way`, and a class in ``test_conformance.py``.
+A further transport needs one more `Way`, and a class in `test_conformance.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_PRODUCERS = 4
 
 
 class Producer(Protocol):
-    """What sends samples, as ``ShmClient`` does."""
+    """The part of `ShmClient` that sends samples."""
 
     def send(self, data: Any, timeout: float | None = None) -> None: ...
 
@@ -35,7 +35,7 @@ class Producer(Protocol):
 
 @dataclass
 class Doomed:
-    """A producer that can be made to die.
+    """A producer that the test can kill.
 
     Attributes:
         pid: its process.
@@ -47,7 +47,7 @@ class Doomed:
 
 
 class Way(Protocol):
-    """How producers reach a server by one transport.
+    """Attaches producers to a server by one transport.
 
     Attributes:
         transport: not started yet, with room for MAX_PRODUCERS.
@@ -71,19 +71,19 @@ class ShmWay:
         self.transport = ShmTransport(name, max_producers=MAX_PRODUCERS)
 
     def attach(self) -> Producer:
-        """See :class:`Way`."""
+        """See `Way`."""
         return ShmClient(self._name, EXAMPLE)
 
     @contextmanager
     def doomed(self, numbers: Sequence[int]) -> Iterator[Doomed]:
-        """See :class:`Way`."""
+        """See `Way`."""
         with start(send_and_stay, self._name, list(numbers), method="forkserver") as child:
             child.expect("sent")
             yield Doomed(child.pid, child.end)
 
 
 def send_and_stay(pipe: Any, name: str, numbers: Sequence[int]) -> None:
-    """What the doomed process does."""
+    """The program of the doomed process."""
     client = ShmClient(name, EXAMPLE)
     client.send_batch(stacked(numbers))
     pipe.send("sent")
@@ -99,12 +99,12 @@ class MemoryWay:
         self._pids = iter(range(2_000_000_000, 2_100_000_000))  # none of them exists
 
     def attach(self) -> Producer:
-        """See :class:`Way`."""
+        """See `Way`."""
         return self.transport.connect()
 
     @contextmanager
     def doomed(self, numbers: Sequence[int]) -> Iterator[Doomed]:
-        """See :class:`Way`."""
+        """See `Way`."""
         pid = next(self._pids)
         client = self.transport.connect(pid)
         client.send_batch(stacked(numbers))

@@ -124,7 +124,7 @@ def test_a_service_that_is_not_offered_is_answered_with_those_that_are() -> None
     assert isinstance(refused, Refused)
     with pytest.raises(ServiceUnavailableError) as caught:
         pair.client.receive(pair.server.refuse(refused))
-    assert caught.value.wanted == "mechestim"
+    assert caught.value.service == "mechestim"
     assert caught.value.offered == ("ring", "status")
 
 

@@ -1,19 +1,19 @@
-"""A transport of one's own in a few lines: the test itself lets producers in and out."""
+"""A minimal transport: the test itself attaches and detaches producers."""
 
 from __future__ import annotations
 
 from shm_echo.ring.segment import Backing
 from shm_echo.transports.base import Ingress, Inlet
 
-__all__ = ["Door"]
+__all__ = ["ManualTransport"]
 
 
-class Door:
-    """Producers are inlets that the test opens, with whatever pid it says.
+class ManualTransport:
+    """A transport whose producers are inlets that the test opens, with any pid.
 
     Attributes:
-        ingress: the server's side, once it runs.
-        closed: whether the server has closed it.
+        ingress: the server's ingress, once the server runs.
+        closed: True if the server has closed the transport.
     """
 
     backing: Backing = "private"
@@ -27,7 +27,7 @@ class Door:
         self.ingress = ingress
 
     def open(self, pid: int | None = None) -> Inlet:
-        """Let a producer in."""
+        """Attach a producer."""
         return self.ingress.open(pid)
 
     def close(self) -> None:
