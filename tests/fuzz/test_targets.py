@@ -75,7 +75,7 @@ def test_a_count_that_goes_down_is_noticed(monkeypatch: pytest.MonkeyPatch) -> N
 
     def cheating(self: Any, name: str, cost: int) -> None:
         charge(self, name, cost)
-        self._session_calls[0] -= 1
+        self._words[0] -= 1
         self.check()
 
     monkeypatch.setattr(targets._Watched, "charge", cheating)

@@ -115,7 +115,7 @@ class Fleet:
         self._address = address
         self._path = (folder / "counters", MOST_PRODUCERS * MOST_INCARNATIONS)
         self._counters = SharedCounters(*self._path)
-        self._how, self._session_calls, self._threads, self._method = how, words, threads, method
+        self._how, self._words, self._threads, self._method = how, words, threads, method
         self._incarnations = [0] * size
         self._killed: set[tuple[int, int]] = set()
         self._streaming: set[int] = set()
@@ -127,8 +127,8 @@ class Fleet:
     def start(self, number: int) -> None:
         """Start another process in the place of one that was killed."""
         incarnation = self._incarnations[number]
-        who = [Maker(n, incarnation, self._session_calls) for n in self._producers(number)]
-        args = (self._address, self._session_calls, self._path, who, self._how)
+        who = [Maker(n, incarnation, self._words) for n in self._producers(number)]
+        args = (self._address, self._words, self._path, who, self._how)
         self._incarnations[number] += 1
         self.children[number] = start(stream, *args, method=self._method)
 

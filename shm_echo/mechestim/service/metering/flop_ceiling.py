@@ -76,7 +76,7 @@ class Ceiling:
         self._most_flops = _UNLIMITED if limit is None else limit
         self._fd = sealed_memory("mechestim-ceiling", _SIZE) if fd is None else os.dup(fd)
         self._map = mmap.mmap(self._fd, _SIZE)
-        self._session_calls = memoryview(self._map).cast("Q")
+        self._words = memoryview(self._map).cast("Q")
         self._threads = threading.Lock()
         self._lock: AbstractContextManager[Any] = self._threads
         if fd is not None:
@@ -86,13 +86,13 @@ class Ceiling:
     def spent(self) -> int:
         """The FLOPs of all started operations; the number never decreases."""
         with self._lock:
-            return int(self._session_calls[_SPENT])
+            return int(self._words[_SPENT])
 
     @property
     def reserved(self) -> int:
         """The FLOPs of the operations that run now."""
         with self._lock:
-            return int(self._session_calls[_RESERVED])
+            return int(self._words[_RESERVED])
 
     def reserve(self, name: str, cost: int) -> None:
         """Reserve `cost` FLOPs for an operation; the check and the change are one atomic step.
@@ -100,7 +100,7 @@ class Ceiling:
         Raises:
             BudgetExhaustedError: Fewer FLOPs are available. Nothing has changed.
         """
-        words = self._session_calls
+        words = self._words
         with self._lock:
             available = self._most_flops - words[_SPENT] - words[_RESERVED]
             if cost > available:
@@ -113,7 +113,7 @@ class Ceiling:
         Raises:
             BudgetExhaustedError: Fewer FLOPs are available. Nothing has changed.
         """
-        words = self._session_calls
+        words = self._words
         with self._lock:
             spent = words[_SPENT]
             available = self._most_flops - spent - words[_RESERVED]
@@ -124,11 +124,11 @@ class Ceiling:
     def release(self, cost: int) -> None:
         """Release the FLOPs of an operation that was rejected before it started."""
         with self._lock:
-            self._session_calls[_RESERVED] -= cost
+            self._words[_RESERVED] -= cost
 
     def commit(self, cost: int) -> None:
         """Spend reserved FLOPs: the operation has started."""
-        words = self._session_calls
+        words = self._words
         with self._lock:
             words[_RESERVED] -= cost
             words[_SPENT] += cost

@@ -64,32 +64,32 @@ class StatsPage:
 
     def __init__(self, fd: int | None = None) -> None:
         self._map = mmap.mmap(-1 if fd is None else fd, _SIZE)
-        self._session_calls = memoryview(self._map).cast("Q")
+        self._words = memoryview(self._map).cast("Q")
 
     # Called by the session ----
 
     def begin_session(self) -> None:
         """Record that the client has been welcomed."""
-        self._session_calls[_OPENED_AT] = time.monotonic_ns()
+        self._words[_OPENED_AT] = time.monotonic_ns()
 
     def begin_request(self) -> int:
         """Record that a request begins. Return the time in nanoseconds."""
-        words = self._session_calls
+        words = self._words
         words[_REQUESTS] += 1
         words[_STARTED_AT] = now = time.monotonic_ns()
         return now
 
     def mark_idle(self) -> None:
         """Record that no request runs: the session waits for its client."""
-        self._session_calls[_STARTED_AT] = 0
+        self._words[_STARTED_AT] = 0
 
     def mark_running(self) -> None:
         """Record that a request runs again, after a wait for the client."""
-        self._session_calls[_STARTED_AT] = time.monotonic_ns()
+        self._words[_STARTED_AT] = time.monotonic_ns()
 
     def record_holdings(self, objects: int, size: int, contexts: int) -> None:
         """Record how much the session holds now."""
-        words = self._session_calls
+        words = self._words
         words[_OBJECTS] = objects
         words[_BYTES] = size
         words[_CONTEXTS] = contexts
@@ -107,7 +107,7 @@ class StatsPage:
         Returns:
             The time in nanoseconds.
         """
-        words = self._session_calls
+        words = self._words
         words[_STARTED_AT] = 0
         words[_OBJECTS] = objects
         words[_BYTES] = size
@@ -116,7 +116,7 @@ class StatsPage:
 
     def charge(self, name: str, flops: int) -> None:
         """Charge an operation that starts now, in one step."""
-        words = self._session_calls
+        words = self._words
         at = _FIRST_TALLY + 2 * _INDEX.get(name, 0)
         words[at + 1] += 1
         try:
@@ -128,18 +128,18 @@ class StatsPage:
 
     def reserve(self, name: str, flops: int) -> None:
         """Reserve FLOPs for an operation that is about to start."""
-        words = self._session_calls
+        words = self._words
         words[_OPERATION] = _INDEX.get(name, 0)
         words[_RESERVED] = min(words[_RESERVED] + flops, _MAX_WORD)
 
     def release(self, flops: int) -> None:
         """Release FLOPs of an operation that was rejected before it started."""
-        words = self._session_calls
+        words = self._words
         words[_RESERVED] = max(words[_RESERVED] - flops, 0)
 
     def commit(self, charges: list[tuple[str, int]]) -> None:
         """Charge reserved FLOPs: the operations have started. Their outcome does not matter."""
-        words = self._session_calls
+        words = self._words
         for name, flops in charges:
             self.charge(name, flops)
         words[_RESERVED] = 0
@@ -147,59 +147,59 @@ class StatsPage:
     @property
     def writing(self) -> bool:
         """Return True if a message has been sent in part."""
-        return bool(self._session_calls[_WRITING])
+        return bool(self._words[_WRITING])
 
     @writing.setter
     def writing(self, value: bool) -> None:
-        self._session_calls[_WRITING] = value
+        self._words[_WRITING] = value
 
     # Called by the service ----
 
     @property
     def objects(self) -> int:
         """The number of objects that the session holds."""
-        return self._session_calls[_OBJECTS]
+        return self._words[_OBJECTS]
 
     @property
     def bytes(self) -> int:
         """The bytes of its arrays."""
-        return self._session_calls[_BYTES]
+        return self._words[_BYTES]
 
     @property
     def contexts(self) -> int:
         """The number of open budgets, the default one included."""
-        return self._session_calls[_CONTEXTS]
+        return self._words[_CONTEXTS]
 
     @property
     def requests(self) -> int:
         """The number of requests that have begun."""
-        return self._session_calls[_REQUESTS]
+        return self._words[_REQUESTS]
 
     @property
     def flops(self) -> int:
         """The FLOPs of all started operations but the running one."""
-        return self._session_calls[_FLOPS]
+        return self._words[_FLOPS]
 
     @property
     def reserved(self) -> int:
         """The FLOPs reserved for the running operation."""
-        return self._session_calls[_RESERVED]
+        return self._words[_RESERVED]
 
     @property
     def age_s(self) -> float:
         """Seconds since the client was welcomed; 0 before."""
-        opened_at = self._session_calls[_OPENED_AT]
+        opened_at = self._words[_OPENED_AT]
         return max(0.0, (time.monotonic_ns() - opened_at) / 1e9) if opened_at else 0.0
 
     @property
     def running_s(self) -> float | None:
         """Seconds since the running request began; None while the session waits for its client."""
-        started_at = self._session_calls[_STARTED_AT]
+        started_at = self._words[_STARTED_AT]
         return max(0.0, (time.monotonic_ns() - started_at) / 1e9) if started_at else None
 
     def mark_killed(self) -> None:
         """Charge the operation in which the session was killed."""
-        words = self._session_calls
+        words = self._words
         if words[_RESERVED]:
             # A worker that was killed may have left any value in the page.
             name = NAMES[min(words[_OPERATION], len(NAMES) - 1)]
@@ -208,7 +208,7 @@ class StatsPage:
 
     def tallies(self) -> dict[str, tuple[int, int]]:
         """Return `{operation: (FLOPs, calls)}` of the operations that were called."""
-        table = self._session_calls[_FIRST_TALLY : _FIRST_TALLY + 2 * len(NAMES)].tolist()
+        table = self._words[_FIRST_TALLY : _FIRST_TALLY + 2 * len(NAMES)].tolist()
         return {
             name: (table[2 * i], table[2 * i + 1])
             for i, name in enumerate(NAMES)
@@ -217,5 +217,5 @@ class StatsPage:
 
     def close(self) -> None:
         """Release the memory. Idempotent; the counters cannot be read afterwards."""
-        self._session_calls.release()
+        self._words.release()
         self._map.close()

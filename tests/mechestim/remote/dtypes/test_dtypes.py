@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from shm_echo.mechestim.remote.dtypes import dtypes
-from shm_echo.mechestim.service.objects.value_codec import described, plain_dtype
+from shm_echo.mechestim.service.objects.value_codec import describe_dtype, dtype_from_description
 
 SPECS: list[Any] = [
     *"?bhilBHILefdgFDG",
@@ -60,8 +60,8 @@ def test_a_dtype_has_the_attributes_of_numpys(spec: Any) -> None:
 
 @pytest.mark.parametrize("spec", [one for one in SPECS if one not in ("object", object)], ids=str)
 def test_a_dtype_travels_both_ways(spec: Any) -> None:
-    assert plain_dtype(dtypes.dtype(spec).description) == np.dtype(spec)
-    assert dtypes.from_description(described(np.dtype(spec))) == dtypes.dtype(spec)
+    assert dtype_from_description(dtypes.dtype(spec).description) == np.dtype(spec)
+    assert dtypes.from_description(describe_dtype(np.dtype(spec))) == dtypes.dtype(spec)
 
 
 @pytest.mark.parametrize(
