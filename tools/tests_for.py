@@ -26,6 +26,7 @@ TESTS = "tests"
 
 # The longest entry that a path starts with counts.
 ELSEWHERE: dict[str, tuple[str, ...]] = {
+    ".ci": ("tests/test_project_files.py",),
     ".github": ("tests/test_project_files.py",),
     "README.md": ("tests/docs",),
     "benchmarks": ("tests/benchmarks",),
@@ -34,6 +35,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "docs": ("tests/docs",),
     "examples": ("tests/examples", "tests/mechestim/remote/test_examples.py"),
     "mechestim": ("tests/mechestim/alias",),
+    "newsfragments": ("tests/test_project_files.py",),
     "packaging": ("tests/mechestim/remote/test_wheel.py",),
     "pyproject.toml": ("tests/boundaries", "tests/test_build.py", "tests/test_project_files.py"),
     "shm_echo/__init__.py": ("tests/boundaries",),

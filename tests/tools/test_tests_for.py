@@ -132,6 +132,18 @@ def test_every_folder_and_file_of_the_packages_has_tests() -> None:
                 assert (ROOT / found).exists(), f"{path}: {found}"
 
 
+def test_everything_that_is_kept_at_the_root_has_tests() -> None:
+    done = subprocess.run(
+        ["git", "ls-tree", "--name-only", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    )
+    if done.returncode != 0:
+        pytest.skip(f"git does not list the files that are kept: {done.stderr.strip()}")
+    names = done.stdout.splitlines()
+    assert {"csrc", "shm_echo", "tox.ini"} <= set(names)
+    for name in names:
+        assert find_tests(name), name
+
+
 def test_the_tests_that_are_listed_by_hand_exist() -> None:
     for path, found in ELSEWHERE.items():
         for one in found:
