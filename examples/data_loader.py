@@ -32,7 +32,7 @@ def example(size: int) -> dict[str, np.ndarray | np.generic]:
 
 
 def work(name: str, files: list[Path], size: int, worker: int, workers: int) -> None:
-    """A worker process: decode this worker's share of each epoch."""
+    """Decode this worker's share of each epoch, in a worker process."""
     with ShmClient(name, example(size), connect_timeout=10, publishes=EPOCH) as client:
         epoch = 1
         try:
@@ -51,7 +51,7 @@ def work(name: str, files: list[Path], size: int, worker: int, workers: int) -> 
 
 
 def epoch_of(server: Server, samples: int) -> Iterator[Sample]:
-    """The full batches of an epoch, then one with what is left."""
+    """Yield the full batches of an epoch, then one with the remaining images."""
     full, rest = divmod(samples, server.batch_size)
     for _ in range(full):
         sample = server.sample()

@@ -25,7 +25,7 @@ RESULT = {"actor": np.int64(0), "hits": np.int64(0)}
 
 
 def act(url: str, actor: int) -> None:
-    """An actor process: throw darts until the budget of all actors is spent."""
+    """Throw darts until the budget of all actors is spent, in an actor process."""
     os.environ["MECHESTIM_SERVER_URL"] = (
         url  # before the import of mechestim: compute in the server
     )

@@ -25,7 +25,7 @@ TRANSITION = {"arm": np.int64(0), "reward": np.float64(0), "version": np.int64(0
 
 
 def pull(arm: int, rng: np.random.Generator) -> float:
-    """The environment: one arm pays `PAYOUT[arm]`, give or take."""
+    """Return the reward of the environment: `PAYOUT[arm]` with noise."""
     return float(PAYOUT[arm] + 0.1 * rng.standard_normal())
 
 
@@ -35,7 +35,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def act(name: str, seed: int) -> None:
-    """An actor process: play until the learner closes the ring."""
+    """Play until the learner closes the ring, in an actor process."""
     rng = np.random.default_rng(seed)
     with ShmClient(name, TRANSITION, connect_timeout=10) as client:
         try:
@@ -51,7 +51,7 @@ def act(name: str, seed: int) -> None:
 
 
 def update(logits: np.ndarray, batch: dict[str, np.ndarray]) -> np.ndarray:
-    """One step of REINFORCE with the batch mean as baseline."""
+    """Take one step of REINFORCE with the batch mean as baseline."""
     advantage = batch["reward"] - batch["reward"].mean()
     gradient = np.zeros(ARMS)
     np.add.at(gradient, batch["arm"], advantage)

@@ -45,7 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def draw_cases(*, anew: bool) -> None:
-    """How Hypothesis draws: the same cases every day, and other ones in each nightly run.
+    """Let Hypothesis draw the same cases every day, and other ones in each nightly run.
 
     How long that takes, or a test, says something about the machine only.
     """

@@ -225,7 +225,7 @@ def test_a_flush_of_a_single_aborted_reservation_has_no_rows(name: str) -> None:
 def test_a_flush_that_times_out_loses_nothing_and_later_batches_are_whole(
     name: str, held: int
 ) -> None:
-    """The batch is open again after it, wherever in it the unfinished sample lies."""
+    """The flush opens the batch again, for each position of the unfinished sample."""
     with Server(EXAMPLE, 4, ShmTransport(name)) as server, ShmClient(name, EXAMPLE) as client:
         client.send_batch(stacked(range(held)))
         slot = client.reserve()

@@ -39,7 +39,7 @@ def load(path: Path) -> dict[Any, Any]:
 
 
 def environments() -> set[str]:
-    """Every environment of tox.ini, with the braces of its headings expanded."""
+    """Return every environment of tox.ini, with the braces of its headings expanded."""
     parser = configparser.ConfigParser(interpolation=None)
     parser.read(ROOT / "tox.ini")
     names: set[str] = set()
@@ -59,7 +59,7 @@ def recipes() -> set[str]:
 
 
 def tox_calls(text: str) -> list[str]:
-    """The environments after each `-e` of a call of tox."""
+    """Return the environments after each `-e` of a call of tox."""
     calls = re.findall(r"\btox\b(?: run)?(?: -e |\s+-e)\s*([\w{},.-]+)", text)
     return [name for call in calls for name in call.split(",")]
 
@@ -111,7 +111,7 @@ def test_the_rooms_are_explained_in_the_order_that_imports_follow() -> None:
 
 
 def rows(workflow: dict[Any, Any]) -> list[str]:
-    """The tox environments that a workflow runs, its matrices filled in."""
+    """Return the tox environments that a workflow runs, its matrices filled in."""
     found: list[str] = []
     for job in workflow["jobs"].values():
         matrix = job.get("strategy", {}).get("matrix", {})

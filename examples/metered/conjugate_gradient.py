@@ -6,7 +6,7 @@ N = 400
 
 
 def apply(x):
-    """The Laplacian of a line with fixed ends, shifted a little."""
+    """Apply the Laplacian of a line with fixed ends, shifted a little."""
     y = 2.01 * x
     y[1:] -= x[:-1]
     y[:-1] -= x[1:]

@@ -14,7 +14,7 @@ rng = me.random.default_rng(0)
 
 
 def forward(weights, biases, x):
-    """The activations of each layer."""
+    """Return the activations of each layer."""
     activations = [x]
     for i, (W, b) in enumerate(zip(weights, biases, strict=True)):
         z = activations[-1] @ W + b
@@ -27,7 +27,7 @@ def loss_of(prediction, target):
 
 
 def backward(weights, activations, target):
-    """The gradients of the loss, for weights and biases."""
+    """Return the gradients of the loss, for weights and biases."""
     gradients = []
     error = 2.0 * (activations[-1] - target) / target.size
     for i in reversed(range(len(weights))):

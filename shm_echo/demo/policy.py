@@ -100,7 +100,7 @@ class Adam:
         self._steps = 0
 
     def step(self, gradient: Array, *, max_norm: float = np.inf) -> None:
-        """One descent step along `gradient`, scaled down to the norm `max_norm` if longer."""
+        """Take one descent step along `gradient`, scaled down to the norm `max_norm` if longer."""
         norm = float(np.linalg.norm(gradient))
         if norm > max_norm:
             gradient = gradient * np.asarray(max_norm / norm, gradient.dtype)

@@ -46,7 +46,10 @@ MODULES: dict[str, str] = {
 PYTHON = {
     "Aside",
     "CallbackFailed",
+    "Continuity",
+    "ContinuityChecker",
     "Crew",
+    "Door",
     "LetsGo",
     "LineClosedError",
     "LineTimeoutError",

@@ -112,7 +112,7 @@ def test_a_torn_sample_is_counted_and_its_stamp_not_trusted() -> None:
 
 
 def batch_of(*stamps: Stamp) -> dict[str, dict[str, np.ndarray]]:
-    """A ring batch with random bytes and right checksums."""
+    """Return a ring batch with random bytes and right checksums."""
     rng = np.random.default_rng(0)
     steps = {
         name: np.frombuffer(rng.bytes(leaf.nbytes * len(stamps)), leaf.dtype)

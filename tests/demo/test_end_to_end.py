@@ -56,7 +56,7 @@ def test_killed_actors_are_restarted_and_every_sample_arrives_once_and_whole() -
 
 @contextmanager
 def running_demo(directory: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
-    """The command in a process of its own that trains on, and a pidfd of each of its actors."""
+    """Start the command in a process of its own; yield it and a pidfd of each actor."""
     command = [sys.executable, "-c", COMMAND, "--target", "1000", "--seconds", str(WATCHDOG)]
     with ExitStack() as stack:
         process = stack.enter_context(

@@ -1,7 +1,7 @@
-"""What child processes do in the tests of this folder: small parts, each told by its pipe.
+"""The programs of child processes in the tests of this folder, controlled through pipes.
 
-Every part begins with its pipe and the server's address, and says something when it has come to the
-point that its test waits for.
+The arguments begin with the pipe and the server's address. A program sends a message when it
+reaches the point that its test waits for.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
 
 
 def attach(address: str) -> ShmClient:
-    """A client of the samples' example."""
+    """Return a client of the samples' example."""
     return ShmClient(address, example(), connect_timeout=WATCHDOG)
 
 

@@ -41,7 +41,7 @@ def server(name: str) -> Iterator[Server]:
 
 @pytest.fixture
 def client(server: Server, name: str) -> Iterator[ShmClient]:
-    """A client that has filled the ring."""
+    """Return a client that has filled the ring."""
     with attach(name) as attached:
         attached.send_batch(Maker(9).batch(0, CAPACITY))
         yield attached

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("shm_unchanged")
 
 @pytest.fixture
 def server(name: str) -> Iterator[Server]:
-    """A server that hands out one sample at a time and has room for four."""
+    """Return a server that hands out one sample at a time and has room for four."""
     with Server(
         example(), 1, ShmTransport(name), num_buffers=4, publishes={"w": np.zeros(2)}
     ) as running:

@@ -48,7 +48,7 @@ def die_before_unlinking(pipe: Any, address: str) -> None:
 
 
 def names_of(pids: set[int]) -> set[str]:
-    """Their names, among those of other programs, which may be of any kind."""
+    """Return the names of these processes, among those of other programs."""
     return {name for name in shm_names() for pid in pids if name.startswith(f"shm-echo-{pid}-")}
 
 

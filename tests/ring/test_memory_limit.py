@@ -23,7 +23,7 @@ class Tree:
         self.groups.write_text("".join(f"{line}\n" for line in lines))
 
     def group(self, path: str, *, stat: str = "", **files: object) -> Path:
-        """A group's folder. `memory_max=5` writes 5 to memory.max."""
+        """Return a group's folder. `memory_max=5` writes 5 to memory.max."""
         folder = self.root / path
         folder.mkdir(parents=True, exist_ok=True)
         for name, value in files.items():

@@ -57,7 +57,7 @@ class Dying:
 
 
 def with_death(way: str, child: str, command: Sequence[str]) -> list[str]:
-    """The command, changed so that the process dies, if it or what it starts is the one."""
+    """Return the command, changed so that the process dies if it, or its child, matches."""
     words = [str(word) for word in command]
     prefix = f"import sys; sys.path.append({str(Path(__file__).parent)!r})\n"
     prefix += f"import dying_children; dying_children.die({way!r})\n"

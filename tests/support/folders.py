@@ -14,7 +14,7 @@ _LONGEST = 60  # bytes of the folder that temporary ones are made in
 
 @contextlib.contextmanager
 def socket_folder() -> Iterator[Path]:
-    """A folder with a short path: in `/tmp` where `TMPDIR` says something long."""
+    """Yield a folder with a short path: in `/tmp` if the path of `TMPDIR` is long."""
     usual = tempfile.gettempdir()
     where = usual if len(usual.encode()) <= _LONGEST else "/tmp"
     with tempfile.TemporaryDirectory(prefix="me-", dir=where) as path:

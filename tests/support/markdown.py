@@ -38,7 +38,7 @@ class Program:
 
 
 def blocks(page: Path) -> list[Block]:
-    """All fenced blocks, in order."""
+    """Return all fenced blocks, in order."""
     text = page.read_text()
     return [
         Block(match[1], match[2], text.count("\n", 0, match.start()) + 1)
@@ -47,7 +47,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 def programs(page: Path) -> list[Program]:
-    """The blocks that are programs."""
+    """Return the blocks that are programs."""
     found = blocks(page)
     return [
         Program(name[1], block.text, block.line, after.text if after.language == "text" else None)
@@ -57,16 +57,16 @@ def programs(page: Path) -> list[Program]:
 
 
 def prose(page: Path) -> str:
-    """The page without its fenced blocks."""
+    """Return the page without its fenced blocks."""
     return _FENCE.sub("", page.read_text())
 
 
 def links(page: Path) -> list[str]:
-    """The targets of all links and images, those written in HTML included."""
+    """Return the targets of all links and images, including those in HTML."""
     return ["".join(found) for found in _LINK.findall(prose(page))]
 
 
 def anchors(page: Path) -> set[str]:
-    """What `page.md#...` may name: the headings, as GitHub and MkDocs both spell them."""
+    """Return the anchors of the headings, as GitHub and MkDocs both spell them."""
     plain = (re.sub(r"[^\w\- ]", "", heading).strip() for heading in _HEADING.findall(prose(page)))
     return {re.sub(r"[ -]+", "-", text.lower()) for text in plain}

@@ -47,7 +47,7 @@ class Process(Protocol):
     pid: Any
 
     def wait(self) -> int:
-        """The exit code of the process, which has ended."""
+        """Return the exit code of the process, which has ended."""
 
 
 class _Forked:

@@ -61,7 +61,7 @@ class Maker:
     words: int = 16
 
     def sample(self, sequence: int) -> dict[str, Any]:
-        """One sample."""
+        """Return one sample."""
         return {key: stack[0] for key, stack in self.batch(sequence, 1).items()}
 
     def batch(self, first: int, count: int) -> dict[str, Any]:
@@ -106,7 +106,7 @@ class Audit:
         return sum(map(len, self._came))
 
     def sequences(self) -> dict[tuple[int, int], list[int]]:
-        """The numbers that came of each (producer, incarnation), in the order of arrival."""
+        """Return the received numbers of each (producer, incarnation), in the order of arrival."""
         found: dict[tuple[int, int], list[int]] = {}
         for rows in self._came:
             for producer, incarnation, sequence in rows.tolist():

@@ -71,7 +71,7 @@ class Conformance:
 
     @pytest.fixture
     def server(self, serve: Callable[..., Server]) -> Server:
-        """A server that warns of deaths."""
+        """Return a running server that warns of deaths."""
         return serve()
 
     # ------------------------------------------------------------ what arrives

@@ -57,10 +57,10 @@ class Way(Protocol):
     def transport(self) -> Transport: ...
 
     def attach(self) -> Producer:
-        """A new producer of EXAMPLE, in this process."""
+        """Attach a new producer of EXAMPLE, in this process."""
 
     def doomed(self, numbers: Sequence[int]) -> AbstractContextManager[Doomed]:
-        """A producer that has sent the samples of these numbers."""
+        """Return a producer that has sent the samples of these numbers."""
 
 
 class ShmWay:
@@ -83,7 +83,7 @@ class ShmWay:
 
 
 def send_and_stay(pipe: Any, name: str, numbers: Sequence[int]) -> None:
-    """The program of the doomed process."""
+    """Send samples and wait to be killed: the program of the doomed process."""
     client = ShmClient(name, EXAMPLE)
     client.send_batch(stacked(numbers))
     pipe.send("sent")
