@@ -67,6 +67,7 @@ def links(page: Path) -> list[str]:
 
 
 def anchors(page: Path) -> set[str]:
-    """Return the anchors of the headings, as GitHub and MkDocs both spell them."""
+    """Return the anchors of the headings, as GitHub and MkDocs both spell them, and explicit ids."""
     plain = (re.sub(r"[^\w\- ]", "", heading).strip() for heading in _HEADING.findall(prose(page)))
-    return {re.sub(r"[ -]+", "-", text.lower()) for text in plain}
+    explicit = re.findall(r'<a id="([^"]+)">', page.read_text())
+    return {*explicit, *(re.sub(r"[ -]+", "-", text.lower()) for text in plain)}
