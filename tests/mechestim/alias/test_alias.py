@@ -120,6 +120,45 @@ for name in internal():
 """)
 
 
+def test_the_package_lists_its_own_modules() -> None:
+    """`_SUBMODULES` are the public ones, `_INTERNAL` all others; no operation has such a name."""
+    run("""
+import shm_echo.mechestim as package
+from shm_echo.mechestim.registry import OPS
+assert package._SUBMODULES == PUBLIC
+assert {"." + name for name in package._INTERNAL} == set(internal())
+assert not package._INTERNAL & {name.partition(".")[0] for name in OPS}
+""")
+
+
+def test_from_import_of_an_internal_module_loads_no_numpy() -> None:
+    run("""
+for name in ("wire", "errors", "registry", "costs", "accounting", "symmetry", "backend_choice"):
+    exec(f"from shm_echo.mechestim import {name} as found")
+    assert found is sys.modules["shm_echo.mechestim." + name], name
+assert "numpy" not in sys.modules
+assert not any(name.startswith("shm_echo.mechestim.local") for name in sys.modules)
+""")
+
+
+def test_the_package_offers_no_internal_module() -> None:
+    run("""
+import mechestim
+for name in sorted(mechestim._INTERNAL):
+    if REAL + "." + name not in sys.modules:
+        assert not hasattr(mechestim, name), name
+assert "numpy" not in sys.modules
+before = dir(mechestim)
+for name in internal():
+    importlib.import_module(REAL + name)
+assert dir(mechestim) == before
+assert not mechestim._INTERNAL & set(before)
+star = {}
+exec("from mechestim import *", star)
+assert not mechestim._INTERNAL & set(star)
+""")
+
+
 def test_an_error_that_was_imported_by_one_name_is_caught_by_the_other() -> None:
     run("""
 from mechestim.errors import NoBudgetContextError
@@ -291,7 +330,7 @@ assert type(error) is BudgetExhaustedError and error.flop_cost == 3
 
 
 def test_a_pickle_loads_where_only_the_other_name_was_imported() -> None:
-    made = run("""
+    pickled = run("""
 import pickle
 from mechestim.errors import SymmetryError
 print(pickle.dumps(SymmetryError((0, 1), 0.5)).hex())
@@ -303,7 +342,7 @@ import shm_echo.mechestim.errors as real
 assert type(pickle.loads(bytes.fromhex(sys.argv[1]))) is real.SymmetryError
 assert "mechestim" not in sys.modules
 """,
-        made.strip(),
+        pickled.strip(),
     )
 
 

@@ -52,7 +52,7 @@ WRONG = [n for n, line in enumerate(PROGRAM.splitlines(), start=1) if line.endsw
 
 def test_the_files_for_type_checkers_are_those_of_the_modules() -> None:
     """If it fails: ``python -m tests.support.alias_files``."""
-    assert alias_files.found() == alias_files.wanted()
+    assert alias_files.current() == alias_files.expected()
     assert (alias_files.FOLDER / "py.typed").exists()
 
 

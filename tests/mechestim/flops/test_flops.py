@@ -92,7 +92,7 @@ def test_every_docstring_gives_a_formula_and_an_example_that_is_true(name: str) 
         function, name, globs=vars(inspect.getmodule(function)) | vars(flops)
     )
     assert tests[0].examples
-    assert "``" in function.__doc__ or "prod(" in function.__doc__ or name == "einsum_cost"
+    assert "`" in function.__doc__ or "prod(" in function.__doc__ or name == "einsum_cost"
     assert doctest.DocTestRunner(verbose=False).run(tests[0]).failed == 0
 
 
