@@ -43,13 +43,13 @@ _HOMES = {
     "StepInfo": "costs.flops.einsum",
 }
 # The module of the backend that has the name, where local and remote mode have their own.
-_OF_THE_BACKEND = {
+_BACKEND_HOMES = {
     "SymmetricTensor": "symmetric",
     "as_symmetric": "symmetric",
     "is_symmetric": "symmetric",
 }
 # The public modules; `from mechestim import errors` reads them as attributes.
-_SUBMODULES = ("errors", "fft", "flops", "linalg", "random", "stats")
+_PUBLIC = ("errors", "fft", "flops", "linalg", "random", "stats")
 # The other modules. `from shm_echo.mechestim import wire` reads the attribute before it imports the
 # module. Without this list, `__getattr__` would import the backend, and NumPy with it, to look for
 # an operation of this name.
@@ -65,9 +65,9 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is not None:
         found = getattr(importlib.import_module(f"{__name__}.{home}"), name)
-    elif name in _OF_THE_BACKEND:
-        found = getattr(getattr(_choice.backend(), _OF_THE_BACKEND[name]), name)
-    elif name in _SUBMODULES:
+    elif name in _BACKEND_HOMES:
+        found = getattr(getattr(_choice.backend(), _BACKEND_HOMES[name]), name)
+    elif name in _PUBLIC:
         found = importlib.import_module(f"{__name__}.{name}")
     elif name == "backend":
         found = _choice.backend_name()
@@ -87,8 +87,8 @@ def __dir__() -> list[str]:
     return sorted(
         {
             *_HOMES,
-            *_OF_THE_BACKEND,
-            *_SUBMODULES,
+            *_BACKEND_HOMES,
+            *_PUBLIC,
             *_choice.namespace().names(""),
             "backend",
         }

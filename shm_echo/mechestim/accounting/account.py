@@ -1,12 +1,13 @@
-"""The count itself: one budget, its books by operation and namespace, and charging it.
+"""Accounts: one budget, its books by operation and namespace, and its charges.
 
 An `Account` is one budget. An `AccountView` is an account seen from one namespace; operations
 charge views. Threads share both; every change happens under the account's lock, in one step with
 its check.
 
-A charge has one step or two. `AccountView.charge` takes FLOPs at once. `AccountView.reserve` sets
-them aside; then `commit` takes them, once the operation has started, or `release` returns them,
-when NumPy refused the arguments. `flops_used` counts what is taken, so it never goes down.
+A charge has one step or two. `AccountView.charge` charges FLOPs at once. `AccountView.reserve`
+reserves them; then `commit` charges the reserved FLOPs, once the operation has started, or
+`release` returns them to the budget, if NumPy rejected the arguments. `used` counts committed
+charges only, so it never decreases.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def scaled(cost: int, factor: float) -> int:
 
 
 class Account:
-    """One budget: `limit` FLOPs, of which `available` are neither taken nor reserved."""
+    """One budget: `limit` FLOPs, of which `available` are neither charged nor reserved."""
 
     __slots__ = (
         "__weakref__",
@@ -292,7 +293,7 @@ class AccountView:
         return cost
 
     def commit(self, name: str, reserved: int, operands: tuple[Any, ...] = ()) -> None:
-        """Take the reserved FLOPs: the operation has started, even if it failed later."""
+        """Charge reserved FLOPs: the operation has started, even if it fails later."""
         account = self.account
         with account.lock:
             account.reserved_flops -= reserved
@@ -307,7 +308,7 @@ class AccountView:
                 account.mark()
 
     def release(self, reserved: int, name: str = "", cost: int = 0) -> None:
-        """Return reserved FLOPs to the budget: the operation was refused before it started.
+        """Return reserved FLOPs to the budget: the operation was rejected before it started.
 
         Args:
             reserved: the result of `reserve`.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from shm_echo.mechestim.registry.build import unsupported
 from shm_echo.mechestim.registry.op import Op
 
-_FILES = "it reads or writes files, which are outside what is measured; "
+_FILES = "it reads or writes files, which mechestim does not measure; "
 _LOAD = _FILES + "read the data with Python or NumPy and pass it to mechestim.array"
 _SAVE = _FILES + "call tolist() or tobytes() and write the result with Python"
 _SETTING = "it changes or reads a setting of the whole process; "

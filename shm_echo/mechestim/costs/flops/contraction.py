@@ -1,7 +1,6 @@
 """Prices of the products that equal an einsum: dot, matmul, inner, outer, tensordot, kron, ...
 
-Each costs what the equal einsum costs: 2 FLOPs per multiply-add, 1 per product where nothing is
-summed. The savings of `shm_echo.mechestim.costs.flops.einsum` hold here too, for operands with
+Each has the price of the equal einsum: 2 FLOPs per multiply-add, 1 per product without a sum. The savings of `shm_echo.mechestim.costs.flops.einsum` hold here too, for operands with
 declared symmetry and for one object given twice where that makes the result symmetric (`inner`,
 `outer`, `tensordot`, `kron`). Common shapes are priced directly; only those savings need a
 plan.
@@ -143,9 +142,9 @@ def _scaled(a: Any, b: Any) -> int:
 
 
 def _once(first: Labels, second: Labels) -> list[int]:
-    """The labels that only one of the operands has."""
-    kept = [label for label in first if label not in second]
-    return kept + [label for label in second if label not in first]
+    """Return the labels that only one of the operands has."""
+    left = [label for label in first if label not in second]
+    return left + [label for label in second if label not in first]
 
 
 # ---------------------------------------------------------------------------------- vector products

@@ -64,7 +64,7 @@ class PathInfo:
         path: The positions that each step contracts.
         steps: The steps.
         naive_cost: The price of all operands in one step.
-        optimized_cost: The price of the path: what einsum charges.
+        optimized_cost: The price of the path, which einsum charges.
         largest_intermediate: Elements of the largest result of a step.
         speedup: `naive_cost / optimized_cost`.
         input_subscripts: The operands' labels, with commas.
