@@ -1,9 +1,9 @@
 """Prices of the products that equal an einsum: dot, matmul, inner, outer, tensordot, kron, ...
 
-Each has the price of the equal einsum: 2 FLOPs per multiply-add, 1 per product without a sum. The savings of `shm_echo.mechestim.costs.flops.einsum` hold here too, for operands with
-declared symmetry and for one object given twice where that makes the result symmetric (`inner`,
-`outer`, `tensordot`, `kron`). Common shapes are priced directly; only those savings need a
-plan.
+Each has the price of the equal einsum: 2 FLOPs per multiply-add, 1 per product without a sum. The
+savings of `shm_echo.mechestim.costs.flops.einsum` apply here too: for operands with declared
+symmetry, and for one object given twice where that makes the result symmetric (`inner`, `outer`,
+`tensordot`, `kron`). Common shapes are priced directly; only those savings need a plan.
 
 Every rule has the call signature of its operation, and raises for shapes that NumPy rejects.
 """
