@@ -23,9 +23,9 @@ _SECTIONS = (
 _HEAD = """# Operations
 
 Every operation of mechestim, with its price and the name that its charges are booked under. In the
-prices, `numel` is the number of elements and `n` the length of the axis that the operation works
-along; logarithms are at least 1. [Prices](prices.md) has the rules. An alias is booked under the
-name in brackets. Each operation has an anchor of its own, such as `operations.md#linalg.svd`.
+prices, `numel` is a number of elements and `n` the length of the axis that is worked on; logarithms
+have a floor of 1. [Prices](prices.md) has the rules. An alias is booked under the name in brackets.
+Each name is a link to its own row, such as [`linalg.svd`](#linalg.svd).
 
 <div id="operation-search"></div>
 """
