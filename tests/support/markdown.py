@@ -1,6 +1,6 @@
 """The fenced blocks, headings and links of a Markdown page, as far as this project writes them.
 
-A block that begins with the line ``# file: NAME.py`` is a complete program. A ``text`` block that
+A block that begins with the line `# file: NAME.py` is a complete program. A `text` block that
 is the next fence after it shows what the program prints.
 """
 
@@ -15,6 +15,7 @@ __all__ = ["Block", "Program", "anchors", "blocks", "links", "programs", "prose"
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PROGRAM = re.compile(r"# file: ([\w-]+\.py)\n")
 _LINK = re.compile(r"""\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$|\bsrc="([^"]+)\"""", re.MULTILINE)
+_ID = re.compile(r'<a id="([^"]+)"')
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
@@ -67,6 +68,7 @@ def links(page: Path) -> list[str]:
 
 
 def anchors(page: Path) -> set[str]:
-    """What ``page.md#...`` may name: the headings, as GitHub and MkDocs both spell them."""
-    plain = (re.sub(r"[^\w\- ]", "", heading).strip() for heading in _HEADING.findall(prose(page)))
-    return {re.sub(r"[ -]+", "-", text.lower()) for text in plain}
+    """Return the targets of `page.md#...`: headings as GitHub and MkDocs spell them, and ids."""
+    text = prose(page)
+    plain = (re.sub(r"[^\w\- ]", "", heading).strip() for heading in _HEADING.findall(text))
+    return {re.sub(r"[ -]+", "-", heading.lower()) for heading in plain} | set(_ID.findall(text))
