@@ -1,6 +1,6 @@
 """The fenced blocks, headings and links of a Markdown page, as far as this project writes them.
 
-A block that begins with the line `# file: NAME.py` is a complete program. A `text` block that
+A block that begins with the line ``# file: NAME.py`` is a complete program. A ``text`` block that
 is the next fence after it shows what the program prints.
 """
 
@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Block", "Program", "anchors", "blocks", "links", "programs", "prose"]
+__all__ = ["Block", "Program", "anchors", "blocks", "ids", "links", "programs", "prose"]
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PROGRAM = re.compile(r"# file: ([\w-]+\.py)\n")
@@ -62,13 +62,17 @@ def prose(page: Path) -> str:
     return _FENCE.sub("", page.read_text())
 
 
+def ids(page: Path) -> set[str]:
+    """Return the ids that the page defines in HTML, such as those of the rows of a table."""
+    return set(_ID.findall(prose(page)))
+
+
 def links(page: Path) -> list[str]:
     """The targets of all links and images, those written in HTML included."""
     return ["".join(found) for found in _LINK.findall(prose(page))]
 
 
 def anchors(page: Path) -> set[str]:
-    """Return the targets of `page.md#...`: headings as GitHub and MkDocs spell them, and ids."""
-    text = prose(page)
-    plain = (re.sub(r"[^\w\- ]", "", heading).strip() for heading in _HEADING.findall(text))
-    return {re.sub(r"[ -]+", "-", heading.lower()) for heading in plain} | set(_ID.findall(text))
+    """What ``page.md#...`` may name: the headings, as GitHub and MkDocs both spell them."""
+    plain = (re.sub(r"[^\w\- ]", "", heading).strip() for heading in _HEADING.findall(prose(page)))
+    return {re.sub(r"[ -]+", "-", text.lower()) for text in plain}
