@@ -32,7 +32,7 @@ Each name is a link to its own row, such as [`linalg.svd`](#linalg.svd).
 
 
 def page() -> str:
-    """The text of the page."""
+    """Return the text of the page."""
     parts = [_HEAD]
     for title, prefix in _SECTIONS:
         ops = [op for name, op in sorted(OPS.items()) if _belongs(name, prefix)]
@@ -50,7 +50,7 @@ def page() -> str:
 
 
 def files() -> dict[Path, str]:
-    """The page by its path."""
+    """Return the page by its path."""
     return {PAGE: page()}
 
 
@@ -67,12 +67,12 @@ def _row(op: Op) -> str:
         name += f" (`{op.charged_as}`)"
     formula = "0" if op.category is Category.FREE and not op.counted else op.formula
     if op.callbacks and not op.counted:
-        formula = "what the callback costs"
+        formula = "the price of the callback"
     return f"| {name} | {_cell(formula)} | {_cell(op.summary)} |\n"
 
 
 def _sources() -> str:
-    """The publications behind the prices, each with its operations."""
+    """Return the table of the publications behind the prices, each with its operations."""
     by_source: dict[str, list[str]] = {}
     for name, op in sorted(OPS.items()):
         if op.source:
@@ -84,7 +84,7 @@ def _sources() -> str:
 
 
 def _anchored(name: str) -> str:
-    """The name as a link to itself."""
+    """Return the name as a link to its own anchor."""
     return f'<a id="{name}" href="#{name}">`{name}`</a>'
 
 

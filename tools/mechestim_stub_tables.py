@@ -18,14 +18,14 @@ METHOD_SUMMARIES = {
     "item": "One element as a Python number.",
     "setfield": "Writes into some bytes of each element.",
     "setflags": "Sets whether the array may be written to.",
-    "to_device": "The array on another device, of which there is none.",
+    "to_device": "The array itself: the CPU is the only device.",
     "tobytes": "The elements' bytes.",
     "tofile": "Writes the elements' bytes to a file.",
     "tolist": "Nested lists of Python numbers.",
     "view": "The same memory as another type.",
 }
 
-# Scalar types by what they are derived from, in order.
+# The base class of each scalar type; bases come first.
 SCALARS = {
     "generic": "ndarray", "number": "generic", "integer": "number", "signedinteger": "integer",
     "unsignedinteger": "integer", "inexact": "number", "floating": "inexact",
@@ -51,7 +51,7 @@ _PAIR = "tuple[ndarray, ndarray]"
 _MANY = "tuple[ndarray, ...]"
 _LIST = "list[ndarray]"
 
-# What operations return that do not return an array.
+# The results of operations that return no array.
 RETURNS = {
     **dict.fromkeys(("divmod", "frexp", "modf", "histogram", "polydiv"), _PAIR),
     **dict.fromkeys(

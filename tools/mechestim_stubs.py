@@ -1,9 +1,9 @@
 """Makes the type stubs of mechestim from the registry.
 
-The stubs are what editors complete `me.<tab>` from: every operation with its signature, its one
-line and its price. NumPy is not needed: the signatures are in the registry, too.
+Editors complete `me.<tab>` from the stubs: every operation with its signature, its summary and its
+price. NumPy is not needed, because the registry has the signatures too.
 
-`mechestim.flops` has no stub, being typed itself.
+`mechestim.flops` and `mechestim.errors` are typed themselves and have no stub.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _CLASSES = ("ufunc", "vectorize")  # operations that are classes, written by han
 
 
 def stubs() -> dict[str, str]:
-    """The text of every stub by its file name."""
+    """Return the text of every stub by its file name."""
     return {
         "__init__.pyi": package(),
         "linalg.pyi": submodule("linalg", parts.LINALG),
@@ -34,7 +34,7 @@ def stubs() -> dict[str, str]:
 
 
 def package() -> str:
-    """The stub of the package."""
+    """Return the stub of the package."""
     homes = mechestim._HOMES
     imports = "".join(
         f"from shm_echo.mechestim.{home} import {name} as {name}\n"
@@ -48,13 +48,13 @@ def package() -> str:
 
 
 def submodule(name: str, before: str = "\n\n") -> str:
-    """The stub of a sub-module of functions."""
+    """Return the stub of a sub-module of functions."""
     head = parts.SUBMODULE.format(summary=parts.SUMMARIES[name])
     return head + before + "".join(map(function, _supported(f"{name}.")))
 
 
 def _supported(prefix: str) -> list[Op]:
-    """The operations directly below `prefix`, by name."""
+    """Return the supported operations directly below `prefix`, by name."""
     return [
         OPS[name]
         for name in sorted(OPS)
@@ -65,23 +65,25 @@ def _supported(prefix: str) -> list[Op]:
 
 
 def function(op: Op, indent: str = "") -> str:
-    """The stub of one operation."""
+    """Return the stub of one operation."""
     name = op.name.rpartition(".")[2]
     returns = tables.RETURNS.get(op.name, "ndarray")
     signature = SIGNATURES[op.name]
-    if op.name.startswith("stats."):  # a function there, a method of an object here
+    if op.name.startswith(
+        "stats."
+    ):  # SIGNATURES has functions; the stub has methods of a distribution
         signature = f"(self, {signature[1:]}"
     return definition(name, signature, returns, describe(op), indent)
 
 
 def describe(op: Op) -> str:
-    """An operation's one line, with its price."""
+    """Return an operation's summary with its price."""
     price = "Free." if op.cost is None else f"Costs {op.formula}."
     return f"{op.summary} {price}"
 
 
 def definition(name: str, signature: str, returns: str, doc: str, indent: str = "") -> str:
-    """`def` with every parameter typed as `Any`, and a docstring."""
+    """Return a `def` with every parameter typed as `Any`, and a docstring."""
     tree = ast.parse(f"def {name}{signature}: ...").body[0]
     assert isinstance(tree, ast.FunctionDef)
     a = tree.args
@@ -93,7 +95,7 @@ def definition(name: str, signature: str, returns: str, doc: str, indent: str = 
 
 
 def methods() -> str:
-    """The methods of an array."""
+    """Return the methods of an array."""
     found = []
     for dotted in sorted(SIGNATURES):
         owner, _, name = dotted.partition(".")
@@ -107,15 +109,15 @@ def methods() -> str:
 
 
 def scalars() -> str:
-    """The scalar types."""
+    """Return the scalar types."""
     init = "    def __init__(self, value: Any = ..., *args: Any) -> None: ...\n"
     classes = [f"class {name}({base}):\n{init}" for name, base in tables.SCALARS.items()]
-    aliases = [f"{name} = {meant}\n" for name, meant in tables.SCALAR_ALIASES.items()]
+    aliases = [f"{name} = {target}\n" for name, target in tables.SCALAR_ALIASES.items()]
     return "\n\n" + "".join(classes) + "\n\n" + "".join(aliases)
 
 
 def generator(name: str) -> str:
-    """The stub of a class of `random`."""
+    """Return the stub of a class of `random`."""
     body = [
         function(op, "    ")
         for op in _supported(f"random.{name}.")
@@ -125,7 +127,7 @@ def generator(name: str) -> str:
 
 
 def distributions() -> str:
-    """The stub of `stats`: an object per distribution."""
+    """Return the stub of `stats`: one object for each distribution."""
     names = sorted({name.split(".")[1] for name in OPS if name.startswith("stats.")})
     text = submodule("stats")
     for name in names:
@@ -135,5 +137,5 @@ def distributions() -> str:
 
 
 def files() -> dict[Path, str]:
-    """The stubs by their paths."""
+    """Return the stubs by their paths."""
     return {TARGET / name: text for name, text in stubs().items()}

@@ -1,14 +1,12 @@
 """mechestim: a NumPy-compatible library that counts FLOPs and enforces a budget.
 
-::
-
-    import mechestim as me
-
-    with me.BudgetContext(flop_budget=10**6) as budget:
-        x = me.zeros((256,))
-        W = me.random.randn(256, 256)
-        h = me.einsum("ij,j->i", W, x)
-        print(budget.summary())
+>>> import mechestim as me
+>>> with me.BudgetContext(flop_budget=10**6, quiet=True) as budget:
+...     x = me.zeros((256,))
+...     W = me.random.randn(256, 256)
+...     h = me.einsum("ij,j->i", W, x)
+>>> budget.flops_used
+196608
 
 Every arithmetic operation is priced from the shapes of its operands and charged before it runs.
 Nothing is imported until it is used: NumPy comes with the first operation.
@@ -44,16 +42,17 @@ _HOMES = {
     "PathInfo": "costs.flops.einsum",
     "StepInfo": "costs.flops.einsum",
 }
-# The backend's part that has the name, where local and remote mode have their own.
-_OF_THE_BACKEND = {
+# The module of the backend that has the name, where local and remote mode have their own.
+_BACKEND_HOMES = {
     "SymmetricTensor": "symmetric",
     "as_symmetric": "symmetric",
     "is_symmetric": "symmetric",
 }
-# The public modules; `from mechestim import errors` asks for them as attributes.
-_SUBMODULES = ("errors", "fft", "flops", "linalg", "random", "stats")
-# The other modules. `from shm_echo.mechestim import wire` asks for an attribute before it imports
-# the module; the search for an operation of this name would import the backend.
+# The public modules; `from mechestim import errors` reads them as attributes.
+_PUBLIC = ("errors", "fft", "flops", "linalg", "random", "stats")
+# The other modules. `from shm_echo.mechestim import wire` reads the attribute before it imports the
+# module. Without this list, `__getattr__` would import the backend, and NumPy with it, to look for
+# an operation of this name.
 _INTERNAL = frozenset(
     (
         *("accounting", "adaptive_spin", "backend_choice", "costs", "distributions", "local"),
@@ -66,9 +65,9 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is not None:
         found = getattr(importlib.import_module(f"{__name__}.{home}"), name)
-    elif name in _OF_THE_BACKEND:
-        found = getattr(getattr(_choice.backend(), _OF_THE_BACKEND[name]), name)
-    elif name in _SUBMODULES:
+    elif name in _BACKEND_HOMES:
+        found = getattr(getattr(_choice.backend(), _BACKEND_HOMES[name]), name)
+    elif name in _PUBLIC:
         found = importlib.import_module(f"{__name__}.{name}")
     elif name == "backend":
         found = _choice.backend_name()
@@ -88,8 +87,8 @@ def __dir__() -> list[str]:
     return sorted(
         {
             *_HOMES,
-            *_OF_THE_BACKEND,
-            *_SUBMODULES,
+            *_BACKEND_HOMES,
+            *_PUBLIC,
             *_choice.namespace().names(""),
             "backend",
         }

@@ -1,7 +1,7 @@
-"""Every exception and warning of mechestim, with its wording in one place.
+"""The exceptions and warnings of mechestim, with their texts in one place.
 
-NumPy-free: the client raises the same classes. Each exception can be rebuilt from its fields, so it
-survives pickling and the trip from a server to a client.
+NumPy-free: the client raises the same classes. Each exception can be rebuilt from its fields, so
+that it can be pickled and travel from a server to a client.
 """
 
 from __future__ import annotations
@@ -17,18 +17,27 @@ class MechEstimError(Exception):
 
 
 class MechEstimWarning(UserWarning):
-    """Base class of mechestim's warnings; NaN and Inf in a result are reported with it."""
+    """Base class of mechestim's warnings, and the warning about NaN or Inf in a result."""
 
 
 class BudgetExhaustedError(MechEstimError):
-    """An operation costs more than is left of its budget. It has not run, and nothing was charged.
+    """An operation costs more than remains of its budget. It has not run, and nothing was charged.
 
     Attributes:
         op_name: The operation, as it appears in the summary.
-        flop_cost: What it would have cost, in FLOPs, weight and multiplier applied.
-        flops_remaining: What was left.
-        of_the_server: What is exhausted is not the budget of a context, but what the server lets
-            this user spend in all.
+        flop_cost: Its price in FLOPs, with weight and multiplier applied.
+        flops_remaining: The FLOPs that remain.
+        of_the_server: True if the server's limit for this user is exhausted, not the budget of a
+            context.
+
+    Example:
+        >>> import mechestim as me
+        >>> with me.BudgetContext(10, quiet=True):
+        ...     try:
+        ...         me.exp(me.ones(100))
+        ...     except me.BudgetExhaustedError as error:
+        ...         print(error.op_name, error.flop_cost, error.flops_remaining)
+        exp 100 10
     """
 
     def __init__(
@@ -61,7 +70,7 @@ class TimeExhaustedError(MechEstimError):
     """The wall-time limit of the budget has passed. The operation has not run, and was not charged.
 
     Attributes:
-        op_name: The operation that was refused.
+        op_name: The operation that did not run.
         elapsed_s: Seconds since the context was entered.
         limit_s: Its `wall_time_limit_s`.
     """
@@ -81,7 +90,7 @@ class TimeExhaustedError(MechEstimError):
 
 
 class NoBudgetContextError(MechEstimError):
-    """An operation was called where no budget can be found."""
+    """An operation was called where there is no budget."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -100,7 +109,7 @@ class UnsupportedFunctionError(MechEstimError, AttributeError):
 
     Attributes:
         op_name: The function.
-        reason: Why, and what to use instead.
+        reason: The reason, and an alternative.
     """
 
     def __init__(self, op_name: str, reason: str) -> None:
@@ -114,7 +123,7 @@ class UnsupportedFunctionError(MechEstimError, AttributeError):
 
 
 class SymmetryError(MechEstimError):
-    """Data that was declared symmetric is not.
+    """Data was declared symmetric, but is not.
 
     Attributes:
         axes: The axes that were declared.
@@ -156,12 +165,12 @@ class SymmetryLossWarning(MechEstimWarning):
 
 
 class QuotaExceededError(MechEstimError):
-    """A session asked for more than its server grants. Nothing has run, nothing is charged.
+    """A session needs more than its server grants. Nothing has run, nothing is charged.
 
     Attributes:
         limit: The name of the limit, as the server's options spell it.
-        allowed: What it allows.
-        wanted: What was asked for.
+        allowed: The value of the limit.
+        wanted: The value that the operation needs.
     """
 
     def __init__(self, limit: str, *, allowed: int, wanted: int) -> None:
@@ -180,9 +189,9 @@ class QuotaExceededError(MechEstimError):
 
 
 class MechEstimServerError(MechEstimError):
-    """The server failed in a way that is not the program's fault, or the session has ended.
+    """The server failed through no fault of the program, or the session has ended.
 
-    The server's own log says more; nothing of its inside travels to a client.
+    The log of the server has the details, which the server does not send to clients.
     """
 
 
@@ -197,5 +206,5 @@ class NotSendableError(TypeError):
 
 
 def _rebuild(cls: Any, args: tuple[Any, ...], fields: dict[str, Any]) -> Any:
-    """An exception from its class and its fields; pickles refer to this name."""
+    """Return an exception from its class and its fields; pickles refer to this function."""
     return cls(*args, **fields)

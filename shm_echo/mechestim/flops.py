@@ -1,8 +1,8 @@
 """Prices without running anything: `mechestim.flops`.
 
-Every function takes sizes, gives what one call of the operation charges at weight 1, and touches no
-budget and no array. The answers come from the same formulas as the charges. A call that is charged
-at all costs at least 1.
+Every function takes sizes and returns the charge of one call of the operation at weight 1; it uses
+no budget and no array. Prices and charges come from the same formulas. A call of a counted
+operation costs at least 1.
 
 >>> svd_cost(256, 256, k=10)
 655360
@@ -290,7 +290,7 @@ def unwrap_cost(shape: Sequence[int]) -> int:
 
 
 def _of(*shape: int) -> Any:
-    """Something of that shape, for a rule that asks its operand for nothing else."""
+    """Return an operand of that shape, for a rule that reads nothing else."""
     return SimpleNamespace(shape=shape)
 
 

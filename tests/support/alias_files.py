@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mechestim._finder import PUBLIC
 
-__all__ = ["FOLDER", "found", "wanted"]
+__all__ = ["FOLDER", "current", "expected"]
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "mechestim"
@@ -23,21 +23,21 @@ from shm_echo.mechestim.{name} import *
 '''
 
 
-def wanted() -> dict[str, str]:
-    """Return what the files must say, by their names in `FOLDER`."""
+def expected() -> dict[str, str]:
+    """Return the text that each file must have, by its name in `FOLDER`."""
     return {f"{name}.py": TEXT.format(name=name) for name in PUBLIC}
 
 
-def found() -> dict[str, str]:
-    """Return what the files say."""
+def current() -> dict[str, str]:
+    """Return the text that each file has, by its name."""
     paths = [path for path in FOLDER.glob("*.py") if not path.name.startswith("_")]
     return {path.name: path.read_text() for path in sorted(paths)}
 
 
 def main() -> None:
-    for name in found():
+    for name in current():
         (FOLDER / name).unlink()
-    for name, text in wanted().items():
+    for name, text in expected().items():
         (FOLDER / name).write_text(text)
 
 

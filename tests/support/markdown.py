@@ -10,11 +10,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Block", "Program", "anchors", "blocks", "links", "programs", "prose"]
+__all__ = ["Block", "Program", "anchors", "blocks", "ids", "links", "programs", "prose"]
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PROGRAM = re.compile(r"# file: ([\w-]+\.py)\n")
 _LINK = re.compile(r"""\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$|\bsrc="([^"]+)\"""", re.MULTILINE)
+_ID = re.compile(r'<a id="([^"]+)"')
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
@@ -59,6 +60,11 @@ def programs(page: Path) -> list[Program]:
 def prose(page: Path) -> str:
     """Return the page without its fenced blocks."""
     return _FENCE.sub("", page.read_text())
+
+
+def ids(page: Path) -> set[str]:
+    """Return the ids that the page defines in HTML, such as those of the rows of a table."""
+    return set(_ID.findall(prose(page)))
 
 
 def links(page: Path) -> list[str]:

@@ -1,1 +1,1 @@
-"""Budgets: contexts that allow so many FLOPs, the books they keep, and the ways to look at them."""
+"""Budgets: contexts with a limit of FLOPs, their books, and the displays of these."""

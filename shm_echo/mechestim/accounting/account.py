@@ -1,12 +1,13 @@
-"""The count itself: one budget, its books by operation and namespace, and charging it.
+"""Accounts: one budget, its books by operation and namespace, and its charges.
 
 An `Account` is one budget. An `AccountView` is an account seen from one namespace; operations
 charge views. Threads share both; every change happens under the account's lock, in one step with
 its check.
 
-A charge has one step or two. `AccountView.charge` takes FLOPs at once. `AccountView.reserve` sets
-them aside; then `commit` takes them, once the operation has started, or `release` returns them,
-when NumPy refused the arguments. `flops_used` counts what is taken, so it never goes down.
+A charge has one step or two. `AccountView.charge` charges FLOPs at once. `AccountView.reserve`
+reserves them; then `commit` charges the reserved FLOPs, once the operation has started, or
+`release` returns them to the budget, if NumPy rejected the arguments. `used` counts committed
+charges only, so it never decreases.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from shm_echo.mechestim.errors import BudgetExhaustedError, TimeExhaustedError
 
 Tally = list[int]  # [FLOPs, calls]
 _NO_MARK = -1  # below every number of available FLOPs, so no charge reaches this mark
-MARKS = 256
+MARKS = 256  # the most marks of an account: enough for a plot, and small to send to a client
 
 
 class OpRecord(NamedTuple):
@@ -44,14 +45,14 @@ class Mark(NamedTuple):
 
 def scaled(cost: int, factor: float) -> int:
     """Return `cost * factor`, truncated; exact where a float does not hold `cost`."""
-    if cost < 2**53 and factor < 2**53:
+    if cost < 2**53 and factor < 2**53:  # floats represent every integer below 2**53
         return int(cost * factor)
     numerator, denominator = factor.as_integer_ratio()
     return cost * numerator // denominator
 
 
 class Account:
-    """One budget: `limit` FLOPs, of which `available` are neither taken nor reserved."""
+    """One budget: `limit` FLOPs, of which `available` are neither charged nor reserved."""
 
     __slots__ = (
         "__weakref__",
@@ -87,17 +88,15 @@ class Account:
         self.reserved_flops = 0
         self.multiplier = multiplier
         self.weights = weights
-        self.lock = (
-            RLock()
-        )  # re-entrant: a signal handler or a finalizer may charge while this thread holds it
+        # Re-entrant: a signal handler or a finalizer may charge while this thread holds the lock.
+        self.lock = RLock()
         self.views: dict[str | None, AccountView] = {}
         self.clock_started = time.monotonic()
         self.time_limit: float | None = None
         self.deadline: float | None = None
         self.log: deque[OpRecord] | None = deque(maxlen=log_length) if log_length else None
-        self.last_merge: tuple[int, dict[str | None, dict[str, tuple[int, int]]]] | None = (
-            None  # session.keep's
-        )
+        # Written by `process_books.merge_closed`: the part of the books that it has merged already.
+        self.last_merge: tuple[int, dict[str | None, dict[str, tuple[int, int]]]] | None = None
         self.marks: list[Mark] = []
         self.next_mark = limit - 1
 
@@ -179,14 +178,14 @@ class Account:
                 view.needs_full_charge = needs_full_charge or view.closed
 
     def set_closed(self, closed: bool) -> None:
-        """Open or close the account; operations charge no closed account."""
+        """Open or close the account; operations do not charge a closed account."""
         with self.lock:
             for view in self.views.values():
                 view.closed = closed
         self.refresh()
 
     def reset(self) -> None:
-        """Forget every charge. Only `budget_reset` does this, to the default budget."""
+        """Forget every charge; only `budget_reset` calls this, on the default budget."""
         with self.lock:
             self.available = self.limit - self.reserved_flops
             for view in self.views.values():
@@ -208,21 +207,21 @@ class Account:
         """Record the totals. The next mark is due when the count has grown by a 64th."""
         self.next_mark = _NO_MARK  # a signal handler that charges meanwhile must not mark again
         used = self.limit - self.available
-        if len(self.marks) >= MARKS - 1:  # the present adds one more
-            self._thin(used // 128 + 1)
+        if len(self.marks) >= MARKS - 1:  # `history` adds the present
+            self._thin(used // (MARKS // 2) + 1)  # leaves at most half of the marks
         self.marks.append(self._totals())
         self.next_mark = max(self.available - max(1, used >> 6), _NO_MARK)
 
     def _thin(self, step: int) -> None:
-        """Keep only marks that are `step` FLOPs apart."""
-        kept: list[Mark] = []
+        """Drop marks until each is at least `step` FLOPs after the one before."""
+        spaced: list[Mark] = []
         due = 0
         for mark in self.marks:
             total = sum(mark.flops.values())
             if total >= due:
-                kept.append(mark)
+                spaced.append(mark)
                 due = total + step
-        self.marks = kept
+        self.marks = spaced
 
     def _totals(self) -> Mark:
         return Mark(
@@ -294,7 +293,7 @@ class AccountView:
         return cost
 
     def commit(self, name: str, reserved: int, operands: tuple[Any, ...] = ()) -> None:
-        """Take the reserved FLOPs: the operation has started, even if it failed later."""
+        """Charge reserved FLOPs: the operation has started, even if it fails later."""
         account = self.account
         with account.lock:
             account.reserved_flops -= reserved
@@ -309,7 +308,7 @@ class AccountView:
                 account.mark()
 
     def release(self, reserved: int, name: str = "", cost: int = 0) -> None:
-        """Return reserved FLOPs to the budget: the operation was refused before it started.
+        """Return reserved FLOPs to the budget: the operation was rejected before it started.
 
         Args:
             reserved: the result of `reserve`.

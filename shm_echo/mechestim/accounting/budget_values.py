@@ -1,4 +1,4 @@
-"""The numbers that a budget is made of, checked. NumPy-free."""
+"""Validates the numbers of a budget. NumPy-free."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 __all__ = ["LARGEST_BUDGET", "positive_number", "whole_flops"]
 
-LARGEST_BUDGET = 2**63 - 1
+LARGEST_BUDGET = 2**63 - 1  # the largest signed 64-bit integer
 
 
 def whole_flops(value: Any) -> int:
-    """`value` as a budget: a positive whole number of FLOPs up to 2**63 - 1.
+    """Return `value` as a budget: a positive whole number of FLOPs up to 2**63 - 1.
 
     Raises:
-        ValueError: It is a bool, a fraction, NaN, infinite, not a number, not positive, or too
-        large.
+        ValueError: `value` is a bool, a fraction, NaN, infinite, not a number, not positive, or too
+            large.
     """
     try:
         if isinstance(value, bool):
@@ -35,10 +35,10 @@ def whole_flops(value: Any) -> int:
 
 
 def positive_number(name: str, value: Any) -> float:
-    """`value` as a float that is finite and positive.
+    """Return `value` as a float.
 
     Raises:
-        ValueError: It is not; the message calls it `name`.
+        ValueError: `value` is not a finite positive number; the message calls it `name`.
     """
     try:
         if isinstance(value, (bool, str, bytes)):

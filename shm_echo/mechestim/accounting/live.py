@@ -1,12 +1,12 @@
-"""`budget_live()`: the books as bars that move while the code inside it runs.
+"""`budget_live()`: bars that show the books while the code inside the block runs.
 
 A timer thread reads the books and draws them, in a terminal through rich (the extra `live`), in a
-notebook through IPython's own display. Operations are not involved: they only wait for the
-lock that reading the books holds while it copies them. Anywhere else, such as in a pipe, a
-file or without rich, the summary is printed once, as text, when the block is left.
+notebook through IPython's own display. Operations do no work for it: they only wait for the lock
+while the timer thread copies the books. Anywhere else, such as in a pipe or a file, or without
+rich, the summary is printed once, as text, at the end of the block.
 
-However the block ends, Ctrl-C included, the thread ends and the terminal is as it was. A display
-that fails while it draws warns when the block is left; it never stops the code inside.
+At every end of the block, Ctrl-C included, the thread ends and the terminal is restored. A display
+that fails while it draws warns at the end of the block; it never stops the code inside.
 """
 
 from __future__ import annotations
@@ -31,12 +31,15 @@ Books = Mapping[str, Any]
 
 
 class BudgetLive:
-    """Shows some books while its `with` block runs.
+    """Shows books while its `with` block runs.
 
     Args:
-        source: Returns what `budget_summary_dict(by_namespace=True)` does. It is called in a
-            thread.
-        refresh_s: Seconds between two looks at it.
+        source: Returns books in the form of `budget_summary_dict(by_namespace=True)`; called in the
+            timer thread.
+        refresh_s: Seconds between two calls of `source`.
+
+    Raises:
+        ValueError: `refresh_s` is not a positive number of seconds.
     """
 
     def __init__(self, source: Callable[[], Books], refresh_s: float = 0.25) -> None:
@@ -63,7 +66,7 @@ class BudgetLive:
             self._screen = _find_screen()
             if self._screen is not None:
                 self._draw()
-                # A daemon: a block that is never left must not keep the program from ending.
+                # A daemon: a block that never ends must not prevent the program from ending.
                 self._thread = threading.Thread(
                     target=self._run, name="mechestim-live", daemon=True
                 )
@@ -102,7 +105,7 @@ class BudgetLive:
             self._screen.draw(self._source(), time.monotonic() - self._started)
 
     def _close(self) -> None:
-        """End the thread, draw the final state, and give the terminal back."""
+        """End the thread, draw the final state, and restore the terminal."""
         thread, self._thread = self._thread, None
         screen = self._screen
         try:
@@ -124,11 +127,11 @@ class BudgetLive:
 def budget_live(refresh_s: float = 0.25) -> BudgetLive:
     """Show bars of all budgets, the open ones included, while the `with` block runs.
 
-    In a terminal they need rich (the extra `live`). Without it, and where the output is no
-    terminal, the summary is printed as text when the block is left.
+    In a terminal the bars need rich (the extra `live`). Without it, and where the output is no
+    terminal, the summary is printed as text at the end of the block.
 
     Args:
-        refresh_s: Seconds between two looks at the books.
+        refresh_s: Seconds between two readings of the books.
     """
     return BudgetLive(_books, refresh_s)
 
@@ -139,7 +142,7 @@ def _books() -> dict[str, Any]:
     )
 
 
-# Where it is shown --------------------------------------------------------------------------------
+# Displays -----------------------------------------------------------------------------------------
 
 
 class _Screen(Protocol):
@@ -149,7 +152,7 @@ class _Screen(Protocol):
 
 
 def _find_screen() -> _Screen | None:
-    """A notebook or a terminal that bars can be drawn in; None for anything else."""
+    """Return a notebook or a terminal that can show bars, or None."""
     if _in_notebook():
         return _Notebook()
     return _Terminal.open() if rich_terminal() else None
@@ -164,22 +167,22 @@ def rich_terminal() -> bool:
 
 
 def _in_notebook() -> bool:
-    """Return True if IPython runs this as a notebook does. Nothing is imported for the check."""
+    """Return True if IPython runs this program in a notebook; imports nothing."""
     get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
     shell = get_ipython() if callable(get_ipython) else None
-    # Such as ipykernel's ZMQInteractiveShell; the one of a terminal has no kernel.
+    # A notebook's shell, such as ipykernel's ZMQInteractiveShell, has a kernel; a terminal's not.
     return getattr(shell, "kernel", None) is not None
 
 
 class _Terminal:
-    """Bars that rich keeps at the bottom of the terminal; what the program prints scrolls above."""
+    """Bars that rich draws at the bottom of the terminal; the program's output scrolls above."""
 
     def __init__(self, live: Any) -> None:
         self._live = live
 
     @staticmethod
     def open() -> _Terminal | None:
-        """None where rich cannot move the cursor, or already shows something else."""
+        """Return a terminal, or None if rich cannot move the cursor or has another display open."""
         from rich.console import Console
         from rich.errors import LiveError
         from rich.live import Live
@@ -219,4 +222,4 @@ class _Notebook:
             self._handle.update(picture)
 
     def close(self) -> None:
-        """Nothing to give back: the last bars stay in the cell."""
+        """Do nothing: the last bars stay in the cell."""

@@ -64,8 +64,9 @@ def decorate(function: _F, make: Callable[[], Any]) -> _F:
 
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(
-            f"{function.__name__} is a generator function: its body runs later, outside of what "
-            "this decorator would enter. Use a `with` block in it, or around the loop that runs it."
+            f"{function.__name__} is a generator function: its body runs later, outside of the "
+            "block that this decorator enters. Use a `with` block in it, or around the loop that "
+            "runs it."
         )
     if inspect.iscoroutinefunction(function):
 

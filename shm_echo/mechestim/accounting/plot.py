@@ -1,8 +1,8 @@
-"""`budget.plot("flops.png")`: what was spent over time, by operation and by namespace.
+"""`budget.plot("flops.png")`: the FLOPs charged over time, by operation and by namespace.
 
 Draws the marks of an account's history with matplotlib (the extra `plot`), through a figure of
-its own: no display is needed, and nothing that the caller draws with pyplot is touched. The count
-between two marks is flat in the picture: a mark is taken when the total has grown by a 64th.
+its own: it needs no display and leaves the caller's pyplot figures alone. The count between two
+marks is flat in the picture: an account records a mark when its total has grown by a 64th.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
 __all__ = ["save", "series"]
 
-_MOST = 10  # bands of one panel; the smaller ones are drawn as one
+_MOST_BANDS = 10  # of one panel, one for each colour of "tab10"; the smallest share a band
 
 
 def save(
     history: Sequence[Mark], path: str | os.PathLike[str], *, title: str = "mechestim"
 ) -> None:
-    """Draw a history into a file; its suffix says the format, `.png` for one.
+    """Draw a history into a file; the suffix, such as `.png`, selects the format.
 
     Args:
         history: `Account.history`.
-        path: Where to.
-        title: Over the panels.
+        path: The file.
+        title: The title above the panels.
 
     Raises:
-        ImportError: matplotlib is not installed. The message says how to get it.
+        ImportError: matplotlib is not installed. The message names the extra.
     """
     if importlib.util.find_spec("matplotlib") is None:
         raise ImportError(
@@ -55,7 +55,7 @@ def save(
 def series(
     history: Sequence[Mark], *, by_namespace: bool
 ) -> tuple[list[float], dict[str, list[int]]]:
-    """The moments of a history, from 0 on, and the total of each label at each of them.
+    """Return the moments of a history, from 0 on, and the total of each label at each moment.
 
     The label with the largest total comes first; beyond ten, the smallest are summed as "others".
     """
@@ -66,7 +66,10 @@ def series(
             label = label_text(namespace) if by_namespace else operation
             totals.setdefault(label, [0] * len(moments))[i] += flops
     order = sorted(totals, key=lambda label: (-totals[label][-1], label))
-    shown = {label: totals[label] for label in order[: _MOST if len(order) <= _MOST else _MOST - 1]}
+    shown = {
+        label: totals[label]
+        for label in order[: _MOST_BANDS if len(order) <= _MOST_BANDS else _MOST_BANDS - 1]
+    }
     rest = [totals[label] for label in order[len(shown) :]]
     if rest:
         shown[f"{len(rest)} others"] = [sum(column) for column in zip(*rest, strict=True)]
@@ -86,17 +89,17 @@ def _draw(panel: Any, title: str, moments: list[float], totals: dict[str, list[i
         return
     bands = panel.stackplot(
         moments,
-        # Floats: budgets go beyond what NumPy's integers hold together.
+        # Floats: the sum of several budgets may not fit into NumPy's integers.
         [[float(flops) for flops in column] for column in totals.values()],
         colors=[colormaps["tab10"](i) for i in range(len(totals))],
         step="post",
     )
-    # The legend lists the highest band first, as they lie on each other.
+    # The legend lists the highest band first, in the order in which the picture stacks them.
     labels = [_plain(f"{label}: {column[-1]:,}") for label, column in totals.items()]
     panel.legend(bands[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def _plain(text: str) -> str:
-    """Text that matplotlib shows as it is: no formula, nor hidden by a leading underscore."""
+    """Escape `text`: matplotlib reads `$` as a formula and hides labels that begin with `_`."""
     escaped = text.replace("$", r"\$")
     return f" {escaped}" if escaped.startswith("_") else escaped

@@ -1,8 +1,8 @@
-"""The books as text: of one context, of the whole session, as bars, and the banner of a context.
+"""The books as text: one context, all contexts of the process, bars, and the banner of a context.
 
-Pure functions from plain values (what `summary_dict` and `budget_summary_dict` return) to
-strings, so that the local library and the client print the same. Columns are as wide as their
-longest entry; the least widths keep small budgets in the places where readers expect them.
+Pure functions from plain values (the results of `summary_dict` and `budget_summary_dict`) to
+strings, so that the local library and the client print the same text. Columns are as wide as their
+longest entry; minimum widths align the columns of small budgets from one summary to the next.
 """
 
 from __future__ import annotations
@@ -36,16 +36,19 @@ Operations = Mapping[str, Mapping[str, int]]
 
 
 def banner(flop_budget: int, backend: str = "") -> str:
-    """The line that a context prints on entry: `mechestim 0.1.0 | budget: 1.00e+09 FLOPs`."""
+    """Return the line that a context prints on entry.
+
+    It reads `mechestim 0.1.0 | budget: 1.00e+09 FLOPs`, with the backend in brackets if named.
+    """
     where = f" ({backend})" if backend else ""
     return f"mechestim {__version__}{where} | budget: {flop_budget:.2e} FLOPs"
 
 
 def summary_text(books: Mapping[str, Any]) -> str:
-    """One context: totals, then by operation, and by namespace if there are several.
+    """Return the summary of one context: totals, then by operation, and by namespace.
 
     Args:
-        books: What `summary_dict(by_namespace=True)` returns; `by_namespace` may be missing.
+        books: The result of `summary_dict(by_namespace=True)`; `by_namespace` may be missing.
     """
     namespace = books.get("namespace")
     title = TITLE if namespace is None else f"{TITLE} [{namespace}]"
@@ -65,10 +68,10 @@ def summary_text(books: Mapping[str, Any]) -> str:
 
 
 def session_text(books: Mapping[str, Any]) -> str:
-    """The whole session: totals, then each namespace, then all operations together.
+    """Return the summary of the process: totals, then each namespace, then all operations together.
 
     Args:
-        books: What `budget_summary_dict(by_namespace=True)` returns.
+        books: The result of `budget_summary_dict(by_namespace=True)`.
     """
     lines = [TITLE, "=" * SESSION_RULE, *_totals(books)]
     for label, group in books.get("by_namespace", {}).items():
@@ -87,7 +90,7 @@ def session_text(books: Mapping[str, Any]) -> str:
 
 
 def bars_text(books: Mapping[str, Any], elapsed_s: float) -> str:
-    """One line for each namespace: a bar of what is used, and the dearest operation."""
+    """Return one line for each namespace: a bar of the used FLOPs, and the dearest operation."""
     rows = []
     for label, group in books.get("by_namespace", {}).items():
         budget, used = group["flop_budget"], group["flops_used"]
@@ -116,12 +119,12 @@ def label_text(label: str | None) -> str:
 
 
 def flops_text(flops: int) -> str:
-    """A number of FLOPs for a narrow column: with separators, or from 1e15 on as `1.00e+15`."""
+    """Return FLOPs for a narrow column: with separators, or from 1e15 on as `1.00e+15`."""
     return f"{flops:,}" if flops < 10**15 else f"{flops:.2e}"
 
 
 def percent(part: int, whole: int) -> float:
-    """`part` of `whole` in per cent; 0 of nothing."""
+    """Return `part` of `whole` in per cent; 0 if `whole` is 0."""
     return 100.0 * part / whole if whole else 0.0
 
 
@@ -148,7 +151,7 @@ def _operations(operations: Operations, used: int, indent: int) -> list[str]:
 
 
 def _rows(rows: list[tuple[str, int, int]], used: int, indent: int) -> list[str]:
-    """`name  FLOPs  ( share%)  [calls]`, aligned."""
+    """Return aligned lines of the form `name  FLOPs  ( share%)  [calls]`."""
     names = max(_NAME_WIDTH, *(len(name) for name, _, _ in rows))
     values = max(_FLOPS_WIDTH, *(len(f"{flops:,}") for _, flops, _ in rows))
     return [

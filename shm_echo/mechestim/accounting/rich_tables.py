@@ -1,8 +1,8 @@
 """The books as tables and bars for a terminal that has rich (the extra `live`).
 
-Turns plain values (what `budget_summary_dict` returns) into what rich can print. Names come from
-users, so they are always `Text`: a namespace `[red]` is shown, not obeyed. Only imported where
-rich is known to be installed.
+Turns plain values (the result of `budget_summary_dict`) into objects that rich prints. Names come
+from users, so they are always `Text`: rich prints a namespace `[red]` instead of reading it as
+markup. Only imported where rich is installed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BAR_WIDTH = 30
 
 
 def session_tables(books: Mapping[str, Any]) -> RenderableType:
-    """The whole session: a table of namespaces, then the operations of each."""
+    """Return the summary of the process: a table of namespaces, then the operations of each."""
     namespaces = _table(TITLE, "Namespace", "Budget", "Used", "Remaining")
     details: list[RenderableType] = []
     groups: Mapping[str | None, Mapping[str, Any]] = books.get("by_namespace", {})
@@ -52,7 +52,7 @@ def session_tables(books: Mapping[str, Any]) -> RenderableType:
 
 
 def bars(books: Mapping[str, Any], elapsed_s: float) -> RenderableType:
-    """One line for each namespace: a bar of what is used, and the dearest operation."""
+    """Return one line for each namespace: a bar of the used FLOPs, and the dearest operation."""
     grid = Table.grid(padding=(0, 1))
     for column in range(5):
         grid.add_column(justify="right" if column in (2, 3) else "left", no_wrap=True)
@@ -61,8 +61,7 @@ def bars(books: Mapping[str, Any], elapsed_s: float) -> RenderableType:
         dearest = next(iter(group["operations"]), "")
         grid.add_row(
             Text(label_text(label), style="bold"),
-            # As a share: the bar does its sums in floats, and budgets are larger than those are
-            # exact.
+            # As a share: the bar computes with floats, which are not exact for large budgets.
             ProgressBar(total=100.0, completed=percent(used, budget), width=_BAR_WIDTH),
             f"{percent(used, budget):.1f}%",
             f"{flops_text(used)} of {flops_text(budget)} FLOPs",

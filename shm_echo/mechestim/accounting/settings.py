@@ -1,7 +1,8 @@
 """The settings of `mechestim.configure`, and how they reach budgets that are open. NumPy-free.
 
 A call of `configure` changes every setting that it names, or none, from the next operation on. The
-attributes of `settings` are the current values; budgets get copies of what their charges need.
+attributes of `settings` are the current values; each budget has copies of those that its charges
+need.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The books of the whole process, to look at: printed, as plain values, and forgotten.
+"""The public functions on the books of the whole process: print, return and reset them.
 
-What counts is every context that has been left, and the default budget. Contexts that are open are
-seen in `shm_echo.mechestim.accounting.live`.
+The books hold every closed context, and the default budget. `shm_echo.mechestim.accounting.live`
+shows open contexts too.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ __all__ = ["budget_reset", "budget_summary", "budget_summary_dict", "print_books
 
 
 def budget_summary() -> None:
-    """Print what the session has used: as tables in a terminal that has rich, else as text."""
+    """Print the used FLOPs of the process: as tables in a terminal with rich, otherwise as text."""
     print_books(budget_summary_dict(by_namespace=True))
 
 
 def budget_summary_dict(by_namespace: bool = False) -> dict[str, Any]:
-    """Return the totals of the session: flop_budget, flops_used, flops_remaining, operations.
+    """Return the totals of the process: flop_budget, flops_used, flops_remaining, operations.
 
     Args:
         by_namespace: Add `by_namespace`, with `flop_budget`, `flops_used` and `operations`
-            of each label. `"(default)"` is the default budget, None are contexts without a label.
+            of each label. `"(default)"` is the default budget, None the contexts without a label.
     """
     return process_books.snapshot(active_account.existing_default(), by_namespace=by_namespace)
 
 
 def budget_reset() -> None:
-    """Forget the contexts that have been left, and what the default budget has used."""
+    """Forget the closed contexts and the charges of the default budget."""
     process_books.reset()
     default = active_account.existing_default()
     if default is not None:
@@ -40,7 +40,7 @@ def budget_reset() -> None:
 
 
 def print_books(books: Mapping[str, Any]) -> None:
-    """Print the books of a session on stdout; the client prints those of its server with it."""
+    """Print books on stdout; the client prints those of its server with this function."""
     if rich_terminal():
         from rich.console import Console
 

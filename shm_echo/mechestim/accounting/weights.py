@@ -1,10 +1,10 @@
-"""Weights: what an operation's price is multiplied by, read from a mapping or a JSON file.
+"""Weights: factors of the operations' prices, read from a mapping or a JSON file.
 
 A weights file is one JSON object from operation names to numbers: `{"exp": 16, "linalg.svd":
-1.5}`. What it does not name has weight 1. A weight of 0 makes an operation free.
+1.5}`. All other operations have weight 1. A weight of 0 makes an operation free.
 
-Guarantees that every weight is a finite number that is not negative, for an operation that exists
-and has a price; names are turned into those that charges are booked under. NumPy-free.
+Every weight that these functions return is a finite number, 0 or more, of an operation that exists
+and has a price. Aliases become the names under which charges are booked. NumPy-free.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ VARIABLE = "MECHESTIM_WEIGHTS_FILE"
 
 
 def from_environment() -> dict[str, float] | None:
-    """The weights of the file that `MECHESTIM_WEIGHTS_FILE` names; None without one.
+    """Return the weights of the file that `MECHESTIM_WEIGHTS_FILE` names; None if it is not set.
 
     Raises:
-        ValueError: As `load`, naming the variable.
+        ValueError: as `load`; the message names the variable.
     """
     path = os.environ.get(VARIABLE, "").strip()
     if not path:
@@ -39,10 +39,10 @@ def from_environment() -> dict[str, float] | None:
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, float]:
-    """The weights in a JSON file.
+    """Return the weights in a JSON file.
 
     Raises:
-        ValueError: It cannot be read, is not one JSON object, or `check` refuses an entry.
+        ValueError: the file cannot be read, is not one JSON object, or has an invalid entry.
     """
     name = os.fspath(path)
     try:
@@ -64,34 +64,38 @@ def load(path: str | os.PathLike[str]) -> dict[str, float]:
 
 
 def check(entries: Mapping[Any, Any], source: str = "weights") -> dict[str, float]:
-    """The weights in a mapping, by the names that charges are booked under.
+    """Return the weights in a mapping, by the names under which charges are booked.
 
     Args:
-        entries: From operation names to numbers.
-        source: What error messages call it.
+        entries: numbers, by the names of operations.
+        source: the name of the mapping in error messages.
 
     Raises:
-        ValueError: An entry is not a weight. The message names the operation and the value.
+        ValueError: an entry is not a weight. The message names the operation and the value.
+
+    Example:
+        >>> check({"acos": 2, "exp": 16})
+        {'arccos': 2, 'exp': 16}
     """
     weights: dict[str, float] = {}
-    spelled: dict[str, str] = {}
+    names: dict[str, str] = {}  # as written in `entries`
     for name, value in entries.items():
         booked = _booked(name, source)
         weight = _number(name, value, source)
         if weights.setdefault(booked, weight) != weight:
             raise ValueError(
-                f"{source}: {spelled[booked]!r} and {name!r} are one operation, charged as "
+                f"{source}: {names[booked]!r} and {name!r} are one operation, charged as "
                 f"{booked!r}, but have the weights {weights[booked]!r} and {weight!r}"
             )
-        spelled[booked] = name
+        names[booked] = name
     return weights
 
 
 def _booked(name: Any, source: str) -> str:
     op = registry.OPS.get(name) if isinstance(name, str) else None
     if op is None:
-        near = registry.nearest(name) if isinstance(name, str) else ()
-        hint = f". Did you mean {', '.join(map(repr, near))}?" if near else ""
+        similar = registry.nearest(name) if isinstance(name, str) else ()
+        hint = f". Did you mean {', '.join(map(repr, similar))}?" if similar else ""
         raise ValueError(f"{source}: there is no operation {name!r}{hint}")
     if not op.counted:
         raise ValueError(
@@ -104,10 +108,10 @@ def _number(name: str, value: Any, source: str) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ValueError(f"{source}: the weight of {name!r} must be a number, got {value!r}")
     if isinstance(value, Integral):
-        number: float = int(value)  # kept whole: its products are exact
+        number: float = int(value)  # an int, because products of integers are exact
     else:
         number = float(value)
-    # Not isfinite(): that overflows on whole numbers beyond all floats. NaN compares false.
+    # Not isfinite(): it overflows on integers beyond the largest float. NaN compares false.
     if not 0 <= number <= sys.float_info.max:
         raise ValueError(
             f"{source}: the weight of {name!r} must be finite and not negative, got {value!r}"

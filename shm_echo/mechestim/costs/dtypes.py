@@ -77,13 +77,15 @@ def _describe_text(text: str) -> tuple[str, int]:
     if bits is not None:
         return bits[1][0], max(1, int(bits[2]) // 8)
     code = _CODE.fullmatch(text)
-    if code is not None and code[2]:  # a kind and a size: "b1" is a boolean, "b" alone an int8
+    if (
+        code is not None and code[2]
+    ):  # with a size, a letter is a kind: "b1" is a boolean, "b" an int8
         return code[1], int(code[2]) * (4 if code[1] == "U" else 1)
     return _CODES.get(code[1] if code is not None else "", ("V", WIDEST))
 
 
 def _field_bytes(field: Any) -> int:
-    """Bytes of one `(name, dtype[, shape])` of a structured dtype."""
+    """Return the bytes of one `(name, dtype[, shape])` of a structured dtype."""
     count = 1
     if len(field) > 2:
         extents = field[2] if isinstance(field[2], tuple) else (field[2],)
@@ -93,7 +95,7 @@ def _field_bytes(field: Any) -> int:
 
 
 def element(x: Any) -> tuple[str, int]:
-    """The kind letter and the bytes per element of an operand."""
+    """Return the kind letter and the bytes per element of an operand."""
     dtype = getattr(x, "dtype", None)
     if dtype is not None:
         return describe(dtype)
@@ -107,12 +109,12 @@ def element(x: Any) -> tuple[str, int]:
 
 
 def itemsize(x: Any) -> int:
-    """Bytes per element of an operand."""
+    """Return the bytes per element of an operand."""
     return element(x)[1]
 
 
 def common(elements: list[tuple[str, int]]) -> tuple[str, int]:
-    """A kind and a size that hold every one of `elements`; a float64 when there are none."""
+    """Return a kind and a size that hold each of `elements`; float64 for an empty list."""
     if not elements:
         return "f", _DEFAULT
     kinds = {kind for kind, _ in elements}
@@ -122,7 +124,8 @@ def common(elements: list[tuple[str, int]]) -> tuple[str, int]:
     if "O" in kinds:
         return "O", _DEFAULT
     if kinds & {"U", "S", "V"}:
-        # A number next to text becomes text: a complex long double takes under 128 characters.
+        # A number next to text becomes text of 4 bytes a character: a complex long double takes
+        # fewer than 128 characters.
         return "U", 4 * max(128, widest)
     if "c" in kinds:
         real = max((size for kind, size in elements if kind != "c"), default=0)
@@ -134,12 +137,14 @@ def common(elements: list[tuple[str, int]]) -> tuple[str, int]:
 
 
 def promoted(*operands: Any, dtype: Any = None) -> int:
-    """Bytes per element of what arithmetic on `operands` gives: an upper bound.
+    """Return an upper bound of the bytes per element of arithmetic on `operands`.
 
-    An integer result may be widened to 8 bytes, an integer operand may give floats; `dtype` wins.
+    An integer result may be widened to 8 bytes, and integer operands may give floats. A `dtype`
+    takes precedence.
     """
     if dtype is not None:
         return describe(dtype)[1]
+    # Python scalars are weak in NumPy's promotion: they widen an array's dtype only by their kind.
     weak = [x for x in operands if type(x) in (bool, int, float)]
     strong = [x for x in operands if type(x) not in (bool, int, float)]
     kind, width = common([element(x) for x in strong])
@@ -151,6 +156,6 @@ def promoted(*operands: Any, dtype: Any = None) -> int:
 
 
 def floating(*operands: Any) -> int:
-    """Bytes per element once `operands` have become floats or complex numbers: an upper bound."""
+    """Return an upper bound of the bytes per element of `operands` as floats or complex numbers."""
     kind, width = common([element(x) for x in operands])
     return max(width, _COMPLEX if kind == "c" else _DEFAULT)

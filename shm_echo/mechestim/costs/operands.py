@@ -2,9 +2,9 @@
 
 An operand is anything with a `shape` and a `dtype` (an array of ours, of NumPy or of the
 client), a plain Python number, or a nested sequence of these. Nothing here looks at a value, and
-nothing imports NumPy. What does not fit together (ragged sequences, shapes that do not broadcast,
-axes out of range) raises `ValueError` or `TypeError`; the caller then lets NumPy say it in
-its own words.
+nothing imports NumPy. Operands that do not fit together (ragged sequences, shapes that do not
+broadcast, axes out of range) raise `ValueError` or `TypeError`; the caller then passes the call to
+NumPy, which raises its own error.
 
 Sizes of elements are read in `shm_echo.mechestim.costs.dtypes`.
 """
@@ -21,22 +21,22 @@ from shm_echo.mechestim.costs.dtypes import itemsize as itemsize
 Shape = tuple[int, ...]
 
 numel: Callable[[Iterable[int]], int] = math.prod
-"""How many elements a shape has."""
+"""The number of elements of a shape."""
 
 _ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})
 
 
 class UnsafeCallError(ValueError):
-    """A rule raises this where NumPy must not be asked, because it would crash."""
+    """A rule raises this for a call that must not reach NumPy, because NumPy would crash."""
 
 
 def check_running_out(out: object) -> None:
-    """Refuse a 0-d `out` of a running total.
+    """Reject a 0-d `out` of a running total.
 
-    It never fits, and where it meets 1-D input, NumPy 2.4 writes out of bounds (numpy/numpy#32545).
+    It never fits, and with 1-D input NumPy 2.4 writes out of bounds (numpy/numpy#32545).
 
     Raises:
-        Refused: `out` has no dimensions.
+        UnsafeCallError: `out` has no dimensions.
     """
     if getattr(out, "shape", None) == ():
         raise UnsafeCallError(
@@ -50,12 +50,12 @@ def is_array(x: object) -> bool:
 
 
 def given(value: Any) -> bool:
-    """False for what stands for an argument left out: `None`, and NumPy's own mark."""
+    """Return True if `value` is an argument; None and NumPy's marker stand for a missing one."""
     return value is not None and type(value).__name__ != "_NoValueType"
 
 
 def shape(x: Any) -> Shape:
-    """The shape that NumPy would give `x`.
+    """Return the shape that NumPy would give `x`.
 
     >>> shape([[1, 2, 3], [4, 5, 6]])
     (2, 3)
@@ -85,7 +85,7 @@ def _sequence_shape(x: Any) -> Shape:
 
 
 def _is_sequence(x: Any) -> bool:
-    """Return True if NumPy walks `x` item by item (strings and mappings are single objects)."""
+    """Return True if NumPy iterates over `x` (strings and mappings are single objects)."""
     kind = type(x)
     return (
         hasattr(kind, "__len__")
@@ -100,7 +100,7 @@ def _is_foreign(kind: type) -> bool:
 
 
 def _foreign_shape(x: Any) -> Shape:
-    """The shape of an object that only becomes an array when asked; `()` for any other object."""
+    """Return the shape of an object that converts to an array; `()` for any other object."""
     if isinstance(x, bytearray):
         return (len(x),)
     interface = getattr(x, "__array_interface__", None)
@@ -130,7 +130,11 @@ def unique(x: Any) -> int:
 
 
 def as_shape(value: Any) -> Shape:
-    """A `shape=` or `size=` argument as a tuple; a negative length raises."""
+    """Return a `shape=` or `size=` argument as a tuple.
+
+    Raises:
+        ValueError: a length is negative.
+    """
     try:
         dims: Shape = (index(value),)
     except TypeError:
@@ -141,12 +145,15 @@ def as_shape(value: Any) -> Shape:
 
 
 def broadcast(*shapes: Shape) -> Shape:
-    """The common shape of operands of `shapes`; raises when there is none.
+    """Return the common shape of operands of `shapes`.
+
+    Raises:
+        ValueError: the shapes do not broadcast.
 
     >>> broadcast((3, 1), (4,))
     (3, 4)
     """
-    if len(shapes) == 2:
+    if len(shapes) == 2:  # the common cases of binary operations, without the loops below
         first, second = shapes
         if first == second or not second:
             return first
@@ -171,12 +178,16 @@ def broadcast(*shapes: Shape) -> Shape:
 
 
 def broadcast_operands(*operands: Any) -> Shape:
-    """The common shape of `operands` themselves."""
+    """Return the common shape of `operands`."""
     return broadcast(*map(shape, operands))
 
 
 def normalize_axis(axis: Any, dims: int) -> int:
-    """`axis` counted from the front; raises when an array of `dims` axes has no such one."""
+    """Return `axis` counted from the front.
+
+    Raises:
+        ValueError: an array of `dims` axes has no such axis.
+    """
     number = index(axis)
     if not -dims <= number < dims:
         raise ValueError(f"axis {number} is out of bounds for an array of {dims} axes")
@@ -184,9 +195,10 @@ def normalize_axis(axis: Any, dims: int) -> int:
 
 
 def normalize_axes(axis: Any, dims: int) -> tuple[int, ...]:
-    """`axis` (`None`, a number or a sequence of them) as a tuple counted from the front.
+    """Return `axis` (`None`, a number or a sequence of them) as a tuple counted from the front.
 
-    Raises when an axis is out of range or named twice.
+    Raises:
+        ValueError: an axis is out of range or named twice.
     """
     if axis is None:
         return tuple(range(dims))
@@ -208,14 +220,14 @@ def reduced_shape(operand: Shape, axis: Any = None, keepdims: Any = False) -> Sh
 
 
 def axis_length(operand: Shape, axis: Any) -> int:
-    """The length along `axis`; of the flattened array when `axis` is `None`."""
+    """Return the length along `axis`; of the flattened array if `axis` is None."""
     if axis is None:
         return numel(operand)
     return operand[normalize_axis(axis, len(operand))]
 
 
 def ceil_log2(n: int) -> int:
-    """Comparisons that find one place among `n`: `ceil(log2(n))`, at least 1.
+    """Return the comparisons of a binary search among `n`: `ceil(log2(n))`, at least 1.
 
     >>> [ceil_log2(n) for n in (0, 1, 2, 3, 8, 9)]
     [1, 1, 1, 2, 3, 4]

@@ -2,8 +2,8 @@
 
 `parse` turns a subscript string and the operands' shapes into one tuple of labels per
 operand, one for the output, and the size of each label. Spaces, implicit outputs, ellipses,
-repeated labels and axes of length 1 that stretch are understood. What NumPy refuses raises
-`ValueError` or `TypeError` here.
+repeated labels and axes of length 1 that stretch are understood. Subscripts that NumPy rejects
+raise `ValueError` or `TypeError` here.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Contraction:
 
 
 def from_arguments(arguments: Sequence[Any]) -> tuple[str, tuple[Any, ...]]:
-    """Splits the positional arguments of einsum into a subscript string and the operands.
+    """Split the positional arguments of einsum into a subscript string and the operands.
 
     They are either `(subscripts, *operands)` or `(operand, labels, operand, labels, ...,
     [labels])`.
@@ -69,7 +69,7 @@ def from_arguments(arguments: Sequence[Any]) -> tuple[str, tuple[Any, ...]]:
 
 
 def _letters(labels: Any) -> str:
-    """One term from a sequence of integer labels and Ellipsis."""
+    """Return the term for a sequence of integer labels and Ellipsis."""
     text = []
     for label in labels:
         if label is Ellipsis:
@@ -85,7 +85,7 @@ def _letters(labels: Any) -> str:
 
 
 def parse(subscripts: str, shapes: Sequence[Shape]) -> Contraction:
-    """Names every axis of operands of `shapes`.
+    """Name every axis of operands of `shapes`.
 
     >>> str(parse("ij,jk", [(2, 3), (3, 4)]))
     'ij,jk->ik'
@@ -120,7 +120,7 @@ def parse(subscripts: str, shapes: Sequence[Shape]) -> Contraction:
 
 
 def _halves(term: str, subscripts: str) -> tuple[str, str | None]:
-    """The labels before and after the ellipsis; `None` after it when there is none."""
+    """Return the labels before and after the ellipsis; None for the latter if there is none."""
     before, dots, after = term.partition("...")
     for letter in before + after:
         if letter not in ascii_letters:
@@ -146,10 +146,10 @@ def _join(half: tuple[str, str | None], dots: Term) -> Term:
 
 
 def _unused(count: int, text: str) -> Iterator[str]:
-    """`count` labels that `text` does not use: letters while there are any."""
+    """Yield `count` labels that `text` does not use: letters first, then other characters."""
     used = set(text)
     pool = (letter for letter in LETTERS if letter not in used)
-    beyond = 0xC0  # past ASCII: labels are only compared, never handed to NumPy as they are
+    beyond = 0xC0  # beyond ASCII: labels are compared here, and NumPy never receives them
     for _ in range(count):
         letter = next(pool, None)
         if letter is None:
@@ -170,13 +170,13 @@ def _output(right: str, dots: Term, subscripts: str) -> Term:
 
 
 def _implicit_output(halves: Sequence[tuple[str, str | None]], dots: Term) -> Term:
-    """The ellipsis first, then the labels that appear once, in alphabetical order."""
+    """Return the ellipsis, then the labels that appear once, in alphabetical order."""
     counts = Counter("".join(before + (after or "") for before, after in halves))
     return (*dots, *sorted(label for label, count in counts.items() if count == 1))
 
 
 def _sizes(inputs: Sequence[Term], shapes: Sequence[Shape]) -> dict[str, int]:
-    """The length of each label. An axis of length 1 stretches to that of another operand."""
+    """Return the length of each label; an axis of length 1 stretches to that of another operand."""
     sizes: dict[str, int] = {}
     for term, shape in zip(inputs, shapes, strict=True):
         own: dict[str, int] = {}

@@ -1,8 +1,8 @@
-"""The one place that knows every operation.
+"""The registry: the one place that knows every operation.
 
 The local library, the client, the server's allow-list, the type stubs and the docs are all made
-from `OPS`. Nothing here imports NumPy. Adding an operation is one entry in the module of its
-family and one case in the tests.
+from `OPS`, the table of all operations by name. Nothing here imports NumPy. Adding an operation is
+one entry in the module of its family and one case in the tests.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _collect() -> dict[str, Op]:
     for family in _FAMILIES:
         for op in importlib.import_module(f"{__name__}.{family}").OPS:
             if op.name in ops:
-                raise ValueError(f"the operation {op.name!r} is entered twice")
+                raise ValueError(f"the operation {op.name!r} is in the registry twice")
             ops[op.name] = op
     return ops
 
@@ -35,17 +35,20 @@ OPS: dict[str, Op] = _collect()
 
 
 def get(name: str) -> Op:
-    """The operation called `name`; raises `KeyError` when there is none."""
+    """Return the operation called `name`.
+
+    Raises:
+        KeyError: there is no such operation."""
     return OPS[name]
 
 
 def names(prefix: str = "") -> tuple[str, ...]:
-    """The names of all operations that start with `prefix`, in order."""
+    """Return the sorted names of all operations that start with `prefix`."""
     return tuple(sorted(name for name in OPS if name.startswith(prefix)))
 
 
 def nearest(name: str, n: int = 3) -> list[str]:
-    """The `n` names most like `name`, best first; names of supported operations only."""
+    """Return the `n` names of supported operations that are most like `name`, best first."""
     from difflib import get_close_matches  # used on errors only; not worth its import otherwise
 
     known = [op.name for op in OPS.values() if op.category is not Category.UNSUPPORTED]

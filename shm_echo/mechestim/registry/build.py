@@ -1,4 +1,4 @@
-"""Makes registry entries of the families whose members differ only in name and summary."""
+"""Builders of registry entries, one for each category of operations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def free(
     charged_as: str = "",
     callbacks: tuple[str, ...] = (),
 ) -> Op:
-    """An operation that is never charged."""
+    """Return an operation that is never charged."""
     return Op(
         name=name,
         category=Category.FREE,
@@ -43,7 +43,7 @@ def unary(
     result: Rule | None = None,
     scratch: Rule = bounds.none,
 ) -> Op:
-    """A ufunc of one operand, or a function priced like one."""
+    """Return a ufunc of one operand, or a function priced like one."""
     return Op(
         name=name,
         category=Category.UNARY,
@@ -66,7 +66,7 @@ def binary(
     charged_as: str = "",
     result: Rule | None = None,
 ) -> Op:
-    """A ufunc of two operands that broadcast."""
+    """Return a ufunc of two operands that broadcast."""
     return Op(
         name=name,
         category=Category.BINARY,
@@ -90,7 +90,7 @@ def reduction(
     formula: str = "numel(input)",
     charged_as: str = "",
 ) -> Op:
-    """An operation priced by its input."""
+    """Return an operation priced by its input."""
     return Op(
         name=name,
         category=Category.REDUCTION,
@@ -118,7 +118,7 @@ def custom(
     zero_ok: bool = False,
     source: str = "",
 ) -> Op:
-    """An operation with a price of its own."""
+    """Return an operation with a price of its own."""
     return Op(
         name=name,
         category=Category.CUSTOM,
@@ -136,7 +136,7 @@ def custom(
 
 
 def unsupported(name: str, summary: str, advice: str) -> Op:
-    """A name of NumPy's that is refused; `advice` says why and names a way out."""
+    """Return an unsupported name of NumPy; `advice` has the reason and an alternative."""
     return Op(
         name=name,
         category=Category.UNSUPPORTED,

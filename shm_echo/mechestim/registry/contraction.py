@@ -23,7 +23,7 @@ OPS: tuple[Op, ...] = (
         sizes.einsum_scratch,
         source=_STEP,
     ),
-    free("einsum_path", "The path that einsum takes, and what each step costs."),
+    free("einsum_path", "The path that einsum takes, and the price of each step."),
     custom(
         "dot",
         "2*m*k*n; numel(output) with a 0-d operand",

@@ -1,6 +1,6 @@
-"""Operations that call a function of the caller's.
+"""Operations that call a function which the caller passes.
 
-They cost what the operations inside that function cost, and nothing of their own.
+The operations inside that function are charged; the call itself is free.
 """
 
 from __future__ import annotations

@@ -5,12 +5,12 @@ imports no NumPy, so that the local library, the client, the server's allow-list
 the docs' table can all be made from the same entries.
 
 A *rule* is a function with the call signature of the operation itself (`sort`'s takes `a,
-axis=-1, **_`). It is given the caller's own arguments and returns an `int`. Operands are
+axis=-1, **_`). It receives the caller's own arguments and returns an `int`. Operands are
 objects with a `shape` and a `dtype`, or plain Python numbers and nested sequences;
 `shm_echo.mechestim.costs.operands` reads them. A cost rule looks at shapes and at scalar
-arguments, never at the values in an array. A rule that cannot make sense of its arguments raises:
-the caller then lets NumPy refuse them in its own words. The entries name their rules through
-`shm_echo.mechestim.registry.rules`, which imports a rule when it is first asked for.
+arguments, never at the values in an array. A rule raises for arguments that it cannot interpret:
+the caller then passes them to NumPy, which raises the error that the user expects. The entries name
+their rules through `shm_echo.mechestim.registry.rules`, which imports a rule when it is first used.
 """
 
 from __future__ import annotations
@@ -37,22 +37,21 @@ class Category(Enum):
 
 
 class Op:
-    """One operation. Nothing about it changes once it is made.
+    """One operation; immutable.
 
     Attributes:
         name: Dotted under `mechestim`: `"exp"`, `"linalg.svd"`,
             `"random.Generator.normal"`.
-        category: How it is priced.
+        category: The category that decides its price.
         formula: The price as the docs print it: `"n*ceil(log2(n)) per slice"`; `"0"` when free.
-        numpy: Dotted under `numpy`: what computes it; `""` when nothing there does.
-        charged_as: The name that its charges are booked under, when it is another spelling of that
-            one.
-        zero_ok: True when the documented price can be 0; every other counted call costs at least 1.
+        numpy: The NumPy function that computes it, dotted under `numpy`; `""` when there is none.
+        charged_as: The name that its charges are booked under, when it is an alias of that one.
+        zero_ok: True if the documented price can be 0; every other counted call costs at least 1.
         callbacks: Names of the parameters that take a Python function.
-        writes: Names of the parameters whose arrays it changes in place, beside `out`.
-        advice: For unsupported ones: why, and what to use instead.
+        writes: Names of the parameters whose arrays it changes in place, besides `out`.
+        advice: For unsupported operations: the reason, and an alternative.
         summary: One line for editors and the docs.
-        source: Where the formula comes from, when it is a known result.
+        source: The publication that the formula comes from, when it is a known result.
     """
 
     def __init__(
@@ -101,13 +100,13 @@ class Op:
 
     @cached_property
     def scratch_bytes(self) -> Rule | None:
-        """An upper bound of what it takes beside its operands and its result."""
+        """An upper bound of the memory that it takes besides its operands and its result."""
         rule: Rule | None = resolved(self._scratch_bytes)
         return rule
 
     @property
     def counted(self) -> bool:
-        """True when a call of it is charged."""
+        """Return True if a call of it is charged."""
         return self._cost is not None
 
     @property
@@ -116,7 +115,7 @@ class Op:
         return self.charged_as or self.name
 
     def priced_by(self, cost: Rule) -> Op:
-        """The same operation with another price rule."""
+        """Return the same operation with another price rule."""
         changed = Op.__new__(Op)
         vars(changed).update(vars(self), _cost=cost)
         vars(changed).pop("cost", None)

@@ -1,4 +1,4 @@
-"""Python's operators: the word in the names of their methods, and the operation that each is."""
+"""Python's operators: the word in the names of their methods, mapped to the operation."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ POINTWISE = {
     "or": "bitwise_or",
     "xor": "bitwise_xor",
 }
-"""Of two operands, element by element; each has a reflected form and one in place."""
+"""Binary operators, element by element; each has a reflected and an in-place form."""
 
 IN_PLACE = {**POINTWISE, "matmul": "matmul"}
-"""Those that have a form in place, such as ``__iadd__``."""
+"""The operators that have an in-place form, such as `__iadd__`."""
 
 BINARY = {**IN_PLACE, "divmod": "divmod"}
-"""Those that have a reflected form, such as ``__radd__``."""
+"""The operators that have a reflected form, such as `__radd__`."""
 
 COMPARISONS = {
     "lt": "less",

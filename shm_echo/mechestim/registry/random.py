@@ -1,7 +1,7 @@
 """The operations of `random`: the module functions, `RandomState` and `Generator`.
 
-All three draw from the same distributions, so one table describes them; what only one of them has,
-or has with other arguments, follows below it.
+All three draw from the same distributions, so one table describes them. The tables below it have
+the functions that only some of the three offer, or offer with other arguments.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _DRAWS = "numel(output)"
 _ORDER = "n*ceil(log2(n)), n = length along the axis"
 _CHOICE = "numel(output); without replacement n*ceil(log2(n)), n = population"
 
-# What follows the dot of "random." in the names of an owner's operations.
+# The part after "random." with which the names of an owner's operations begin.
 _MODULE, _STATE, _GENERATOR = "", "RandomState.", "Generator."
 _LEGACY = (_MODULE, _STATE)
 
@@ -138,7 +138,7 @@ def _samplers(owner: str, table: dict[str, tuple[Sampler, str]]) -> Iterator[Op]
 
 
 def _shared(owner: str) -> Iterator[Op]:
-    """Operations of every owner that are not a Sampler."""
+    """Yield the operations of every owner whose price is no `Sampler`."""
     yield _op(
         f"{owner}bytes", "length", cost.byte_string, sizes.byte_result, shared.none, "Random bytes."
     )
@@ -179,7 +179,7 @@ def _shared(owner: str) -> Iterator[Op]:
 
 
 def _dimensioned(owner: str) -> Iterator[Op]:
-    """The two that take dimensions in place of a size."""
+    """Yield `rand` and `randn`, which take dimensions in place of a size."""
     for name, adjective in (("rand", "uniform on [0, 1)"), ("randn", "standard normal")):
         yield _op(
             owner + name,
@@ -194,7 +194,7 @@ def _dimensioned(owner: str) -> Iterator[Op]:
 def _state(owner: str) -> Iterator[Op]:
     yield free(f"random.{owner}seed", "Restarts the generator from a seed.")
     yield free(f"random.{owner}get_state", "The state of the generator.", sizes.generator_state)
-    yield free(f"random.{owner}set_state", "Puts the generator back into a state.")
+    yield free(f"random.{owner}set_state", "Restores a state of the generator.")
 
 
 def _all() -> Iterator[Op]:

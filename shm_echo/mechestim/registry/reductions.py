@@ -1,4 +1,4 @@
-"""The operations that fold an axis, or keep a running total along it."""
+"""The operations that reduce an axis, or compute a running total along it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _NAN_FREE = bounds.copies(3)  # a copy without the NaN, a mask, and a copy to se
 _DEVIATIONS = bounds.copies(4)
 
 OPS: tuple[Op, ...] = (
-    reduction("all", "Whether all elements are true.", cost.extremum, reductions.positions),
+    reduction("all", "True if all elements are true.", cost.extremum, reductions.positions),
     reduction("amax", "Largest element.", cost.extremum, reductions.extremum, charged_as="max"),
     reduction("amin", "Smallest element.", cost.extremum, reductions.extremum, charged_as="min"),
-    reduction("any", "Whether any element is true.", cost.extremum, reductions.positions),
+    reduction("any", "True if any element is true.", cost.extremum, reductions.positions),
     reduction("argmax", "Position of the largest element.", cost.position, reductions.positions,
               _COPY),
     reduction("argmin", "Position of the smallest element.", cost.position, reductions.positions,
@@ -62,7 +62,7 @@ OPS: tuple[Op, ...] = (
     reduction("nanvar", "Variance without the NaN.", cost.nan_deviation, reductions.total,
               _DEVIATIONS,
               formula=_TWICE),
-    reduction("percentile", "Values below which so many percent of the elements lie.",
+    reduction("percentile", "Values below which a percentage of the elements lies.",
               cost.quantile, reductions.quantile, _DEVIATIONS),
     reduction("prod", "Product.", cost.total, reductions.total),
     reduction("ptp", "Largest element less the smallest.", cost.extremum, reductions.extremum),

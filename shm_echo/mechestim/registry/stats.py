@@ -32,7 +32,7 @@ PER_POINT: dict[str, dict[str, int]] = {
     "lognorm": {"pdf": 15, "cdf": 25, "ppf": 45},
     "truncnorm": {"pdf": 30, "cdf": 30, "ppf": 50},
 }
-"""FLOPs of one point, by distribution and function: the model's round figures for the series,
+"""FLOPs of one point, by distribution and function: round figures of the cost model for the series,
 exponentials and divisions of each formula."""
 
 _SOURCES = {

@@ -1,4 +1,4 @@
-"""Functions that are refused, each with the way out.
+"""Functions of NumPy that mechestim does not support, each with an alternative.
 
 Files, settings of the process, and business days: none of them is arithmetic on arrays, and the
 first two reach outside the program that is being measured.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from shm_echo.mechestim.registry.build import unsupported
 from shm_echo.mechestim.registry.op import Op
 
-_FILES = "it reads or writes files, which are outside what is measured; "
+_FILES = "it reads or writes files, which mechestim does not measure; "
 _LOAD = _FILES + "read the data with Python or NumPy and pass it to mechestim.array"
 _SAVE = _FILES + "call tolist() or tobytes() and write the result with Python"
 _SETTING = "it changes or reads a setting of the whole process; "
@@ -42,9 +42,9 @@ OPS: tuple[Op, ...] = (
     unsupported("get_include", "Directory of NumPy's C headers.", _BUILD
                 + "call numpy.get_include()"),
     unsupported("getbufsize", "Size of the buffer of ufuncs.", _BUFFER),
-    unsupported("geterr", "How floating-point errors are handled.", _ERRSTATE),
+    unsupported("geterr", "The handling of floating-point errors.", _ERRSTATE),
     unsupported("geterrcall", "Function called on floating-point errors.", _ERRSTATE),
-    unsupported("is_busday", "Which dates are business days.", _DAYS),
+    unsupported("is_busday", "True where a date is a business day.", _DAYS),
     unsupported("load", "Arrays from a file.", _LOAD),
     unsupported("loadtxt", "An array from a text file.", _LOAD),
     unsupported("matrix", "A matrix object.",

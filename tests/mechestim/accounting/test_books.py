@@ -1,4 +1,4 @@
-"""What contexts leave behind: time, books of the session, the history and the banner."""
+"""The records of contexts: elapsed time, books of the process, history and banner."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.spending import quiet, spend
 # ---------------------------------------------------------------- time
 
 
-def test_operations_after_the_time_limit_are_refused_and_not_charged() -> None:
+def test_operations_after_the_time_limit_raise_and_are_not_charged() -> None:
     with quiet(100, wall_time_limit_s=0.5) as budget:
         x = me.ones(3)
         me.exp(x)
@@ -43,7 +43,7 @@ def test_operations_after_the_time_limit_are_refused_and_not_charged() -> None:
 # ---------------------------------------------------------------- what stays
 
 
-def test_reset_forgets_what_was_left_and_what_the_default_budget_has_used() -> None:
+def test_reset_forgets_closed_contexts_and_the_charges_of_the_default_budget() -> None:
     spend(5)
     budget = quiet(100, namespace="net")
     with budget:
@@ -78,7 +78,7 @@ def test_contexts_of_one_namespace_are_merged() -> None:
     assert me.budget_summary_dict().keys() == books.keys() - {"by_namespace"}
 
 
-def test_an_open_context_is_not_in_the_session_until_it_is_left() -> None:
+def test_an_open_context_is_not_in_the_books_until_it_closes() -> None:
     with quiet():
         spend(5)
         assert me.budget_summary_dict()["flops_used"] == 0
@@ -156,7 +156,7 @@ def test_a_banner_that_cannot_be_printed_leaves_no_context_open(
     assert budget.flops_used == 1
 
 
-def test_it_shows_what_it_is() -> None:
+def test_the_repr_shows_the_charges_and_the_namespace() -> None:
     with quiet(1000, namespace="net") as budget:
         spend(10)
     assert repr(budget) == "BudgetContext(10 of 1,000 FLOPs used, namespace='net')"

@@ -1,4 +1,4 @@
-"""What a budget allows and refuses, and where it is in force."""
+"""Budgets: the operations that they allow and reject, and the code that they apply to."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.spending import quiet, spend, used, used_by
 # ---------------------------------------------------------------- spending
 
 
-def test_what_is_charged_and_what_is_left_are_the_budget() -> None:
+def test_used_and_remaining_flops_add_up_to_the_budget() -> None:
     with quiet(1000) as budget:
         me.exp(me.ones(10))
         assert (budget.flops_used, budget.flops_remaining) == (10, 990)
@@ -27,7 +27,7 @@ def test_what_is_charged_and_what_is_left_are_the_budget() -> None:
     assert used(budget) == {"exp": 10, "add": 5}
 
 
-def test_all_of_it_may_be_spent_and_not_one_more() -> None:
+def test_the_whole_budget_can_be_spent_and_not_one_flop_more() -> None:
     x = me.ones(10)
     with quiet(20) as budget:
         me.exp(x)
@@ -41,7 +41,7 @@ def test_all_of_it_may_be_spent_and_not_one_more() -> None:
     assert budget.flops_used == 20
 
 
-def test_what_does_not_fit_changes_neither_arrays_nor_counts() -> None:
+def test_an_operation_beyond_the_budget_changes_neither_arrays_nor_counts() -> None:
     x, out = me.ones(10), me.zeros(10)
     with quiet(25) as budget:
         me.exp(x, out=out)
@@ -70,7 +70,7 @@ def test_what_does_not_fit_changes_neither_arrays_nor_counts() -> None:
     assert operations == before[1]["operations"]
 
 
-def test_the_error_says_what_it_costs_what_is_left_and_how_to_go_on() -> None:
+def test_the_error_names_the_price_the_remaining_flops_and_a_remedy() -> None:
     with quiet(1000), pytest.raises(me.BudgetExhaustedError) as caught:
         me.exp(me.ones((200, 30)))
     text = str(caught.value)
@@ -91,13 +91,13 @@ def test_the_multiplier_is_applied_last_and_truncates() -> None:
     assert budget.summary_dict()["operations"]["exp"]["calls"] == 2
 
 
-def test_a_multiplier_however_large_exhausts_and_never_overflows() -> None:
+def test_a_huge_multiplier_exhausts_the_budget_and_does_not_overflow() -> None:
     with quiet(2**63 - 1, flop_multiplier=1e308) as budget, pytest.raises(me.BudgetExhaustedError):
         spend(10**12)
     assert budget.flops_used == 0
 
 
-def test_work_of_ones_own_can_be_charged() -> None:
+def test_deduct_charges_work_outside_of_the_library() -> None:
     me.configure(op_log=5)
     with quiet(100) as budget:
         budget.deduct("my_kernel", flop_cost=60, subscripts="ij->i", shapes=((3, 4),))
@@ -121,7 +121,7 @@ def test_whole_numbers_of_flops_are_budgets(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "message"),
     [
         (0, "flop_budget must be > 0, got 0"),
         (-5, "flop_budget must be > 0, got -5"),
@@ -140,9 +140,9 @@ def test_whole_numbers_of_flops_are_budgets(value: Any) -> None:
         (10**400, "flop_budget must be at most 2**63 - 1, got 1000"),
     ],
 )
-def test_a_budget_that_makes_no_sense_is_refused(value: Any, said: str) -> None:
+def test_an_invalid_budget_is_rejected(value: Any, message: str) -> None:
     for make in (me.BudgetContext, me.budget):
-        with pytest.raises(ValueError, match=re.escape(said)):
+        with pytest.raises(ValueError, match=re.escape(message)):
             make(value)
 
 
@@ -153,7 +153,7 @@ def test_multipliers_and_time_limits_are_finite_and_positive(name: str, value: A
         me.BudgetContext(10, **{name: value})
 
 
-def test_a_namespace_is_a_text() -> None:
+def test_a_namespace_must_be_a_str() -> None:
     with pytest.raises(ValueError, match="namespace must be a str or None, got 3"):
         me.BudgetContext(10, namespace=3)
     for wrong in ("", 3, None):
@@ -171,7 +171,7 @@ def test_contexts_do_not_nest() -> None:
                 pytest.fail("the inner block ran")
         with pytest.raises(RuntimeError, match="Cannot nest BudgetContexts"):
             outer.__enter__()
-        spend(3)  # the refusals have changed nothing
+        spend(3)  # the rejected contexts have changed nothing
     assert outer.flops_used == 3
     with quiet() as later:
         spend(4)
@@ -191,7 +191,7 @@ def test_one_context_can_be_entered_again_and_its_count_goes_on() -> None:
     assert (books["flop_budget"], books["flops_used"]) == (10, 9)
 
 
-def test_a_block_that_raises_is_left_with_its_count() -> None:
+def test_an_exception_closes_the_context_and_its_count_stays() -> None:
     budget = quiet()
     with pytest.raises(KeyError), budget:
         spend(5)
@@ -233,7 +233,7 @@ def test_a_decorated_function_has_a_fresh_budget_for_each_call_and_its_own_name(
     assert books["work"]["flop_budget"] == 30
 
 
-def test_the_factory_decorates_too_and_a_namespace_wins_over_the_name() -> None:
+def test_budget_decorates_too_and_a_namespace_takes_precedence_over_the_name() -> None:
     @me.budget(10, quiet=True, namespace="layer")
     def work() -> None:
         spend(4)
@@ -263,7 +263,7 @@ def test_a_coroutine_function_is_counted_until_it_has_returned() -> None:
     assert used_by("(default)") == 0
 
 
-def test_a_generator_function_is_refused_because_its_body_would_run_outside() -> None:
+def test_a_generator_function_cannot_be_decorated_because_its_body_would_run_outside() -> None:
     def steps() -> Iterator[int]:
         yield 1
 

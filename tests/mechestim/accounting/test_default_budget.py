@@ -1,4 +1,4 @@
-"""Where no context is open: the default budget, its limits, and namespaces."""
+"""The default budget, which applies without an open context; and namespaces."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_outside_of_contexts_the_default_budget_is_charged_and_returns_after_the
     assert books["(default)"]["flop_budget"] == 10**15
 
 
-def test_free_operations_and_questions_make_no_default_budget() -> None:
+def test_free_operations_and_summaries_create_no_default_budget() -> None:
     printed = run_script("""
 import mechestim as me
 me.reshape(me.ones(6), (2, 3)); repr(me.ones(3)); me.budget_summary_dict(); me.budget_reset()
@@ -47,7 +47,7 @@ def test_the_environment_sets_the_default_budget(
 
 
 @pytest.mark.parametrize("text", ["many", "0", "-1", "1.5", "nan", "inf", "1e30", "0x10"])
-def test_a_default_budget_that_makes_no_sense_names_the_variable(
+def test_an_invalid_default_budget_raises_and_names_the_variable(
     text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MECHESTIM_DEFAULT_BUDGET", text)
@@ -101,7 +101,7 @@ def test_namespaces_work_without_a_context_and_as_decorators() -> None:
     assert sum(labels.values()) == 7
 
 
-def test_a_namespace_that_raises_is_left() -> None:
+def test_an_exception_closes_the_namespace() -> None:
     with quiet(100) as budget:
         with pytest.raises(KeyError), me.namespace("inner"):
             raise KeyError
@@ -109,7 +109,7 @@ def test_a_namespace_that_raises_is_left() -> None:
     assert list(budget.summary_dict(by_namespace=True)["by_namespace"]) == [None]
 
 
-def test_namespaces_change_nothing_of_what_is_charged() -> None:
+def test_namespaces_do_not_change_charges() -> None:
     with quiet(10) as budget:
         with me.namespace("a"):
             spend(6)

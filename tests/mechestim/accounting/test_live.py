@@ -1,4 +1,4 @@
-"""The live display: in a terminal, in a notebook, in neither; nothing is left behind by any end."""
+"""The live display in a terminal, in a notebook and without either; every end cleans up."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_the_summary_is_printed_after_an_exception_as_well(
 
 
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), "1", True, None])
-def test_a_refresh_that_makes_no_sense_is_refused(value: Any) -> None:
+def test_an_invalid_refresh_is_rejected(value: Any) -> None:
     with pytest.raises(ValueError, match="refresh_s must be a number of seconds > 0"):
         me.budget_live(refresh_s=value)
 
@@ -151,7 +151,7 @@ def test_the_last_picture_is_the_final_state(cell: Cell) -> None:
     assert "250 of 1,000" in cell.shown[-1]
 
 
-def test_a_display_that_fails_warns_at_the_end_and_stops_nothing(cell: Cell) -> None:
+def test_a_display_that_fails_warns_at_the_end_and_does_not_stop_the_block(cell: Cell) -> None:
     live = me.budget_live(refresh_s=0.01)
 
     def use() -> None:
@@ -170,7 +170,7 @@ def test_a_display_that_fails_warns_at_the_end_and_stops_nothing(cell: Cell) -> 
     assert live_threads() == []
 
 
-def test_a_display_that_cannot_begin_raises_and_leaves_nothing(cell: Cell) -> None:
+def test_a_display_that_cannot_begin_raises_and_leaves_no_thread(cell: Cell) -> None:
     cell.fails = True
     live = me.budget_live()
     with pytest.raises(OSError, match="the browser is gone"), live:
@@ -215,7 +215,7 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """What was written so far, without what moves the cursor and colours it."""
+        """Return the text on the screen so far, without escape sequences."""
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.screen)
 
     def read_until(self, pattern: str) -> None:
@@ -232,7 +232,9 @@ class Terminal:
         return self.process.wait(WATCHDOG)
 
     def _read(self) -> bool:
-        assert select.select([self._ours], [], [], WATCHDOG)[0], f"nothing came:\n{self.screen}"
+        assert select.select([self._ours], [], [], WATCHDOG)[0], (
+            f"no output arrived:\n{self.screen}"
+        )
         try:
             data = os.read(self._ours, 65536)
         except OSError:  # EIO: nobody has the other side open
@@ -379,7 +381,7 @@ def test_a_terminal_that_cannot_show_bars_gets_the_text_at_the_end(
 # ---------------------------------------------------------------- the session, printed
 
 
-def test_the_session_is_printed_as_text_without_a_terminal(
+def test_the_summary_is_printed_as_text_without_a_terminal(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with quiet(1000, namespace="net"):
@@ -391,7 +393,7 @@ def test_the_session_is_printed_as_text_without_a_terminal(
 
 
 @needs_rich
-def test_the_session_is_printed_as_tables_in_a_terminal_with_rich() -> None:
+def test_the_summary_is_printed_as_tables_in_a_terminal_with_rich() -> None:
     with terminal(
         """
         import mechestim as me
@@ -411,7 +413,7 @@ def test_the_session_is_printed_as_tables_in_a_terminal_with_rich() -> None:
     assert re.search(r"Total .* 1\.00e\+15 .* 253 ", text)
 
 
-def test_the_session_is_printed_where_there_is_no_output_that_has_a_terminal(
+def test_the_summary_is_printed_to_an_output_without_a_terminal(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys, "stdout", None)
@@ -422,7 +424,7 @@ def test_the_session_is_printed_where_there_is_no_output_that_has_a_terminal(
     assert output.getvalue().startswith("mechestim FLOP")
 
 
-def test_looking_at_it_imports_neither_rich_nor_matplotlib(
+def test_printing_the_summary_imports_neither_rich_nor_matplotlib(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     real = builtins.__import__

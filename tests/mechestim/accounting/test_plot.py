@@ -50,7 +50,7 @@ def test_beyond_ten_the_smallest_are_drawn_as_one() -> None:
     assert len(ten) == 10
 
 
-def test_a_history_of_nothing_has_no_totals() -> None:
+def test_an_empty_history_has_no_totals() -> None:
     assert plot.series(marks({}), by_namespace=True) == ([0.0, 1.0], {})
 
 
@@ -92,13 +92,13 @@ def test_a_plot_shows_a_band_for_each_operation(tmp_path: Path) -> None:
 
 
 @needs_matplotlib
-def test_a_budget_that_has_spent_nothing_can_be_drawn(tmp_path: Path) -> None:
-    quiet().plot(tmp_path / "nothing.png")
-    assert BLUE not in colours(tmp_path / "nothing.png")
+def test_a_budget_without_charges_can_be_drawn(tmp_path: Path) -> None:
+    quiet().plot(tmp_path / "empty.png")
+    assert BLUE not in colours(tmp_path / "empty.png")
 
 
 @needs_matplotlib
-def test_an_open_budget_can_be_drawn_and_the_suffix_says_the_format(tmp_path: Path) -> None:
+def test_an_open_budget_can_be_drawn_and_the_suffix_selects_the_format(tmp_path: Path) -> None:
     with quiet() as budget:
         spend(5)
         budget.plot(tmp_path / "flops.svg")
@@ -111,7 +111,7 @@ def test_an_open_budget_can_be_drawn_and_the_suffix_says_the_format(tmp_path: Pa
 
 @needs_matplotlib
 @pytest.mark.parametrize("name", ["$x_{", "_hidden", "a^b$\\frac", "é & <b>"])
-def test_names_are_drawn_as_they_are(name: str, tmp_path: Path) -> None:
+def test_names_are_drawn_literally(name: str, tmp_path: Path) -> None:
     with quiet(namespace=name) as budget:
         spend(5, name)
     budget.plot(tmp_path / "flops.svg")

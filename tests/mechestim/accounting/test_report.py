@@ -56,7 +56,7 @@ def test_the_title_names_the_namespace_and_the_rule_is_as_long() -> None:
     assert rule == "=" * len(title)
 
 
-def test_columns_grow_with_what_stands_in_them() -> None:
+def test_columns_grow_with_their_entries() -> None:
     operations = ops(**{"random.Generator.standard_normal": (10**15, 12345), "exp": (7, 1)})
     text = report.summary_text(books(10**18, operations))
     assert text == shown("""
@@ -72,7 +72,7 @@ def test_columns_grow_with_what_stands_in_them() -> None:
     """)
 
 
-def test_a_context_that_has_spent_nothing_has_no_list() -> None:
+def test_a_context_without_charges_lists_no_operations() -> None:
     assert report.summary_text(books(10, {})) == shown("""
         mechestim FLOP Budget Summary
         =============================
@@ -82,12 +82,12 @@ def test_a_context_that_has_spent_nothing_has_no_list() -> None:
     """)
 
 
-def test_operations_that_cost_nothing_have_a_share_of_nothing() -> None:
+def test_free_operations_have_a_share_of_0() -> None:
     lines = report.summary_text(books(10, ops(matrix_power=(0, 3)))).splitlines()
     assert lines[-1] == "    matrix_power                0  (  0.0%)  [3 calls]"
 
 
-def test_namespaces_are_listed_when_there_are_others_than_that_of_the_context() -> None:
+def test_namespaces_are_listed_if_there_are_others_than_that_of_the_context() -> None:
     groups = {
         "net": {"flop_budget": 100, "flops_used": 5, "operations": ops(exp=(5, 1))},
         "net.first": {
@@ -115,7 +115,7 @@ def test_equal_costs_are_listed_by_name() -> None:
 # ---------------------------------------------------------------- the session
 
 
-def test_a_session_lists_its_namespaces_and_then_all_operations() -> None:
+def test_the_books_of_a_process_list_namespaces_and_then_all_operations() -> None:
     groups = {
         "(default)": {"flop_budget": 10**15, "flops_used": 6, "operations": ops(exp=(6, 1))},
         "mlp": {
@@ -156,7 +156,7 @@ def test_a_session_lists_its_namespaces_and_then_all_operations() -> None:
     """)
 
 
-def test_a_session_in_which_nothing_happened_is_the_totals_alone() -> None:
+def test_empty_books_are_printed_as_the_totals_alone() -> None:
     text = report.session_text(books(0, {}, by_namespace={}))
     assert text == shown("""
         mechestim FLOP Budget Summary
@@ -183,7 +183,7 @@ def test_bars_show_the_share_and_the_dearest_operation_of_each_namespace() -> No
     )
 
 
-def test_bars_of_nothing_are_the_total() -> None:
+def test_bars_of_empty_books_are_the_total() -> None:
     assert report.bars_text(books(0, {}), 0.0) == "0 FLOPs in 0.0 s"
 
 

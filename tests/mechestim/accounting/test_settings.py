@@ -1,4 +1,4 @@
-"""``configure``: all or nothing, and clear about what it refuses."""
+"""`configure` changes all named settings or none, and its errors name the invalid value."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def test_at_first_symmetry_warns_and_the_rest_is_off() -> None:
     assert values() == (True, False, 0, None)
 
 
-def test_an_unknown_setting_is_named_with_those_that_exist() -> None:
+def test_the_error_for_an_unknown_setting_lists_the_settings() -> None:
     known = "symmetry_warnings, check_nan_inf, op_log, weights"
-    said = f"Unknown setting: 'bogus'. The settings are {known}."
-    with pytest.raises(ValueError, match=re.escape(said)):
+    message = f"Unknown setting: 'bogus'. The settings are {known}."
+    with pytest.raises(ValueError, match=re.escape(message)):
         me.configure(bogus=1)
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"symmetry_warnings": 1}, "symmetry_warnings must be True or False, got 1"),
         ({"check_nan_inf": None}, "check_nan_inf must be True or False, got None"),
@@ -49,11 +49,11 @@ def test_an_unknown_setting_is_named_with_those_that_exist() -> None:
     ],
     ids=str,
 )
-def test_a_value_that_makes_no_sense_is_named_and_nothing_has_changed(
-    changes: dict[str, Any], said: str
+def test_an_invalid_value_is_named_and_no_setting_changes(
+    changes: dict[str, Any], message: str
 ) -> None:
     before = values()
-    with pytest.raises(ValueError, match=re.escape(said)):
+    with pytest.raises(ValueError, match=re.escape(message)):
         me.configure(**{"op_log": 7, "check_nan_inf": True, **changes})
     with pytest.raises(ValueError, match="Unknown setting"):
         me.configure(op_log=7, unknown=1)
@@ -72,7 +72,7 @@ def test_several_settings_change_together_and_the_others_stay() -> None:
 # ---------------------------------------------------------------- the log of operations
 
 
-def test_there_is_no_log_unless_it_is_asked_for() -> None:
+def test_there_is_no_log_by_default() -> None:
     with quiet() as budget:
         spend(1)
     assert budget.op_log == []

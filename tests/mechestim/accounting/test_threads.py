@@ -19,7 +19,7 @@ from tests.support.spending import quiet, spend, used
 
 
 def in_thread(work: Callable[[], Any]) -> Any:
-    """What ``work`` returns in a thread of its own."""
+    """Return the result of `work` in a thread of its own."""
     results: list[Any] = []
 
     def run() -> None:
@@ -123,7 +123,7 @@ def test_a_context_cannot_be_entered_by_a_second_thread_while_it_is_open() -> No
     assert budget.flops_used == 1
 
 
-def test_a_thread_that_ended_without_leaving_its_context_is_in_nobodys_way() -> None:
+def test_a_thread_that_ended_inside_its_context_does_not_block_others() -> None:
     budgets = [quiet() for _ in range(20)]
     for budget in budgets:
         in_thread(budget.__enter__)  # the next thread may well get the number of this one
@@ -132,7 +132,7 @@ def test_a_thread_that_ended_without_leaving_its_context_is_in_nobodys_way() -> 
     assert later.flops_used == 1
 
 
-def test_namespaces_pass_on_to_threads() -> None:
+def test_threads_inherit_namespaces() -> None:
     with quiet(namespace="net") as budget, me.namespace("part"):
         in_thread(lambda: spend(3))
     assert list(budget.summary_dict(by_namespace=True)["by_namespace"]) == ["net.part"]
@@ -155,7 +155,7 @@ def test_one_namespace_object_serves_several_threads() -> None:
     assert {name: row["flops_used"] for name, row in parts.items()} == {"part": 100, None: 5}
 
 
-def test_the_workers_of_an_executor_charge_the_context_they_were_made_in() -> None:
+def test_the_workers_of_an_executor_charge_the_context_that_created_them() -> None:
     with quiet() as budget, ThreadPoolExecutor(4) as pool:
         sums = list(pool.map(lambda n: float(me.sum(me.ones(n))), [3, 5, 7, 9]))
     assert sums == [3, 5, 7, 9]
@@ -286,7 +286,7 @@ def test_sixty_four_requests_with_budget_for_one_run_exactly_one() -> None:
     assert sum(bool(me.any(out != 0)) for out in outs) <= 5
 
 
-def test_budgets_are_left_and_opened_in_many_threads_at_once() -> None:
+def test_many_threads_open_and_close_budgets_at_once() -> None:
     def work(n: int) -> int:
         total = 0
         for i in range(100):
@@ -344,7 +344,7 @@ print(sum(r["calls"] for r in rows) - done - 2 * handled)
 
 
 @pytest.mark.local_only("fork")
-def test_a_child_that_was_forked_during_a_charge_goes_on_counting_for_itself() -> None:
+def test_a_child_forked_during_a_charge_continues_with_its_own_count() -> None:
     printed = run_script("""
 import os, threading, warnings
 from tests.support.spending import quiet, spend

@@ -24,7 +24,7 @@ def write(folder: Path, text: str) -> str:
     return str(path)
 
 
-# ---------------------------------------------------------------- what they do
+# ---------------------------------------------------------------- effects
 
 
 def test_a_weight_multiplies_the_price_of_its_operation_and_of_no_other() -> None:
@@ -61,7 +61,7 @@ def test_a_weight_of_0_makes_an_operation_free() -> None:
     assert budget.summary_dict()["operations"]["exp"]["calls"] == 1
 
 
-def test_weights_reach_budgets_that_are_open_and_leave_them_again() -> None:
+def test_weights_apply_to_open_budgets_until_they_are_removed() -> None:
     with quiet() as budget:
         spend(10, "exp")
         configure(weights={"exp": 2})
@@ -74,7 +74,7 @@ def test_weights_reach_budgets_that_are_open_and_leave_them_again() -> None:
 
 
 @pytest.mark.local_only("ceiling")
-def test_weighted_prices_are_whole_and_exact_however_large() -> None:
+def test_weighted_prices_are_exact_integers_of_any_size() -> None:
     configure(weights={"exp": 3, "log": 0.5})
     large = 2**62 - 1
     with quiet(2**63 - 1) as budget:
@@ -87,7 +87,7 @@ def test_weighted_prices_are_whole_and_exact_however_large() -> None:
     assert budget.flops_used == 0
 
 
-# ---------------------------------------------------------------- where they come from
+# ---------------------------------------------------------------- sources
 
 
 @pytest.mark.parametrize("kind", [str, Path])
@@ -123,7 +123,7 @@ def test_an_empty_variable_is_none() -> None:
     assert printed == "None\n"
 
 
-def test_a_bad_file_in_the_environment_stops_the_program_at_its_first_import(
+def test_an_invalid_file_in_the_environment_raises_at_the_first_import(
     tmp_path: Path,
 ) -> None:
     path = write(tmp_path, '{"expp": 2}')
@@ -142,11 +142,11 @@ except ValueError as error:
     assert "No such file" in text
 
 
-# ---------------------------------------------------------------- what is refused
+# ---------------------------------------------------------------- invalid weights
 
 
 @pytest.mark.parametrize(
-    ("entries", "said"),
+    ("entries", "message"),
     [
         ({"exxp": 1}, "there is no operation 'exxp'. Did you mean 'exp'"),
         ({"linalg.svdd": 1}, "'linalg.svdd'. Did you mean 'linalg.svd'"),
@@ -169,13 +169,13 @@ except ValueError as error:
     ],
     ids=lambda value: None if isinstance(value, str) else str(value)[:40],
 )
-def test_an_entry_that_makes_no_sense_is_named(entries: dict[Any, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(said)) as caught:
+def test_the_error_names_an_invalid_entry(entries: dict[Any, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
         me.configure(weights=entries)
     assert str(caught.value).startswith("weights: ")
 
 
-def test_two_spellings_with_one_weight_agree() -> None:
+def test_aliases_may_have_equal_weights() -> None:
     assert weights.check({"acos": 2, "arccos": 2.0}) == {"arccos": 2}
 
 
@@ -199,7 +199,7 @@ def test_every_operation_that_has_a_price_can_have_a_weight(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("{'exp': 2}", "is not valid JSON"),
         ("", "is not valid JSON"),
@@ -214,17 +214,17 @@ def test_every_operation_that_has_a_price_can_have_a_weight(tmp_path: Path) -> N
     ],
     ids=lambda value: value[:20],
 )
-def test_a_file_that_makes_no_sense_is_named_with_the_reason(
-    text: str, said: str, tmp_path: Path
+def test_the_error_names_an_invalid_file_and_the_reason(
+    text: str, message: str, tmp_path: Path
 ) -> None:
     path = write(tmp_path, text)
-    with pytest.raises(ValueError, match=re.escape(said)) as caught:
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
         configure(weights=path)
     assert repr(path) in str(caught.value)
     assert settings.weights is None
 
 
-def test_a_file_that_is_no_text_or_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_file_that_is_binary_or_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match="bytes' is not valid JSON"):
         configure(weights=tmp_path / "bytes")

@@ -80,7 +80,7 @@ print(len(pairs))
         "import pkgutil; found = pkgutil.resolve_name('mechestim.errors')",
     ],
 )
-def test_every_form_of_import_gives_it(statement: str) -> None:
+def test_every_form_of_import_returns_the_one_module(statement: str) -> None:
     run(f"""
 {statement}
 import shm_echo.mechestim.errors as real
@@ -117,6 +117,45 @@ for name in internal():
         else:
             raise AssertionError(name)
     assert ALIAS + name not in sys.modules
+""")
+
+
+def test_the_package_lists_its_own_modules() -> None:
+    """`_PUBLIC` are the public ones, `_INTERNAL` all others; no operation has such a name."""
+    run("""
+import shm_echo.mechestim as package
+from shm_echo.mechestim.registry import OPS
+assert package._PUBLIC == PUBLIC
+assert {"." + name for name in package._INTERNAL} == set(internal())
+assert not package._INTERNAL & {name.partition(".")[0] for name in OPS}
+""")
+
+
+def test_from_import_of_an_internal_module_loads_no_numpy() -> None:
+    run("""
+for name in ("wire", "errors", "registry", "costs", "accounting", "symmetry", "backend_choice"):
+    exec(f"from shm_echo.mechestim import {name} as found")
+    assert found is sys.modules["shm_echo.mechestim." + name], name
+assert "numpy" not in sys.modules
+assert not any(name.startswith("shm_echo.mechestim.local") for name in sys.modules)
+""")
+
+
+def test_the_package_offers_no_internal_module() -> None:
+    run("""
+import mechestim
+for name in sorted(mechestim._INTERNAL):
+    if REAL + "." + name not in sys.modules:
+        assert not hasattr(mechestim, name), name
+assert "numpy" not in sys.modules
+before = dir(mechestim)
+for name in internal():
+    importlib.import_module(REAL + name)
+assert dir(mechestim) == before
+assert not mechestim._INTERNAL & set(before)
+star = {}
+exec("from mechestim import *", star)
+assert not mechestim._INTERNAL & set(star)
 """)
 
 
@@ -168,7 +207,7 @@ for n in modules():
 # ---------------------------------------------------------------- the import system around it
 
 
-def test_importing_it_loads_no_numpy() -> None:
+def test_importing_the_alias_loads_no_numpy() -> None:
     run("import mechestim, mechestim.errors; assert 'numpy' not in sys.modules")
 
 
@@ -182,7 +221,7 @@ assert importlib.util.find_spec("mechestim.nope") is None
 """)
 
 
-def test_a_module_that_is_not_there_is_missed_by_the_name_that_was_used() -> None:
+def test_the_error_for_a_missing_module_has_the_imported_name() -> None:
     run("""
 for name in ("mechestim.nope", "mechestim.errors.nope"):
     try:
@@ -194,7 +233,7 @@ for name in ("mechestim.nope", "mechestim.errors.nope"):
 """)
 
 
-def test_the_package_that_is_forgotten_and_imported_again_is_the_same() -> None:
+def test_the_package_is_the_same_after_its_removal_from_sys_modules() -> None:
     run("""
 import mechestim
 finders = list(sys.meta_path)
@@ -251,7 +290,7 @@ assert "mechestim.stats" not in sys.modules
 """)
 
 
-def test_python_m_misses_a_module_that_is_not_there() -> None:
+def test_python_m_reports_a_missing_module() -> None:
     command = [sys.executable, "-X", "dev", "-W", "error", "-m"]
     done = subprocess.run(
         [*command, "mechestim.nope"],
@@ -291,7 +330,7 @@ assert type(error) is BudgetExhaustedError and error.flop_cost == 3
 
 
 def test_a_pickle_loads_where_only_the_other_name_was_imported() -> None:
-    made = run("""
+    pickled = run("""
 import pickle
 from mechestim.errors import SymmetryError
 print(pickle.dumps(SymmetryError((0, 1), 0.5)).hex())
@@ -303,7 +342,7 @@ import shm_echo.mechestim.errors as real
 assert type(pickle.loads(bytes.fromhex(sys.argv[1]))) is real.SymmetryError
 assert "mechestim" not in sys.modules
 """,
-        made.strip(),
+        pickled.strip(),
     )
 
 
@@ -320,7 +359,7 @@ assert inspect.getsourcefile(errors).endswith("shm_echo/mechestim/errors.py")
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
-def test_children_and_parent_agree_on_what_was_raised(method: str, tmp_path: Path) -> None:
+def test_children_and_parent_raise_the_same_classes(method: str, tmp_path: Path) -> None:
     script = tmp_path / "program.py"
     script.write_text(f"""
 import multiprocessing

@@ -1,7 +1,7 @@
-"""What type checkers see through the alias: the classes and functions of the real package.
+"""Type checkers see the classes and functions of the real package through the alias.
 
-mypy comes with the extra ``test``. pyright is looked for, and not required: its wheel downloads the
-program itself on its first run, which tests must not do. CI runs with it where it is installed.
+mypy comes with the extra `test`. pyright is optional: its wheel downloads the program itself on its
+first run, which tests must not do. Its test runs where pyright is installed.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ WRONG = [n for n, line in enumerate(PROGRAM.splitlines(), start=1) if line.endsw
 
 
 def test_the_files_for_type_checkers_are_those_of_the_modules() -> None:
-    """If it fails: ``python -m tests.support.alias_files``."""
-    assert alias_files.found() == alias_files.wanted()
+    """If it fails, run `python -m tests.support.alias_files`."""
+    assert alias_files.current() == alias_files.expected()
     assert (alias_files.FOLDER / "py.typed").exists()
 
 

@@ -9,7 +9,7 @@ from shm_echo.mechestim.symmetry.info import SymmetryInfo
 
 @dataclass(frozen=True)
 class DType:
-    """What a rule reads of a dtype."""
+    """The attributes of a dtype that rules read."""
 
     kind: str
     itemsize: int
@@ -30,10 +30,10 @@ class Shaped:
 
 
 def shaped(*shape: int, dtype: DType = FLOAT) -> Shaped:
-    """``shaped(3, 4)``: an operand of that shape."""
+    """Return an operand of a shape, such as `shaped(3, 4)`."""
     return Shaped(shape, dtype)
 
 
 def symmetric(*shape: int) -> Shaped:
-    """An operand that is symmetric along all of its axes."""
+    """Return an operand that is symmetric along all of its axes."""
     return Shaped(shape, FLOAT, SymmetryInfo((tuple(range(len(shape))),), shape))

@@ -1,4 +1,4 @@
-"""Every price says what it is and where it comes from."""
+"""The docstring of every price rule names its source."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ BIG = shaped(256, 256)
 
 
 def price(name: str, *args: Any, **kwargs: Any) -> int:
-    """What a call is charged at weight and multiplier 1."""
+    """Return the charge of a call at weight and multiplier 1."""
     op = OPS[name]
     assert op.cost is not None
     cost = op.cost(*args, **kwargs)
@@ -33,7 +33,7 @@ def test_a_binary_operation_costs_its_output(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [o.name for o in OPS.values() if o.category is Category.REDUCTION])
-def test_a_reduction_costs_its_input_whatever_the_axis(name: str) -> None:
+def test_a_reduction_costs_its_input_for_every_axis(name: str) -> None:
     passes = 2 if name.removeprefix("nan") in ("std", "var") else 1
     args = (BIG, 50) if name.endswith(("percentile", "quantile")) else (BIG,)
     assert price(name, *args, axis=0) == passes * 65536

@@ -1,7 +1,7 @@
 """Rules and NumPy over generated calls: what one accepts, the other accepts.
 
-A rule that refused what NumPy runs would let it run for nothing; one that accepted what NumPy
-refuses would charge for work that is not done.
+A rule that rejects a call that NumPy runs would leave it uncharged; a rule that accepts a call that
+NumPy rejects would charge for work that is not done.
 """
 
 from __future__ import annotations
@@ -238,7 +238,7 @@ def test_writes(data: Any) -> None:
 
 @settings(max_examples=80, deadline=None, derandomize=True)
 @given(st.data())
-def test_free_operations_take_no_more_than_foreseen(data: Any) -> None:
+def test_free_operations_take_no_more_memory_than_their_bounds(data: Any) -> None:
     draw: Draw = data.draw
     one, two = array(draw), array(draw, draw(st.sampled_from(["f4", "c8", "i2", "?"])))
     axis = draw(st.none() | st.integers(-3, 3))

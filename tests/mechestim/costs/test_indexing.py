@@ -1,4 +1,4 @@
-"""What an index selects, against NumPy."""
+"""The shapes that an index selects, compared with NumPy."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_write_costs_its_target_and_a_mask_its_own_size(key: Any, expected: in
     [3, -4, (0, 0, 0, 0), (Ellipsis, Ellipsis), np.zeros((3, 3), bool), [1.5], 1.5, "x" * 0 or 2.0],
     ids=str,
 )
-def test_an_index_that_numpy_refuses_is_refused(key: Any) -> None:
+def test_an_index_that_numpy_rejects_is_rejected(key: Any) -> None:
     array = np.zeros((3, 4, 5))
     with pytest.raises(IndexError):
         array[key] = 0
@@ -72,7 +72,7 @@ def test_an_index_that_numpy_refuses_is_refused(key: Any) -> None:
         setitem(array, key, 0)
 
 
-def test_a_field_of_a_structured_array_is_written_whole() -> None:
+def test_writing_a_field_costs_every_element_of_the_array() -> None:
     array = np.zeros((2, 3), [("a", "f4"), ("b", "i4")])
     assert setitem(array, "a", 1) == 6
     assert setitem(array, ["a", "b"], 1) == 6

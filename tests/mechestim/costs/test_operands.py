@@ -39,7 +39,7 @@ def test_a_ragged_sequence_has_no_shape(value: Any) -> None:
         shape(value)
 
 
-def test_an_object_that_becomes_an_array_when_asked_has_its_shape() -> None:
+def test_an_object_that_converts_to_an_array_has_its_shape() -> None:
     class Lazy:
         def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
             return np.zeros((2, 3))
@@ -60,7 +60,7 @@ def test_shapes_broadcast_as_in_numpy(shapes: Any) -> None:
 
 
 @given(st.lists(st.lists(st.integers(0, 3), max_size=3).map(tuple), min_size=1, max_size=3))
-def test_shapes_that_numpy_refuses_to_broadcast_are_refused(shapes: list[tuple[int, ...]]) -> None:
+def test_shapes_that_numpy_does_not_broadcast_are_rejected(shapes: list[tuple[int, ...]]) -> None:
     try:
         expected = np.broadcast_shapes(*shapes)
     except ValueError:
@@ -153,7 +153,9 @@ def test_a_structured_dtype_is_as_large_as_its_fields() -> None:
     ),
     st.lists(st.sampled_from([True, 3, 2.5, 1j]), max_size=1),
 )  # fmt: skip
-def test_no_promotion_gives_wider_elements_than_foreseen(codes: list[str], weak: list[Any]) -> None:
+def test_no_promotion_gives_wider_elements_than_the_bound(
+    codes: list[str], weak: list[Any]
+) -> None:
     arrays = [np.ones(1, code) for code in codes]
     result = np.result_type(*arrays, *weak)
     assert result.itemsize <= dtypes.promoted(*arrays, *weak)

@@ -1,4 +1,4 @@
-"""What holds for every price, whatever the shapes."""
+"""Properties of prices that hold for all shapes."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_symmetry_makes_pointwise_work_and_reductions_cheaper_and_sorting_not(
 
 
 def brute_force(n: int, order: int) -> int:
-    """How many elements differ: one for each sorted index."""
+    """Return the number of distinct elements: one for each sorted index."""
     from itertools import product
 
     return len({tuple(sorted(index)) for index in product(range(n), repeat=order)})
@@ -166,7 +166,9 @@ def test_prices_are_exact_beyond_64_bits() -> None:
         ("bincount", ([1], None, 10**10), 8 * 10**10),
     ],
 )  # fmt: skip
-def test_what_explodes_is_foreseen(name: str, args: tuple[Any, ...], at_least: int) -> None:
+def test_the_memory_of_huge_results_is_bounded_before_they_exist(
+    name: str, args: tuple[Any, ...], at_least: int
+) -> None:
     rule = OPS[name].result_bytes
     assert rule is not None
     assert rule(*args) >= at_least

@@ -1,4 +1,4 @@
-"""``mechestim.flops``: every function, its example, and that it says what a call is charged."""
+"""Every function of `mechestim.flops` returns the charge of a call, and its example runs."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ T422 = np.eye(4).reshape(4, 2, 2)
 
 
 @pytest.mark.parametrize(("name", "args", "call"), FORETOLD)
-def test_what_is_foretold_is_charged(name: str, args: list[Any], call: Any) -> None:
+def test_the_predicted_price_is_charged(name: str, args: list[Any], call: Any) -> None:
     with me.BudgetContext(10**9, quiet=True) as budget:
         call()
     assert getattr(flops, name)(*args) == budget.flops_used
@@ -92,7 +92,7 @@ def test_every_docstring_gives_a_formula_and_an_example_that_is_true(name: str) 
         function, name, globs=vars(inspect.getmodule(function)) | vars(flops)
     )
     assert tests[0].examples
-    assert "``" in function.__doc__ or "prod(" in function.__doc__ or name == "einsum_cost"
+    assert "`" in function.__doc__ or "prod(" in function.__doc__ or name == "einsum_cost"
     assert doctest.DocTestRunner(verbose=False).run(tests[0]).failed == 0
 
 
@@ -140,17 +140,17 @@ def test_a_counted_call_costs_at_least_one(name: str, args: list[Any]) -> None:
         ("vector_norm_cost", [(3,), "fro"], "no norm of order 'fro'"),
     ],
 )
-def test_sizes_that_make_no_sense_are_named(name: str, args: list[Any], message: str) -> None:
+def test_the_error_names_an_invalid_size(name: str, args: list[Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         getattr(flops, name)(*args)
 
 
-def test_a_size_that_is_no_integer_is_named() -> None:
+def test_the_error_names_a_size_that_is_no_integer() -> None:
     with pytest.raises(TypeError, match=r"n must be an integer, got 2\.5"):
         flops.inv_cost(2.5)  # type: ignore[arg-type]
 
 
-def test_prices_are_had_without_numpy() -> None:
+def test_prices_need_no_numpy() -> None:
     script = (
         "import sys; sys.modules['numpy'] = None\n"
         "from shm_echo.mechestim import flops\n"

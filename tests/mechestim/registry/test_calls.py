@@ -1,8 +1,7 @@
-"""Price and size rules against NumPy itself, over the calls of ``data/calls.txt``.
+"""Price and size rules against NumPy itself, over the calls of `data/calls.txt`.
 
-What NumPy accepts must be priced, or it would run for nothing; what NumPy refuses for its shapes
-must be refused by the rule, or it would be charged without running; and no result may be larger
-than its size rule said.
+Calls that NumPy accepts need a price, or they would run uncharged. The rule must reject calls whose
+shapes NumPy rejects, or they would be charged without running. No result is larger than its bound.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ NOT_CALLED = {"fromfile", "fromregex"}
 FOREIGN = {"frombuffer", "from_dlpack"}
 
 
-def made(call: Call) -> tuple[Any, Exception | None, list[Any]]:
-    """What NumPy answers to a call, or its exception, and the operands that it was given."""
+def run_in_numpy(call: Call) -> tuple[Any, Exception | None, list[Any]]:
+    """Return NumPy's result of a call, its exception, and the operands."""
     function = resolve(OPS[call.op].numpy)
     if function is None:
         pytest.skip(f"NumPy {np.__version__} has no {OPS[call.op].numpy}")
@@ -56,7 +55,7 @@ def _flat(values: Any) -> list[Any]:
 
 
 def new_bytes(result: Any, operands: list[Any]) -> int:
-    """The bytes of the arrays in ``result`` that no operand holds already."""
+    """Return the bytes of the arrays in `result` that no operand holds already."""
     total = 0
     for array in _flat(result):
         if not isinstance(array, np.ndarray) or 0 in array.strides:
@@ -68,9 +67,9 @@ def new_bytes(result: Any, operands: list[Any]) -> int:
 
 
 @pytest.mark.parametrize("call", CALLS, ids=str)
-def test_a_rule_prices_what_numpy_accepts_and_refuses_what_it_refuses(call: Call) -> None:
+def test_a_rule_prices_calls_that_numpy_accepts_and_rejects_the_others(call: Call) -> None:
     op = OPS[call.op]
-    _, refused, _ = made(call)
+    _, refused, _ = run_in_numpy(call)
     if op.cost is None:
         assert refused is None or call.by_value
         return
@@ -86,7 +85,7 @@ def test_a_rule_prices_what_numpy_accepts_and_refuses_what_it_refuses(call: Call
 
 @pytest.mark.parametrize("call", CALLS, ids=str)
 def test_no_result_is_larger_than_its_rule_says(call: Call) -> None:
-    result, refused, operands = made(call)
+    result, refused, operands = run_in_numpy(call)
     if refused is not None or call.op in FOREIGN:
         return
     args, kwargs = call.arguments()
@@ -145,7 +144,7 @@ def test_a_rule_takes_every_argument_that_numpy_takes(op: Op) -> None:
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
-        pytest.skip(f"this NumPy does not tell the signature of {op.numpy}")
+        pytest.skip(f"this NumPy does not declare the signature of {op.numpy}")
     for rule in (op.cost, op.result_bytes, op.scratch_bytes):
         if rule is None:
             continue

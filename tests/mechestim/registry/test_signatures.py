@@ -15,8 +15,8 @@ from tools import mechestim_signatures
     mechestim_signatures.numpy_minor() != NUMPY,
     reason=f"the table is that of NumPy {NUMPY}, another minor version is installed",
 )
-def test_the_table_is_what_the_installed_numpy_gives() -> None:
-    """If it fails: ``python tools/mechestim_signatures.py``."""
+def test_the_table_has_the_signatures_of_the_installed_numpy() -> None:
+    """If it fails, run `python -m tools.generate`."""
     assert mechestim_signatures.TARGET.read_text() == mechestim_signatures.text()
 
 
@@ -36,7 +36,7 @@ def test_every_signature_is_python(name: str) -> None:
     assert isinstance(tree.body[0], ast.FunctionDef)
 
 
-def test_ours_has_what_numpy_has_not() -> None:
+def test_parameters_beyond_numpys_are_declared() -> None:
     assert "k=None" in SIGNATURES["linalg.svd"]
     assert "symmetric_axes=None" in SIGNATURES["einsum"]
     assert SIGNATURES["random.Generator.normal"] == "(self, loc=0.0, scale=1.0, size=None)"

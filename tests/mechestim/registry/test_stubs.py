@@ -1,4 +1,4 @@
-"""The checked-in type stubs: made from the registry, true to the library, good for mypy."""
+"""The checked-in type stubs match the registry and the library, and mypy accepts them."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ me.random.default_rng().norml()
 
 @pytest.mark.parametrize("name", mechestim_stubs.stubs())
 def test_the_stubs_are_those_of_the_registry(name: str) -> None:
-    """If it fails: ``python tools/mechestim_stubs.py``."""
+    """If it fails, run `python -m tools.generate`."""
     assert (mechestim_stubs.TARGET / name).read_text() == mechestim_stubs.stubs()[name]
 
 
 def declared(text: str) -> set[str]:
-    """The public names that a stub declares or re-exports, members of classes after a dot."""
+    """Return the public names that a stub declares or re-exports, members as `Class.member`."""
     found = set()
     for node in ast.parse(text).body:
         names = _names(node)
@@ -103,7 +103,7 @@ LATER = {
 }
 
 
-def test_every_operation_is_declared_where_it_is_used() -> None:
+def test_every_operation_is_declared_in_the_stub_of_its_module() -> None:
     texts = mechestim_stubs.stubs()
     names = {"": declared(texts["__init__.pyi"])}
     for module in ("linalg", "fft", "random"):
@@ -145,7 +145,7 @@ def check(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_mypy_accepts_a_typed_program_and_refuses_a_wrong_one(tmp_path: Path) -> None:
+def test_mypy_accepts_a_correct_program_and_rejects_a_wrong_one(tmp_path: Path) -> None:
     pytest.importorskip("mypy", reason="mypy comes with the extra 'test'")
     good = check(PROGRAM, tmp_path)
     assert [line for line in good.stdout.splitlines() if "program.py" in line] == []

@@ -14,12 +14,12 @@ from shm_echo.mechestim.registry import OPS, Category, Op
 
 TABLE = Path(__file__).parent.parent / "data" / "ops.tsv"
 
-# Where we differ from the table on purpose: element writes are priced, and functions that take a
-# function of the caller's are supported, at the price of what that function does.
+# Intended differences from the table: element writes have a price, and functions that call a
+# function of the caller are supported and charge the operations inside it.
 WRITES = {"copyto", "fill_diagonal", "place", "put", "put_along_axis", "putmask"}
 CALLBACKS = {"apply_along_axis", "apply_over_axes", "frompyfunc", "piecewise"}
 
-# Planning costs nothing; and these three are priced by their input, not by their output.
+# Planning is free, and these three are priced by their input, not by their output.
 RECLASSIFIED = {
     "einsum_path": Category.FREE,
     "vecdot": Category.CUSTOM,
@@ -98,7 +98,7 @@ def test_every_entry_is_complete(op: Op) -> None:
         assert op.cost.__doc__
 
 
-def test_aliases_are_booked_under_an_operation_that_is_there() -> None:
+def test_aliases_are_booked_under_an_existing_operation() -> None:
     for op in OPS.values():
         if op.charged_as:
             book = OPS[op.charged_as]
@@ -117,7 +117,7 @@ def test_the_registry_and_the_prices_need_no_numpy() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_getting_an_unknown_name_raises_and_its_neighbours_are_known() -> None:
+def test_an_unknown_name_raises_and_similar_names_are_found() -> None:
     with pytest.raises(KeyError):
         registry.get("sotr")
     assert registry.nearest("sotr")[0] == "sort"

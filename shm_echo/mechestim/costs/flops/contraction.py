@@ -1,12 +1,11 @@
 """Prices of the products that equal an einsum: dot, matmul, inner, outer, tensordot, kron, ...
 
-Each costs what the equal einsum costs: 2 FLOPs per multiply-add, 1 per product where nothing is
-summed. The savings of `shm_echo.mechestim.costs.flops.einsum` hold here too, for operands with
-declared symmetry and for one object given twice where that makes the result symmetric (`inner`,
-`outer`, `tensordot`, `kron`). The common shapes are priced without parsing anything; only
-those savings need a plan.
+Each has the price of the equal einsum: 2 FLOPs per multiply-add, 1 per product without a sum. The
+savings of `shm_echo.mechestim.costs.flops.einsum` apply here too: for operands with declared
+symmetry, and for one object given twice where that makes the result symmetric (`inner`, `outer`,
+`tensordot`, `kron`). Common shapes are priced directly; only those savings need a plan.
 
-Every rule has the call signature of its operation, and raises where NumPy would refuse the shapes.
+Every rule has the call signature of its operation, and raises for shapes that NumPy rejects.
 """
 
 from __future__ import annotations
@@ -24,13 +23,14 @@ Labels = Sequence[int]
 
 
 def symmetric(*operands: Any) -> bool:
+    """Return True if an operand declares a symmetry."""
     return any(getattr(x, "symmetry_info", None) is not None for x in operands)
 
 
 def equal_einsum(
     operands: Sequence[Any], terms: Sequence[Labels], output: Labels, optimize: Any = "auto"
 ) -> int:
-    """The price of the einsum of `operands` with these integer labels."""
+    """Return the price of the einsum of `operands` with these integer labels."""
     text = ",".join("".join(LETTERS[label] for label in term) for term in terms)
     text = f"{text}->{''.join(LETTERS[label] for label in output)}"
     shapes = [shape_of(x) for x in operands]
@@ -39,6 +39,7 @@ def equal_einsum(
 
 
 def mismatch(name: str, a: Shape, b: Shape) -> ValueError:
+    """Return the error for operands of the operation `name` that do not fit together."""
     return ValueError(f"{name}: shapes {a} and {b} do not fit together")
 
 
@@ -90,7 +91,7 @@ def _matmul_plan(x1: Any, x2: Any, a: Shape, b: Shape) -> int:
 
 
 def _batched(operands: Sequence[Any], terms: Sequence[Labels], output: Labels, core: int) -> int:
-    """Like `_einsum`, but an axis of length 1 may only stretch in the batch."""
+    """Return the price like `equal_einsum`; only axes of the batch may stretch from length 1."""
     lengths = {shape_of(x)[list(term).index(core)] for x, term in zip(operands, terms, strict=True)}
     if len(lengths) > 1:
         raise ValueError(f"the core axes have lengths {sorted(lengths)}")
@@ -98,9 +99,9 @@ def _batched(operands: Sequence[Any], terms: Sequence[Labels], output: Labels, c
 
 
 def core_last(shapes: Sequence[Shape], axes: Any, cores: Sequence[int]) -> list[Shape]:
-    """`shapes` with the core axes at the end; `axes` names them, as in any gufunc."""
+    """Return `shapes` with the core axes at the end; `axes` names them, as for any gufunc."""
     moved = []
-    for shape, given, count in zip(shapes, axes, cores, strict=False):
+    for shape, given, count in zip(shapes, axes, cores, strict=False):  # `axes` may include out
         named = tuple(given) if isinstance(given, (tuple, list)) else (given,)
         core = [normalize_axis(a, len(shape)) for a in named]
         if len(core) != count or len(set(core)) != count:
@@ -135,15 +136,15 @@ def dot(a: Any, b: Any, *_: Any, **__: Any) -> int:
 
 
 def _scaled(a: Any, b: Any) -> int:
-    """A product with a 0-d operand: one per element that can differ."""
+    """Return the price of a product with a 0-d operand: 1 per element that can differ."""
     operand = a if shape_of(a) else b
     return equal_einsum((operand,), (range(len(shape_of(operand))),), range(len(shape_of(operand))))
 
 
 def _once(first: Labels, second: Labels) -> list[int]:
-    """The labels that only one of the operands has."""
-    kept = [label for label in first if label not in second]
-    return kept + [label for label in second if label not in first]
+    """Return the labels that only one of the operands has."""
+    left = [label for label in first if label not in second]
+    return left + [label for label in second if label not in first]
 
 
 # ---------------------------------------------------------------------------------- vector products
@@ -274,7 +275,7 @@ def outer_of_vectors(x1: Any, x2: Any, /) -> int:
 
 
 def tensordot_axes(a: Shape, b: Shape, axes: Any) -> tuple[list[int], list[int]]:
-    """The axes of both operands that `tensordot` sums over, counted from the front."""
+    """Return the axes of both operands that `tensordot` sums over, counted from the front."""
     try:
         first, second = axes
     except TypeError:

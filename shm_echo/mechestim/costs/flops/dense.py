@@ -21,10 +21,11 @@ from shm_echo.mechestim.costs.operands import Shape, as_shape, numel
 
 
 def count(name: str, value: Any) -> int:
-    """Return `value` as an integer of 0 or more.
+    """Return `value` as an integer of 0 or more; error messages call it `name`.
 
     Raises:
-        ValueError: it is not one; the message names it `name`.
+        TypeError: `value` is not an integer.
+        ValueError: `value` is negative.
     """
     try:
         number = index(value)
@@ -36,7 +37,7 @@ def count(name: str, value: Any) -> int:
 
 
 def _thin(m: int, n: int) -> int:
-    """`m * n * min(m, n)`, the order of every algorithm that reduces an m x n matrix fully."""
+    """Return `m * n * min(m, n)`, the order of algorithms that reduce an m x n matrix fully."""
     m, n = count("m", m), count("n", n)
     return max(1, m * n * min(m, n))
 
@@ -280,7 +281,7 @@ def tensorsolve_cost(a_shape: Sequence[int], ind: int | None = None) -> int:
 
 
 def symmetric_matrix(a: Any) -> bool:
-    """True when `a` declares a symmetry of its last two axes, those of the matrix."""
+    """Return True if `a` declares a symmetry of its last two axes, those of the matrix."""
     info = getattr(a, "symmetry_info", None)
     if info is None:
         return False
@@ -289,7 +290,11 @@ def symmetric_matrix(a: Any) -> bool:
 
 
 def square(shape: Shape) -> tuple[int, int]:
-    """Number and order of the matrices in a stack of square ones; raises when they are not."""
+    """Return the number and the order of the matrices in a stack of square matrices.
+
+    Raises:
+        ValueError: the matrices are not square.
+    """
     matrices, m, n = stack(shape)
     if m != n:
         raise ValueError(f"the last two axes of shape {shape} are not square")
@@ -297,7 +302,11 @@ def square(shape: Shape) -> tuple[int, int]:
 
 
 def stack(shape: Shape) -> tuple[int, int, int]:
-    """Number, rows and columns of the matrices in a stack; raises when there are no two axes."""
+    """Return the number, rows and columns of the matrices in a stack.
+
+    Raises:
+        ValueError: the shape has fewer than two axes.
+    """
     if len(shape) < 2:
         raise ValueError(f"a matrix needs two axes, the shape is {shape}")
     return numel(shape[:-2]), shape[-2], shape[-1]

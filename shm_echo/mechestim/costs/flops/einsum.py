@@ -1,4 +1,4 @@
-"""The price of an einsum, and the plan that is priced.
+"""The price of an einsum, and the plan that the price belongs to.
 
 Price of a step: the product of the lengths of all labels in it, times 2 when a label is summed (a
 multiply-add is 2 FLOPs; a step of `k > 2` operands costs `k - 1` products, plus 1 when a label
@@ -45,7 +45,8 @@ __all__ = [
 class PlanStep:
     """One step of a plan: contract `operands` (positions in the list) with `inputs -> output`.
 
-    `operands` go down, as each is taken out of the list; `inputs` is in the same order.
+    `operands` descend, so that removing one leaves the positions of the others valid; `inputs` is
+    in the same order.
     """
 
     operands: tuple[int, ...]
@@ -59,7 +60,7 @@ class PlanStep:
 
     @property
     def subscripts(self) -> str:
-        """The step as einsum subscripts."""
+        """Return the step as einsum subscripts."""
         return f"{','.join(map(''.join, self.inputs))}->{''.join(self.output)}"
 
 
@@ -72,7 +73,7 @@ class Plan:
         path: The order of the steps.
         steps: The steps.
         cost: The price, in FLOPs.
-        optimizer: Who chose the path.
+        optimizer: The strategy that chose the path.
     """
 
     contraction: Contraction
@@ -83,12 +84,12 @@ class Plan:
 
     @property
     def output_shape(self) -> Shape:
-        """The shape of the result."""
+        """Return the shape of the result."""
         return self.contraction.output_shape
 
     @cached_property
     def peak_elements(self) -> int:
-        """Most elements alive beside the operands: intermediates, result, copies of operands."""
+        """The most elements alive at once: intermediates, the result and copies of operands."""
         sizes = self.contraction.sizes
         live: list[int] = [0] * len(self.contraction.inputs)  # intermediates only
         peak = 0
@@ -103,7 +104,7 @@ class Plan:
 
     @cached_property
     def info(self) -> PathInfo:
-        """The plan in numbers, for people."""
+        """The plan in numbers, for display."""
         sizes = self.contraction.sizes
         everything = {label for term in self.contraction.inputs for label in term}
         naive = _dense_cost(
@@ -148,22 +149,22 @@ def _volume(labels: Any, sizes: dict[str, int]) -> int:
 
 
 def _dense_cost(labels: set[str], output: Term, operands: int, sizes: dict[str, int]) -> int:
-    """The price of a step without symmetry."""
+    """Return the price of a step without symmetry."""
     summed = not labels.issubset(output)
     return _volume(labels, sizes) * (max(1, operands - 1) + summed)
 
 
 def blas_type(inputs: Sequence[Term], output: Term) -> str | bool:
-    """The BLAS routine that a step of two operands suits, or `False`."""
+    """Return the BLAS routine for a step of two operands, or False if none fits."""
     if len(inputs) != 2:
         return False
     left, right = map(set, inputs)
-    kept = set(output)
+    remaining = set(output)
     simple = all(len(set(term)) == len(term) for term in inputs)
-    if not simple or (left ^ right) - kept:
+    if not simple or (left ^ right) - remaining:
         return False
     shared = left & right
-    summed, batch = shared - kept, shared & kept
+    summed, batch = shared - remaining, shared & remaining
     if not summed:
         return "OUTER" if not shared else False
     rows, columns = left - shared, right - shared
@@ -184,7 +185,7 @@ def plan(
     symmetries: Sequence[Groups | None] | None = None,
     optimize: Any = "auto",
 ) -> Plan:
-    """The plan for operands of `shapes`; planning the same contraction again is a look-up.
+    """Return the plan for operands of `shapes`; plans are cached.
 
     Args:
         subscripts: Einsum subscripts.
@@ -200,7 +201,7 @@ def plan(
     return _plan(subscripts, given, same, groups, normalize_optimize(optimize))
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=2048)  # a plan of a few steps takes some kilobytes: at most a few megabytes
 def _plan(
     subscripts: str,
     shapes: tuple[Shape, ...],
@@ -254,7 +255,7 @@ def _steps(
 
 
 def _step_output(inputs: Sequence[Term], rest: Sequence[Term], final: Term) -> Term:
-    """The labels that a step keeps: those that the rest of the contraction or its result needs."""
+    """Return the labels of a step's result: the remaining steps or the final result need them."""
     if not rest:
         return final
     needed = set(final).union(*rest)
@@ -265,7 +266,7 @@ def _step_output(inputs: Sequence[Term], rest: Sequence[Term], final: Term) -> T
 
 
 def plan_operands(*arguments: Any, optimize: Any = "auto") -> Plan:
-    """The plan of an einsum call, from the caller's own operands."""
+    """Return the plan of an einsum call, from the caller's own operands."""
     subscripts, operands = from_arguments(arguments)
     return plan(
         subscripts,
@@ -277,7 +278,7 @@ def plan_operands(*arguments: Any, optimize: Any = "auto") -> Plan:
 
 
 def identities(operands: Sequence[Any]) -> tuple[int, ...]:
-    """One number per operand; operands that are one object get the same number.
+    """Return one number per operand; operands that are one object get the same number.
 
     >>> x, y = [1], [1]
     >>> identities((x, y, x))
@@ -288,7 +289,7 @@ def identities(operands: Sequence[Any]) -> tuple[int, ...]:
 
 
 def declared(x: Any) -> Groups | None:
-    """The groups of interchangeable axes that an operand declares."""
+    """Return the groups of interchangeable axes that an operand declares."""
     info = getattr(x, "symmetry_info", None)
     return None if info is None else info.symmetric_axes
 
@@ -303,7 +304,7 @@ def einsum(*operands: Any, optimize: Any = "auto", **_: Any) -> int:
 
 
 def einsum_path(*operands: Any, optimize: Any = "auto") -> tuple[list[tuple[int, ...]], PathInfo]:
-    """The path that `einsum` takes for these operands, and what each step costs. Free."""
+    """Return the path that `einsum` takes for these operands, and the price of each step. Free."""
     found = plan_operands(*operands, optimize=optimize)
     return list(found.path), found.info
 
@@ -316,7 +317,7 @@ def einsum_cost(
     identities: Sequence[int] | None = None,
     optimize: Any = "auto",
 ) -> int:
-    """The price of an einsum of operands of `shapes`, without running it.
+    """Return the price of an einsum of operands of `shapes`, without running it.
 
     Args:
         subscripts: Einsum subscripts.

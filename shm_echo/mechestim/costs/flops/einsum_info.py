@@ -18,7 +18,7 @@ class StepInfo:
     """One step of a contraction.
 
     Attributes:
-        subscript: What the step computes, in the order in which its operands are taken.
+        subscript: The step as einsum subscripts.
         flop_cost: Its price.
         dense_flop_cost: Its price if nothing were symmetric.
         symmetry_savings: The part of the dense price that symmetry saves, from 0 to 1.
@@ -29,7 +29,7 @@ class StepInfo:
         blas_type: The BLAS routine that its shape suits (`"GEMM"`, `"GEMV"`, `"DOT"`,
             `"OUTER"`, `"BATCHED GEMM"`, `"TDOT"`), or `False`.
         path_indices: The positions that it contracts, in the list as it is then.
-        merged_subset: Which of the original operands its result holds.
+        merged_subset: The original operands that its result combines.
     """
 
     subscript: str
@@ -64,13 +64,13 @@ class PathInfo:
         path: The positions that each step contracts.
         steps: The steps.
         naive_cost: The price of all operands in one step.
-        optimized_cost: The price of the path: what einsum charges.
+        optimized_cost: The price of the path, which einsum charges.
         largest_intermediate: Elements of the largest result of a step.
-        speedup: How many times cheaper the path is.
+        speedup: `naive_cost / optimized_cost`.
         input_subscripts: The operands' labels, with commas.
         output_subscript: The result's labels.
         size_dict: The length of each label.
-        optimizer_used: Who chose the path.
+        optimizer_used: The strategy that chose the path.
     """
 
     path: tuple[tuple[int, ...], ...]
@@ -88,7 +88,7 @@ class PathInfo:
         return self.format_table()
 
     def format_table(self, verbose: bool = False) -> str:
-        """The contraction as text: totals first, then a row per step.
+        """Return the contraction as text: totals first, then a row per step.
 
         `verbose` adds the shapes and the operands that each step merges.
         """
@@ -134,7 +134,7 @@ def _row(number: int, step: StepInfo, symmetric: bool, verbose: bool) -> list[st
 
 
 def _table(rows: list[list[str]]) -> list[str]:
-    """Rows of text in columns; numbers to the right, words to the left."""
+    """Return rows of text in columns: numbers align right, words left."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     numeric = {"step", "flops", "dense_flops", "savings", "unique/dense"}
     right = [title in numeric for title in rows[0]]

@@ -1,8 +1,8 @@
-"""In which order an einsum contracts its operands.
+"""The order in which an einsum contracts its operands.
 
 A path is a tuple of steps; each step names the positions of the operands that it contracts, and its
-result goes to the end of the list. opt_einsum finds the path of three operands and more; one or two
-leave nothing to choose, so that the import is only paid by who needs it.
+result goes to the end of the list. opt_einsum finds the path of three or more operands; one or two
+leave no choice, so they do not import it.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ OPTIMIZERS = (
 )
 
 _MOST_OPERANDS = {"optimal": 8, "branch-all": 9, "branch-2": 16, "dp": 20}
-"""How many operands an exhaustive search is given: one more may take it minutes."""
+"""The most operands of each exhaustive search: with one more it may take minutes."""
 
 
 def normalize_optimize(optimize: Any) -> Hashable:
-    """`optimize=` as a key: a name, `(name, memory_limit)`, a path, or `False`.
+    """Return `optimize=` as a key: a name, `(name, memory_limit)`, a path, or `False`.
 
-    Takes what NumPy takes (`True`, `False`, a name, `(name, memory_limit)` and
+    Accepts the forms of NumPy (`True`, `False`, a name, `(name, memory_limit)` and
     `['einsum_path', (0, 1), ...]`), opt_einsum's names, and a plain list of steps.
     """
     if optimize is True or optimize is None:
@@ -72,11 +72,12 @@ def _steps(path: Iterable[Any]) -> Path:
 def find_path(
     contraction: Contraction, optimize: Hashable, search: Callable[..., Any] | None = None
 ) -> Path:
-    """The path for `optimize` as `normalize_optimize` gives it.
+    """Return the path of a contraction.
 
     Args:
-        search: finds it where there is something to choose; that of local or remote mode, whichever
-            this process is in, if left out.
+        contraction: The contraction.
+        optimize: A result of `normalize_optimize`.
+        search: Finds the path if there is a choice; by default the search of the active backend.
     """
     count = len(contraction.inputs)
     if isinstance(optimize, tuple) and not (optimize and isinstance(optimize[0], str)):
@@ -97,7 +98,12 @@ def find_path(
 
 
 def _checked(path: Iterable[Iterable[int]], count: int) -> Path:
-    """`path` with positions that exist, down to one operand."""
+    """Return `path` with positions counted from the front.
+
+    Raises:
+        ValueError: a step names an operand that does not exist.
+        RuntimeError: the path leaves more than one operand.
+    """
     left = count
     checked = []
     for step in path:

@@ -2,7 +2,7 @@
 
 Half of that for real input or output (n // 2 in place of n outside the logarithm); the logarithm is
 at least 1. A transform over several axes is priced by the product N of their lengths. Each
-transform of a stack is paid for. Source: J. W. Cooley and J. W. Tukey, Math. Comp. 19 (1965),
+transform of a stack is charged. Source: J. W. Cooley and J. W. Tukey, Math. Comp. 19 (1965),
 doi:10.1090/S0025-5718-1965-0178586-1, whose radix-2 algorithm takes 5*n*log2(n) real operations: C.
 Van Loan, *Computational Frameworks for the Fast Fourier Transform*, SIAM, 1992, section 1.4,
 doi:10.1137/1.9781611970999.
@@ -80,7 +80,7 @@ def along_axis(a: Any, n: Any, axis: Any, norm: Any, default: Any = None) -> tup
     """Return the number of transforms of one call, and their length.
 
     `default` gives the length from that of the axis when `n` is None; it is the length of the
-    axis itself otherwise. Raises for an axis, a length or a norm that NumPy refuses.
+    axis itself otherwise. Raises for an axis, a length or a norm that NumPy rejects.
     """
     dims = shape(a)
     axis = normalize_axis(axis, len(dims))
@@ -101,7 +101,7 @@ def _check(length: int, norm: Any) -> None:
 
 
 def hermitian_length(half: int) -> int:
-    """Length of the real signal whose half spectrum has `half` points."""
+    """Return the length of the real signal whose half spectrum has `half` points."""
     return 2 * (half - 1)
 
 

@@ -1,7 +1,7 @@
 """The shape that an index selects, from shapes alone, and the prices of element writes.
 
-Writing an element costs 1. A boolean mask costs its own number of elements, never how many are
-True, for that is a value.
+Writing an element costs 1. A boolean mask costs its own number of elements: the number of True
+elements depends on values, and prices do not.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from shm_echo.mechestim.costs.dtypes import element
 
 
 def is_mask(item: Any) -> bool:
-    """True for an index made of booleans."""
+    """Return True if an index consists of booleans."""
     return isinstance(item, bool) or element(item)[0] == "b"
 
 
 def target_shape(shape: o.Shape, key: Any) -> o.Shape:
-    """The shape of `x[key]` for `x` of `shape`, every element of a mask counted as selected.
+    """Return the shape of `x[key]` for `x` of `shape`, with every element of a mask selected.
 
-    Array indices are put in front of what the slices leave: the number of elements is right,
-    their order need not be.
+    The axes of array indices come before those of slices: the number of elements is right, the
+    order of the axes may differ from NumPy's.
 
     >>> target_shape((4, 5, 6), (slice(1, 3), 0))
     (2, 6)
     """
     items = _expanded(shape, key if isinstance(key, tuple) else (key,))
-    kept: list[int] = []
+    sliced: list[int] = []
     gathered: list[o.Shape] = []
     axis = 0
     for item in items:
         if item is None:
-            kept.append(1)
+            sliced.append(1)
         elif isinstance(item, slice):
-            kept.append(len(range(*item.indices(shape[axis]))))
+            sliced.append(len(range(*item.indices(shape[axis]))))
             axis += 1
         elif is_mask(item):
             axis = _mask(shape, axis, item, gathered)
@@ -47,12 +47,12 @@ def target_shape(shape: o.Shape, key: Any) -> o.Shape:
             gathered.append(o.shape(item))
             axis += 1
     if not gathered:
-        return tuple(kept)
-    return (*_joined(gathered), *kept)
+        return tuple(sliced)
+    return (*_joined(gathered), *sliced)
 
 
 def _expanded(shape: o.Shape, items: tuple[Any, ...]) -> list[Any]:
-    """`items` with the ellipsis, given or implied at the end, written out as full slices."""
+    """Return `items` with the ellipsis, explicit or implied at the end, as full slices."""
     used = sum(_axes_used(item) for item in items)
     if used > len(shape):
         raise IndexError(f"{used} indices are too many for {len(shape)} axes")
@@ -73,7 +73,7 @@ def _axes_used(item: Any) -> int:
 
 
 def _mask(shape: o.Shape, axis: int, mask: Any, gathered: list[o.Shape]) -> int:
-    """Notes what `mask` may select from `axis` on; returns the first axis after it."""
+    """Append the axis that `mask` may select to `gathered`; return the axis after the mask."""
     covered = o.shape(mask)
     if covered != shape[axis : axis + len(covered)]:
         raise IndexError(f"a mask of shape {covered} does not fit {shape[axis:]}")
@@ -92,7 +92,7 @@ def _check_integers(item: Any) -> None:
 
 
 def _joined(gathered: list[o.Shape]) -> o.Shape:
-    """The common shape of several index arrays; the larger of two that only values can settle."""
+    """Return the common shape of several index arrays; the largest if it depends on values."""
     try:
         return o.broadcast(*gathered)
     except ValueError:
@@ -154,7 +154,7 @@ def copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) ->
     """
     shape, source = o.shape(dst), o.shape(src)
     while len(source) > len(shape) and source[0] == 1:
-        source = source[1:]  # NumPy drops leading axes of length 1 of what is copied
+        source = source[1:]  # NumPy drops leading axes of length 1 of the source
     for given in (source, o.shape(where)):
         if o.broadcast(shape, given) != shape:
             raise ValueError(f"an array of shape {given} does not broadcast into {shape}")
@@ -170,7 +170,7 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any) -> int:
 
 
 def along_axis_shape(arr: Any, indices: Any, axis: Any) -> o.Shape:
-    """The shape of what `take_along_axis` gives and `put_along_axis` writes."""
+    """Return the shape of the elements that the two `along_axis` functions read or write."""
     shape, chosen = o.shape(arr), o.shape(indices)
     if axis is None:
         if len(chosen) != 1:
@@ -184,7 +184,7 @@ def along_axis_shape(arr: Any, indices: Any, axis: Any) -> o.Shape:
 
 
 def fill_diagonal(a: Any, val: Any, wrap: Any = False) -> int:
-    """numel(target): the diagonal, which in a tall matrix starts again if `wrap`.
+    """numel(target): the diagonal, which restarts in a tall matrix if `wrap`.
 
     Source: the operation table of mechestim.
     """
@@ -196,5 +196,6 @@ def fill_diagonal(a: Any, val: Any, wrap: Any = False) -> int:
             raise ValueError("all dimensions of the array must be of equal length")
         return shape[0]
     rows, columns = shape
+    # NumPy writes every (columns + 1)-th element of the flattened matrix, up to `end`.
     end = rows * columns if wrap else min(rows, columns) * columns
     return -(-end // (columns + 1))

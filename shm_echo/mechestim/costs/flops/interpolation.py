@@ -52,7 +52,7 @@ def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> int:
 
 
 def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: Any = 1) -> int:
-    """numel(input), however many axes are asked for.
+    """numel(input), for any number of axes.
 
     Source: the operation table of mechestim.
     """
@@ -95,7 +95,7 @@ def convolve(a: Any, v: Any, mode: Any = "full") -> int:
 def cross_shape(
     a: Any, b: Any, axisa: Any = -1, axisb: Any = -1, axisc: Any = -1, axis: Any = None
 ) -> o.Shape:
-    """The shape of a cross product, its vectors last."""
+    """Return the shape of a cross product, with its vectors last."""
     if axis is not None:
         axisa = axisb = axis
     first, second = o.shape(a), o.shape(b)

@@ -1,8 +1,8 @@
-"""Price rules of `linalg`: the signatures of NumPy around the formulas of `costs.dense`.
+"""Price rules of `linalg`: the signatures of NumPy around the formulas of `costs.flops.dense`.
 
 A stack of matrices costs the number of matrices times the price of one. An operand that declares
-the symmetry of its last two axes takes the Cholesky price in solve, inv, det and slogdet. What
-NumPy refuses for its shape raises. Norms are in `costs.norms`; products of matrices are priced as
+the symmetry of its last two axes takes the Cholesky price in solve, inv, det and slogdet. Shapes
+that NumPy rejects raise. Norms are in `costs.flops.norms`; products of matrices are priced as
 contractions.
 """
 
@@ -72,7 +72,7 @@ def det(a: Any) -> int:
 
 
 def solved_shapes(a: Any, b: Any) -> tuple[int, int, int]:
-    """Number of systems, their order and the right-hand sides of each in `solve(a, b)`."""
+    """Return the number of systems, their order and the right-hand sides of each."""
     left, right = shape(a), shape(b)
     _, n = square(left)
     if len(right) == 1:
@@ -149,7 +149,7 @@ def svdvals(x: Any, /) -> int:
 
 
 def square_if(hermitian: Any, dims: Shape) -> tuple[int, int, int]:
-    """Number, rows and columns of a stack that must be of square matrices when `hermitian`."""
+    """Return the number, rows and columns of a stack; its matrices are square if `hermitian`."""
     if hermitian:
         matrices, n = square(dims)
         return matrices, n, n
@@ -223,7 +223,7 @@ def tensorinv(a: Any, ind: int = 2) -> int:
 
 
 def tensorsolve(a: Any, b: Any, axes: Any = None) -> int:
-    """`n^3`, n the product of the trailing lengths of `a`, those that are not b's.
+    """`n^3`, n the product of the trailing lengths of `a`, those beyond b's.
 
     Source: the operation table of mechestim.
     """

@@ -52,7 +52,7 @@ def multi_dot(arrays: Sequence[Any], **_: Any) -> int:
 
 
 def _chain(lengths: Sequence[int]) -> tuple[int, list[tuple[int, int]]]:
-    """The cheapest order for a chain of matrices `lengths[i] x lengths[i + 1]`, and its price."""
+    """Return the cheapest price and order of a chain of matrices `lengths[i] x lengths[i + 1]`."""
     count = len(lengths) - 1
     best = [[0] * count for _ in range(count)]
     split = [[0] * count for _ in range(count)]
@@ -66,20 +66,20 @@ def _chain(lengths: Sequence[int]) -> tuple[int, list[tuple[int, int]]]:
             best[i][j] = min(options)
             split[i][j] = i + options.index(best[i][j])
     path: list[tuple[int, int]] = []
-    live = list(range(count))  # which operand or result is at each position
-    made = count
+    live = list(range(count))  # the operand or result at each position
+    results = count  # the number of the next result
 
     def visit(i: int, j: int) -> int:
-        nonlocal made
+        nonlocal results
         if i == j:
             return i
         left, right = visit(i, split[i][j]), visit(split[i][j] + 1, j)
         path.append((live.index(left), live.index(right)))
         live.remove(left)
         live.remove(right)
-        live.append(made)
-        made += 1
-        return made - 1
+        live.append(results)
+        results += 1
+        return results - 1
 
     visit(0, count - 1)
     return best[0][count - 1], path

@@ -130,10 +130,10 @@ def matrix_norm(x: Any, /, *, keepdims: Any = False, ord: Any = "fro") -> int:
 
 
 def axes_of_norm(axis: Any, dims: int) -> tuple[int, ...]:
-    """The axes that an `axis` argument names; one that is no tuple may be any whole number."""
+    """Return the axes that an `axis` argument names; NumPy truncates a single number."""
     return normalize_axes(axis if isinstance(axis, tuple) else int(axis), dims)
 
 
 def _last(dims: Shape, axes: tuple[int, ...]) -> Shape:
-    """`dims` with `axes` moved to the end."""
+    """Return `dims` with `axes` moved to the end."""
     return (*(n for i, n in enumerate(dims) if i not in axes), *(dims[i] for i in axes))

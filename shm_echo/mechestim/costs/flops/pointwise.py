@@ -1,8 +1,8 @@
 """Prices of operations that work element by element: `numel(output)`.
 
 The output of a ufunc has the common shape of its operands, its `out` arrays and its `where`
-mask, for that is what it walks through. An output that keeps a declared symmetry is charged for
-its unique elements only (symmetry among elements means that equal ones need computing once).
+mask, because the ufunc iterates over all of them. An output that keeps a declared symmetry is
+charged for its unique elements only, because equal elements need computing once.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def binary(x1: Any, x2: Any, *out: Any, **kwargs: Any) -> int:
 
 
 def _general(operands: tuple[Any, ...], out: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
-    """numel(output) when there is more to a call than its operands."""
+    """Return numel(output) of a call with `out` or keyword arguments."""
     if "out" in kwargs:
         if out:
             raise TypeError("out is given twice")
@@ -73,7 +73,7 @@ def _unique(operands: tuple[Any, ...], full: o.Shape) -> int:
 
 
 def ufunc(inputs: int) -> Callable[..., int]:
-    """The price of a ufunc of `inputs` operands: `numel(output)` for every ufunc."""
+    """Return the price rule of a ufunc of `inputs` operands: `numel(output)` for every ufunc."""
 
     def price(*args: Any, **kwargs: Any) -> int:
         if len(args) < inputs:
@@ -84,12 +84,12 @@ def ufunc(inputs: int) -> Callable[..., int]:
 
 
 def named(parameter: str) -> Callable[..., int]:
-    """The price `numel(output)` of a function that calls its array `parameter`."""
+    """Return the price rule `numel(output)` of a function whose array is `parameter`."""
 
     def price(*args: Any, **kwargs: Any) -> int:
         return o.unique(args[0] if args else kwargs[parameter])
 
-    price.__doc__ = f"numel(output): the elements of ``{parameter}``, unique ones when symmetric."
+    price.__doc__ = f"numel(output): the elements of `{parameter}`, unique ones when symmetric."
     return price
 
 

@@ -19,7 +19,7 @@ def eigenvalue_cost(n: int) -> int:
 def polyval(p: Any, x: Any) -> int:
     """2*m*deg for m points: Horner's rule, a multiplication and an addition per degree.
 
-    Coefficients that are arrays themselves make so many polynomials, at broadcast points.
+    Coefficients with more axes are several polynomials, evaluated at the broadcast points.
 
     Source: the operation table of mechestim.
     """
@@ -52,7 +52,7 @@ def polymul(a1: Any, a2: Any) -> int:
 
 
 def _vector(p: Any) -> int:
-    """The number of coefficients of a polynomial; a single number is a constant one."""
+    """Return the number of coefficients of a polynomial; a single number is a constant."""
     if o.ndim(p) > 1:
         raise ValueError("a polynomial's coefficients have one dimension")
     return o.size(p)

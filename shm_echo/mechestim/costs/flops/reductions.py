@@ -1,8 +1,8 @@
-"""Prices of reductions: each element of the input is taken in once.
+"""Prices of reductions: one FLOP for each element of the input.
 
 `numel(input)`, for every axis; twice that for the standard deviation and the variance, which
 pass over the data for the mean and again for the deviations. A symmetric input is charged for its
-unique elements. Running totals (cumsum and its kin) are priced like the total.
+unique elements. Running totals, such as cumsum, are priced like the total.
 
 NumPy reads an axis in two ways, and so do these rules. Where a ufunc reduces, several axes come
 in a tuple, and most functions take axis 0 of a 0-d array; averages and quantiles take any
@@ -23,11 +23,11 @@ def _folded(
     out: Any = None,
     keepdims: Any = False,
     where: Any = True,
-    bare: bool = True,
+    scalar_axis: bool = True,
 ) -> int:
-    """The unique elements of `a`, once all arguments are found to fit a ufunc's reduction.
+    """Return the unique elements of `a`, after checking the arguments of a ufunc's reduction.
 
-    `bare` says whether axis 0 of a 0-d array exists: in means, it does for those with a mask.
+    `scalar_axis` is True if a 0-d array has an axis 0, as NumPy treats means with a mask.
     """
     if out is None and where is True:
         if axis is None:
@@ -39,7 +39,7 @@ def _folded(
         raise TypeError("axis has to be an integer or a tuple of integers")
     if axis is not None and not isinstance(axis, tuple):
         axis = index(axis)
-        shape = shape or ((1,) if bare else ())
+        shape = shape or ((1,) if scalar_axis else ())
     axes = o.normalize_axes(axis, len(shape))
     if out is not None and keepdims is False:
         left = tuple(n for i, n in enumerate(shape) if i not in axes)
@@ -51,7 +51,7 @@ def _folded(
 
 
 def _gathered(a: Any, axis: Any) -> int:
-    """The unique elements of `a`, once `axis` is found to be one, or a sequence of them."""
+    """Return the unique elements of `a`, after checking that `axis` is one or several axes."""
     o.normalize_axes(axis, o.ndim(a))
     return o.unique(a)
 
@@ -75,7 +75,7 @@ def mean(
 
     Source: the operation table of mechestim.
     """
-    return _folded(a, axis, out, keepdims, where, bare=where is not True)
+    return _folded(a, axis, out, keepdims, where, scalar_axis=where is not True)
 
 
 def extremum(
@@ -100,7 +100,7 @@ def middle(
 
 
 def quantile(a: Any, q: Any, axis: Any = None, *_: Any, **__: Any) -> int:
-    """numel(input), for percentiles and quantiles, however many are asked for.
+    """numel(input), for any number of percentiles or quantiles.
 
     Source: the operation table of mechestim.
     """
@@ -116,7 +116,7 @@ def deviation(
 
     Source: the operation table of mechestim.
     """
-    return 2 * _folded(a, axis, out, keepdims, where, bare=where is not True)
+    return 2 * _folded(a, axis, out, keepdims, where, scalar_axis=where is not True)
 
 
 def nan_deviation(
@@ -187,7 +187,12 @@ def average(
 
 
 def _check_axis(a: Any, axis: Any) -> None:
-    """Raises unless `axis` is `None` or one axis of `a`."""
+    """Check that `axis` is None or one axis of `a`.
+
+    Raises:
+        TypeError: `axis` is no integer.
+        ValueError: `a` has no such axis.
+    """
     if isinstance(axis, bool):
         raise TypeError("axis has to be an integer")
     if axis is not None:

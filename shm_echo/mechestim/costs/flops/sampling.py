@@ -1,6 +1,6 @@
 """Price rules of `random`: one FLOP for each number drawn.
 
-The number of draws is that of the result, from `size` wherever it stands, else from the broadcast
+The number of draws is that of the result, from `size` if given, otherwise from the broadcast
 distribution parameters. A permutation of n things, and a choice of them without replacement, cost
 `n*ceil(log2(n))`. The module functions, `RandomState` and `Generator` share these rules.
 
@@ -39,8 +39,8 @@ class Sampler:
     Attributes:
         params: Names of the distribution parameters; a trailing `=` marks one that has a default.
         tail: The parameter whose last axis is the last axis of every draw, as in `dirichlet`.
-        flat: Parameters that must be single numbers, or vectors if they are the tail.
-        loose: Whether parameters may be larger than `size`, as NumPy allows for integers.
+        flat: True if parameters must be single numbers, and the tail a vector.
+        loose: True if parameters may be larger than `size`, as NumPy allows for integers.
         more: Names of the arguments after `size`, in order.
     """
 
@@ -51,7 +51,7 @@ class Sampler:
     more: tuple[str, ...] = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> int:
-        """`numel(output)`."""
+        """Return `numel(output)`."""
         return numel(self.output(self.bind(args, kwargs)))
 
     @cached_property
@@ -67,7 +67,11 @@ class Sampler:
         return (*self._parameters, "size", *self.more)
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """The arguments by name; raises when the signature has no place for one or misses one."""
+        """Return the arguments by name.
+
+        Raises:
+            TypeError: an argument is unknown, given twice or missing.
+        """
         names = self._names
         if len(args) > len(names):
             raise TypeError(f"takes {len(names)} arguments, got {len(args)}")
@@ -82,12 +86,12 @@ class Sampler:
         return bound
 
     def parameters(self, bound: dict[str, Any]) -> list[Any]:
-        """The distribution parameters that were given and are no plain numbers."""
+        """Return the distribution parameters other than plain numbers."""
         given = [bound.get(name) for name in self._parameters]
         return [x for x in given if type(x) not in _NUMBERS]
 
     def output(self, bound: dict[str, Any]) -> Shape:
-        """The shape of the result."""
+        """Return the shape of the result."""
         shapes = [shape(x) for x in self.parameters(bound)]
         tail: Shape = ()
         if self.tail:
@@ -104,7 +108,7 @@ class Sampler:
         return (*base, *tail)
 
     def _sized(self, base: Shape, dims: Shape) -> Shape:
-        """`dims`, if parameters of shape `base` fit them."""
+        """Return `dims` after checking that parameters of shape `base` fit."""
         if self.loose:
             if numel(dims):
                 broadcast(base, dims)
@@ -113,7 +117,7 @@ class Sampler:
         return dims
 
     def _split(self, bound: dict[str, Any]) -> tuple[Shape, list[Shape]]:
-        """The axis that every draw has, and the shapes that broadcast."""
+        """Return the axis of every draw, and the shapes that broadcast."""
         vector = shape(bound[self.tail])
         rest = [shape(bound[name]) for name in self._parameters if name != self.tail]
         if not vector or (self.flat and (len(vector) > 1 or any(rest))):
@@ -148,7 +152,7 @@ def multivariate_normal_legacy(
 
 
 def normal_shape(mean: Any, cov: Any, size: Any) -> Shape:
-    """The shape of draws from a multivariate normal distribution."""
+    """Return the shape of draws from a multivariate normal distribution."""
     vector = shape(mean)
     if len(vector) != 1 or shape(cov) != vector * 2:
         raise ValueError(f"mean of shape {vector} and cov of shape {shape(cov)} do not fit")
@@ -241,7 +245,7 @@ def shuffle(x: Any, axis: Any = 0) -> int:
     Source: the operation table of mechestim.
     """
     if not is_array(x) and not hasattr(x, "__setitem__"):
-        raise TypeError(f"a {type(x).__name__} cannot be put in order in place")
+        raise TypeError(f"a {type(x).__name__} cannot be shuffled in place")
     n = axis_length(shape(x), index(axis)) if is_array(x) else len(x)
     return n * ceil_log2(n)
 
@@ -261,7 +265,7 @@ def permuted(x: Any, *, axis: Any = None, out: Any = None) -> int:
     """
     normalize_axes(axis, len(shape(x)))
     if not shape(x):
-        raise TypeError("there is nothing to put in order in a single number")
+        raise TypeError("a single number cannot be permuted")
     if out is not None and shape(out) != shape(x):
         raise ValueError(f"out has shape {shape(out)}, not {shape(x)}")
     return size(x)

@@ -23,7 +23,7 @@ def search_cost(queries: int, n: int) -> int:
 
 
 def sort(a: Any, axis: Any = -1, *_: Any, **__: Any) -> int:
-    """n*ceil(log2(n)) per slice, n being the length along `axis`, or of all when it is None.
+    """n*ceil(log2(n)) per slice, n the length along `axis`, or the size of the array if it is None.
 
     Source: the operation table of mechestim.
     """
@@ -83,7 +83,7 @@ def searchsorted(a: Any, v: Any, side: Any = "left", sorter: Any = None) -> int:
     Source: the operation table of mechestim.
     """
     if o.ndim(a) != 1:
-        raise ValueError("what is searched has to have one dimension")
+        raise ValueError("the searched array must have one dimension")
     return search_cost(o.size(v), o.size(a))
 
 

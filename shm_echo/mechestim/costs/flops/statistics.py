@@ -13,7 +13,7 @@ from shm_echo.mechestim.costs import operands as o
 
 
 def bin_count(bins: Any) -> int:
-    """Return the number of bins; 1 for the name of a rule, whose answer depends on values."""
+    """Return the number of bins; 1 for the name of a rule, whose result depends on values."""
     if isinstance(bins, str):
         return 1
     if o.ndim(bins) == 0:
@@ -48,7 +48,7 @@ def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any 
 
 
 def bins_per_axis(bins: Any, axes: int) -> list[int]:
-    """The number of bins along each of `axes` axes."""
+    """Return the number of bins along each of `axes` axes."""
     if o.is_array(bins) and o.ndim(bins) == 0:
         return [index(bins)] * axes
     try:
@@ -85,7 +85,7 @@ def histogramdd(sample: Any, bins: Any = 10, *_: Any, **__: Any) -> int:
 
 
 def plane_bins(bins: Any) -> list[int]:
-    """The number of bins along the two axes of a plane; one array of edges serves both."""
+    """Return the number of bins along the two axes of a plane; one array of edges serves both."""
     if o.is_array(bins) and o.ndim(bins) == 1 and o.size(bins) > 2:
         return [bin_count(bins)] * 2
     if isinstance(bins, Sequence) and len(bins) not in (1, 2):
@@ -135,9 +135,9 @@ def variables(m: Any, y: Any = None, rowvar: Any = True) -> tuple[int, int]:
     if y is None:
         return f, s
     more, same = _matrix(y)
-    if not rowvar and more != 1:  # a single row is not turned, being a variable already
+    if not rowvar and more != 1:  # a single row is a variable already and is not transposed
         more, same = same, more
-    if f == 0:  # without variables in m, NumPy does not look further
+    if f == 0:  # without variables in m, NumPy does not check y
         return 0, s
     if same != s:
         raise ValueError(f"m has {s} observations of each variable, y has {same}")
@@ -145,7 +145,7 @@ def variables(m: Any, y: Any = None, rowvar: Any = True) -> tuple[int, int]:
 
 
 def _matrix(m: Any) -> tuple[int, int]:
-    """The rows and columns of an array of variables; a vector is one row."""
+    """Return the rows and columns of an array of variables; a vector is one row."""
     shape = o.shape(m)
     if len(shape) > 2:
         raise ValueError("an array of variables has at most two dimensions")

@@ -1,8 +1,8 @@
 """Upper bounds of memory that whole families of operations share.
 
-Each rule has the call signature of the operations it serves and returns bytes. A view takes none;
-what goes into `out` takes none; a copy is counted in full. Families with sizes of their own
-(creation, shaping, histograms) bring their rules in their own modules.
+Each rule has the call signature of its operations and returns bytes. A view takes none, nor does a
+result in `out`; a copy is counted in full. Families with sizes of their own (creation, shaping,
+histograms) have their rules in modules of their own.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from collections.abc import Callable
 from typing import Any
 
 from shm_echo.mechestim.costs import operands as o
-from shm_echo.mechestim.costs.dtypes import element, floating, itemsize, promoted
+from shm_echo.mechestim.costs.dtypes import WIDEST, element, floating, itemsize, promoted
 
 INDEX = 8
 """Bytes of one index or count."""
 
 
 def none(*_: Any, **__: Any) -> int:
-    """Nothing: a view, a Python number, or what an operand already holds."""
+    """No memory: a view, a Python number, or an operand itself."""
     return 0
 
 
 def scalar(*_: Any, **__: Any) -> int:
     """One element of the widest type."""
-    return 32
+    return WIDEST
 
 
 _FIRST = ("a", "x", "arr", "ar", "ar1", "element", "m", "p", "y", "f", "v", "dst", "keys",
@@ -33,22 +33,22 @@ _SECOND = ("v", "ar2", "test_elements", "x", "y", "a2", "bins")
 
 
 def first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The first operand, by position or by any of the names that first operands have."""
+    """Return the first operand, by position or by any name that a first operand has."""
     return args[0] if args else next(kwargs[name] for name in _FIRST if name in kwargs)
 
 
 def second(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The second operand, by position or by any of the names that second operands have."""
+    """Return the second operand, by position or by any name that a second operand has."""
     return args[1] if len(args) > 1 else next(kwargs[name] for name in _SECOND if name in kwargs)
 
 
 def copy_of(a: Any) -> int:
-    """A copy of `a`."""
+    """Return the bytes of a copy of `a`."""
     return o.size(a) * itemsize(a)
 
 
 def pointwise_shape(*operands: Any, out: Any = None, where: Any = True) -> o.Shape:
-    """The shape that a ufunc works through: `out` and `where` take part."""
+    """Return the shape that a ufunc iterates over; `out` and `where` take part in it."""
     shapes = [o.shape(x) for x in operands]
     if out is not None:
         outs = out if isinstance(out, tuple) else (out,)
@@ -61,10 +61,10 @@ def pointwise_shape(*operands: Any, out: Any = None, where: Any = True) -> o.Sha
 def pointwise(
     inputs: int, outputs: int = 1, width: int | None = None, at_least: int = 0
 ) -> Callable[..., int]:
-    """The result of a ufunc of so many inputs: `numel(output)` elements per output.
+    """Return the rule for the result of a ufunc: `numel(output)` elements per output.
 
-    `width` is the bytes per element when the operation fixes it, as comparisons do; `at_least`
-    is what an element takes at least, however narrow the operands.
+    `width` is the number of bytes per element if the operation fixes it, as comparisons do;
+    `at_least` is a lower bound of it for narrow operands.
     """
 
     def result(*args: Any, dtype: Any = None, **kwargs: Any) -> int:
@@ -82,13 +82,13 @@ def pointwise(
 
 
 def _filled(out: Any, outputs: int) -> bool:
-    """True when every output has an array of the caller's to go to."""
+    """Return True if the caller passes an array for every output."""
     given = out if isinstance(out, tuple) else (out,)
     return len(given) >= outputs and all(x is not None for x in given)
 
 
 def named_shape(parameter: str, count: int = 1) -> Callable[..., int]:
-    """`count` arrays of the shape of the operand `parameter`, of floats if need be."""
+    """Return the rule for `count` arrays of the shape of the operand `parameter`, as floats."""
 
     def rule(*args: Any, **kwargs: Any) -> int:
         a = args[0] if args else kwargs[parameter]
@@ -109,7 +109,7 @@ def complex_copy(a: Any, *_: Any, **__: Any) -> int:
 
 
 def copies(count: int) -> Callable[..., int]:
-    """`count` arrays as large as the first operand, as floats."""
+    """Return the rule for `count` arrays as large as the first operand, as floats."""
 
     def rule(*args: Any, **kwargs: Any) -> int:
         a = first(args, kwargs)
@@ -140,12 +140,12 @@ def close(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: Any =
 
 def close_scratch(*args: Any, **kwargs: Any) -> int:
     """Scratch of isclose and allclose: the difference, the tolerance and the answers."""
-    return close(*args, **kwargs) * (2 * 32 + 4)
+    return close(*args, **kwargs) * (2 * WIDEST + 4)  # 4: one byte for each of the comparisons
 
 
 def equal_scratch(a1: Any, a2: Any, equal_nan: Any = False) -> int:
     """Scratch of array_equal: one answer for each pair, and copies without the NaN."""
-    return 4 * o.size(a1) + copy_of(a1) + copy_of(a2)
+    return 4 * o.size(a1) + copy_of(a1) + copy_of(a2)  # 4: the answers and the masks of NaN
 
 
 def equiv_scratch(a1: Any, a2: Any) -> int:
@@ -157,11 +157,11 @@ def equiv_scratch(a1: Any, a2: Any) -> int:
 
 
 def written(*args: Any, **kwargs: Any) -> int:
-    """Scratch of a write: what is written and where, converted; copies if they overlap."""
+    """Scratch of a write: values and indices, converted, and copies of overlapping operands."""
     operands = [*args, *kwargs.values()]
     return sum(copy_of(x) + o.size(x) * INDEX for x in operands if o.is_array(x))
 
 
 def text(*_: Any, **__: Any) -> int:
-    """Digits of an integer that fits an element, padded or not."""
+    """The digits of an integer, with generous padding."""
     return 4096

@@ -1,6 +1,6 @@
 """Upper bounds of the memory that contractions take: results, intermediates and copies of operands.
 
-Each rule has the call signature of its operation and returns bytes. What goes into `out` takes
+Each rule has the call signature of its operation and returns bytes. A result in `out` takes
 none. BLAS wants matrices without gaps, so a copy of each operand is counted as scratch.
 """
 

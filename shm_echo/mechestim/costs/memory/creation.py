@@ -1,6 +1,6 @@
-"""Upper bounds of the memory that newly made arrays take. Making one is free.
+"""Upper bounds of the memory of new arrays. Their creation is free.
 
-A wrong argument may be answered with any number, since NumPy refuses the call.
+The result for an invalid argument does not matter, because NumPy rejects the call.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from shm_echo.mechestim.costs import operands as o
 from shm_echo.mechestim.costs.dtypes import WIDEST, describe, floating, itemsize
 from shm_echo.mechestim.costs.memory.bounds import INDEX
 
-_PAIR = 2
+_PAIR = 2  # words of a complex number, which real ends may turn into
 
 
 def _bytes(shape: o.Shape, dtype: Any) -> int:
@@ -42,7 +42,7 @@ def filled_like(
 def named_like(
     a: Any, dtype: Any = None, order: Any = "K", subok: Any = True, shape: Any = None, **_: Any
 ) -> int:
-    """zeros_like and ones_like, whose model may be named."""
+    """zeros_like and ones_like, whose array parameter is named `a`."""
     return _like(a, dtype, shape)
 
 
@@ -129,20 +129,20 @@ def logspace(
 
 
 def array(*args: Any, **kwargs: Any) -> int:
-    """array, asarray and their kin: a copy in full, although there may be none."""
+    """array, asarray and similar functions: a full copy, also where NumPy makes none."""
     a = args[0] if args else kwargs["object"] if "object" in kwargs else kwargs["a"]
     dtype = args[1] if len(args) > 1 else kwargs.get("dtype")
     try:
         shape = (*(1,) * index(kwargs.get("ndmin", 0)), *o.shape(a))
-    except ValueError:  # ragged: an object array of what is on the outside, as far as it agrees
+    except ValueError:  # ragged: an object array of the outer items, at most one for each leaf
         return _leaves(a) * INDEX
     return o.numel(shape) * (itemsize(a) if dtype is None else _text_wide(a, dtype))
 
 
 def _text_wide(a: Any, dtype: Any) -> int:
-    """Bytes per element of `a` as `dtype`; a bare str or bytes grows to the longest item."""
+    """Return the bytes per element of `a` as `dtype`; str and bytes fit the longest item."""
     kind, size = describe(dtype)
-    if kind in "US" and size <= 4:
+    if kind in "US" and size <= 4:  # without a length: 128 characters hold any number as text
         return max(size, 4 * 128, 4 * itemsize(a))
     return size
 
@@ -169,13 +169,13 @@ def fromstring(string: Any, dtype: Any = float, count: Any = -1, **_: Any) -> in
 
 
 def fromiter(iter: Any, dtype: Any, count: Any = -1, **_: Any) -> int:
-    """fromiter: the count, or the length of what has one; 0 when neither is known beforehand."""
+    """fromiter: the count, or the length of the iterable; 0 if neither is known."""
     known = index(count) if index(count) >= 0 else getattr(iter, "__len__", lambda: 0)()
     return int(known) * describe(dtype)[1]
 
 
 def fromfunction(function: Any, shape: Any, *, dtype: Any = float, **_: Any) -> int:
-    """fromfunction: the grids of coordinates that the function is given, and an array like one."""
+    """fromfunction: the coordinate grids for the function, and an array as large as one."""
     dims = o.as_shape(shape)
     return (len(dims) + 1) * o.numel(dims) * WIDEST
 
@@ -208,22 +208,22 @@ def window(M: Any, *_: Any, **__: Any) -> int:
 
 
 def window_scratch(M: Any, *_: Any, **__: Any) -> int:
-    """Scratch of a window: the points, and the terms added up."""
+    """Scratch of a window: the points, and the terms of the sum."""
     return 6 * window(M)
 
 
 def mask_indices(n: Any, mask_func: Any, k: Any = 0) -> int:
-    """mask_indices: two indices for each of n x n places."""
+    """mask_indices: two indices for each of n x n elements."""
     return 2 * index(n) ** 2 * INDEX
 
 
 def square_mask(n: Any, *_: Any, **__: Any) -> int:
-    """Scratch of mask_indices: n x n numbers, and what the caller's function makes of them."""
+    """Scratch of mask_indices: n x n numbers, and the results of the caller's function."""
     return 3 * index(n) ** 2 * INDEX
 
 
 def triangle_indices(n: Any, k: Any = 0, m: Any = None) -> int:
-    """tril_indices and triu_indices: two indices for each place of n x m."""
+    """tril_indices and triu_indices: two indices for each of n x m elements."""
     rows = index(n)
     return 2 * rows * (rows if m is None else index(m)) * INDEX
 
@@ -234,10 +234,10 @@ def triangle_indices_from(arr: Any, k: Any = 0) -> int:
 
 
 def diag_indices(n: Any, ndim: Any = 2) -> int:
-    """diag_indices: one array of n indices, given ndim times."""
+    """diag_indices: one array of n indices, ndim times."""
     return index(ndim) * index(n) * INDEX
 
 
 def diag_indices_from(arr: Any) -> int:
-    """diag_indices_from: one array of indices along the diagonal, given ndim times."""
+    """diag_indices_from: one array of indices along the diagonal, ndim times."""
     return o.ndim(arr) * o.shape(arr)[0] * INDEX

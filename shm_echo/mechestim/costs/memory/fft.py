@@ -15,20 +15,22 @@ from shm_echo.mechestim.costs.dtypes import element, floating
 from shm_echo.mechestim.costs.flops.fft import along_axis, hermitian_length, over_axes
 from shm_echo.mechestim.costs.operands import numel, shape, size
 
-_PLAN = 256
+_PLAN = 256  # bytes of a plan for each point
 
 
 def real_width(a: Any) -> int:
-    """Bytes of one real number of the result."""
+    """Return the bytes of one real number of the result."""
     return floating(a) // 2 if element(a)[0] == "c" else floating(a)
 
 
 def one_axis(
     real: bool = False, inverse_real: bool = False
 ) -> tuple[Callable[..., int], Callable[..., int]]:
-    """Result and scratch of a transform along one axis.
+    """Return the rules for result and scratch of a transform along one axis.
 
-    `real`: its result is real. `inverse_real`: its length is that of the real result.
+    Args:
+        real: True if the result is real.
+        inverse_real: True if the length is that of the real result.
     """
     default = hermitian_length if inverse_real else None
     words = 1 if real else 2
@@ -42,6 +44,7 @@ def one_axis(
     def scratch(a: Any, n: Any = None, axis: Any = -1, norm: Any = None, out: Any = None) -> int:
         transforms, length = along_axis(a, n, axis, norm, default)
         largest = max(size(a), transforms * length)
+        # Two complex arrays: the converted operand and the padded one.
         return 2 * 2 * real_width(a) * largest + _PLAN * length
 
     return result, scratch
@@ -50,16 +53,16 @@ def one_axis(
 def several_axes(
     real: bool = False, inverse_real: bool = False, default_axes: Any = None
 ) -> tuple[Callable[..., int], Callable[..., int]]:
-    """Result and scratch of a transform over several axes; arguments as for `one_axis`."""
+    """Return the rules of a transform over several axes; arguments as for `one_axis`."""
     words = 1 if real else 2
 
     def stages(a: Any, s: Any, axes: Any, norm: Any) -> tuple[int, int, int]:
-        """Elements of the result and of the largest stage, and the longest transform."""
+        """Return the elements of the result and of the largest stage, and the longest transform."""
         dims = shape(a)
         _, lengths, places = over_axes(dims, s, axes, norm, inverse_real)
         final = list(dims)
         largest = list(dims)
-        for place in set(places):  # one that is named twice is as long as its longest transform
+        for place in set(places):  # an axis that is named twice has its longest length
             final[place] = max(n for at, n in zip(places, lengths, strict=True) if at == place)
             largest[place] = max(largest[place], final[place])
         return numel(final), numel(largest), max(lengths, default=0)
@@ -74,6 +77,7 @@ def several_axes(
         a: Any, s: Any = None, axes: Any = default_axes, norm: Any = None, out: Any = None
     ) -> int:
         _, largest, longest = stages(a, s, axes, norm)
+        # Three complex arrays: two stages and a converted operand.
         return 3 * 2 * real_width(a) * largest + _PLAN * longest
 
     return result, scratch

@@ -22,14 +22,14 @@ def interpolated(x: Any, xp: Any, fp: Any, *_: Any, **__: Any) -> int:
 
 
 def differences(a: Any, n: Any = 1, axis: Any = -1, prepend: Any = None, append: Any = None) -> int:
-    """diff: no more than the array with what is put at its ends."""
+    """diff: at most the array with the values at its ends."""
     extra = sum(o.size(v) for v in (prepend, append) if o.given(v))
     slices = 2 * o.size(a) // max(1, o.axis_length(o.shape(a), axis)) if extra else 0
     return (o.size(a) + extra + slices) * promoted(a, *filter(o.given, (prepend, append)))
 
 
 def flat_differences(ary: Any, to_end: Any = None, to_begin: Any = None) -> int:
-    """ediff1d: the differences, and what is put at their ends."""
+    """ediff1d: the differences, and the values at their ends."""
     return (o.size(ary) + o.size(to_end) + o.size(to_begin)) * max(8, itemsize(ary))
 
 

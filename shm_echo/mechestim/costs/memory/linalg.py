@@ -1,8 +1,8 @@
 """Upper bounds of the memory that `linalg` takes, with the signatures of its functions.
 
 LAPACK works on one matrix of a stack at a time, in a copy; the operands of a stack may be converted
-to floats first. The workspace of one m x n matrix is taken as `8*min(m, n)^2` numbers and 256 for
-each row and column, more than any driver that NumPy calls asks for.
+to floats first. The bound of the workspace of one m x n matrix is `8*min(m, n)^2` numbers and 256
+for each row and column, more than any LAPACK driver that NumPy calls requests.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from shm_echo.mechestim.costs.operands import (
 )
 
 COMPLEX = 16
-"""Bytes of a complex number, which real operands may give too."""
+"""Bytes of a complex number: real operands may have complex results."""
 
 
 def _width(*operands: Any) -> int:
-    """Bytes of a result that is complex only when an operand is."""
+    """Return the bytes per element of a result that is complex only if an operand is."""
     return floating(*operands)
 
 
@@ -98,7 +98,7 @@ def svd(
 
 
 def svd_scratch(a: Any, *args: Any, **kwargs: Any) -> int:
-    """The workspace, and the factors again when they are cut or sorted afterwards."""
+    """The workspace, and a copy of the factors, which may be cut or sorted afterwards."""
     return workspace(a) + svd(a, *args, **kwargs)
 
 
@@ -133,17 +133,17 @@ def lstsq_scratch(a: Any, b: Any, rcond: Any = None) -> int:
 
 
 def tensorinv_scratch(a: Any, ind: int = 2) -> int:
-    """Copies of `a` as a matrix, and the workspace of that."""
+    """Copies of `a` as a matrix, and the workspace of that matrix."""
     return 12 * COMPLEX * size(a) + 512 * COMPLEX * (numel(shape(a)[:ind]) + 1)
 
 
 def tensorsolve(a: Any, b: Any, axes: Any = None) -> int:
-    """One number for each of `b`."""
+    """One number for each element of `b`."""
     return size(b) * _width(a, b)
 
 
 def tensorsolve_scratch(a: Any, b: Any, axes: Any = None) -> int:
-    """Copies of `a` as a matrix, and the workspace of that."""
+    """Copies of `a` as a matrix, and the workspace of that matrix."""
     return 12 * COMPLEX * size(a) + 512 * COMPLEX * (size(b) + 1)
 
 
@@ -156,9 +156,9 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> in
     """One number for each vector or matrix."""
     if axis is None:
         return COMPLEX
-    left = axes_of_norm(axis, ndim(x))
-    kept = numel(n for i, n in enumerate(shape(x)) if i not in left)
-    return max(1, kept) * _width(x)
+    reduced = axes_of_norm(axis, ndim(x))
+    remaining = numel(n for i, n in enumerate(shape(x)) if i not in reduced)
+    return max(1, remaining) * _width(x)
 
 
 def norm_scratch(x: Any, *_: Any, **__: Any) -> int:

@@ -31,12 +31,12 @@ def evaluated(p: Any, x: Any) -> int:
 
 
 def integral(p: Any, m: Any = 1, k: Any = None) -> int:
-    """polyint: as many coefficients more as the order says."""
+    """polyint: `m` more coefficients."""
     return (o.size(p) + int(m)) * floating(p)
 
 
 def derivative(p: Any, m: Any = 1) -> int:
-    """polyder: no more coefficients than there were, or one per pair if p has two dimensions."""
+    """polyder: at most the coefficients of `p`, or one per pair if `p` has two dimensions."""
     pairs = o.shape(p)[0] if o.ndim(p) > 1 else 1
     return o.size(p) * pairs * max(8, itemsize(p))
 

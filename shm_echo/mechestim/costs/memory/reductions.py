@@ -28,7 +28,7 @@ def extremum(a: Any, axis: Any = None, *_: Any, **__: Any) -> int:
 
 
 def positions(a: Any, axis: Any = None, *_: Any, **__: Any) -> int:
-    """argmax, any, count_nonzero and their kin: one index or answer for each slice."""
+    """argmax, any, count_nonzero and similar: one index or truth value for each slice."""
     return remaining(a, axis) * INDEX
 
 
@@ -38,7 +38,7 @@ def quantile(a: Any, q: Any, axis: Any = None, *_: Any, **__: Any) -> int:
 
 
 def average(a: Any, axis: Any = None, weights: Any = None, *_: Any, **__: Any) -> int:
-    """One number for each slice, and the sum of the weights if asked for."""
+    """One number for each slice, and the sum of the weights, which `returned` adds."""
     each = floating(a) if weights is None else promoted(a, weights, 0.0)
     return 2 * remaining(a, axis) * each
 
@@ -49,6 +49,6 @@ def cumulative(a: Any, axis: Any = None, dtype: Any = None, *_: Any, **__: Any) 
 
 
 def cumulative_standard(x: Any, /, *, axis: Any = None, dtype: Any = None, **_: Any) -> int:
-    """Running totals, with one more in front of each slice if asked for."""
+    """Running totals, with an initial value in front of each slice."""
     count = o.size(x) + (1 if axis is None else remaining(x, axis))
     return count * max(8, promoted(x, dtype=dtype))

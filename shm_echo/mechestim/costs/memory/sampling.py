@@ -20,11 +20,11 @@ from shm_echo.mechestim.costs.flops.sampling import (
 from shm_echo.mechestim.costs.operands import as_shape, broadcast, numel, shape, size
 
 NUMBER = 8
-"""Bytes of a float64 or an int64, which samplers give unless ``dtype`` says otherwise."""
+"""Bytes of a float64 or an int64, which samplers return unless `dtype` is given."""
 
 
 def drawn(sampler: Sampler) -> Callable[..., int]:
-    """The result of `sampler`: its output at the width of `dtype`; nothing with `out`."""
+    """Return the rule for the result of `sampler`: its output at the width of `dtype`."""
 
     def result(*args: Any, **kwargs: Any) -> int:
         bound = sampler.bind(args, kwargs)
@@ -38,7 +38,7 @@ def drawn(sampler: Sampler) -> Callable[..., int]:
 
 
 def parameters_copied(sampler: Sampler) -> Callable[..., int]:
-    """Scratch of `sampler`: its array parameters as floats, and three arrays for checks."""
+    """Return the rule for scratch: array parameters as floats, and three arrays for checks."""
 
     def scratch(*args: Any, **kwargs: Any) -> int:
         bound = sampler.bind(args, kwargs)
@@ -54,7 +54,7 @@ def parameters_copied(sampler: Sampler) -> Callable[..., int]:
 def hypergeometric_scratch(
     colors: Any, nsample: Any, size: Any = None, method: Any = "marginals"
 ) -> int:
-    """One index for each thing in the urn when they are counted out; else a copy of `colors`."""
+    """One index for each item in the urn with the method "count"; a copy of `colors` otherwise."""
     kinds = numel(shape(colors)) * NUMBER
     if method != "count":
         return kinds
@@ -104,7 +104,7 @@ def choice_scratch(
     axis: Any = 0,
     shuffle: Any = True,
 ) -> int:
-    """Indices of the chosen, a shuffled population without replacement, cumulated probabilities."""
+    """Indices, a shuffled population without replacement, cumulative probabilities."""
     n, _one = population(a, axis)
     count = 1 if size is None else numel(as_shape(size))
     copies = 4 * count + (0 if replace else 2 * n) + (0 if p is None else 4 * n)
@@ -124,12 +124,12 @@ def permutation_scratch(x: Any, axis: Any = 0) -> int:
 
 
 def shuffle_scratch(x: Any, axis: Any = 0) -> int:
-    """One row to swap with, or a copy when the axis is not the first."""
+    """One row to swap with, or a copy if the axis is not the first."""
     return size(x) * itemsize(x) if hasattr(x, "dtype") else 0
 
 
 def permuted(x: Any, *, axis: Any = None, out: Any = None) -> int:
-    """A copy of `x`; nothing when it goes to `out`."""
+    """A copy of `x`; no memory with `out`."""
     return size(x) * itemsize(x) if out is None else 0
 
 
@@ -139,5 +139,5 @@ def permuted_scratch(x: Any, *, axis: Any = None, out: Any = None) -> int:
 
 
 def generator_state(*_: Any, **__: Any) -> int:
-    """The state of a Mersenne Twister: 624 words of 32 bits."""
-    return 2504
+    """The state of a Mersenne Twister: 624 words of 32 bits, and its position."""
+    return 624 * 4 + 8

@@ -1,8 +1,6 @@
-"""Upper bounds of the memory that joining, repeating, gathering and rearranging takes. All are
-free.
+"""Upper bounds of memory for joining, repeating, gathering and rearranging, which are all free.
 
-What is a view when it can be is counted as one (0) only when it always is; else the copy is
-counted.
+An operation that always returns a view takes no memory; one that may copy takes that of the copy.
 """
 
 from __future__ import annotations
@@ -65,12 +63,12 @@ def inserted(arr: Any, obj: Any, values: Any, axis: Any = None) -> int:
 
 
 def repeated(a: Any, repeats: Any, axis: Any = None) -> int:
-    """repeat: the array's elements, each as often as the largest of `repeats` says."""
+    """repeat: the array's elements, each as often as the largest of `repeats`."""
     return o.size(a) * _largest(repeats) * itemsize(a)
 
 
 def _largest(values: Any) -> int:
-    """The largest of an operand of counts, whose values size the result."""
+    """Return the largest of an operand of counts, whose values size the result."""
     if o.ndim(values) == 0:
         return max(0, index(values))
     if o.size(values) == 0:
@@ -95,7 +93,7 @@ def resized_scratch(a: Any, new_shape: Any) -> int:
 
 
 def padded(array: Any, pad_width: Any, mode: Any = "constant", **_: Any) -> int:
-    """pad: every axis longer by what is put before and after it."""
+    """pad: every axis, longer by the padding before and after it."""
     shape = o.shape(array)
     widths = _widths(pad_width, len(shape))
     longer = [n + before + after for n, (before, after) in zip(shape, widths, strict=True)]
@@ -121,7 +119,7 @@ def _widths(pad_width: Any, axes: int) -> list[tuple[int, int]]:
 
 
 def taken(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: Any = "raise") -> int:
-    """take: the slices that `indices` name."""
+    """take: the slices that `indices` select."""
     if out is not None:
         return 0
     shape, chosen = o.shape(a), o.shape(indices)
@@ -174,7 +172,7 @@ def where(condition: Any, x: Any = None, y: Any = None, /) -> int:
 
 
 def nonzero_scratch(filt: Any, *_: Any, **__: Any) -> int:
-    """Scratch of trim_zeros: the indices of what is not 0."""
+    """Scratch of trim_zeros: the indices of the elements that are not 0."""
     return indices_of(filt)
 
 
@@ -216,7 +214,7 @@ def unpacked(a: Any, /, axis: Any = None, count: Any = None, bitorder: Any = "bi
 
 
 def ix(*args: Any) -> int:
-    """ix_: views of index vectors, or the places of the True in masks."""
+    """ix_: views of index vectors, or the indices of True in masks."""
     return sum(map(o.size, args)) * INDEX
 
 
@@ -226,12 +224,12 @@ def broadcast_views(*args: Any, subok: Any = False) -> int:
 
 
 def leaves(*arys: Any) -> int:
-    """atleast_1d and its kin: what is not an array yet."""
+    """atleast_1d and similar: copies of operands that are not arrays."""
     return sum(copy_of(a) for a in arys if not o.is_array(a))
 
 
 def block_matrix(obj: Any, ldict: Any = None, gdict: Any = None) -> int:
-    """bmat: all leaves' elements; a text names variables, which the caller's frames hold."""
+    """bmat: all leaves' elements; a str names variables of the caller, whose sizes are unknown."""
     return 0 if isinstance(obj, str) else block(_listed(obj))
 
 
@@ -255,12 +253,12 @@ def extract_scratch(condition: Any, arr: Any) -> int:
 
 
 def along_axis(func1d: Any, axis: Any, arr: Any, *_: Any, **__: Any) -> int:
-    """apply_along_axis: as large as the array, as long as the function gives back no more."""
+    """apply_along_axis: twice the array, for functions that return no more than they receive."""
     return 2 * copy_of(arr)
 
 
 def over_axes(func: Any, a: Any, axes: Any) -> int:
-    """apply_over_axes: no larger than the array."""
+    """apply_over_axes: at most twice the array."""
     return 2 * copy_of(a)
 
 

@@ -30,7 +30,7 @@ def found(a: Any, v: Any, *_: Any, **__: Any) -> int:
 
 
 def distinct(*args: Any, **kwargs: Any) -> int:
-    """unique: the elements, and three indices for each if all differ and all are asked for."""
+    """unique: the elements, and three indices for each: the most that its options return."""
     a = first(args, kwargs)
     return o.size(a) * (itemsize(a) + 3 * INDEX)
 

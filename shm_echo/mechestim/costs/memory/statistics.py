@@ -1,7 +1,7 @@
 """Upper bounds of memory for histograms, counts and covariances.
 
-`bincount` has a result that is sized by values and reads the largest of them; it is therefore asked
-only when an array's values may be read.
+The size of the result of `bincount` depends on values: its rule reads the largest of them, so it
+serves only callers that may read the values of an array.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from shm_echo.mechestim.costs.dtypes import describe, floating
 from shm_echo.mechestim.costs.flops import statistics as st
 from shm_echo.mechestim.costs.memory.bounds import INDEX
 
-# The most bins that a rule by name, such as "fd", is taken to make.
+# A bound of the bins that a rule by name, such as "fd", computes from values.
 _AUTOMATIC_BINS = 1 << 20
 
 

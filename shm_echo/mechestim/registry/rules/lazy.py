@@ -1,4 +1,4 @@
-"""Rules of `costs` by where they stand: a rule's module is imported when the rule is first needed.
+"""References to the rules of `costs`; a rule's module is imported when the rule is first needed.
 
 A client needs the names of operations and never a price, and a program uses a few operations out
 of several hundred. `flops.sorting.sort` is therefore a `LazyRule`: it holds the module and the
@@ -22,18 +22,18 @@ class LazyRule:
 
     Args:
         origin: the module's name, or the `LazyRule` that is called or indexed.
-        what: the name in the module; the positional arguments; or, without `options`, the index.
+        selector: the name in the module, the positional arguments or, without `options`, the index.
         options: the keyword arguments of the call.
     """
 
-    __slots__ = ("_found", "_options", "_origin", "_what")
+    __slots__ = ("_found", "_options", "_origin", "_selector")
     _found: Any
 
     def __init__(
-        self, origin: str | LazyRule, what: Any, options: dict[str, Any] | None = None
+        self, origin: str | LazyRule, selector: Any, options: dict[str, Any] | None = None
     ) -> None:
         self._origin = origin
-        self._what = what
+        self._selector = selector
         self._options = options
 
     def __call__(self, *args: Any, **kwargs: Any) -> LazyRule:
@@ -52,12 +52,12 @@ class LazyRule:
 
     def _find(self) -> Any:
         if isinstance(self._origin, str):
-            return getattr(importlib.import_module(self._origin), self._what)
+            return getattr(importlib.import_module(self._origin), self._selector)
         found = self._origin.resolve()
         if self._options is None:
-            return found[self._what]
+            return found[self._selector]
         options = {name: resolved(value) for name, value in self._options.items()}
-        return found(*map(resolved, self._what), **options)
+        return found(*map(resolved, self._selector), **options)
 
 
 class LazyModule:

@@ -43,7 +43,7 @@ class _SessionAccountView(AccountView):
         self._ledger = ledger
 
     # The parent's `charge` with the ledger in the middle, and without its lock. Calling the parent
-    # would check the available a second time, on the path of every operation.
+    # would check the available FLOPs a second time, on the path of every operation.
     def charge(self, name: str, cost: int) -> None:
         account = self.account
         available = account.available - cost
@@ -67,6 +67,6 @@ class _SessionAccountView(AccountView):
             self._ledger.release(name, cost)
             raise
 
-    def release(self, promised: int, name: str = "", cost: int = 0) -> None:
-        super().release(promised)
+    def release(self, reserved: int, name: str = "", cost: int = 0) -> None:
+        super().release(reserved)
         self._ledger.release(name, cost)
