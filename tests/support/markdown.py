@@ -73,7 +73,6 @@ def links(page: Path) -> list[str]:
 
 
 def anchors(page: Path) -> set[str]:
-    """Return the anchors of the headings, as GitHub and MkDocs both spell them, and explicit ids."""
+    """Return the anchors of the headings, as GitHub and MkDocs both spell them."""
     plain = (re.sub(r"[^\w\- ]", "", heading).strip() for heading in _HEADING.findall(prose(page)))
-    explicit = re.findall(r'<a id="([^"]+)">', page.read_text())
-    return {*explicit, *(re.sub(r"[ -]+", "-", text.lower()) for text in plain)}
+    return {re.sub(r"[ -]+", "-", text.lower()) for text in plain}
