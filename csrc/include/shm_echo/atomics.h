@@ -1,9 +1,9 @@
 /* The only atomics of the ring: C11 operations under names that say their order.
  *
  * Every use elsewhere carries a SYNC tag and names the operation that it pairs with, or says why it
- * is relaxed; docs/explanation/memory-model.md has a section for each tag. `_seq` operations take part in one
- * total order. They are used where two sides each write one word and then read the other's, a
- * store-load pattern that acquire and release cannot order.
+ * is relaxed; docs/explanation/memory-model.md has a section for each tag. `_seq` operations take
+ * part in one total order. They are used where two sides each write one word and then read the
+ * other's, a store-load pattern that acquire and release cannot order.
  */
 #ifndef SHM_ECHO_ATOMICS_H
 #define SHM_ECHO_ATOMICS_H
