@@ -98,9 +98,8 @@ def __getattr__(name: str) -> Any:
         # all of them. A missing module of this package is another matter: mechestim's client wheel
         # has no ring.
         if error.name is not None and not error.name.startswith(f"{__name__}."):
-            from shm_echo.ring.build_check import require_build
-
-            require_build()
+            # By name, as in _HOMES: that wheel has this module, and not the one named here.
+            importlib.import_module("shm_echo.ring.build_check").require_build()
         raise
     globals()[name] = value
     return value
