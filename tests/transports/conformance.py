@@ -1,6 +1,6 @@
 """The conformance tests of transports: derive one class from `Conformance` per transport.
 
-The fixture `way` of the derived class returns the transport under test.
+The fixture `harness` of the derived class returns the transport under test.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from shm_echo.errors import RefusedError
 from tests.support.numbered import EXAMPLE, numbered, numbers_of, stacked
 from tests.support.threads import Worker
 from tests.support.waiting import WATCHDOG, wait_until
-from tests.transports.ways import MAX_PRODUCERS, Doomed, Producer, Way
+from tests.transports.harnesses import MAX_PRODUCERS, Doomed, Producer, TransportHarness
 
 __all__ = ["Conformance"]
 
@@ -50,18 +50,20 @@ BLOCKING: dict[str, Callable[[Producer], object]] = {
 
 
 class Conformance:
-    """The suite, for the transport that the fixture `way` of the derived class returns.
+    """The suite, for the transport that the fixture `harness` of the derived class returns.
 
     Batches are of two, the ring holds two of them.
     """
 
     @pytest.fixture
-    def serve(self, way: Way) -> Iterator[Callable[..., Server]]:
+    def serve(self, harness: TransportHarness) -> Iterator[Callable[..., Server]]:
         """Starts the server of the test."""
         servers: list[Server] = []
 
         def make(policy: Any = "warn") -> Server:
-            server = Server(EXAMPLE, BATCH, way.transport, num_buffers=2, on_producer_death=policy)
+            server = Server(
+                EXAMPLE, BATCH, harness.transport, num_buffers=2, on_producer_death=policy
+            )
             servers.append(server.start())
             return server
 
@@ -76,13 +78,13 @@ class Conformance:
 
     # ------------------------------------------------------------ what arrives
 
-    def test_it_is_a_transport(self, way: Way) -> None:
-        assert isinstance(way.transport, Transport)
+    def test_it_is_a_transport(self, harness: TransportHarness) -> None:
+        assert isinstance(harness.transport, Transport)
 
     def test_samples_arrive_in_the_order_in_which_they_were_sent(
-        self, server: Server, way: Way
+        self, server: Server, harness: TransportHarness
     ) -> None:
-        with closing(way.attach()) as producer:
+        with closing(harness.attach()) as producer:
             producer.send_batch(stacked([0, 1]))
             for i in range(2, 40, 2):  # the batch that was taken last keeps its half of the ring
                 assert taken(server) == [i - 2, i - 1]
@@ -90,10 +92,10 @@ class Conformance:
                 assert producer.send_batch(stacked([i + 1])) == 1
 
     def test_producers_at_once_keep_each_its_order_and_lose_nothing(
-        self, server: Server, way: Way
+        self, server: Server, harness: TransportHarness
     ) -> None:
         def produce(first: int) -> None:
-            with closing(way.attach()) as producer:
+            with closing(harness.attach()) as producer:
                 for i in range(first, first + 300):
                     producer.send(numbered(i))
 
@@ -105,9 +107,9 @@ class Conformance:
             assert [i for i in came if first <= i < first + 1000] == list(range(first, first + 300))
 
     def test_a_stream_ends_with_its_producers_and_its_last_batch_is_what_is_left(
-        self, server: Server, way: Way
+        self, server: Server, harness: TransportHarness
     ) -> None:
-        producers = [way.attach(), way.attach()]
+        producers = [harness.attach(), harness.attach()]
         learner = Worker(
             lambda: [
                 numbers_of(sample.batch)
@@ -124,9 +126,9 @@ class Conformance:
 
     @pytest.mark.parametrize(("call", "tree", "leaf"), MISFITS.values(), ids=MISFITS)
     def test_a_mismatch_is_rejected_by_its_leaf_before_a_slot_is_claimed(
-        self, server: Server, way: Way, call: str, tree: Any, leaf: str
+        self, server: Server, harness: TransportHarness, call: str, tree: Any, leaf: str
     ) -> None:
-        with closing(way.attach()) as producer:
+        with closing(harness.attach()) as producer:
             for _ in range(CAPACITY + 1):
                 with pytest.raises(SpecMismatchError) as caught:
                     getattr(producer, call)(tree, timeout=0)
@@ -141,16 +143,16 @@ class Conformance:
 
     @pytest.mark.parametrize("timeout", [0, 0.02])
     def test_a_send_into_a_full_ring_times_out_without_sending(
-        self, server: Server, way: Way, timeout: float
+        self, server: Server, harness: TransportHarness, timeout: float
     ) -> None:
-        with closing(way.attach()) as producer:
+        with closing(harness.attach()) as producer:
             producer.send_batch(stacked(range(CAPACITY)))
             with pytest.raises(SendTimeoutError) as caught:
                 producer.send(numbered(9), timeout=timeout)
             assert (caught.value.sent, server.info().store_size) == (0, CAPACITY)
 
-    def test_a_send_waits_for_room(self, server: Server, way: Way) -> None:
-        with closing(way.attach()) as producer:
+    def test_a_send_waits_for_room(self, server: Server, harness: TransportHarness) -> None:
+        with closing(harness.attach()) as producer:
             producer.send_batch(stacked(range(CAPACITY)))
             sending = Worker(producer.send, numbered(4))
             wait_until(lambda: server.info().push_blocked_count, "it waits")
@@ -160,18 +162,18 @@ class Conformance:
 
     @pytest.mark.parametrize("count", [0, 1, CAPACITY, 50])
     def test_a_batch_of_any_size_passes_while_a_learner_samples(
-        self, server: Server, way: Way, count: int
+        self, server: Server, harness: TransportHarness, count: int
     ) -> None:
         learner = Worker(streamed, server)
-        with closing(way.attach()) as producer:
+        with closing(harness.attach()) as producer:
             assert producer.send_batch(stacked(range(count))) == count
         assert learner.result() == list(range(count))
 
     @pytest.mark.parametrize("timeout", [0, 0.02])
     def test_a_batch_that_runs_out_of_time_has_sent_its_first_samples(
-        self, server: Server, way: Way, timeout: float
+        self, server: Server, harness: TransportHarness, timeout: float
     ) -> None:
-        with closing(way.attach()) as producer:
+        with closing(harness.attach()) as producer:
             producer.send(numbered(100))
             with pytest.raises(SendTimeoutError) as caught:
                 producer.send_batch(stacked(range(10)), timeout=timeout)
@@ -180,8 +182,10 @@ class Conformance:
             with pytest.raises(TimeoutError):
                 server.sample(timeout=0)
 
-    def test_wait_ends_when_the_last_sample_is_handed_out(self, server: Server, way: Way) -> None:
-        with closing(way.attach()) as producer:
+    def test_wait_ends_when_the_last_sample_is_handed_out(
+        self, server: Server, harness: TransportHarness
+    ) -> None:
+        with closing(harness.attach()) as producer:
             producer.wait(timeout=0)
             producer.send_batch(stacked([0, 1]))
             with pytest.raises(TimeoutError, match="not every sample was handed to the learner"):
@@ -196,9 +200,9 @@ class Conformance:
 
     @pytest.mark.parametrize("call", BLOCKING.values(), ids=BLOCKING)
     def test_closing_the_server_wakes_all_waiting_calls(
-        self, server: Server, way: Way, call: Callable[[Producer], object]
+        self, server: Server, harness: TransportHarness, call: Callable[[Producer], object]
     ) -> None:
-        producers = [way.attach(), way.attach()]
+        producers = [harness.attach(), harness.attach()]
         for producer in producers:
             producer.send_batch(stacked([0, 1]))
         waiting = [Worker(call, producer) for producer in producers]
@@ -212,20 +216,22 @@ class Conformance:
             producer.close()
         assert server.sample() is None
 
-    def test_after_the_close_sends_and_attachments_fail(self, server: Server, way: Way) -> None:
-        with closing(way.attach()) as producer:
+    def test_after_the_close_sends_and_attachments_fail(
+        self, server: Server, harness: TransportHarness
+    ) -> None:
+        with closing(harness.attach()) as producer:
             server.close()
             with pytest.raises(ConnectionClosedError):
                 producer.send(numbered(0), timeout=0)
             with pytest.raises(ShmEchoError):
-                way.attach()
+                harness.attach()
 
     # ------------------------------------------------------------ attached producers
 
     def test_producers_are_listed_in_the_order_of_their_attachments(
-        self, server: Server, way: Way
+        self, server: Server, harness: TransportHarness
     ) -> None:
-        first, second, third = way.attach(), way.attach(), way.attach()
+        first, second, third = harness.attach(), harness.attach(), harness.attach()
         first.send(numbered(0))
         third.send_batch(stacked([1, 2]))
         found = server.producers()
@@ -243,14 +249,14 @@ class Conformance:
         assert server.info().samples_inserted_total == 3
 
     def test_a_producer_above_the_limit_is_rejected_until_another_one_leaves(
-        self, server: Server, way: Way
+        self, server: Server, harness: TransportHarness
     ) -> None:
-        producers = [way.attach() for _ in range(MAX_PRODUCERS)]
+        producers = [harness.attach() for _ in range(MAX_PRODUCERS)]
         with pytest.raises((RefusedError, RuntimeError), match=rf"\({MAX_PRODUCERS}\).*max_prod"):
-            way.attach()
+            harness.attach()
         producers.pop().close()
         wait_until(lambda: len(server.producers()) < MAX_PRODUCERS, "it has left")
-        producers.append(way.attach())
+        producers.append(harness.attach())
         producers[-1].send(numbered(1), timeout=0)
         for producer in producers:
             producer.close()
@@ -259,25 +265,25 @@ class Conformance:
     # ------------------------------------------------------------ deaths
 
     def test_a_death_is_logged_and_the_stream_goes_on(
-        self, server: Server, way: Way, caplog: pytest.LogCaptureFixture
+        self, server: Server, harness: TransportHarness, caplog: pytest.LogCaptureFixture
     ) -> None:
-        with caplog.at_level(logging.WARNING, "shm_echo"), way.doomed([0]) as doomed:
+        with caplog.at_level(logging.WARNING, "shm_echo"), harness.doomed([0]) as doomed:
             assert [p.pid for p in server.producers()] == [doomed.pid]
             die(server, doomed)
             wait_until(lambda: caplog.messages, "it is told")
         (message,) = caplog.messages
         assert f"producer pid {doomed.pid} " in message
         assert message.endswith("without closing")
-        with closing(way.attach()) as producer:
+        with closing(harness.attach()) as producer:
             producer.send(numbered(1))
         assert taken(server) == [0, 1]
 
     def test_raise_reports_each_death_once_and_no_sample_is_lost(
-        self, serve: Callable[..., Server], way: Way
+        self, serve: Callable[..., Server], harness: TransportHarness
     ) -> None:
         server = serve("raise")
-        way.attach().close()  # leaving in good order is no death
-        with way.doomed([0, 1, 2]) as doomed:
+        harness.attach().close()  # leaving in good order is no death
+        with harness.doomed([0, 1, 2]) as doomed:
             die(server, doomed)
             with pytest.raises(ProducerDiedError) as caught:
                 server.sample(timeout=WATCHDOG)
@@ -286,9 +292,11 @@ class Conformance:
             assert taken(server) == [0, 1]
             assert flushed(server) == [2]
 
-    def test_raise_wakes_a_learner_that_waits(self, serve: Callable[..., Server], way: Way) -> None:
+    def test_raise_wakes_a_learner_that_waits(
+        self, serve: Callable[..., Server], harness: TransportHarness
+    ) -> None:
         server = serve("raise")
-        with way.doomed([0]) as doomed:
+        with harness.doomed([0]) as doomed:
             learner = Worker(server.sample)
             learner.wait_until_asleep()
             die(server, doomed)
@@ -297,10 +305,10 @@ class Conformance:
         assert flushed(server) == [0]
 
     def test_raise_if_last_waits_until_no_producer_and_no_full_batch_is_left(
-        self, serve: Callable[..., Server], way: Way
+        self, serve: Callable[..., Server], harness: TransportHarness
     ) -> None:
         server = serve("raise_if_last")
-        with way.doomed([0]) as first, way.doomed([1, 2]) as last:
+        with harness.doomed([0]) as first, harness.doomed([1, 2]) as last:
             die(server, first)
             assert taken(server) == [0, 1]
             with pytest.raises(TimeoutError):
@@ -312,10 +320,10 @@ class Conformance:
         assert flushed(server) == [2]
 
     def test_a_stream_ends_with_the_death_of_its_last_producer_and_keeps_what_it_sent(
-        self, server: Server, way: Way
+        self, server: Server, harness: TransportHarness
     ) -> None:
         learner = Worker(streamed, server)
-        with way.doomed([0, 1, 2]) as doomed:
+        with harness.doomed([0, 1, 2]) as doomed:
             die(server, doomed)
         assert learner.result() == [0, 1, 2]
 

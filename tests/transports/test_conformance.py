@@ -9,19 +9,19 @@ import pytest
 
 from tests.transports import memory
 from tests.transports.conformance import Conformance
-from tests.transports.ways import MemoryWay, ShmWay, Way
+from tests.transports.harnesses import MemoryHarness, ShmHarness, TransportHarness
 
 
 class TestShmTransport(Conformance):
     @pytest.fixture
-    def way(self, name: str) -> Way:
-        return ShmWay(name)
+    def harness(self, name: str) -> TransportHarness:
+        return ShmHarness(name)
 
 
 class TestMemoryTransport(Conformance):
     @pytest.fixture
-    def way(self, name: str) -> Way:
-        return MemoryWay(name)
+    def harness(self, name: str) -> TransportHarness:
+        return MemoryHarness(name)
 
 
 def test_the_transport_in_memory_uses_the_public_interface_alone() -> None:

@@ -1,6 +1,6 @@
 """Adapters of the conformance suite to the two transports of the project.
 
-A further transport needs one more `Way`, and a class in `test_conformance.py`.
+A further transport needs one more `TransportHarness`, and a class in `test_conformance.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.support.numbered import EXAMPLE, stacked
 from tests.support.processes import start
 from tests.transports.memory import MemoryTransport
 
-__all__ = ["MAX_PRODUCERS", "Doomed", "MemoryWay", "Producer", "ShmWay", "Way"]
+__all__ = ["MAX_PRODUCERS", "Doomed", "MemoryHarness", "Producer", "ShmHarness", "TransportHarness"]
 
 MAX_PRODUCERS = 4
 
@@ -46,7 +46,7 @@ class Doomed:
     die: Callable[[], object]
 
 
-class Way(Protocol):
+class TransportHarness(Protocol):
     """Attaches producers to a server by one transport.
 
     Attributes:
@@ -63,7 +63,7 @@ class Way(Protocol):
         """Return a producer that has sent the samples of these numbers."""
 
 
-class ShmWay:
+class ShmHarness:
     """Clients in shared memory; a death is the end of a real process."""
 
     def __init__(self, name: str) -> None:
@@ -71,12 +71,12 @@ class ShmWay:
         self.transport = ShmTransport(name, max_producers=MAX_PRODUCERS)
 
     def attach(self) -> Producer:
-        """See `Way`."""
+        """See `TransportHarness`."""
         return ShmClient(self._name, EXAMPLE)
 
     @contextmanager
     def doomed(self, numbers: Sequence[int]) -> Iterator[Doomed]:
-        """See `Way`."""
+        """See `TransportHarness`."""
         with start(send_and_stay, self._name, list(numbers), method="forkserver") as child:
             child.expect("sent")
             yield Doomed(child.pid, child.end)
@@ -91,7 +91,7 @@ def send_and_stay(pipe: Any, name: str, numbers: Sequence[int]) -> None:
     client.close()
 
 
-class MemoryWay:
+class MemoryHarness:
     """Objects of this process; a death is what the transport says."""
 
     def __init__(self, name: str) -> None:
@@ -99,12 +99,12 @@ class MemoryWay:
         self._pids = iter(range(2_000_000_000, 2_100_000_000))  # none of them exists
 
     def attach(self) -> Producer:
-        """See `Way`."""
+        """See `TransportHarness`."""
         return self.transport.connect()
 
     @contextmanager
     def doomed(self, numbers: Sequence[int]) -> Iterator[Doomed]:
-        """See `Way`."""
+        """See `TransportHarness`."""
         pid = next(self._pids)
         client = self.transport.connect(pid)
         client.send_batch(stacked(numbers))
