@@ -1,13 +1,12 @@
-"""Takes batches out of the ring, and decides which events end a wait.
+"""Takes batches out of the ring, and waits for them.
 
 A `Consumer` stands between the public `Server` and the C consumer. It waits in slices. Between two
-slices it checks for events that concern the learner: a dead producer, the end of the stream, leases
-that hold every buffer, no attached producer, a producer that stopped in the middle of a sample.
+slices it checks if the stream has ended, and `shm_echo.wait_checks` looks for other events that
+concern the learner.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -15,28 +14,22 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from shm_echo.errors import BatchesHeldError, ProducerDiedError
 from shm_echo.metrics import NO_TIMES, HistSnapshot, SampleInfo
 from shm_echo.ring.core import Result, _core_cpython, ffi, lib
 from shm_echo.ring.producers import Producers
 from shm_echo.ring.ring import Ring
 from shm_echo.validation import seconds
+from shm_echo.wait_checks import WaitChecks
 
 __all__ = ["Consumer", "Sample"]
 
-_log = logging.getLogger("shm_echo")
-
-# Seconds of one wait in C. Between slices Python handles signals and the checks above run.
+# Seconds of one wait in C. Between slices Python handles signals and looks for other events.
 _WAIT_SLICE = 0.1
 _DEATHS_TO_REPORT: dict[str, Literal["none", "all", "last"]] = {
     "warn": "none",
     "raise": "all",
     "raise_if_last": "last",
 }
-# Seconds without a producer until the first warning, and between later ones.
-_NO_PRODUCER_FIRST_WARNING, _NO_PRODUCER_NEXT_WARNING = 5.0, 60.0
-# Seconds that a sample may stay unfinished until a warning names its producer.
-_STRAGGLER_AFTER = 5.0
 
 
 class Sample(NamedTuple):
@@ -79,17 +72,19 @@ class Consumer:
             ffi.cast("she_consumer *", receiver.address()), lambda _pointer, _keep=receiver: None
         )
         self.producers = Producers(ring, self._consumer, remember=_DEATHS_TO_REPORT[on_death])
-        self._on_death = on_death
-        self._lease_timeout = lease_timeout
-        self._expects_producers = expects_producers
+        self.checks = WaitChecks(
+            receiver,
+            self._consumer,
+            self.producers,
+            num_buffers=ring.config.num_buffers,
+            on_death=on_death,
+            lease_timeout=lease_timeout,
+            expects_producers=expects_producers,
+        )
         # Held by the thread that samples. Re-entrant, because only its holder can release an RLock.
         self._sampling = threading.RLock()
         self._closed = False
-        self._no_producer_since: float | None = None  # monotonic time
-        self._warn_no_producer_at = 0.0  # monotonic time of the next warning
         self.sampler: threading.Thread | None = None  # the thread that sampled last
-        self._straggler: tuple[int, int, float] | None = None  # owner, position, since
-        self._straggler_reported: tuple[int, int] | None = None
 
     # ---------------------------------------------------------------- taking
 
@@ -118,8 +113,7 @@ class Consumer:
             if self._closed:
                 return None
             self.sampler = threading.current_thread()
-            if self._on_death == "raise":
-                self._raise_death()
+            self.checks.before_taking()
             receiver.release()
             if receiver.ready():
                 arrays: list[Any] | None = receiver.take()
@@ -159,7 +153,7 @@ class Consumer:
                 if not ready and not self._closed:  # the stream has ended: take the rest
                     ready = self._seal_and_wait(None, None)
                     if not ready and not self._closed:
-                        self._raise_death_while_waiting()
+                        self.checks.deaths()
             return receiver.take() if ready else None
         except BaseException:
             # Unseal at once: the next sample that is sent still belongs into this batch.
@@ -212,16 +206,14 @@ class Consumer:
             if result == Result.CLOSED or self._closed or stream_ended:
                 return False
             now = time.monotonic()
-            self._raise_death_while_waiting()
+            self.checks.deaths()
             if deadline is not None and now >= deadline:
                 raise TimeoutError(
                     f"no batch of {self._ring.config.batch_size} samples within {timeout:g} s "
                     f"({self.info().store_size} samples are there, "
                     f"{self.producers.active} producers attached)"
                 )
-            self._check_held(now - began)
-            self._warn_of_straggler(now)
-            self._warn_without_producers(now)
+            self.checks.look(now, now - began)
 
     def _seal_and_wait(self, deadline: float | None, timeout: float | None) -> bool:
         """End the batch here and wait for the samples that are still being written into it."""
@@ -236,59 +228,6 @@ class Consumer:
 
     def _empty_batch(self) -> tuple[list[Any], SampleInfo]:
         return [np.empty((0, *shape), dtype) for dtype, shape in self._ring.leaves], self.info()
-
-    # ---------------------------------------------------------------- checks between two slices
-
-    def _raise_death(self) -> None:
-        death = self.producers.next_death()
-        if death is not None:
-            raise ProducerDiedError(*death)
-
-    def _raise_death_while_waiting(self) -> None:
-        if self._on_death == "raise" or (
-            self._on_death == "raise_if_last" and self.producers.active == 0
-        ):
-            self._raise_death()
-
-    def _check_held(self, waited: float) -> None:
-        held, buffers = self._receiver.held, self._ring.config.num_buffers
-        limit = self._lease_timeout
-        if limit is not None and held >= buffers and waited >= limit:
-            raise BatchesHeldError(held, limit)
-
-    def _warn_without_producers(self, now: float) -> None:
-        """Warn while no producer is attached; the clock runs across calls of sample()."""
-        if self.producers.active or not self._expects_producers:
-            self._no_producer_since = None
-        elif self._no_producer_since is None:
-            self._no_producer_since, self._warn_no_producer_at = (
-                now,
-                now + _NO_PRODUCER_FIRST_WARNING,
-            )
-        elif now >= self._warn_no_producer_at:
-            self._warn_no_producer_at = now + _NO_PRODUCER_NEXT_WARNING
-            _log.warning(
-                "sample() waits, and no producer has been attached for %.0f s",
-                now - self._no_producer_since,
-            )
-
-    def _warn_of_straggler(self, now: float) -> None:
-        """Warn of a producer that claimed a slot of the awaited batch and has not committed it."""
-        owner, position = ffi.new("uint32_t *"), ffi.new("uint64_t *")
-        if not lib.she_straggler(self._consumer, owner, position):
-            self._straggler = None
-            return
-        claim = int(owner[0]), int(position[0])
-        if self._straggler is None or self._straggler[:2] != claim:
-            self._straggler = (*claim, now)
-        elif now - self._straggler[2] >= _STRAGGLER_AFTER and self._straggler_reported != claim:
-            self._straggler_reported = claim
-            _log.warning(
-                "the batch waits for one sample that pid %s began %.0f s ago and has not finished: "
-                "it is stopped, or slow inside reserve()",
-                self.producers.pid_of(claim[0]) or "of this process",
-                now - self._straggler[2],
-            )
 
     def reason_for_endless_wait(self) -> str | None:
         """Return the reason why no thread will empty a full ring, or None if one may."""

@@ -6,7 +6,6 @@ learner; `shm_echo.consumer` waits for batches and raises the errors when none c
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import warnings
@@ -16,22 +15,15 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Literal
 
-from shm_echo.consumer import Consumer, Sample
+from shm_echo.consumer import Sample
 from shm_echo.errors import ConnectionClosedError, ForkedHandleError
-from shm_echo.local_producer import LocalProducer
 from shm_echo.metrics import ProducerInfo, SampleInfo
-from shm_echo.ring.broadcast import Publisher
-from shm_echo.ring.producers import Producers
-from shm_echo.ring.ring import Ring, RingConfig
-from shm_echo.ring.segment import Backing, sweep
-from shm_echo.spec import TreeSpec
-from shm_echo.transports.base import Ingress, Transport
-from shm_echo.validation import check_count, seconds
+from shm_echo.server_options import OnProducerDeath, ServerOptions
+from shm_echo.server_parts import ServerParts
+from shm_echo.transports.base import Transport
+from shm_echo.validation import check_count
 
 __all__ = ["Server"]
-
-OnProducerDeath = Literal["warn", "raise", "raise_if_last"]
-_DEATH_POLICIES = ("warn", "raise", "raise_if_last")
 
 
 class Server:
@@ -91,35 +83,24 @@ class Server:
         on_producer_death: OnProducerDeath = "warn",
         lease_timeout: float | None = 5.0,
     ) -> None:
-        self._spec = TreeSpec.from_example(example)
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("num_buffers", num_buffers, 3 if lease else 2),
-            ("num_drainers", num_drainers, 1),
-            ("producer_queue_size", producer_queue_size, 1),
-        ):
-            check_count(name, value, least, " with lease=True" if lease else "")
-        if on_producer_death not in _DEATH_POLICIES:
-            raise ValueError(
-                f"on_producer_death must be one of {', '.join(map(repr, _DEATH_POLICIES))}, "
-                f"not {on_producer_death!r}"
-            )
-        if transport is not None and not isinstance(transport, Transport):
-            raise TypeError(f"transport must be a Transport or None, not {transport!r}")
-        self._publishes = None if publishes is None else TreeSpec.from_example(publishes)
+        self._options = ServerOptions.check(
+            example,
+            batch_size,
+            transport,
+            num_buffers,
+            num_drainers,
+            producer_queue_size,
+            detailed_metrics=detailed_metrics,
+            lease=lease,
+            writable=writable,
+            publishes=publishes,
+            on_producer_death=on_producer_death,
+            lease_timeout=lease_timeout,
+        )
         self.batch_size, self.num_buffers = batch_size, num_buffers
         self.num_drainers = num_drainers
         self.producer_queue_size = producer_queue_size
         self._transport = transport
-        self._config = RingConfig(
-            batch_size,
-            num_buffers,
-            int(getattr(transport, "max_producers", 256)),
-            bool(detailed_metrics),
-        )
-        self._lease, self._writable = bool(lease), bool(writable)
-        self._on_death = on_producer_death
-        self._lease_timeout = seconds("lease_timeout", lease_timeout)
         # Guards start() and close(). Re-entrant: a signal handler may close what it interrupts.
         self._lock = threading.RLock()
         self._state: Literal["new", "running", "closed", "inherited"] = "new"
@@ -142,41 +123,12 @@ class Server:
         return self
 
     def _start(self) -> None:
-        sweep()
-        backing: Backing = "private" if self._transport is None else self._transport.backing
-        ring = Ring.create(self._spec, self._config, backing)
-        publisher = None
-        try:
-            if self._publishes is not None:
-                publisher = Publisher(self._publishes, backing)
-            consumer = self._make_consumer(ring)
-            if self._transport is not None:
-                self._transport.start(Ingress(ring, consumer.producers, publisher))
-        except BaseException:
-            if publisher is not None:
-                publisher.close()
-            ring.segment.close()
-            raise
-        self._ring, self._publisher, self._consumer = ring, publisher, consumer
-        self._producers: Producers = consumer.producers
-        self._local_producer = LocalProducer(ring, consumer)
+        parts = ServerParts(self._options)
+        self._parts = parts
+        self._consumer, self._producers = parts.consumer, parts.producers
         interrupted, self._state = self._state == "closed", "running"
         if interrupted:  # a signal handler has closed the server during the start
             self.close()
-
-    def _make_consumer(self, ring: Ring) -> Consumer:
-        receiver = ring.receiver(
-            leased=self._lease,
-            writable=self._writable,
-            poisoned=os.environ.get("SHM_ECHO_DEBUG") == "1",
-        )
-        return Consumer(
-            ring,
-            receiver,
-            on_death=self._on_death,
-            lease_timeout=self._lease_timeout,
-            expects_producers=self._transport is not None,
-        )
 
     def close(self) -> None:
         """End the stream: `sample()` returns None, producers get ConnectionClosedError.
@@ -189,14 +141,7 @@ class Server:
                     self._state = "closed"
                 return
             self._state = "closed"
-            with contextlib.ExitStack() as steps:  # runs all steps, even if one is interrupted
-                steps.callback(self._ring.segment.close)
-                if self._transport is not None:
-                    steps.callback(self._transport.close)
-                if self._publisher is not None:
-                    steps.callback(self._publisher.close)
-                steps.callback(self._ring.close)
-                steps.callback(self._consumer.close)
+            self._parts.close()
 
     @property
     def closed(self) -> bool:
@@ -306,7 +251,7 @@ class Server:
         if not self._ensure_running():
             return None
         taken = self._consumer.take(timeout, **options)
-        return None if taken is None else Sample(self._spec.unflatten(taken[0]), taken[1])
+        return None if taken is None else Sample(self._options.spec.unflatten(taken[0]), taken[1])
 
     # ---------------------------------------------------------------- this process as a producer
 
@@ -327,7 +272,7 @@ class Server:
         """
         if not self._ensure_running():
             raise ConnectionClosedError("this server is closed")
-        self._local_producer.submit(data, timeout)
+        self._parts.local_producer.submit(data, timeout)
 
     # ---------------------------------------------------------------- broadcast and metrics
 
@@ -344,16 +289,16 @@ class Server:
         """
         if not self._ensure_running():
             raise ConnectionClosedError("this server is closed")
-        if self._publisher is None:
+        if self._parts.publisher is None:
             raise RuntimeError("give the Server publishes=example to publish")
-        return self._publisher.publish(value)
+        return self._parts.publisher.publish(value)
 
     @property
     def published_version(self) -> int:
         """Return the newest published version; 0 before the first."""
-        if self._state != "running" or self._publisher is None:
+        if self._state != "running" or self._parts.publisher is None:
             return 0
-        return self._publisher.version
+        return self._parts.publisher.version
 
     def producers(self) -> list[ProducerInfo]:
         """List the producers that are attached now, in the order in which they attached."""

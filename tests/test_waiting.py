@@ -142,9 +142,9 @@ def test_a_flush_that_is_ended_by_a_death_loses_no_sample(transport: ManualTrans
 def impatient(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Make warnings come after hundredths of a second instead of seconds."""
     caplog.set_level(logging.WARNING, "shm_echo")
-    monkeypatch.setattr("shm_echo.consumer._NO_PRODUCER_FIRST_WARNING", 0.02)
-    monkeypatch.setattr("shm_echo.consumer._NO_PRODUCER_NEXT_WARNING", 0.05)
-    monkeypatch.setattr("shm_echo.consumer._STRAGGLER_AFTER", 0.02)
+    monkeypatch.setattr("shm_echo.wait_checks._NO_PRODUCER_FIRST_WARNING", 0.02)
+    monkeypatch.setattr("shm_echo.wait_checks._NO_PRODUCER_NEXT_WARNING", 0.05)
+    monkeypatch.setattr("shm_echo.wait_checks._STRAGGLER_AFTER", 0.02)
     return
 
 

@@ -31,8 +31,10 @@ LEVELS: list[tuple[str, ...]] = [
     ("shm_echo.control.protocol",),
     ("shm_echo.control.client", "shm_echo.control.server"),
     ("shm_echo.transports",),
-    ("shm_echo.consumer", "shm_echo.trajectory"),
+    ("shm_echo.server_options", "shm_echo.trajectory", "shm_echo.wait_checks"),
+    ("shm_echo.consumer",),
     ("shm_echo.local_producer",),
+    ("shm_echo.server_parts",),
     ("shm_echo.server",),
     (
         "shm_echo.mechestim.adaptive_spin",

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("shm_unchanged")
 @pytest.fixture
 def quick_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the warning come after a fifth of a second instead of five seconds."""
-    monkeypatch.setattr("shm_echo.consumer._STRAGGLER_AFTER", 0.2)
+    monkeypatch.setattr("shm_echo.wait_checks._STRAGGLER_AFTER", 0.2)
 
 
 @pytest.mark.usefixtures("quick_warning")

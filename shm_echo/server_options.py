@@ -1,0 +1,95 @@
+"""The arguments of a `Server`: checked once, kept unchanged, and the parts that start from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from shm_echo.ring.ring import RingConfig
+from shm_echo.spec import TreeSpec
+from shm_echo.transports.base import Transport
+from shm_echo.validation import check_count, seconds
+
+__all__ = ["OnProducerDeath", "ServerOptions"]
+
+OnProducerDeath = Literal["warn", "raise", "raise_if_last"]
+_DEATH_POLICIES = ("warn", "raise", "raise_if_last")
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """The checked arguments of a `Server`, whose docstring explains each.
+
+    Attributes:
+        spec: the structure, shapes and dtypes of a sample.
+        config: the sizes of the ring.
+        transport: the way by which producers reach the server, or None.
+        lease: True to lend batches, False to reuse their memory at the next `sample()`.
+        writable: True to hand out writable arrays.
+        publishes: the structure of published values, or None.
+        on_death: the effect of a producer that dies.
+        lease_timeout: seconds to wait for held batches; None waits without limit.
+    """
+
+    spec: TreeSpec
+    config: RingConfig
+    transport: Transport | None
+    lease: bool
+    writable: bool
+    publishes: TreeSpec | None
+    on_death: OnProducerDeath
+    lease_timeout: float | None
+
+    @classmethod
+    def check(
+        cls,
+        example: Any,
+        batch_size: int,
+        transport: Transport | None,
+        num_buffers: int,
+        num_drainers: int,
+        producer_queue_size: int,
+        *,
+        detailed_metrics: bool,
+        lease: bool,
+        writable: bool,
+        publishes: Any,
+        on_producer_death: OnProducerDeath,
+        lease_timeout: float | None,
+    ) -> ServerOptions:
+        """Check the arguments of `Server` and return them.
+
+        Raises:
+            TypeError: an argument of the wrong type, or a leaf that holds Python objects.
+            ValueError: an argument out of range.
+        """
+        spec = TreeSpec.from_example(example)
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("num_buffers", num_buffers, 3 if lease else 2),
+            ("num_drainers", num_drainers, 1),
+            ("producer_queue_size", producer_queue_size, 1),
+        ):
+            check_count(name, value, least, " with lease=True" if lease else "")
+        if on_producer_death not in _DEATH_POLICIES:
+            raise ValueError(
+                f"on_producer_death must be one of {', '.join(map(repr, _DEATH_POLICIES))}, "
+                f"not {on_producer_death!r}"
+            )
+        if transport is not None and not isinstance(transport, Transport):
+            raise TypeError(f"transport must be a Transport or None, not {transport!r}")
+        return cls(
+            spec,
+            RingConfig(
+                batch_size,
+                num_buffers,
+                int(getattr(transport, "max_producers", 256)),
+                bool(detailed_metrics),
+            ),
+            transport,
+            bool(lease),
+            bool(writable),
+            None if publishes is None else TreeSpec.from_example(publishes),
+            on_producer_death,
+            seconds("lease_timeout", lease_timeout),
+        )

@@ -1,0 +1,74 @@
+"""The parts of a server that runs: its ring, its consumer, its broadcast and its transport."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from shm_echo.consumer import Consumer
+from shm_echo.local_producer import LocalProducer
+from shm_echo.ring.broadcast import Publisher
+from shm_echo.ring.ring import Ring
+from shm_echo.ring.segment import Backing, sweep
+from shm_echo.server_options import ServerOptions
+from shm_echo.transports.base import Ingress
+
+__all__ = ["ServerParts"]
+
+
+class ServerParts:
+    """Starts and ends the parts of a server together.
+
+    Args:
+        options: the arguments of the server.
+
+    Raises:
+        ShmTooSmallError: the ring does not fit into the available memory.
+        AddressInUseError: another live process serves at the transport's address.
+    """
+
+    def __init__(self, options: ServerOptions) -> None:
+        sweep()
+        self.transport = options.transport
+        backing: Backing = "private" if self.transport is None else self.transport.backing
+        self.ring = Ring.create(options.spec, options.config, backing)
+        self.publisher: Publisher | None = None
+        try:
+            if options.publishes is not None:
+                self.publisher = Publisher(options.publishes, backing)
+            self.consumer = _make_consumer(self.ring, options)
+            self.producers = self.consumer.producers
+            self.local_producer = LocalProducer(self.ring, self.consumer)
+            if self.transport is not None:
+                self.transport.start(Ingress(self.ring, self.producers, self.publisher))
+        except BaseException:
+            if self.publisher is not None:
+                self.publisher.close()
+            self.ring.segment.close()
+            raise
+
+    def close(self) -> None:
+        """End all parts, each even if the end of another is interrupted or fails."""
+        with contextlib.ExitStack() as steps:
+            steps.callback(self.ring.segment.close)
+            if self.transport is not None:
+                steps.callback(self.transport.close)
+            if self.publisher is not None:
+                steps.callback(self.publisher.close)
+            steps.callback(self.ring.close)
+            steps.callback(self.consumer.close)
+
+
+def _make_consumer(ring: Ring, options: ServerOptions) -> Consumer:
+    receiver = ring.receiver(
+        leased=options.lease,
+        writable=options.writable,
+        poisoned=os.environ.get("SHM_ECHO_DEBUG") == "1",
+    )
+    return Consumer(
+        ring,
+        receiver,
+        on_death=options.on_death,
+        lease_timeout=options.lease_timeout,
+        expects_producers=options.transport is not None,
+    )
