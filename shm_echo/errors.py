@@ -28,6 +28,7 @@ __all__ = [
     "RefusedError",
     "RequestError",
     "RequestTimeoutError",
+    "RingCorruptedError",
     "RingFullError",
     "SendTimeoutError",
     "ServerNotFoundError",
@@ -125,6 +126,22 @@ class RingFullError(ShmEchoError, TimeoutError):
             "first, or sample in another thread"
         )
         self.capacity = capacity
+
+
+class RingCorruptedError(ShmEchoError, RuntimeError):
+    """Another program has overwritten or truncated the shared memory of the ring.
+
+    Attributes:
+        slot: the slot of the ring that is damaged, counted from 0; None if the damage is elsewhere.
+        sent: the number of samples of this call that were sent before; they are the first ones.
+    """
+
+    _fields = ("sent", "slot")
+
+    def __init__(self, detail: str, *, slot: int | None = None, sent: int = 0) -> None:
+        super().__init__(f"the shared memory of the ring is damaged: {detail}")
+        self.slot = slot
+        self.sent = sent
 
 
 class BatchesHeldError(ShmEchoError, RuntimeError):

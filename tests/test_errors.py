@@ -79,6 +79,11 @@ CASES: dict[str, tuple[ShmEchoError, type[Exception], tuple[str, ...]]] = {
         TimeoutError,
         ("/run/a.sock", "'attach'", "30 s"),
     ),
+    "RingCorruptedError": (
+        errors.RingCorruptedError("slot 3 was overwritten", slot=3, sent=2),
+        RuntimeError,
+        ("the shared memory of the ring is damaged", "slot 3 was overwritten"),
+    ),
     "RingFullError": (
         errors.RingFullError(96, "nobody samples"),
         TimeoutError,
