@@ -61,6 +61,7 @@ class Server:
             no other producer is attached and no complete batch is left.
         lease_timeout: seconds to wait for held batches before a BatchesHeldError; None waits
             without limit.
+        pin_host_memory: page-lock the ring for copies to a GPU, through PyTorch or cuda-python.
 
     Raises:
         TypeError: an argument of the wrong type, or a leaf that holds Python objects.
@@ -82,6 +83,7 @@ class Server:
         publishes: Any = None,
         on_producer_death: OnProducerDeath = "warn",
         lease_timeout: float | None = 5.0,
+        pin_host_memory: bool = False,
     ) -> None:
         self._options = ServerOptions.check(
             example,
@@ -96,6 +98,7 @@ class Server:
             publishes=publishes,
             on_producer_death=on_producer_death,
             lease_timeout=lease_timeout,
+            pin_host_memory=pin_host_memory,
         )
         self.batch_size, self.num_buffers = batch_size, num_buffers
         self.num_drainers = num_drainers
@@ -114,7 +117,7 @@ class Server:
         Raises:
             ShmTooSmallError: the ring does not fit into the available memory.
             AddressInUseError: another live process serves at the transport's address.
-            RuntimeError: the server was started before.
+            RuntimeError: the server was started before, or its memory could not be pinned.
         """
         with self._lock:
             if self._state != "new":

@@ -29,6 +29,7 @@ class ServerOptions:
         publishes: the structure of published values, or None.
         on_death: the effect of a producer that dies.
         lease_timeout: seconds to wait for held batches; None waits without limit.
+        pin_host_memory: True to page-lock the ring for copies to a GPU.
     """
 
     spec: TreeSpec
@@ -39,6 +40,7 @@ class ServerOptions:
     publishes: TreeSpec | None
     on_death: OnProducerDeath
     lease_timeout: float | None
+    pin_host_memory: bool
 
     @classmethod
     def check(
@@ -56,6 +58,7 @@ class ServerOptions:
         publishes: Any,
         on_producer_death: OnProducerDeath,
         lease_timeout: float | None,
+        pin_host_memory: bool,
     ) -> ServerOptions:
         """Check the arguments of `Server` and return them.
 
@@ -92,4 +95,5 @@ class ServerOptions:
             None if publishes is None else TreeSpec.from_example(publishes),
             on_producer_death,
             seconds("lease_timeout", lease_timeout),
+            bool(pin_host_memory),
         )

@@ -8,6 +8,7 @@ import os
 from shm_echo.consumer import Consumer
 from shm_echo.local_producer import LocalProducer
 from shm_echo.ring.broadcast import Publisher
+from shm_echo.ring.host_pinning import find_cuda
 from shm_echo.ring.ring import Ring
 from shm_echo.ring.segment import Backing, sweep
 from shm_echo.server_options import ServerOptions
@@ -25,15 +26,19 @@ class ServerParts:
     Raises:
         ShmTooSmallError: the ring does not fit into the available memory.
         AddressInUseError: another live process serves at the transport's address.
+        RuntimeError: the ring could not be page-locked.
     """
 
     def __init__(self, options: ServerOptions) -> None:
         sweep()
+        cuda = find_cuda() if options.pin_host_memory else None
         self.transport = options.transport
         backing: Backing = "private" if self.transport is None else self.transport.backing
         self.ring = Ring.create(options.spec, options.config, backing)
         self.publisher: Publisher | None = None
         try:
+            if cuda is not None:
+                self.ring.segment.pin(cuda)
             if options.publishes is not None:
                 self.publisher = Publisher(options.publishes, backing)
             self.consumer = _make_consumer(self.ring, options)

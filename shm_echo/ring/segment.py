@@ -21,6 +21,8 @@ from typing import Literal
 import posix_ipc
 
 from shm_echo.errors import ShmTooSmallError
+from shm_echo.ring.core import ffi
+from shm_echo.ring.host_pinning import CudaLibrary, HostPin
 from shm_echo.ring.memory_limit import free_memory, free_under_limit
 
 __all__ = ["Backing", "Segment", "sweep"]
@@ -48,6 +50,7 @@ class Segment:
         self.size = len(mapping)
         self.kind = kind
         self._fd = fd
+        self._pin: HostPin | None = None
 
     @classmethod
     def allocate(cls, size: int, backing: Backing = "auto") -> Segment:
@@ -123,8 +126,20 @@ class Segment:
             raise ValueError(f"this segment ({self.kind}) has no descriptor to hand on")
         return self._fd
 
+    def pin(self, cuda: CudaLibrary) -> None:
+        """Page-lock the whole mapping for a GPU until `close`.
+
+        Raises:
+            RuntimeError: CUDA refused the registration.
+        """
+        address = int(ffi.cast("uintptr_t", ffi.from_buffer(self.mapping)))
+        self._pin = HostPin(cuda, address, self.size)
+        self._pin.register()
+
     def close(self) -> None:
-        """Close the descriptor. The mapping ends with the last array over it."""
+        """Close the descriptor, and unpin. The mapping ends with the last array over it."""
+        if self._pin is not None:
+            self._pin.release()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
