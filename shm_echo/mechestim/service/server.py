@@ -30,6 +30,7 @@ from shm_echo.mechestim.service.scheduling.scheduler import Scheduler
 from shm_echo.mechestim.service.session.frame_stream import frame
 from shm_echo.mechestim.service.session.inherited_handshake import SERVICE, welcome_info
 from shm_echo.mechestim.service.session.session import closed_message
+from shm_echo.validation import check_count
 
 __all__ = ["Isolation", "MechEstimService"]
 
@@ -77,11 +78,12 @@ class MechEstimService:
         self.quotas = quotas or Quotas()
         self.isolation: Isolation = isolation or "threads"
         self._others_isolation: Isolation = isolation or "process"
-        self.max_sessions = max_sessions
+        self.max_sessions = check_count("max_sessions", max_sessions, 1)
         self._scheduler = Scheduler(kernels)
         self._pool: LeaderFollowersPool | None = None
         self._hosts: dict[SessionHost, Principal] = {}
-        self._principals = Principals(self.quotas.max_flops, max_sessions_per_user or max_sessions)
+        per_user = check_count("max_sessions_per_user", max_sessions_per_user or max_sessions, 1)
+        self._principals = Principals(self.quotas.max_flops, per_user)
         self._lock = threading.Lock()
         self._closed = False
         self._supervisor: Supervisor | None = None

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from shm_echo.control.server.control_server import ControlServer
@@ -41,6 +42,22 @@ def small(folder: Path) -> Iterator[Any]:
     for control, service in opened:
         control.close()
         service.close()
+
+
+def test_counts_may_be_any_integers_and_become_plain_ones(small: Any) -> None:
+    quotas = Quotas(max_handles=np.int64(8), max_frame=np.int32(1 << 20), max_flops=np.uint64(9))
+    assert all(type(n) is int for n in (quotas.max_handles, quotas.max_frame, quotas.max_flops))
+    url, service = small(quotas, max_sessions=np.int64(2), max_sessions_per_user=np.int8(1))
+    open_session(url).close()
+    assert type(service.max_sessions) is int
+
+
+@pytest.mark.parametrize("value", [1.5, True, "8"])
+def test_a_quota_that_is_no_integer_is_named(value: Any) -> None:
+    with pytest.raises(TypeError, match="max_handles must be an int"):
+        Quotas(max_handles=value)
+    with pytest.raises(ValueError, match="max_bytes must be at least 0, not -1"):
+        Quotas(max_bytes=-1)
 
 
 # ---------------------------------------------------------------- sizes, before anything runs
