@@ -72,7 +72,7 @@ def values(data: bytes) -> None:
     for read in (_plain.unpack, session.unpack):
         with contextlib.suppress(ProtocolError):
             read(data)
-    assert session.problem is None or isinstance(session.problem, Exception)
+    assert session.deferred_error is None or isinstance(session.deferred_error, Exception)
     assert (len(objects), objects.bytes) == (0, 0), "reading made objects"
 
 

@@ -163,7 +163,10 @@ def test_only_an_array_that_is_being_sent_is_filled_without_a_charge(client: Raw
     made = handle_of(client.result("ones", [2]))
     for array in (sent, made):
         kind, message = client.error("arena.put", array, 0, 8)
-        assert (kind, message) == ("ValueError", "only an array that is being sent can be filled")
+        assert (kind, message) == (
+            "ValueError",
+            "only an array that is still being sent can be filled",
+        )
 
 
 def test_asking_again_brings_no_more_descriptors_than_there_are(

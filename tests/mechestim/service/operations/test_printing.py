@@ -64,7 +64,7 @@ def test_the_program_that_serves_keeps_its_own_options() -> None:
     session = Context()
     session.run(printing.change, precision=2, nanstr="none")
     values = np.array([1 / 3, np.nan]).view(Array)
-    assert session.run(printing.TEXTS[TEXT], values) == "[0.33 none]"
+    assert session.run(printing.PRINTING_METHODS[TEXT], values) == "[0.33 none]"
     assert np.get_printoptions() == before
     assert str(values) == "[0.33333333        nan]"
 
@@ -82,5 +82,5 @@ def test_functions_are_refused(server: ServerProcess, options: dict[str, Any]) -
     with RawClient(server.path) as client:
         array = third(client)
         name, message = client.error("session.print_options", k=options)
-        assert (name, "keeps no function" in message) == ("ValueError", True)
+        assert (name, "cannot keep functions" in message) == ("ValueError", True)
         assert client.result(TEXT, array) == "[0.33333333]"
