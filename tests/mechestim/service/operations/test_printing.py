@@ -1,4 +1,4 @@
-"""Print options of a session: its own, whatever other sessions print at the same time."""
+"""A session has print options of its own, also while other sessions print."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ TEXT = "ndarray.__str__"
 
 
 def third(client: RawClient) -> Any:
-    """An array of a third, of a session."""
+    """Return an array of a third, of a session."""
     return handle_of(client.result("divide", handle_of(client.result("ones", 1)), 3))
 
 
-def test_what_one_session_sets_says_nothing_to_another(server: ServerProcess) -> None:
+def test_print_options_of_one_session_do_not_affect_another(server: ServerProcess) -> None:
     with RawClient(server.path) as one, RawClient(server.path) as other:
         mine, its = third(one), third(other)
         before = other.result("session.print_options")
