@@ -71,7 +71,7 @@ class TimeExhaustedError(MechEstimError):
 
     Attributes:
         op_name: The operation that did not run.
-        elapsed_s: Seconds since the context was entered.
+        elapsed_s: Seconds spent inside the context, over all its entries.
         limit_s: Its `wall_time_limit_s`.
     """
 
@@ -90,7 +90,11 @@ class TimeExhaustedError(MechEstimError):
 
 
 class NoBudgetContextError(MechEstimError):
-    """An operation was called where there is no budget."""
+    """An operation was called without a budget.
+
+    No operation raises it today: outside of contexts, the default budget pays. The name exists for
+    programs that catch it.
+    """
 
     def __init__(self) -> None:
         super().__init__(

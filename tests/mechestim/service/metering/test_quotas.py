@@ -28,7 +28,7 @@ MIB = 1 << 20
 
 @pytest.fixture
 def small(folder: Path) -> Iterator[Any]:
-    """A function that starts a service with given limits; returns its URL and the service."""
+    """Yield a function that starts a service with given limits; returns its URL and the service."""
     opened: list[Any] = []
 
     def make(quotas: Quotas, **more: Any) -> tuple[str, MechEstimService]:
@@ -209,7 +209,7 @@ def test_sending_single_bytes_does_not_extend_the_deadline(small: Any, folder: P
         for _ in range(1000):
             client.send(b"x")
             try:
-                if client.hear() is not None:
+                if client.receive_message() is not None:
                     break
             except TimeoutError:
                 continue
@@ -223,7 +223,7 @@ def test_a_client_that_never_reads_its_answers_is_disconnected(small: Any, folde
         x = handle_of(client.result("zeros", 200_000))
         client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         for number in range(3):
-            client.say({"id": number, "op": "session.fetch", "a": [x]})
+            client.send_message({"id": number, "op": "session.fetch", "a": [x]})
         wait_until(lambda: not service.hosts(), "the session has ended")
 
 
@@ -310,7 +310,7 @@ def test_a_client_that_reads_no_answer_does_not_block_other_sessions(server: Ser
     wait_until(lambda: not server.state()["sessions"], "the sessions before have ended")
     with RawClient(server.path) as stuck, RawClient(server.path) as other:
         array = handle_of(stuck.result("ones", [300, 1000]))
-        stuck.say({"id": 100, "op": "session.fetch", "a": [array], "b": 0})
+        stuck.send_message({"id": 100, "op": "session.fetch", "a": [array], "b": 0})
         assert select.select([stuck.sock], [], [], WATCHDOG)[0]  # the server is sending it
         for _ in range(20):
             assert other.result("add", 1.0, 2.0) is not None
