@@ -220,8 +220,6 @@ class MechEstimService:
             True if the session has begun. If not, a welcomed client has received the reason.
         """
         sock.setblocking(True)
-        ceiling, weights = principal.ceiling, settings.weights or {}
-        host: SessionHost
         with FORK_LOCK, self._lock:
             # Checked again: other clients may have been welcomed since this one was.
             problem = (
@@ -233,13 +231,7 @@ class MechEstimService:
                         sock.send(frame(closed_message(problem)))
                 return False
             supervisor = self._supervisor = self._supervisor or Supervisor(self._on_tick)
-            if isolation == "process":
-                host = ProcessHost(sock, self.quotas, ceiling, weights, handshake, self._on_ended)
-            else:
-                pool = self._pool = self._pool or LeaderFollowersPool(self._scheduler)
-                host = ThreadHost(
-                    sock, self.quotas, ceiling, weights, pool, handshake, self._on_ended
-                )
+            host = self._create_host(sock, principal, isolation, handshake)
             self._hosts[host] = principal
             principal.add(host.stats)
         if isinstance(host, ProcessHost):
@@ -253,6 +245,16 @@ class MechEstimService:
                 raise
             supervisor.wake()
         return True
+
+    def _create_host(
+        self, sock: socket.socket, principal: Principal, isolation: Isolation, handshake: bool
+    ) -> SessionHost:
+        """Create the host of a session. The caller holds the service's lock."""
+        ceiling, weights = principal.ceiling, settings.weights or {}
+        if isolation == "process":
+            return ProcessHost(sock, self.quotas, ceiling, weights, handshake, self._on_ended)
+        pool = self._pool = self._pool or LeaderFollowersPool(self._scheduler)
+        return ThreadHost(sock, self.quotas, ceiling, weights, pool, handshake, self._on_ended)
 
     def _assign_worker(self, host: ProcessHost, supervisor: Supervisor) -> None:
         """Assign a session to a worker; on the supervisor's thread, which the workers end with."""
