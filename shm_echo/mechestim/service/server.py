@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 from shm_echo.control.fork_safety import FORK_LOCK, register_at_fork
@@ -222,9 +223,7 @@ class MechEstimService:
         sock.setblocking(True)
         with FORK_LOCK, self._lock:
             # Checked again: other clients may have been welcomed since this one was.
-            problem = (
-                SHUTDOWN if self._closed else None if key is None else self._refusal_reason(key)
-            )
+            problem = self._refusal_reason(key) if key else SHUTDOWN if self._closed else None
             if problem is not None:
                 if not handshake:
                     with contextlib.suppress(OSError):
@@ -235,8 +234,7 @@ class MechEstimService:
             self._hosts[host] = principal
             principal.add(host.stats)
         if isinstance(host, ProcessHost):
-            worker = host
-            supervisor.call_soon(lambda: self._assign_worker(worker, supervisor))
+            supervisor.call_soon(partial(self._assign_worker, host, supervisor))
         else:
             try:
                 host.start()
@@ -290,7 +288,7 @@ class MechEstimService:
     # Called at every tick ----
 
     def _on_tick(self) -> bool:
-        """Check all sessions. Return True if a session is open, so that ticks go on."""
+        """Check all sessions. Return True if a session is open, so that ticks continue."""
         hosts = self.hosts()
         limit = self.quotas.wall_time_s
         for host in hosts:
