@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         ShmTooSmallError,
         SpecMismatchError,
     )
-    from shm_echo.metrics import HistSnapshot, ProducerInfo, SampleInfo
+    from shm_echo.metrics import HeldBatch, HistSnapshot, ProducerInfo, SampleInfo
     from shm_echo.server import Server
     from shm_echo.trajectory import TrajectoryAccumulator
     from shm_echo.transports.base import Ingress, Inlet, Transport
@@ -39,6 +39,7 @@ _HOMES = {
     "BatchesHeldError": "shm_echo.errors",
     "ConnectionClosedError": "shm_echo.errors",
     "ForkedHandleError": "shm_echo.errors",
+    "HeldBatch": "shm_echo.metrics",
     "HistSnapshot": "shm_echo.metrics",
     "Ingress": "shm_echo.transports.base",
     "Inlet": "shm_echo.transports.base",
@@ -66,6 +67,7 @@ __all__ = [
     "BatchesHeldError",
     "ConnectionClosedError",
     "ForkedHandleError",
+    "HeldBatch",
     "HistSnapshot",
     "Ingress",
     "Inlet",

@@ -99,16 +99,23 @@ class SendTimeoutError(ShmEchoError, TimeoutError):
 
     Attributes:
         sent: the number of samples of this call that were sent; they are the first ones.
+        lent: the number of batch buffers that the learner held at that moment.
     """
 
-    _fields = ("sent",)
+    _fields = ("sent", "lent")
 
-    def __init__(self, timeout: float, sent: int = 0) -> None:
+    def __init__(
+        self, timeout: float, sent: int = 0, lent: int = 0, num_buffers: int | None = None
+    ) -> None:
+        learner = "takes batches more slowly than they arrive, or has stopped"
+        if lent and num_buffers:
+            learner = f"holds {lent} of {num_buffers} batches, and {learner}"
         super().__init__(
             f"the ring stayed full for {timeout:g} s ({sent} samples of this call were sent): "
-            "the learner takes batches more slowly than they arrive, or has stopped"
+            f"the learner {learner}"
         )
         self.sent = sent
+        self.lent = lent
 
 
 class RingFullError(ShmEchoError, TimeoutError):
@@ -116,16 +123,24 @@ class RingFullError(ShmEchoError, TimeoutError):
 
     Attributes:
         capacity: slots in the ring (`batch_size * num_buffers`).
+        lent: the number of batch buffers that the learner holds.
     """
 
-    _fields = ("capacity",)
+    _fields = ("capacity", "lent")
 
-    def __init__(self, capacity: int, reason: str) -> None:
+    def __init__(
+        self, capacity: int, reason: str, lent: int = 0, num_buffers: int | None = None
+    ) -> None:
+        learner = advice = ""
+        if lent and num_buffers:
+            learner = f"; the learner holds {lent} of {num_buffers} batches"
+            advice = "drop batches, "
         super().__init__(
-            f"the ring is full ({capacity} samples) and {reason}: take a batch with sample() "
-            "first, or sample in another thread"
+            f"the ring is full ({capacity} samples{learner}) and {reason}: {advice}take a batch "
+            "with sample() first, or sample in another thread"
         )
         self.capacity = capacity
+        self.lent = lent
 
 
 class RingCorruptedError(ShmEchoError, RuntimeError):
@@ -156,7 +171,8 @@ class BatchesHeldError(ShmEchoError, RuntimeError):
     def __init__(self, held: int, timeout: float) -> None:
         super().__init__(
             f"all {held} batch buffers are held by arrays of earlier batches, and none was "
-            f"released within {timeout:g} s: drop or copy them, or raise num_buffers above {held}"
+            f"released within {timeout:g} s: drop or copy them, raise num_buffers above {held}, or "
+            "use lease='copy'; server.held() lists them"
         )
         self.held = held
 

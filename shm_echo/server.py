@@ -17,7 +17,8 @@ from typing import Any, Literal
 
 from shm_echo.consumer import Sample
 from shm_echo.errors import ConnectionClosedError, ForkedHandleError
-from shm_echo.metrics import ProducerInfo, SampleInfo
+from shm_echo.metrics import HeldBatch, ProducerInfo, SampleInfo
+from shm_echo.ring.ring import Lease
 from shm_echo.server_options import OnProducerDeath, ServerOptions
 from shm_echo.server_parts import ServerParts
 from shm_echo.transports.base import Transport
@@ -27,12 +28,13 @@ __all__ = ["Server"]
 
 
 class Server:
-    """Owns a ring of `num_buffers` batches and hands them out, oldest first, without copying.
+    """Owns a ring of `num_buffers` batches and hands them out, oldest first.
 
-    The arrays of a batch are views of the ring. They are valid until the next `sample()`, unless
-    `lease=True`; after that they show other samples, but never crash, not even after `close()`.
-    With SHM_ECHO_DEBUG=1 (or true, yes, on) in the environment when the server is made, a released
-    batch is filled with 0xff bytes (NaN in floats), so that a stale read shows.
+    The arrays of a batch are views of the ring, and a batch that is still referred to is never
+    overwritten: if its buffer is the last one that the producers have, it comes as a private copy.
+    `lease` chooses otherwise. Arrays stay readable after `close()`. With SHM_ECHO_DEBUG=1 (or true,
+    yes, on) in the environment when the server is made, a released batch is filled with 0xff bytes
+    (NaN in floats), so that a stale read shows.
 
     Example:
         >>> import numpy as np
@@ -53,7 +55,9 @@ class Server:
         num_drainers: used by transports that have drainer threads; ShmTransport has none.
         producer_queue_size: likewise, for transports that have per-connection queues.
         detailed_metrics: also measure claims, copies and waiting times of samples.
-        lease: reuse the memory of a batch only when nothing refers to it any more.
+        lease: "copy" lends a batch until nothing refers to it any more, and copies it if no other
+            buffer would stay with the producers. True never copies: `sample()` waits while every
+            buffer is held. False reuses the memory of a batch at the next `sample()`.
         writable: hand out writable arrays; otherwise writing into them is an error.
         publishes: an example of the values that `publish` sends back to the producers.
         on_producer_death: the effect of a producer that dies without closing: "warn" logs it,
@@ -79,7 +83,7 @@ class Server:
         producer_queue_size: int = 8,
         *,
         detailed_metrics: bool = False,
-        lease: bool = False,
+        lease: Lease = "copy",
         writable: bool = False,
         publishes: Any = None,
         on_producer_death: OnProducerDeath = "warn",
@@ -202,8 +206,8 @@ class Server:
     def sample(self, timeout: float | None = None, *, partial: bool = False) -> Sample | None:
         """Wait for the next batch and return it; return None after `close()`.
 
-        Releases the previous batch first (unless leased). One thread samples at a time; others
-        wait for it.
+        One thread samples at a time; others wait for it. A call that an exception interrupts, of a
+        signal handler for example, loses no batch: the next call returns it.
 
         Args:
             timeout: seconds to wait; None waits without limit, 0 does not wait.
@@ -217,11 +221,11 @@ class Server:
             BatchesHeldError: arrays of leased batches hold every batch buffer.
             RuntimeError: the server was not started.
         """
-        return self._take(timeout, partial=partial)
+        return self._consumer.take(timeout, partial) if self._ensure_running() else None
 
     def flush(self, timeout: float | None = None) -> Sample | None:
         """Return the samples that the ring holds now: `sample(timeout, partial=True)`."""
-        return self.sample(timeout, partial=True)
+        return self._consumer.take(timeout, True) if self._ensure_running() else None
 
     def dataset_iter(
         self,
@@ -250,13 +254,18 @@ class Server:
         min_producers = check_count("min_producers", min_producers, 1)
         ending = None if until is None else min_producers
         # Not a generator: its frame would hold a leased batch while the caller works.
-        return iter(partial(self._take, None, until_closed_by=ending, copy=copy), None)
+        return iter(partial(self._next, ending, copy), None)
 
-    def _take(self, timeout: float | None, **options: Any) -> Sample | None:
-        if not self._ensure_running():
-            return None
-        taken = self._consumer.take(timeout, **options)
-        return None if taken is None else Sample(self._options.spec.unflatten(taken[0]), taken[1])
+    def _next(self, ending: int | None, copy: bool) -> Sample | None:
+        return self._consumer.take(None, False, ending, copy) if self._ensure_running() else None
+
+    def held(self) -> list[HeldBatch]:
+        """List the batches whose memory in the ring is lent, oldest first.
+
+        With SHM_ECHO_DEBUG on it also names the containers that hold their arrays and the stack of
+        the `sample()` that took each; the search takes a while.
+        """
+        return self._consumer.held.list() if self._ensure_running() else []
 
     # ---------------------------------------------------------------- this process as a producer
 

@@ -40,7 +40,7 @@ class ServerParts:
                 self.ring.segment.pin(cuda)
             if options.publishes is not None:
                 self.publisher = Publisher(options.publishes, backing)
-            self.consumer = _make_consumer(self.ring, options)
+            self.consumer = Consumer(self.ring, options)
             self.producers = self.consumer.producers
             self.local_producer = LocalProducer(self.ring, self.consumer)
             if self.transport is not None:
@@ -61,18 +61,3 @@ class ServerParts:
                 steps.callback(self.publisher.close)
             steps.callback(self.ring.close)
             steps.callback(self.consumer.close)
-
-
-def _make_consumer(ring: Ring, options: ServerOptions) -> Consumer:
-    receiver = ring.receiver(
-        leased=options.lease,
-        writable=options.writable,
-        poisoned=options.debug,
-    )
-    return Consumer(
-        ring,
-        receiver,
-        on_death=options.on_death,
-        lease_timeout=options.lease_timeout,
-        expects_producers=options.transport is not None,
-    )

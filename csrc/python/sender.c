@@ -36,14 +36,16 @@ static void Sender_dealloc(Sender *self) {
 }
 
 static PyObject *Sender_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"handle",           "owner",  "leaves", "plan", "flatten", "check",
-                            "raise_for_result", "server", "watch",  NULL};
+    static char *names[] = {
+        "handle",           "owner",  "leaves", "plan",           "flatten", "check",
+        "raise_for_result", "server", "watch",  "watch_after_ns", NULL};
     PyObject *handle, *table, *plan, *flatten, *check, *raise_for_result, *watch = Py_None;
     unsigned int owner;
+    unsigned long long watch_after_ns = 0;
     int server;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!IOOOOOi|O", names, &Handle_Type, &handle,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!IOOOOOi|OK", names, &Handle_Type, &handle,
                                      &owner, &table, &plan, &flatten, &check, &raise_for_result,
-                                     &server, &watch))
+                                     &server, &watch, &watch_after_ns))
         return NULL;
     Sender *self = (Sender *)type->tp_alloc(type, 0);
     if (!self)
@@ -53,6 +55,7 @@ static PyObject *Sender_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     self->check = Py_NewRef(check);
     self->raise_for_result = Py_NewRef(raise_for_result);
     self->watch = Py_NewRef(watch);
+    self->watch_after_ns = watch_after_ns;
     self->server = server;
     self->plain = plan != Py_None;
     if (self->plain && plan_parse(plan, &self->plan) < 0)
@@ -162,6 +165,11 @@ static int heartbeat(Sender *self) {
     return self->server >= 0 && api->process_gone(self->server) ? BINDING_GONE : SHE_OK;
 }
 
+/* True if the wait that began at `since`, or that begins now if 0, has lasted for `ns`. */
+static bool has_waited(uint64_t since, uint64_t ns) {
+    return ns == 0 || (since && api->now_ns() - since >= ns);
+}
+
 /* Claim a slot, waiting for space if necessary. -1 if a Python exception is set. */
 int sender_claim(Sender *self, uint64_t deadline, uint64_t *position) {
     int rc = heartbeat(self);
@@ -176,7 +184,7 @@ int sender_claim(Sender *self, uint64_t deadline, uint64_t *position) {
             rc = SHE_TIMEOUT;
             break;
         }
-        if (self->watch != Py_None) {
+        if (self->watch != Py_None && has_waited(since, self->watch_after_ns)) {
             PyObject *none = PyObject_CallNoArgs(self->watch);
             if (!none) {
                 rc = -1;

@@ -17,6 +17,7 @@ typedef struct {
     PyObject *check;   /* (tree, stacked) -> list of exact arrays, or the exception for the user */
     PyObject *raise_for_result; /* (result, sent, timeout): raises the exception of a result */
     PyObject *watch;            /* called before each wait for space, may raise; or None */
+    uint64_t watch_after_ns;    /* not before a claim has waited for so long */
     int server;                 /* pidfd of the server, or -1 */
     uint64_t checked_ns;        /* when `server` was checked last */
     Py_ssize_t busy;            /* calls in progress, in any thread */

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from shm_echo.ring.core import _core_cpython, check_result, ffi, layout_bytes, lib, make_config
 from shm_echo.ring.segment import Backing, Segment
@@ -17,7 +17,13 @@ from shm_echo.ring.segment import Backing, Segment
 if TYPE_CHECKING:
     from shm_echo.spec import TreeSpec
 
-__all__ = ["MAX_PRODUCERS", "Ring", "RingConfig", "ring_bytes"]
+__all__ = ["MAX_PRODUCERS", "Lease", "Ring", "RingConfig", "ring_bytes"]
+
+# What a batch is to the learner: lent until nothing refers to it (True), or until the next one
+# (False); "copy" also copies the batch for which the last free buffer would be lent.
+Lease = Literal[True, False, "copy"]
+# `enum lease_mode` of csrc/python/receiver.h.
+_LEASE_MODES: dict[Lease, int] = {False: 0, True: 1, "copy": 2}
 
 # Raises the exception of a result, from (result, samples sent, time-out).
 RaiseForResult = Callable[[int, int, "float | None"], None]
@@ -132,6 +138,7 @@ class Ring:
         raise_for_result: RaiseForResult,
         server: int = -1,
         watch: Callable[[], None] | None = None,
+        watch_after: float = 0.0,
     ) -> _core_cpython.Sender:
         """Return a producer over this ring.
 
@@ -141,6 +148,7 @@ class Ring:
                 exception of that result.
             server: pidfd of the owning process, or -1.
             watch: called before each wait for room, at least ten times a second; may raise.
+            watch_after: seconds that a call has waited for room before `watch` is called at all.
         """
         return _core_cpython.Sender(
             self._handle,
@@ -152,11 +160,19 @@ class Ring:
             raise_for_result,
             server,
             watch,
+            int(watch_after * 1e9),
         )
 
-    def receiver(self, *, leased: bool, writable: bool, poisoned: bool) -> _core_cpython.Receiver:
+    def receiver(self, *, lease: Lease, writable: bool, poisoned: bool) -> _core_cpython.Receiver:
         """Return the consumer of this ring. A ring may have only one."""
-        return _core_cpython.Receiver(self._handle, self.leaves, leased, writable, poisoned)
+        return _core_cpython.Receiver(
+            self._handle, self.leaves, _LEASE_MODES[lease], writable, poisoned
+        )
+
+    @property
+    def lent(self) -> int:
+        """Batch buffers that the learner holds now: a hint for messages."""
+        return min(int(lib.she_lent(self.pointer)), self.config.num_buffers)
 
     def _check(self, tree: Any, stacked: bool) -> list[Any]:
         return self.spec.check_stacked(tree)[1] if stacked else self.spec.check(tree)

@@ -26,6 +26,7 @@ from shm_echo.ring.broadcast import Subscriber
 from shm_echo.ring.core import Result
 from shm_echo.spec import TreeSpec
 from shm_echo.transports.attach import attach
+from shm_echo.transports.full_ring_warning import BLOCKED_AFTER, FullRingWarning
 from shm_echo.transports.slot import Slot
 
 __all__ = ["ShmClient"]
@@ -95,7 +96,13 @@ class ShmClient:
             self.address, self._spec, self._publishes, connect_timeout, self._server_uid
         )
         try:
-            self._sender = ring.sender(owner, _make_raise_for_result(self), connection.pidfd)
+            self._sender = ring.sender(
+                owner,
+                _make_raise_for_result(self),
+                connection.pidfd,
+                watch=FullRingWarning(ring, self.address),
+                watch_after=BLOCKED_AFTER,
+            )
         except BaseException:
             connection.goodbye(timeout=1.0)
             raise
@@ -187,23 +194,24 @@ class ShmClient:
 
     # ---------------------------------------------------------------- receiving
 
-    def latest(self, timeout: float = 5.0) -> tuple[int, Any] | None:
+    def latest(self, timeout: float = 5.0, *, writable: bool = False) -> tuple[int, Any] | None:
         """Return the newest published (version, value), or None before the first.
 
-        The arrays are private copies, all of one version. Until the next version, later calls
-        return the same objects at the cost of one atomic load. The newest value stays readable
-        when the server has gone.
+        All arrays are of one version, and read-only, in a tree of the caller's own. Until the next
+        version, later calls return the same arrays in another tree: no payload is copied. The
+        newest value stays readable when the server has gone.
 
         Args:
             timeout: seconds after which to give up if the server publishes faster than this process
                 can copy.
+            writable: return a private, writable copy, made anew at each call.
 
         Raises:
             TimeoutError: the server overtook every copy for `timeout` seconds.
             ConnectionClosedError: this client is closed.
             RuntimeError: the server publishes nothing.
         """
-        return self._require_subscriber().latest(timeout)
+        return self._require_subscriber().latest(timeout, writable)
 
     def wait_for(self, version: int, timeout: float | None = None) -> int:
         """Block until the server has published `version` or a newer one; return the newest.
@@ -280,7 +288,8 @@ class ShmClient:
 
     def _raise_for_result(self, result: int, sent: int, timeout: float | None) -> None:
         if result == Result.TIMEOUT:
-            raise SendTimeoutError(timeout or 0.0, sent)
+            lent, buffers = self._ring.lent, self._ring.config.num_buffers
+            raise SendTimeoutError(timeout or 0.0, sent, lent, buffers)
         if result == Result.STOPPED and self._sender.retired and not self._closed:
             raise ForkedHandleError(
                 f"this client of {self.address} was created before the fork, and so was the slot"

@@ -6,7 +6,7 @@
 
 #include "shm_echo/ring.h"
 
-#define SHE_API_VERSION 1u
+#define SHE_API_VERSION 2u
 
 typedef struct {
     uint32_t version;
@@ -33,6 +33,7 @@ typedef struct {
     int (*ready_wait)(she_consumer *, int64_t);
     void (*take)(she_consumer *, uint64_t *, uint64_t *);
     void (*release)(she_ring *, uint64_t);
+    void (*unseal)(she_consumer *);
     uint64_t (*skip)(she_consumer *);
     void (*wake_consumer)(she_consumer *);
     void (*poison)(she_ring *, uint64_t);

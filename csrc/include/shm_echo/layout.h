@@ -28,7 +28,7 @@
 #include "shm_echo/histogram.h"
 
 #define SHE_MAGIC UINT64_C(0x004f4843454d4853) /* "SHMECHO" */
-#define SHE_LAYOUT_VERSION 2u
+#define SHE_LAYOUT_VERSION 3u
 /* Two cache lines: x86 prefetches them in pairs, and some arm64 processors have 128-byte ones. */
 #define SHE_LINE 128
 #define SHE_WORDS_PER_CACHE_LINE 8u /* 64-byte lines of 8-byte words */
@@ -81,6 +81,7 @@ typedef struct {
 
     _Alignas(SHE_LINE) she_atomic64 taken_cursor;
     she_event_count taken;
+    she_atomic32 lent; /* buffers that the learner holds; for the messages of producers only */
 } she_header;
 
 /* One producer's line. The counters serve metrics; no decision depends on them. They never

@@ -228,6 +228,9 @@ uint64_t she_pending(const she_consumer *consumer);
  * there is none. */
 bool she_straggler(const she_consumer *consumer, uint32_t *owner, uint64_t *position);
 uint64_t she_held(const she_ring *ring, uint32_t owner); /* the number of its claims */
+/* The number of batch buffers that the learner holds, as the server last said. Any process may have
+ * written it: for messages only. */
+uint32_t she_lent(const she_ring *ring);
 
 typedef struct {
     uint64_t blocked_count, blocked_ns, last_seen_ns, held;
