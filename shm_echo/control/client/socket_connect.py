@@ -20,6 +20,7 @@ from shm_echo.control.peer import SAME_USER, check_peer, check_user, open_pidfd,
 from shm_echo.errors import (
     HandshakeError,
     PeerRefusedError,
+    PidfdUnavailableError,
     ProtocolError,
     ServerNotFoundError,
 )
@@ -45,6 +46,7 @@ def open_stream(address: Address, deadline: float, server_uid: int | None = None
         PeerRefusedError: the server belongs to another user, or lives in another pid namespace.
         ProtocolError: the socket is of a kind that shm-echo does not use.
         DescriptorLimitError: this process may open no more descriptors.
+        PidfdUnavailableError: the end of the server could not be noticed on this kernel.
     """
     pause = _FIRST_PAUSE
     while True:
@@ -124,6 +126,8 @@ def _attempt(address: Address, server_uid: int | None) -> ClientStream | str:
         except ProcessLookupError:
             sock.close()
             return f"its server (pid {peer.pid}) has ended"
+        except PidfdUnavailableError:
+            raise
         except OSError as error:
             raise _connect_error(error, address) from None
         return ClientStream(sock, peer, pidfd)

@@ -15,14 +15,14 @@ import resource
 import socket
 
 from shm_echo.control.peer import peer_of
-from shm_echo.control.protocol.handshake import FULL, PEER, ServerHandshake
+from shm_echo.control.protocol.handshake import FULL, INTERNAL, PEER, ServerHandshake
 from shm_echo.control.protocol.messages import Refused
 from shm_echo.control.server.access_policy import AccessPolicy
 from shm_echo.control.server.processes import ProcessTable
 from shm_echo.control.server.server_connection import ServerConnection, ServerLimits
 from shm_echo.control.server.tcp_listener import TcpListener
 from shm_echo.control.server.unix_listener import UnixListener
-from shm_echo.errors import PeerRefusedError
+from shm_echo.errors import PeerRefusedError, PidfdUnavailableError
 
 __all__ = ["Acceptor"]
 
@@ -90,6 +90,11 @@ class Acceptor:
             return None
         except ProcessLookupError:
             sock.close()
+            return None
+        except PidfdUnavailableError as error:
+            # `start` has checked this; a filter can be installed later.
+            _log.error("refused a connection: %s", error)
+            _refuse(sock, Refused(INTERNAL, str(error)))
             return None
         except OSError:
             self._log_shortage_once()

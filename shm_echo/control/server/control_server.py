@@ -19,6 +19,7 @@ from typing import Any
 from shm_echo.control.address import Address, TcpAddress, parse_listen_address
 from shm_echo.control.server.access_policy import AccessPolicy
 from shm_echo.control.server.event_loop import EventLoop
+from shm_echo.control.server.processes import require_pidfds
 from shm_echo.control.server.server_connection import ServerLimits
 from shm_echo.control.server.service import Service
 from shm_echo.control.server.session_table import SessionTable
@@ -97,11 +98,14 @@ class ControlServer:
             AddressInUseError: another server has the address.
             AddressError: the address cannot be used.
             DescriptorLimitError: this process may open no more descriptors.
+            PidfdUnavailableError: the ends of clients could not be noticed on this kernel.
             RuntimeError: the server was started before, or belongs to another process.
         """
         self._check_process()
         if self._thread is not None or self._closed:
             raise RuntimeError("a control server can be started once")
+        if isinstance(self.address, Address):  # clients behind a port are not watched
+            require_pidfds()
         sessions = SessionTable(self._services, self._limits)
         loop = EventLoop(self._listen(), self._access, sessions, self._limits)
         thread = threading.Thread(target=loop.run, name="shm-echo-control", daemon=True)
