@@ -219,14 +219,14 @@ class AddressError(ShmEchoError, ValueError):
     """An address is malformed, or the folder of its socket is not safe.
 
     Attributes:
-        address: the address as it was given.
+        address, detail: the address as it was given, and what is wrong with it.
     """
 
-    _fields = ("address",)
+    _fields = ("address", "detail")
 
     def __init__(self, address: str, detail: str) -> None:
         super().__init__(f"address {address!r}: {detail}")
-        self.address = address
+        self.address, self.detail = address, detail
 
 
 class ConnectionClosedError(ShmEchoError, ConnectionError):

@@ -137,7 +137,8 @@ class ControlServer:
         elif self._access.allows_other_users and address.private:
             raise AddressError(
                 address.text,
-                f"no other user can enter {address.folder}: to let some in, serve at "
+                f"no other user can enter {' or '.join(one.folder for one in address.candidates)}: "
+                "to let some in, serve at "
                 "ipc:///path.sock in a folder that they can enter",
             )
 
@@ -146,7 +147,9 @@ class ControlServer:
             listener = listen_tcp(self.address, self._allow_remote)
             self.address = listener.address
             return listener
-        return listen_unix(self.address, 0o666 if self._access.allows_other_users else 0o600)
+        unix = listen_unix(self.address, 0o666 if self._access.allows_other_users else 0o600)
+        self.address = unix.bound
+        return unix
 
     @property
     def url(self) -> str:
