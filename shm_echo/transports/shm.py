@@ -53,7 +53,7 @@ class ShmTransport:
 
     Args:
         address: the address of the server: a bare name (a socket in a folder that only this user
-            can enter), or `ipc:///path/to.sock`.
+            can enter, the same for all of the user's processes), or `ipc:///path/to.sock`.
         backing: the memory of the ring: "posix" (/dev/shm), "memfd", or "auto": a memfd where
             /dev/shm is too small.
         max_producers: the number of producers that may be attached at once, at most 65534.

@@ -14,6 +14,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from shm_echo.control.peer import pidfd_of
+
 __all__ = ["WorkerProcess"]
 
 _WORKER_CODE = (
@@ -67,7 +69,7 @@ class WorkerProcess:
                     env=environment,
                     start_new_session=True,  # Ctrl-C reaches the server alone; it ends its workers
                 )
-                self.pidfd = os.pidfd_open(self.process.pid)
+                self.pidfd = pidfd_of(self.process.pid)
             except BaseException:
                 self._channel.close()
                 raise
