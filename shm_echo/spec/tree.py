@@ -123,22 +123,26 @@ class TreeSpec:
         structure.flatten(self._root, tree, self._path, out)
         return out
 
-    def check(self, tree: Any, stacked: int | None = None) -> list[Array]:
+    def check(
+        self, tree: Any, stacked: int | None = None, *, same_kind: bool = False
+    ) -> list[Array]:
         """Return the leaves of `tree` as arrays of exactly the right dtype and shape.
 
-        A NumPy scalar, or a Python number that casts without loss of kind or overflow, becomes a
-        0-d array; arrays, strided ones too, are returned without a copy.
+        A NumPy scalar, a Python number or a 0-d array that casts without loss of kind or overflow
+        becomes a 0-d array of the leaf's dtype; arrays, strided ones too, are returned without a
+        copy.
 
         Args:
             tree: one sample, or a stack of samples.
             stacked: the number of samples that `tree` stacks along a leading axis of each leaf;
                 None for a single sample.
+            same_kind: also cast arrays with axes, by NumPy's rule of this name.
 
         Raises:
             SpecMismatchError: a leaf or node differs; the message names the first one.
         """
         if stacked is not None:
-            count, arrays = self.check_stacked(tree)
+            count, arrays = self.check_stacked(tree, same_kind=same_kind)
             if count != stacked:
                 leaf = self.leaves[0]
                 raise SpecMismatchError(
@@ -147,15 +151,15 @@ class TreeSpec:
                 )
             return arrays
         pairs = zip(self.leaves, self._split(tree), strict=True)
-        return [as_array(leaf, value) for leaf, value in pairs]
+        return [as_array(leaf, value, same_kind=same_kind) for leaf, value in pairs]
 
-    def check_stacked(self, tree: Any) -> tuple[int, list[Array]]:
+    def check_stacked(self, tree: Any, *, same_kind: bool = False) -> tuple[int, list[Array]]:
         """Return the number of samples that `tree` stacks, and its leaves as in `check`.
 
         Every leaf has shape `(N, *leaf.shape)` with the same N, 0 included.
         """
         pairs = zip(self.leaves, self._split(tree), strict=True)
-        arrays = [as_stacked_array(leaf, value) for leaf, value in pairs]
+        arrays = [as_stacked_array(leaf, value, same_kind=same_kind) for leaf, value in pairs]
         first = self.leaves[0]
         count = len(arrays[0])
         for leaf, array in zip(self.leaves, arrays, strict=True):

@@ -85,7 +85,6 @@ class ShmClient:
         self._publishes = None if publishes is None else TreeSpec.from_example(publishes)
         # Re-entrant: a signal handler may close a client whose close() it interrupts.
         self._lock = threading.RLock()
-        self._slots: weakref.WeakSet[Slot] = weakref.WeakSet()
         self._attach(connect_timeout)
         self._closed = False
         _clients.add(self)
@@ -159,13 +158,10 @@ class ShmClient:
             ConnectionClosedError: this client is closed, or the server has gone.
         """
         try:
-            claim, views = self._sender.reserve(timeout)
+            return self._sender.reserve(timeout)
         except ForkedHandleError:
             self._reattach()
-            claim, views = self._sender.reserve(timeout)
-        slot = Slot(claim, views, self._spec.unflatten(views))
-        self._slots.add(slot)
-        return slot
+            return self._sender.reserve(timeout)
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until every sample that was sent has been handed to the learner.
@@ -285,6 +281,8 @@ class ShmClient:
             raise ForkedHandleError(
                 f"this client of {self.address} was created before the fork, and so was the slot"
             )
+        if result == Result.ENDED:
+            raise ConnectionClosedError("this slot was committed or given back already")
         if result == Result.STOPPED:
             raise ConnectionClosedError(f"the client of {self.address} is closed", sent)
         if result == Result.CLOSED:
@@ -316,9 +314,6 @@ class ShmClient:
         self._lock = threading.RLock()  # another thread of the parent may have held it
         if not self._closed:
             self._sender.retire()
-            for slot in list(self._slots):
-                slot.freeze()  # only the parent may write the memory
-            self._slots = weakref.WeakSet()
             self._connection.abandon()
 
 
