@@ -31,9 +31,8 @@ typedef struct {
     char retired;               /* inherited by a fork: the owner id is the parent's */
 } Sender;
 
-/* Results beyond those of ring.h, for `raise_for_result`: the server's process has ended; the slot
- * was committed or given back before. */
-enum { BINDING_GONE = 100, BINDING_ENDED = 101 };
+/* A result beyond those of ring.h, for `raise_for_result`: the server's process has ended. */
+enum { BINDING_GONE = 100 };
 
 /* Claim a slot, waiting for space if necessary. -1 if a Python exception is set. */
 int sender_claim(Sender *self, uint64_t deadline, uint64_t *position);

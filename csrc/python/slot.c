@@ -112,13 +112,22 @@ static int write_tree(Slot *self, PyObject *tree) {
     return rc;
 }
 
+static void raise_ended(void) {
+    PyObject *errors = PyImport_ImportModule("shm_echo.errors");
+    PyObject *class = errors ? PyObject_GetAttrString(errors, "ConnectionClosedError") : NULL;
+    if (class)
+        PyErr_SetString(class, "this slot was committed or given back already");
+    Py_XDECREF(class);
+    Py_XDECREF(errors);
+}
+
 /* Commit what the tree says now, and close the slot. After a failure the claim is given back. */
 static int commit(Slot *self) {
     Sender *sender = self->sender;
     if (!sender_usable(sender))
         return -1;
     if (!self->open) {
-        (void)sender_raise(sender, BINDING_ENDED, 0, Py_None);
+        raise_ended();
         return -1;
     }
     self->open = 0; /* it ends in this call, and in no other that code of the tree may make */

@@ -27,7 +27,7 @@ __all__ = ["Result", "_core_cpython", "check_result", "ffi", "layout_bytes", "li
 
 
 class Result(IntEnum):
-    """The result codes of the C functions (`enum she_result`); from 100 on, of `_core_cpython`."""
+    """The result codes of the C functions (`enum she_result`), and GONE of `_core_cpython`."""
 
     OK = 0
     FULL = 1
@@ -39,7 +39,6 @@ class Result(IntEnum):
     INTERRUPTED = 7
     WOKEN = 8
     GONE = 100
-    ENDED = 101
     E_CONFIG = -1
     E_MAGIC = -2
     E_VERSION = -3

@@ -118,7 +118,7 @@ def castable(given: np.dtype[Any], wanted: np.dtype[Any]) -> bool:
     return numbers and np.can_cast(given, wanted, "same_kind")
 
 
-def _scalar_array(leaf: LeafSpec, value: np.generic) -> Array:
+def _scalar_array(leaf: LeafSpec, value: Any) -> Array:
     """Return a NumPy scalar as an array of a 0-d leaf."""
     given = value.dtype
     if _same_scalar_type(leaf.dtype, given):

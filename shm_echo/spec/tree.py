@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any
 
+import numpy as np
 import optree
 
 from shm_echo.errors import SpecMismatchError
@@ -48,6 +49,7 @@ class TreeSpec:
 
     __slots__ = (
         "_exact_first",
+        "_order",
         "_path",
         "_root",
         "_wire",
@@ -69,6 +71,7 @@ class TreeSpec:
     def __init__(self, root: structure.Node, built: structure.Builder, treedef: Any) -> None:
         leaves, order = built.leaves, built.order
         self._root = root
+        self._order = tuple(order)
         self._path = built.path
         self._exact_first = False
         self._wire: dict[str, Any] | None = None
@@ -110,6 +113,12 @@ class TreeSpec:
 
     def __repr__(self) -> str:
         return f"<TreeSpec: {len(self.leaves)} leaves, {self.nbytes} bytes, {self.treedef}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By dtypes and shapes: an example of zeros would be as large as a sample.
+        rank = sorted(range(len(self._order)), key=self._order.__getitem__)
+        parts = [(self.leaves[row].dtype, self.leaves[row].shape) for row in rank]
+        return _from_parts, (self.treedef, parts, self._path)
 
     # ------------------------------------------------------------ trees of this process
 
@@ -214,6 +223,12 @@ class TreeSpec:
             self.compare(other, self.to_wire())
         else:
             self.compare(self.to_wire(), other)
+
+
+def _from_parts(treedef: Any, parts: Sequence[tuple[Any, tuple[int, ...]]], root: str) -> TreeSpec:
+    """Make the spec of a pickle from the leaves' dtypes and shapes, in the treedef's order."""
+    leaves = [np.broadcast_to(np.zeros((), dtype), shape) for dtype, shape in parts]
+    return TreeSpec.from_example(treedef.unflatten(leaves), root=root)
 
 
 def _permuted_flatten(treedef: Any, order: Sequence[int]) -> Callable[[Any], list[Any]]:

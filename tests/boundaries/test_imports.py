@@ -169,7 +169,10 @@ def test_the_control_plane_loads_no_numpy_and_no_ring() -> None:
     names = " ,".join(name for name, _ in modules() if name.startswith("shm_echo.control"))
     heavy, ours = loaded_by(f"import {names}")
     assert set(heavy) <= {"msgpack"}
-    assert all(name.startswith(("shm_echo.control", "shm_echo.errors")) for name in ours)
+    assert all(
+        name.startswith(("shm_echo.control", "shm_echo.copying", "shm_echo.errors"))
+        for name in ours
+    )
 
 
 def test_an_accumulator_needs_no_ring() -> None:
