@@ -204,7 +204,8 @@ def _cast_wide(leaf: LeafSpec, number: np.generic) -> Array:
     if np.isfinite(number) and not np.isfinite(array):
         raise SpecMismatchError(
             leaf.path,
-            f"expected {leaf}, got the {number.dtype} number {number}, which overflows to infinity",
+            f"expected {leaf}, got the {number.dtype} number {number!s}, "
+            "which overflows to infinity",
         )
     return array
 
