@@ -32,8 +32,8 @@ class Server(Uncopyable):
 
     The arrays of a batch are views of the ring. They are valid until the next `sample()`, unless
     `lease=True`; after that they show other samples, but never crash, not even after `close()`.
-    With SHM_ECHO_DEBUG=1 in the environment a released batch is filled with 0xff bytes (NaN in
-    floats), so that a stale read shows.
+    With SHM_ECHO_DEBUG=1 (or true, yes, on) in the environment when the server is made, a released
+    batch is filled with 0xff bytes (NaN in floats), so that a stale read shows.
 
     Example:
         >>> import numpy as np
@@ -66,7 +66,8 @@ class Server(Uncopyable):
 
     Raises:
         TypeError: an argument of the wrong type, or a leaf that holds Python objects.
-        ValueError: an argument out of range.
+        ValueError: an argument out of range, or an example above a limit.
+        ValueError: SHM_ECHO_DEBUG has a value that is neither on nor off.
     """
 
     _copying_advice = (
@@ -106,9 +107,10 @@ class Server(Uncopyable):
             lease_timeout=lease_timeout,
             pin_host_memory=pin_host_memory,
         )
-        self.batch_size, self.num_buffers = batch_size, num_buffers
-        self.num_drainers = num_drainers
-        self.producer_queue_size = producer_queue_size
+        config = self._options.config
+        self.batch_size, self.num_buffers = config.batch_size, config.num_buffers
+        self.num_drainers = self._options.num_drainers
+        self.producer_queue_size = self._options.producer_queue_size
         self._transport = transport
         # Guards start() and close(). Re-entrant: a signal handler may close what it interrupts.
         self._lock = threading.RLock()
@@ -251,7 +253,7 @@ class Server(Uncopyable):
         """
         if until not in (None, "producers_closed"):
             raise ValueError(f"until must be None or 'producers_closed', not {until!r}")
-        check_count("min_producers", min_producers, 1)
+        min_producers = check_count("min_producers", min_producers, 1)
         ending = None if until is None else min_producers
         # Not a generator: its frame would hold a leased batch while the caller works.
         return iter(partial(self._take, None, until_closed_by=ending, copy=copy), None)

@@ -23,6 +23,13 @@ extern const she_api *api; /* the C core; NULL until `bind` is called */
 /* A wait returns at least ten times a second, to run signal handlers and to notice deaths. */
 #define SLICE_NS 100000000
 
+/* Mapped memory, shared or private. (mapping.c) */
+typedef struct {
+    PyObject_HEAD
+    void *base;
+    Py_ssize_t size;
+} Mapping;
+
 /* Owns the ring handle and keeps the mapping alive. The garbage collector does not track it, so
  * that it is never cleared while arrays or leases live. (handle.c) */
 typedef struct {
@@ -65,6 +72,6 @@ bool plan_walk(const Plan *plan, PyObject *tree, PyObject *list, Py_ssize_t *nex
  * False may leave an exception, as in plan_walk. */
 bool plan_matches(const Plan *plan, PyObject *tree, PyObject *leaves, Py_ssize_t *next);
 
-extern PyTypeObject Handle_Type, Sender_Type, Slot_Type, Receiver_Type, Lease_Type;
+extern PyTypeObject Mapping_Type, Handle_Type, Sender_Type, Slot_Type, Receiver_Type, Lease_Type;
 
 #endif

@@ -18,7 +18,7 @@ from shm_echo.ring.segment import Backing, Segment
 if TYPE_CHECKING:
     from shm_echo.spec import TreeSpec
 
-__all__ = ["Ring", "RingConfig"]
+__all__ = ["MAX_PRODUCERS", "Ring", "RingConfig", "ring_bytes"]
 
 # Raises the exception of a result, from (result, samples sent, time-out).
 RaiseForResult = Callable[[int, int, "float | None"], None]
@@ -44,6 +44,34 @@ class RingConfig:
     def capacity(self) -> int:
         """Slots in the ring."""
         return self.batch_size * self.num_buffers
+
+
+# A slot number fits into 32 bits (SHE_MAX_CAPACITY in layout.h).
+_MAX_SAMPLES = 2**31
+# Owner ids have 16 bits, of which two values are taken (SHE_MAX_PRODUCERS in layout.h).
+MAX_PRODUCERS = 65534
+
+
+def ring_bytes(spec: TreeSpec, config: RingConfig) -> int:
+    """Return the size of a ring, in bytes, without making one.
+
+    Raises:
+        ValueError: it would have more samples or bytes than any ring can have.
+    """
+    if config.capacity > _MAX_SAMPLES:
+        raise ValueError(
+            f"batch_size={config.batch_size:,} and num_buffers={config.num_buffers:,} make "
+            f"{config.capacity:,} samples, and a ring has at most {_MAX_SAMPLES:,}"
+        )
+    if config.capacity * spec.nbytes >= 2**63:
+        raise ValueError(
+            f"{config.capacity:,} samples of {spec.nbytes:,} bytes do not fit into a ring, which "
+            f"has less than 2**63 bytes: use a smaller batch_size or num_buffers"
+        )
+    c_config, keepalive = _c_config(spec, config)
+    size = layout_bytes(c_config)
+    del keepalive
+    return size
 
 
 class Ring:

@@ -97,7 +97,9 @@ class TreeSpec:
 
         Raises:
             TypeError: a leaf is not a NumPy value, or its dtype holds objects.
-            ValueError: there are no leaves, or the tree is cyclic or nested too deeply.
+            ValueError: there are no leaves.
+            ValueError: the tree is cyclic, nested deeper than 64 levels, or has more than 65,536
+                nodes (leaves and containers).
         """
         try:
             treedef = optree.tree_structure(example)
@@ -105,6 +107,11 @@ class TreeSpec:
             raise ValueError(
                 f"the example is cyclic or nested deeper than {structure.MAX_DEPTH} levels"
             ) from None
+        if treedef.num_nodes > structure.MAX_NODES:
+            raise ValueError(
+                f"{root or 'the example'} has {treedef.num_nodes:,} nodes (leaves and containers), "
+                f"and at most {structure.MAX_NODES:,} are possible: stack leaves into arrays"
+            )
         builder = structure.Builder(root)
         node = builder.build(treedef, example, root)
         if not builder.leaves:

@@ -14,11 +14,14 @@ from shm_echo.control.server.control_server import ControlServer
 from shm_echo.control.server.service import Service, ServiceRefusalError, Session
 from shm_echo.copying import reject_copy
 from shm_echo.ring.producers import OwnersExhaustedError
+from shm_echo.ring.ring import MAX_PRODUCERS
 from shm_echo.ring.segment import Backing
 from shm_echo.transports.base import Ingress
 from shm_echo.validation import check_count
 
 if TYPE_CHECKING:
+    from shm_echo.ring.ring import RingConfig
+    from shm_echo.spec import TreeSpec
     from shm_echo.transports.shm_client import ShmClient
 
 __all__ = ["RingService", "ShmClient", "ShmTransport"]
@@ -79,16 +82,35 @@ class ShmTransport:
 
         if backing not in ("auto", "posix", "memfd"):
             raise ValueError(f"backing must be 'auto', 'posix' or 'memfd', not {backing!r}")
-        check_count("max_producers", max_producers, 1, most=65534)
         if services is not None and "ring" in services:
             raise ValueError("the service 'ring' is the transport's own")
         parse_address(address)
         self.address = address
-        self.max_producers = max_producers
+        self.max_producers = check_count("max_producers", max_producers, 1, most=MAX_PRODUCERS)
         self._backing: Backing = backing
         self._services = dict(services or {})
         self._allow_uids = dict(allow_uids or {})
         self._control: ControlServer | None = None
+
+    def check_examples(
+        self, spec: TreeSpec, config: RingConfig, publishes: TreeSpec | None
+    ) -> None:
+        """Check that producers can be told what this server expects; `Server` calls it.
+
+        Raises:
+            ValueError: the description of the examples does not fit into one message.
+        """
+        from shm_echo.control.protocol.handshake import check_welcome
+
+        try:
+            check_welcome(_describe(spec, config, publishes))
+        except ValueError as error:
+            leaves = len(spec.leaves) + (len(publishes.leaves) if publishes else 0)
+            raise ValueError(
+                f"the example{' and the published one have' if publishes else ' has'} {leaves:,} "
+                f"leaves, whose description cannot be sent to a producer: {error}. A leaf takes 4 "
+                "items, and one more for each axis and each key: stack leaves into arrays"
+            ) from None
 
     @property
     def backing(self) -> Backing:
@@ -127,6 +149,20 @@ class ShmTransport:
         return f"ShmTransport({self.address!r}, backing={self._backing!r})"
 
 
+def _describe(spec: TreeSpec, config: RingConfig, publishes: TreeSpec | None) -> dict[str, Any]:
+    """Return the description of a ring that its producers get with their welcome."""
+    return {
+        "spec": spec.to_wire(),
+        "config": {
+            "batch_size": config.batch_size,
+            "num_buffers": config.num_buffers,
+            "max_producers": config.max_producers,
+            "detailed": config.detailed,
+        },
+        "publishes": publishes.to_wire() if publishes else None,
+    }
+
+
 class RingService:
     """The `ring` service of a control server: hands out the ring and watches its producers."""
 
@@ -137,19 +173,9 @@ class RingService:
 
     def open(self, session: Session) -> dict[str, Any]:
         ingress = self._ingress
-        config = ingress.ring.config
         publisher = ingress.publisher
         session.watch = False  # a session without an owner id needs no clean-up when it ends
-        return {
-            "spec": ingress.spec.to_wire(),
-            "config": {
-                "batch_size": config.batch_size,
-                "num_buffers": config.num_buffers,
-                "max_producers": config.max_producers,
-                "detailed": config.detailed,
-            },
-            "publishes": publisher.spec.to_wire() if publisher else None,
-        }
+        return _describe(ingress.spec, ingress.ring.config, publisher.spec if publisher else None)
 
     def request(
         self, session: Session, op: str, args: dict[str, Any]

@@ -5,8 +5,6 @@ The type is C (csrc/python/slot.c), so that no interrupt can come between its cl
 
 from __future__ import annotations
 
-from shm_echo.ring.core import _core_cpython
+from shm_echo.ring.core import Slot
 
 __all__ = ["Slot"]
-
-Slot = _core_cpython.Slot

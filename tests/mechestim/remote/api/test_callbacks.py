@@ -108,7 +108,7 @@ def test_vectorize_keeps_its_function_for_as_long_as_it_lives() -> None:
 
 
 @in_a_client
-def test_what_a_callback_does_is_charged_to_the_callers_context() -> None:
+def test_the_operations_of_a_callback_are_charged_to_the_callers_context() -> None:
     with me.BudgetContext(1000, quiet=True) as budget:
         with me.namespace("outer"):
             me.apply_along_axis(lambda row: row * 2, 1, me.ones((3, 4)))
