@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from shm_echo.consumer import Sample
+from shm_echo.copying import Uncopyable
 from shm_echo.errors import ConnectionClosedError, ForkedHandleError
 from shm_echo.metrics import ProducerInfo, SampleInfo
 from shm_echo.server_options import OnProducerDeath, ServerOptions
@@ -26,7 +27,7 @@ from shm_echo.validation import check_count
 __all__ = ["Server"]
 
 
-class Server:
+class Server(Uncopyable):
     """Owns a ring of `num_buffers` batches and hands them out, oldest first, without copying.
 
     The arrays of a batch are views of the ring. They are valid until the next `sample()`, unless
@@ -68,6 +69,11 @@ class Server:
         ValueError: an argument out of range, or an example above a limit.
         ValueError: SHM_ECHO_DEBUG has a value that is neither on nor off.
     """
+
+    _copying_advice = (
+        "it owns the memory of the ring; send the address of its transport to the other process, "
+        "and make a ShmClient there"
+    )
 
     def __init__(
         self,

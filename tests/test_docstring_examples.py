@@ -32,9 +32,12 @@ def module_name(path: Path) -> str:
     return ".".join(parts).removesuffix(".__init__")
 
 
+# The stub of the C types has their docstrings: tests/ring/test_slot_type.py compares them.
+SOURCES = [*sorted(PACKAGE.rglob("*.py")), PACKAGE / "ring/_core_cpython.pyi"]
+
 EXAMPLES = {
     name: (module_name(path), text)
-    for path in sorted(PACKAGE.rglob("*.py"))
+    for path in SOURCES
     if ">>> " in path.read_text()
     for name, text in docstrings(ast.parse(path.read_text()), module_name(path))
     if ">>> " in text
@@ -48,7 +51,7 @@ EXAMPLES = {
         "trajectory.TrajectoryAccumulator",
         "transports.shm.ShmTransport",
         "transports.shm_client.ShmClient",
-        "transports.slot.Slot",
+        "ring._core_cpython.Slot",
     ],
 )
 def test_a_class_of_the_data_plane_has_an_example(name: str) -> None:

@@ -13,6 +13,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from shm_echo.copying import Uncopyable
 from shm_echo.errors import ConnectionClosedError, SendTimeoutError
 from shm_echo.ring.core import Result
 from shm_echo.ring.segment import Backing
@@ -44,12 +45,14 @@ class Transport(Protocol):
         """
 
 
-class Ingress:
+class Ingress(Uncopyable):
     """The part of a server that its transport sees.
 
     Attributes:
         spec: the structure, shapes and dtypes of a sample.
     """
+
+    _copying_advice = "it is a part of a server in this process"
 
     def __init__(self, ring: Ring, producers: Producers, publisher: Publisher | None) -> None:
         self.spec: TreeSpec = ring.spec
@@ -72,11 +75,13 @@ class Ingress:
         return Inlet(self, self.producers.attach(pid), pid)
 
 
-class Inlet:
+class Inlet(Uncopyable):
     """The entry of one producer into the ring. Threads may share it.
 
     Call `close` or `died` at its end. Later calls of either do nothing.
     """
+
+    _copying_advice = "it is one producer of a server in this process; open another one"
 
     def __init__(self, ingress: Ingress, owner: int, pid: int | None) -> None:
         self._producers = ingress.producers

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from shm_echo.control.server.control_server import ControlServer
 from shm_echo.control.server.service import Service, ServiceRefusalError, Session
+from shm_echo.copying import reject_copy
 from shm_echo.ring.producers import OwnersExhaustedError
 from shm_echo.ring.ring import MAX_PRODUCERS
 from shm_echo.ring.segment import Backing
@@ -134,6 +135,15 @@ class ShmTransport:
         control, self._control = self._control, None
         if control is not None:
             control.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._control is not None:  # before its start a transport is only a description
+            reject_copy(
+                "a started ShmTransport",
+                "it serves its address; send the address to the other process, and make a "
+                "ShmClient there",
+            )
+        return vars(self)
 
     def __repr__(self) -> str:
         return f"ShmTransport({self.address!r}, backing={self._backing!r})"

@@ -26,6 +26,7 @@ from shm_echo.control.server.session_table import SessionTable
 from shm_echo.control.server.tcp_listener import TcpListener, listen_tcp
 from shm_echo.control.server.tokens import Tokens
 from shm_echo.control.server.unix_listener import UnixListener, listen_unix
+from shm_echo.copying import Uncopyable
 from shm_echo.errors import AddressError
 
 __all__ = ["ControlServer", "ServerLimits"]
@@ -36,7 +37,7 @@ _log = logging.getLogger("shm_echo.control")
 _JOIN_TIMEOUT = 5.0
 
 
-class ControlServer:
+class ControlServer(Uncopyable):
     """Serves clients at one address, on a thread of its own.
 
     At a socket file the clients are processes of this user, and of the users that `allow_uids`
@@ -52,6 +53,8 @@ class ControlServer:
                 result, fds = connection.request("echo", {"text": "hello"})
         ```
     """
+
+    _copying_advice = "it owns its address and a thread; connect to the address instead"
 
     def __init__(
         self,
