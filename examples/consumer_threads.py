@@ -1,9 +1,9 @@
 """Several threads of the learner's process share one stream of batches.
 
-Each batch goes to exactly one thread. Leases make that safe: a thread's batch stays as it is until
-the thread lets go of it, whatever the other threads take meanwhile. Threads pay off where the work
-on a batch runs without the interpreter lock, as large NumPy operations, JAX, PyTorch, compression
-and writing to files do.
+Each batch goes to exactly one thread. Leases make that safe: a thread's batch does not change until
+the thread has dropped its last reference to it, while other threads take batches. Threads pay off
+if the work on a batch runs without the interpreter lock, as large NumPy operations, JAX, PyTorch,
+compression and writing to files do.
 
     python examples/consumer_threads.py --threads 3 --samples 20000
 """

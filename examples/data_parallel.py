@@ -113,7 +113,7 @@ def main() -> None:
         for process in (*learners, *actors):
             process.start()
         report.close()  # the learners have their own: without them, recv() raises EOFError
-        found = sorted((reports.recv() for _ in learners), key=lambda told: int(told[0]))
+        found = sorted((reports.recv() for _ in learners), key=lambda found: int(found[0]))
         for process in (*learners, *actors):
             process.join()
     finally:

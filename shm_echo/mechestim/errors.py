@@ -48,8 +48,8 @@ class BudgetExhaustedError(MechEstimError):
         self.flops_remaining = flops_remaining
         self.of_the_server = of_the_server
         if of_the_server:
-            left = "that the server grants in all remain"
-            way_out = "No BudgetContext lifts this: make the operation smaller"
+            left = "of the server's ceiling remain"
+            way_out = "No BudgetContext raises the ceiling: make the operation smaller"
         else:
             more = f"{flop_cost - flops_remaining:,}"
             left = "of the budget remain"

@@ -86,6 +86,12 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "shm_echo.errors": ("numpy", "optree", *(f"shm_echo.{part}" for part in ("ring", "spec"))),
     "shm_echo.validation": ("numpy", "shm_echo"),
     "shm_echo.metrics": ("numpy", "shm_echo.server", "shm_echo.transports", "shm_echo.control"),
+    "shm_echo.mechestim": tuple(
+        f"shm_echo.{part}" for part in ("ring", "spec", "transports", "consumer", "server")
+    ),
+    "shm_echo.mechestim.local": ("shm_echo.control",),
+    "shm_echo.mechestim.remote": ("shm_echo.mechestim.local", "shm_echo.mechestim.service"),
+    "shm_echo.mechestim.service": ("shm_echo.mechestim.remote",),
 }
 
 

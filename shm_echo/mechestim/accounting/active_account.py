@@ -27,7 +27,7 @@ DEFAULT_BUDGET = 10**15
 active_view: ContextVar[AccountView | None] = ContextVar("mechestim_view", default=None)
 labels: ContextVar[tuple[str, ...]] = ContextVar("mechestim_labels", default=())
 
-# The first step of the hot path: None and closed views go on to current_view().
+# The first step of the hot path: None and closed views continue with current_view().
 peek_view = active_view.get
 
 

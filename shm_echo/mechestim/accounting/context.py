@@ -46,7 +46,7 @@ class BudgetContext:
         ValueError: an argument is out of range; the message names it.
 
     Entering raises RuntimeError while another explicit context is open in the same thread or task.
-    A closed context can be entered again: its count goes on.
+    A closed context can be entered again: its count continues.
 
     Example:
         >>> import mechestim as me

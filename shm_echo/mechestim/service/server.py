@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 from shm_echo.control.fork_safety import FORK_LOCK, register_at_fork
@@ -220,31 +221,20 @@ class MechEstimService:
             True if the session has begun. If not, a welcomed client has received the reason.
         """
         sock.setblocking(True)
-        ceiling, weights = principal.ceiling, settings.weights or {}
-        host: SessionHost
         with FORK_LOCK, self._lock:
             # Checked again: other clients may have been welcomed since this one was.
-            problem = (
-                SHUTDOWN if self._closed else None if key is None else self._refusal_reason(key)
-            )
+            problem = self._refusal_reason(key) if key else SHUTDOWN if self._closed else None
             if problem is not None:
                 if not handshake:
                     with contextlib.suppress(OSError):
                         sock.send(frame(closed_message(problem)))
                 return False
             supervisor = self._supervisor = self._supervisor or Supervisor(self._on_tick)
-            if isolation == "process":
-                host = ProcessHost(sock, self.quotas, ceiling, weights, handshake, self._on_ended)
-            else:
-                pool = self._pool = self._pool or LeaderFollowersPool(self._scheduler)
-                host = ThreadHost(
-                    sock, self.quotas, ceiling, weights, pool, handshake, self._on_ended
-                )
+            host = self._create_host(sock, principal, isolation, handshake)
             self._hosts[host] = principal
             principal.add(host.stats)
         if isinstance(host, ProcessHost):
-            worker = host
-            supervisor.call_soon(lambda: self._assign_worker(worker, supervisor))
+            supervisor.call_soon(partial(self._assign_worker, host, supervisor))
         else:
             try:
                 host.start()
@@ -253,6 +243,16 @@ class MechEstimService:
                 raise
             supervisor.wake()
         return True
+
+    def _create_host(
+        self, sock: socket.socket, principal: Principal, isolation: Isolation, handshake: bool
+    ) -> SessionHost:
+        """Create the host of a session. The caller holds the service's lock."""
+        ceiling, weights = principal.ceiling, settings.weights or {}
+        if isolation == "process":
+            return ProcessHost(sock, self.quotas, ceiling, weights, handshake, self._on_ended)
+        pool = self._pool = self._pool or LeaderFollowersPool(self._scheduler)
+        return ThreadHost(sock, self.quotas, ceiling, weights, pool, handshake, self._on_ended)
 
     def _assign_worker(self, host: ProcessHost, supervisor: Supervisor) -> None:
         """Assign a session to a worker; on the supervisor's thread, which the workers end with."""
@@ -288,7 +288,7 @@ class MechEstimService:
     # Called at every tick ----
 
     def _on_tick(self) -> bool:
-        """Check all sessions. Return True if a session is open, so that ticks go on."""
+        """Check all sessions. Return True if a session is open, so that ticks continue."""
         hosts = self.hosts()
         limit = self.quotas.wall_time_s
         for host in hosts:

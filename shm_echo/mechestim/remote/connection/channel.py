@@ -28,7 +28,7 @@ from shm_echo.mechestim.remote.connection.session_options import ServerOptions, 
 from shm_echo.mechestim.remote.connection.value_codec import ClientValueCodec, ValueFactories
 
 PEER_TIMEOUT_S = 30.0
-# An interrupted operation may end within this time; then the session goes on.
+# An interrupted operation may end within this time; then the session continues.
 _AFTER_INTERRUPT_S = 5.0
 # The server sends its reason before it closes the connection, so the wait for it is short.
 _CLOSE_REASON_S = 2.0
@@ -315,7 +315,7 @@ class Channel:
     def _cancel(self, number: int) -> None:
         """Cancel an interrupted request, and close the channel if the reply does not come soon.
 
-        With the reply, requests and replies stay in step and the session goes on.
+        With the reply, requests and replies stay in step and the session continues.
         """
         if self.why_closed is not None or self._last_answered == number:
             return

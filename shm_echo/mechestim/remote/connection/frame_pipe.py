@@ -20,7 +20,7 @@ _HEADER = struct.Struct("<I")
 _unpack_header = _HEADER.unpack_from
 _SHORT_READ = 1 << 13  # bytes of a first read; the heap serves a buffer of this size, without mmap
 _LONG_READ = 1 << 20  # bytes of a later read of a long frame, at most
-_CHUNK = 1 << 15  # bytes of one write, where a longer one might block for ever
+_CHUNK = 1 << 15  # bytes of one write, where a longer one might block without end
 _LONGEST_FRAME = 4 << 30
 _MOST_DESCRIPTORS = 8  # in one message; the server sends 2
 

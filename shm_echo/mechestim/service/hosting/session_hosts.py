@@ -183,7 +183,7 @@ class ThreadHost(SessionHost):
         return self._session.pending
 
     def step(self) -> bool:
-        """Serve one message, if one has come. Return True if the session goes on."""
+        """Serve one message, if one has come. Return True if the session continues."""
         return self._context.run(self._session.step)
 
     def finish(self) -> None:

@@ -27,7 +27,7 @@ _MAX_PRECISION = 1000  # digits; a float64 has at most 767 significant ones
 _MAX_TEXT = {"nanstr": 100, "infstr": 100}  # characters
 _FUNCTION_OPTIONS = ("formatter", "override_repr")
 
-# A new context has NumPy's defaults, whatever options the serving program has set.
+# A new context has NumPy's defaults, also if the serving program has set options of its own.
 _defaults: dict[str, Any] = dict(Context().run(np.get_printoptions))
 _session_options: ContextVar[dict[str, Any] | None] = ContextVar(
     "mechestim_print_options", default=None

@@ -136,7 +136,7 @@ class Session:
         """Serve one message, if one has come. Raises no exception.
 
         Returns:
-            True if the session goes on; otherwise the caller calls `finish`.
+            True if the session continues; otherwise the caller calls `finish`.
         """
         return self._serve_next(self._stream.receive_nowait)
 
@@ -159,7 +159,7 @@ class Session:
         self._sock.close()
 
     def _serve_next(self, receive: Callable[[], bytes | None]) -> bool:
-        """Receive a message and serve it. Return True if the session goes on."""
+        """Receive a message and serve it. Return True if the session continues."""
         try:
             payload = receive()
             if self._end_reason is not None:

@@ -73,8 +73,8 @@ def test_no_request_lifts_the_ceiling(limited: ServerProcess) -> None:
         kind, message = client.error("add", handle_of(client.result("zeros", 500)), 1.0)
         assert kind == "BudgetExhaustedError"
         left = f"{CEILING - seen[-1]:,}"
-        assert f"only {left} that the server grants in all remain. Nothing was run" in message
-        assert "No BudgetContext lifts this" in message
+        assert f"only {left} of the server's ceiling remain. Nothing was run" in message
+        assert "No BudgetContext raises the ceiling" in message
 
 
 def test_exactly_one_of_sixty_four_simultaneous_requests_gets_the_last_flops(
