@@ -151,8 +151,8 @@ static bool settled(she_consumer *c, suspect *s, she_damage *d) {
 /* Far more than all holes of a run, so that the sum is a value that no producer has seen. */
 #define GEN_STEP (UINT64_C(1) << 32)
 
-/* Make producers look for holes again: a stray write may have set hole_gen back to a value that they
- * have seen, or that they will see before the next increment. */
+/* Make producers look for holes again: a stray write may have set hole_gen back to a value that
+ * they have seen, or that they will see before the next increment. */
 static void push_holes(she_consumer *c) {
     she_header *h = c->ring->header;
     /* SYNC hole-gen: pairs with the load in she_claim; after the holes were made. */
@@ -199,7 +199,8 @@ int she_check(she_consumer *c, she_damage *d) {
         return found(d, SHE_DAMAGED_CURSOR, s.position % ring->capacity, s.cursor);
     }
     c->skips[s.position - next] = 0; /* it may be filled now */
-    /* SYNC slot-free: pairs with the CAS in claim_hole. No producer accesses the row: see settled. */
+    /* SYNC slot-free: pairs with the CAS in claim_hole. No producer accesses the row: see
+     * settled. */
     (void)she_cas_seq(she_state_word(ring, s.position), s.word,
                       she_word(she_lap_of(ring, c->next_batch), 0, SHE_HOLE));
     push_holes(c);

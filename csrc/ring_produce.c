@@ -48,9 +48,9 @@ int she_producer_status(const she_producer *p) {
 static bool detailed(const she_producer *p) { return p->ring->stamps != NULL; }
 
 /* The account of this producer's claims. Not one read-modify-write: only one thread at a time is
- * inside a claim, a commit or an abort of a producer, because the binding holds the interpreter lock
- * there. SYNC account: pairs with the loads in she_check. `begun` comes before the CAS that takes a
- * slot, which releases it; `ended` comes after the last access to the row. */
+ * inside a claim, a commit or an abort of a producer, because the binding holds the interpreter
+ * lock there. SYNC account: pairs with the loads in she_check. `begun` comes before the CAS that
+ * takes a slot, which releases it; `ended` comes after the last access to the row. */
 static void begin(she_producer *p) {
     she_store_relaxed(&p->record->begun, she_load_relaxed(&p->record->begun) + 1);
 }
@@ -58,12 +58,13 @@ static void end(she_producer *p) {
     she_store_release(&p->record->ended, she_load_relaxed(&p->record->ended) + 1);
 }
 
-/* The CAS of a commit or an abort failed. A recovery revokes the owner first and closes its account;
- * otherwise a stray write has hit the word. */
-static int word_lost(she_producer *p) {
+/* The CAS of a commit or an abort failed. A recovery revokes the owner first and closes its
+ * account; otherwise a stray write has hit the word. */
+static int word_lost(she_producer *p, uint64_t position) {
     if (revoked(p))
         return SHE_GIVEN_UP;
     end(p);
+    p->lost_slot = position % p->ring->capacity;
     return SHE_CORRUPTED;
 }
 
@@ -97,7 +98,8 @@ static bool claim_hole(she_producer *p, uint64_t *position) {
 }
 
 /* A producer is never this many positions behind the write cursor. Any smaller excess of an
- * overwritten cursor shows in the lap of the word there (SHE_LAP_MASK / 2 laps of a slot or more). */
+ * overwritten cursor shows in the lap of the word there (SHE_LAP_MASK / 2 laps of a slot or
+ * more). */
 #define FAR (UINT64_C(1) << 39)
 
 static bool beyond(const she_ring *ring, uint64_t w) {
@@ -289,7 +291,7 @@ static int commit(she_producer *p, uint64_t position) {
     /* SYNC slot-commit: pairs with the load in she_ready; releases the sample's bytes. */
     if (!she_cas_seq(she_state_word(ring, position), she_word(lap, p->owner, SHE_CLAIMED),
                      she_word(lap, p->owner, SHE_COMMITTED)))
-        return word_lost(p);
+        return word_lost(p, position);
     SHE_FAULT(SHE_STEP_COMMITTED);
     end(p);
     /* SYNC awaited: pairs with the store in sleep_until_ready. The state word is written; now read
@@ -328,7 +330,7 @@ int she_abort(she_producer *p, uint64_t position) {
      * releases this producer's last access to the row. */
     if (!she_cas_seq(she_state_word(ring, position), she_word(lap, p->owner, SHE_CLAIMED),
                      she_word(lap, 0, SHE_HOLE)))
-        return word_lost(p);
+        return word_lost(p, position);
     SHE_FAULT(SHE_STEP_ABORT_HOLE);
     end(p);
     /* SYNC hole-gen: pairs with the load in she_claim; after the hole was made. */

@@ -20,8 +20,8 @@ uint64_t she_recover(she_ring *ring, uint32_t owner) {
          * SYNC slot-free: pairs with the load and the CAS in she_claim, claim_hole and she_seal. */
         holes += she_cas_seq(word, seen, she_word(she_word_lap(seen), 0, SHE_HOLE));
     }
-    /* The dead has no open claims. SYNC account: pairs with the loads in she_check; after the holes,
-     * so that a check meanwhile finds a claim without its word and mends nothing. */
+    /* The dead has no open claims. SYNC account: pairs with the loads in she_check; after the
+     * holes, so that a check meanwhile finds a claim without its word and mends nothing. */
     she_store_release(&record->ended, she_load_relaxed(&record->begun));
     /* Unconditionally: the dead producer may have made a hole, or committed the last sample of a
      * batch, without signalling it. SYNC hole-gen: pairs with the load in she_claim. */

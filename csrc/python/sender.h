@@ -27,6 +27,8 @@ typedef struct {
 
 /* Claim a slot, waiting for space if necessary. -1 if a Python exception is set. */
 int sender_claim(Sender *self, uint64_t deadline, uint64_t *position);
+/* SHE_OK if this producer may claim. -1 if a Python exception is set. */
+int sender_status(Sender *self);
 /* Called around each call that may claim, wait or copy. The end of the last one calls `on_idle`. */
 void sender_begin_call(Sender *self);
 void sender_end_call(Sender *self);

@@ -39,8 +39,8 @@ static void check_unsettled(uint64_t slot, uint32_t owner) {
     CHECK_EQ(damage.suspect[0], owner);
 }
 
-/* Every value of the kinds that no step leaves in an awaited word: other laps, another state, a SKIP
- * of somebody else, a claim of an owner without one, or of no producer. */
+/* Every value of the kinds that no step leaves in an awaited word: other laps, another state, a
+ * SKIP of somebody else, a claim of an owner without one, or of no producer. */
 static uint64_t forged(uint64_t lap, uint32_t i) {
     const uint64_t values[] = {
         she_word(lap - 1, 0, SHE_FREE),

@@ -83,12 +83,13 @@ typedef struct {
     she_event_count taken;
 } she_header;
 
-/* One producer's line. The counters of metrics never decrease, even when the id gets another owner: a
- * reader that wants the share of one client subtracts the values read when it attached.
+/* One producer's line. The counters of metrics never decrease, even when the id gets another owner:
+ * a reader that wants the share of one client subtracts the values read when it attached.
  *
- * `begun` and `ended` are the account of its claims: begun - ended claims are open, each of which has
- * its word in the ring once it has found a slot. A learner that finds an overwritten word gives its
- * slot to another producer only while the accounts agree with the words (ring_check.c). */
+ * `begun` and `ended` are the account of its claims: begun - ended claims are open, each of
+ * which has its word in the ring once it has found a slot. A learner that finds an overwritten
+ * word gives its slot to another producer only while the accounts agree with the words
+ * (ring_check.c). */
 typedef struct {
     _Alignas(SHE_LINE) she_atomic32 revoked; /* set by the server: no new claims */
     she_atomic64 blocked_count;              /* waits on a full ring */

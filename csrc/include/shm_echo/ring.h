@@ -3,11 +3,11 @@
  * Handles are private to a process; the mapping that they point into is shared. Functions whose
  * names begin with she_claim, she_commit or she_abort may be called by any thread of the process
  * that holds the she_producer, but she_claim, she_commit, she_commit_many and she_abort of one
- * producer only one at a time: the interpreter lock sees to that. The she_consumer has one user at a time, except for she_release,
- * which any thread may call for a batch that it holds, and she_wake_consumer, which any thread may
- * call. Only the server calls she_recover, she_revoke and she_reinstate. No function here allocates
- * after the handle is made, takes a lock, or knows of Python.
- */
+ * producer only one at a time: the interpreter lock sees to that. The she_consumer has one user
+ * at a time, except for she_release, which any thread may call for a batch that it holds, and
+ * she_wake_consumer, which any thread may call. Only the server calls she_recover, she_revoke
+ * and she_reinstate. No function here allocates after the handle is made, takes a lock, or knows
+ * of Python. / */
 #ifndef SHM_ECHO_RING_H
 #define SHM_ECHO_RING_H
 
@@ -74,6 +74,7 @@ typedef struct she_producer {
     she_atomic64 seen_gen;       /* hole_gen at which a scan found no hole */
     she_atomic64 recent_wait_ns; /* moving average of the waits for space */
     she_atomic64 sent_end;       /* 1 + the highest position committed */
+    uint64_t lost_slot;          /* of the last claim whose word was overwritten */
 } she_producer;
 
 /* The consumer's view of durations. */
@@ -278,9 +279,9 @@ typedef struct {
  * was mended, look again. SHE_CORRUPTED: it cannot be mended yet, because a producer may still be
  * writing into the slot. The consumer calls this after a wait without progress. */
 int she_check(she_consumer *consumer, she_damage *damage);
-/* Mend a word that repeats a decision of the server: closed, revoked, the identity. SHE_WOKEN if one
- * was overwritten, else SHE_OK. The server calls this one at a time, and not while it makes or ends
- * a producer. */
+/* Mend a word that repeats a decision of the server: closed, revoked, the identity. SHE_WOKEN if
+ * one was overwritten, else SHE_OK. The server calls this one at a time, and not while it makes
+ * or ends a producer. */
 int she_mend(she_ring *ring, uint32_t last_owner, she_damage *damage);
 
 /* ---- observing (ring_observe.c) -------------------------------------------------------------- */
