@@ -105,14 +105,14 @@ class Wire:
         Raises:
             NotSendableError: The value, or a part of it, has no form in a message.
         """
-        self._level = 0
+        self._level = 0  # an error in a hook may have left another level
         try:
             packed: bytes = self._packers[0].pack(value)
         except OverflowError:
             # An int of more than 64 bits: msgpack raises this instead of calling `default`.
             packed = self._new_packer().pack(_without_bigints(value))
         except (ValueError, RecursionError):
-            self._packers = [self._new_packer()]
+            self._packers = [self._new_packer()]  # after an error they hold half a message
             raise NotSendableError("a value is too large or nested too deeply to be sent") from None
         except BaseException:
             self._packers = [self._new_packer()]
@@ -162,7 +162,7 @@ class Wire:
     def _unpack_frozenset(self, data: bytes) -> frozenset[Any]:
         items = self._unpack_tuple(data)
         if len(items) > _LARGEST_SET:
-            raise ValueError
+            raise ValueError  # `unpack` turns it into a ProtocolError
         return frozenset(items)
 
     def _unpack_tuple(self, data: bytes) -> tuple[Any, ...]:
@@ -178,6 +178,7 @@ class Wire:
         if kind is slice:
             return msgpack.ExtType(SLICE, self.pack_nested([value.start, value.stop, value.step]))
         if kind is frozenset:
+            # Sorted, so that equal sets have equal bytes.
             return msgpack.ExtType(FROZENSET, self.pack_nested(sorted(value)))
         if value is Ellipsis:
             return msgpack.ExtType(ELLIPSIS, b"")
@@ -194,7 +195,7 @@ class Wire:
         if isinstance(value, complex):
             return msgpack.ExtType(COMPLEX, _COMPLEX.pack(value.real, value.imag))
         if isinstance(value, str):
-            return str.__str__(value)
+            return str.__str__(value)  # not str(value), which a subclass may override
         if isinstance(value, (bytearray, memoryview)):
             return bytes(value)
         if isinstance(value, (list, range)):
@@ -222,11 +223,17 @@ class Wire:
 def bigint(value: int) -> msgpack.ExtType:
     """Return the form of an integer of more than 64 bits."""
     return msgpack.ExtType(
-        BIGINT, value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
+        # // 8 + 1 leaves room for the sign bit.
+        BIGINT,
+        value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True),
     )
 
 
 def _without_bigints(value: Any) -> Any:
+    """Return the value with an extension in place of each integer beyond 64 bits.
+
+    Only exact lists and dicts are searched: msgpack calls `_default` for all other containers.
+    """
     if type(value) is int and not -(2**63) <= value < 2**64:
         return bigint(value)
     if type(value) is list:
@@ -238,7 +245,7 @@ def _without_bigints(value: Any) -> Any:
 
 def handle_ext(number: int) -> msgpack.ExtType:
     """Return a reference to an object of the server."""
-    # Past ExtType.__new__, whose checks take longer than the rest; the parts are right.
+    # Without ExtType.__new__, whose checks take longer than the rest; the parts are valid.
     ext: msgpack.ExtType = tuple.__new__(msgpack.ExtType, (HANDLE, _U64.pack(number)))
     return ext
 
