@@ -40,14 +40,15 @@ OBJECT = 14  # [handle, class]: a random generator and the like
 SCALAR = 15  # [dtype, value]: a 0-d result; the server keeps no object for it
 FROZENSET = 16  # a msgpack array
 
-_LARGE = 1 << 16  # bytes of a message whose Packer is not used again
+_MAX_REUSED_BYTES = 1 << 16  # after a longer message, its Packer is not used again
 SMALL = 4096  # bytes: a frame of this size can announce no more than msgpack's own stack holds
 
 # msgpack reads an extension in a call of its own: it copies the bytes, and each level of nesting
 # takes some 40 KiB of the thread's stack. So depth and copied bytes are limited.
-_DEEPEST = 24
-_MOST_COPIES = 8  # copied bytes, as a multiple of the outermost extension
-_LARGEST_SET = 1024  # a hostile client can choose items with equal hashes
+_MAX_EXT_DEPTH = 24
+_MAX_COPIES = 8  # copied bytes, as a multiple of the outermost extension
+_FREE_COPY_BYTES = 1 << 16  # in addition, so that a small message may nest to the full depth
+_MAX_SET_ITEMS = 1024  # a hostile client can choose items with equal hashes
 
 _COMPLEX = struct.Struct("<dd")
 _U64 = struct.Struct("<Q")
@@ -117,7 +118,7 @@ class Wire:
         except BaseException:
             self._packers = [self._new_packer()]
             raise
-        if len(packed) > _LARGE:  # a Packer keeps the memory of its longest message
+        if len(packed) > _MAX_REUSED_BYTES:  # a Packer keeps the memory of its longest message
             self._packers = [self._new_packer()]
         return packed
 
@@ -145,8 +146,8 @@ class Wire:
     def ext(self, code: int, data: bytes) -> Any:
         """Return the value of an extension, as msgpack's `ext_hook`."""
         sizes = self._open_sizes
-        if len(sizes) >= _DEEPEST or (
-            sizes and sum(sizes) + len(data) > _MOST_COPIES * sizes[0] + _LARGE
+        if len(sizes) >= _MAX_EXT_DEPTH or (
+            sizes and sum(sizes) + len(data) > _MAX_COPIES * sizes[0] + _FREE_COPY_BYTES
         ):
             raise ProtocolError("a message is malformed: it is nested too deeply")
         sizes.append(len(data))
@@ -161,7 +162,7 @@ class Wire:
 
     def _unpack_frozenset(self, data: bytes) -> frozenset[Any]:
         items = self._unpack_tuple(data)
-        if len(items) > _LARGEST_SET:
+        if len(items) > _MAX_SET_ITEMS:
             raise ValueError  # `unpack` turns it into a ProtocolError
         return frozenset(items)
 

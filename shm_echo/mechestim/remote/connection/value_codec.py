@@ -23,7 +23,7 @@ from shm_echo.mechestim.wire import Wire
 if TYPE_CHECKING:
     from shm_echo.mechestim.remote.connection.requester import Requester
 
-_MOST_CACHED_DTYPES = 1000  # enough for any program but one with texts of many lengths
+_MAX_CACHED_DTYPES = 1000  # enough for any program but one with texts of many lengths
 
 
 class ValueFactories(NamedTuple):
@@ -170,6 +170,6 @@ def _cached_dtype(description: Any) -> dtypes.dtype:
     dtype = _dtypes.get(description)
     if dtype is None:
         dtype = dtypes.dtype(description)
-        if len(_dtypes) < _MOST_CACHED_DTYPES:
+        if len(_dtypes) < _MAX_CACHED_DTYPES:
             _dtypes[description] = dtype
     return dtype
