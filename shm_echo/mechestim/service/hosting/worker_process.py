@@ -63,6 +63,7 @@ class WorkerProcess:
         with theirs:
             try:
                 self.process = subprocess.Popen(
+                    # The server's own search path: the worker must import the same modules.
                     [sys.executable, "-c", _WORKER_CODE.format(path=sys.path), str(os.getpid())],
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
@@ -87,6 +88,7 @@ class WorkerProcess:
         """
         data = json.dumps(config).encode()
         with self._channel as channel:
+            # The descriptors go with the first bytes; the kernel may take fewer than all of them.
             sent = socket.send_fds(channel, [data], fds, socket.MSG_NOSIGNAL)
             channel.sendall(data[sent:], socket.MSG_NOSIGNAL)
 
