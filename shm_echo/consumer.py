@@ -73,8 +73,26 @@ class Consumer:
 
     # ---------------------------------------------------------------- taking
 
+    def handover(self) -> _core_cpython.Handover:
+        """Return the object that keeps the batch of one `take` until it is confirmed.
+
+        An exception, of a signal handler for example, may come at any moment, and the next call
+        must then return the batch that this one has taken. So the function that returns the batch
+        to the caller ends like this, in Python (csrc/python/handover.c says why):
+
+            try:
+                sample = consumer.take(handover, ...)
+                handover.confirm()
+                return sample
+            except BaseException:
+                handover.put_back()
+                raise
+        """
+        return self._receiver.handover()
+
     def take(
         self,
+        handover: _core_cpython.Handover,
         timeout: float | None,
         partial: bool = False,
         until_closed_by: int | None = None,
@@ -82,11 +100,8 @@ class Consumer:
     ) -> Sample | None:
         """Return the next batch, or None at the end of the stream.
 
-        An exception, of a signal handler for example, may come at any moment. The next call then
-        returns the batch that this one has taken. So the last statements are what they are, and in
-        Python: see csrc/python/handover.c.
-
         Args:
+            handover: keeps the batch until the caller confirms.
             timeout: seconds to wait; None waits without limit.
             partial: end the batch now and return the samples that it has.
             until_closed_by: the number of producers that must have attached before the stream can
@@ -94,34 +109,26 @@ class Consumer:
             copy: return private arrays and free the ring's memory at once.
         """
         timeout = seconds("timeout", timeout)
-        handover = self._receiver.handover()
-        try:
-            if not handover.begin(-1.0 if timeout is None else timeout):
-                raise TimeoutError(f"another thread was sampling for {timeout:g} s")
-            arrays: list[Any] | None = None
-            if not self._closed:
-                sampler = threading.current_thread()
-                if sampler is not self.sampler:
-                    self.sampler = self.checks.new_sampler(self.sampler, sampler, copy)
-                self.checks.before_taking()
-                arrays = handover.take(copy)
-                if arrays is None:
-                    arrays = self._wait_and_take(handover, timeout, partial, until_closed_by, copy)
-            if arrays is None and partial and not self._closed:
-                arrays = self._empty_batch()
-            if arrays is None or (not partial and len(arrays[0]) == 0):
-                handover.confirm()
-                return None
-            if self._receiver.notices:
-                self.checks.report(self._receiver.notices)
-            if self.held.debug:
-                self.held.record(arrays)
-            sample = Sample(self._unflatten(arrays), self.info())
-            handover.confirm()
-            return sample
-        except BaseException:
-            handover.put_back()
-            raise
+        if not handover.begin(-1.0 if timeout is None else timeout):
+            raise TimeoutError(f"another thread was sampling for {timeout:g} s")
+        if self._closed:
+            return None
+        sampler = threading.current_thread()
+        if sampler is not self.sampler:
+            self.sampler = self.checks.new_sampler(self.sampler, sampler, copy)
+        self.checks.before_taking()
+        arrays = handover.take(copy)
+        if arrays is None:
+            arrays = self._wait_and_take(handover, timeout, partial, until_closed_by, copy)
+        if arrays is None and partial and not self._closed:
+            arrays = self._empty_batch()
+        if arrays is None or (not partial and len(arrays[0]) == 0):
+            return None
+        if self._receiver.notices:
+            self.checks.report(self._receiver.notices)
+        if self.held.debug:
+            self.held.record(arrays)
+        return Sample(self._unflatten(arrays), self.info())
 
     def _wait_and_take(
         self,
@@ -184,6 +191,7 @@ class Consumer:
             TimeoutError: the deadline passed.
             ProducerDiedError: a producer died, where `on_death` asks for the error.
             BatchesHeldError: leases have held every buffer for `lease_timeout` seconds.
+            RingCorruptedError: the batch waits for an overwritten word that cannot be mended.
         """
         receiver = self._receiver
         began = time.monotonic()
@@ -203,7 +211,9 @@ class Consumer:
                 return False
             now = time.monotonic()
             self.checks.deaths()
-            if deadline is not None and now >= deadline:
+            late = deadline is not None and now >= deadline
+            self.checks.damage(now, last=late)
+            if late:
                 raise TimeoutError(
                     f"no batch of {self._ring.config.batch_size} samples within {timeout:g} s "
                     f"({self.info().store_size} samples are there, "

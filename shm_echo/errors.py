@@ -22,6 +22,7 @@ __all__ = [
     "HandshakeError",
     "NotBuiltError",
     "PeerRefusedError",
+    "PidfdUnavailableError",
     "ProducerDiedError",
     "ProtocolError",
     "ProtocolVersionError",
@@ -73,8 +74,7 @@ class NotBuiltError(ShmEchoError, ImportError):
         super().__init__(
             f"the C code of {folder} is not built for this Python; build it with: {command}"
         )
-        self.folder = folder
-        self.command = command
+        self.folder, self.command = folder, command
 
 
 # ---------------------------------------------------------------- samples and their structure
@@ -104,18 +104,13 @@ class SendTimeoutError(ShmEchoError, TimeoutError):
 
     _fields = ("sent", "lent")
 
-    def __init__(
-        self, timeout: float, sent: int = 0, lent: int = 0, num_buffers: int | None = None
-    ) -> None:
-        learner = "takes batches more slowly than they arrive, or has stopped"
-        if lent and num_buffers:
-            learner = f"holds {lent} of {num_buffers} batches, and {learner}"
+    def __init__(self, timeout: float, sent: int = 0, lent: int = 0, buffers: int = 0) -> None:
+        held = f"holds {lent} of {buffers} batches, and " if lent else ""
         super().__init__(
             f"the ring stayed full for {timeout:g} s ({sent} samples of this call were sent): "
-            f"the learner {learner}"
+            f"the learner {held}takes batches more slowly than they arrive, or has stopped"
         )
-        self.sent = sent
-        self.lent = lent
+        self.sent, self.lent = sent, lent
 
 
 class RingFullError(ShmEchoError, TimeoutError):
@@ -128,19 +123,13 @@ class RingFullError(ShmEchoError, TimeoutError):
 
     _fields = ("capacity", "lent")
 
-    def __init__(
-        self, capacity: int, reason: str, lent: int = 0, num_buffers: int | None = None
-    ) -> None:
-        learner = advice = ""
-        if lent and num_buffers:
-            learner = f"; the learner holds {lent} of {num_buffers} batches"
-            advice = "drop batches, "
+    def __init__(self, capacity: int, reason: str, lent: int = 0, buffers: int = 0) -> None:
+        held = f"; the learner holds {lent} of {buffers} batches" if lent else ""
         super().__init__(
-            f"the ring is full ({capacity} samples{learner}) and {reason}: {advice}take a batch "
-            "with sample() first, or sample in another thread"
+            f"the ring is full ({capacity} samples{held}) and {reason}: take a batch with sample() "
+            "first, or sample in another thread"
         )
-        self.capacity = capacity
-        self.lent = lent
+        self.capacity, self.lent = capacity, lent
 
 
 class RingCorruptedError(ShmEchoError, RuntimeError):
@@ -189,8 +178,7 @@ class ProducerDiedError(ShmEchoError, RuntimeError):
 
     def __init__(self, pid: int, signal: int | None) -> None:
         super().__init__(f"producer {describe_death(pid, signal)} without closing its client")
-        self.pid = pid
-        self.signal = signal
+        self.pid, self.signal = pid, signal
 
 
 def describe_death(pid: int, signal: int | None) -> str:
@@ -216,13 +204,9 @@ class ShmTooSmallError(ShmEchoError, OSError):
     _fields = ("need", "have", "path")
 
     def __init__(self, need: int, have: int, path: str, fix: str) -> None:
-        super().__init__(
-            f"the ring needs {need:,} bytes ({_mib(need)}) but {path} has {have:,} ({_mib(have)}): "
-            f"{fix}"
-        )
-        self.need = need
-        self.have = have
-        self.path = path
+        sizes = f"needs {need:,} bytes ({_mib(need)}) but {path} has {have:,} ({_mib(have)})"
+        super().__init__(f"the ring {sizes}: {fix}")
+        self.need, self.have, self.path = need, have, path
 
 
 def _mib(n: int) -> str:
@@ -236,22 +220,21 @@ class AddressError(ShmEchoError, ValueError):
     """An address is malformed, or the folder of its socket is not safe.
 
     Attributes:
-        address: the address as it was given.
+        address, detail: the address as it was given, and what is wrong with it.
     """
 
-    _fields = ("address",)
+    _fields = ("address", "detail")
 
     def __init__(self, address: str, detail: str) -> None:
         super().__init__(f"address {address!r}: {detail}")
-        self.address = address
+        self.address, self.detail = address, detail
 
 
 class ConnectionClosedError(ShmEchoError, ConnectionError):
     """The client was closed, or its server has gone.
 
     Attributes:
-        sent: the number of samples of the interrupted call that were sent (0 outside
-            `send_batch`).
+        sent: the samples of the interrupted call that were sent (0 outside `send_batch`).
     """
 
     _fields: tuple[str, ...] = ("sent",)
@@ -264,8 +247,7 @@ class ConnectionClosedError(ShmEchoError, ConnectionError):
 class RequestTimeoutError(ConnectionClosedError, TimeoutError):
     """The server did not answer a request in time, and the connection was closed for it.
 
-    A late answer would be taken for the answer to the next request, so the connection is not used
-    again.
+    A late answer could pass for that of the next request, so the connection is not used again.
 
     Attributes:
         op: the name of the request.
@@ -311,6 +293,10 @@ class DescriptorLimitError(ShmEchoError, OSError):
             "(RLIMIT_NOFILE, see 'ulimit -n')"
         )
         self.limit = limit
+
+
+class PidfdUnavailableError(ShmEchoError, OSError):
+    """The kernel gives this process no pidfds, by which the end of another one is noticed."""
 
 
 class HandshakeError(ShmEchoError, ConnectionError):

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from shm_echo.consumer import Sample
+from shm_echo.copying import Uncopyable
 from shm_echo.errors import ConnectionClosedError, ForkedHandleError
 from shm_echo.metrics import HeldBatch, ProducerInfo, SampleInfo
 from shm_echo.ring.ring import Lease
@@ -27,7 +28,7 @@ from shm_echo.validation import check_count
 __all__ = ["Server"]
 
 
-class Server:
+class Server(Uncopyable):
     """Owns a ring of `num_buffers` batches and hands them out, oldest first.
 
     The arrays of a batch are views of the ring, and a batch that is still referred to is never
@@ -72,6 +73,11 @@ class Server:
         ValueError: an argument out of range, or an example above a limit.
         ValueError: SHM_ECHO_DEBUG has a value that is neither on nor off.
     """
+
+    _copying_advice = (
+        "it owns the memory of the ring; send the address of its transport to the other process, "
+        "and make a ShmClient there"
+    )
 
     def __init__(
         self,
@@ -221,11 +227,20 @@ class Server:
             BatchesHeldError: arrays of leased batches hold every batch buffer.
             RuntimeError: the server was not started.
         """
-        return self._consumer.take(timeout, partial) if self._ensure_running() else None
+        if not self._ensure_running():
+            return None
+        handover = self._consumer.handover()
+        try:
+            sample = self._consumer.take(handover, timeout, partial)
+            handover.confirm()
+            return sample
+        except BaseException:
+            handover.put_back()
+            raise
 
     def flush(self, timeout: float | None = None) -> Sample | None:
         """Return the samples that the ring holds now: `sample(timeout, partial=True)`."""
-        return self._consumer.take(timeout, True) if self._ensure_running() else None
+        return self.sample(timeout, partial=True)
 
     def dataset_iter(
         self,
@@ -257,7 +272,16 @@ class Server:
         return iter(partial(self._next, ending, copy), None)
 
     def _next(self, ending: int | None, copy: bool) -> Sample | None:
-        return self._consumer.take(None, False, ending, copy) if self._ensure_running() else None
+        if not self._ensure_running():
+            return None
+        handover = self._consumer.handover()
+        try:  # as in sample(), since each call in between is a place for an interrupt
+            sample = self._consumer.take(handover, None, False, ending, copy)
+            handover.confirm()
+            return sample
+        except BaseException:
+            handover.put_back()
+            raise
 
     def held(self) -> list[HeldBatch]:
         """List the batches whose memory in the ring is lent, oldest first.

@@ -1,8 +1,9 @@
 """Looks, between two waits for a batch, for events that concern the learner.
 
-These are a dead producer, leases that hold every buffer, no attached producer, and a producer that
-stopped in the middle of a sample. Habits of the learner that cost it time or samples are reported
-here, too, once. Nothing here waits: `shm_echo.consumer` does.
+These are a dead producer, leases that hold every buffer, no attached producer, a producer that
+stopped in the middle of a sample, and words of the ring that a stray write has hit. Habits of the
+learner that cost it time or samples are reported here, too, once. Nothing here waits:
+`shm_echo.consumer` does.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 from shm_echo.errors import BatchesHeldError, ProducerDiedError
 from shm_echo.ring.core import _core_cpython, ffi, lib
+from shm_echo.ring.damage import DamageCheck
 from shm_echo.ring.producers import Producers
 from shm_echo.server_options import ServerOptions
 
@@ -61,6 +63,7 @@ class WaitChecks:
         self._on_death = options.on_death
         self._lease_timeout = options.lease_timeout
         self._expects_producers = options.transport is not None
+        self._damage = DamageCheck(consumer, producers)
         self._no_producer_since: float | None = None  # monotonic time
         self._warn_no_producer_at = 0.0  # monotonic time of the next warning
         self._straggler: tuple[int, int, float] | None = None  # owner, position, since
@@ -135,6 +138,18 @@ class WaitChecks:
             return _WAIT_SLICE
         gc.collect(0)
         return _HELD_SLICE
+
+    def damage(self, now: float, *, last: bool) -> None:
+        """Check for overwritten words of the ring while no batch is complete.
+
+        Args:
+            now: the monotonic time.
+            last: the time of this `sample()` is up.
+
+        Raises:
+            RingCorruptedError: the batch waits for a word that cannot be mended.
+        """
+        self._damage.look(now, last=last)
 
     def look(self, now: float, waited: float) -> None:
         """Check for everything but deaths while no batch is complete.

@@ -68,7 +68,10 @@ int plan_parse(PyObject *from, Plan *plan);
 /* Put the leaves of `tree` into the list, from *next on. False if the tree does not fit; the
  * comparison of a key may then have set an exception. */
 bool plan_walk(const Plan *plan, PyObject *tree, PyObject *list, Py_ssize_t *next);
+/* Return true if the leaves of `tree` are the very objects of the tuple `leaves`, from *next on.
+ * False may leave an exception, as in plan_walk. */
+bool plan_matches(const Plan *plan, PyObject *tree, PyObject *leaves, Py_ssize_t *next);
 
-extern PyTypeObject Mapping_Type, Handle_Type, Sender_Type, Receiver_Type, Lease_Type;
+extern PyTypeObject Mapping_Type, Handle_Type, Sender_Type, Slot_Type, Receiver_Type, Lease_Type;
 
 #endif

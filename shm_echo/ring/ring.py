@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from shm_echo.ring.core import _core_cpython, check_result, ffi, layout_bytes, lib, make_config
@@ -138,6 +139,8 @@ class Ring:
         raise_for_result: RaiseForResult,
         server: int = -1,
         watch: Callable[[], None] | None = None,
+        *,
+        same_kind: bool = False,
         watch_after: float = 0.0,
     ) -> _core_cpython.Sender:
         """Return a producer over this ring.
@@ -148,6 +151,7 @@ class Ring:
                 exception of that result.
             server: pidfd of the owning process, or -1.
             watch: called before each wait for room, at least ten times a second; may raise.
+            same_kind: cast arrays by NumPy's rule of this name; otherwise only exact dtypes fit.
             watch_after: seconds that a call has waited for room before `watch` is called at all.
         """
         return _core_cpython.Sender(
@@ -156,10 +160,12 @@ class Ring:
             self.leaves,
             self.spec.plan,
             self.spec.fast_flatten,
-            self._check,
+            self.spec.unflatten,
+            partial(self._check, same_kind=same_kind),
             raise_for_result,
             server,
             watch,
+            same_kind,
             int(watch_after * 1e9),
         )
 
@@ -174,8 +180,10 @@ class Ring:
         """Batch buffers that the learner holds now: a hint for messages."""
         return min(int(lib.she_lent(self.pointer)), self.config.num_buffers)
 
-    def _check(self, tree: Any, stacked: bool) -> list[Any]:
-        return self.spec.check_stacked(tree)[1] if stacked else self.spec.check(tree)
+    def _check(self, tree: Any, stacked: bool, *, same_kind: bool) -> list[Any]:
+        if stacked:
+            return self.spec.check_stacked(tree, same_kind=same_kind)[1]
+        return self.spec.check(tree, same_kind=same_kind)
 
     def close(self) -> None:
         """Close the ring: no new claims, and every call that sleeps on it wakes and fails."""

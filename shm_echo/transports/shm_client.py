@@ -14,12 +14,15 @@ import warnings
 import weakref
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal, NoReturn
 
 from shm_echo.control.client.client_connection import ClientConnection
 from shm_echo.errors import (
     ConnectionClosedError,
     ForkedHandleError,
+    HandshakeError,
+    RequestError,
+    RingCorruptedError,
     SendTimeoutError,
 )
 from shm_echo.ring.broadcast import Subscriber
@@ -28,6 +31,7 @@ from shm_echo.spec import TreeSpec
 from shm_echo.transports.attach import attach
 from shm_echo.transports.full_ring_warning import BLOCKED_AFTER, FullRingWarning
 from shm_echo.transports.slot import Slot
+from shm_echo.transports.unattached import UNATTACHED
 
 __all__ = ["ShmClient"]
 
@@ -39,7 +43,7 @@ class ShmClient:
 
     `send`, `send_batch`, `reserve`, `wait`, `latest`, `wait_for` and `close` may be
     called from several threads at once. In the child of a fork, an inherited client attaches again
-    on its first use.
+    on its first use; so does a client that was pickled, wherever it is unpickled.
 
     Example:
         >>> import numpy as np
@@ -60,6 +64,10 @@ class ShmClient:
             accepts the server's.
         server_uid: another user whose server is trusted, beside this user; the server must allow
             this user (`ShmTransport(allow_uids=...)`).
+        cast: "same_kind" also takes arrays of other dtypes that NumPy's rule of this name casts,
+            such as float64 for float32 or int for float, but not float for int. By that rule, an
+            integer out of range wraps around and a float becomes infinite. "exact" takes no other
+            dtype, but for numbers at 0-d leaves (see `send`).
 
     Raises:
         SpecMismatchError: the example is not the server's; the message names the leaf.
@@ -68,7 +76,10 @@ class ShmClient:
         MemoryError: this process may map no more memory.
         DescriptorLimitError: this process may open no more files.
         TypeError: the example has a leaf that is not an array.
+        ValueError: `cast` is unknown.
     """
+
+    _closed = True  # until attached or unpickled: __del__ also runs after a failed __init__
 
     def __init__(
         self,
@@ -78,15 +89,18 @@ class ShmClient:
         *,
         publishes: Any = None,
         server_uid: int | None = None,
+        cast: Literal["exact", "same_kind"] = "exact",
     ) -> None:
-        self._closed = True  # until attached: __del__ also runs after a failed __init__
+        if cast not in ("exact", "same_kind"):
+            raise ValueError(f"cast must be 'exact' or 'same_kind', not {cast!r}")
+        self._same_kind = cast == "same_kind"
+        self._connect_timeout = connect_timeout
         self.address = address
         self._server_uid = server_uid
         self._spec = TreeSpec.from_example(example)
         self._publishes = None if publishes is None else TreeSpec.from_example(publishes)
         # Re-entrant: a signal handler may close a client whose close() it interrupts.
         self._lock = threading.RLock()
-        self._slots: weakref.WeakSet[Slot] = weakref.WeakSet()
         self._attach(connect_timeout)
         self._closed = False
         _clients.add(self)
@@ -100,6 +114,7 @@ class ShmClient:
                 owner,
                 _make_raise_for_result(self),
                 connection.pidfd,
+                same_kind=self._same_kind,
                 watch=FullRingWarning(ring, self.address),
                 watch_after=BLOCKED_AFTER,
             )
@@ -118,7 +133,9 @@ class ShmClient:
         """Copy one sample into the ring, waiting for room.
 
         Args:
-            data: a tree like the example. A Python number is accepted for a 0-d leaf.
+            data: a tree like the example. A 0-d leaf of numbers takes a Python number, a NumPy
+                scalar or a 0-d array, if that loses neither the kind (float to int) nor the value's
+                range; it may be rounded.
             timeout: seconds to wait for room; None waits as long as the server lives.
 
         Raises:
@@ -159,20 +176,18 @@ class ShmClient:
 
         Use it in a `with` statement: its end commits the sample, an exception aborts it. Until
         then the batch that the slot belongs to cannot be delivered. The arrays hold the former
-        content of the memory: write every element.
+        content of the memory: write every element, or replace the array in the tree, which the
+        commit then checks and copies as `send` does.
 
         Raises:
             SendTimeoutError: the ring stayed full.
             ConnectionClosedError: this client is closed, or the server has gone.
         """
         try:
-            claim, views = self._sender.reserve(timeout)
+            return self._sender.reserve(timeout)
         except ForkedHandleError:
             self._reattach()
-            claim, views = self._sender.reserve(timeout)
-        slot = Slot(claim, views, self._spec.unflatten(views))
-        self._slots.add(slot)
-        return slot
+            return self._sender.reserve(timeout)
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until every sample that was sent has been handed to the learner.
@@ -258,8 +273,10 @@ class ShmClient:
         self._sender.leave(self._disconnect)
 
     def _disconnect(self) -> None:
-        self._connection.goodbye(timeout=1.0)
-        self._connection.close()
+        try:
+            self._connection.goodbye(timeout=1.0)
+        finally:  # after an interrupt, too
+            self._connection.close()
 
     def __enter__(self) -> ShmClient:
         return self
@@ -284,6 +301,26 @@ class ShmClient:
     def __repr__(self) -> str:
         return f"<ShmClient of {self.address}{', closed' if self._closed else ''}>"
 
+    # ---------------------------------------------------------------- copies and pickles
+
+    def __copy__(self) -> NoReturn:
+        raise TypeError(
+            "a ShmClient can't be copied: both would be one producer, with one connection; share "
+            "it between threads, or make another ShmClient"
+        )
+
+    def __deepcopy__(self, memo: Any) -> NoReturn:
+        self.__copy__()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in _OF_THIS_PROCESS}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._lock = threading.RLock()
+        self._sender = UNATTACHED
+        _clients.add(self)
+
     # ---------------------------------------------------------------- errors and forks
 
     def _raise_for_result(self, result: int, sent: int, timeout: float | None) -> None:
@@ -296,6 +333,15 @@ class ShmClient:
             )
         if result == Result.STOPPED:
             raise ConnectionClosedError(f"the client of {self.address} is closed", sent)
+        if result == Result.CORRUPTED:
+            slot = self._sender.lost_slot
+            raise RingCorruptedError(
+                f"slot {slot} was overwritten by another program, and its sample was not sent",
+                slot=slot,
+                sent=sent,
+            )
+        if result in (Result.CLOSED, Result.REVOKED) and self._may_send():
+            return  # a stray write has hit the word; the server has put it right
         if result == Result.CLOSED:
             raise ConnectionClosedError(f"the server of {self.address} has closed the ring", sent)
         if result == Result.GONE:
@@ -306,13 +352,26 @@ class ShmClient:
             f"the server of {self.address} has detached this client: its connection broke", sent
         )
 
+    def _may_send(self) -> bool:
+        """Ask the server whether this client may send, against what the shared memory says."""
+        try:
+            reply, descriptors = self._connection.request("standing", {})
+        except (HandshakeError, ConnectionError, TimeoutError, RequestError, OSError):
+            return False
+        for fd in descriptors:
+            os.close(fd)
+        return reply.get("may_send") is True
+
     def _reattach(self) -> None:
-        """Attach again, in the child of a fork: claims and connection belong to the parent."""
+        """Attach again in the child of a fork, or for the first time after a pickle."""
         with self._lock:
             if self._closed:
                 raise ConnectionClosedError(f"the client of {self.address} is closed")
             if not self._sender.retired:
                 return  # another thread has attached already
+            if self._sender is UNATTACHED:
+                self._attach(self._connect_timeout)
+                return
             try:
                 self._attach(0.0)
             except Exception as error:
@@ -323,11 +382,8 @@ class ShmClient:
 
     def _after_fork_in_child(self) -> None:
         self._lock = threading.RLock()  # another thread of the parent may have held it
-        if not self._closed:
-            self._sender.retire()
-            for slot in list(self._slots):
-                slot.freeze()  # only the parent may write the memory
-            self._slots = weakref.WeakSet()
+        if self._sender is not UNATTACHED:
+            self._sender.retire()  # even if closed: a slot may be open still
             self._connection.abandon()
 
 
@@ -349,6 +405,10 @@ def _make_raise_for_result(client: ShmClient) -> Callable[[int, int, float | Non
     return raise_for_result
 
 
+# What belongs to one attachment, and so to one process: the rest goes into a pickle.
+_OF_THIS_PROCESS = frozenset(
+    ("_connection", "_lock", "_owner", "_ring", "_sender", "_subscriber", "server_pid")
+)
 _clients: weakref.WeakSet[ShmClient] = weakref.WeakSet()
 
 

@@ -175,7 +175,7 @@ def test_the_control_plane_loads_no_numpy_and_no_ring() -> None:
     names = " ,".join(name for name, _ in modules() if name.startswith("shm_echo.control"))
     heavy, ours = loaded_by(f"import {names}")
     assert set(heavy) <= {"msgpack"}
-    leaves = ("shm_echo.control", "shm_echo.errors", "shm_echo.validation")
+    leaves = ("shm_echo.control", "shm_echo.copying", "shm_echo.errors", "shm_echo.validation")
     assert all(name.startswith(leaves) for name in ours)
 
 

@@ -36,6 +36,7 @@ from shm_echo.control.protocol.messages import (
     Request,
     Welcome,
 )
+from shm_echo.copying import Uncopyable
 from shm_echo.errors import (
     ConnectionClosedError,
     ForkedHandleError,
@@ -94,11 +95,11 @@ def connect(
     deadline = time.monotonic() + _seconds("timeout", timeout)
     answer_timeout = _seconds("handshake_timeout", handshake_timeout)
     while True:
-        handshake = ClientHandshake(target.path, service)
         stream = open_stream(target, deadline, server_uid)
         try:
+            handshake = ClientHandshake(stream.path, service)
             welcome = perform_handshake(stream, handshake, answer_timeout)
-            return ClientConnection(target.path, service, stream, handshake, welcome)
+            return ClientConnection(stream.path, service, stream, handshake, welcome)
         except HangUpError as error:
             stream.close()
             # The server is closing, and another may take its place: try again while time is left.
@@ -110,7 +111,7 @@ def connect(
             raise
 
 
-class ClientConnection:
+class ClientConnection(Uncopyable):
     """A session with a service. Thread-safe: requests wait for each other.
 
     Use it as a context manager, or end it with `goodbye` (which tells the server that the end is on
@@ -124,6 +125,8 @@ class ClientConnection:
         info: the map that the service put into the welcome.
         peer: the server's process.
     """
+
+    _copying_advice = "it is one session of one process; connect again instead"
 
     def __init__(
         self,

@@ -20,6 +20,7 @@ from typing import Any, Literal
 from shm_echo.control.fork_safety import FORK_LOCK, register_at_fork
 from shm_echo.control.server.service import ServiceRefusalError
 from shm_echo.control.server.service import Session as ControlSession
+from shm_echo.copying import Uncopyable
 from shm_echo.mechestim.accounting.settings import settings
 from shm_echo.mechestim.service.hosting.session_hosts import ProcessHost, SessionHost, ThreadHost
 from shm_echo.mechestim.service.hosting.supervisor import Supervisor
@@ -42,7 +43,7 @@ Isolation = Literal["threads", "process"]
 SHUTDOWN = "the server is shutting down"
 
 
-class MechEstimService:
+class MechEstimService(Uncopyable):
     """Serves mechestim clients; pass it to a `ControlServer`.
 
     Args:
@@ -62,6 +63,7 @@ class MechEstimService:
         >>> service.close()
     """
 
+    _copying_advice = "it owns the sessions of its clients; make another MechEstimService"
     name = SERVICE
     allows_unwatched_peers = True
 
