@@ -66,7 +66,7 @@ def test_an_example_prints_the_results_that_it_shows(
     names = dict(vars(import_module(module)))
     example = doctest.DocTestParser().get_doctest(text, names, name, None, None)
     with tempfile.TemporaryDirectory() as folder:  # apart: the examples' servers have fixed names
-        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        monkeypatch.setenv("SHM_ECHO_RUNTIME_DIR", f"{folder}/shm-echo")
         results = doctest.DocTestRunner().run(example)
     assert results.attempted > 0
     assert results.failed == 0

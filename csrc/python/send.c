@@ -262,7 +262,7 @@ PyObject *Sender_send_batch(Sender *self, PyObject *const *args, Py_ssize_t narg
     uint64_t most = self->sample_bytes ? CHUNK_BYTES / self->sample_bytes : CHUNK;
     most = most < 1 ? 1 : most > CHUNK ? CHUNK : most;
     uint64_t sent = 0, count = (uint64_t)total;
-    int rc = count ? SHE_OK : api->producer_status(self->producer); /* else the claim checks it */
+    int rc = count ? SHE_OK : sender_status(self); /* else the claim checks it */
     sender_begin_call(self);
     while (sent < count && rc == SHE_OK) {
         uint64_t n = 0;

@@ -165,6 +165,28 @@ static int heartbeat(Sender *self) {
     return self->server >= 0 && api->process_gone(self->server) ? BINDING_GONE : SHE_OK;
 }
 
+/* The word that says "closed" or "revoked" may be overwritten, so `raise_for_result` asks the
+ * server and returns if it is. Then look again: SHE_OK. -1 with the exception otherwise; other
+ * results stay as they are. */
+static int confirm(Sender *self, int rc) {
+    if (rc != SHE_CLOSED && rc != SHE_REVOKED)
+        return rc;
+    PyObject *none = PyObject_CallFunction(self->raise_for_result, "iiO", rc, 0, Py_None);
+    if (!none)
+        return -1;
+    Py_DECREF(none);
+    return SHE_OK;
+}
+
+/* SHE_OK if this producer may claim. -1 if a Python exception is set. */
+int sender_status(Sender *self) {
+    int rc;
+    do
+        rc = api->producer_status(self->producer);
+    while (rc != SHE_OK && (rc = confirm(self, rc)) == SHE_OK);
+    return rc;
+}
+
 /* Claim a slot, waiting for space if necessary. -1 if a Python exception is set. */
 int sender_claim(Sender *self, uint64_t deadline, uint64_t *position) {
     int rc = heartbeat(self);
@@ -172,8 +194,12 @@ int sender_claim(Sender *self, uint64_t deadline, uint64_t *position) {
     while (rc == SHE_OK) {
         uint32_t ticket = she_claim_ticket(self->producer);
         rc = api->claim(self->producer, position);
-        if (rc != SHE_FULL)
+        if (rc == SHE_OK)
             break;
+        if (rc != SHE_FULL) {
+            rc = confirm(self, rc);
+            continue;
+        }
         int64_t slice = slice_until(deadline);
         if (slice == 0) {
             rc = SHE_TIMEOUT;
@@ -192,7 +218,10 @@ int sender_claim(Sender *self, uint64_t deadline, uint64_t *position) {
         Py_BEGIN_ALLOW_THREADS
         rc = api->claim_wait(self->producer, ticket, slice);
         Py_END_ALLOW_THREADS
-        if (rc == SHE_STOPPED || rc == SHE_CLOSED || rc == SHE_REVOKED)
+        if (rc == SHE_STOPPED)
+            break;
+        rc = confirm(self, rc);
+        if (rc == -1)
             break;
         rc = self->server >= 0 && api->process_gone(self->server) ? BINDING_GONE : SHE_OK;
         if (PyErr_CheckSignals() < 0)
@@ -222,8 +251,12 @@ static PyObject *Sender_wait(Sender *self, PyObject *timeout) {
         Py_BEGIN_ALLOW_THREADS
         rc = api->drain_wait(self->producer, slice);
         Py_END_ALLOW_THREADS
-        if (rc == SHE_OK || rc == SHE_STOPPED || rc == SHE_CLOSED || rc == SHE_REVOKED)
+        if (rc == SHE_OK || rc == SHE_STOPPED)
             break;
+        if ((rc == SHE_CLOSED || rc == SHE_REVOKED) && (rc = confirm(self, rc)) == -1)
+            break;
+        if (rc == SHE_OK)
+            rc = SHE_WOKEN; /* and not: drained */
         if (self->server >= 0 && api->process_gone(self->server)) {
             rc = BINDING_GONE;
             break;
@@ -282,6 +315,16 @@ static PyMethodDef Sender_methods[] = {
     {0},
 };
 
+/* The slot of the claim for which the last commit returned SHE_CORRUPTED. */
+static PyObject *Sender_lost_slot(Sender *self, void *Py_UNUSED(closure)) {
+    return PyLong_FromUnsignedLongLong(self->producer->lost_slot);
+}
+
+static PyGetSetDef Sender_getset[] = {
+    {"lost_slot", (getter)Sender_lost_slot, NULL, NULL, NULL},
+    {0},
+};
+
 static PyMemberDef Sender_members[] = {
     {"busy", T_PYSSIZET, offsetof(Sender, busy), READONLY, NULL},
     {"reserved", T_PYSSIZET, offsetof(Sender, reserved), READONLY, NULL},
@@ -300,4 +343,5 @@ PyTypeObject Sender_Type = {
     .tp_clear = (inquiry)Sender_clear,
     .tp_methods = Sender_methods,
     .tp_members = Sender_members,
+    .tp_getset = Sender_getset,
 };

@@ -38,6 +38,8 @@ enum { BINDING_GONE = 100 };
 int sender_claim(Sender *self, uint64_t deadline, uint64_t *position);
 /* Call `on_idle`, once, if the sender is idle. -1 with an exception if it was interrupted. */
 int sender_call_on_idle(Sender *self);
+/* SHE_OK if this producer may claim. -1 if a Python exception is set. */
+int sender_status(Sender *self);
 /* Called around each call that may claim, wait or copy. The end of the last one calls `on_idle`. */
 static inline void sender_begin_call(Sender *self) { self->busy++; }
 static inline int sender_end_call(Sender *self) {

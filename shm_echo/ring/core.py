@@ -48,6 +48,7 @@ class Result(IntEnum):
     TIMEOUT = 6
     INTERRUPTED = 7
     WOKEN = 8
+    CORRUPTED = 9
     GONE = 100
     E_CONFIG = -1
     E_MAGIC = -2
@@ -59,7 +60,7 @@ class Result(IntEnum):
 
 _MESSAGES = {
     Result.E_MAGIC: "the shared memory that came with the connection holds no ring",
-    Result.E_VERSION: "the ring has another memory layout: install the same shm-echo on both sides",
+    Result.E_VERSION: "the layout version differs: install the same shm-echo on both sides",
     Result.E_MISMATCH: "the ring was made for another example or another size",
     Result.E_SIZE: "the shared memory is smaller than the ring",
 }

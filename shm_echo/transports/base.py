@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from shm_echo.copying import Uncopyable
-from shm_echo.errors import ConnectionClosedError, SendTimeoutError
+from shm_echo.errors import ConnectionClosedError, RingCorruptedError, SendTimeoutError
 from shm_echo.ring.core import Result
 from shm_echo.ring.segment import Backing
 
@@ -158,6 +158,11 @@ def _raise_for_result(result: int, sent: int, timeout: float | None) -> None:
     # Not a method, or the inlet and its sender would form a cycle that keeps the ring mapped.
     if result == Result.TIMEOUT:
         raise SendTimeoutError(timeout or 0.0, sent)
+    if result == Result.CORRUPTED:
+        raise RingCorruptedError(
+            "a slot was overwritten by another program, and the sample in it was not sent",
+            sent=sent,
+        )
     if result == Result.CLOSED:
         raise ConnectionClosedError("the server has closed the ring", sent)
     raise ConnectionClosedError("this inlet is closed", sent)

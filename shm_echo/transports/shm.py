@@ -54,7 +54,7 @@ class ShmTransport:
 
     Args:
         address: the address of the server: a bare name (a socket in a folder that only this user
-            can enter), or `ipc:///path/to.sock`.
+            can enter, the same for all of the user's processes), or `ipc:///path/to.sock`.
         backing: the memory of the ring: "posix" (/dev/shm), "memfd", or "auto": a memfd where
             /dev/shm is too small.
         max_producers: the number of producers that may be attached at once, at most 65534.
@@ -181,7 +181,10 @@ class RingService:
         self, session: Session, op: str, args: dict[str, Any]
     ) -> tuple[dict[str, Any], Sequence[int]]:
         if op == "memory":
+            self._ingress.producers.mend()  # the newcomer compares the ring's description
             return {}, self._descriptors()
+        if op == "standing":
+            return self._standing(session), ()
         if op != "attach":
             raise ServiceRefusalError("unknown_op", f"the ring service has no request {op[:64]!r}")
         if session.data is not None:
@@ -193,6 +196,12 @@ class RingService:
         session.data = owner
         session.watch = True
         return {"owner": owner}, ()
+
+    def _standing(self, session: Session) -> dict[str, Any]:
+        """Answer a client whose memory says that the ring is closed, or that it is revoked."""
+        producers = self._ingress.producers
+        producers.mend()
+        return {"may_send": session.data is not None and producers.may_send(session.data)}
 
     def _descriptors(self) -> list[int]:
         """Return the descriptors of the ring and, if the server publishes, of the broadcast."""

@@ -20,6 +20,9 @@ from shm_echo.control.client.client_connection import ClientConnection
 from shm_echo.errors import (
     ConnectionClosedError,
     ForkedHandleError,
+    HandshakeError,
+    RequestError,
+    RingCorruptedError,
     SendTimeoutError,
 )
 from shm_echo.ring.broadcast import Subscriber
@@ -325,6 +328,15 @@ class ShmClient:
             )
         if result == Result.STOPPED:
             raise ConnectionClosedError(f"the client of {self.address} is closed", sent)
+        if result == Result.CORRUPTED:
+            slot = self._sender.lost_slot
+            raise RingCorruptedError(
+                f"slot {slot} was overwritten by another program, and its sample was not sent",
+                slot=slot,
+                sent=sent,
+            )
+        if result in (Result.CLOSED, Result.REVOKED) and self._may_send():
+            return  # a stray write has hit the word; the server has put it right
         if result == Result.CLOSED:
             raise ConnectionClosedError(f"the server of {self.address} has closed the ring", sent)
         if result == Result.GONE:
@@ -334,6 +346,16 @@ class ShmClient:
         raise ConnectionClosedError(
             f"the server of {self.address} has detached this client: its connection broke", sent
         )
+
+    def _may_send(self) -> bool:
+        """Ask the server whether this client may send, against what the shared memory says."""
+        try:
+            reply, descriptors = self._connection.request("standing", {})
+        except (HandshakeError, ConnectionError, TimeoutError, RequestError, OSError):
+            return False
+        for fd in descriptors:
+            os.close(fd)
+        return reply.get("may_send") is True
 
     def _reattach(self) -> None:
         """Attach again in the child of a fork, or for the first time after a pickle."""

@@ -59,7 +59,7 @@ def test_a_program_runs_and_prints_what_the_page_shows(
         [sys.executable, "-X", "dev", "-W", "error", str(script)],
         cwd=folder,
         # So that no name of a server on the page meets another one on this machine.
-        env={**os.environ, "XDG_RUNTIME_DIR": str(folder), "PYTHONHASHSEED": "0"},
+        env={**os.environ, "SHM_ECHO_RUNTIME_DIR": str(folder), "PYTHONHASHSEED": "0"},
         capture_output=True,
         text=True,
         timeout=500,

@@ -102,7 +102,9 @@ def test_a_ring_of_another_layout_version_is_refused(ring: Ring) -> None:
     version = int.from_bytes(memoryview(ring.segment.mapping)[8:12], "little")
     assert f"SHE_LAYOUT_VERSION {version}" in (CSRC / "include/shm_echo/layout.h").read_text()
     memoryview(ring.segment.mapping)[8:12] = (version + 1).to_bytes(4, "little")
-    with pytest.raises(ProtocolError, match="install the same shm-echo on both sides"):
+    with pytest.raises(
+        ProtocolError, match="layout version differs: install the same shm-echo on both sides"
+    ):
         other_side(ring)
 
 

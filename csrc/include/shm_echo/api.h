@@ -6,7 +6,7 @@
 
 #include "shm_echo/ring.h"
 
-#define SHE_API_VERSION 1u
+#define SHE_API_VERSION 2u
 
 typedef struct {
     uint32_t version;

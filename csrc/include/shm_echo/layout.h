@@ -28,7 +28,7 @@
 #include "shm_echo/histogram.h"
 
 #define SHE_MAGIC UINT64_C(0x004f4843454d4853) /* "SHMECHO" */
-#define SHE_LAYOUT_VERSION 2u
+#define SHE_LAYOUT_VERSION 3u
 /* Two cache lines: x86 prefetches them in pairs, and some arm64 processors have 128-byte ones. */
 #define SHE_LINE 128
 #define SHE_WORDS_PER_CACHE_LINE 8u /* 64-byte lines of 8-byte words */
@@ -83,9 +83,13 @@ typedef struct {
     she_event_count taken;
 } she_header;
 
-/* One producer's line. The counters serve metrics; no decision depends on them. They never
- * decrease, even when the id gets another owner: a reader that wants the share of one client
- * subtracts the values read when it attached. */
+/* One producer's line. The counters of metrics never decrease, even when the id gets another owner:
+ * a reader that wants the share of one client subtracts the values read when it attached.
+ *
+ * `begun` and `ended` are the account of its claims: begun - ended claims are open, each of
+ * which has its word in the ring once it has found a slot. A learner that finds an overwritten
+ * word gives its slot to another producer only while the accounts agree with the words
+ * (ring_check.c). */
 typedef struct {
     _Alignas(SHE_LINE) she_atomic32 revoked; /* set by the server: no new claims */
     she_atomic64 blocked_count;              /* waits on a full ring */
@@ -95,6 +99,8 @@ typedef struct {
     she_atomic64 cas_success;                /* claims; detailed only, like the next two */
     she_atomic64 cas_failure;                /* CASes of a state word lost to another producer */
     she_atomic64 retries;                    /* iterations of the claim loop without a claim */
+    she_atomic64 begun;                      /* claims begun: before the CAS that takes a slot */
+    she_atomic64 ended;                      /* claims ended: committed, aborted, or without slot */
 } she_record;
 
 _Static_assert(sizeof(she_header) == 6 * SHE_LINE, "header: six lines");

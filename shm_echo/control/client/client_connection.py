@@ -95,11 +95,11 @@ def connect(
     deadline = time.monotonic() + _seconds("timeout", timeout)
     answer_timeout = _seconds("handshake_timeout", handshake_timeout)
     while True:
-        handshake = ClientHandshake(target.path, service)
         stream = open_stream(target, deadline, server_uid)
         try:
+            handshake = ClientHandshake(stream.path, service)
             welcome = perform_handshake(stream, handshake, answer_timeout)
-            return ClientConnection(target.path, service, stream, handshake, welcome)
+            return ClientConnection(stream.path, service, stream, handshake, welcome)
         except HangUpError as error:
             stream.close()
             # The server is closing, and another may take its place: try again while time is left.

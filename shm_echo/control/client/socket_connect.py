@@ -18,8 +18,10 @@ from shm_echo.control.client.client_stream import ClientStream
 from shm_echo.control.descriptors import descriptor_limit_error
 from shm_echo.control.peer import SAME_USER, check_peer, check_user, open_pidfd, peer_of
 from shm_echo.errors import (
+    AddressError,
     HandshakeError,
     PeerRefusedError,
+    PidfdUnavailableError,
     ProtocolError,
     ServerNotFoundError,
 )
@@ -30,6 +32,8 @@ __all__ = ["connect_tcp", "connect_unix", "open_stream"]
 # once, and a long wait costs ten attempts a second.
 _FIRST_PAUSE = 0.002
 _LONGEST_PAUSE = 0.1
+
+_NO_SOCKET = "there is no socket; start the server first, or give it time to start"
 
 
 def open_stream(address: Address, deadline: float, server_uid: int | None = None) -> ClientStream:
@@ -45,6 +49,7 @@ def open_stream(address: Address, deadline: float, server_uid: int | None = None
         PeerRefusedError: the server belongs to another user, or lives in another pid namespace.
         ProtocolError: the socket is of a kind that shm-echo does not use.
         DescriptorLimitError: this process may open no more descriptors.
+        PidfdUnavailableError: the end of the server could not be noticed on this kernel.
     """
     pause = _FIRST_PAUSE
     while True:
@@ -53,7 +58,7 @@ def open_stream(address: Address, deadline: float, server_uid: int | None = None
             return outcome
         remaining = deadline - time.monotonic()
         if remaining <= 0:
-            raise ServerNotFoundError(address.path, outcome)
+            raise ServerNotFoundError(str(address), outcome)
         time.sleep(min(pause, remaining))
         pause = min(2 * pause, _LONGEST_PAUSE)
 
@@ -78,9 +83,9 @@ def connect_unix(
     """
     sock = _connect_socket(address)
     if isinstance(sock, str):
-        raise ServerNotFoundError(address.path, sock)
+        raise ServerNotFoundError(str(address), sock)
     try:
-        check_user(peer_of(sock), f"the server at {address.path}", server_uid, advice)
+        check_user(peer_of(sock), f"the server at {sock.getpeername()}", server_uid, advice)
     except BaseException:
         sock.close()
         raise
@@ -118,12 +123,14 @@ def _attempt(address: Address, server_uid: int | None) -> ClientStream | str:
         return sock
     try:
         peer = peer_of(sock)
-        check_peer(peer, f"the server at {address.path}", server_uid)
+        check_peer(peer, f"the server at {sock.getpeername()}", server_uid)
         try:
             pidfd = open_pidfd(sock, peer)
         except ProcessLookupError:
             sock.close()
             return f"its server (pid {peer.pid}) has ended"
+        except PidfdUnavailableError:
+            raise
         except OSError as error:
             raise _connect_error(error, address) from None
         return ClientStream(sock, peer, pidfd)
@@ -133,8 +140,37 @@ def _attempt(address: Address, server_uid: int | None) -> ClientStream | str:
 
 
 def _connect_socket(address: Address) -> socket.socket | str:
-    """Return a connected socket, or the reason why there is none yet."""
-    address.check_folder()
+    """Try each path of an address. Return a socket, or the reason why there is none yet.
+
+    Raises:
+        AddressError: no folder in which a server could serve is safe.
+    """
+    reason = _NO_SOCKET
+    unsafe: AddressError | None = None
+    servable = False
+    for candidate in address.candidates:
+        if not candidate.has_place():
+            continue
+        try:
+            candidate.check_folder()
+        except AddressError as error:
+            unsafe = unsafe or error
+            continue
+        servable = True
+        outcome = _connect_to(candidate)
+        if not isinstance(outcome, str):
+            return outcome
+        if reason == _NO_SOCKET:
+            reason = outcome
+    if unsafe is None:
+        return reason
+    if not servable:
+        raise unsafe
+    return f"{reason} ({unsafe})"
+
+
+def _connect_to(address: Address) -> socket.socket | str:
+    """Try one path. Return a connected socket, or the reason why there is none yet."""
     try:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     except OSError as error:
@@ -144,7 +180,7 @@ def _connect_socket(address: Address) -> socket.socket | str:
             sock.connect(address.path)
         except FileNotFoundError:
             sock.close()
-            return "there is no socket; start the server first, or give it time to start"
+            return _NO_SOCKET
         except ConnectionRefusedError:
             sock.close()
             return _refused_reason(address)

@@ -19,6 +19,7 @@ from typing import Any
 from shm_echo.control.address import Address, TcpAddress, parse_listen_address
 from shm_echo.control.server.access_policy import AccessPolicy
 from shm_echo.control.server.event_loop import EventLoop
+from shm_echo.control.server.processes import require_pidfds
 from shm_echo.control.server.server_connection import ServerLimits
 from shm_echo.control.server.service import Service
 from shm_echo.control.server.session_table import SessionTable
@@ -100,11 +101,14 @@ class ControlServer(Uncopyable):
             AddressInUseError: another server has the address.
             AddressError: the address cannot be used.
             DescriptorLimitError: this process may open no more descriptors.
+            PidfdUnavailableError: the ends of clients could not be noticed on this kernel.
             RuntimeError: the server was started before, or belongs to another process.
         """
         self._check_process()
         if self._thread is not None or self._closed:
             raise RuntimeError("a control server can be started once")
+        if isinstance(self.address, Address):  # clients behind a port are not watched
+            require_pidfds()
         sessions = SessionTable(self._services, self._limits)
         loop = EventLoop(self._listen(), self._access, sessions, self._limits)
         thread = threading.Thread(target=loop.run, name="shm-echo-control", daemon=True)
@@ -136,7 +140,8 @@ class ControlServer(Uncopyable):
         elif self._access.allows_other_users and address.private:
             raise AddressError(
                 address.text,
-                f"no other user can enter {address.folder}: to let some in, serve at "
+                f"no other user can enter {' or '.join(one.folder for one in address.candidates)}: "
+                "to let some in, serve at "
                 "ipc:///path.sock in a folder that they can enter",
             )
 
@@ -145,7 +150,9 @@ class ControlServer(Uncopyable):
             listener = listen_tcp(self.address, self._allow_remote)
             self.address = listener.address
             return listener
-        return listen_unix(self.address, 0o666 if self._access.allows_other_users else 0o600)
+        unix = listen_unix(self.address, 0o666 if self._access.allows_other_users else 0o600)
+        self.address = unix.bound
+        return unix
 
     @property
     def url(self) -> str:
