@@ -49,12 +49,10 @@ class MechEstimService(Uncopyable):
     Args:
         quotas: The limits of one session; `max_flops` is the ceiling of each principal.
         max_sessions: The number of sessions that may be open at once.
-        max_sessions_per_user: The number of them that one user, or one token, may have. Default:
-            `max_sessions`.
+        max_sessions_per_user: The number that one user or token may have. Default: `max_sessions`.
         isolation: `"threads"` to run sessions on threads of this process, `"process"` to run each
             one in a process of its own. Default: threads for this user, processes for all others.
-        kernels: The number of long operations that sessions on threads may run at once. Default:
-            the number of CPUs.
+        kernels: The number of long operations on threads at once. Default: the number of CPUs.
 
     Example:
         >>> service = MechEstimService(Quotas(max_flops=10**12), max_sessions_per_user=4)
