@@ -48,6 +48,21 @@ class Sample(NamedTuple):
 class Consumer:
     """The learner's end of one ring.
 
+    An exception, of a signal handler for example, may come at any moment, and the next call must then
+    return the batch that an interrupted one has taken. So the function that returns a batch to the
+    caller ends like this, in Python (csrc/python/handover.c says why):
+
+    ```python
+    handover = consumer.handover()
+    try:
+        sample = consumer.take(handover, ...)
+        handover.confirm()
+        return sample
+    except BaseException:
+        handover.put_back()
+        raise
+    ```
+
     Args:
         ring: the ring to take batches from.
         options: the arguments of the server.
@@ -59,6 +74,7 @@ class Consumer:
         self._receiver = receiver = ring.receiver(
             lease=options.lease, writable=options.writable, poisoned=options.debug
         )
+        self.handover = receiver.handover  # of C: it costs no call of a Python function
         # The receiver owns the consumer, so this pointer keeps the receiver alive.
         self._consumer = ffi.gc(
             ffi.cast("she_consumer *", receiver.address()), lambda _pointer, _keep=receiver: None
@@ -72,23 +88,6 @@ class Consumer:
         self.sampler: threading.Thread | None = None  # the thread that sampled last
 
     # ---------------------------------------------------------------- taking
-
-    def handover(self) -> _core_cpython.Handover:
-        """Return the object that keeps the batch of one `take` until it is confirmed.
-
-        An exception, of a signal handler for example, may come at any moment, and the next call
-        must then return the batch that this one has taken. So the function that returns the batch
-        to the caller ends like this, in Python (csrc/python/handover.c says why):
-
-            try:
-                sample = consumer.take(handover, ...)
-                handover.confirm()
-                return sample
-            except BaseException:
-                handover.put_back()
-                raise
-        """
-        return self._receiver.handover()
 
     def take(
         self,

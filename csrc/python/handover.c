@@ -1,22 +1,23 @@
 /* Handover: one batch on its way from the ring into the hands of a caller.
  *
- * A signal handler may raise after any call, and the result of that call is then lost to the Python
- * function around it. So the batch stays in this object until the function says that it returns it:
+ * CPython runs signal handlers after the return of any C function and at the start of any Python
+ * function. If one raises, the result of that call is lost. So the batch stays in this object, and
+ * the Python function that returns it to the caller ends like this:
  *
- *     handover = receiver.handover()
+ *     handover = consumer.handover()
  *     try:
- *         handover.begin(timeout)
- *         ... handover.take(...) ...
+ *         sample = consumer.take(handover, ...)
  *         handover.confirm()
  *         return sample
  *     except BaseException:
  *         handover.put_back()
  *         raise
  *
- * No handler runs between the return of confirm() and the exception that it raises there, or between
- * the last check and the caller's store (but CPython 3.10 checks once more). The object knows
- * whether it holds the receiver's lock, and each of its steps is one call: an interrupt finds it
- * before or after the step. */
+ * After confirm() a handler runs inside of the `try`, and put_back() returns the batch to the
+ * receiver, or after the caller has stored the sample. (CPython 3.10 also runs handlers in between,
+ * when a Python function has returned: that cannot be prevented here.) The object knows whether it
+ * holds the receiver's lock and a batch, and each of its steps is one call, so an interrupt finds
+ * it before or after a step. */
 #include "receiver.h"
 
 typedef struct {
