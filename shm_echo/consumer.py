@@ -48,9 +48,9 @@ class Sample(NamedTuple):
 class Consumer:
     """The learner's end of one ring.
 
-    An exception, of a signal handler for example, may come at any moment, and the next call must then
-    return the batch that an interrupted one has taken. So the function that returns a batch to the
-    caller ends like this, in Python (csrc/python/handover.c says why):
+    An exception, of a signal handler for example, may come at any moment, and the next call must
+    then return the batch that an interrupted one has taken. So the function that returns a batch to
+    the caller ends like this, in Python (csrc/python/handover.c says why):
 
     ```python
     handover = consumer.handover()
