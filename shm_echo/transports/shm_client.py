@@ -14,7 +14,7 @@ import warnings
 import weakref
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from shm_echo.control.client.client_connection import ClientConnection
 from shm_echo.errors import (
@@ -26,19 +26,19 @@ from shm_echo.errors import (
     SendTimeoutError,
 )
 from shm_echo.ring.broadcast import Subscriber
-from shm_echo.ring.core import Result
+from shm_echo.ring.core import Result, _core_cpython
 from shm_echo.spec import TreeSpec
 from shm_echo.transports.attach import attach
 from shm_echo.transports.full_ring_warning import BLOCKED_AFTER, FullRingWarning
 from shm_echo.transports.slot import Slot
-from shm_echo.transports.unattached import UNATTACHED
+from shm_echo.transports.unattached import UNATTACHED, PickledUnattached
 
 __all__ = ["ShmClient"]
 
 _log = logging.getLogger("shm_echo")
 
 
-class ShmClient:
+class ShmClient(PickledUnattached):
     """A producer: sends samples into the ring of a server on this host.
 
     `send`, `send_batch`, `reserve`, `wait`, `latest`, `wait_for` and `close` may be
@@ -79,7 +79,9 @@ class ShmClient:
         ValueError: `cast` is unknown.
     """
 
-    _closed = True  # until attached or unpickled: __del__ also runs after a failed __init__
+    # Until attached: __del__ also runs after a failed __init__, and a fork may come in between.
+    _closed = True
+    _sender: _core_cpython.Sender = UNATTACHED
 
     def __init__(
         self,
@@ -99,10 +101,13 @@ class ShmClient:
         self._server_uid = server_uid
         self._spec = TreeSpec.from_example(example)
         self._publishes = None if publishes is None else TreeSpec.from_example(publishes)
-        # Re-entrant: a signal handler may close a client whose close() it interrupts.
-        self._lock = threading.RLock()
+        self._register()
         self._attach(connect_timeout)
         self._closed = False
+
+    def _register(self) -> None:
+        # Re-entrant: a signal handler may close a client whose close() it interrupts.
+        self._lock = threading.RLock()
         _clients.add(self)
 
     def _attach(self, connect_timeout: float) -> None:
@@ -301,26 +306,6 @@ class ShmClient:
     def __repr__(self) -> str:
         return f"<ShmClient of {self.address}{', closed' if self._closed else ''}>"
 
-    # ---------------------------------------------------------------- copies and pickles
-
-    def __copy__(self) -> NoReturn:
-        raise TypeError(
-            "a ShmClient can't be copied: both would be one producer, with one connection; share "
-            "it between threads, or make another ShmClient"
-        )
-
-    def __deepcopy__(self, memo: Any) -> NoReturn:
-        self.__copy__()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in _OF_THIS_PROCESS}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._lock = threading.RLock()
-        self._sender = UNATTACHED
-        _clients.add(self)
-
     # ---------------------------------------------------------------- errors and forks
 
     def _raise_for_result(self, result: int, sent: int, timeout: float | None) -> None:
@@ -405,10 +390,6 @@ def _make_raise_for_result(client: ShmClient) -> Callable[[int, int, float | Non
     return raise_for_result
 
 
-# What belongs to one attachment, and so to one process: the rest goes into a pickle.
-_OF_THIS_PROCESS = frozenset(
-    ("_connection", "_lock", "_owner", "_ring", "_sender", "_subscriber", "server_pid")
-)
 _clients: weakref.WeakSet[ShmClient] = weakref.WeakSet()
 
 

@@ -108,7 +108,7 @@ class Ends:
                 return check(tree, **options)
 
         ring.spec = Spec  # type: ignore[assignment]
-        self._sender = ring.sender(1, raise_for_result)
+        self._sender = ring.sender(0, raise_for_result)
         self._receiver = ring.receiver(leased=False, writable=False, poisoned=False)
 
     def send(self, value: Any) -> Any:
