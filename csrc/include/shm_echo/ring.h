@@ -7,7 +7,7 @@
  * at a time, except for she_release, which any thread may call for a batch that it holds, and
  * she_wake_consumer, which any thread may call. Only the server calls she_recover, she_revoke
  * and she_reinstate. No function here allocates after the handle is made, takes a lock, or knows
- * of Python. / */
+ * of Python. */
 #ifndef SHM_ECHO_RING_H
 #define SHM_ECHO_RING_H
 
