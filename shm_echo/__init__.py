@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from shm_echo.server import Server
     from shm_echo.trajectory import TrajectoryAccumulator
     from shm_echo.transports.base import Ingress, Inlet, Transport
+    from shm_echo.transports.connector import Connector
     from shm_echo.transports.shm import ShmClient, ShmTransport
     from shm_echo.transports.slot import Slot
 
@@ -38,6 +39,7 @@ _HOMES = {
     "AddressInUseError": "shm_echo.errors",
     "BatchesHeldError": "shm_echo.errors",
     "ConnectionClosedError": "shm_echo.errors",
+    "Connector": "shm_echo.transports.connector",
     "ForkedHandleError": "shm_echo.errors",
     "HistSnapshot": "shm_echo.metrics",
     "Ingress": "shm_echo.transports.base",
@@ -65,6 +67,7 @@ __all__ = [
     "AddressInUseError",
     "BatchesHeldError",
     "ConnectionClosedError",
+    "Connector",
     "ForkedHandleError",
     "HistSnapshot",
     "Ingress",

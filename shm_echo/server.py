@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Iterator
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from shm_echo.consumer import Sample
 from shm_echo.errors import ConnectionClosedError, ForkedHandleError
@@ -22,6 +22,9 @@ from shm_echo.server_options import OnProducerDeath, ServerOptions
 from shm_echo.server_parts import ServerParts
 from shm_echo.transports.base import Transport
 from shm_echo.validation import check_count
+
+if TYPE_CHECKING:
+    from shm_echo.transports.connector import Connector
 
 __all__ = ["Server"]
 
@@ -147,6 +150,35 @@ class Server:
             self._parts.close()
 
     @property
+    def address(self) -> str:
+        """Return the address of this server, before `start` too.
+
+        Raises:
+            RuntimeError: the server has no transport, or one without an address.
+        """
+        return str(self._of_transport("address"))
+
+    def connector(self) -> Connector:
+        """Return the way to this server: a small value to send to other processes.
+
+        Raises:
+            RuntimeError: the server has no transport, or one without a connector.
+        """
+        connector: Connector = self._of_transport("connector")()
+        return connector
+
+    def _of_transport(self, member: str) -> Any:
+        if self._transport is None:
+            raise RuntimeError(
+                f"this server has no transport, so it has no {member}: give it one, such as "
+                "ShmTransport()"
+            )
+        try:
+            return getattr(self._transport, member)
+        except AttributeError:
+            raise RuntimeError(f"{self._transport!r} has no {member}") from None
+
+    @property
     def closed(self) -> bool:
         """Return True if `close` was called."""
         return self._state == "closed"
@@ -184,7 +216,8 @@ class Server:
             return True
         if state == "inherited":
             raise ForkedHandleError(
-                "this server belongs to the parent process: make a ShmClient in the child instead"
+                "this server belongs to the parent process: call its connector().connect() in the "
+                "child instead"
             )
         if state == "new":
             if self._transport is not None:

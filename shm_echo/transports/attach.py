@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from shm_echo.control.client.client_connection import ClientConnection, connect
 from shm_echo.control.descriptors import descriptor_limit_error
+from shm_echo.control.protocol.ring_requests import AttachRequest, run_difference
 from shm_echo.errors import ProtocolError, RefusedError, RequestError
 from shm_echo.ring.broadcast import Subscriber
 from shm_echo.ring.ring import Ring, RingConfig
@@ -20,6 +21,8 @@ from shm_echo.spec import TreeSpec
 from shm_echo.spec.rebuild import example_from_wire
 
 __all__ = ["RingAttachment", "attach"]
+
+_NO_DETAILS = AttachRequest()
 
 
 class RingAttachment(NamedTuple):
@@ -40,22 +43,25 @@ class RingAttachment(NamedTuple):
 
 def attach(
     address: str,
-    spec: TreeSpec,
+    spec: TreeSpec | None,
     publishes: TreeSpec | None,
     timeout: float,
     server_uid: int | None = None,
+    request: AttachRequest = _NO_DETAILS,
 ) -> RingAttachment:
     """Attach to the ring of the server at `address`.
 
     Args:
         address: the address of the server.
-        spec: the spec of the samples that will be sent.
+        spec: the spec of the samples that will be sent; None takes the server's.
         publishes: the spec of the published values; None accepts the server's.
         timeout: seconds to wait for a server that is not up yet.
         server_uid: another user whose server is trusted, beside this user.
+        request: what the client says about itself.
 
     Raises:
         SpecMismatchError: an example differs from the server's.
+        ValueError: no example was given, and the server's cannot be made from its description.
         HandshakeError: attaching failed; the subclass gives the reason.
         ConnectionClosedError: the server went away during the attach.
         MemoryError: this process may map no more memory.
@@ -63,10 +69,11 @@ def attach(
     """
     connection = connect(address, "ring", timeout=timeout, server_uid=server_uid)
     try:
-        config, published = _check_examples(address, connection.info, spec, publishes)
+        _check_run(address, connection.info, request)
+        config, spec, published = _check_examples(address, connection.info, spec, publishes)
         _, descriptors = _request(connection, address, "memory")
         ring, subscriber = _map_memory(connection, address, spec, config, published, descriptors)
-        reply, descriptors = _request(connection, address, "attach")
+        reply, descriptors = _request(connection, address, "attach", request.to_args())
         for fd in descriptors:
             os.close(fd)
         owner = reply.get("owner")
@@ -80,18 +87,28 @@ def attach(
 
 
 def _request(
-    connection: ClientConnection, address: str, op: str
+    connection: ClientConnection, address: str, op: str, args: dict[str, Any] | None = None
 ) -> tuple[dict[str, Any], list[int]]:
     try:
-        return connection.request(op, {})
+        return connection.request(op, args or {})
     except RequestError as error:
         raise RefusedError(address, error.code, str(error), error.fields) from None
 
 
+def _check_run(address: str, info: Any, request: AttachRequest) -> None:
+    """Compare the runs: the server would refuse, but another run may also have other examples."""
+    theirs = info.get("run_id")
+    if theirs is not None and type(theirs) is not str:
+        raise ProtocolError(f"{address} described no ring")
+    difference = run_difference(theirs, request.run_id)
+    if difference is not None:
+        raise RefusedError(address, "run_id", difference, {"run_id": theirs})
+
+
 def _check_examples(
-    address: str, info: Any, spec: TreeSpec, publishes: TreeSpec | None
-) -> tuple[RingConfig, TreeSpec | None]:
-    """Compare the examples; return the ring's configuration and the published spec."""
+    address: str, info: Any, spec: TreeSpec | None, publishes: TreeSpec | None
+) -> tuple[RingConfig, TreeSpec, TreeSpec | None]:
+    """Compare the examples; return the ring's configuration, its spec and the published spec."""
     try:
         sizes = info["config"]
         config = RingConfig(
@@ -103,21 +120,29 @@ def _check_examples(
     counts = (config.batch_size, config.num_buffers, config.max_producers)
     if not all(type(n) is int and 0 < n < 2**31 for n in counts):
         raise ProtocolError(f"{address} described a ring without a valid size")
+    if spec is None:
+        spec = _spec_from_wire(theirs, f"an example to send to {address}")
     spec.require_equal(theirs)
     if published is None:
         if publishes is not None:
             raise ValueError(f"the server at {address} publishes nothing")
-        return config, None
+        return config, spec, None
     if publishes is None:
         # Built again at each attach: a restarted server may publish other values.
-        try:
-            return config, TreeSpec.from_example(example_from_wire(published))
-        except ValueError as error:
-            raise ValueError(
-                f"{error}: give the client publishes=example to read what {address} publishes"
-            ) from None
+        publishes = _spec_from_wire(
+            published, f"publishes=example to read what {address} publishes"
+        )
     publishes.require_equal(published)
-    return config, publishes
+    return config, spec, publishes
+
+
+def _spec_from_wire(wire: object, advice: str) -> TreeSpec:
+    try:
+        return TreeSpec.from_example(example_from_wire(wire))
+    except ProtocolError:
+        raise
+    except ValueError as error:
+        raise ValueError(f"{error}: give the client {advice}") from None
 
 
 def _map_memory(

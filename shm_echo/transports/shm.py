@@ -7,14 +7,17 @@ requests an owner id. From then on the connection only shows each side that the 
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from shm_echo.control.protocol.ring_requests import AttachRequest, check_label, run_difference
 from shm_echo.control.server.control_server import ControlServer
 from shm_echo.control.server.service import Service, ServiceRefusalError, Session
 from shm_echo.ring.producers import OwnersExhaustedError
 from shm_echo.ring.segment import Backing
 from shm_echo.transports.base import Ingress
+from shm_echo.transports.connector import Connector
 from shm_echo.validation import check_count
 
 if TYPE_CHECKING:
@@ -50,7 +53,7 @@ class ShmTransport:
 
     Args:
         address: the address of the server: a bare name (a socket in a folder that only this user
-            can enter), or `ipc:///path/to.sock`.
+            can enter), or `ipc:///path/to.sock`; None makes a name that no other server has.
         backing: the memory of the ring: "posix" (/dev/shm), "memfd", or "auto": a memfd where
             /dev/shm is too small.
         max_producers: the number of producers that may be attached at once, at most 65534.
@@ -60,6 +63,12 @@ class ShmTransport:
             such as `{1001: ["mechestim"]}`. The address must then be an `ipc://` path in a folder
             that they can enter. A user with access to the service `ring` can write into the memory
             of all producers.
+        run_id: a name of the run, of 1 to 64 characters; clients must give the same one. It keeps
+            the clients of another run apart, which use the same address by mistake.
+
+    Attributes:
+        address: the address, as given or made.
+        run_id: as given.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -68,11 +77,13 @@ class ShmTransport:
 
     def __init__(
         self,
-        address: str,
+        address: str | None = None,
         backing: Backing = "auto",
         max_producers: int = DEFAULT_MAX_PRODUCERS,
         services: Mapping[str, Service] | None = None,
         allow_uids: Mapping[int, Collection[str]] | None = None,
+        *,
+        run_id: str | None = None,
     ) -> None:
         from shm_echo.control.address import parse_address
 
@@ -81,8 +92,11 @@ class ShmTransport:
         check_count("max_producers", max_producers, 1, most=65534)
         if services is not None and "ring" in services:
             raise ValueError("the service 'ring' is the transport's own")
-        parse_address(address)
-        self.address = address
+        check_label("run_id", run_id)
+        # 64 bits of the kernel's randomness, which forked processes do not share.
+        self.address = f"ring-{secrets.token_hex(8)}" if address is None else address
+        parse_address(self.address)
+        self.run_id = run_id
         self.max_producers = max_producers
         self._backing: Backing = backing
         self._services = dict(services or {})
@@ -102,7 +116,7 @@ class ShmTransport:
             AddressError: the socket's folder cannot be used.
             ValueError: `allow_uids` names a service that is not offered.
         """
-        services = {"ring": RingService(ingress), **self._services}
+        services = {"ring": RingService(ingress, self.run_id), **self._services}
         control = ControlServer(self.address, services, allow_uids=self._allow_uids)
         control.start()
         self._control = control
@@ -113,6 +127,10 @@ class ShmTransport:
         if control is not None:
             control.close()
 
+    def connector(self) -> Connector:
+        """Return the way to this transport's server, to be sent to other processes."""
+        return Connector(self.address, self.run_id)
+
     def __repr__(self) -> str:
         return f"ShmTransport({self.address!r}, backing={self._backing!r})"
 
@@ -122,8 +140,9 @@ class RingService:
 
     name = "ring"
 
-    def __init__(self, ingress: Ingress) -> None:
+    def __init__(self, ingress: Ingress, run_id: str | None = None) -> None:
         self._ingress = ingress
+        self._run_id = run_id
 
     def open(self, session: Session) -> dict[str, Any]:
         ingress = self._ingress
@@ -139,6 +158,7 @@ class RingService:
                 "detailed": config.detailed,
             },
             "publishes": publisher.spec.to_wire() if publisher else None,
+            "run_id": self._run_id,
         }
 
     def request(
@@ -150,6 +170,16 @@ class RingService:
             raise ServiceRefusalError("unknown_op", f"the ring service has no request {op[:64]!r}")
         if session.data is not None:
             raise ServiceRefusalError("attached", "this connection has attached already")
+        return self._attach(session, args)
+
+    def _attach(self, session: Session, args: dict[str, Any]) -> tuple[dict[str, Any], tuple[()]]:
+        try:
+            request = AttachRequest.from_args(args)
+        except (TypeError, ValueError) as error:
+            raise ServiceRefusalError("bad_request", f"attach: {error}") from None
+        difference = run_difference(self._run_id, request.run_id)
+        if difference is not None:
+            raise ServiceRefusalError("run_id", difference, {"run_id": self._run_id})
         try:
             owner = self._ingress.producers.attach(session.peer.pid)
         except OwnersExhaustedError as error:

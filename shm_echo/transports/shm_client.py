@@ -12,21 +12,24 @@ import os
 import threading
 import warnings
 import weakref
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 from shm_echo.control.client.client_connection import ClientConnection
+from shm_echo.control.protocol.ring_requests import AttachRequest
 from shm_echo.errors import (
     ConnectionClosedError,
     ForkedHandleError,
     SendTimeoutError,
 )
 from shm_echo.ring.broadcast import Subscriber
-from shm_echo.ring.core import Result
 from shm_echo.spec import TreeSpec
 from shm_echo.transports.attach import attach
+from shm_echo.transports.environment import address_from_environment
+from shm_echo.transports.send_results import make_raise_for_result
 from shm_echo.transports.slot import Slot
+from shm_echo.transports.wait_until import WaitUntil, check_wait_until
+from shm_echo.validation import seconds
 
 __all__ = ["ShmClient"]
 
@@ -52,36 +55,52 @@ class ShmClient:
         [[0.0, 0.0], [1.0, 1.0]]
 
     Args:
-        address: the server's name or `ipc:///path.sock`, as given to its ShmTransport.
+        address: the server's name or `ipc:///path.sock`, as given to its ShmTransport; None reads
+            the environment variable SHM_ECHO_ADDRESS, which a launcher sets to `server.address`.
         example: a sample; its structure, shapes and dtypes must be those of the server's example.
+            None takes the server's, if it consists of dicts, lists, tuples and None.
         connect_timeout: seconds to wait for a server that is not up yet; 0 fails at once.
         publishes: an example of the published values, which must be like the server's; None
             accepts the server's.
         server_uid: another user whose server is trusted, beside this user; the server must allow
             this user (`ShmTransport(allow_uids=...)`).
+        run_id: the run that this client belongs to; it must be that of the server's ShmTransport.
+        wait_until: what `wait` waits for unless its call says: "taken" or "stored".
+
+    Attributes:
+        address: the address, as given or found in the environment.
+        server_pid: the process that serves there.
 
     Raises:
+        AddressError: the address is malformed, or the environment names none.
         SpecMismatchError: the example is not the server's; the message names the leaf.
         HandshakeError: the server cannot be attached to; its subclasses give the reason, such as
             ServerNotFoundError or PeerRefusedError.
         MemoryError: this process may map no more memory.
         DescriptorLimitError: this process may open no more files.
         TypeError: the example has a leaf that is not an array.
+        ValueError: an argument is out of range, or no example was given and the server's cannot be
+            made from its description.
     """
+
+    _closed = True  # until attached: __del__ also runs after a failed __init__
 
     def __init__(
         self,
-        address: str,
-        example: Any,
+        address: str | None,
+        example: Any = None,
         connect_timeout: float = 0.0,
         *,
         publishes: Any = None,
         server_uid: int | None = None,
+        run_id: str | None = None,
+        wait_until: WaitUntil = "taken",
     ) -> None:
-        self._closed = True  # until attached: __del__ also runs after a failed __init__
-        self.address = address
+        self.address = address_from_environment() if address is None else address
         self._server_uid = server_uid
-        self._spec = TreeSpec.from_example(example)
+        self._request = AttachRequest(run_id=run_id)
+        self._wait_until = check_wait_until("wait_until", wait_until)
+        self._spec = None if example is None else TreeSpec.from_example(example)
         self._publishes = None if publishes is None else TreeSpec.from_example(publishes)
         # Re-entrant: a signal handler may close a client whose close() it interrupts.
         self._lock = threading.RLock()
@@ -92,14 +111,19 @@ class ShmClient:
 
     def _attach(self, connect_timeout: float) -> None:
         connection, ring, owner, subscriber = attach(
-            self.address, self._spec, self._publishes, connect_timeout, self._server_uid
+            self.address,
+            self._spec,
+            self._publishes,
+            connect_timeout,
+            self._server_uid,
+            self._request,
         )
         try:
-            self._sender = ring.sender(owner, _make_raise_for_result(self), connection.pidfd)
+            self._sender = ring.sender(owner, make_raise_for_result(self), connection.pidfd)
         except BaseException:
             connection.goodbye(timeout=1.0)
             raise
-        self._ring = ring
+        self._ring, self._spec = ring, ring.spec
         self._owner = owner
         self._subscriber = subscriber
         self._connection: ClientConnection = connection
@@ -163,19 +187,30 @@ class ShmClient:
         except ForkedHandleError:
             self._reattach()
             claim, views = self._sender.reserve(timeout)
-        slot = Slot(claim, views, self._spec.unflatten(views))
+        slot = Slot(claim, views, self._ring.spec.unflatten(views))
         self._slots.add(slot)
         return slot
 
-    def wait(self, timeout: float | None = None) -> None:
-        """Wait until every sample that was sent has been handed to the learner.
+    def wait(self, timeout: float | None = None, *, until: WaitUntil | None = None) -> None:
+        """Wait until every sample that was sent has arrived.
 
         A sample in a batch that does not fill is handed out with a partial batch only.
+
+        Args:
+            timeout: seconds to wait; None waits as long as the server lives.
+            until: "taken" waits until the learner has taken the batches of all samples, "stored"
+                until the ring has the samples, as it has when a send returns; None is the client's
+                `wait_until`.
 
         Raises:
             TimeoutError: `timeout` seconds passed before.
             ConnectionClosedError: this client was closed, or the server has gone, before.
+            ValueError: `until` is unknown.
         """
+        if (self._wait_until if until is None else check_wait_until("until", until)) == "stored":
+            seconds("timeout", timeout)
+            self._require_server()  # a send returns when its sample is stored
+            return
         try:
             self._sender.wait(timeout)
         except SendTimeoutError:
@@ -184,6 +219,15 @@ class ShmClient:
             ) from None
         except ForkedHandleError:
             self._reattach()  # a new producer, which has sent no sample yet
+
+    def _require_server(self) -> None:
+        if self._sender.retired:
+            self._reattach()
+        if self._closed:
+            raise ConnectionClosedError(f"the client of {self.address} is closed")
+        reason = self._connection.loss_reason()
+        if reason is not None:
+            raise ConnectionClosedError(f"the connection to {self.address} is closed: {reason}")
 
     # ---------------------------------------------------------------- receiving
 
@@ -233,6 +277,11 @@ class ShmClient:
         """Return True if `close` was called."""
         return self._closed
 
+    @property
+    def inherited(self) -> bool:
+        """Return True in the child of a fork, until the first use attaches the client again."""
+        return not self._closed and self._sender.retired
+
     def close(self) -> None:
         """Leave the ring. Samples that were sent stay sent; blocked calls of this client raise.
 
@@ -276,26 +325,7 @@ class ShmClient:
     def __repr__(self) -> str:
         return f"<ShmClient of {self.address}{', closed' if self._closed else ''}>"
 
-    # ---------------------------------------------------------------- errors and forks
-
-    def _raise_for_result(self, result: int, sent: int, timeout: float | None) -> None:
-        if result == Result.TIMEOUT:
-            raise SendTimeoutError(timeout or 0.0, sent)
-        if result == Result.STOPPED and self._sender.retired and not self._closed:
-            raise ForkedHandleError(
-                f"this client of {self.address} was created before the fork, and so was the slot"
-            )
-        if result == Result.STOPPED:
-            raise ConnectionClosedError(f"the client of {self.address} is closed", sent)
-        if result == Result.CLOSED:
-            raise ConnectionClosedError(f"the server of {self.address} has closed the ring", sent)
-        if result == Result.GONE:
-            raise ConnectionClosedError(
-                f"the server of {self.address} (pid {self.server_pid}) has gone", sent
-            )
-        raise ConnectionClosedError(
-            f"the server of {self.address} has detached this client: its connection broke", sent
-        )
+    # ---------------------------------------------------------------- forks
 
     def _reattach(self) -> None:
         """Attach again, in the child of a fork: claims and connection belong to the parent."""
@@ -320,24 +350,6 @@ class ShmClient:
                 slot.freeze()  # only the parent may write the memory
             self._slots = weakref.WeakSet()
             self._connection.abandon()
-
-
-def _make_raise_for_result(client: ShmClient) -> Callable[[int, int, float | None], None]:
-    """Make the function with which the sender raises the error for a result of the C core.
-
-    It refers to the client weakly. Otherwise client and sender would refer to each other, and keep
-    the memory mapped until the garbage collector runs.
-    """
-    reference = weakref.ref(client)
-    address = client.address
-
-    def raise_for_result(result: int, sent: int, timeout: float | None) -> None:
-        owner = reference()
-        if owner is None:
-            raise ConnectionClosedError(f"the client of {address} is closed", sent)
-        owner._raise_for_result(result, sent, timeout)
-
-    return raise_for_result
 
 
 _clients: weakref.WeakSet[ShmClient] = weakref.WeakSet()

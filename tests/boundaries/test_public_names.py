@@ -34,6 +34,7 @@ def test_the_public_names_are_these() -> None:
         "AddressInUseError",
         "BatchesHeldError",
         "ConnectionClosedError",
+        "Connector",
         "ForkedHandleError",
         "HistSnapshot",
         "Ingress",

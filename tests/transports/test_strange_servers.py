@@ -179,7 +179,7 @@ def test_a_ring_of_another_kind_is_rejected(
 ) -> None:
     with Server(example, batch_size, ShmTransport(f"{name}-real", max_producers=4)) as real:
         strange.close()
-        strange.descriptors = [os.dup(real._ring.segment.fileno())]
+        strange.descriptors = [os.dup(real._parts.ring.segment.fileno())]
         strange.info["config"]["num_buffers"] = 3
         with pytest.raises(ProtocolError, match=words):
             ShmClient(name, EXAMPLE)
@@ -190,7 +190,7 @@ def nearly_honest(name: str, strange: Strange) -> Iterator[Strange]:
     """A service that hands out a real ring."""
     with Server(EXAMPLE, 2, ShmTransport(f"{name}-real", max_producers=4), num_buffers=2) as real:
         strange.close()
-        strange.descriptors = [os.dup(real._ring.segment.fileno())]
+        strange.descriptors = [os.dup(real._parts.ring.segment.fileno())]
         yield strange
 
 
