@@ -15,7 +15,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from shm_echo.errors import describe_death
+from shm_echo.error_base import describe_death
 from shm_echo.metrics import ProducerInfo
 from shm_echo.ring.core import ffi, lib
 from shm_echo.ring.ring import Ring

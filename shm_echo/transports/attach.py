@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from shm_echo.control.client.client_connection import ClientConnection, connect
 from shm_echo.control.descriptors import descriptor_limit_error
 from shm_echo.control.protocol.ring_requests import AttachRequest, run_difference
-from shm_echo.errors import ProtocolError, RefusedError, RequestError
+from shm_echo.errors import (
+    HandshakeTimeoutError,
+    ProtocolError,
+    RefusedError,
+    RequestError,
+    RequestTimeoutError,
+)
 from shm_echo.ring.broadcast import Subscriber
 from shm_echo.ring.ring import Ring, RingConfig
 from shm_echo.spec import TreeSpec
@@ -55,7 +62,8 @@ def attach(
         address: the address of the server.
         spec: the spec of the samples that will be sent; None takes the server's.
         publishes: the spec of the published values; None accepts the server's.
-        timeout: seconds to wait for a server that is not up yet.
+        timeout: seconds to wait for a server that is not up yet, and for its answers, for which it
+            has 5 s at least.
         server_uid: another user whose server is trusted, beside this user.
         request: what the client says about itself.
 
@@ -89,8 +97,14 @@ def attach(
 def _request(
     connection: ClientConnection, address: str, op: str, args: dict[str, Any] | None = None
 ) -> tuple[dict[str, Any], list[int]]:
+    began = time.monotonic()
+    left = max(0.0, connection.answer_by - began)
     try:
-        return connection.request(op, args or {})
+        return connection.request(op, args or {}, timeout=left)
+    except RequestTimeoutError:
+        raise HandshakeTimeoutError(
+            address, left, connection.peer.pid, f"no reply to {op!r} came"
+        ) from None
     except RequestError as error:
         raise RefusedError(address, error.code, str(error), error.fields) from None
 

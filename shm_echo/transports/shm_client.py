@@ -20,6 +20,7 @@ from shm_echo.control.protocol.ring_requests import AttachRequest
 from shm_echo.errors import (
     ConnectionClosedError,
     ForkedHandleError,
+    HandshakeTimeoutError,
     SendTimeoutError,
 )
 from shm_echo.ring.broadcast import Subscriber
@@ -59,7 +60,9 @@ class ShmClient:
             the environment variable SHM_ECHO_ADDRESS, which a launcher sets to `server.address`.
         example: a sample; its structure, shapes and dtypes must be those of the server's example.
             None takes the server's, if it consists of dicts, lists, tuples and None.
-        connect_timeout: seconds to wait for a server that is not up yet; 0 fails at once.
+        connect_timeout: seconds to wait for a server that is not up yet; 0 fails at once. A server
+            that is up has what is left of them to answer, but at least 5 s. The same holds when a
+            client that was inherited through a fork attaches again.
         publishes: an example of the published values, which must be like the server's; None
             accepts the server's.
         server_uid: another user whose server is trusted, beside this user; the server must allow
@@ -75,7 +78,7 @@ class ShmClient:
         AddressError: the address is malformed, or the environment names none.
         SpecMismatchError: the example is not the server's; the message names the leaf.
         HandshakeError: the server cannot be attached to; its subclasses give the reason, such as
-            ServerNotFoundError or PeerRefusedError.
+            ServerNotFoundError, HandshakeTimeoutError (also a TimeoutError) or PeerRefusedError.
         MemoryError: this process may map no more memory.
         DescriptorLimitError: this process may open no more files.
         TypeError: the example has a leaf that is not an array.
@@ -105,16 +108,17 @@ class ShmClient:
         # Re-entrant: a signal handler may close a client whose close() it interrupts.
         self._lock = threading.RLock()
         self._slots: weakref.WeakSet[Slot] = weakref.WeakSet()
-        self._attach(connect_timeout)
+        self._connect_timeout = connect_timeout
+        self._attach()
         self._closed = False
         _clients.add(self)
 
-    def _attach(self, connect_timeout: float) -> None:
+    def _attach(self) -> None:
         connection, ring, owner, subscriber = attach(
             self.address,
             self._spec,
             self._publishes,
-            connect_timeout,
+            self._connect_timeout,
             self._server_uid,
             self._request,
         )
@@ -335,7 +339,9 @@ class ShmClient:
             if not self._sender.retired:
                 return  # another thread has attached already
             try:
-                self._attach(0.0)
+                self._attach()
+            except HandshakeTimeoutError:
+                raise  # the server is only busy: the next use tries again
             except Exception as error:
                 raise ForkedHandleError(
                     f"this client of {self.address} was created before the fork, and attaching "

@@ -18,6 +18,7 @@ GRAPH = import_graph(module_files())
 # the rooms take from it.
 LEVELS: list[tuple[str, ...]] = [
     ("shm_echo",),
+    ("shm_echo.error_base",),
     ("shm_echo.errors", "shm_echo.validation", "shm_echo.metrics"),
     ("shm_echo.spec",),
     ("shm_echo.ring",),
