@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         ShmTooSmallError,
         SpecMismatchError,
     )
-    from shm_echo.metrics import HistSnapshot, ProducerInfo, SampleInfo
+    from shm_echo.metrics import HistSnapshot, ProducerInfo, ReaderInfo, SampleInfo
     from shm_echo.server import Server
     from shm_echo.trajectory import TrajectoryAccumulator
     from shm_echo.transports.base import Ingress, Inlet, Transport
@@ -47,6 +47,7 @@ _HOMES = {
     "ProducerDiedError": "shm_echo.errors",
     "ProducerInfo": "shm_echo.metrics",
     "RingCorruptedError": "shm_echo.errors",
+    "ReaderInfo": "shm_echo.metrics",
     "RingFullError": "shm_echo.errors",
     "Sample": "shm_echo.consumer",
     "SampleInfo": "shm_echo.metrics",
@@ -74,6 +75,7 @@ __all__ = [
     "Inlet",
     "ProducerDiedError",
     "ProducerInfo",
+    "ReaderInfo",
     "RingCorruptedError",
     "RingFullError",
     "Sample",

@@ -1,4 +1,4 @@
-"""Metrics of a ring: SampleInfo, HistSnapshot, ProducerInfo.
+"""Metrics of a ring: SampleInfo, HistSnapshot, ProducerInfo, ReaderInfo.
 
 Every field has the meaning that `echo` documents for it; docs/reference/metrics.md explains each
 one for the shared-memory transport. The values are plain tuples of numbers, read when a batch is
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-__all__ = ["NO_TIMES", "HistSnapshot", "ProducerInfo", "SampleInfo"]
+__all__ = ["NO_TIMES", "HistSnapshot", "ProducerInfo", "ReaderInfo", "SampleInfo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +91,17 @@ class ProducerInfo(NamedTuple):
     held: int
     last_seen: float
     state: str
+
+
+class ReaderInfo(NamedTuple):
+    """One attached reader, as `Server.readers()` lists it.
+
+    Attributes:
+        id: its number, counted from 1 and never used twice.
+        pid: its process.
+        attached_seconds: seconds since it attached.
+    """
+
+    id: int
+    pid: int
+    attached_seconds: float

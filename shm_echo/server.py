@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from shm_echo.consumer import Sample
 from shm_echo.errors import ConnectionClosedError, ForkedHandleError
-from shm_echo.metrics import ProducerInfo, SampleInfo
+from shm_echo.metrics import ProducerInfo, ReaderInfo, SampleInfo
 from shm_echo.server_options import OnProducerDeath, ServerOptions
 from shm_echo.server_parts import ServerParts
 from shm_echo.transports.base import Transport
@@ -339,6 +339,14 @@ class Server:
     def producers(self) -> list[ProducerInfo]:
         """List the producers that are attached now, in the order in which they attached."""
         return self._producers.snapshot() if self._ensure_running() else []
+
+    def readers(self) -> list[ReaderInfo]:
+        """List the readers that are attached now, in the order in which they attached.
+
+        A reader is a client that only reads published values: `ShmClient(name, role="reader")`. It
+        counts as no producer.
+        """
+        return self._parts.readers.snapshot() if self._ensure_running() else []
 
     def info(self) -> SampleInfo:
         """Return the metrics now, without taking a batch.

@@ -20,6 +20,7 @@ from shm_echo.ring.segment import Backing
 if TYPE_CHECKING:
     from shm_echo.ring.broadcast import Publisher
     from shm_echo.ring.producers import Producers
+    from shm_echo.ring.readers import Readers
     from shm_echo.ring.ring import Ring
     from shm_echo.spec import TreeSpec
 
@@ -51,11 +52,14 @@ class Ingress:
         spec: the structure, shapes and dtypes of a sample.
     """
 
-    def __init__(self, ring: Ring, producers: Producers, publisher: Publisher | None) -> None:
+    def __init__(
+        self, ring: Ring, producers: Producers, publisher: Publisher | None, readers: Readers
+    ) -> None:
         self.spec: TreeSpec = ring.spec
         self.ring = ring
         self.producers = producers
         self.publisher = publisher
+        self.readers = readers
 
     def open(self, pid: int | None = None) -> Inlet:
         """Attach a producer.

@@ -2,13 +2,15 @@
 
 A producer connects through the control socket. The welcome describes the spec and the sizes; the
 producer requests the memory (the descriptors of the ring and of the broadcast), maps it, and then
-requests an owner id. From then on the connection only shows each side that the other one is alive.
+requests an owner id. A reader requests the broadcast alone. From then on the connection only shows
+each side that the other one is alive.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shm_echo.control.protocol.ring_requests import AttachRequest, check_label, run_difference
@@ -135,6 +137,13 @@ class ShmTransport:
         return f"ShmTransport({self.address!r}, backing={self._backing!r})"
 
 
+@dataclass(frozen=True)
+class _Reader:
+    """The data of a session whose client only reads; that of a producer is its owner id."""
+
+    number: int
+
+
 class RingService:
     """The `ring` service of a control server: hands out the ring and watches its producers."""
 
@@ -165,6 +174,8 @@ class RingService:
         self, session: Session, op: str, args: dict[str, Any]
     ) -> tuple[dict[str, Any], Sequence[int]]:
         if op == "memory":
+            if isinstance(session.data, _Reader):
+                raise ServiceRefusalError("reader", "a reader gets no memory of the ring")
             return {}, self._descriptors()
         if op != "attach":
             raise ServiceRefusalError("unknown_op", f"the ring service has no request {op[:64]!r}")
@@ -172,7 +183,9 @@ class RingService:
             raise ServiceRefusalError("attached", "this connection has attached already")
         return self._attach(session, args)
 
-    def _attach(self, session: Session, args: dict[str, Any]) -> tuple[dict[str, Any], tuple[()]]:
+    def _attach(
+        self, session: Session, args: dict[str, Any]
+    ) -> tuple[dict[str, Any], Sequence[int]]:
         try:
             request = AttachRequest.from_args(args)
         except (TypeError, ValueError) as error:
@@ -180,6 +193,8 @@ class RingService:
         difference = run_difference(self._run_id, request.run_id)
         if difference is not None:
             raise ServiceRefusalError("run_id", difference, {"run_id": self._run_id})
+        if request.role == "reader":
+            return self._attach_reader(session)
         try:
             owner = self._ingress.producers.attach(session.peer.pid)
         except OwnersExhaustedError as error:
@@ -188,6 +203,15 @@ class RingService:
         session.watch = True
         return {"owner": owner}, ()
 
+    def _attach_reader(self, session: Session) -> tuple[dict[str, Any], Sequence[int]]:
+        publisher = self._ingress.publisher
+        if publisher is None:
+            raise ServiceRefusalError(
+                "publishes_nothing", "it publishes nothing: give its Server publishes=example"
+            )
+        session.data = _Reader(self._ingress.readers.attach(session.peer.pid))
+        return {}, [publisher.segment.fileno()]
+
     def _descriptors(self) -> list[int]:
         """Return the descriptors of the ring and, if the server publishes, of the broadcast."""
         publisher = self._ingress.publisher
@@ -195,16 +219,22 @@ class RingService:
         return [segment.fileno() for segment in segments]
 
     def goodbye(self, session: Session) -> None:
-        if session.data is not None:
+        if not self._reader_left(session):
             self._ingress.producers.close(session.data)
 
     def hangup(self, session: Session) -> None:
-        if session.data is not None:
+        if not self._reader_left(session):
             self._ingress.producers.hang_up(session.data)
 
     def died(self, session: Session, pid: int, signal: int | None) -> None:
-        if session.data is not None:
+        if not self._reader_left(session):
             self._ingress.producers.died(session.data, signal)
+
+    def _reader_left(self, session: Session) -> bool:
+        """Detach the session's reader. Return False if the session has a producer."""
+        if isinstance(session.data, _Reader):
+            self._ingress.readers.detach(session.data.number)
+        return not isinstance(session.data, int)
 
     def tick(self, now: float) -> None:
         """Nothing here depends on the clock."""

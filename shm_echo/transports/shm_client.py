@@ -1,33 +1,28 @@
 """The shared-memory transport, producer side.
 
 A client compares its example with the server's before it maps the ring, and checks every sample
-against the example before it claims a slot. `shm_echo.ring` implements the sends. This module has
-the connection, the error messages and the behaviour across a fork.
+against the example before it claims a slot. `shm_echo.ring` implements the sends, `attach` the
+connection, `client_attachment` the behaviour across a fork.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import threading
 import warnings
-import weakref
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
-from shm_echo.control.client.client_connection import ClientConnection
 from shm_echo.control.protocol.ring_requests import AttachRequest
 from shm_echo.errors import (
     ConnectionClosedError,
     ForkedHandleError,
-    HandshakeTimeoutError,
     SendTimeoutError,
 )
 from shm_echo.ring.broadcast import Subscriber
 from shm_echo.spec import TreeSpec
-from shm_echo.transports.attach import attach
+from shm_echo.transports.client_attachment import ClientAttachment
 from shm_echo.transports.environment import address_from_environment
-from shm_echo.transports.send_results import make_raise_for_result
+from shm_echo.transports.no_sender import NoSender
 from shm_echo.transports.slot import Slot
 from shm_echo.transports.wait_until import WaitUntil, check_wait_until
 from shm_echo.validation import seconds
@@ -37,7 +32,7 @@ __all__ = ["ShmClient"]
 _log = logging.getLogger("shm_echo")
 
 
-class ShmClient:
+class ShmClient(ClientAttachment):
     """A producer: sends samples into the ring of a server on this host.
 
     `send`, `send_batch`, `reserve`, `wait`, `latest`, `wait_for` and `close` may be
@@ -68,10 +63,14 @@ class ShmClient:
         server_uid: another user whose server is trusted, beside this user; the server must allow
             this user (`ShmTransport(allow_uids=...)`).
         run_id: the run that this client belongs to; it must be that of the server's ShmTransport.
+        role: "producer", or "reader" for a client that only reads published values. A reader maps
+            nothing of the ring, needs no example and counts as no producer; the server lists it
+            in `readers()`. There may be any number of them.
         wait_until: what `wait` waits for unless its call says: "taken" or "stored".
 
     Attributes:
         address: the address, as given or found in the environment.
+        role: as given.
         server_pid: the process that serves there.
 
     Raises:
@@ -86,8 +85,6 @@ class ShmClient:
             made from its description.
     """
 
-    _closed = True  # until attached: __del__ also runs after a failed __init__
-
     def __init__(
         self,
         address: str | None,
@@ -97,41 +94,18 @@ class ShmClient:
         publishes: Any = None,
         server_uid: int | None = None,
         run_id: str | None = None,
+        role: Literal["producer", "reader"] = "producer",
         wait_until: WaitUntil = "taken",
     ) -> None:
-        self.address = address_from_environment() if address is None else address
-        self._server_uid = server_uid
-        self._request = AttachRequest(run_id=run_id)
         self._wait_until = check_wait_until("wait_until", wait_until)
-        self._spec = None if example is None else TreeSpec.from_example(example)
-        self._publishes = None if publishes is None else TreeSpec.from_example(publishes)
-        # Re-entrant: a signal handler may close a client whose close() it interrupts.
-        self._lock = threading.RLock()
-        self._slots: weakref.WeakSet[Slot] = weakref.WeakSet()
-        self._connect_timeout = connect_timeout
-        self._attach()
-        self._closed = False
-        _clients.add(self)
-
-    def _attach(self) -> None:
-        connection, ring, owner, subscriber = attach(
-            self.address,
-            self._spec,
-            self._publishes,
-            self._connect_timeout,
-            self._server_uid,
-            self._request,
+        super().__init__(
+            address_from_environment() if address is None else address,
+            None if example is None else TreeSpec.from_example(example),
+            None if publishes is None else TreeSpec.from_example(publishes),
+            connect_timeout,
+            server_uid,
+            AttachRequest(role=role, run_id=run_id),
         )
-        try:
-            self._sender = ring.sender(owner, make_raise_for_result(self), connection.pidfd)
-        except BaseException:
-            connection.goodbye(timeout=1.0)
-            raise
-        self._ring, self._spec = ring, ring.spec
-        self._owner = owner
-        self._subscriber = subscriber
-        self._connection: ClientConnection = connection
-        self.server_pid = connection.peer.pid
 
     # ---------------------------------------------------------------- sending
 
@@ -213,8 +187,9 @@ class ShmClient:
         """
         if (self._wait_until if until is None else check_wait_until("until", until)) == "stored":
             seconds("timeout", timeout)
-            self._require_server()  # a send returns when its sample is stored
-            return
+            if not isinstance(self._sender, NoSender):
+                self._require_server()  # a send returns when its sample is stored
+                return
         try:
             self._sender.wait(timeout)
         except SendTimeoutError:
@@ -281,11 +256,6 @@ class ShmClient:
         """Return True if `close` was called."""
         return self._closed
 
-    @property
-    def inherited(self) -> bool:
-        """Return True in the child of a fork, until the first use attaches the client again."""
-        return not self._closed and self._sender.retired
-
     def close(self) -> None:
         """Leave the ring. Samples that were sent stay sent; blocked calls of this client raise.
 
@@ -327,43 +297,5 @@ class ShmClient:
                 self.close()
 
     def __repr__(self) -> str:
-        return f"<ShmClient of {self.address}{', closed' if self._closed else ''}>"
-
-    # ---------------------------------------------------------------- forks
-
-    def _reattach(self) -> None:
-        """Attach again, in the child of a fork: claims and connection belong to the parent."""
-        with self._lock:
-            if self._closed:
-                raise ConnectionClosedError(f"the client of {self.address} is closed")
-            if not self._sender.retired:
-                return  # another thread has attached already
-            try:
-                self._attach()
-            except HandshakeTimeoutError:
-                raise  # the server is only busy: the next use tries again
-            except Exception as error:
-                raise ForkedHandleError(
-                    f"this client of {self.address} was created before the fork, and attaching "
-                    f"again failed: {error}"
-                ) from error
-
-    def _after_fork_in_child(self) -> None:
-        self._lock = threading.RLock()  # another thread of the parent may have held it
-        if not self._closed:
-            self._sender.retire()
-            for slot in list(self._slots):
-                slot.freeze()  # only the parent may write the memory
-            self._slots = weakref.WeakSet()
-            self._connection.abandon()
-
-
-_clients: weakref.WeakSet[ShmClient] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for client in list(_clients):
-        client._after_fork_in_child()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)
+        role = ", reader" if self.role == "reader" else ""
+        return f"<ShmClient of {self.address}{role}{', closed' if self._closed else ''}>"

@@ -10,10 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-__all__ = ["MAX_LABEL", "AttachRequest", "check_label", "run_difference"]
+__all__ = ["MAX_LABEL", "ROLES", "AttachRequest", "check_label", "run_difference"]
 
 # The longest label, in characters.
 MAX_LABEL = 64
+
+# A producer sends samples, and may read published values. A reader only reads them.
+ROLES = ("producer", "reader")
 
 
 def check_label(name: str, value: Any) -> None:
@@ -38,6 +41,7 @@ class AttachRequest:
     """What a client says about itself when it attaches.
 
     Attributes:
+        role: one of ROLES.
         run_id: the run that it belongs to; None if it names none.
 
     Raises:
@@ -47,19 +51,24 @@ class AttachRequest:
     Example:
         >>> AttachRequest(run_id="tuesday").to_args()
         {'run_id': 'tuesday'}
-        >>> AttachRequest.from_args({"run_id": "tuesday", "added later": 1})
-        AttachRequest(run_id='tuesday')
+        >>> AttachRequest.from_args({"role": "reader", "added later": 1})
+        AttachRequest(role='reader', run_id=None)
     """
 
+    role: str = "producer"
     run_id: str | None = None
 
     def __post_init__(self) -> None:
+        if type(self.role) is not str:
+            raise TypeError(f"role must be text, not {type(self.role).__name__}")
+        if self.role not in ROLES:
+            raise ValueError(f"role must be {' or '.join(map(repr, ROLES))}, not {self.role!r}")
         check_label("run_id", self.run_id)
 
     def to_args(self) -> dict[str, Any]:
-        """Return the arguments of the request: the fields that are given."""
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in given.items() if value is not None}
+        """Return the arguments of the request: the fields that differ from their default."""
+        given = {field: getattr(self, field.name) for field in fields(self)}
+        return {field.name: value for field, value in given.items() if value != field.default}
 
     @classmethod
     def from_args(cls, args: Mapping[str, Any]) -> AttachRequest:

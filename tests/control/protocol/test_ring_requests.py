@@ -16,7 +16,7 @@ from shm_echo.control.protocol.ring_requests import (
     run_difference,
 )
 
-FULL = AttachRequest(run_id="tuesday")
+FULL = AttachRequest(role="reader", run_id="tuesday")
 
 WRONG_LABELS: list[tuple[Any, type[Exception], str]] = [
     (7, TypeError, "must be text or None, not int"),
@@ -38,6 +38,12 @@ def test_every_field_comes_back_equal_through_the_codec() -> None:
     assert set(args) == {field.name for field in fields(AttachRequest)}
     codec = Codec()
     assert AttachRequest.from_args(codec.decode(codec.encode(args))) == FULL
+
+
+@pytest.mark.parametrize("role", ["learner", "", None, 1, b"reader"])
+def test_an_unknown_role_is_refused(role: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="^role must be "):
+        AttachRequest.from_args({"role": role})
 
 
 def test_unknown_fields_are_ignored() -> None:
