@@ -81,6 +81,7 @@ class ProducerInfo(NamedTuple):
         held: slots that it has claimed and not yet committed.
         last_seen: seconds since its last sign of life; coarse, about 0.1 s.
         state: "attached", or "hung up" when its connection broke while the process lives.
+        producer_id: the name that it gave itself, or None.
     """
 
     id: int
@@ -91,6 +92,7 @@ class ProducerInfo(NamedTuple):
     held: int
     last_seen: float
     state: str
+    producer_id: str | None = None
 
 
 class ReaderInfo(NamedTuple):

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from shm_echo.consumer import Sample
 from shm_echo.errors import ConnectionClosedError, ForkedHandleError
 from shm_echo.metrics import ProducerInfo, ReaderInfo, SampleInfo
-from shm_echo.server_options import OnProducerDeath, ServerOptions
+from shm_echo.server_options import OnProducerDeath, ServerOptions, transport_member
 from shm_echo.server_parts import ServerParts
 from shm_echo.transports.base import Transport
-from shm_echo.validation import check_count
+from shm_echo.validation import check_count, seconds
 
 if TYPE_CHECKING:
     from shm_echo.transports.connector import Connector
@@ -156,7 +156,7 @@ class Server:
         Raises:
             RuntimeError: the server has no transport, or one without an address.
         """
-        return str(self._of_transport("address"))
+        return str(transport_member(self._transport, "address"))
 
     def connector(self) -> Connector:
         """Return the way to this server: a small value to send to other processes.
@@ -164,19 +164,8 @@ class Server:
         Raises:
             RuntimeError: the server has no transport, or one without a connector.
         """
-        connector: Connector = self._of_transport("connector")()
+        connector: Connector = transport_member(self._transport, "connector")()
         return connector
-
-    def _of_transport(self, member: str) -> Any:
-        if self._transport is None:
-            raise RuntimeError(
-                f"this server has no transport, so it has no {member}: give it one, such as "
-                "ShmTransport()"
-            )
-        try:
-            return getattr(self._transport, member)
-        except AttributeError:
-            raise RuntimeError(f"{self._transport!r} has no {member}") from None
 
     @property
     def closed(self) -> bool:
@@ -260,6 +249,7 @@ class Server:
         copy: bool = False,
         until: Literal["producers_closed"] | None = None,
         min_producers: int = 1,
+        timeout: float | None = None,
     ) -> Iterator[Sample]:
         """Iterate over batches until the server is closed.
 
@@ -267,10 +257,14 @@ class Server:
             copy: yield private, writable copies, and free the ring's memory at once.
             until: "producers_closed" also ends after every producer has closed (or died), the last
                 batch being partial if the samples do not fill it.
-            min_producers: producers that must have attached before `until` can end the stream. Set
-                it to the number of workers, or a quick one may end it before the others attach.
+            min_producers: producers that must have come before `until` can end the stream. Set it
+                to the number of workers, or a quick one may end it before the others attach. A
+                process counts as often as it was attached at the same time, a `producer_id` once.
+            timeout: seconds to wait for each batch; None waits without limit. The iterator goes on
+                after the TimeoutError.
 
         Raises:
+            TimeoutError: no batch was complete in time; no sample was lost.
             ValueError: `until` is unknown.
             ProducerDiedError: see `on_producer_death`.
             BatchesHeldError: arrays of leased batches hold every batch buffer.
@@ -279,9 +273,10 @@ class Server:
         if until not in (None, "producers_closed"):
             raise ValueError(f"until must be None or 'producers_closed', not {until!r}")
         check_count("min_producers", min_producers, 1)
+        timeout = seconds("timeout", timeout)
         ending = None if until is None else min_producers
         # Not a generator: its frame would hold a leased batch while the caller works.
-        return iter(partial(self._take, None, until_closed_by=ending, copy=copy), None)
+        return iter(partial(self._take, timeout, until_closed_by=ending, copy=copy), None)
 
     def _take(self, timeout: float | None, **options: Any) -> Sample | None:
         if not self._ensure_running():

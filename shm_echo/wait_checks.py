@@ -79,19 +79,20 @@ class WaitChecks:
         ):
             self._raise_death()
 
-    def look(self, now: float, waited: float) -> None:
+    def look(self, now: float, waited: float, who: str = "") -> None:
         """Check for everything else while no batch is complete.
 
         Args:
             now: the monotonic time.
             waited: seconds that this `sample()` has waited.
+            who: the part of a message that counts the producers that have come, or nothing.
 
         Raises:
             BatchesHeldError: leases have held every buffer for `lease_timeout` seconds.
         """
         self._check_held(waited)
         self._warn_of_straggler(now)
-        self._warn_without_producers(now)
+        self._warn_without_producers(now, who)
 
     def _raise_death(self) -> None:
         death = self._producers.next_death()
@@ -103,7 +104,7 @@ class WaitChecks:
         if limit is not None and held >= self._num_buffers and waited >= limit:
             raise BatchesHeldError(held, limit)
 
-    def _warn_without_producers(self, now: float) -> None:
+    def _warn_without_producers(self, now: float, who: str) -> None:
         """Warn while no producer is attached; the clock runs across calls of sample()."""
         if self._producers.active or not self._expects_producers:
             self._no_producer_since = None
@@ -113,8 +114,9 @@ class WaitChecks:
         elif now >= self._warn_no_producer_at:
             self._warn_no_producer_at = now + _NO_PRODUCER_NEXT_WARNING
             _log.warning(
-                "sample() waits, and no producer has been attached for %.0f s",
+                "sample() waits, and no producer has been attached for %.0f s%s",
                 now - self._no_producer_since,
+                who,
             )
 
     def _warn_of_straggler(self, now: float) -> None:

@@ -61,11 +61,14 @@ class Ingress:
         self.publisher = publisher
         self.readers = readers
 
-    def open(self, pid: int | None = None) -> Inlet:
+    def open(self, pid: int | None = None, *, producer_id: str | None = None) -> Inlet:
         """Attach a producer.
 
         Args:
             pid: the producer's process, if it has one of its own; for messages and `producers()`.
+                A process counts for `min_producers` as often as it was attached at the same time.
+            producer_id: the name of a producer that may come again as another process; each name
+                counts once.
 
         Raises:
             RuntimeError: `max_producers` producers are attached.
@@ -73,7 +76,7 @@ class Ingress:
         """
         if self.ring.closed:
             raise ConnectionClosedError("the server has closed the ring")
-        return Inlet(self, self.producers.attach(pid), pid)
+        return Inlet(self, self.producers.attach(pid, producer_id), pid)
 
 
 class Inlet:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from dataclasses import replace
 
 from shm_echo.control.client.client_connection import ClientConnection
 from shm_echo.control.protocol.ring_requests import AttachRequest
@@ -107,6 +108,8 @@ class ClientAttachment:
 
     def _after_fork_in_child(self) -> None:
         self._lock = threading.RLock()  # another thread of the parent may have held it
+        # The id names the parent's producer. A child that used it would not be counted.
+        self._request = replace(self._request, producer_id=None)
         if not self._closed:
             self._sender.retire()
             for slot in list(self._slots):

@@ -196,7 +196,7 @@ class RingService:
         if request.role == "reader":
             return self._attach_reader(session)
         try:
-            owner = self._ingress.producers.attach(session.peer.pid)
+            owner = self._ingress.producers.attach(session.peer.pid, request.producer_id)
         except OwnersExhaustedError as error:
             raise ServiceRefusalError("too_many_producers", str(error)) from None
         session.data = owner

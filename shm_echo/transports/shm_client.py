@@ -63,6 +63,9 @@ class ShmClient(ClientAttachment):
         server_uid: another user whose server is trusted, beside this user; the server must allow
             this user (`ShmTransport(allow_uids=...)`).
         run_id: the run that this client belongs to; it must be that of the server's ShmTransport.
+        producer_id: a name or number of this producer, for a worker that may be restarted as a new
+            process: `min_producers` counts each id once. Without it, a process counts as often as
+            it is attached at the same time.
         role: "producer", or "reader" for a client that only reads published values. A reader maps
             nothing of the ring, needs no example and counts as no producer; the server lists it
             in `readers()`. There may be any number of them.
@@ -94,6 +97,7 @@ class ShmClient(ClientAttachment):
         publishes: Any = None,
         server_uid: int | None = None,
         run_id: str | None = None,
+        producer_id: str | int | None = None,
         role: Literal["producer", "reader"] = "producer",
         wait_until: WaitUntil = "taken",
     ) -> None:
@@ -104,7 +108,7 @@ class ShmClient(ClientAttachment):
             None if publishes is None else TreeSpec.from_example(publishes),
             connect_timeout,
             server_uid,
-            AttachRequest(role=role, run_id=run_id),
+            AttachRequest(role, run_id, _label(producer_id)),
         )
 
     # ---------------------------------------------------------------- sending
@@ -299,3 +303,9 @@ class ShmClient(ClientAttachment):
     def __repr__(self) -> str:
         role = ", reader" if self.role == "reader" else ""
         return f"<ShmClient of {self.address}{role}{', closed' if self._closed else ''}>"
+
+
+def _label(producer_id: str | int | None) -> str | None:
+    """Return a producer id as text: workers often have numbers."""
+    number = isinstance(producer_id, int) and not isinstance(producer_id, bool)
+    return str(producer_id) if number else producer_id  # type: ignore[return-value]

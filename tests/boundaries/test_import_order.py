@@ -32,7 +32,12 @@ LEVELS: list[tuple[str, ...]] = [
     ("shm_echo.control.protocol",),
     ("shm_echo.control.client", "shm_echo.control.server"),
     ("shm_echo.transports",),
-    ("shm_echo.server_options", "shm_echo.trajectory", "shm_echo.wait_checks"),
+    (
+        "shm_echo.server_options",
+        "shm_echo.stream_end",
+        "shm_echo.trajectory",
+        "shm_echo.wait_checks",
+    ),
     ("shm_echo.consumer",),
     ("shm_echo.local_producer",),
     ("shm_echo.server_parts",),

@@ -43,6 +43,7 @@ class AttachRequest:
     Attributes:
         role: one of ROLES.
         run_id: the run that it belongs to; None if it names none.
+        producer_id: the name by which a producer is known again when it comes as another process.
 
     Raises:
         TypeError: a field has the wrong type.
@@ -52,11 +53,12 @@ class AttachRequest:
         >>> AttachRequest(run_id="tuesday").to_args()
         {'run_id': 'tuesday'}
         >>> AttachRequest.from_args({"role": "reader", "added later": 1})
-        AttachRequest(role='reader', run_id=None)
+        AttachRequest(role='reader', run_id=None, producer_id=None)
     """
 
     role: str = "producer"
     run_id: str | None = None
+    producer_id: str | None = None
 
     def __post_init__(self) -> None:
         if type(self.role) is not str:
@@ -64,6 +66,7 @@ class AttachRequest:
         if self.role not in ROLES:
             raise ValueError(f"role must be {' or '.join(map(repr, ROLES))}, not {self.role!r}")
         check_label("run_id", self.run_id)
+        check_label("producer_id", self.producer_id)
 
     def to_args(self) -> dict[str, Any]:
         """Return the arguments of the request: the fields that differ from their default."""

@@ -16,7 +16,7 @@ from shm_echo.control.protocol.ring_requests import (
     run_difference,
 )
 
-FULL = AttachRequest(role="reader", run_id="tuesday")
+FULL = AttachRequest(role="reader", run_id="tuesday", producer_id="actor 3")
 
 WRONG_LABELS: list[tuple[Any, type[Exception], str]] = [
     (7, TypeError, "must be text or None, not int"),
@@ -50,7 +50,7 @@ def test_unknown_fields_are_ignored() -> None:
     assert AttachRequest.from_args({**FULL.to_args(), "added later": 1}) == FULL
 
 
-@pytest.mark.parametrize("field", ["run_id"])
+@pytest.mark.parametrize("field", ["run_id", "producer_id"])
 @pytest.mark.parametrize(("value", "error", "words"), WRONG_LABELS)
 def test_a_wrong_label_is_refused_by_name(
     field: str, value: Any, error: type[Exception], words: str
