@@ -77,6 +77,7 @@ class Consumer:
             receiver,
             self._consumer,
             self.producers,
+            batch_size=ring.config.batch_size,
             num_buffers=ring.config.num_buffers,
             on_death=on_death,
             lease_timeout=lease_timeout,
@@ -151,7 +152,7 @@ class Consumer:
                 ready = self._seal_and_wait(deadline, timeout)
             else:
                 ready = self._wait(deadline, timeout, self._stream_end(until_closed_by))
-                if not ready and not self._closed:  # the stream has ended: take the rest
+                if not ready and not self._closed:  # take the rest; without one, it is the end
                     ready = self._seal_and_wait(deadline, timeout)
                     if not ready and not self._closed:
                         self.checks.deaths()
@@ -165,7 +166,7 @@ class Consumer:
             receiver.waiting = False
 
     def _stream_end(self, producers: int | None) -> StreamEnd | None:
-        return None if producers is None else StreamEnd(self.producers, producers)
+        return None if producers is None else StreamEnd(self.producers, self._consumer, producers)
 
     def _wait(
         self,
@@ -192,7 +193,7 @@ class Consumer:
         while True:
             # Checked before the wait: a producer that leaves after the check wakes the wait, and
             # the loop checks again.
-            stream_ended = end is not None and end.reached()
+            stream_ended = end is not None and end.rest_is_due()
             if before_slice is not None:
                 before_slice()
             slice_ = 0.0 if stream_ended else _WAIT_SLICE

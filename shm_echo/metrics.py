@@ -80,7 +80,8 @@ class ProducerInfo(NamedTuple):
         blocked_seconds: time spent waiting for room, the present wait included.
         held: slots that it has claimed and not yet committed.
         last_seen: seconds since its last sign of life; coarse, about 0.1 s.
-        state: "attached", or "hung up" when its connection broke while the process lives.
+        state: "attached"; "waiting" while it waits until its samples are taken; "hung up" when its
+            connection broke while the process lives.
         producer_id: the name that it gave itself, or None.
     """
 

@@ -12,6 +12,7 @@ from typing import Any
 from shm_echo.errors import BatchesHeldError, ProducerDiedError
 from shm_echo.ring.core import _core_cpython, ffi, lib
 from shm_echo.ring.producers import Producers
+from shm_echo.stream_end import all_wait_for_rest
 
 __all__ = ["WaitChecks"]
 
@@ -21,6 +22,8 @@ _log = logging.getLogger("shm_echo")
 _NO_PRODUCER_FIRST_WARNING, _NO_PRODUCER_NEXT_WARNING = 5.0, 60.0
 # Seconds that a sample may stay unfinished until a warning names its producer.
 _STRAGGLER_AFTER = 5.0
+# Seconds for which all producers may wait for an incomplete batch until a warning says so.
+_ALL_WAIT_AFTER = 5.0
 
 
 class WaitChecks:
@@ -30,6 +33,7 @@ class WaitChecks:
         receiver: the ring's C consumer.
         consumer: its `she_consumer`.
         producers: the attached producers, and those that died.
+        batch_size: samples per batch.
         num_buffers: batches in the ring.
         on_death: "warn", "raise" or "raise_if_last".
         lease_timeout: seconds to wait for held batches; None waits without limit.
@@ -42,6 +46,7 @@ class WaitChecks:
         consumer: Any,
         producers: Producers,
         *,
+        batch_size: int,
         num_buffers: int,
         on_death: str,
         lease_timeout: float | None,
@@ -50,6 +55,7 @@ class WaitChecks:
         self._receiver = receiver
         self._consumer = consumer
         self._producers = producers
+        self._batch_size = batch_size
         self._num_buffers = num_buffers
         self._on_death = on_death
         self._lease_timeout = lease_timeout
@@ -58,6 +64,8 @@ class WaitChecks:
         self._warn_no_producer_at = 0.0  # monotonic time of the next warning
         self._straggler: tuple[int, int, float] | None = None  # owner, position, since
         self._straggler_reported: tuple[int, int] | None = None
+        self._all_wait_since: float | None = None  # monotonic time
+        self._all_wait_reported = False
 
     def before_taking(self) -> None:
         """Check what ends a `sample()` even if a batch is complete.
@@ -92,6 +100,7 @@ class WaitChecks:
         """
         self._check_held(waited)
         self._warn_of_straggler(now)
+        self._warn_of_mutual_wait(now)
         self._warn_without_producers(now, who)
 
     def _raise_death(self) -> None:
@@ -135,4 +144,21 @@ class WaitChecks:
                 "it is stopped, or slow inside reserve()",
                 self._producers.pid_of(claim[0]) or "of this process",
                 now - self._straggler[2],
+            )
+
+    def _warn_of_mutual_wait(self, now: float) -> None:
+        """Warn if every producer waits for the incomplete batch that the learner waits for."""
+        if not all_wait_for_rest(self._producers, self._consumer):
+            self._all_wait_since, self._all_wait_reported = None, False
+        elif self._all_wait_since is None:
+            self._all_wait_since = now
+        elif now - self._all_wait_since >= _ALL_WAIT_AFTER and not self._all_wait_reported:
+            self._all_wait_reported = True
+            _log.warning(
+                "sample() waits for a batch of %d, of which %d samples are there, and every "
+                "producer (%d) waits in wait() until they are taken: sample(partial=True) takes "
+                "them",
+                self._batch_size,
+                lib.she_committed(self._consumer),
+                self._producers.active,
             )

@@ -162,6 +162,17 @@ class Producers:
         except IndexError:
             return None
 
+    def all_wait(self) -> bool:
+        """Return True if producers are attached and each waits until its samples are taken.
+
+        One whose connection broke does not count: it sends nothing more.
+        """
+        with self._lock:
+            attached = [one.owner for one in self._active.values() if not one.revoked]
+        return bool(attached) and all(
+            lib.she_draining(self._ring.pointer, owner) for owner in attached
+        )
+
     def pid_of(self, owner: int) -> int | None:
         """Return the process id of an owner; None if it has none or is not attached."""
         producer = self._active.get(owner)
@@ -186,9 +197,15 @@ class Producers:
             blocked_seconds=max(0, view.blocked_ns - producer.blocked_before_ns) / 1e9,
             held=view.held,
             last_seen=max(0, now - seen) / 1e9,
-            state="hung up" if producer.revoked else "attached",
+            state=self._state(producer),
             producer_id=producer.producer_id,
         )
+
+    def _state(self, producer: _Producer) -> str:
+        if producer.revoked:
+            return "hung up"
+        waits = lib.she_draining(self._ring.pointer, producer.owner)
+        return "waiting" if waits else "attached"
 
     def _samples(self, owner: int) -> int:
         """Return the samples ever committed under this id: handed out, or still in the ring."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from shm_echo.errors import ConnectionClosedError, SendTimeoutError
 from shm_echo.ring.core import Result
 from shm_echo.ring.segment import Backing
+from shm_echo.transports.wait_until import wait_until_taken
 
 if TYPE_CHECKING:
     from shm_echo.ring.broadcast import Publisher
@@ -89,6 +90,7 @@ class Inlet:
         self._producers = ingress.producers
         self._owner = owner
         self._pid = pid
+        self._ring = ingress.ring
         self._sender = ingress.ring.sender(owner, _raise_for_result)
         self._open = True
 
@@ -116,12 +118,7 @@ class Inlet:
             TimeoutError: `timeout` seconds passed before.
             ConnectionClosedError: this inlet or the server was closed before.
         """
-        try:
-            self._sender.wait(timeout)
-        except SendTimeoutError:
-            raise TimeoutError(
-                f"not every sample was handed to the learner within {timeout:g} s"
-            ) from None
+        wait_until_taken(self._sender, self._ring, timeout)
 
     def close(self) -> None:
         """Detach the producer, which left in good order.

@@ -16,7 +16,6 @@ from shm_echo.control.protocol.ring_requests import AttachRequest
 from shm_echo.errors import (
     ConnectionClosedError,
     ForkedHandleError,
-    SendTimeoutError,
 )
 from shm_echo.ring.broadcast import Subscriber
 from shm_echo.spec import TreeSpec
@@ -24,7 +23,7 @@ from shm_echo.transports.client_attachment import ClientAttachment
 from shm_echo.transports.environment import address_from_environment
 from shm_echo.transports.no_sender import NoSender
 from shm_echo.transports.slot import Slot
-from shm_echo.transports.wait_until import WaitUntil, check_wait_until
+from shm_echo.transports.wait_until import WaitUntil, check_wait_until, wait_until_taken
 from shm_echo.validation import seconds
 
 __all__ = ["ShmClient"]
@@ -176,7 +175,8 @@ class ShmClient(ClientAttachment):
     def wait(self, timeout: float | None = None, *, until: WaitUntil | None = None) -> None:
         """Wait until every sample that was sent has arrived.
 
-        A sample in a batch that does not fill is handed out with a partial batch only.
+        A batch that does not fill is taken by `sample(partial=True)`, or by a learner that iterates
+        until the producers have closed when all of them wait; a warning says so after 5 s.
 
         Args:
             timeout: seconds to wait; None waits as long as the server lives.
@@ -195,11 +195,9 @@ class ShmClient(ClientAttachment):
                 self._require_server()  # a send returns when its sample is stored
                 return
         try:
-            self._sender.wait(timeout)
-        except SendTimeoutError:
-            raise TimeoutError(
-                f"not every sample was handed to the learner within {timeout:g} s"
-            ) from None
+            if isinstance(self._sender, NoSender):
+                self._sender.wait(timeout)
+            wait_until_taken(self._sender, self._ring, timeout)
         except ForkedHandleError:
             self._reattach()  # a new producer, which has sent no sample yet
 

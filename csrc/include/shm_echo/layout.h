@@ -28,7 +28,7 @@
 #include "shm_echo/histogram.h"
 
 #define SHE_MAGIC UINT64_C(0x004f4843454d4853) /* "SHMECHO" */
-#define SHE_LAYOUT_VERSION 2u
+#define SHE_LAYOUT_VERSION 3u
 /* Two cache lines: x86 prefetches them in pairs, and some arm64 processors have 128-byte ones. */
 #define SHE_LINE 128
 #define SHE_WORDS_PER_CACHE_LINE 8u /* 64-byte lines of 8-byte words */
@@ -95,6 +95,7 @@ typedef struct {
     she_atomic64 cas_success;                /* claims; detailed only, like the next two */
     she_atomic64 cas_failure;                /* CASes of a state word lost to another producer */
     she_atomic64 retries;                    /* iterations of the claim loop without a claim */
+    she_atomic64 drainers;                   /* threads that wait for their samples to be taken */
 } she_record;
 
 _Static_assert(sizeof(she_header) == 6 * SHE_LINE, "header: six lines");
