@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shm_echo.control.protocol.ring_requests import AttachRequest, check_label, run_difference
-from shm_echo.control.server.control_server import ControlServer
+from shm_echo.control.server.control_server import ControlServer, ServerLimits
 from shm_echo.control.server.service import Service, ServiceRefusalError, Session
 from shm_echo.ring.producers import OwnersExhaustedError
 from shm_echo.ring.segment import Backing
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["RingService", "ShmClient", "ShmTransport"]
 
 DEFAULT_MAX_PRODUCERS = 256
+_ANY_NUMBER = 1 << 30
 
 
 def __getattr__(name: str) -> Any:
@@ -119,7 +120,10 @@ class ShmTransport:
             ValueError: `allow_uids` names a service that is not offered.
         """
         services = {"ring": RingService(ingress, self.run_id), **self._services}
-        control = ControlServer(self.address, services, allow_uids=self._allow_uids)
+        # Clients of this user are limited by the descriptors of the process alone, or a few more
+        # readers could keep producers out. Other users may not take all of these.
+        limits = None if self._allow_uids else ServerLimits(_ANY_NUMBER, _ANY_NUMBER)
+        control = ControlServer(self.address, services, limits, allow_uids=self._allow_uids)
         control.start()
         self._control = control
 

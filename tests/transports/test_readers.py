@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import resource
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -21,6 +23,7 @@ from shm_echo import (
     SpecMismatchError,
 )
 from shm_echo.control.client.client_connection import connect
+from shm_echo.control.server.control_server import ServerLimits
 from shm_echo.errors import RefusedError, RequestError
 from tests.support.leftovers import open_descriptors
 from tests.support.numbered import EXAMPLE, numbered, numbers_of
@@ -153,6 +156,27 @@ def test_readers_are_listed_and_take_no_place_of_a_producer(server: Server, name
         reader.close()
         wait_until(lambda left=left: len(server.readers()) == 5 - left, "it is not listed")  # type: ignore[misc]
     assert server.info().active_connections == 0
+
+
+def test_there_may_be_more_readers_than_a_control_server_takes_clients(
+    server: Server, name: str
+) -> None:
+    count = ServerLimits().max_clients + 10
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    need = open_descriptors() + 4 * count
+    if hard != resource.RLIM_INFINITY and hard < need:
+        pytest.skip(f"this process may open {hard} descriptors, not {need}")
+    with contextlib.ExitStack() as ends:
+        if soft != resource.RLIM_INFINITY and soft < need:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (need, hard))
+            ends.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        for _ in range(count):
+            connection = ends.enter_context(connect(name, "ring"))
+            for descriptor in connection.request("attach", {"role": "reader"})[1]:
+                os.close(descriptor)
+        assert len(server.readers()) == count
+        with ShmClient(name, EXAMPLE) as producer:
+            producer.send(numbered(1), timeout=0)
 
 
 def be_attached(pipe: Any, name: str, role: str) -> None:
