@@ -9,7 +9,7 @@ _default:
 dev:
     {{python}} -m pip install -e '.[dev,test,demo]'
 
-# The tests that take seconds: none starts a server or kills a process.
+# The quick tests, in a minute: none starts a server or kills a process.
 test-fast *OPTIONS:
     {{python}} -m pytest -q tests/boundaries tests/spec tests/control/protocol tests/mechestim/costs tests/mechestim/symmetry tests/tools tests/test_trajectory.py {{OPTIONS}}
 

@@ -140,7 +140,7 @@ def measure(ring_bytes: int, copies: dict[str, Copy], args: Any) -> dict[tuple[s
 
 
 def show(title: str, speeds: dict[tuple[str, int], Any], sizes: list[int]) -> None:
-    """One table."""
+    """Print one table."""
     rows = []
     for size in sizes:
         plain, stream = speeds["ordinary", size], speeds["streaming", size]
@@ -160,7 +160,7 @@ def show(title: str, speeds: dict[tuple[str, int], Any], sizes: list[int]) -> No
 
 
 def threshold(speeds: dict[tuple[str, int], Any], sizes: list[int], which: int) -> str:
-    """The smallest size from which on streaming never loses."""
+    """Return the smallest size from which on streaming never loses."""
     found = None
     for size in reversed(sizes):
         if speeds["streaming", size][which].median < speeds["ordinary", size][which].median:

@@ -108,7 +108,7 @@ REMOTE = ("without_numpy", "at_once", "killed_client", "ceiling")
 
 
 def cell(library: Library, feature: str, args: argparse.Namespace) -> str:
-    """One word or two: the last line that a trial printed, or the cell that was read."""
+    """Return one word or two: the last line that a trial printed, or the cell that was read."""
     if feature in library.read:
         return library.read[feature]
     if not library.program:
@@ -143,7 +143,7 @@ def cell(library: Library, feature: str, args: argparse.Namespace) -> str:
 def table(
     rows: dict[str, str], libraries: tuple[Library, ...], args: argparse.Namespace
 ) -> list[str]:
-    """The lines of a table, in Markdown."""
+    """Return the lines of a table, in Markdown."""
     lines = [
         "| | " + " | ".join(library.title for library in libraries) + " |",
         "|---" * (len(libraries) + 1) + "|",

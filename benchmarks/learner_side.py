@@ -32,12 +32,12 @@ Times = dict[str, list[int]]
 
 
 def ours(**options: Any) -> Callable[[], Any]:
-    """A maker of our in-process server."""
+    """Return a maker of our in-process server."""
     return lambda: Server(EXAMPLE, batch_size=BATCH, num_buffers=BUFFERS, **options)
 
 
 def echo() -> Any:
-    """The peer's."""
+    """Return the same for the peer."""
     return importlib.import_module("echo").Server(EXAMPLE, BATCH, num_buffers=BUFFERS)
 
 

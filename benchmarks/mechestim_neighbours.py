@@ -76,7 +76,7 @@ thread.join()
 
 
 def start(name: str, source: str, url: str) -> LineClient:
-    """A client of the server."""
+    """Start a client of the server."""
     variables = remote.environment(MECHESTIM_SERVER_URL=url)
     return LineClient(name, [sys.executable, "-c", source], variables)
 
@@ -94,7 +94,7 @@ def rows(url: str) -> list[dict[str, Any]]:
 
 
 def peak_mib(pid: int) -> float:
-    """The most memory that a process had."""
+    """Return the most memory that a process had."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024

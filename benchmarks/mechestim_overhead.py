@@ -120,7 +120,7 @@ def main() -> None:
 
 
 def small_calls(libraries: dict[str, Any], rounds: int, seconds: float) -> list[Target]:
-    """The table of small operands."""
+    """Measure and print the table of small operands."""
     results: dict[str, dict[str, Series]] = {}
     calls = {library: small(m) for library, m in libraries.items()}
     for name in calls[PLAIN]:
@@ -147,7 +147,7 @@ def small_calls(libraries: dict[str, Any], rounds: int, seconds: float) -> list[
 
 
 def large_calls(libraries: dict[str, Any], rounds: int, smoke: bool) -> list[Target]:
-    """The table of large operands."""
+    """Measure and print the table of large operands."""
     rng = np.random.default_rng(0)
     memory = {
         "square": rng.random((1000, 1000)),

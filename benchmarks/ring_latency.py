@@ -48,7 +48,7 @@ LOAD = Load("small, stamped", _stamped, batch_size=1)
 def produce(
     stop: Any, index: int, contender: Contender, address: Any, replies: list[Any], pause: float
 ) -> None:
-    """A producer process: one sample, wait for the answer, the next one."""
+    """Run a producer process: send one sample, wait for the answer, send the next one."""
     reply = Reply(replies[index])
     sample = _stamped()
     stamp = sample["sent"]
@@ -98,12 +98,12 @@ def latencies(contender: Contender, count: int, samples: int, pause: float) -> l
 
 
 def half_trips(samples: int) -> list[float]:
-    """The yardstick, in ns."""
+    """Return half the round trips of the yardstick, in ns."""
     return [trip / 2 for trip in round_trips(samples + samples // 10)[-samples:]]
 
 
 def show(title: str, results: dict[str, dict[int, Series]]) -> None:
-    """One table, in microseconds."""
+    """Print one table."""
     ours = results.get(OURS.name)
     rows = []
     for name, found in results.items():
@@ -119,7 +119,7 @@ def show(title: str, results: dict[str, dict[int, Series]]) -> None:
 
 
 def compare(contenders: list[Contender], count: int, args: Any) -> dict[str, dict[int, Series]]:
-    """Every contender once per round."""
+    """Measure every contender once per round."""
     names = [HALF_TRIP] if count == 1 else []
     names += [contender.name for contender in contenders]
     results = {name: {p: Series() for p in PERCENTILES} for name in names}

@@ -95,7 +95,7 @@ def compare(load: Load, count: int, contenders: list[Contender], args: Any) -> R
 
 
 def show(load: Load, count: int, results: Results) -> None:
-    """One table."""
+    """Print one table."""
     ours = [name for name in (SEND.name, BATCHED.name) if name in results]
     rows = []
     for name in sorted(results, key=lambda name: name.startswith("limit")):
@@ -113,7 +113,7 @@ def show(load: Load, count: int, results: Results) -> None:
 
 
 def targets(results: dict[tuple[str, int], Results]) -> list[Target]:
-    """The aims for one producer."""
+    """Return the targets for one producer."""
 
     def aim(what: str, bound: float, load: str, own: str, other: str) -> Target:
         found = results.get((load, 1), {})

@@ -11,11 +11,15 @@ int she_consumer_open(she_ring *ring, she_consumer **out) {
     if (!c)
         return SHE_E_MEMORY;
     c->ring = ring;
+    c->pushed_gen = UINT64_MAX; /* none yet */
     c->taken_by = calloc(ring->max_producers + 1u, sizeof *c->taken_by);
     c->known = calloc(ring->num_buffers, sizeof *c->known);
     c->known_own = calloc(ring->num_buffers, sizeof *c->known_own);
+    c->skips = calloc(ring->batch_size, sizeof *c->skips);
+    c->accounts = calloc(ring->max_producers + 1u, sizeof *c->accounts);
     c->times = ring->stamps ? calloc(1, sizeof *c->times) : NULL;
-    if (!c->taken_by || !c->known || !c->known_own || (ring->stamps && !c->times)) {
+    if (!c->taken_by || !c->known || !c->known_own || !c->skips || !c->accounts ||
+        (ring->stamps && !c->times)) {
         she_consumer_free(c);
         return SHE_E_MEMORY;
     }
@@ -30,7 +34,15 @@ void she_consumer_free(she_consumer *c) {
     free(c->known);
     free(c->known_own);
     free(c->times);
+    free(c->skips);
+    free(c->accounts);
     free(c);
+}
+
+/* True if the word of sample i of the next batch does not change any more. A SKIP counts only where
+ * she_seal wrote it: any other one is an overwritten word. */
+static bool finished(const she_consumer *c, uint64_t i, uint64_t word, uint64_t lap) {
+    return she_is(word, lap, SHE_COMMITTED) || (c->skips[i] && she_is(word, lap, SHE_SKIP));
 }
 
 /* A finished word stays finished until this consumer releases it, so each call goes on at the
@@ -41,7 +53,7 @@ int she_ready(she_consumer *c) {
     /* SYNC slot-commit: pairs with the CAS in commit (ring_produce.c); acquires the bytes of each
      * sample that is found committed. Sequentially consistent for SYNC awaited. */
     while (c->looked < ring->batch_size &&
-           she_finished(she_load_seq(she_state_word(ring, first + c->looked)), lap))
+           finished(c, c->looked, she_load_seq(she_state_word(ring, first + c->looked)), lap))
         c->looked++;
     return c->looked == ring->batch_size ? SHE_OK : SHE_FULL;
 }
@@ -51,7 +63,6 @@ int she_ready(she_consumer *c) {
  * leaving the processor, then yielding it, because the awaited producer may need it. A spinning
  * consumer has not written `awaited`, so a commit meanwhile makes no system call either. */
 static int spin(she_consumer *c, uint64_t began) {
-    const she_header *h = c->ring->header;
     if (c->recent_wait_ns > SHE_SPIN_NS)
         return SHE_FULL;
     for (unsigned round = 0;; round++) {
@@ -59,8 +70,7 @@ static int spin(she_consumer *c, uint64_t began) {
             she_pause();
         if (she_ready(c) == SHE_OK)
             return SHE_OK;
-        /* SYNC closed: pairs with the store in she_ring_close. */
-        if (she_load32_acquire(&h->closed))
+        if (she_ring_closed(c->ring))
             return SHE_CLOSED;
         if (round % 4 == 3) { /* reading the clock costs more than a check */
             if (she_now_ns() - began > SHE_SPIN_NS)
@@ -84,8 +94,7 @@ static int sleep_until_ready(she_consumer *c, int64_t timeout_ns) {
             (void)she_seal(c); /* after the ticket: a later abort or recovery signals data */
         if (she_ready(c) == SHE_OK)
             return SHE_OK;
-        /* SYNC closed: pairs with the store in she_ring_close. */
-        if (she_load32_acquire(&h->closed))
+        if (she_ring_closed(c->ring))
             return SHE_CLOSED;
         SHE_FAULT(SHE_STEP_WAIT_LOOKED);
         /* SYNC awaited: pairs with the load in commit (ring_produce.c). This side writes the
@@ -122,12 +131,12 @@ int she_ready_wait(she_consumer *c, int64_t timeout_ns) {
 
 /* A sealed batch may have gaps where a claim was aborted or recovered: close them, in order, row by
  * row. No producer touches these rows: a skipped slot is not claimed, a committed one is the
- * consumer's. Returns the number of samples. */
-static uint64_t compact(she_ring *ring, uint64_t batch) {
-    uint64_t lap = she_lap_of(ring, batch), first = batch * ring->batch_size, kept = 0;
+ * consumer's. */
+static void compact(const she_consumer *c) {
+    const she_ring *ring = c->ring;
+    uint64_t first = c->next_batch * ring->batch_size, kept = 0;
     for (uint64_t i = 0; i < ring->batch_size; i++) {
-        /* Relaxed: she_ready acquired this word, and it does not change now. */
-        if (!she_is(she_load_relaxed(she_state_word(ring, first + i)), lap, SHE_COMMITTED))
+        if (c->skips[i])
             continue;
         if (kept != i)
             for (uint32_t leaf = 0; leaf < ring->num_leaves; leaf++)
@@ -135,7 +144,21 @@ static uint64_t compact(she_ring *ring, uint64_t batch) {
                        ring->leaves[leaf].row_bytes);
         kept++;
     }
-    return kept;
+}
+
+/* Note whether the memory of a batch is out: handed out or skipped, and not released. Stored after
+ * the words: the thread that checks finds them released if it does not find the mark. */
+static void set_out(she_ring *ring, uint64_t batch, uint32_t out) {
+    if (ring->own)
+        she_store32_release(she_out_mark(ring, batch), out);
+}
+
+static void next_batch(she_consumer *c) {
+    c->next_batch++;
+    c->looked = 0;
+    if (c->sealed)
+        memset(c->skips, 0, c->ring->batch_size);
+    c->sealed = false;
 }
 
 void she_take(she_consumer *c, uint64_t *batch, uint64_t *samples) {
@@ -144,12 +167,13 @@ void she_take(she_consumer *c, uint64_t *batch, uint64_t *samples) {
     uint64_t now = ring->stamps ? she_now_ns() : 0;
     uint64_t committed = 0;
     for (uint64_t i = 0; i < ring->batch_size; i++) {
-        /* Relaxed: she_ready acquired this word, and it does not change now. */
-        uint64_t word = she_load_relaxed(she_state_word(ring, first + i));
-        if (!she_is(word, lap, SHE_COMMITTED))
+        if (c->skips[i])
             continue;
+        /* Relaxed: she_ready acquired this word, and only a stray write changes it now. */
+        uint64_t word = she_load_relaxed(she_state_word(ring, first + i));
         uint32_t owner = she_word_owner(word);
-        if (owner <= ring->max_producers) /* shared memory: never trusted as an index */
+        /* Shared memory: never trusted as an index. */
+        if (she_is(word, lap, SHE_COMMITTED) && owner <= ring->max_producers)
             c->taken_by[owner]++;
         if (c->times) {
             /* Relaxed: the committer stored it before the CAS that she_ready acquired. */
@@ -161,14 +185,13 @@ void she_take(she_consumer *c, uint64_t *batch, uint64_t *samples) {
     if (committed == ring->batch_size)
         c->full_batches++;
     else
-        compact(ring, b);
+        compact(c);
     c->taken_total += committed;
     c->known[b % ring->num_buffers] = c->known_own[b % ring->num_buffers] = 0;
-    c->next_batch++;
-    c->looked = 0;
-    c->sealed = false;
+    set_out(ring, b, 1);
+    next_batch(c);
     /* SYNC taken: pairs with the load in she_drained, by which producers wait for the hand-out of
-     * their samples. */
+     * their samples, and with those in she_claim. */
     she_store_seq(&ring->header->taken_cursor, first + ring->batch_size);
     she_ec_signal(&ring->header->taken);
     *batch = b;
@@ -182,6 +205,7 @@ void she_release(she_ring *ring, uint64_t batch) {
      * read of these rows to the next claimer. */
     for (uint64_t i = 0; i < ring->word_lines * SHE_WORDS_PER_CACHE_LINE; i++)
         she_store_release(&words[i], fresh);
+    set_out(ring, batch, 0);
     she_ec_signal(&ring->header->space);
 }
 
@@ -194,9 +218,8 @@ uint64_t she_skip(she_consumer *c) {
      * not apply): a skipped word publishes no data. */
     for (uint64_t i = 0; i < ring->word_lines * SHE_WORDS_PER_CACHE_LINE; i++)
         she_store_release(&words[i], she_word(lap, 0, SHE_SKIP));
-    c->next_batch++;
-    c->looked = 0;
-    c->sealed = false;
+    set_out(ring, batch, 1);
+    next_batch(c);
     /* SYNC taken: pairs with the load in she_drained. */
     she_store_seq(&ring->header->taken_cursor, c->next_batch * ring->batch_size);
     she_ec_signal(&ring->header->taken);
@@ -229,9 +252,13 @@ uint64_t she_seal(she_consumer *c) {
         /* SYNC slot-free: the load and the CAS pair with the CAS to HOLE in she_abort and
          * she_recover: compact may write into this row. A producer may change the word between the
          * two, by a claim or an abort, and so may a recovery: then read it again. */
-        while ((she_is(seen, lap, SHE_FREE) || she_is(seen, lap, SHE_HOLE)) &&
-               !she_cas_seq(word, seen, she_word(lap, 0, SHE_SKIP)))
+        while (she_is(seen, lap, SHE_FREE) || she_is(seen, lap, SHE_HOLE)) {
+            if (she_cas_seq(word, seen, she_word(lap, 0, SHE_SKIP))) {
+                c->skips[i] = 1;
+                break;
+            }
             seen = she_load_seq(word);
+        }
         if (she_is(seen, lap, SHE_CLAIMED) || she_is(seen, lap, SHE_COMMITTED))
             kept++;
     }
@@ -245,6 +272,7 @@ void she_unseal(she_consumer *c) {
     for (uint64_t i = 0; i < ring->batch_size; i++)
         she_cas_seq(she_state_word(ring, first + i), she_word(lap, 0, SHE_SKIP),
                     she_word(lap, 0, SHE_HOLE));
+    memset(c->skips, 0, ring->batch_size);
     c->sealed = false;
     c->looked = 0; /* the words that were skipped are no longer finished */
     c->unsealed = c->next_batch + 1;

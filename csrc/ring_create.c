@@ -84,7 +84,15 @@ int she_ring_create(void *memory, uint64_t bytes, const she_config *c, uint64_t 
     int rc = open_ring(memory, bytes, c, out);
     if (rc != SHE_OK)
         return rc;
-    she_header *h = (*out)->header;
+    she_ring *ring = *out;
+    ring->own = calloc(1, she_own_bytes(ring));
+    ring->identity = malloc(SHE_LINE);
+    if (!ring->own || !ring->identity) {
+        she_ring_free(ring);
+        return SHE_E_MEMORY;
+    }
+    she_store32_relaxed(she_standing_of(ring, 0), SHE_ATTACHED); /* relaxed: private so far */
+    she_header *h = ring->header;
     h->layout_version = SHE_LAYOUT_VERSION;
     h->num_leaves = c->num_leaves;
     h->total_bytes = bytes;
@@ -96,6 +104,7 @@ int she_ring_create(void *memory, uint64_t bytes, const she_config *c, uint64_t 
     memcpy(h->digest, c->digest, sizeof h->digest);
     /* SYNC ring-magic: pairs with the load in she_ring_attach; releases the identity. */
     she_store_release(&h->magic, SHE_MAGIC);
+    memcpy(ring->identity, h, SHE_LINE);
     return SHE_OK;
 }
 
@@ -115,11 +124,19 @@ int she_ring_attach(void *memory, uint64_t bytes, const she_config *c, she_ring 
     return open_ring(memory, bytes, c, out);
 }
 
-void she_ring_free(she_ring *ring) { free(ring); }
+void she_ring_free(she_ring *ring) {
+    if (!ring)
+        return;
+    free(ring->own);
+    free(ring->identity);
+    free(ring);
+}
 
 void she_ring_close(she_ring *ring) {
-    /* SYNC closed: pairs with the loads in she_producer_status, spin and sleep_until_ready. Stored
-     * before the signals, so that a waiter that a signal wakes sees it. */
+    /* SYNC closed: pairs with the loads in she_ring_closed. Stored before the signals, so that a
+     * waiter that a signal wakes sees it; the private word first, for she_mend. */
+    if (ring->own)
+        she_store32_release(&ring->own->closed, 1);
     she_store32_release(&ring->header->closed, 1);
     she_ec_signal(&ring->header->space);
     she_ec_signal(&ring->header->data);

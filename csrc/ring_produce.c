@@ -28,30 +28,44 @@ void she_producer_stop(she_producer *p) {
     she_ec_signal(&p->ring->header->taken);
 }
 
+static bool revoked(const she_producer *p) {
+    /* Relaxed: pairs with nothing, because the store in she_revoke publishes no data. It only has
+     * to be seen soon. In the server's process the private word decides. */
+    if (p->ring->own)
+        return she_load32_relaxed(she_standing_of(p->ring, p->owner)) != SHE_ATTACHED;
+    return she_load32_relaxed(&p->record->revoked);
+}
+
 int she_producer_status(const she_producer *p) {
     /* Pairs with the store in she_producer_stop. */
     if (she_load32_acquire(&p->stop))
         return SHE_STOPPED;
-    /* SYNC closed: pairs with the store in she_ring_close. */
-    if (she_load32_acquire(&p->ring->header->closed))
+    if (she_ring_closed(p->ring))
         return SHE_CLOSED;
-    /* Relaxed: pairs with nothing, because the store in she_revoke publishes no data. It only has
-     * to be seen soon. */
-    if (she_load32_relaxed(&p->record->revoked))
-        return SHE_REVOKED;
-    return SHE_OK;
+    return revoked(p) ? SHE_REVOKED : SHE_OK;
 }
 
 static bool detailed(const she_producer *p) { return p->ring->stamps != NULL; }
 
-/* The position of a slot whose word has `lap`, the low 40 bits of the lap. The write cursor is near
- * and supplies the bits above. */
-static uint64_t position_in(const she_ring *ring, uint64_t lap, uint64_t slot) {
-    /* Relaxed: any value of the last 2^39 laps gives the same result (SYNC write-cursor). */
-    uint64_t near = she_load_relaxed(&ring->header->write_cursor) / ring->capacity;
-    uint64_t ahead = (lap - near) & SHE_LAP_MASK;
-    uint64_t full = near + ahead - (ahead > SHE_LAP_MASK / 2 ? SHE_LAP_MASK + 1 : 0);
-    return full * ring->capacity + slot;
+/* The account of this producer's claims. Not one read-modify-write: only one thread at a time is
+ * inside a claim, a commit or an abort of a producer, because the binding holds the interpreter
+ * lock there. SYNC account: pairs with the loads in she_check. `begun` comes before the CAS that
+ * takes a slot, which releases it; `ended` comes after the last access to the row. */
+static void begin(she_producer *p) {
+    she_store_relaxed(&p->record->begun, she_load_relaxed(&p->record->begun) + 1);
+}
+static void end(she_producer *p) {
+    she_store_release(&p->record->ended, she_load_relaxed(&p->record->ended) + 1);
+}
+
+/* The CAS of a commit or an abort failed. A recovery revokes the owner first and closes its
+ * account; otherwise a stray write has hit the word. */
+static int word_lost(she_producer *p, uint64_t position) {
+    if (revoked(p))
+        return SHE_GIVEN_UP;
+    end(p);
+    p->lost_slot = position % p->ring->capacity;
+    return SHE_CORRUPTED;
 }
 
 /* Claim the first hole. Holes are rare: the scan runs once after each change of hole_gen. */
@@ -63,27 +77,50 @@ static bool claim_hole(she_producer *p, uint64_t *position) {
         if (she_word_state(seen) != SHE_HOLE)
             continue;
         SHE_FAULT(SHE_STEP_CLAIM_SCAN);
-        uint64_t lap = she_word_lap(seen);
+        /* A hole of any other lap is an overwritten word, and the row's owner may still write.
+         * SYNC taken: loaded after the word, so the slots of undelivered samples lie within one
+         * lap from here; a hole among them keeps the cursor where it is. */
+        uint64_t at = she_position_from(ring, she_load_acquire(&ring->header->taken_cursor), slot);
+        uint64_t lap = (at / ring->capacity) & SHE_LAP_MASK;
+        if (lap != she_word_lap(seen))
+            continue;
         /* SYNC slot-free: pairs with the CAS to HOLE in she_abort, she_recover or she_unseal;
          * acquires the end of all earlier use of this row. */
         if (she_cas_seq(word, seen, she_word(lap, p->owner, SHE_CLAIMED))) {
             SHE_FAULT(SHE_STEP_CLAIM_HOLE);
             if (detailed(p))
                 she_add_relaxed(&p->record->cas_success, 1);
-            *position = position_in(ring, lap, slot);
+            *position = at;
             return true;
         }
     }
     return false;
 }
 
-int she_claim(she_producer *p, uint64_t *position) {
+/* A producer is never this many positions behind the write cursor. Any smaller excess of an
+ * overwritten cursor shows in the lap of the word there (SHE_LAP_MASK / 2 laps of a slot or
+ * more). */
+#define FAR (UINT64_C(1) << 39)
+
+static bool beyond(const she_ring *ring, uint64_t w) {
+    /* SYNC taken: any value that the learner has stored is at most a lap behind the cursor. */
+    uint64_t taken = she_load_acquire(&ring->header->taken_cursor);
+    return w > taken && w - taken > ring->capacity;
+}
+
+/* True if w is the first position of a batch whose last lap is not taken yet. Its word then is an
+ * overwritten one: a learner that has read the former word hands that row out. SYNC taken: loaded
+ * after the word, which the learner frees after it has moved the cursor. */
+static bool too_early(const she_ring *ring, uint64_t w) {
+    if ((uint32_t)(w % ring->capacity) % (uint32_t)ring->batch_size != 0)
+        return false;
+    uint64_t taken = she_load_acquire(&ring->header->taken_cursor);
+    return w >= taken && w - taken >= ring->capacity;
+}
+
+static int claim(she_producer *p, uint64_t *position) {
     she_ring *ring = p->ring;
     she_header *h = ring->header;
-    int rc = she_producer_status(p);
-    if (rc != SHE_OK)
-        return rc;
-    SHE_FAULT(SHE_STEP_CLAIM_START);
     for (;;) {
         /* SYNC hole-gen: pairs with the increments in she_abort, she_recover and she_unseal, which
          * come after their holes: a scan that follows this load finds them. */
@@ -96,6 +133,8 @@ int she_claim(she_producer *p, uint64_t *position) {
         }
         /* SYNC write-cursor: pairs with the CASes below. A hint: the state word decides. */
         uint64_t w = she_load_acquire(&h->write_cursor);
+        if (w - she_load_relaxed(&p->sent_end) > FAR && beyond(ring, w))
+            return SHE_FULL; /* overwritten: the learner sets it back */
         uint64_t lap = (w / ring->capacity) & SHE_LAP_MASK;
         she_atomic64 *word = she_state_word(ring, w);
         uint64_t seen = she_load_acquire(word); /* SYNC slot-free: as the CAS below */
@@ -106,6 +145,8 @@ int she_claim(she_producer *p, uint64_t *position) {
         if (ahead == 0) {
             uint32_t state = she_word_state(seen);
             if (state == SHE_FREE || state == SHE_HOLE) {
+                if (too_early(ring, w))
+                    return SHE_FULL;
                 /* SYNC slot-free: pairs with the store in she_release, or with the CAS to HOLE;
                  * acquires the end of all earlier use of this row. */
                 if (she_cas_seq(word, seen, she_word(lap, p->owner, SHE_CLAIMED))) {
@@ -136,6 +177,18 @@ int she_claim(she_producer *p, uint64_t *position) {
         if (detailed(p))
             she_add_relaxed(&p->record->retries, 1);
     }
+}
+
+int she_claim(she_producer *p, uint64_t *position) {
+    int rc = she_producer_status(p);
+    if (rc != SHE_OK)
+        return rc;
+    SHE_FAULT(SHE_STEP_CLAIM_START);
+    begin(p);
+    rc = claim(p, position);
+    if (rc != SHE_OK)
+        end(p);
+    return rc;
 }
 
 /* As the consumer does (spin in ring_consume.c): if recent waits were short, poll for a moment
@@ -238,8 +291,9 @@ static int commit(she_producer *p, uint64_t position) {
     /* SYNC slot-commit: pairs with the load in she_ready; releases the sample's bytes. */
     if (!she_cas_seq(she_state_word(ring, position), she_word(lap, p->owner, SHE_CLAIMED),
                      she_word(lap, p->owner, SHE_COMMITTED)))
-        return SHE_GIVEN_UP;
+        return word_lost(p, position);
     SHE_FAULT(SHE_STEP_COMMITTED);
+    end(p);
     /* SYNC awaited: pairs with the store in sleep_until_ready. The state word is written; now read
      * the position that the consumer waits for. */
     if (she_load_seq(&ring->header->awaited) == position + 1)
@@ -253,16 +307,18 @@ int she_commit(she_producer *p, uint64_t position) {
 }
 
 int she_commit_many(she_producer *p, const uint64_t *positions, uint64_t n, uint64_t *committed) {
-    uint64_t end = 0;
+    uint64_t last = 0;
     int rc = SHE_OK;
     for (*committed = 0; *committed < n; ++*committed) {
         uint64_t position = positions[*committed];
         if ((rc = commit(p, position)) != SHE_OK)
             break;
-        if (position >= end)
-            end = position + 1;
+        if (position >= last)
+            last = position + 1;
     }
-    she_max_relaxed(&p->sent_end, end); /* relaxed: private to this process, for she_drained */
+    she_max_relaxed(&p->sent_end, last); /* relaxed: private to this process, for she_drained */
+    for (uint64_t rest = *committed + 1; rc != SHE_OK && rest < n; rest++)
+        (void)she_abort(p, positions[rest]); /* or the learner would wait for them */
     return rc;
 }
 
@@ -274,8 +330,9 @@ int she_abort(she_producer *p, uint64_t position) {
      * releases this producer's last access to the row. */
     if (!she_cas_seq(she_state_word(ring, position), she_word(lap, p->owner, SHE_CLAIMED),
                      she_word(lap, 0, SHE_HOLE)))
-        return SHE_GIVEN_UP;
+        return word_lost(p, position);
     SHE_FAULT(SHE_STEP_ABORT_HOLE);
+    end(p);
     /* SYNC hole-gen: pairs with the load in she_claim; after the hole was made. */
     she_add_seq(&ring->header->hole_gen, 1);
     SHE_FAULT(SHE_STEP_ABORT_BUMPED);
@@ -289,9 +346,11 @@ int she_abort(she_producer *p, uint64_t position) {
 int she_drained(const she_producer *p) {
     /* SYNC taken: pairs with the stores in she_take and she_skip. The cursor alone is the answer;
      * no other memory of the learner is read. `sent_end` is private to this process. */
-    return she_load_acquire(&p->ring->header->taken_cursor) >= she_load_relaxed(&p->sent_end)
-               ? SHE_OK
-               : SHE_FULL;
+    uint64_t taken = she_load_acquire(&p->ring->header->taken_cursor);
+    /* SYNC write-cursor: the learner is at most a lap ahead of it, or a cursor is overwritten. */
+    uint64_t written = she_load_acquire(&p->ring->header->write_cursor);
+    bool plausible = taken <= written || taken - written <= p->ring->capacity;
+    return plausible && taken >= she_load_relaxed(&p->sent_end) ? SHE_OK : SHE_FULL;
 }
 
 int she_drain_wait(she_producer *p, int64_t timeout_ns) {

@@ -187,6 +187,7 @@ class Consumer:
             TimeoutError: the deadline passed.
             ProducerDiedError: a producer died, where `on_death` asks for the error.
             BatchesHeldError: leases have held every buffer for `lease_timeout` seconds.
+            RingCorruptedError: the batch waits for an overwritten word that cannot be mended.
         """
         receiver = self._receiver
         began = time.monotonic()
@@ -206,7 +207,9 @@ class Consumer:
                 return False
             now = time.monotonic()
             self.checks.deaths()
-            if deadline is not None and now >= deadline:
+            late = deadline is not None and now >= deadline
+            self.checks.damage(now, last=late)
+            if late:
                 raise TimeoutError(
                     f"no batch of {self._ring.config.batch_size} samples within {timeout:g} s "
                     f"({self.info().store_size} samples are there, "

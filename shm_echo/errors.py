@@ -24,6 +24,7 @@ __all__ = [
     "HandshakeTimeoutError",
     "NotBuiltError",
     "PeerRefusedError",
+    "PidfdUnavailableError",
     "ProducerDiedError",
     "ProtocolError",
     "ProtocolVersionError",
@@ -174,10 +175,8 @@ class ShmTooSmallError(ShmEchoError, OSError):
     _fields = ("need", "have", "path")
 
     def __init__(self, need: int, have: int, path: str, fix: str) -> None:
-        super().__init__(
-            f"the ring needs {need:,} bytes ({mebibytes(need)}) but {path} has {have:,} "
-            f"({mebibytes(have)}): {fix}"
-        )
+        sizes = f"needs {need:,} bytes ({mebibytes(need)}) but {path} has {have:,}"
+        super().__init__(f"the ring {sizes} ({mebibytes(have)}): {fix}")
         self.need = need
         self.have = have
         self.path = path
@@ -190,22 +189,21 @@ class AddressError(ShmEchoError, ValueError):
     """An address is malformed, or the folder of its socket is not safe.
 
     Attributes:
-        address: the address as it was given.
+        address, detail: the address as it was given, and what is wrong with it.
     """
 
-    _fields = ("address",)
+    _fields = ("address", "detail")
 
     def __init__(self, address: str, detail: str) -> None:
         super().__init__(f"address {address!r}: {detail}")
-        self.address = address
+        self.address, self.detail = address, detail
 
 
 class ConnectionClosedError(ShmEchoError, ConnectionError):
     """The client was closed, or its server has gone.
 
     Attributes:
-        sent: the number of samples of the interrupted call that were sent (0 outside
-            `send_batch`).
+        sent: the samples of the interrupted call that were sent (0 outside `send_batch`).
     """
 
     _fields: tuple[str, ...] = ("sent",)
@@ -218,8 +216,7 @@ class ConnectionClosedError(ShmEchoError, ConnectionError):
 class RequestTimeoutError(ConnectionClosedError, TimeoutError):
     """The server did not answer a request in time, and the connection was closed for it.
 
-    A late answer would be taken for the answer to the next request, so the connection is not used
-    again.
+    A late answer could pass for that of the next request, so the connection is not used again.
 
     Attributes:
         op: the name of the request.
@@ -265,6 +262,10 @@ class DescriptorLimitError(ShmEchoError, OSError):
             "(RLIMIT_NOFILE, see 'ulimit -n')"
         )
         self.limit = limit
+
+
+class PidfdUnavailableError(ShmEchoError, OSError):
+    """The kernel gives this process no pidfds, by which the end of another one is noticed."""
 
 
 class HandshakeError(ShmEchoError, ConnectionError):

@@ -10,7 +10,12 @@ import time
 from typing import Any
 
 from shm_echo.consumer import Consumer
-from shm_echo.errors import ConnectionClosedError, RingFullError, SendTimeoutError
+from shm_echo.errors import (
+    ConnectionClosedError,
+    RingCorruptedError,
+    RingFullError,
+    SendTimeoutError,
+)
 from shm_echo.ring.core import Result
 from shm_echo.ring.ring import Ring
 from shm_echo.validation import seconds
@@ -67,4 +72,8 @@ def _raise_for_result(result: int, sent: int, timeout: float | None) -> None:
     # the ring's memory.
     if result == Result.TIMEOUT:
         raise SendTimeoutError(timeout or 0.0, sent)
+    if result == Result.CORRUPTED:
+        raise RingCorruptedError(
+            "a slot was overwritten by another program, and the sample in it was not stored"
+        )
     raise ConnectionClosedError("this server is closed", sent)

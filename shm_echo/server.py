@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from shm_echo.consumer import Sample
+from shm_echo.copying import Uncopyable
 from shm_echo.errors import ConnectionClosedError, ForkedHandleError
 from shm_echo.metrics import ProducerInfo, ReaderInfo, SampleInfo
 from shm_echo.server_options import OnProducerDeath, ServerOptions, transport_member
@@ -29,13 +30,13 @@ if TYPE_CHECKING:
 __all__ = ["Server"]
 
 
-class Server:
+class Server(Uncopyable):
     """Owns a ring of `num_buffers` batches and hands them out, oldest first, without copying.
 
     The arrays of a batch are views of the ring. They are valid until the next `sample()`, unless
     `lease=True`; after that they show other samples, but never crash, not even after `close()`.
-    With SHM_ECHO_DEBUG=1 in the environment a released batch is filled with 0xff bytes (NaN in
-    floats), so that a stale read shows.
+    With SHM_ECHO_DEBUG=1 (or true, yes, on) in the environment when the server is made, a released
+    batch is filled with 0xff bytes (NaN in floats), so that a stale read shows.
 
     Example:
         >>> import numpy as np
@@ -68,8 +69,14 @@ class Server:
 
     Raises:
         TypeError: an argument of the wrong type, or a leaf that holds Python objects.
-        ValueError: an argument out of range.
+        ValueError: an argument out of range, or an example above a limit.
+        ValueError: SHM_ECHO_DEBUG has a value that is neither on nor off.
     """
+
+    _copying_advice = (
+        "it owns the memory of the ring; send the address of its transport to the other process, "
+        "and make a ShmClient there"
+    )
 
     def __init__(
         self,
@@ -103,9 +110,10 @@ class Server:
             lease_timeout=lease_timeout,
             pin_host_memory=pin_host_memory,
         )
-        self.batch_size, self.num_buffers = batch_size, num_buffers
-        self.num_drainers = num_drainers
-        self.producer_queue_size = producer_queue_size
+        config = self._options.config
+        self.batch_size, self.num_buffers = config.batch_size, config.num_buffers
+        self.num_drainers = self._options.num_drainers
+        self.producer_queue_size = self._options.producer_queue_size
         self._transport = transport
         # Guards start() and close(). Re-entrant: a signal handler may close what it interrupts.
         self._lock = threading.RLock()
@@ -272,7 +280,7 @@ class Server:
         """
         if until not in (None, "producers_closed"):
             raise ValueError(f"until must be None or 'producers_closed', not {until!r}")
-        check_count("min_producers", min_producers, 1)
+        min_producers = check_count("min_producers", min_producers, 1)
         timeout = seconds("timeout", timeout)
         ending = None if until is None else min_producers
         # Not a generator: its frame would hold a leased batch while the caller works.

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from shm_echo.ring.ring import RingConfig
+from shm_echo.ring.broadcast import broadcast_bytes
+from shm_echo.ring.ring import MAX_PRODUCERS, RingConfig, ring_bytes
 from shm_echo.spec import TreeSpec
 from shm_echo.transports.base import Transport
-from shm_echo.validation import check_count, seconds
+from shm_echo.validation import check_count, environment_switch, seconds
 
 __all__ = ["OnProducerDeath", "ServerOptions", "transport_member"]
 
@@ -30,6 +31,9 @@ class ServerOptions:
         on_death: the effect of a producer that dies.
         lease_timeout: seconds to wait for held batches; None waits without limit.
         pin_host_memory: True to page-lock the ring for copies to a GPU.
+        num_drainers: for transports that have drainer threads.
+        producer_queue_size: for transports that have queues.
+        debug: True if SHM_ECHO_DEBUG is on.
     """
 
     spec: TreeSpec
@@ -41,6 +45,9 @@ class ServerOptions:
     on_death: OnProducerDeath
     lease_timeout: float | None
     pin_host_memory: bool
+    num_drainers: int
+    producer_queue_size: int
+    debug: bool
 
     @classmethod
     def check(
@@ -64,16 +71,15 @@ class ServerOptions:
 
         Raises:
             TypeError: an argument of the wrong type, or a leaf that holds Python objects.
-            ValueError: an argument out of range.
+            ValueError: an argument out of range, or an example above a limit.
+            ValueError: SHM_ECHO_DEBUG has a value that is neither on nor off.
         """
         spec = TreeSpec.from_example(example)
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("num_buffers", num_buffers, 3 if lease else 2),
-            ("num_drainers", num_drainers, 1),
-            ("producer_queue_size", producer_queue_size, 1),
-        ):
-            check_count(name, value, least, " with lease=True" if lease else "")
+        batch_size = check_count("batch_size", batch_size, 1)
+        least, when = (3, " with lease=True") if lease else (2, "")
+        num_buffers = check_count("num_buffers", num_buffers, least, when)
+        num_drainers = check_count("num_drainers", num_drainers, 1)
+        producer_queue_size = check_count("producer_queue_size", producer_queue_size, 1)
         if on_producer_death not in _DEATH_POLICIES:
             raise ValueError(
                 f"on_producer_death must be one of {', '.join(map(repr, _DEATH_POLICIES))}, "
@@ -81,21 +87,28 @@ class ServerOptions:
             )
         if transport is not None and not isinstance(transport, Transport):
             raise TypeError(f"transport must be a Transport or None, not {transport!r}")
+        max_producers = check_count(
+            "max_producers of the transport",
+            getattr(transport, "max_producers", 256),
+            1,
+            most=MAX_PRODUCERS,
+        )
+        config = RingConfig(batch_size, num_buffers, max_producers, bool(detailed_metrics))
+        published = None if publishes is None else TreeSpec.from_example(publishes)
+        _check_limits(spec, config, published, transport)
         return cls(
             spec,
-            RingConfig(
-                batch_size,
-                num_buffers,
-                int(getattr(transport, "max_producers", 256)),
-                bool(detailed_metrics),
-            ),
+            config,
             transport,
             bool(lease),
             bool(writable),
-            None if publishes is None else TreeSpec.from_example(publishes),
+            published,
             on_producer_death,
             seconds("lease_timeout", lease_timeout),
             bool(pin_host_memory),
+            num_drainers,
+            producer_queue_size,
+            environment_switch("SHM_ECHO_DEBUG"),
         )
 
 
@@ -114,3 +127,20 @@ def transport_member(transport: Transport | None, member: str) -> Any:
         return getattr(transport, member)
     except AttributeError:
         raise RuntimeError(f"{transport!r} has no {member}") from None
+
+
+def _check_limits(
+    spec: TreeSpec, config: RingConfig, published: TreeSpec | None, transport: Transport | None
+) -> None:
+    """Check the limits that `start`, or every producer, would meet otherwise.
+
+    Raises:
+        ValueError: the ring or the broadcast would be too large, or the transport cannot describe
+            the examples to its producers.
+    """
+    ring_bytes(spec, config)
+    if published is not None:
+        broadcast_bytes(published)
+    check_examples = getattr(transport, "check_examples", None)
+    if check_examples is not None:
+        check_examples(spec, config, published)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 
 from shm_echo.consumer import Consumer
 from shm_echo.local_producer import LocalProducer
@@ -71,7 +70,7 @@ def _make_consumer(ring: Ring, options: ServerOptions) -> Consumer:
     receiver = ring.receiver(
         leased=options.lease,
         writable=options.writable,
-        poisoned=os.environ.get("SHM_ECHO_DEBUG") == "1",
+        poisoned=options.debug,
     )
     return Consumer(
         ring,

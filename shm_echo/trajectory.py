@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from shm_echo.copying import reject_copy
 from shm_echo.errors import SpecMismatchError
 from shm_echo.spec import LeafSpec, TreeSpec
 from shm_echo.spec.leaf import Array, as_array, describe
@@ -183,6 +184,14 @@ class TrajectoryAccumulator:
     def detach(self) -> None:
         """Return to the accumulator's own, empty buffers, as `reset` does."""
         self.reset()
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._attached is not None:
+            reject_copy(
+                "a TrajectoryAccumulator with an attached slot",
+                "two would write into one sample; build(), detach() or reset() it first",
+            )
+        return vars(self)
 
     def _require_open_slot(self) -> None:
         # The arrays of a slot become read-only when it is committed or aborted.

@@ -1,30 +1,71 @@
-"""Checks of numbers that callers pass. Every error names the argument and its value."""
+"""Checks of numbers that callers pass, and of switches in the environment.
+
+Every error names the argument or the variable, and its value.
+"""
 
 from __future__ import annotations
 
+import operator
+import os
 from numbers import Real
 from typing import Any
 
-__all__ = ["check_count", "seconds"]
+__all__ = ["check_count", "environment_switch", "seconds"]
 
 # Seconds (30 years). Longer time-outs mean "no limit"; locks and clocks overflow far above it.
 _NO_LIMIT = 1e9
 
+_ON, _OFF = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
-def check_count(name: str, value: Any, least: int, when: str = "", *, most: int = 2**31) -> None:
-    """Check that `value` is an int from `least` to `most`.
+
+def check_count(
+    name: str, value: Any, least: int, when: str = "", *, most: int | None = 2**31
+) -> int:
+    """Return `value` as an int from `least` to `most`; None for no upper limit.
+
+    Every integer counts, NumPy's included: whatever has an `__index__`. Keep the returned value, as
+    a NumPy integer overflows in products and has no form in messages.
 
     Raises:
-        TypeError: the value is not an int, or it is a bool.
+        TypeError: the value is not an integer, or it is a bool.
         ValueError: the value is out of range; `when` ends the message with the condition that set
             the range.
     """
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}{when}, not {value}")
-    if value > most:
-        raise ValueError(f"{name} must be at most {most}, not {value}")
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        count = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}") from None
+    if count < least:
+        raise ValueError(f"{name} must be at least {least}{when}, not {count}")
+    if most is not None and count > most:
+        raise ValueError(f"{name} must be at most {most}, not {count}")
+    return count
+
+
+def environment_switch(name: str, default: bool = False) -> bool:
+    """Return True if the environment variable `name` is on, False if it is off.
+
+    Args:
+        name: the variable: 1, true, yes and on are on; 0, false, no, off and the empty text are
+            off, in small or capital letters.
+        default: the result if the variable is not set.
+
+    Raises:
+        ValueError: the variable has any other value.
+    """
+    text = os.environ.get(name)
+    if text is None:
+        return default
+    if text.lower() in _ON:
+        return True
+    if text.lower() in _OFF:
+        return False
+    raise ValueError(
+        f"the environment variable {name} must be one of {', '.join(_ON)} (on), "
+        f"{', '.join(_OFF[:-1])} or empty (off), not {text!r}"
+    )
 
 
 def seconds(name: str, value: Any) -> float | None:

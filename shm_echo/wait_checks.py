@@ -1,7 +1,8 @@
 """Looks, between two waits for a batch, for events that concern the learner.
 
-These are a dead producer, leases that hold every buffer, no attached producer, and a producer that
-stopped in the middle of a sample. Nothing here waits: `shm_echo.consumer` does.
+These are a dead producer, leases that hold every buffer, no attached producer, a producer that
+stopped in the middle of a sample, and words of the ring that a stray write has hit. Nothing here
+waits: `shm_echo.consumer` does.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 
 from shm_echo.errors import BatchesHeldError, ProducerDiedError
 from shm_echo.ring.core import _core_cpython, ffi, lib
+from shm_echo.ring.damage import DamageCheck
 from shm_echo.ring.producers import Producers
 from shm_echo.stream_end import all_wait_for_rest
 
@@ -60,6 +62,7 @@ class WaitChecks:
         self._on_death = on_death
         self._lease_timeout = lease_timeout
         self._expects_producers = expects_producers
+        self._damage = DamageCheck(consumer, producers)
         self._no_producer_since: float | None = None  # monotonic time
         self._warn_no_producer_at = 0.0  # monotonic time of the next warning
         self._straggler: tuple[int, int, float] | None = None  # owner, position, since
@@ -86,6 +89,18 @@ class WaitChecks:
             self._on_death == "raise_if_last" and self._producers.active == 0
         ):
             self._raise_death()
+
+    def damage(self, now: float, *, last: bool) -> None:
+        """Check for overwritten words of the ring while no batch is complete.
+
+        Args:
+            now: the monotonic time.
+            last: the time of this `sample()` is up.
+
+        Raises:
+            RingCorruptedError: the batch waits for a word that cannot be mended.
+        """
+        self._damage.look(now, last=last)
 
     def look(self, now: float, waited: float, who: str = "") -> None:
         """Check for everything else while no batch is complete.

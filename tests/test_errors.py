@@ -53,6 +53,11 @@ CASES: dict[str, tuple[ShmEchoError, type[Exception], tuple[str, ...]]] = {
         ("/src/shm_echo is not built", "python -m pip install -e /src"),
     ),
     "PeerRefusedError": (errors.PeerRefusedError("other user"), ConnectionError, ("other user",)),
+    "PidfdUnavailableError": (
+        errors.PidfdUnavailableError("pidfd_open is not there"),
+        OSError,
+        ("pidfd_open is not there",),
+    ),
     "ProducerDiedError": (
         errors.ProducerDiedError(12, signal.SIGKILL),
         RuntimeError,

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shm_echo import Server, ShmTransport
-from shm_echo.validation import check_count, seconds
+from shm_echo import Server, ShmClient, ShmTransport
+from shm_echo.validation import seconds
 from tests.support.numbered import EXAMPLE, numbered, numbers_of
 
 NAN = float("nan")
@@ -161,10 +161,30 @@ def test_taking_a_batch_accepts_a_time_out_longer_than_any_clock(value: float) -
         assert numbers_of(sample.batch) == [3]
 
 
-def test_counts_are_ints_and_not_too_small() -> None:
-    check_count("rows", 3, 3)
-    with pytest.raises(ValueError, match="rows must be at least 3 in a table, not 2"):
-        check_count("rows", 2, 3, " in a table")
-    for value in (2.0, "2", None, True, np.float32(2)):
-        with pytest.raises(TypeError, match=f"rows must be an int, not {type(value).__name__}"):
-            check_count("rows", value, 1)
+@pytest.mark.parametrize("number", [np.int64, np.uint8, np.int32])
+def test_every_count_of_the_public_classes_may_be_any_integer(number: Any, name: str) -> None:
+    transport = ShmTransport(
+        name, max_producers=number(3), allow_uids={number(7): ["ring"]}, services={}
+    )
+    assert type(transport.max_producers) is int
+    transport = ShmTransport(name, max_producers=number(3))
+    server = Server(
+        EXAMPLE,
+        number(2),
+        transport,
+        num_buffers=number(200),  # 400 samples: more than a uint8 can count
+        num_drainers=number(1),
+        producer_queue_size=number(4),
+        publishes=EXAMPLE,
+    )
+    counts = (server.batch_size, server.num_buffers, server.num_drainers)
+    assert all(type(count) is int for count in (*counts, server.producer_queue_size))
+    with server, ShmClient(name, EXAMPLE, server_uid=number(0)) as client:
+        for i in range(400):
+            client.send(numbered(i), timeout=30)
+        assert server.info().store_size == 400
+        server.publish(numbered(1))
+        assert client.wait_for(number(1), timeout=30) == 1
+        client.close()
+        batches = server.dataset_iter(until="producers_closed", min_producers=number(1))
+        assert sum(len(numbers_of(sample.batch)) for sample in batches) == 400

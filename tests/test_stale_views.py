@@ -179,8 +179,9 @@ _STALE = """
 """
 
 
-def test_in_debug_mode_a_released_batch_is_poisoned() -> None:
-    lines = run_script(_STALE, env={"SHM_ECHO_DEBUG": "1"}).splitlines()
+@pytest.mark.parametrize("value", ["1", "true", "yes", "on"])
+def test_in_debug_mode_a_released_batch_is_poisoned(value: str) -> None:
+    lines = run_script(_STALE, env={"SHM_ECHO_DEBUG": value}).splitlines()
     assert lines == [
         "[[nan, nan], [[-1, -1], [-1, -1]], [255, 255]]",
         "[[2.0, 3.0], [[2, 2], [3, 3]], [2, 3]]",
@@ -188,7 +189,7 @@ def test_in_debug_mode_a_released_batch_is_poisoned() -> None:
     ]
 
 
-@pytest.mark.parametrize("value", ["", "0"])
+@pytest.mark.parametrize("value", ["", "0", "off"])
 def test_without_debug_mode_a_released_batch_is_not_written(value: str) -> None:
     lines = run_script(_STALE, env={"SHM_ECHO_DEBUG": value}).splitlines()
     assert lines[0] == "[[0.0, 1.0], [[0, 0], [1, 1]], [0, 1]]"

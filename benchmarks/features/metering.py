@@ -31,7 +31,7 @@ PATIENCE = 90.0
 
 
 def library() -> tuple[Any, Any]:
-    """The module with the budgets, and the one with NumPy's names."""
+    """Return the module with the budgets, and the one with NumPy's names."""
     names: dict[str, Any] = {}
     exec(IMPORTS, names)
     return names["f"], names["fnp"]
@@ -41,7 +41,7 @@ def library() -> tuple[Any, Any]:
 
 
 def priced() -> str:
-    """Equal shapes cost the same, and an operation that does not fit the budget is not run."""
+    """Check that equal shapes cost the same, and that an operation over budget does not run."""
     f, fnp = library()
     with f.BudgetContext(flop_budget=1_900_000, quiet=True) as budget:
         numbers = fnp.arange(10_000.0).reshape(100, 100)
@@ -114,7 +114,7 @@ def time_limit() -> str:
 
 @contextlib.contextmanager
 def serving(*options: str) -> Iterator[dict[str, str]]:
-    """A server; the environment of its clients."""
+    """Run a server; yield the environment of its clients."""
     with tempfile.TemporaryDirectory(prefix="features-") as folder:
         path = f"{folder}/server.sock"
         python = sys.executable if OURS else str(VENVS / "flopscope-server/bin/python")
@@ -133,7 +133,7 @@ def serving(*options: str) -> Iterator[dict[str, str]]:
 
 
 def client(environment: dict[str, str], text: str) -> subprocess.Popen[str]:
-    """A program that has opened a budget, printed `in`, and goes on when it reads a line."""
+    """Start a program that opens a budget, prints `in` and waits for a line."""
     python = sys.executable if OURS else str(VENVS / "flopscope-client/bin/python")
     text = f"""
 import sys
@@ -179,7 +179,7 @@ def at_once() -> str:
 
 
 def killed_client() -> str:
-    """Kill a client inside a budget, and count the seconds until the next one is let in."""
+    """Kill a client inside a budget; return the seconds until the server accepts the next one."""
     with serving() as environment:
         first = client(environment, "")
         assert first.stdout is not None
@@ -196,7 +196,7 @@ def killed_client() -> str:
 
 
 def ceiling() -> str:
-    """Spend more than the server allows, by the budgets that the program opens for itself."""
+    """Try to spend more than the server allows, in budgets that the program opens for itself."""
     options = ("--max-flop-budget", "1e6") if OURS else ()
     with serving(*options) as environment:
         text = """

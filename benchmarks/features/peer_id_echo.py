@@ -84,7 +84,7 @@ def killed_inside() -> str:
 
 
 def death() -> str:
-    """Both ways of ending look the same to the learner: a connection less, and no error."""
+    """Show that the learner sees no error from a closed producer, nor from a killed one."""
     server = serve()
     producer = start(send, server.port, SMALL, 1 << 30, 0.0)
     server.sample()
@@ -129,7 +129,7 @@ def learner_dies() -> str:
 
 
 def broadcast() -> str:
-    """No method of the client receives anything."""
+    """Show that no method of the client receives data."""
     names = {name for name in dir(TcpClient) if not name.startswith("_")}
     return NO if names == {"send", "wait", "close"} else "look again"
 

@@ -28,7 +28,7 @@ def view() -> str:
 
 
 def join() -> str:
-    """A process reaches a queue that its parent hands to it as it starts, and no other queue."""
+    """Show that a process reaches only the queues that its parent hands to it at its start."""
     try:
         pickle.dumps(SPAWN.Queue())
         return YES

@@ -14,7 +14,7 @@ from trial import NO, SPAWN, YES, main
 
 
 class Numbers(Dataset[Any]):
-    """Samples that tell which worker made them; the type of one in four can be another."""
+    """Samples that name the worker that made them; one in four can have another type."""
 
     def __init__(self, mixed: bool = False, size: int = 4) -> None:
         self.mixed = mixed
@@ -45,13 +45,13 @@ def loader(dataset: Any, **options: Any) -> DataLoader[Any]:
 
 
 def view() -> str:
-    """The worker stacks the batch into shared memory, which the learner maps."""
+    """Show that the learner maps shared memory into which the worker has stacked the batch."""
     batch, _ = next(iter(loader(Numbers())))
     return YES if batch.is_shared() else NO
 
 
 def join() -> str:
-    """The number of workers is set once."""
+    """Show that the number of workers is fixed at the start."""
     loading = loader(Numbers())
     iterator = iter(loading)
     next(iterator)
@@ -112,7 +112,7 @@ def learn(pids: Any) -> None:
 
 
 def learner_dies() -> str:
-    """Its workers look after their parent and end; there is no one to give an error to."""
+    """Show that workers notice the end of their parent, and end without an error."""
     ours, theirs = SPAWN.Pipe()
     learner = SPAWN.Process(target=learn, args=(theirs,))
     learner.start()

@@ -18,7 +18,7 @@ SPAWN = multiprocessing.get_context("spawn")
 
 
 def main(trials: Mapping[str, Callable[[], str]]) -> None:
-    """Run the trial that the command line names, print its cell, and leave what still waits."""
+    """Run the trial that the command line names, print its cell, and exit with threads running."""
     cell = trials[sys.argv[1]]()
     for child in multiprocessing.active_children():
         child.kill()
@@ -27,7 +27,7 @@ def main(trials: Mapping[str, Callable[[], str]]) -> None:
 
 
 def start(target: Callable[..., None], *args: Any) -> Any:
-    """A process that runs `target`."""
+    """Start a process that runs `target`."""
     process = SPAWN.Process(target=target, args=args, daemon=True)
     process.start()
     return process
@@ -47,7 +47,7 @@ def ends_within(seconds: float, call: Callable[[], Any]) -> bool:
 
 
 def killing(begin: Callable[[int], Any], count: int) -> threading.Thread:
-    """Start process after process, and SIGKILL each while it sends, in a thread."""
+    """Start `count` processes one after the other in a thread, and SIGKILL each while it sends."""
 
     def run() -> None:
         for number in range(count):

@@ -26,7 +26,7 @@ class ChildDiedError(SystemExit):
 
 
 def ended(name: str, status: int | None) -> ChildDiedError:
-    """The error for a process that ended early.
+    """Return the error for a process that ended early.
 
     Args:
         name: of the process, as a reader of the tables knows it.

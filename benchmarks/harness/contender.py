@@ -27,7 +27,7 @@ class Consumer(Protocol):
         """Return the data that a producer process needs to connect."""
 
     def batch(self) -> Any:
-        """The next batch: a tree like a sample, with a leading axis on each leaf."""
+        """Return the next batch: a tree like a sample, with a leading axis on each leaf."""
 
     def interrupt(self) -> None:
         """End a wait in `batch` that no signal ends. Called in another thread."""

@@ -67,7 +67,7 @@ def _copy(
 
 
 def _steps(how: str, load: Load, rows: int) -> list[Callable[[], None]]:
-    """One function per position in the ring: copies all leaves of `rows` samples there."""
+    """Return one function per position in the ring: copies all leaves of `rows` samples there."""
     leaves = optree.tree_leaves(load.stacked(rows) if rows > 1 else load.make())
     blocks = load.capacity // rows
     strides = [-(-leaf.nbytes // _ALIGN) * _ALIGN for leaf in leaves]

@@ -99,11 +99,11 @@ class Load:
         return 16 if self.nbytes < 1 << 20 else 1
 
     def stacked(self, rows: int) -> Tree:
-        """`rows` samples with a leading axis on every leaf."""
+        """Return `rows` samples with a leading axis on every leaf."""
         return optree.tree_map(lambda leaf: np.stack([leaf] * rows), self.make())
 
     def touch(self, batch: Tree) -> None:
-        """The consumer's work on a batch: read one element of one leaf."""
+        """Read one element of one leaf: the consumer's work on a batch."""
         for key in self.touched:
             batch = batch[key]
         batch.item(0)
@@ -118,7 +118,7 @@ LOADS = (
 
 
 def by_name(name: str) -> Load:
-    """The load of this name.
+    """Return the load of this name.
 
     Raises:
         ValueError: there is none; the message lists those there are.

@@ -149,7 +149,7 @@ class MpQueue:
 
 
 class FifoConsumer:
-    """Takes what is there with get_many, which is what faster-fifo is fast at."""
+    """Takes all available samples with get_many, the fastest call of faster-fifo."""
 
     def __init__(self, load: Load) -> None:
         faster_fifo = importlib.import_module("faster_fifo")

@@ -31,11 +31,11 @@ class Reply:
 
     @staticmethod
     def make() -> Any:
-        """The shared word."""
+        """Return the shared word."""
         return context().RawArray(ctypes.c_uint32, 1)
 
     def ticket(self) -> int:
-        """Read this before doing what will be answered."""
+        """Return the current count; call it before the action that the other side answers."""
         return int(lib.she_ec_ticket(self._count))
 
     def wait(self, ticket: int) -> None:

@@ -78,7 +78,7 @@ def bars(path: Path, results: dict[tuple[str, int], dict[str, Series]], note: st
 
 
 def whiskers(path: Path, title: str, x_label: str, spans: dict[str, tuple[float, float]]) -> None:
-    """A bar up to the first number of each pair, a thin line from there to the second."""
+    """Draw a bar up to the first number of each pair, and a thin line from there to the second."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -101,7 +101,7 @@ def whiskers(path: Path, title: str, x_label: str, spans: dict[str, tuple[float,
 def lines(
     path: Path, title: str, x_label: str, y_label: str, curves: dict[str, list[tuple[float, float]]]
 ) -> None:
-    """One curve per name, over a logarithmic x axis."""
+    """Draw one curve per name, over a logarithmic x axis."""
     import matplotlib
 
     matplotlib.use("Agg")

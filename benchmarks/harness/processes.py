@@ -35,11 +35,11 @@ _context: ForkServerContext | None = None
 
 
 def context() -> ForkServerContext:
-    """The multiprocessing context that all of a benchmark's processes and queues come from."""
+    """Return the multiprocessing context of all processes and queues of a benchmark."""
     global _context
     if _context is None:
         _context = multiprocessing.get_context("forkserver")
-        _context.set_forkserver_preload(PRELOAD)  # what is not installed is passed over
+        _context.set_forkserver_preload(PRELOAD)  # ignores modules that are not installed
     return _context
 
 

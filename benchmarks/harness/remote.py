@@ -24,7 +24,7 @@ __all__ = ["TimedClient", "environment", "flopscope", "pingpong", "rss_mb", "ser
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# What is timed, for a library `m`: nanoseconds of each call.
+# The timed calls, for a library `m`: nanoseconds of each.
 _TIMED = """
 import json, sys, time
 counts = dict(zip(CASES, map(int, sys.argv[1:])))
@@ -140,7 +140,7 @@ class TimedClient(LineClient):
 
 
 def ours(url: str, counts: Mapping[str, int]) -> TimedClient:
-    """A client of our server."""
+    """Run a client of our server."""
     variables = environment(MECHESTIM_SERVER_URL=url)
     return TimedClient("the client of mechestim", _OURS, counts, variables=variables)
 
@@ -179,7 +179,7 @@ def serving(folder: Path, *options: str) -> Iterator[tuple[str, int]]:
 
 
 def _environment_of(venvs: Path, package: str, version: str) -> Path:
-    """The interpreter of a virtual environment that holds `package`; made when it is missing."""
+    """Return the interpreter of a virtual environment with `package`; make it if needed."""
     python = venvs / package / "bin" / "python"
     if not python.exists():
         run([sys.executable, "-m", "venv", str(venvs / package)])
@@ -189,7 +189,7 @@ def _environment_of(venvs: Path, package: str, version: str) -> Path:
 
 
 def run(command: Sequence[str]) -> None:
-    """Run a command; `RuntimeError` with the end of what it said when it fails."""
+    """Run a command; `RuntimeError` with the end of its output when it fails."""
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["it said nothing"]
@@ -200,7 +200,7 @@ def run(command: Sequence[str]) -> None:
 def flopscope(
     venvs: Path, folder: Path, counts: Mapping[str, int], version: str = "0.12.4"
 ) -> Iterator[TimedClient]:
-    """A client of flopscope's server, each in its own virtual environment under `venvs`.
+    """Run a client of flopscope's server, each in its own virtual environment under `venvs`.
 
     Raises:
         RuntimeError: they cannot be installed, or do not start.

@@ -58,7 +58,7 @@ def short(number: float) -> str:
 
 
 def span(series: Series) -> str:
-    """`median (min..max)`."""
+    """Return `median (min..max)`."""
     return f"{short(series.median)} ({short(series.low)}..{short(series.high)})"
 
 
@@ -73,7 +73,7 @@ def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) 
 
 
 def print_targets(targets: Sequence[Target]) -> None:
-    """The verdict."""
+    """Print whether each target is met."""
     rows = []
     for target in targets:
         sign = ">=" if target.at_least else "<="
@@ -90,7 +90,7 @@ def print_targets(targets: Sequence[Target]) -> None:
 
 
 def machine() -> str:
-    """The machine, its load included: other programs make all numbers smaller, ratios less so."""
+    """Describe the machine and its load: other programs lower all numbers, ratios less so."""
     model = platform.processor() or platform.machine()
     kernel = ".".join(platform.release().split(".")[:2])
     for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -104,7 +104,7 @@ def machine() -> str:
 
 
 def versions(*packages: str) -> str:
-    """The names and versions of those packages that are installed."""
+    """Return the names and versions of those packages that are installed."""
     found = []
     for package in packages:
         with contextlib.suppress(metadata.PackageNotFoundError):

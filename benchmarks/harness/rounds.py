@@ -34,7 +34,7 @@ class Series:
 
 
 def interleave(runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, Series]:
-    """Call every function once per round, in order; collect what they return."""
+    """Call every function once per round, in order; return their results by name."""
     series = {name: Series() for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
@@ -43,5 +43,5 @@ def interleave(runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str
 
 
 def ratio(numerator: Series, denominator: Series) -> Series:
-    """The ratio within each round."""
+    """Return the ratio within each round."""
     return Series([a / b for a, b in zip(numerator.values, denominator.values, strict=True)])

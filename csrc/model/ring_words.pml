@@ -36,6 +36,12 @@
 #ifndef KEEP
 #define KEEP 0          /* batches that the learner never drops, with LEASE */
 #endif
+#ifndef STRAYS
+#define STRAYS 0        /* 1: a stray write hits one state word, or the write cursor */
+#endif
+#ifndef CHECKS
+#define CHECKS 0        /* needless checks of the words by a consumer that waits */
+#endif
 #ifndef MUTATE
 #define MUTATE 0        /* a known mistake, by its number in README.md */
 #endif
@@ -53,12 +59,16 @@
 #define COMMITTED 2
 #define HOLE 3
 #define SKIP 4
-#define NOBODY 3        /* not an owner: mutation 23 */
+#define NOBODY 3        /* not an owner: mutation 23, and stray words */
 #define WORD(l, o, s) (((l) << 5) | ((o) << 3) | (s))
 #define LAP(x) ((x) >> 5)
 #define STATE(x) ((x) & 7)
+#define OWNER_OF(x) (((x) >> 3) & 3)
 #define VACANT(x) (STATE(x) == FREE || STATE(x) == HOLE)
 #define FINISHED(x, l) (LAP(x) == (l) && (STATE(x) == COMMITTED || STATE(x) == SKIP))
+
+/* As the consumer sees it: a SKIP counts only where it wrote it itself. */
+#define READY(x, n) (FINISHED(x, batch / NB) && (STATE(x) == COMMITTED || MUTATE == 36 || (skips & (1 << ((n) % BS)))))
 
 byte word[CAP];
 byte half1[CAP], half2[CAP];      /* a sample is written in two halves, so that a torn one shows */
@@ -86,6 +96,35 @@ bool sleeper[3];                  /* the sleeper bit */
 #define SIGNAL(step, ec, next) \
   step(BUMP(ec); if :: t -> t = false :: else -> goto next fi); step(WAKE(ec); goto next)
 
+/* The account of each owner: claims begun and not ended. The consumer reads the two counters of the
+ * code twice and asks whether they have moved in between: `quiet` is the set of the owners whose
+ * counters have not, since it read them first. */
+byte account[4], quiet;
+#define COUNTED (STRAYS + CHECKS > 0)           /* the accounts are modelled */
+#define MOVED(o) quiet = quiet & ~(1 << (o)); stuck = false
+#define BEGUN(o) account[o]++; MOVED(o)
+#define ENDED(o) account[o]--; MOVED(o)
+
+/* A word of the awaited batch that no step of the protocol leaves there; `opened` is the owner's
+ * account. A FREE word below the write cursor is one, because either of them was overwritten. */
+#define BAD(x, opened, cursor, n) \
+  (LAP(x) != batch / NB || STATE(x) > SKIP || (STATE(x) == SKIP && !(skips & (1 << ((n) % BS)))) || \
+   (STATE(x) == CLAIMED && (opened) == 0) || (STATE(x) == FREE && (cursor) > (n)))
+#define AT(s) (batch * BS + (s) % BS)              /* the position of a slot of the awaited batch */
+#define IN_AWAITED(s) ((s) / BS == batch % NB && AT(s) >= looked)
+#define BAD_SLOT(s) (IN_AWAITED(s) && BAD(word[s], account[OWNER_OF(word[s])], W, AT(s)))
+#if CAP == 1
+#define DAMAGED BAD_SLOT(0)
+#elif CAP == 2
+#define DAMAGED (BAD_SLOT(0) || BAD_SLOT(1))
+#elif CAP == 3
+#define DAMAGED (BAD_SLOT(0) || BAD_SLOT(1) || BAD_SLOT(2))
+#else
+#define DAMAGED (BAD_SLOT(0) || BAD_SLOT(1) || BAD_SLOT(2) || BAD_SLOT(3))
+#endif
+/* The lap in which a slot is used next, or is being used, if no word of it is overwritten. */
+#define DUE(s) (taken_cursor / CAP + ((s) < taken_cursor % CAP -> 1 : 0))
+
 /* The state of the checks. */
 #define VAL(p, k) ((p) * SENDS + (k) + 1)
 #define BIT(v) (1 << ((v) - 1))
@@ -96,11 +135,14 @@ bool refilled;                    /* a hole has been refilled: order is not chec
 bool done[P];
 byte wants[P];                    /* the end of the last sample committed, for client.wait() */
 
-byte crashes, byes, aborts, seals, undos;
+byte crashes, byes, aborts, seals, undos, strays, checks;
+short lost;                       /* committed samples whose word was overwritten */
+bool stuck;                       /* a check failed, and no counter has moved since */
 byte seen[P];                     /* by owner: hole_gen when a scan found no hole */
 bool gone[P], at_rest[P];         /* owners that have died or said goodbye; their threads */
 byte batch, looked;               /* the consumer's next batch; the end of its finished words */
 bool sealing;                     /* it ends this batch early */
+byte skips;                       /* the slots of this batch that it has skipped itself */
 
 #define STEP(...) atomic { __VA_ARGS__ }     /* a step of the server's process, whose death ends the ring */
 #ifdef THREADS
@@ -118,5 +160,5 @@ bool sealing;                     /* it ends this batch early */
 #define LEAVE \
   gone[OWNER] = true; at_rest[me] = true; \
   queue[SPACE] = queue[SPACE] & ~ME; queue[TAKEN] = queue[TAKEN] & ~ME; DROP(SPACE); DROP(TAKEN); \
-  k = k + held; held = 0; at[0] = 0; at[BURST-1] = 0; w = 0; x = 0; i = 0; g = 0; n = 0; claimed = false; \
+  k = k + held; held = 0; at[0] = 0; at[BURST-1] = 0; w = 0; x = 0; i = 0; g = 0; n = 0; claimed = false; inside = false; \
   goto left

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Check ring_protocol.pml with spin.
 #
-#   run.sh quick              the small variants, and every mutation: under two minutes
+#   run.sh quick              the small variants, and every mutation: under three minutes
 #   run.sh full               the large variants: under half an hour, and up to 8 GB of memory
 #   run.sh one NAME [N]       one variant, with mutation N if given
 #   run.sh trace NAME N       a short path to the error that mutation N causes in that variant
@@ -39,6 +39,9 @@ lease           safety -DBS=1 -DSENDS=1 -DNB=1 -DLEASE
 lease-keep      safety -DP=1 -DBS=1 -DSENDS=5 -DLEASE -DKEEP=1
 lease-flush     safety -DP=1 -DNB=1 -DSENDS=3 -DLEASE -DSEALS=1
 either          safety -DNB=1 -DEITHER
+stray           safety -DBS=1 -DNB=1 -DSENDS=1 -DSTRAYS=1
+stray-flush     safety -DP=1 -DNB=1 -DSENDS=2 -DSTRAYS=1 -DSEALS=1
+check           safety -DNB=1 -DSENDS=1 -DCHECKS=2 -DABORTS=1
 crash-loop      cycles -DP=1 -DBS=1 -DSENDS=3 -DCRASHES=1
 abort-loop      cycles -DBS=1 -DNB=1 -DSENDS=1 -DABORTS=1
 flush-loop      cycles -DP=1 -DSENDS=3 -DSEALS=1 -DUNDOS=1
@@ -67,6 +70,12 @@ lease-flush-2   safety -DNB=1 -DOTHERS=1 -DLEASE -DSEALS=1
 lease-flush-3   safety -DP=1 -DSENDS=4 -DLEASE -DSEALS=1 -DABORTS=1
 lease-wait      safety -DP=1 -DBS=1 -DSENDS=5 -DLEASE -DKEEP=1 -DWAIT
 either-crash    safety -DNB=1 -DOTHERS=1 -DEITHER -DCRASHES=1
+stray-crash     safety -DBS=1 -DNB=1 -DSENDS=1 -DSTRAYS=1 -DCRASHES=1
+stray-abort     safety -DBS=1 -DNB=1 -DSENDS=1 -DSTRAYS=1 -DABORTS=1
+stray-2         safety -DNB=1 -DSENDS=1 -DSTRAYS=1
+stray-2x1       safety -DBS=1 -DSENDS=1 -DSTRAYS=1
+stray-crash-2   safety -DNB=1 -DSENDS=1 -DSTRAYS=1 -DCRASHES=1
+stray-abort-2   safety -DNB=1 -DSENDS=1 -DSTRAYS=1 -DABORTS=1
 send-loop       cycles -DSENDS=2
 crash-loop-2    cycles -DNB=1 -DOTHERS=1 -DCRASHES=1
 flush-loop-2    cycles -DSENDS=1 -DSEALS=1 -DUNDOS=1
@@ -79,7 +88,9 @@ mutations='
 11 abort-twice 12 send-batch  13 crash       14 flush-undo  15 send-2x1
 16 abort       17 lease-flush 18 wait        19 send        20 flush
 21 send        22 abort       23 crash       24 send        25 flush-loop
-26 lease-keep  27 lease-keep
+26 lease-keep  27 lease-keep  28 stray       29 stray        30 stray
+31 stray-abort 32 stray       33 stray-abort 34 stray        35 stray-crash
+36 stray-flush 37 stray       38 stray-flush
 '
 
 die() {

@@ -23,6 +23,13 @@ extern const she_api *api; /* the C core; NULL until `bind` is called */
 /* A wait returns at least ten times a second, to run signal handlers and to notice deaths. */
 #define SLICE_NS 100000000
 
+/* Mapped memory, shared or private. (mapping.c) */
+typedef struct {
+    PyObject_HEAD
+    void *base;
+    Py_ssize_t size;
+} Mapping;
+
 /* Owns the ring handle and keeps the mapping alive. The garbage collector does not track it, so
  * that it is never cleared while arrays or leases live. (handle.c) */
 typedef struct {
@@ -61,7 +68,10 @@ int plan_parse(PyObject *from, Plan *plan);
 /* Put the leaves of `tree` into the list, from *next on. False if the tree does not fit; the
  * comparison of a key may then have set an exception. */
 bool plan_walk(const Plan *plan, PyObject *tree, PyObject *list, Py_ssize_t *next);
+/* Return true if the leaves of `tree` are the very objects of the tuple `leaves`, from *next on.
+ * False may leave an exception, as in plan_walk. */
+bool plan_matches(const Plan *plan, PyObject *tree, PyObject *leaves, Py_ssize_t *next);
 
-extern PyTypeObject Handle_Type, Sender_Type, Receiver_Type, Lease_Type;
+extern PyTypeObject Mapping_Type, Handle_Type, Sender_Type, Slot_Type, Receiver_Type, Lease_Type;
 
 #endif

@@ -20,6 +20,7 @@ typedef struct {
     she_ring *ring;
     she_consumer *consumer;
     she_producer *producer[RIG_PRODUCERS + 1]; /* by owner id */
+    she_own *own;                              /* the ring's, while it uses a shared copy */
 } rig;
 
 /* Shared by the processes that are forked later. */
@@ -55,6 +56,11 @@ static inline void rig_open(rig *r, uint64_t batch_size, uint64_t num_buffers, b
              SHE_OK);
     CHECK_EQ(she_consumer_open(r->ring, &r->consumer), SHE_OK);
     r->consumer->last_owner = RIG_PRODUCERS;
+    /* Cases fork the server's own handle, so its private memory is shared, too. */
+    r->own = r->ring->own;
+    r->ring->own = memcpy(rig_memory(she_own_bytes(r->ring)), r->own, she_own_bytes(r->ring));
+    for (uint32_t owner = 1; owner <= RIG_PRODUCERS; owner++)
+        she_reinstate(r->ring, owner);
     for (uint32_t owner = 0; owner <= RIG_PRODUCERS; owner++)
         CHECK_EQ(she_producer_open(r->ring, owner, &r->producer[owner]), SHE_OK);
 }
@@ -63,6 +69,8 @@ static inline void rig_close(rig *r) {
     for (uint32_t owner = 0; owner <= RIG_PRODUCERS; owner++)
         she_producer_free(r->producer[owner]);
     she_consumer_free(r->consumer);
+    munmap(r->ring->own, she_own_bytes(r->ring));
+    r->ring->own = r->own;
     she_ring_free(r->ring);
     munmap(r->memory, r->bytes);
 }
@@ -79,6 +87,10 @@ static inline void set_word(rig *r, uint64_t position, uint64_t lap, uint32_t ow
 #define CHECK_WORD(r, position, lap, owner, state) \
     CHECK_EQ(word_at(r, position), she_word(lap, owner, state))
 
+static inline uint64_t open_claims(const rig *r, uint32_t owner) {
+    const she_record *record = &r->ring->records[owner];
+    return she_load_relaxed(&record->begun) - she_load_relaxed(&record->ended);
+}
 static inline uint64_t cursor_of(const rig *r) {
     return she_load_relaxed(&r->ring->header->write_cursor);
 }

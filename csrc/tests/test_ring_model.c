@@ -211,6 +211,7 @@ static void step_recover(world *w) {
             want++;
         }
     CHECK_EQ(she_recover(w->r.ring, owner), want);
+    she_reinstate(w->r.ring, owner);
 }
 
 static void step(world *w) {

@@ -101,14 +101,14 @@ CASE(only_a_claim_of_ones_own_can_be_committed_or_aborted) {
     rig r;
     rig_open(&r, 2, 2, false);
     uint64_t p = claim_one(&r, 1);
-    CHECK_EQ(she_commit(r.producer[2], p), SHE_GIVEN_UP);
-    CHECK_EQ(she_abort(r.producer[2], p), SHE_GIVEN_UP);
+    CHECK_EQ(she_commit(r.producer[2], p), SHE_CORRUPTED);
+    CHECK_EQ(she_abort(r.producer[2], p), SHE_CORRUPTED);
     CHECK_WORD(&r, p, 0, 1, SHE_CLAIMED);
-    CHECK_EQ(she_commit(r.producer[1], p + 4), SHE_GIVEN_UP); /* the same slot, another lap */
+    CHECK_EQ(she_commit(r.producer[1], p + 4), SHE_CORRUPTED); /* the same slot, another lap */
     commit_one(&r, 1, p);
-    CHECK_EQ(she_commit(r.producer[1], p), SHE_GIVEN_UP); /* twice */
-    CHECK_EQ(she_abort(r.producer[1], p), SHE_GIVEN_UP);
-    CHECK_EQ(she_commit(r.producer[1], p + 1), SHE_GIVEN_UP); /* never claimed */
+    CHECK_EQ(she_commit(r.producer[1], p), SHE_CORRUPTED); /* twice */
+    CHECK_EQ(she_abort(r.producer[1], p), SHE_CORRUPTED);
+    CHECK_EQ(she_commit(r.producer[1], p + 1), SHE_CORRUPTED); /* never claimed */
     CHECK_WORD(&r, p, 0, 1, SHE_COMMITTED);
     CHECK_WORD(&r, p + 1, 0, 0, SHE_FREE);
     rig_close(&r);
@@ -118,6 +118,7 @@ CASE(a_claim_that_was_given_up_is_not_sent) {
     rig r;
     rig_open(&r, 4, 2, false);
     uint64_t p = claim_one(&r, 1);
+    she_revoke(r.ring, 1);
     CHECK_EQ(she_recover(r.ring, 1), 1);
     CHECK_EQ(she_commit(r.producer[1], p), SHE_GIVEN_UP);
     CHECK_EQ(claim_one(&r, 2), p);

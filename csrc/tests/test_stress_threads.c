@@ -27,6 +27,8 @@ typedef struct {
     } leased[8];
     uint64_t num_leased;
     bool over;
+    /* One call at a time, for each producer: the interpreter lock of its process. */
+    pthread_mutex_t turn[RIG_PRODUCERS + 1];
 } stage;
 
 typedef struct {
@@ -35,10 +37,29 @@ typedef struct {
     uint64_t stream, chance;
 } sender;
 
-static void claim_patiently(she_producer *producer, uint64_t *position) {
+typedef int act(she_producer *, uint64_t);
+
+static int claim(const sender *me, uint64_t *position) {
+    pthread_mutex_t *turn = &me->stage->turn[me->producer->owner];
+    pthread_mutex_lock(turn);
+    int rc = she_claim(me->producer, position);
+    pthread_mutex_unlock(turn);
+    return rc;
+}
+
+static int end(const sender *me, act *commit_or_abort, uint64_t position) {
+    pthread_mutex_t *turn = &me->stage->turn[me->producer->owner];
+    pthread_mutex_lock(turn);
+    int rc = commit_or_abort(me->producer, position);
+    pthread_mutex_unlock(turn);
+    return rc;
+}
+
+static void claim_patiently(const sender *me, uint64_t *position) {
+    she_producer *producer = me->producer;
     for (;;) {
         uint32_t ticket = she_claim_ticket(producer);
-        int rc = she_claim(producer, position);
+        int rc = claim(me, position);
         if (rc == SHE_OK)
             return;
         CHECK_EQ(rc, SHE_FULL);
@@ -55,19 +76,18 @@ static void *send(void *argument) {
     for (uint64_t number = 0; number < s->samples;) {
         uint64_t position[MAX_BURST], n = 1;
         uint64_t want = 1 + (me->stream % 2 ? test_below(&me->chance, MAX_BURST) : 0);
-        claim_patiently(me->producer, &position[0]);
-        while (n < want && number + n < s->samples &&
-               she_claim(me->producer, &position[n]) == SHE_OK)
+        claim_patiently(me, &position[0]);
+        while (n < want && number + n < s->samples && claim(me, &position[n]) == SHE_OK)
             n++;
         for (uint64_t i = 0; i < n; i++) {
             if (s->disturbed && test_below(&me->chance, 8) == 0) {
                 sample_write(s->r.ring, position[i], me->stream, LEDGER_SAMPLES - 1);
-                CHECK_EQ(she_abort(me->producer, position[i]), SHE_OK);
+                CHECK_EQ(end(me, she_abort, position[i]), SHE_OK);
                 continue;
             }
             sample_write(s->r.ring, position[i], me->stream, number);
             account->tried[number] = 1;
-            CHECK_EQ(she_commit(me->producer, position[i]), SHE_OK);
+            CHECK_EQ(end(me, she_commit, position[i]), SHE_OK);
             account->sent[number++] = 1;
         }
     }
@@ -171,6 +191,8 @@ static void run(uint64_t seed, bool disturbed) {
     CHECK(s.ledgers != NULL);
     pthread_mutex_init(&s.lock, NULL);
     pthread_cond_init(&s.changed, NULL);
+    for (uint32_t owner = 0; owner <= RIG_PRODUCERS; owner++)
+        pthread_mutex_init(&s.turn[owner], NULL);
     she_store_relaxed(&s.streams_on, STREAMS);
     CHECK_EQ(pthread_create(&releaser, NULL, give_back, &s), 0);
     for (uint64_t i = 0; i < STREAMS; i++) { /* 1 and 2 are threads of one producer */
@@ -195,6 +217,8 @@ static void run(uint64_t seed, bool disturbed) {
         came += ledger_check(&s.ledgers[i], i);
     CHECK_EQ(came, STREAMS * s.samples);
     CHECK_EQ(s.r.consumer->taken_total, came);
+    for (uint32_t owner = 0; owner <= RIG_PRODUCERS; owner++)
+        CHECK_EQ(open_claims(&s.r, owner), 0);
     free(s.ledgers);
     rig_close(&s.r);
 }

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["add_parser", "run"]
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-_POLL_S = 0.25  # between two looks at the wall time
+_POLL_S = 0.25  # between two checks of the wall time
 # A program whose time is over has this long to end by itself, and again after SIGTERM.
 _GRACE_S = 5.0
 # The si_code of a signal from the terminal, which the kernel sends to the program as well.

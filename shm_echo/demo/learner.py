@@ -33,7 +33,7 @@ OBSERVATION, ACTIONS = 4, 2  # of CartPole-v1
 BATCH_SIZE = 128
 NUM_BUFFERS = 3
 ENVIRONMENTS = 8
-TICK = 0.1  # seconds between two looks at the actors while no batch arrives
+TICK = 0.1  # seconds between two checks of the actors while no batch arrives
 DRAIN_TIMEOUT = 10.0  # seconds
 
 

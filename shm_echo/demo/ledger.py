@@ -62,7 +62,7 @@ class Ledger:
 
     def read(self, actor: int) -> Sends:
         """Return the counts of the current process of an actor."""
-        # Read in the order that keeps begun >= returned while the actor goes on writing.
+        # Read in the order that keeps begun >= returned while the actor continues to write.
         returned = int(self._rows[actor, 1])
         return Sends(begun=int(self._rows[actor, 0]), returned=returned)
 

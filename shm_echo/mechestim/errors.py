@@ -48,8 +48,8 @@ class BudgetExhaustedError(MechEstimError):
         self.flops_remaining = flops_remaining
         self.of_the_server = of_the_server
         if of_the_server:
-            left = "that the server grants in all remain"
-            way_out = "No BudgetContext lifts this: make the operation smaller"
+            left = "of the server's ceiling remain"
+            way_out = "No BudgetContext raises the ceiling: make the operation smaller"
         else:
             more = f"{flop_cost - flops_remaining:,}"
             left = "of the budget remain"
@@ -71,7 +71,7 @@ class TimeExhaustedError(MechEstimError):
 
     Attributes:
         op_name: The operation that did not run.
-        elapsed_s: Seconds since the context was entered.
+        elapsed_s: Seconds spent inside the context, over all its entries.
         limit_s: Its `wall_time_limit_s`.
     """
 
@@ -90,7 +90,11 @@ class TimeExhaustedError(MechEstimError):
 
 
 class NoBudgetContextError(MechEstimError):
-    """An operation was called where there is no budget."""
+    """An operation was called without a budget.
+
+    No operation raises it today: outside of contexts, the default budget pays. The name exists for
+    programs that catch it.
+    """
 
     def __init__(self) -> None:
         super().__init__(

@@ -21,7 +21,7 @@ from shm_echo.validation import check_count, seconds
 if TYPE_CHECKING:
     from shm_echo.spec import TreeSpec
 
-__all__ = ["Publisher", "Subscriber"]
+__all__ = ["Publisher", "Subscriber", "broadcast_bytes"]
 
 _WAIT_SLICE = 0.1  # seconds between two checks of a blocked reader that the server is alive
 
@@ -53,6 +53,21 @@ def _offsets(spec: TreeSpec) -> tuple[list[int], int]:
     return offsets, end
 
 
+def broadcast_bytes(spec: TreeSpec) -> int:
+    """Return the size of the segment for values like an example, in bytes.
+
+    Raises:
+        ValueError: a value is too large.
+    """
+    _, nbytes = _offsets(spec)
+    size = int(lib.she_bcast_bytes(nbytes)) if nbytes < 2**61 else 0
+    if size == 0:
+        raise ValueError(
+            f"the published example has {nbytes:,} bytes, and at most 2**61 - 1 can be published"
+        )
+    return size
+
+
 class Publisher:
     """The writing side. Threads may share it.
 
@@ -62,11 +77,8 @@ class Publisher:
     """
 
     def __init__(self, spec: TreeSpec, backing: Backing) -> None:
-        _, nbytes = _offsets(spec)
-        size = lib.she_bcast_bytes(nbytes)
-        if size == 0:
-            raise ValueError("the published example is too large")
-        self._mapping = _BroadcastMapping(spec, Segment.allocate(size, backing), create=True)
+        segment = Segment.allocate(broadcast_bytes(spec), backing)
+        self._mapping = _BroadcastMapping(spec, segment, create=True)
         self._lock = threading.Lock()
         self.segment = self._mapping.segment
         self.spec = spec
@@ -102,9 +114,8 @@ class Subscriber:
     """The reading side. Threads may share it."""
 
     def __init__(self, spec: TreeSpec, fd: int, server: int, address: str) -> None:
-        _, nbytes = _offsets(spec)
         self._mapping = _BroadcastMapping(
-            spec, Segment.from_fd(fd, lib.she_bcast_bytes(nbytes)), create=False
+            spec, Segment.from_fd(fd, broadcast_bytes(spec)), create=False
         )
         self._server = server
         self._address = address
@@ -154,7 +165,7 @@ class Subscriber:
             ConnectionClosedError: this side was closed.
             ConnectionClosedError: the server has closed or ended.
         """
-        check_count("version", version, 0, most=2**63)
+        version = check_count("version", version, 0, most=2**63)
         timeout = seconds("timeout", timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         pointer = self._mapping.pointer

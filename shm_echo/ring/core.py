@@ -15,6 +15,7 @@ from shm_echo.errors import ProtocolError
 try:
     import shm_echo.ring._core_cpython as _core_cpython
     from shm_echo.ring._core_cffi import ffi, lib
+    from shm_echo.ring._core_cpython import Slot
 except ModuleNotFoundError:
     from shm_echo.ring.build_check import require_build
 
@@ -23,7 +24,16 @@ except ModuleNotFoundError:
 
 _core_cpython.bind(int(ffi.cast("uintptr_t", lib.she_api_table())))
 
-__all__ = ["Result", "_core_cpython", "check_result", "ffi", "layout_bytes", "lib", "make_config"]
+__all__ = [
+    "Result",
+    "Slot",
+    "_core_cpython",
+    "check_result",
+    "ffi",
+    "layout_bytes",
+    "lib",
+    "make_config",
+]
 
 
 class Result(IntEnum):
@@ -38,6 +48,7 @@ class Result(IntEnum):
     TIMEOUT = 6
     INTERRUPTED = 7
     WOKEN = 8
+    CORRUPTED = 9
     GONE = 100
     E_CONFIG = -1
     E_MAGIC = -2
@@ -49,7 +60,7 @@ class Result(IntEnum):
 
 _MESSAGES = {
     Result.E_MAGIC: "the shared memory that came with the connection holds no ring",
-    Result.E_VERSION: "the ring has another memory layout: install the same shm-echo on both sides",
+    Result.E_VERSION: "the layout version differs: install the same shm-echo on both sides",
     Result.E_MISMATCH: "the ring was made for another example or another size",
     Result.E_SIZE: "the shared memory is smaller than the ring",
 }

@@ -18,7 +18,8 @@ from typing import Any, Literal
 from shm_echo.error_base import describe_death
 from shm_echo.metrics import ProducerInfo
 from shm_echo.ring.arrivals import Arrivals
-from shm_echo.ring.core import ffi, lib
+from shm_echo.ring.core import Result, ffi, lib
+from shm_echo.ring.damage_text import describe, log_mended
 from shm_echo.ring.ring import Ring
 
 __all__ = ["OwnersExhaustedError", "Producers"]
@@ -150,6 +151,21 @@ class Producers:
             # Also wakes the learner, which checks the deaths and the producers that are left.
             lib.she_recover(self._ring.pointer, owner)
             self._free.append(owner)
+
+    def mend(self) -> None:
+        """Put the words right that repeat the server's decisions, if stray writes have hit them."""
+        damage, mended = ffi.new("she_damage *"), list[str]()
+        with self._lock:
+            last = self._consumer.last_owner
+            while lib.she_mend(self._ring.pointer, last, damage) == Result.WOKEN:
+                mended.append(describe(damage))
+        if mended:
+            log_mended(mended)
+
+    def may_send(self, owner: int) -> bool:
+        """Return True if the server has neither closed the ring nor revoked this owner."""
+        producer = self._active.get(owner)
+        return not self._ring.closed and producer is not None and not producer.revoked
 
     def _forget_earlier(self) -> None:
         if self._remember == "last":

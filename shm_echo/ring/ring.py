@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shm_echo.ring.core import _core_cpython, check_result, ffi, layout_bytes, lib, make_config
@@ -17,7 +18,7 @@ from shm_echo.ring.segment import Backing, Segment
 if TYPE_CHECKING:
     from shm_echo.spec import TreeSpec
 
-__all__ = ["Ring", "RingConfig"]
+__all__ = ["MAX_PRODUCERS", "Ring", "RingConfig", "ring_bytes"]
 
 # Raises the exception of a result, from (result, samples sent, time-out).
 RaiseForResult = Callable[[int, int, "float | None"], None]
@@ -43,6 +44,34 @@ class RingConfig:
     def capacity(self) -> int:
         """Slots in the ring."""
         return self.batch_size * self.num_buffers
+
+
+# A slot number fits into 32 bits (SHE_MAX_CAPACITY in layout.h).
+_MAX_SAMPLES = 2**31
+# Owner ids have 16 bits, of which two values are taken (SHE_MAX_PRODUCERS in layout.h).
+MAX_PRODUCERS = 65534
+
+
+def ring_bytes(spec: TreeSpec, config: RingConfig) -> int:
+    """Return the size of a ring, in bytes, without making one.
+
+    Raises:
+        ValueError: it would have more samples or bytes than any ring can have.
+    """
+    if config.capacity > _MAX_SAMPLES:
+        raise ValueError(
+            f"batch_size={config.batch_size:,} and num_buffers={config.num_buffers:,} make "
+            f"{config.capacity:,} samples, and a ring has at most {_MAX_SAMPLES:,}"
+        )
+    if config.capacity * spec.nbytes >= 2**63:
+        raise ValueError(
+            f"{config.capacity:,} samples of {spec.nbytes:,} bytes do not fit into a ring, which "
+            f"has less than 2**63 bytes: use a smaller batch_size or num_buffers"
+        )
+    c_config, keepalive = _c_config(spec, config)
+    size = layout_bytes(c_config)
+    del keepalive
+    return size
 
 
 class Ring:
@@ -104,6 +133,8 @@ class Ring:
         raise_for_result: RaiseForResult,
         server: int = -1,
         watch: Callable[[], None] | None = None,
+        *,
+        same_kind: bool = False,
     ) -> _core_cpython.Sender:
         """Return a producer over this ring.
 
@@ -113,6 +144,7 @@ class Ring:
                 exception of that result.
             server: pidfd of the owning process, or -1.
             watch: called before each wait for room, at least ten times a second; may raise.
+            same_kind: cast arrays by NumPy's rule of this name; otherwise only exact dtypes fit.
         """
         return _core_cpython.Sender(
             self._handle,
@@ -120,18 +152,22 @@ class Ring:
             self.leaves,
             self.spec.plan,
             self.spec.fast_flatten,
-            self._check,
+            self.spec.unflatten,
+            partial(self._check, same_kind=same_kind),
             raise_for_result,
             server,
             watch,
+            same_kind,
         )
 
     def receiver(self, *, leased: bool, writable: bool, poisoned: bool) -> _core_cpython.Receiver:
         """Return the consumer of this ring. A ring may have only one."""
         return _core_cpython.Receiver(self._handle, self.leaves, leased, writable, poisoned)
 
-    def _check(self, tree: Any, stacked: bool) -> list[Any]:
-        return self.spec.check_stacked(tree)[1] if stacked else self.spec.check(tree)
+    def _check(self, tree: Any, stacked: bool, *, same_kind: bool) -> list[Any]:
+        if stacked:
+            return self.spec.check_stacked(tree, same_kind=same_kind)[1]
+        return self.spec.check(tree, same_kind=same_kind)
 
     def close(self) -> None:
         """Close the ring: no new claims, and every call that sleeps on it wakes and fails."""

@@ -12,7 +12,6 @@ import contextlib
 import errno
 import fcntl
 import logging
-import mmap
 import os
 import secrets
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Literal
 import posix_ipc
 
 from shm_echo.errors import ShmTooSmallError
-from shm_echo.ring.core import ffi
+from shm_echo.ring.core import _core_cpython, ffi
 from shm_echo.ring.host_pinning import CudaLibrary, HostPin
 from shm_echo.ring.memory_limit import free_memory, free_under_limit
 
@@ -41,11 +40,12 @@ _F_SEAL_SEAL, _F_SEAL_SHRINK, _F_SEAL_GROW = 1, 2, 4
 class Segment:
     """One mapping of shared (or, for in-process use, private) memory, zeroed when new.
 
-    The mapping lives as long as an object refers to `mapping`. Closing a segment closes only its
-    descriptor, so that arrays over the memory stay readable.
+    The memory stays mapped as long as an object refers to `mapping`, as each buffer over it does.
+    Closing a segment closes its descriptor, which is the only one, and arrays over the memory stay
+    readable.
     """
 
-    def __init__(self, mapping: mmap.mmap, fd: int, kind: str) -> None:
+    def __init__(self, mapping: _core_cpython.Mapping, fd: int, kind: str) -> None:
         self.mapping = mapping
         self.size = len(mapping)
         self.kind = kind
@@ -79,7 +79,7 @@ class Segment:
                 size, available, "this machine's memory", "use a smaller batch_size or num_buffers"
             )
         if backing == "private":
-            return cls(mmap.mmap(-1, size, mmap.MAP_SHARED | mmap.MAP_ANONYMOUS), -1, "private")
+            return cls(_core_cpython.Mapping(-1, size), -1, "private")
         if backing in ("auto", "posix"):
             try:
                 return cls._own(_posix(size), size, "posix")
@@ -96,7 +96,7 @@ class Segment:
     @classmethod
     def _own(cls, fd: int, size: int, kind: str) -> Segment:
         try:
-            return cls(_map(fd, size), fd, kind)
+            return cls(_core_cpython.Mapping(fd, size), fd, kind)
         except BaseException:
             os.close(fd)
             raise
@@ -112,7 +112,7 @@ class Segment:
             have = os.fstat(fd).st_size
             if have < size:
                 raise ValueError(f"shared memory of {have} bytes cannot hold {size}")
-            return cls(_map(fd, size), -1, "attached")
+            return cls(_core_cpython.Mapping(fd, size), -1, "attached")
         finally:
             os.close(fd)
 
@@ -143,11 +143,6 @@ class Segment:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-
-def _map(fd: int, size: int) -> mmap.mmap:
-    # MAP_POPULATE sets up the page tables here, not one page fault at a time in the first lap.
-    return mmap.mmap(fd, size, mmap.MAP_SHARED | mmap.MAP_POPULATE)
 
 
 def _posix(size: int) -> int:

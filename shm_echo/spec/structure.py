@@ -31,7 +31,8 @@ Kind: TypeAlias = Literal[
 ]
 
 # Bounds for local examples and for those of peers. No real sample comes near them, but a cycle or a
-# hostile peer does.
+# hostile peer does. The root is at level 0; leaves and containers are nodes. A transport may have
+# narrower bounds.
 MAX_DEPTH = 64
 MAX_NODES = 65536
 
@@ -115,17 +116,15 @@ class Builder:
         self.path = path
         self.leaves: list[LeafSpec] = []
         self.order: list[int] = []
-        self._nodes = 0
 
     def build(
         self, treedef: Any, tree: Any, path: str = "", first_leaf: int = 0, depth: int = 0
     ) -> Node:
         """Return the node of `tree`, whose leaves are the treedef's from `first_leaf` on."""
-        self._nodes += 1
-        if depth > MAX_DEPTH or self._nodes > MAX_NODES:
+        if depth > MAX_DEPTH:
             raise ValueError(
-                f"the example is nested deeper than {MAX_DEPTH} levels or has more than "
-                f"{MAX_NODES} nodes"
+                f"{self.path or 'the example'} is nested deeper than {MAX_DEPTH} levels, at "
+                f"{reprlib.repr(path)}"
             )
         kind = _KINDS[treedef.kind]
         if kind == "none":

@@ -13,7 +13,8 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from shm_echo.errors import ConnectionClosedError, SendTimeoutError
+from shm_echo.copying import Uncopyable
+from shm_echo.errors import ConnectionClosedError, RingCorruptedError, SendTimeoutError
 from shm_echo.ring.core import Result
 from shm_echo.ring.segment import Backing
 from shm_echo.transports.wait_until import wait_until_taken
@@ -46,12 +47,14 @@ class Transport(Protocol):
         """
 
 
-class Ingress:
+class Ingress(Uncopyable):
     """The part of a server that its transport sees.
 
     Attributes:
         spec: the structure, shapes and dtypes of a sample.
     """
+
+    _copying_advice = "it is a part of a server in this process"
 
     def __init__(
         self, ring: Ring, producers: Producers, publisher: Publisher | None, readers: Readers
@@ -80,11 +83,13 @@ class Ingress:
         return Inlet(self, self.producers.attach(pid, producer_id), pid)
 
 
-class Inlet:
+class Inlet(Uncopyable):
     """The entry of one producer into the ring. Threads may share it.
 
     Call `close` or `died` at its end. Later calls of either do nothing.
     """
+
+    _copying_advice = "it is one producer of a server in this process; open another one"
 
     def __init__(self, ingress: Ingress, owner: int, pid: int | None) -> None:
         self._producers = ingress.producers
@@ -157,6 +162,11 @@ def _raise_for_result(result: int, sent: int, timeout: float | None) -> None:
     # Not a method, or the inlet and its sender would form a cycle that keeps the ring mapped.
     if result == Result.TIMEOUT:
         raise SendTimeoutError(timeout or 0.0, sent)
+    if result == Result.CORRUPTED:
+        raise RingCorruptedError(
+            "a slot was overwritten by another program, and the sample in it was not sent",
+            sent=sent,
+        )
     if result == Result.CLOSED:
         raise ConnectionClosedError("the server has closed the ring", sent)
     raise ConnectionClosedError("this inlet is closed", sent)

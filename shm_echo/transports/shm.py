@@ -16,13 +16,17 @@ from typing import TYPE_CHECKING, Any
 from shm_echo.control.protocol.ring_requests import AttachRequest, check_label, run_difference
 from shm_echo.control.server.control_server import ControlServer, ServerLimits
 from shm_echo.control.server.service import Service, ServiceRefusalError, Session
+from shm_echo.copying import reject_copy
 from shm_echo.ring.producers import OwnersExhaustedError
+from shm_echo.ring.ring import MAX_PRODUCERS
 from shm_echo.ring.segment import Backing
 from shm_echo.transports.base import Ingress
 from shm_echo.transports.connector import Connector
 from shm_echo.validation import check_count
 
 if TYPE_CHECKING:
+    from shm_echo.ring.ring import RingConfig
+    from shm_echo.spec import TreeSpec
     from shm_echo.transports.shm_client import ShmClient
 
 __all__ = ["RingService", "ShmClient", "ShmTransport"]
@@ -56,7 +60,8 @@ class ShmTransport:
 
     Args:
         address: the address of the server: a bare name (a socket in a folder that only this user
-            can enter), or `ipc:///path/to.sock`; None makes a name that no other server has.
+            can enter, the same for all of the user's processes), or `ipc:///path/to.sock`; None
+            makes a name that no other server has.
         backing: the memory of the ring: "posix" (/dev/shm), "memfd", or "auto": a memfd where
             /dev/shm is too small.
         max_producers: the number of producers that may be attached at once, at most 65534.
@@ -92,7 +97,6 @@ class ShmTransport:
 
         if backing not in ("auto", "posix", "memfd"):
             raise ValueError(f"backing must be 'auto', 'posix' or 'memfd', not {backing!r}")
-        check_count("max_producers", max_producers, 1, most=65534)
         if services is not None and "ring" in services:
             raise ValueError("the service 'ring' is the transport's own")
         check_label("run_id", run_id)
@@ -100,11 +104,31 @@ class ShmTransport:
         self.address = f"ring-{secrets.token_hex(8)}" if address is None else address
         parse_address(self.address)
         self.run_id = run_id
-        self.max_producers = max_producers
+        self.max_producers = check_count("max_producers", max_producers, 1, most=MAX_PRODUCERS)
         self._backing: Backing = backing
         self._services = dict(services or {})
         self._allow_uids = dict(allow_uids or {})
         self._control: ControlServer | None = None
+
+    def check_examples(
+        self, spec: TreeSpec, config: RingConfig, publishes: TreeSpec | None
+    ) -> None:
+        """Check that producers can be told what this server expects; `Server` calls it.
+
+        Raises:
+            ValueError: the description of the examples does not fit into one message.
+        """
+        from shm_echo.control.protocol.handshake import check_welcome
+
+        try:
+            check_welcome(_describe(spec, config, publishes))
+        except ValueError as error:
+            leaves = len(spec.leaves) + (len(publishes.leaves) if publishes else 0)
+            raise ValueError(
+                f"the example{' and the published one have' if publishes else ' has'} {leaves:,} "
+                f"leaves, whose description cannot be sent to a producer: {error}. A leaf takes 4 "
+                "items, and one more for each axis and each key: stack leaves into arrays"
+            ) from None
 
     @property
     def backing(self) -> Backing:
@@ -137,6 +161,14 @@ class ShmTransport:
         """Return the way to this transport's server, to be sent to other processes."""
         return Connector(self.address, self.run_id)
 
+    def __getstate__(self) -> dict[str, Any]:
+        if self._control is not None:  # before its start a transport is only a description
+            reject_copy(
+                "a started ShmTransport",
+                "it serves its address; send its connector() to the other process instead",
+            )
+        return vars(self)
+
     def __repr__(self) -> str:
         return f"ShmTransport({self.address!r}, backing={self._backing!r})"
 
@@ -146,6 +178,20 @@ class _Reader:
     """The data of a session whose client only reads; that of a producer is its owner id."""
 
     number: int
+
+
+def _describe(spec: TreeSpec, config: RingConfig, publishes: TreeSpec | None) -> dict[str, Any]:
+    """Return the description of a ring that its producers get with their welcome."""
+    return {
+        "spec": spec.to_wire(),
+        "config": {
+            "batch_size": config.batch_size,
+            "num_buffers": config.num_buffers,
+            "max_producers": config.max_producers,
+            "detailed": config.detailed,
+        },
+        "publishes": publishes.to_wire() if publishes else None,
+    }
 
 
 class RingService:
@@ -159,20 +205,12 @@ class RingService:
 
     def open(self, session: Session) -> dict[str, Any]:
         ingress = self._ingress
-        config = ingress.ring.config
         publisher = ingress.publisher
         session.watch = False  # a session without an owner id needs no clean-up when it ends
-        return {
-            "spec": ingress.spec.to_wire(),
-            "config": {
-                "batch_size": config.batch_size,
-                "num_buffers": config.num_buffers,
-                "max_producers": config.max_producers,
-                "detailed": config.detailed,
-            },
-            "publishes": publisher.spec.to_wire() if publisher else None,
-            "run_id": self._run_id,
-        }
+        description = _describe(
+            ingress.spec, ingress.ring.config, publisher.spec if publisher else None
+        )
+        return {**description, "run_id": self._run_id}
 
     def request(
         self, session: Session, op: str, args: dict[str, Any]
@@ -180,7 +218,10 @@ class RingService:
         if op == "memory":
             if isinstance(session.data, _Reader):
                 raise ServiceRefusalError("reader", "a reader gets no memory of the ring")
+            self._ingress.producers.mend()  # the newcomer compares the ring's description
             return {}, self._descriptors()
+        if op == "standing":
+            return self._standing(session), ()
         if op != "attach":
             raise ServiceRefusalError("unknown_op", f"the ring service has no request {op[:64]!r}")
         if session.data is not None:
@@ -215,6 +256,12 @@ class RingService:
             )
         session.data = _Reader(self._ingress.readers.attach(session.peer.pid))
         return {}, [publisher.segment.fileno()]
+
+    def _standing(self, session: Session) -> dict[str, Any]:
+        """Answer a client whose memory says that the ring is closed, or that it is revoked."""
+        producers = self._ingress.producers
+        producers.mend()
+        return {"may_send": session.data is not None and producers.may_send(session.data)}
 
     def _descriptors(self) -> list[int]:
         """Return the descriptors of the ring and, if the server publishes, of the broadcast."""

@@ -36,7 +36,7 @@ class ShmClient(ClientAttachment):
 
     `send`, `send_batch`, `reserve`, `wait`, `latest`, `wait_for` and `close` may be
     called from several threads at once. In the child of a fork, an inherited client attaches again
-    on its first use.
+    on its first use; so does a client that was pickled, wherever it is unpickled.
 
     Example:
         >>> import numpy as np
@@ -61,6 +61,10 @@ class ShmClient(ClientAttachment):
             accepts the server's.
         server_uid: another user whose server is trusted, beside this user; the server must allow
             this user (`ShmTransport(allow_uids=...)`).
+        cast: "same_kind" also takes arrays of other dtypes that NumPy's rule of this name casts,
+            such as float64 for float32 or int for float, but not float for int. By that rule, an
+            integer out of range wraps around and a float becomes infinite. "exact" takes no other
+            dtype, but for numbers at 0-d leaves (see `send`).
         run_id: the run that this client belongs to; it must be that of the server's ShmTransport.
         producer_id: a name or number of this producer, for a worker that may be restarted as a new
             process: `min_producers` counts each id once. Without it, a process counts as often as
@@ -95,6 +99,7 @@ class ShmClient(ClientAttachment):
         *,
         publishes: Any = None,
         server_uid: int | None = None,
+        cast: Literal["exact", "same_kind"] = "exact",
         run_id: str | None = None,
         producer_id: str | int | None = None,
         role: Literal["producer", "reader"] = "producer",
@@ -108,6 +113,7 @@ class ShmClient(ClientAttachment):
             connect_timeout,
             server_uid,
             AttachRequest(role, run_id, _label(producer_id)),
+            same_kind=_check_cast(cast),
         )
 
     # ---------------------------------------------------------------- sending
@@ -116,7 +122,9 @@ class ShmClient(ClientAttachment):
         """Copy one sample into the ring, waiting for room.
 
         Args:
-            data: a tree like the example. A Python number is accepted for a 0-d leaf.
+            data: a tree like the example. A 0-d leaf of numbers takes a Python number, a NumPy
+                scalar or a 0-d array, if that loses neither the kind (float to int) nor the value's
+                range; it may be rounded.
             timeout: seconds to wait for room; None waits as long as the server lives.
 
         Raises:
@@ -157,20 +165,18 @@ class ShmClient(ClientAttachment):
 
         Use it in a `with` statement: its end commits the sample, an exception aborts it. Until
         then the batch that the slot belongs to cannot be delivered. The arrays hold the former
-        content of the memory: write every element.
+        content of the memory: write every element, or replace the array in the tree, which the
+        commit then checks and copies as `send` does.
 
         Raises:
             SendTimeoutError: the ring stayed full.
             ConnectionClosedError: this client is closed, or the server has gone.
         """
         try:
-            claim, views = self._sender.reserve(timeout)
+            return self._sender.reserve(timeout)
         except ForkedHandleError:
             self._reattach()
-            claim, views = self._sender.reserve(timeout)
-        slot = Slot(claim, views, self._ring.spec.unflatten(views))
-        self._slots.add(slot)
-        return slot
+            return self._sender.reserve(timeout)
 
     def wait(self, timeout: float | None = None, *, until: WaitUntil | None = None) -> None:
         """Wait until every sample that was sent has arrived.
@@ -189,21 +195,19 @@ class ShmClient(ClientAttachment):
             ConnectionClosedError: this client was closed, or the server has gone, before.
             ValueError: `until` is unknown.
         """
-        if (self._wait_until if until is None else check_wait_until("until", until)) == "stored":
-            seconds("timeout", timeout)
-            if not isinstance(self._sender, NoSender):
-                self._require_server()  # a send returns when its sample is stored
-                return
-        try:
-            if isinstance(self._sender, NoSender):
-                self._sender.wait(timeout)
-            wait_until_taken(self._sender, self._ring, timeout)
-        except ForkedHandleError:
+        until = self._wait_until if until is None else check_wait_until("until", until)
+        seconds("timeout", timeout)
+        if self._sender.retired:
             self._reattach()  # a new producer, which has sent no sample yet
+        sender = self._sender
+        if isinstance(sender, NoSender):
+            sender.wait(timeout)
+        elif until == "taken":
+            wait_until_taken(sender, self._ring, timeout)
+        else:
+            self._require_server()  # a send returns when its sample is stored
 
     def _require_server(self) -> None:
-        if self._sender.retired:
-            self._reattach()
         if self._closed:
             raise ConnectionClosedError(f"the client of {self.address} is closed")
         reason = self._connection.loss_reason()
@@ -275,8 +279,10 @@ class ShmClient(ClientAttachment):
         self._sender.leave(self._disconnect)
 
     def _disconnect(self) -> None:
-        self._connection.goodbye(timeout=1.0)
-        self._connection.close()
+        try:
+            self._connection.goodbye(timeout=1.0)
+        finally:  # after an interrupt, too
+            self._connection.close()
 
     def __enter__(self) -> ShmClient:
         return self
@@ -307,3 +313,9 @@ def _label(producer_id: str | int | None) -> str | None:
     """Return a producer id as text: workers often have numbers."""
     number = isinstance(producer_id, int) and not isinstance(producer_id, bool)
     return str(producer_id) if number else producer_id  # type: ignore[return-value]
+
+
+def _check_cast(cast: str) -> bool:
+    if cast not in ("exact", "same_kind"):
+        raise ValueError(f"cast must be 'exact' or 'same_kind', not {cast!r}")
+    return cast == "same_kind"

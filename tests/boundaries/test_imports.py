@@ -86,6 +86,12 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "shm_echo.errors": ("numpy", "optree", *(f"shm_echo.{part}" for part in ("ring", "spec"))),
     "shm_echo.validation": ("numpy", "shm_echo"),
     "shm_echo.metrics": ("numpy", "shm_echo.server", "shm_echo.transports", "shm_echo.control"),
+    "shm_echo.mechestim": tuple(
+        f"shm_echo.{part}" for part in ("ring", "spec", "transports", "consumer", "server")
+    ),
+    "shm_echo.mechestim.local": ("shm_echo.control",),
+    "shm_echo.mechestim.remote": ("shm_echo.mechestim.local", "shm_echo.mechestim.service"),
+    "shm_echo.mechestim.service": ("shm_echo.mechestim.remote",),
 }
 
 
@@ -169,7 +175,8 @@ def test_the_control_plane_loads_no_numpy_and_no_ring() -> None:
     names = " ,".join(name for name, _ in modules() if name.startswith("shm_echo.control"))
     heavy, ours = loaded_by(f"import {names}")
     assert set(heavy) <= {"msgpack"}
-    assert all(name.startswith(("shm_echo.control", "shm_echo.error")) for name in ours)
+    leaves = ("shm_echo.control", "shm_echo.copying", "shm_echo.error", "shm_echo.validation")
+    assert all(name.startswith(leaves) for name in ours)
 
 
 def test_an_accumulator_needs_no_ring() -> None:

@@ -1,4 +1,4 @@
-"""What the package offers: each name is there, listed, documented and typed."""
+"""The public names of the package: each exists, and is listed, documented and typed."""
 
 from __future__ import annotations
 

@@ -145,10 +145,10 @@ def test_a_signal_ends_it_after_the_running_operation_and_tells_the_clients(
     with serving(folder) as server, RawClient(server.path) as busy:
         idle = open_session(server.url)
         x = handle_of(busy.result("random.randn", 800, 800))
-        busy.say({"id": 50, "op": "linalg.eigvals", "a": [x], "b": 0})
+        busy.send_message({"id": 50, "op": "linalg.eigvals", "a": [x], "b": 0})
         wait_until(lambda: server.state()["requests"] == 2, "it has begun")
         server.signal(number)
-        reply = busy.hear()
+        reply = busy.receive_message()
         assert reply is not None
         assert "r" in reply
         assert busy.closed_reason() == "the server is shutting down"

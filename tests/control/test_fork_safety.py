@@ -44,7 +44,7 @@ for line in sys.stdin:
 
 
 def sockets_of(pid: int) -> int:
-    """How many sockets, pidfds, epoll and event descriptors a process has open."""
+    """Return the number of open sockets, pidfds, epoll and event descriptors of a process."""
     kinds = ("socket:", "anon_inode:", "pidfd:")
     return sum(link.startswith(kinds) for link in descriptor_links(pid))
 

@@ -31,7 +31,7 @@ from tests.control.harness import (
 
 
 def answers_buffered() -> int:
-    """How many of the largest answers it takes until one does not fit into a socket's buffer."""
+    """Return the number of largest answers that exceeds a socket's buffer by one."""
     ours, theirs = socket.socketpair(socket.AF_UNIX)
     with ours, theirs:
         return 1 + ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // (MAX_FRAME - 100)

@@ -55,6 +55,33 @@ def test_the_metered_actors_stream_until_their_common_budget_is_spent() -> None:
     assert "random.uniform" in out
 
 
+def test_each_rank_trains_on_its_own_actors_and_all_come_to_the_same_weights() -> None:
+    out = run("data_parallel.py", "--ranks", "2", "--actors", "4", "--steps", "60")
+    ranks = re.findall(
+        r"^rank (\d): 60 batches of actors \[(.+)\], largest error (\S+)$", out, re.M
+    )
+    assert [(rank, actors) for rank, actors, _ in ranks] == [("0", "0, 2"), ("1", "1, 3")]
+    assert max(float(error) for _, _, error in ranks) < 0.1
+    assert out.endswith("the weights of all ranks are the same\n")
+
+
+def test_every_reader_gets_whole_frames_and_the_camera_waits_for_none() -> None:
+    out = run("newest_frame.py", "--frames", "60", "--fps", "200")
+    readers = re.findall(r"^(\w+) reader: (\d+) frames, (\d+) skipped", out, re.M)
+    seen = {reader: (int(frames), int(skipped)) for reader, frames, skipped in readers}
+    assert set(seen) == {"fast", "slow"}
+    assert all(frames > 0 and frames + skipped <= 60 for frames, skipped in seen.values())
+    assert out.endswith("60 frames published\n")
+
+
+def test_each_sample_goes_to_one_of_the_consumer_threads() -> None:
+    out = run("consumer_threads.py", "--threads", "3", "--samples", "3000")
+    counts = re.findall(r"^thread \d: \d+ batches, (\d+) samples$", out, re.M)
+    assert len(counts) == 3
+    assert sum(map(int, counts)) == 3000
+    assert out.endswith("3000 of 3000 samples were seen exactly once\n")
+
+
 def test_every_example_is_run_by_a_test() -> None:
     source = Path(__file__).read_text()
     missing = [path.name for path in EXAMPLES.glob("*.py") if f'"{path.name}"' not in source]

@@ -1,8 +1,8 @@
-"""Changes of a client's requests that leave them well-formed: what a fuzzer of bytes rarely finds.
+"""Changes of a client's requests that leave them well-formed, which a fuzzer of bytes rarely makes.
 
-A seed is a sequence of frames. It is read into messages, some of them are changed (an argument, an
-operation's name, a number, the order), and it is written again. Bytes that are no frames come back
-as None, for the fuzzer to change as bytes.
+A seed is a sequence of frames. `mutated` reads it into messages, changes some of them (an argument,
+an operation's name, a number, the order), and writes them again. It returns None for bytes that are
+no frames; the fuzzer then changes these as bytes.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def _value(source: random.Random) -> Any:
 
 
 def frames(data: bytes) -> list[dict[Any, Any]] | None:
-    """The messages in a seed; None when it is none."""
+    """Return the messages in a seed; None if the bytes are no frames."""
     found, at = [], 0
     while at + 4 <= len(data):
         (length,) = struct.unpack_from("<I", data, at)
@@ -122,13 +122,13 @@ def frames(data: bytes) -> list[dict[Any, Any]] | None:
 
 
 def joined(messages: list[Any]) -> bytes:
-    """The seed of these messages."""
+    """Return the seed of these messages."""
     packed = [msgpack.packb(message) for message in messages]
     return b"".join(struct.pack("<I", len(one)) + one for one in packed)
 
 
 def _changed(value: Any, source: random.Random) -> Any:
-    """One place in a value, changed."""
+    """Return a value with one place in it changed."""
     if isinstance(value, list) and value and source.random() < 0.8:
         at = source.randrange(len(value))
         return [*value[:at], _changed(value[at], source), *value[at + 1 :]]

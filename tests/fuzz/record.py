@@ -1,8 +1,8 @@
-"""Records what a client says: the seeds of the fuzzers, one file for each operation.
+"""Records the requests of a client: the seeds of the fuzzers, one file for each operation.
 
-Run as a program: ``python -m tests.fuzz.record FOLDER [OP ...]``. The parity cases are played by a
-client without NumPy, each in a forked child and so in a session of its own; whatever that session's
-stream receives is written down, frames and all.
+Run as a program: ``python -m tests.fuzz.record FOLDER [OP ...]``. A client without NumPy plays the
+parity cases, each in a forked child and therefore in a session of its own. The recorder writes down
+all bytes that the session's stream receives, with the headers of the frames.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import os
 from tests.mechestim.parity.cases import CASES, some
 from tests.mechestim.remote.parity_runner import play
 
-play(some("add", 1)[0])  # imports what the children need
+play(some("add", 1)[0])  # imports the modules that the children need
 for name in sys.argv[1:] or sorted(CASES):
     for case in some(name, 1):
         child = os.fork()

@@ -1,8 +1,8 @@
 """Runs the fuzzers: ``python -m tests.fuzz.run [--seconds N] [TARGET ...]``, and atheris.
 
-Each target has a process of its own. What one finds is kept in ``--folder`` as ``TARGET-crash-...``
-(or ``-timeout-``, ``-oom-``); ``--replay TARGET FILE`` plays it again without a fuzzer. Exit status
-1 when anything was found.
+Each target has a process of its own. A fuzzer saves an input that fails in ``--folder`` as
+``TARGET-crash-...`` (or ``-timeout-``, ``-oom-``); ``--replay TARGET FILE`` runs the target with it
+again, without a fuzzer. The exit status is 1 if an input has failed.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ import tempfile
 from pathlib import Path
 
 _SHARES = {"codec": 0.15, "values": 0.15, "session": 0.7}
-_SLOWEST_S = 10  # an input that takes longer is a find
-_MOST_MIB = 2048
+_MAX_SECONDS = 10  # an input that takes longer counts as a failure
+_MAX_MIB = 2048  # of memory: more is a failure, too
 
 
 def start(target: str, seconds: float, folder: Path, seeds: Path | None) -> int:
-    """Run one target for a while; what it printed last tells how far it came."""
+    """Run one target for some seconds, print its last statistics, and return its exit status."""
     corpus = folder / f"{target}-corpus"
     corpus.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "tests.fuzz.inside", target, str(corpus)]
+    command = [sys.executable, "-m", "tests.fuzz.fuzzer", target, str(corpus)]
     command += [str(seeds)] if seeds is not None else []
     command += [
         f"-max_total_time={max(1, int(seconds))}",
-        f"-timeout={_SLOWEST_S}",
-        f"-rss_limit_mb={_MOST_MIB}",
+        f"-timeout={_MAX_SECONDS}",
+        f"-rss_limit_mb={_MAX_MIB}",
         f"-artifact_prefix={folder}/{target}-",
         "-max_len=16384",
         "-print_final_stats=1",
@@ -47,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(_SHARES))
     parser.add_argument("--seconds", type=float, default=60.0, help="for all of them together")
-    parser.add_argument("--folder", type=Path, help="for the corpus, and for what is found")
+    parser.add_argument("--folder", type=Path, help="for the corpus and the inputs that fail")
     parser.add_argument("--replay", nargs=2, metavar=("TARGET", "FILE"))
     args = parser.parse_args()
     if args.replay:

@@ -1,8 +1,8 @@
-"""What is fuzzed, as functions of bytes, and what each of them promises.
+"""The targets of the fuzzers: functions of bytes that raise if they find an error.
 
-A function that returns has found nothing. It raises for whatever must not happen: an exception that
-is not the one for bad bytes, an internal error in a session's log, a count that went down, objects
-that a session did not give back. Nothing here needs a fuzzer: the ordinary tests call them, too.
+Errors are: an exception other than the one for bad bytes, an internal error in a session's log, a
+count that went down, objects that a session has not released. The targets need no fuzzer: the
+ordinary tests call them, too.
 """
 
 from __future__ import annotations
@@ -66,27 +66,28 @@ def _read_frames(parts: list[bytes]) -> list[Any]:
 
 
 def values(data: bytes) -> None:
-    """The values of mechestim: a value, a note about a wrong one, or a protocol error."""
+    """Read bytes as values of mechestim: a value, a note about a wrong one, or a protocol error."""
     objects = HandleTable(QUOTAS)
     session = SessionValueCodec(objects, lambda number: number)
     for read in (_plain.unpack, session.unpack):
         with contextlib.suppress(ProtocolError):
             read(data)
-    assert session.problem is None or isinstance(session.problem, Exception)
+    assert session.deferred_error is None or isinstance(session.deferred_error, Exception)
     assert (len(objects), objects.bytes) == (0, 0), "reading made objects"
 
 
 class _Watched(Ceiling):
-    """A ceiling that sees to it that what is spent only grows, up to its limit.
+    """A ceiling that checks that the spent FLOPs only grow, up to its limit.
 
-    What it sees is kept in ``wrong``: a session would answer its client if it were raised here.
+    It keeps an error in ``wrong`` instead of raising it: a session would send the exception to its
+    client.
     """
 
     seen = 0
     wrong = ""
 
     def check(self, cost: int = 0) -> None:
-        """After every change."""
+        """Check the counts after a change."""
         spent, reserved = self.spent, self.reserved
         if spent < self.seen:
             self.wrong = f"a count went down: {self.seen} to {spent}"
@@ -112,7 +113,7 @@ class _Watched(Ceiling):
 
 
 class _Errors(logging.Handler):
-    """Keeps what a session logs as an error."""
+    """Keeps the first error that a session logs."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -122,7 +123,7 @@ class _Errors(logging.Handler):
         self.first = self.first or record
 
     def check(self) -> None:
-        """Raise what was logged."""
+        """Raise AssertionError if an error was logged since the last check."""
         first, self.first = self.first, None
         if first is None:
             return
@@ -134,7 +135,7 @@ _errors = _Errors()
 
 
 def session(data: bytes) -> None:
-    """A session from its first frame to the end of its client, which says ``data`` at once."""
+    """Serve a session from its first frame to the end of its client, which sends `data` at once."""
     contextvars.copy_context().run(_one_session, data)
 
 

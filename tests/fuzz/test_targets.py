@@ -1,4 +1,4 @@
-"""The fuzzers' targets without a fuzzer: they pass what a client says, and see what goes wrong."""
+"""The targets of the fuzzers, without a fuzzer: they accept valid requests and detect errors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ REQUESTS: list[dict[str, Any]] = [
 
 @pytest.fixture(autouse=True)
 def log() -> Iterator[None]:
-    """What the targets change about the log, for good, is put back: other tests read it."""
+    """Restore the logger, which the targets change for good: other tests read its messages."""
     log = logging.getLogger("shm_echo.mechestim")
     before = log.propagate
     yield
@@ -55,7 +55,7 @@ def test_a_session_that_goes_well_and_its_changes_pass() -> None:
         targets.session(changed or data)
 
 
-def test_what_a_client_says_is_recorded_and_can_be_played_again(tmp_path: Path) -> None:
+def test_the_requests_of_a_client_are_recorded_and_can_be_played_again(tmp_path: Path) -> None:
     assert record(tmp_path, "add", "linalg.svd", "sort") >= 3
     seeds = [path.read_bytes() for path in tmp_path.iterdir()]
     asked = {message.get("op") for seed in seeds for message in mutations.frames(seed) or []}

@@ -41,7 +41,7 @@ def _filled(kind: str, shape: tuple[int, ...]) -> Any:
 
 
 def vocabulary() -> dict[str, Any]:
-    """The names that a line may use, with new arrays behind them."""
+    """Return the names that a line may use, with new arrays behind them."""
     names = {f"{k}{s}": _filled(k, shape) for k in "xhibcuopm" for s, shape in _SHAPES.items()}
     names["o34b"] = np.zeros((3, 4))
     names["i8_4"] = np.arange(1, 5, dtype=np.int8)
@@ -74,7 +74,7 @@ class Call:
 
 
 def calls() -> list[Call]:
-    """Every call of the file."""
+    """Return every call of the file."""
     found = []
     for line in FILE.read_text().splitlines():
         text = line.strip()
@@ -88,7 +88,7 @@ def calls() -> list[Call]:
 
 
 def resolve(dotted: str) -> Any:
-    """What ``numpy.<dotted>`` is, or ``None``."""
+    """Return ``numpy.<dotted>``, or ``None`` if NumPy has no such attribute."""
     try:
         return reduce(getattr, dotted.split("."), np)
     except AttributeError:

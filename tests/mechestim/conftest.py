@@ -1,8 +1,9 @@
 """The tests of ``mechestim`` in either mode: ``pytest tests/mechestim/fft --backend remote``.
 
-With ``--backend remote`` a server is started, and this process is its client before any test is
-imported; NumPy is there as well, as what is right. Tests marked ``local_only`` are then left out,
-each with its reason; ``docs/how-to/client.md`` names the same reasons.
+With ``--backend remote`` the run starts a server, and this process becomes its client before pytest
+imports a test. NumPy is installed as well: its results are the reference. Tests marked
+``local_only`` are skipped then, each with its reason; ``docs/how-to/client.md`` names the same
+reasons.
 """
 
 from __future__ import annotations

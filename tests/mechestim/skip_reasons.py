@@ -1,13 +1,13 @@
-"""Why a test holds in local mode only: what each is called, and what the documentation says of it.
+"""The reasons why a test holds in local mode only, by name, with their place in the documentation.
 
-The values are headings of the list "What is left different" in ``docs/how-to/client.md``; a
-reason without one is about the tests themselves and not about what a user sees.
+The values are headings of the list "What is left different" in ``docs/how-to/client.md``. A reason
+without a heading concerns the tests themselves and no user.
 """
 
 from __future__ import annotations
 
 REASONS: dict[str, str | None] = {
-    # What a user may see
+    # Differences that a user may see
     "objects": "Object arrays",
     "memory": "Memory",
     "numpy classes": "NumPy's classes",
@@ -16,7 +16,7 @@ REASONS: dict[str, str | None] = {
     "signals": "Signal handlers",
     "fork": "Forked children",
     "warnings": "Warnings as errors",
-    # What only a test sees
+    # Differences that only a test sees
     "internals": None,
     "ceiling": None,
 }

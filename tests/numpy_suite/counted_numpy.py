@@ -1,10 +1,9 @@
-"""A ``numpy`` whose operations are ours, for test modules that say ``import numpy as np``.
+"""A ``numpy`` with mechestim's operations, for test modules that ``import numpy as np``.
 
-:func:`import_counted` stands in for ``__import__``: what a test module imports from NumPy comes
-from ``mechestim`` where that has such an operation, and from NumPy itself where it has none
-(constants, dtypes, what is unsupported, helpers of the tests). :class:`CountedImporter` gives it to
-NumPy's test modules as it loads them, and only to those: the library's own imports and NumPy's are
-left alone.
+`import_counted` replaces ``__import__`` in a test module: an import from NumPy returns the
+operation of ``mechestim`` if there is one, and NumPy's own object otherwise (constants, dtypes,
+unsupported functions, helpers of the tests). `CountedImporter` installs it in NumPy's test modules
+as it loads them, and in no others: imports of the library and of NumPy itself do not change.
 """
 
 from __future__ import annotations
@@ -163,14 +162,14 @@ class _CountedLoader(Loader):
 
 
 def _unbind(cls: type) -> None:
-    """Functions that are built in do not become methods of the class that they are stored in."""
+    """Make our functions in a class static: NumPy's built-in ones do not become methods there."""
     for name, value in list(vars(cls).items()):
         if isinstance(value, FunctionType) and value.__module__.partition(".")[0] == "mechestim":
             setattr(cls, name, staticmethod(value))
 
 
 class CountedImporter(MetaPathFinder):
-    """Loads NumPy's test modules, whatever pytest calls them, with our operations in them."""
+    """Loads NumPy's test modules, under any name that pytest gives them, with our operations."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

@@ -1,12 +1,12 @@
 """Run NumPy's own tests on counted arrays: ``python -m tests.numpy_suite.run``.
 
-Each chosen module of the installed NumPy is run by a pytest of its own, with our functions in the
-place of NumPy's (:mod:`tests.numpy_suite.counted_numpy`). A case that is excluded runs too and
-counts as not passed, even if it passes; one that does is reported, because its line in the list is
-out of date. So is every call that a price rule refuses although NumPy accepts it.
+A pytest of its own runs each chosen module of the installed NumPy, with our functions in the place
+of NumPy's (`tests.numpy_suite.counted_numpy`). An excluded case runs too and counts as not passed.
+If it passes, the run reports it, because its line in the list is out of date. The run also reports
+every call that a price rule rejects although NumPy accepts it.
 
-The run succeeds when there is nothing to report, no case fails that is not excluded, and at least
-95 % of the cases pass.
+The run succeeds if it has nothing to report, if only excluded cases fail, and if at least 95 % of
+the cases pass.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ HERE = Path(__file__).parent
 
 @dataclass
 class Result:
-    """What became of the cases of one module; the skipped ones are left out by NumPy itself."""
+    """The results of the cases of one module. NumPy itself skips the skipped ones."""
 
     module: str
     passed: list[str] = field(default_factory=list)

@@ -19,6 +19,8 @@ import numpy as np
 import pytest
 
 from shm_echo import AddressInUseError, Server, ShmTransport
+from shm_echo.ring.host_pinning import CudaLibrary
+from shm_echo.ring.segment import Segment
 from tests.support.leftovers import open_descriptors
 from tests.support.numbered import EXAMPLE, numbered
 
@@ -276,17 +278,19 @@ def test_a_failure_to_unregister_is_logged_and_the_server_closes(
     assert told in record.getMessage()
 
 
-def test_the_child_of_a_fork_leaves_the_registration_to_its_parent(install: Any) -> None:
+def test_the_child_of_a_fork_leaves_the_registration_to_its_parent() -> None:
     cuda = FakeCuda()
-    install("torch", cuda)
-    with server() as running:
-        child = os.fork()
-        if child == 0:
-            running.close()
-            running._ring.segment.close()
+    runtime = CudaLibrary("stand-in", cuda.register, cuda.unregister, str)
+    segment = Segment.allocate(4096, "private")
+    segment.pin(runtime)
+    child = os.fork()
+    if child == 0:
+        try:
+            segment.close()
+        finally:
             os._exit(len(cuda.calls))
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
-        assert [call[0] for call in cuda.calls] == ["register"]
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+    segment.close()
     assert [call[0] for call in cuda.calls] == ["register", "unregister"]
 
 

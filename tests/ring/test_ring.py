@@ -92,17 +92,19 @@ def test_a_ring_larger_than_the_memory_is_rejected(ring: Ring) -> None:
 
 
 def test_memory_without_a_ring_is_rejected(ring: Ring) -> None:
-    ring.segment.mapping[:8] = b"not ours"
+    memoryview(ring.segment.mapping)[:8] = b"not ours"
     with pytest.raises(ProtocolError, match=r"the shared memory .* holds no ring"):
         other_side(ring)
 
 
 def test_a_ring_of_another_layout_version_is_refused(ring: Ring) -> None:
     """The version is the word after the magic (csrc/include/shm_echo/layout.h)."""
-    version = int.from_bytes(ring.segment.mapping[8:12], "little")
+    version = int.from_bytes(memoryview(ring.segment.mapping)[8:12], "little")
     assert f"SHE_LAYOUT_VERSION {version}" in (CSRC / "include/shm_echo/layout.h").read_text()
-    ring.segment.mapping[8:12] = (version + 1).to_bytes(4, "little")
-    with pytest.raises(ProtocolError, match="install the same shm-echo on both sides"):
+    memoryview(ring.segment.mapping)[8:12] = (version + 1).to_bytes(4, "little")
+    with pytest.raises(
+        ProtocolError, match="layout version differs: install the same shm-echo on both sides"
+    ):
         other_side(ring)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import logging
-import mmap
 import os
 import stat
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 
 from shm_echo.errors import ShmTooSmallError
+from shm_echo.ring.core import _core_cpython
 from shm_echo.ring.memory_limit import free_memory
 from shm_echo.ring.segment import Backing, Segment
 from tests.support.leftovers import nothing_new_stays_in_shm, open_descriptors, shm_names
@@ -46,9 +46,9 @@ def small_shm(monkeypatch: pytest.MonkeyPatch) -> int:
 def test_new_memory_is_zeroed_writable_and_as_large_as_asked(backing: Backing) -> None:
     segment = Segment.allocate(SIZE + 4096, backing)
     assert segment.size == len(segment.mapping) == SIZE + 4096
-    assert not any(segment.mapping[:: 4096 // 8])
-    segment.mapping[-1] = 7
-    assert segment.mapping[-1] == 7
+    assert not any(memoryview(segment.mapping)[:: 4096 // 8])
+    memoryview(segment.mapping)[-1] = 7
+    assert memoryview(segment.mapping)[-1] == 7
     assert segment.kind == ("posix" if backing == "auto" else backing)
     segment.close()
 
@@ -91,7 +91,7 @@ def test_a_memfd_cannot_be_shrunk_or_grown(size: int) -> None:
     with pytest.raises(PermissionError):  # the seals are sealed
         fcntl.fcntl(segment.fileno(), F_ADD_SEALS, F_SEAL_WRITE)
     assert fcntl.fcntl(segment.fileno(), F_GET_SEALS) == 0b111
-    segment.mapping[0] = 1
+    memoryview(segment.mapping)[0] = 1
     segment.close()
 
 
@@ -179,7 +179,7 @@ def test_memory_that_the_machine_does_not_have_is_refused(backing: Backing) -> N
         Segment.allocate(1 << 50, backing)
 
 
-@pytest.mark.parametrize("step", ["unlink_shared_memory", "fstatvfs", "posix_fallocate", "mmap"])
+@pytest.mark.parametrize("step", ["unlink_shared_memory", "fstatvfs", "posix_fallocate", "Mapping"])
 def test_a_failure_at_any_step_leaves_no_name_and_no_descriptor(
     step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,7 +193,7 @@ def test_a_failure_at_any_step_leaves_no_name_and_no_descriptor(
 
     real_unlink = posix_ipc.unlink_shared_memory
     before, descriptors = shm_names(), open_descriptors()
-    home = {"unlink_shared_memory": posix_ipc, "mmap": mmap}.get(step, os)
+    home = {"unlink_shared_memory": posix_ipc, "Mapping": _core_cpython}.get(step, os)
     monkeypatch.setattr(home, step, strike)
     with pytest.raises(Struck):
         Segment.allocate(SIZE, "posix")
@@ -211,10 +211,10 @@ def test_a_failure_at_any_step_leaves_no_name_and_no_descriptor(
 def test_a_process_with_the_descriptor_sees_the_same_memory(backing: Backing) -> None:
     segment = Segment.allocate(SIZE, backing)
     other = Segment.from_fd(os.dup(segment.fileno()), SIZE)
-    segment.mapping[5] = 42
-    other.mapping[6] = 43
-    assert other.mapping[5] == 42
-    assert segment.mapping[6] == 43
+    memoryview(segment.mapping)[5] = 42
+    memoryview(other.mapping)[6] = 43
+    assert memoryview(other.mapping)[5] == 42
+    assert memoryview(segment.mapping)[6] == 43
     with pytest.raises(ValueError, match="attached"):
         other.fileno()
     segment.close()
@@ -255,10 +255,51 @@ def test_closing_leaves_arrays_over_the_memory_alone(backing: Backing) -> None:
     array[4] = 10
 
 
-@pytest.mark.parametrize("backing", ["posix", "memfd"])
-def test_no_descriptor_is_left_when_the_last_reference_goes(backing: Backing) -> None:
+@pytest.mark.parametrize("backing", ["posix", "memfd", "private"])
+def test_closing_gives_the_descriptor_back_while_the_memory_is_in_use(backing: Backing) -> None:
     before = open_descriptors()
     segment = Segment.allocate(SIZE, backing)
+    array = np.frombuffer(segment.mapping, np.uint8)
     segment.close()
+    assert open_descriptors() == before
+    assert not array[-1]
+
+
+def test_attached_memory_keeps_no_descriptor() -> None:
+    segment = Segment.allocate(SIZE, "posix")
+    before = open_descriptors()
+    other = Segment.from_fd(os.dup(segment.fileno()), SIZE)
+    assert open_descriptors() == before
+    assert len(other.mapping) == SIZE
+    segment.close()
+
+
+def test_memory_is_unmapped_with_the_last_buffer_over_it() -> None:
+    segment = Segment.allocate(SIZE, "memfd")
+    segment.close()
+    array = np.frombuffer(segment.mapping, np.uint8)
+    address = array.ctypes.data
     del segment
-    assert open_descriptors() <= before
+    view = memoryview(array)[1:]
+    del array
+    assert _is_mapped(address)
+    view[0] = 3
+    del view
+    assert not _is_mapped(address)
+
+
+def _is_mapped(address: int) -> bool:
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    bounds = ([int(end, 16) for end in line.split()[0].split("-")] for line in maps)
+    return any(low <= address < high for low, high in bounds)
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_mapping_of_no_bytes_is_refused(size: int) -> None:
+    with pytest.raises(ValueError, match=f"at least 1 byte, not {size}"):
+        _core_cpython.Mapping(-1, size)
+
+
+def test_a_mapping_that_the_kernel_refuses_is_an_os_error() -> None:
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        _core_cpython.Mapping(10**6, 4096)

@@ -211,11 +211,11 @@ class RawClient:
         """Send a payload with its length in front."""
         self.send(struct.pack("<I", len(payload)) + payload)
 
-    def say(self, message: Any) -> None:
+    def send_message(self, message: Any) -> None:
         """Send a message."""
         self.frame(msgpack.packb(message))
 
-    def hear(self) -> dict[str, Any] | None:
+    def receive_message(self) -> dict[str, Any] | None:
         """Return the next message; None when the server has closed the connection.
 
         Busy messages are skipped: their number depends on the speed of the machine.
@@ -237,8 +237,8 @@ class RawClient:
     def ask(self, op: str, *args: Any, budget: Any = 0, **more: Any) -> dict[str, Any] | None:
         """Make a request. Return the next message."""
         self._number += 1
-        self.say({"id": self._number, "op": op, "a": list(args), "b": budget, **more})
-        return self.hear()
+        self.send_message({"id": self._number, "op": op, "a": list(args), "b": budget, **more})
+        return self.receive_message()
 
     def result(self, op: str, *args: Any, budget: Any = 0, **more: Any) -> Any:
         """Make a request that must succeed. Return its result."""
@@ -257,7 +257,7 @@ class RawClient:
     def closed_reason(self) -> str | None:
         """Wait until the server closes the connection. Return the reason that it has sent."""
         said = None
-        while (message := self.hear()) is not None:
+        while (message := self.receive_message()) is not None:
             said = message.get("closed", said)
         return said
 

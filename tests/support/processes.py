@@ -132,7 +132,7 @@ class Child:
         return bool(select.select([self.pidfd], [], [], 0)[0])
 
     def wait(self) -> int:
-        """Its exit code once it has ended, negative for a signal."""
+        """Wait for the end, and return the exit code, negative for a signal."""
         if self._code is None:
             ended = select.select([self.pidfd], [], [], WATCHDOG)[0]
             assert ended, f"pid {self.pid} has not ended within {WATCHDOG:g} s"

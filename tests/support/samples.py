@@ -65,7 +65,7 @@ class Maker:
         return {key: stack[0] for key, stack in self.batch(sequence, 1).items()}
 
     def batch(self, first: int, count: int) -> dict[str, Any]:
-        """`count` samples, stacked."""
+        """Return `count` samples, stacked."""
         sequence = np.arange(first, first + count, dtype=U64)
         who = [np.full(count, number, U64) for number in (self.producer, self.incarnation)]
         payload = _payload(self.producer, self.incarnation, sequence, self.words)

@@ -1,4 +1,4 @@
-"""A program at a terminal of its own, so that Ctrl-C means there what it means to a user."""
+"""A program at a terminal of its own, where Ctrl-C has the effect that it has for a user."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Terminal:
         os.write(self._fd, keys)
 
     def wait(self) -> int:
-        """Its exit code once it has ended."""
+        """Wait for the end, and return the exit code."""
         while self._read():
             pass
         _, status = os.waitpid(self.pid, 0)

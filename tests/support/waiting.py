@@ -1,7 +1,7 @@
-"""Waiting for what other processes do, with a limit: a test that would hang fails instead.
+"""Waiting for events of other processes, with a limit: a test that would hang fails instead.
 
-The limit is a watchdog, generous for a busy machine; no test depends on how fast anything is. It is
-shorter than that of a whole test (`tests/conftest.py`), which cannot say what was waited for.
+The limit is a watchdog, generous for a busy machine; no test depends on the speed of anything. It
+is shorter than the limit of a whole test (`tests/conftest.py`), whose error cannot name the event.
 """
 
 from __future__ import annotations

@@ -83,9 +83,13 @@ typedef struct {
     she_event_count taken;
 } she_header;
 
-/* One producer's line. The counters serve metrics; no decision depends on them. They never
- * decrease, even when the id gets another owner: a reader that wants the share of one client
- * subtracts the values read when it attached. */
+/* One producer's line. The counters of metrics never decrease, even when the id gets another owner:
+ * a reader that wants the share of one client subtracts the values read when it attached.
+ *
+ * `begun` and `ended` are the account of its claims: begun - ended claims are open, each of
+ * which has its word in the ring once it has found a slot. A learner that finds an overwritten
+ * word gives its slot to another producer only while the accounts agree with the words
+ * (ring_check.c). */
 typedef struct {
     _Alignas(SHE_LINE) she_atomic32 revoked; /* set by the server: no new claims */
     she_atomic64 blocked_count;              /* waits on a full ring */
@@ -95,6 +99,8 @@ typedef struct {
     she_atomic64 cas_success;                /* claims; detailed only, like the next two */
     she_atomic64 cas_failure;                /* CASes of a state word lost to another producer */
     she_atomic64 retries;                    /* iterations of the claim loop without a claim */
+    she_atomic64 begun;                      /* claims begun: before the CAS that takes a slot */
+    she_atomic64 ended;                      /* claims ended: committed, aborted, or without slot */
     she_atomic64 drainers;                   /* threads that wait for their samples to be taken */
 } she_record;
 

@@ -2,11 +2,12 @@
  *
  * Handles are private to a process; the mapping that they point into is shared. Functions whose
  * names begin with she_claim, she_commit or she_abort may be called by any thread of the process
- * that holds the she_producer. The she_consumer has one user at a time, except for she_release,
- * which any thread may call for a batch that it holds, and she_wake_consumer, which any thread may
- * call. Only the server calls she_recover, she_revoke and she_reinstate. No function here allocates
- * after the handle is made, takes a lock, or knows of Python.
- */
+ * that holds the she_producer, but she_claim, she_commit, she_commit_many and she_abort of one
+ * producer only one at a time: the interpreter lock sees to that. The she_consumer has one user
+ * at a time, except for she_release, which any thread may call for a batch that it holds, and
+ * she_wake_consumer, which any thread may call. Only the server calls she_recover, she_revoke
+ * and she_reinstate. No function here allocates after the handle is made, takes a lock, or knows
+ * of Python. / */
 #ifndef SHM_ECHO_RING_H
 #define SHM_ECHO_RING_H
 
@@ -28,6 +29,7 @@ enum she_result {
     SHE_TIMEOUT = 6,     /* nothing happened in time */
     SHE_INTERRUPTED = 7, /* a signal handler ran */
     SHE_WOKEN = 8,       /* something happened: look again */
+    SHE_CORRUPTED = 9,   /* the state word was overwritten; commit: nothing was sent */
     SHE_E_CONFIG = -1,   /* a size is zero, or too large */
     SHE_E_MAGIC = -2,    /* not a ring */
     SHE_E_VERSION = -3,  /* another layout version */
@@ -40,6 +42,16 @@ typedef struct {
     uint64_t offset, row_bytes;
 } she_leaf;
 
+/* The standing of an owner id. */
+enum she_standing { SHE_ABSENT = 0, SHE_ATTACHED = 1, SHE_BARRED = 2 };
+
+/* Facts that the server alone decides. It keeps them in private memory, out of the reach of stray
+ * writes, and the words of the mapping that repeat them for the producers are mended after them. */
+typedef struct she_own {
+    she_atomic32 closed;
+    she_atomic32 marks[]; /* by owner: its standing; then by buffer: 1 while its batch is out */
+} she_own;
+
 typedef struct she_ring {
     uint8_t *base;
     she_header *header;
@@ -47,6 +59,8 @@ typedef struct she_ring {
     she_atomic64 *words;
     she_atomic64 *stamps;      /* NULL unless detailed */
     she_histogram *histograms; /* NULL unless detailed */
+    she_own *own;              /* NULL in a process that has attached */
+    void *identity;            /* likewise: a copy of the header's first line */
     uint64_t batch_size, num_buffers, capacity;
     uint32_t word_lines, max_producers, num_leaves;
     she_leaf leaves[];
@@ -60,6 +74,7 @@ typedef struct she_producer {
     she_atomic64 seen_gen;       /* hole_gen at which a scan found no hole */
     she_atomic64 recent_wait_ns; /* moving average of the waits for space */
     she_atomic64 sent_end;       /* 1 + the highest position committed */
+    uint64_t lost_slot;          /* of the last claim whose word was overwritten */
 } she_producer;
 
 /* The consumer's view of durations. */
@@ -70,12 +85,21 @@ typedef struct she_times {
     she_hist_totals sum; /* scratch memory for sums */
 } she_times;
 
+/* The account of one owner, as she_check has read it. */
+typedef struct she_account {
+    uint64_t begun, ended;
+    uint64_t words; /* CLAIMED words of this owner in the ring */
+} she_account;
+
 typedef struct she_consumer {
     she_ring *ring;
     uint64_t next_batch;         /* absolute number of the next batch to hand out */
     uint64_t looked;             /* leading samples of that batch known to be finished */
     she_atomic32 wake_requested; /* a wait that begins now returns at once */
     bool sealed;                 /* the next batch ends early: a wait seals aborted claims */
+    uint8_t *skips;              /* by slot of that batch: 1 if she_seal wrote its SKIP */
+    uint64_t pushed_gen;         /* the hole_gen that she_check has stored last */
+    she_account *accounts;       /* by owner id; scratch memory of she_check */
     uint64_t taken_total;        /* samples handed out */
     uint64_t full_batches;       /* batches handed out in full */
     /* 1 + the batch that was unsealed last: its slots beyond the cursor may be filled. */
@@ -99,6 +123,20 @@ int she_ring_create(void *memory, uint64_t bytes, const she_config *config, uint
 int she_ring_attach(void *memory, uint64_t bytes, const she_config *config, she_ring **out);
 void she_ring_free(she_ring *ring);
 void she_ring_close(she_ring *ring); /* no new claims; wakes every sleeper */
+
+static inline she_atomic32 *she_standing_of(const she_ring *ring, uint32_t owner) {
+    return &ring->own->marks[owner];
+}
+static inline she_atomic32 *she_out_mark(const she_ring *ring, uint64_t batch) {
+    return &ring->own->marks[ring->max_producers + 1u + batch % ring->num_buffers];
+}
+static inline uint64_t she_own_bytes(const she_ring *ring) {
+    return sizeof(she_own) + (ring->max_producers + 1u + ring->num_buffers) * sizeof(she_atomic32);
+}
+/* True if the server has closed the ring. SYNC closed: pairs with the stores in she_ring_close. */
+static inline bool she_ring_closed(const she_ring *ring) {
+    return she_load32_acquire(ring->own ? &ring->own->closed : &ring->header->closed);
+}
 
 static inline void *she_row(const she_ring *ring, uint32_t leaf, uint64_t position) {
     const she_leaf *l = &ring->leaves[leaf];
@@ -129,6 +167,11 @@ static inline she_atomic64 *she_state_word(const she_ring *ring, uint64_t positi
 /* The words of a batch, which lie in one piece. Only she_word_index knows their order. */
 static inline she_atomic64 *she_batch_words(const she_ring *ring, uint64_t batch) {
     return &ring->words[batch % ring->num_buffers * ring->word_lines * SHE_WORDS_PER_CACHE_LINE];
+}
+/* The first position from `from` on that lies in this slot. */
+static inline uint64_t she_position_from(const she_ring *ring, uint64_t from, uint64_t slot) {
+    uint64_t at = from % ring->capacity;
+    return from - at + slot + (slot < at ? ring->capacity : 0);
 }
 static inline uint64_t she_lap_of(const she_ring *ring, uint64_t batch) {
     return batch / ring->num_buffers;
@@ -162,8 +205,10 @@ static inline uint32_t she_claim_ticket(const she_producer *producer) {
  * of she_wait_begin is the argument of she_wait_end. */
 uint64_t she_wait_begin(she_producer *producer);
 void she_wait_end(she_producer *producer, uint64_t since_ns);
+/* SHE_GIVEN_UP: the claim was recovered. SHE_CORRUPTED: its state word was overwritten. In both
+ * cases the claim has ended, and the sample was not sent. */
 int she_commit(she_producer *producer, uint64_t position);
-/* Commit n claims in this order, up to the first that was recovered. */
+/* Commit n claims in this order, up to the first that fails; abort the rest. */
 int she_commit_many(she_producer *producer, const uint64_t *positions, uint64_t n,
                     uint64_t *committed);
 /* Give a claim up: its slot becomes a hole, for the next claimer. */
@@ -214,6 +259,34 @@ void she_unseal(she_consumer *consumer);
 uint64_t she_recover(she_ring *ring, uint32_t owner);
 void she_revoke(she_ring *ring, uint32_t owner);    /* no new claims by this owner */
 void she_reinstate(she_ring *ring, uint32_t owner); /* the id has a new owner */
+
+/* ---- checking (ring_check.c) ----------------------------------------------------------------- */
+
+/* The kind of word that was overwritten. */
+enum she_damaged {
+    SHE_DAMAGED_WORD = 1, /* the state word of a slot */
+    SHE_DAMAGED_CURSOR,   /* write_cursor */
+    SHE_DAMAGED_TAKEN,    /* taken_cursor */
+    SHE_DAMAGED_CLOSED,   /* closed */
+    SHE_DAMAGED_REVOKED,  /* revoked, in the record of an owner */
+    SHE_DAMAGED_IDENTITY, /* the ring's identity */
+};
+#define SHE_SUSPECTS 8
+typedef struct {
+    uint32_t what;     /* enum she_damaged */
+    uint32_t suspects; /* SHE_CORRUPTED: owners whose accounts disagree with the words */
+    uint64_t slot;     /* of SHE_DAMAGED_WORD; the owner of SHE_DAMAGED_REVOKED */
+    uint64_t value;    /* found there */
+    uint32_t suspect[SHE_SUSPECTS];
+} she_damage;
+/* Look for an overwritten word that holds up the next batch. SHE_OK: there is none. SHE_WOKEN: it
+ * was mended, look again. SHE_CORRUPTED: it cannot be mended yet, because a producer may still be
+ * writing into the slot. The consumer calls this after a wait without progress. */
+int she_check(she_consumer *consumer, she_damage *damage);
+/* Mend a word that repeats a decision of the server: closed, revoked, the identity. SHE_WOKEN if
+ * one was overwritten, else SHE_OK. The server calls this one at a time, and not while it makes
+ * or ends a producer. */
+int she_mend(she_ring *ring, uint32_t last_owner, she_damage *damage);
 
 /* ---- observing (ring_observe.c) -------------------------------------------------------------- */
 

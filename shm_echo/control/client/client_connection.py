@@ -36,6 +36,7 @@ from shm_echo.control.protocol.messages import (
     Request,
     Welcome,
 )
+from shm_echo.copying import Uncopyable
 from shm_echo.errors import (
     ConnectionClosedError,
     ForkedHandleError,
@@ -96,12 +97,12 @@ def connect(
     deadline = time.monotonic() + _seconds("timeout", timeout)
     patience = _seconds("handshake_timeout", handshake_timeout)
     while True:
-        handshake = ClientHandshake(target.path, service)
         stream = open_stream(target, deadline, server_uid, patience)
         answer_by = max(deadline, time.monotonic() + patience)
         try:
+            handshake = ClientHandshake(stream.path, service)
             welcome = perform_handshake(stream, handshake, answer_by)
-            return ClientConnection(target.path, service, stream, handshake, welcome, answer_by)
+            return ClientConnection(stream.path, service, stream, handshake, welcome, answer_by)
         except HangUpError as error:
             stream.close()
             # The server is closing, and another may take its place: try again while time is left.
@@ -113,7 +114,7 @@ def connect(
             raise
 
 
-class ClientConnection:
+class ClientConnection(Uncopyable):
     """A session with a service. Thread-safe: requests wait for each other.
 
     Use it as a context manager, or end it with `goodbye` (which tells the server that the end is on
@@ -128,6 +129,8 @@ class ClientConnection:
         peer: the server's process.
         answer_by: the monotonic time until which `connect` would have waited for an answer.
     """
+
+    _copying_advice = "it is one session of one process; connect again instead"
 
     def __init__(
         self,

@@ -18,9 +18,11 @@ from shm_echo.control.client.client_stream import ClientStream
 from shm_echo.control.descriptors import descriptor_limit_error
 from shm_echo.control.peer import SAME_USER, check_peer, check_user, open_pidfd, peer_of
 from shm_echo.errors import (
+    AddressError,
     HandshakeError,
     HandshakeTimeoutError,
     PeerRefusedError,
+    PidfdUnavailableError,
     ProtocolError,
     ServerNotFoundError,
 )
@@ -32,6 +34,7 @@ __all__ = ["connect_tcp", "connect_unix", "open_stream"]
 _FIRST_PAUSE = 0.002
 _LONGEST_PAUSE = 0.1
 
+_NO_SOCKET = "there is no socket; start the server first, or give it time to start"
 _QUEUE_FULL = "its queue of waiting clients is full"
 
 
@@ -53,6 +56,7 @@ def open_stream(
         PeerRefusedError: the server belongs to another user, or lives in another pid namespace.
         ProtocolError: the socket is of a kind that shm-echo does not use.
         DescriptorLimitError: this process may open no more descriptors.
+        PidfdUnavailableError: the end of the server could not be noticed on this kernel.
     """
     pause = _FIRST_PAUSE
     began = time.monotonic()
@@ -62,14 +66,15 @@ def open_stream(
         if isinstance(outcome, ClientStream):
             return outcome
         now = time.monotonic()
-        if outcome == _QUEUE_FULL and not reached:
+        busy = outcome.startswith(_QUEUE_FULL)
+        if busy and not reached:
             reached, deadline = True, max(deadline, now + patience)
         remaining = deadline - now
-        if remaining <= 0 and outcome == _QUEUE_FULL:
+        if remaining <= 0 and busy:
             heard = f"{outcome}, and no place came"
-            raise HandshakeTimeoutError(address.path, now - began, None, heard)
+            raise HandshakeTimeoutError(str(address), now - began, None, heard)
         if remaining <= 0:
-            raise ServerNotFoundError(address.path, outcome)
+            raise ServerNotFoundError(str(address), outcome)
         time.sleep(min(pause, remaining))
         pause = min(2 * pause, _LONGEST_PAUSE)
 
@@ -94,9 +99,9 @@ def connect_unix(
     """
     sock = _connect_socket(address)
     if isinstance(sock, str):
-        raise ServerNotFoundError(address.path, sock)
+        raise ServerNotFoundError(str(address), sock)
     try:
-        check_user(peer_of(sock), f"the server at {address.path}", server_uid, advice)
+        check_user(peer_of(sock), f"the server at {sock.getpeername()}", server_uid, advice)
     except BaseException:
         sock.close()
         raise
@@ -134,12 +139,14 @@ def _attempt(address: Address, server_uid: int | None) -> ClientStream | str:
         return sock
     try:
         peer = peer_of(sock)
-        check_peer(peer, f"the server at {address.path}", server_uid)
+        check_peer(peer, f"the server at {sock.getpeername()}", server_uid)
         try:
             pidfd = open_pidfd(sock, peer)
         except ProcessLookupError:
             sock.close()
             return f"its server (pid {peer.pid}) has ended"
+        except PidfdUnavailableError:
+            raise
         except OSError as error:
             raise _connect_error(error, address) from None
         return ClientStream(sock, peer, pidfd)
@@ -149,8 +156,37 @@ def _attempt(address: Address, server_uid: int | None) -> ClientStream | str:
 
 
 def _connect_socket(address: Address) -> socket.socket | str:
-    """Return a connected socket, or the reason why there is none yet."""
-    address.check_folder()
+    """Try each path of an address. Return a socket, or the reason why there is none yet.
+
+    Raises:
+        AddressError: no folder in which a server could serve is safe.
+    """
+    reason = _NO_SOCKET
+    unsafe: AddressError | None = None
+    servable = False
+    for candidate in address.candidates:
+        if not candidate.has_place():
+            continue
+        try:
+            candidate.check_folder()
+        except AddressError as error:
+            unsafe = unsafe or error
+            continue
+        servable = True
+        outcome = _connect_to(candidate)
+        if not isinstance(outcome, str):
+            return outcome
+        if reason == _NO_SOCKET:
+            reason = outcome
+    if unsafe is None:
+        return reason
+    if not servable:
+        raise unsafe
+    return f"{reason} ({unsafe})"
+
+
+def _connect_to(address: Address) -> socket.socket | str:
+    """Try one path. Return a connected socket, or the reason why there is none yet."""
     try:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     except OSError as error:
@@ -160,7 +196,7 @@ def _connect_socket(address: Address) -> socket.socket | str:
             sock.connect(address.path)
         except FileNotFoundError:
             sock.close()
-            return "there is no socket; start the server first, or give it time to start"
+            return _NO_SOCKET
         except ConnectionRefusedError:
             sock.close()
             return _refused_reason(address)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import msgpack
@@ -35,6 +36,15 @@ class Limits:
     max_ext: int = MAX_FRAME
     max_array: int = 1 << 15
     max_map: int = 1 << 14
+
+    @cached_property
+    def max_sizes(self) -> tuple[int, ...]:
+        """Return the largest size or number of items of each kind, from `_SCALAR` to `_INVALID`.
+
+        8 is the longest scalar; -1 rejects a byte that msgpack does not use.
+        """
+        lengths = (self.max_str, self.max_bin, self.max_ext, self.max_array, self.max_map)
+        return (8, *lengths, -1)
 
 
 @dataclass(frozen=True)
@@ -188,6 +198,17 @@ def _formats() -> list[tuple[int, int, int]]:
 
 
 _FORMATS = _formats()
+_CUT_SHORT = "it is cut short"
+
+
+def _too_large(kind: int, size: int, limit: int) -> _MalformedError:
+    """Return the error for a size above the limit of its kind."""
+    if kind == _INVALID:
+        return _MalformedError("it has a byte that msgpack does not use")
+    names = {_STR: "text", _BIN: "binary data", _EXT: "an extension", _ARRAY: "an array"}
+    unit = "bytes" if kind < _ARRAY else "items"
+    name = names.get(kind, "a map")
+    return _MalformedError(f"{name} of {size:,} {unit} (allowed: {limit:,})")
 
 
 def scan(data: bytes, limits: Limits, ext_codes: Mapping[int, object]) -> None:
@@ -202,71 +223,54 @@ def scan(data: bytes, limits: Limits, ext_codes: Mapping[int, object]) -> None:
         ValueError: the object is cut short, followed by more bytes, too large or too deep, or it
             has a key that is not text or an extension type that is not registered.
     """
-    end = len(data)
+    end, max_sizes = len(data), limits.max_sizes
     pos = 0
-    nodes = 0
+    nodes = 1  # all items announced so far
     # Items that the open containers still announce. Each takes at least one byte, so a header that
     # announces more items than there are bytes is rejected at once.
     announced = 1
     items_left, in_map = 1, False  # of the innermost container; the object itself counts as one
     stack: list[tuple[int, bool]] = []
+    # One long loop on purpose: a call of a helper for each item would cost more than the item.
     while True:
         while items_left == 0:
             if not stack:
                 if pos != end:
-                    raise _MalformedError("bytes follow its end")
+                    raise _MalformedError("bytes follow its end" if pos < end else _CUT_SHORT)
                 return
             items_left, in_map = stack.pop()
         if pos >= end:
-            raise _MalformedError("it is cut short")
+            raise _MalformedError(_CUT_SHORT)
         kind, width, size = _FORMATS[data[pos]]
         # Keys come first in each pair, so an even number of items is left before a key.
         if in_map and not items_left & 1 and kind != _STR:
             raise _MalformedError("a map has a key that is not text")
         items_left -= 1
         announced -= 1
-        nodes += 1
         pos += 1
         if width:
             size = int.from_bytes(data[pos : pos + width], "big")
             pos += width
-        if kind == _SCALAR:
+        if kind == _SCALAR:  # first, because most items are scalars
             pos += size
-        elif kind == _STR:
-            if size > limits.max_str:
-                raise _MalformedError(f"text of {size:,} bytes (allowed: {limits.max_str:,})")
-            pos += size
-        elif kind == _BIN:
-            if size > limits.max_bin:
-                raise _MalformedError(
-                    f"binary data of {size:,} bytes (allowed: {limits.max_bin:,})"
-                )
-            pos += size
-        elif kind == _EXT:
-            if size > limits.max_ext:
-                raise _MalformedError(
-                    f"an extension of {size:,} bytes (allowed: {limits.max_ext:,})"
-                )
-            # Codes above 127 are msgpack's own, such as its timestamps; none can be registered.
-            if pos < end and data[pos] not in ext_codes:
-                raise _MalformedError("it has an extension type that is not known here")
-            pos += 1 + size
-        elif kind == _INVALID:
-            raise _MalformedError("it has a byte that msgpack does not use")
-        else:
-            limit = limits.max_map if kind == _MAP else limits.max_array
-            if size > limit:
-                name = "a map" if kind == _MAP else "an array"
-                raise _MalformedError(f"{name} of {size:,} items (allowed: {limit:,})")
+        elif size > max_sizes[kind]:
+            raise _too_large(kind, size, max_sizes[kind])
+        elif kind >= _ARRAY:
             items = 2 * size if kind == _MAP else size
             announced += items
+            nodes += items
             if announced > end - pos:
                 raise _MalformedError("it announces more items than it has bytes")
-            if nodes + announced > limits.max_nodes:
+            if nodes > limits.max_nodes:
                 raise _MalformedError(f"it has more than {limits.max_nodes:,} items")
             stack.append((items_left, in_map))
             if len(stack) > limits.max_depth:
                 raise _MalformedError(f"it is nested more than {limits.max_depth} deep")
             items_left, in_map = items, kind == _MAP
-        if pos > end:
-            raise _MalformedError("it is cut short")
+        elif kind == _EXT:
+            # Codes above 127 are msgpack's own, such as its timestamps; none can be registered.
+            if pos < end and data[pos] not in ext_codes:
+                raise _MalformedError("it has an extension type that is not known here")
+            pos += 1 + size
+        else:
+            pos += size

@@ -12,8 +12,9 @@ from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 from shm_echo import __version__
+from shm_echo.control.protocol.codec import Codec, Limits
 from shm_echo.control.protocol.endpoint import Endpoint
-from shm_echo.control.protocol.frames import MAX_FRAME
+from shm_echo.control.protocol.frames import MAX_FRAME, encode_frame
 from shm_echo.control.protocol.messages import (
     PROTOCOL,
     Hello,
@@ -42,6 +43,7 @@ __all__ = [
     "ClientHandshake",
     "ServerHandshake",
     "TokenVerifier",
+    "check_welcome",
 ]
 
 # The refusal codes of the control plane itself. Services add their own.
@@ -153,6 +155,29 @@ class ClientHandshake:
         if refused.code == PEER:
             return PeerRefusedError(f"{self.address} refused this process: {refused.message}")
         return RefusedError(self.address, refused.code, refused.message, fields)
+
+
+def check_welcome(info: Mapping[str, Any]) -> None:
+    """Check that clients could be welcomed with `info`, before any server is made.
+
+    Raises:
+        ValueError: the welcome would exceed a limit of messages; the text has both numbers.
+    """
+    welcome = Welcome(PROTOCOL, __version__, 2**63 - 1, {"max_frame": MAX_FRAME}, dict(info))
+    message = welcome.to_dict()
+    items, limit = _count_items(message), Limits().max_nodes
+    if items > limit:
+        raise ValueError(f"a message of {items:,} items is above the limit of {limit:,} items")
+    encode_frame(Codec().encode(message))
+
+
+def _count_items(value: Any) -> int:
+    """Return the number of items that the codec counts: containers, keys and values."""
+    if isinstance(value, Mapping):
+        return 1 + len(value) + sum(map(_count_items, value.values()))
+    if isinstance(value, (list, tuple)):
+        return 1 + sum(map(_count_items, value))
+    return 1
 
 
 class ServerHandshake:

@@ -18,6 +18,7 @@ from shm_echo.control.peer import Peer, check_user, check_visible
 from shm_echo.control.server.service import Service
 from shm_echo.control.server.tokens import Tokens
 from shm_echo.errors import PeerRefusedError
+from shm_echo.validation import check_count
 
 __all__ = ["AccessPolicy"]
 
@@ -63,8 +64,11 @@ class AccessPolicy:
             self._allow(uid, names)
 
     def _allow(self, uid: int, names: Collection[str]) -> None:
-        if type(uid) is not int or not 0 <= uid < 2**32 - 1:
-            raise ValueError(f"allow_uids: {uid!r} is no user id")
+        try:
+            # The last number stands for "no user" in the kernel's interface.
+            uid = check_count("allow_uids", uid, 0, most=2**32 - 2)
+        except (TypeError, ValueError):
+            raise ValueError(f"allow_uids: {uid!r} is no user id") from None
         if self.tokens is not None:
             raise ValueError(
                 "allow_uids is for Unix sockets: a TCP connection does not tell the user"

@@ -38,6 +38,8 @@ _log = logging.getLogger("shm_echo.control")
 
 # Deadlines are in seconds, so a quarter of one is precise enough and costs an idle server nothing.
 _TICK = 0.25
+# Seconds between two looks at the socket file. A logout removes the folder of a user's sockets.
+_SOCKET_CHECK = 2.0
 # Per pass of the loop and client, so that a client with many requests does not delay the others.
 _MAX_MESSAGES_PER_PASS = 16
 # A dead process's messages are read to the end of the stream. The limit is for a child of it that
@@ -70,6 +72,7 @@ class EventLoop:
         self._wake_lock = threading.Lock()
         self._open = True
         self._stopping = False
+        self._next_socket_check = time.monotonic() + _SOCKET_CHECK
         with FORK_LOCK, contextlib.ExitStack() as undo:
             self._acceptor = Acceptor(listener, access, limits)
             undo.callback(self._acceptor.close)
@@ -191,7 +194,21 @@ class EventLoop:
                     self._selector.register(
                         self._acceptor.sock, selectors.EVENT_READ, self._acceptor
                     )
+        if now >= self._next_socket_check:
+            self._next_socket_check = now + _SOCKET_CHECK
+            self._check_socket()
         self._sessions.tick(now)
+
+    def _check_socket(self) -> None:
+        """Make the socket file again if it was removed."""
+        with FORK_LOCK:
+            old = self._acceptor.renew_listener()
+            if old is None:
+                return
+            if not self._acceptor.suspended:
+                self._selector.unregister(old)
+                self._selector.register(self._acceptor.sock, selectors.EVENT_READ, self._acceptor)
+            old.close()
 
     # ------------------------------------------------------------ clients
 

@@ -19,7 +19,7 @@ from contextvars import ContextVar
 
 from shm_echo.mechestim import backend_choice
 from shm_echo.mechestim.accounting.account import Account, AccountView
-from shm_echo.mechestim.accounting.budget_values import LARGEST_BUDGET, whole_flops
+from shm_echo.mechestim.accounting.budget_values import MAX_BUDGET, whole_flops
 from shm_echo.mechestim.accounting.settings import settings
 
 DEFAULT_BUDGET = 10**15
@@ -27,7 +27,7 @@ DEFAULT_BUDGET = 10**15
 active_view: ContextVar[AccountView | None] = ContextVar("mechestim_view", default=None)
 labels: ContextVar[tuple[str, ...]] = ContextVar("mechestim_labels", default=())
 
-# The first step of the hot path: None and closed views go on to current_view().
+# The first step of the hot path: None and closed views continue with current_view().
 peek_view = active_view.get
 
 
@@ -134,4 +134,4 @@ def uncounted() -> Iterator[None]:
 
 @functools.cache
 def _free_account() -> Account:
-    return Account(LARGEST_BUDGET)
+    return Account(MAX_BUDGET)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
-__all__ = ["LARGEST_BUDGET", "positive_number", "whole_flops"]
+__all__ = ["MAX_BUDGET", "positive_number", "whole_flops"]
 
-LARGEST_BUDGET = 2**63 - 1  # the largest signed 64-bit integer
+MAX_BUDGET = 2**63 - 1  # the largest signed 64-bit integer
 
 
 def whole_flops(value: Any) -> int:
@@ -20,7 +21,7 @@ def whole_flops(value: Any) -> int:
     try:
         if isinstance(value, bool):
             raise TypeError
-        number = value if isinstance(value, int) else float(value)
+        number = _number(value)
         if isinstance(value, (str, bytes)) or number != math.floor(number):
             raise TypeError
     except (TypeError, ValueError, OverflowError):
@@ -29,9 +30,17 @@ def whole_flops(value: Any) -> int:
         ) from None
     if number <= 0:
         raise ValueError(f"flop_budget must be > 0, got {value!r}")
-    if number > LARGEST_BUDGET:
+    if number > MAX_BUDGET:
         raise ValueError(f"flop_budget must be at most 2**63 - 1, got {value!r}")
     return int(number)
+
+
+def _number(value: Any) -> float:
+    """Return an integer, of NumPy too, as an int, and another number as a float."""
+    try:
+        return operator.index(value)  # exactly: a float holds 53 bits only
+    except TypeError:
+        return float(value)
 
 
 def positive_number(name: str, value: Any) -> float:

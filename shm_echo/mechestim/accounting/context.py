@@ -17,6 +17,7 @@ from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, TypeVar
 
+from shm_echo.copying import Uncopyable
 from shm_echo.mechestim import backend_choice
 from shm_echo.mechestim.accounting import process_books
 from shm_echo.mechestim.accounting.account import Account, AccountView, OpRecord
@@ -25,13 +26,14 @@ from shm_echo.mechestim.accounting.budget_values import positive_number, whole_f
 from shm_echo.mechestim.accounting.namespaces import decorate
 from shm_echo.mechestim.accounting.namespaces import namespace as namespace
 from shm_echo.mechestim.accounting.settings import settings
+from shm_echo.validation import check_count
 
 __all__ = ["BudgetContext", "budget", "open_accounts"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-class BudgetContext:
+class BudgetContext(Uncopyable):
     """A budget of FLOPs for the code inside it; a context manager and a decorator.
 
     Args:
@@ -45,7 +47,7 @@ class BudgetContext:
         ValueError: an argument is out of range; the message names it.
 
     Entering raises RuntimeError while another explicit context is open in the same thread or task.
-    A closed context can be entered again: its count goes on.
+    A closed context can be entered again: its count continues.
 
     Example:
         >>> import mechestim as me
@@ -54,6 +56,8 @@ class BudgetContext:
         >>> budget.flops_used
         100
     """
+
+    _copying_advice = "it is one count of one process; make another BudgetContext"
 
     def __init__(
         self,
@@ -139,8 +143,11 @@ class BudgetContext:
             ValueError: `flop_cost` is not a whole number of FLOPs, 0 or more.
             BudgetExhaustedError: the budget does not cover it; nothing has changed.
         """
-        if isinstance(flop_cost, bool) or not isinstance(flop_cost, int) or flop_cost < 0:
-            raise ValueError(f"flop_cost must be an int >= 0, got {flop_cost!r}")
+        try:
+            # Without a limit: what the budget does not cover raises BudgetExhaustedError.
+            flop_cost = check_count("flop_cost", flop_cost, 0, most=None)
+        except (TypeError, ValueError):
+            raise ValueError(f"flop_cost must be an int >= 0, got {flop_cost!r}") from None
         operands: tuple[Any, ...] = tuple(_Shaped(shape) for shape in shapes)
         if subscripts:
             operands = (subscripts, *operands)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from shm_echo.mechestim.accounting.account import Account
+from shm_echo.validation import check_count
 
 __all__ = ["Settings", "configure", "settings"]
 
@@ -114,9 +115,10 @@ def _flag(name: str, value: Any) -> bool:
 def _length(name: str, value: Any) -> int:
     if value is None:
         return 0
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= sys.maxsize:
-        raise ValueError(f"{name} must be a number of calls, 0 or more, got {value!r}")
-    return value
+    try:
+        return check_count(name, value, 0, most=sys.maxsize)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a number of calls, 0 or more, got {value!r}") from None
 
 
 def _weights(name: str, value: Any) -> Mapping[str, float] | None:

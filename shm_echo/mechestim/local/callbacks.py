@@ -1,6 +1,6 @@
 """Functions that take callbacks: `apply_along_axis`, `piecewise`, `vectorize` and their like.
 
-They cost what the callback's own operations cost. The callback gets counted arrays, so its
+Their price is the price of the callback's own operations. The callback gets counted arrays, so its
 operations on them are charged in the ordinary way; NumPy gets its result as a plain array.
 """
 
@@ -53,7 +53,7 @@ _CALLBACK_PARAMETERS = frozenset({"func1d", "func", "funclist", "function", "pyf
 
 
 class vectorize(np.vectorize):
-    """`numpy.vectorize`: its calls return counted arrays and cost what the function costs."""
+    """`numpy.vectorize`: its calls return counted arrays and have the price of the function."""
 
     # A pickle looks the class up there, and so loads all that counts.
     __module__ = "mechestim"  # type: ignore[assignment]

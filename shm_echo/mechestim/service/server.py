@@ -14,11 +14,13 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 from shm_echo.control.fork_safety import FORK_LOCK, register_at_fork
 from shm_echo.control.server.service import ServiceRefusalError
 from shm_echo.control.server.service import Session as ControlSession
+from shm_echo.copying import Uncopyable
 from shm_echo.mechestim.accounting.settings import settings
 from shm_echo.mechestim.service.hosting.session_hosts import ProcessHost, SessionHost, ThreadHost
 from shm_echo.mechestim.service.hosting.supervisor import Supervisor
@@ -30,6 +32,7 @@ from shm_echo.mechestim.service.scheduling.scheduler import Scheduler
 from shm_echo.mechestim.service.session.frame_stream import frame
 from shm_echo.mechestim.service.session.inherited_handshake import SERVICE, welcome_info
 from shm_echo.mechestim.service.session.session import closed_message
+from shm_echo.validation import check_count
 
 __all__ = ["Isolation", "MechEstimService"]
 
@@ -40,18 +43,16 @@ Isolation = Literal["threads", "process"]
 SHUTDOWN = "the server is shutting down"
 
 
-class MechEstimService:
+class MechEstimService(Uncopyable):
     """Serves mechestim clients; pass it to a `ControlServer`.
 
     Args:
         quotas: The limits of one session; `max_flops` is the ceiling of each principal.
         max_sessions: The number of sessions that may be open at once.
-        max_sessions_per_user: The number of them that one user, or one token, may have. Default:
-            `max_sessions`.
+        max_sessions_per_user: The number that one user or token may have. Default: `max_sessions`.
         isolation: `"threads"` to run sessions on threads of this process, `"process"` to run each
             one in a process of its own. Default: threads for this user, processes for all others.
-        kernels: The number of long operations that sessions on threads may run at once. Default:
-            the number of CPUs.
+        kernels: The number of long operations on threads at once. Default: the number of CPUs.
 
     Example:
         >>> service = MechEstimService(Quotas(max_flops=10**12), max_sessions_per_user=4)
@@ -60,6 +61,7 @@ class MechEstimService:
         >>> service.close()
     """
 
+    _copying_advice = "it owns the sessions of its clients; make another MechEstimService"
     name = SERVICE
     allows_unwatched_peers = True
 
@@ -77,11 +79,12 @@ class MechEstimService:
         self.quotas = quotas or Quotas()
         self.isolation: Isolation = isolation or "threads"
         self._others_isolation: Isolation = isolation or "process"
-        self.max_sessions = max_sessions
+        self.max_sessions = check_count("max_sessions", max_sessions, 1)
         self._scheduler = Scheduler(kernels)
         self._pool: LeaderFollowersPool | None = None
         self._hosts: dict[SessionHost, Principal] = {}
-        self._principals = Principals(self.quotas.max_flops, max_sessions_per_user or max_sessions)
+        per_user = check_count("max_sessions_per_user", max_sessions_per_user or max_sessions, 1)
+        self._principals = Principals(self.quotas.max_flops, per_user)
         self._lock = threading.Lock()
         self._closed = False
         self._supervisor: Supervisor | None = None
@@ -218,31 +221,20 @@ class MechEstimService:
             True if the session has begun. If not, a welcomed client has received the reason.
         """
         sock.setblocking(True)
-        ceiling, weights = principal.ceiling, settings.weights or {}
-        host: SessionHost
         with FORK_LOCK, self._lock:
             # Checked again: other clients may have been welcomed since this one was.
-            problem = (
-                SHUTDOWN if self._closed else None if key is None else self._refusal_reason(key)
-            )
+            problem = self._refusal_reason(key) if key else SHUTDOWN if self._closed else None
             if problem is not None:
                 if not handshake:
                     with contextlib.suppress(OSError):
                         sock.send(frame(closed_message(problem)))
                 return False
             supervisor = self._supervisor = self._supervisor or Supervisor(self._on_tick)
-            if isolation == "process":
-                host = ProcessHost(sock, self.quotas, ceiling, weights, handshake, self._on_ended)
-            else:
-                pool = self._pool = self._pool or LeaderFollowersPool(self._scheduler)
-                host = ThreadHost(
-                    sock, self.quotas, ceiling, weights, pool, handshake, self._on_ended
-                )
+            host = self._create_host(sock, principal, isolation, handshake)
             self._hosts[host] = principal
             principal.add(host.stats)
         if isinstance(host, ProcessHost):
-            worker = host
-            supervisor.call_soon(lambda: self._assign_worker(worker, supervisor))
+            supervisor.call_soon(partial(self._assign_worker, host, supervisor))
         else:
             try:
                 host.start()
@@ -251,6 +243,16 @@ class MechEstimService:
                 raise
             supervisor.wake()
         return True
+
+    def _create_host(
+        self, sock: socket.socket, principal: Principal, isolation: Isolation, handshake: bool
+    ) -> SessionHost:
+        """Create the host of a session. The caller holds the service's lock."""
+        ceiling, weights = principal.ceiling, settings.weights or {}
+        if isolation == "process":
+            return ProcessHost(sock, self.quotas, ceiling, weights, handshake, self._on_ended)
+        pool = self._pool = self._pool or LeaderFollowersPool(self._scheduler)
+        return ThreadHost(sock, self.quotas, ceiling, weights, pool, handshake, self._on_ended)
 
     def _assign_worker(self, host: ProcessHost, supervisor: Supervisor) -> None:
         """Assign a session to a worker; on the supervisor's thread, which the workers end with."""
@@ -286,7 +288,7 @@ class MechEstimService:
     # Called at every tick ----
 
     def _on_tick(self) -> bool:
-        """Check all sessions. Return True if a session is open, so that ticks go on."""
+        """Check all sessions. Return True if a session is open, so that ticks continue."""
         hosts = self.hosts()
         limit = self.quotas.wall_time_s
         for host in hosts:

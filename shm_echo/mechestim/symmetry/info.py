@@ -2,7 +2,7 @@
 
 A group of axes is symmetric when exchanging any two of them leaves the tensor as it is. The groups
 of one tensor are disjoint. `SymmetryInfo` is a value: hashable, and checked when it is created. It
-knows nothing of arrays; `local.symmetric` checks whether data has the symmetry.
+does not depend on arrays; `local.symmetric` checks whether data has the symmetry.
 """
 
 from __future__ import annotations

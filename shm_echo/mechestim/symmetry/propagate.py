@@ -116,7 +116,7 @@ def unique_after_pointwise(operands: Sequence[Any], full: Shape) -> int:
     shapes = [tuple(getattr(x, "shape", ())) for x in operands]
     infos = [getattr(x, "symmetry_info", None) for x in operands]
     if any(not hasattr(x, "shape") and hasattr(x, "__len__") for x in operands):
-        return prod(full)  # nested sequences are as good as arrays without symmetry
+        return prod(full)  # a nested sequence counts as an array without symmetry
     result = pointwise(shapes, infos, full).symmetry
     return prod(full) if result is None else result.unique_elements
 

@@ -73,7 +73,7 @@ def test_a_socket_of_another_kind_is_named(address: str, path: str) -> None:
 def test_a_private_folder_that_is_not_safe_is_not_entered(
     folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+    monkeypatch.setenv("SHM_ECHO_RUNTIME_DIR", f"{folder}/shm-echo")
     os.mkdir(f"{folder}/shm-echo")
     os.chmod(f"{folder}/shm-echo", 0o777)
     with pytest.raises(AddressError, match="open to other users"):

@@ -143,7 +143,7 @@ def test_a_banner_that_cannot_be_printed_leaves_no_context_open(
 ) -> None:
     class Broken:
         def write(self, text: str) -> int:
-            raise BrokenPipeError("nobody reads")
+            raise BrokenPipeError("the pipe has no reader")
 
         def flush(self) -> None: ...
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 import mechestim as me
@@ -100,20 +101,21 @@ def test_a_huge_multiplier_exhausts_the_budget_and_does_not_overflow() -> None:
 def test_deduct_charges_work_outside_of_the_library() -> None:
     me.configure(op_log=5)
     with quiet(100) as budget:
-        budget.deduct("my_kernel", flop_cost=60, subscripts="ij->i", shapes=((3, 4),))
+        budget.deduct("my_kernel", flop_cost=np.int64(60), subscripts="ij->i", shapes=((3, 4),))
         with pytest.raises(me.BudgetExhaustedError, match="my_kernel would cost 41"):
             budget.deduct("my_kernel", flop_cost=41)
         for wrong in (-1, 1.5, True, None):
             with pytest.raises(ValueError, match="flop_cost must be an int >= 0"):
                 budget.deduct("my_kernel", flop_cost=wrong)  # type: ignore[arg-type]
     assert used(budget) == {"my_kernel": 60}
+    assert type(budget.flops_used) is int
     assert budget.op_log == [me.OpRecord("my_kernel", "ij->i", ((3, 4),), 60, 60, None)]
 
 
 # ---------------------------------------------------------------- bad budgets
 
 
-@pytest.mark.parametrize("value", [1, 10**9, 1e9, 2**63 - 1, 1.0])
+@pytest.mark.parametrize("value", [1, 10**9, 1e9, 2**63 - 1, 1.0, np.int64(2**53 + 1)])
 def test_whole_numbers_of_flops_are_budgets(value: Any) -> None:
     budget = quiet(value)
     assert budget.flop_budget == value

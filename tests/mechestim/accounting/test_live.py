@@ -89,7 +89,7 @@ def test_a_display_is_used_by_one_block_at_a_time(capsys: pytest.CaptureFixture[
 
 
 class Cell:
-    """The display of a notebook: what was shown, and a way to wait for more."""
+    """The display of a notebook: it keeps the outputs, and a test can wait for more."""
 
     def __init__(self) -> None:
         self.shown: list[str] = []
@@ -219,7 +219,7 @@ class Terminal:
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.screen)
 
     def read_until(self, pattern: str) -> None:
-        """Read what the program writes until a line of it matches."""
+        """Read the output of the program until a line matches."""
         deadline = time.monotonic() + WATCHDOG
         while not re.search(pattern, self.text):
             assert time.monotonic() < deadline, f"no {pattern!r} in time:\n{self.text[-2000:]}"
@@ -237,7 +237,7 @@ class Terminal:
         )
         try:
             data = os.read(self._ours, 65536)
-        except OSError:  # EIO: nobody has the other side open
+        except OSError:  # EIO: no process has the other side open
             return False
         self.screen += data.decode()
         return bool(data)

@@ -1,4 +1,4 @@
-"""The picture of a budget: a file with something in it, and nobody else's plots touched."""
+"""The plot of a budget: it writes a file that is not empty, and leaves other plots as they are."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def marks(*totals: dict[tuple[str | None, str], int]) -> list[Mark]:
     return [Mark(float(i), flops) for i, flops in enumerate(totals, start=1)]
 
 
-# ---------------------------------------------------------------- what is drawn
+# ---------------------------------------------------------------- the drawing
 
 
 def test_the_totals_are_those_of_each_operation_or_each_namespace_over_time() -> None:

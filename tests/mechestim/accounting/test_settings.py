@@ -8,6 +8,7 @@ import threading
 import weakref
 from typing import Any
 
+import numpy as np
 import pytest
 
 import mechestim as me
@@ -63,6 +64,8 @@ def test_an_invalid_value_is_named_and_no_setting_changes(
 def test_several_settings_change_together_and_the_others_stay() -> None:
     assert me.configure(check_nan_inf=True, op_log=5) is None
     assert values() == (True, True, 5, None)
+    me.configure(op_log=np.int64(6))
+    assert values() == (True, True, 6, None)
     me.configure(op_log=None)
     assert values() == (True, True, 0, None)
     me.configure()

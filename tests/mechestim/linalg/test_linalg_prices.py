@@ -20,7 +20,7 @@ stacks = st.lists(st.integers(0, 3), max_size=2).map(tuple)
 
 
 def of(*shape: int, symmetric: bool = False) -> Any:
-    """An operand that has a shape and nothing else."""
+    """Return an operand that has a shape and nothing else."""
     last = len(shape) - 1
     info = SymmetryInfo(((last - 1, last),), shape) if symmetric else None
     return SimpleNamespace(shape=shape, dtype=np.dtype(float), symmetry_info=info)

@@ -57,7 +57,7 @@ from shm_echo.mechestim.service.operations import allowlist, fast_path
 print("cumulative_sum" in fast_path.FUNCTIONS or not hasattr(numpy, "cumulative_sum"))
 print("cumulative_prod" in fast_path.FUNCTIONS)
 try:
-    allowlist.function("cumulative_prod")
+    allowlist.find_function("cumulative_prod")
 except UnsupportedFunctionError as error:
     print(error)
 """

@@ -48,7 +48,7 @@ CASES: dict[str, list[Case]] = {}
 """The cases of every operation."""
 
 FAMILIES: dict[str, list[str]] = {}
-"""The operations of every file of cases, by what the file is about."""
+"""The operations of every file of cases, by the subject of the file."""
 
 ABSENT: set[str] = set()
 """The operations whose function the installed NumPy does not have: nothing to compare with."""

@@ -1,4 +1,4 @@
-"""Calls every callable of NumPy on counted arrays and reports what was counted.
+"""Calls every callable of NumPy on counted arrays and reports whether it was counted.
 
 Each is called with arguments from a list of templates: those that it accepts on plain arrays. The
 verdict on a name is the worst of all its templates:

@@ -33,7 +33,7 @@ class A:
 
 
 def arr(*shape: int, **fields: Any) -> A:
-    """`arr(3, 4, dtype="int8")` for `A((3, 4), "int8")`."""
+    """Return `arr(3, 4, dtype="int8")` for `A((3, 4), "int8")`."""
     return A(shape, **fields)
 
 
@@ -108,7 +108,7 @@ class Case:
 
 
 def case(op: str, /, *args: Any, **kwargs: Any) -> Case:
-    """The case `op(*args, **kwargs)`."""
+    """Return the case `op(*args, **kwargs)`."""
     return Case(op, args, kwargs)
 
 
@@ -166,7 +166,7 @@ def _built(value: Any, xp: Any, args: list[Any]) -> Any:
 
 
 def member(xp: Any, dotted: str) -> Any:
-    """`xp.linalg.svd` for `"linalg.svd"`."""
+    """Return `xp.linalg.svd` for `"linalg.svd"`."""
     found = xp
     for part in dotted.split("."):
         found = getattr(found, part)

@@ -198,7 +198,7 @@ def test_every_name_that_numpy_has_is_counted_or_known_to_be_free(owner: str) ->
 
 
 def as_numbers(state: Any) -> Any:
-    """A state with its arrays as lists."""
+    """Return a state with its arrays as lists."""
     if isinstance(state, dict):
         return {key: as_numbers(value) for key, value in state.items()}
     return state.tolist() if hasattr(state, "tolist") else state

@@ -1,4 +1,4 @@
-"""The examples in the docstrings of accounting, registry, costs and errors print what they show."""
+"""The docstring examples of accounting, registry, costs and errors print their output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of operations is what the registry says."""
+"""The page of operations agrees with the registry."""
 
 from __future__ import annotations
 

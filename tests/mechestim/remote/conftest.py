@@ -13,13 +13,13 @@ from tests.support.folders import socket_folder
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[RunningServer]:
-    """A server with the default quotas, in a process without pytest's warning filters."""
+    """Yield a server with the default quotas, in a process without pytest's warning filters."""
     with run_server() as found:
         yield found
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """An empty folder for sockets, with a short path."""
+    """Yield an empty folder for sockets, with a short path."""
     with socket_folder() as path:
         yield path

@@ -15,7 +15,7 @@ from tests.support.processes import start
 
 @pytest.fixture(autouse=True)
 def permits(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[None]]:
-    """One thread may spin, however many CPUs there are."""
+    """Allow one thread to spin, on a machine with any number of CPUs."""
     one: list[None] = [None]
     monkeypatch.setattr(adaptive_spin, "_permits", one)
     yield one

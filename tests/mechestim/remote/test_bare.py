@@ -81,7 +81,7 @@ def test_the_pure_python_form_of_msgpack_will_do(server: object) -> None:
 
 @pytest.fixture(params=["threads", "process"])
 def adopted(request: pytest.FixtureRequest) -> Iterator[socket.socket]:
-    """The client's end of a socket that a service has adopted."""
+    """Yield the client's end of a socket that a service has adopted."""
     from shm_echo.mechestim.service.server import MechEstimService
 
     service = MechEstimService()
@@ -95,7 +95,7 @@ def adopted(request: pytest.FixtureRequest) -> Iterator[socket.socket]:
 
 
 def sandboxed(url: str, fds: list[int]) -> subprocess.CompletedProcess[str]:
-    """The program with nothing but these descriptors."""
+    """Run the program with these descriptors and no others."""
     check = 'assert not {"socket", "_socket", "fcntl", "ctypes", "numpy"} & set(sys.modules)'
     return run_client(url, SANDBOX + PROGRAM + check, pass_fds=fds)
 

@@ -1,5 +1,7 @@
-"""Programs of examples/metered and of the documentation run unchanged in both modes and print the
-same: to the last bit, as they print what they compute in full."""
+"""Programs of examples/metered and of the documentation print the same in both modes.
+
+They run unchanged and print their results with all digits, so they agree to the last bit.
+"""
 
 from __future__ import annotations
 

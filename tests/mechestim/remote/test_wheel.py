@@ -23,7 +23,7 @@ PROJECT = ROOT / "packaging" / "client"
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built with the tools of this environment."""
+    """Return the wheel, built with the tools of this environment."""
     try:
         needed = tuple(map(int, importlib.metadata.version("setuptools").split(".")[:1]))
         importlib.metadata.version("pip")
@@ -48,7 +48,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh environment that holds the wheel and msgpack."""
+    """Return a fresh environment that holds the wheel and msgpack."""
     folder = tmp_path_factory.mktemp("fresh") / "environment"
     venv.create(folder, with_pip=False, symlinks=True)
     (site,) = folder.glob("lib/python*/site-packages")

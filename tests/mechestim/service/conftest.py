@@ -16,14 +16,14 @@ from tests.support.waiting import wait_until
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder with a short path, for sockets."""
+    """Yield a folder with a short path, for sockets."""
     with socket_folder() as path:
         yield path
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ServerProcess]:
-    """A server with a ceiling and small quotas, shared by the tests of a module."""
+    """Yield a server with a ceiling and small quotas, shared by the tests of a module."""
     with socket_folder() as path:
         options = ("--max-flop-budget", "1e12", "--max-bytes", "64M", "--max-call-bytes", "64M")
         with serving(path, *options, "--max-frame", "4M") as running:
@@ -32,7 +32,7 @@ def server() -> Iterator[ServerProcess]:
 
 
 @pytest.fixture
-def unharmed(server: ServerProcess) -> Iterator[None]:
+def server_stays_alive(server: ServerProcess) -> Iterator[None]:
     """Assert that the test leaves the server as it was."""
     with assert_unharmed(server):
         yield

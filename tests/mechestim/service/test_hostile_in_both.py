@@ -43,7 +43,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
 
 
 @pytest.fixture(autouse=True)
-def unharmed(server: ServerProcess) -> Iterator[None]:
+def server_stays_alive(server: ServerProcess) -> Iterator[None]:
     with assert_unharmed(server):
         yield
 
@@ -81,7 +81,7 @@ def a_byte_now_and_then(client: RawClient) -> None:
     for _ in range(1000):
         client.send(b"x")
         with contextlib.suppress(TimeoutError):
-            if client.hear() is not None or client.sock.recv(1) == b"":
+            if client.receive_message() is not None or client.sock.recv(1) == b"":
                 return
     pytest.fail("it was given more and more time")
 
@@ -90,7 +90,7 @@ def no_answer_taken(client: RawClient) -> None:
     x = handle_of(client.result("zeros", 10**5))
     client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     for number in range(5):
-        client.say({"id": number, "op": "session.fetch", "a": [x]})
+        client.send_message({"id": number, "op": "session.fetch", "a": [x]})
     wait_until(lambda: hung_up(client.sock), "the session has ended")
 
 
@@ -106,8 +106,10 @@ def hung_up(sock: socket.socket) -> bool:
 
 
 def gone_in_a_callback(client: RawClient) -> None:
-    client.say({"id": 1, "op": "apply_along_axis", "a": [wire.callback_ext(1), 0, [1.0]], "b": 0})
-    message = client.hear()
+    client.send_message(
+        {"id": 1, "op": "apply_along_axis", "a": [wire.callback_ext(1), 0, [1.0]], "b": 0}
+    )
+    message = client.receive_message()
     assert message is not None
     assert "call" in message
 
@@ -154,8 +156,8 @@ def test_exactly_one_of_sixty_four_simultaneous_requests_gets_the_last_flops(
         x = handle_of(client.result("zeros", size))
         together.wait(WATCHDOG)
         for number in range(100, 116):
-            client.say({"id": number, "op": "negative", "a": [x], "b": 0})
-        replies = [client.hear() for _ in range(16)]
+            client.send_message({"id": number, "op": "negative", "a": [x], "b": 0})
+        replies = [client.receive_message() for _ in range(16)]
         return sum(reply is not None and "r" in reply for reply in replies)
 
     try:

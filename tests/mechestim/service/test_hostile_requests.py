@@ -11,11 +11,11 @@ import pytest
 from shm_echo.mechestim import wire
 from tests.support.mechestim_server import RawClient, ServerProcess, handle_of
 
-pytestmark = pytest.mark.usefixtures("unharmed")
+pytestmark = pytest.mark.usefixtures("server_stays_alive")
 
 
 @pytest.fixture
-def client(server: ServerProcess, unharmed: None) -> Iterator[RawClient]:
+def client(server: ServerProcess, server_stays_alive: None) -> Iterator[RawClient]:
     with RawClient(server.path) as one:
         yield one
         assert one.result("add", 1.0, 2.0) is not None, "the session is of no more use"
@@ -260,14 +260,14 @@ def test_unlimited_nesting_of_callbacks_is_stopped(server: ServerProcess) -> Non
     with RawClient(server.path) as client:
         function = wire.callback_ext(1)
         call = {"id": 1, "op": "apply_along_axis", "a": [function, 0, [1.0, 2.0]], "b": 0}
-        client.say(call)
+        client.send_message(call)
         depth = 0
         while True:
-            message = client.hear()
+            message = client.receive_message()
             assert message is not None
             if "call" in message:
                 depth += 1
-                client.say({**call, "id": depth + 1})
+                client.send_message({**call, "id": depth + 1})
                 continue
             break
         assert message["e"][0] == "RecursionError"
@@ -277,10 +277,10 @@ def test_unlimited_nesting_of_callbacks_is_stopped(server: ServerProcess) -> Non
 def test_a_client_that_disconnects_in_a_callback_leaks_nothing(server: ServerProcess) -> None:
     for _ in range(5):
         with RawClient(server.path) as client:
-            client.say(
+            client.send_message(
                 {"id": 1, "op": "apply_along_axis", "a": [wire.callback_ext(1), 0, [1.0]], "b": 0}
             )
-            message = client.hear()
+            message = client.receive_message()
             assert message is not None
             assert "call" in message
 
@@ -309,14 +309,14 @@ def test_a_scalar_that_is_only_a_size_takes_no_memory(client: RawClient) -> None
         assert kind == "TypeError"
 
 
-def test_python_objects_from_a_function_of_the_client_can_only_be_looked_at(
+def test_python_objects_from_a_function_of_the_client_can_only_be_read(
     client: RawClient,
 ) -> None:
     ufunc = client.result("frompyfunc", wire.callback_ext(1), 1, 1)
     called = wire.handle_ext(msgpack.unpackb(ufunc.data)[0])
-    client.say({"id": 1, "op": "object.call", "a": [called, [1.0, 2.0]], "b": 0})
-    while (message := client.hear()) is not None and "call" in message:
-        client.say({"ret": message["call"], "r": 7})
+    client.send_message({"id": 1, "op": "object.call", "a": [called, [1.0, 2.0]], "b": 0})
+    while (message := client.receive_message()) is not None and "call" in message:
+        client.send_message({"ret": message["call"], "r": 7})
     assert message is not None
     foreign = handle_of(message["r"])
     assert client.result("ndarray.tolist", foreign) == [7, 7]

@@ -70,7 +70,7 @@ with contextlib.redirect_stderr(io.StringIO()):
 
 @pytest.fixture
 def open_folder(folder: Path) -> Path:
-    """A folder that other users can enter."""
+    """Return a folder that other users can enter."""
     folder.chmod(0o755)
     for closed in folder.parents:
         if not closed.stat().st_mode & stat.S_IXOTH:
@@ -211,7 +211,7 @@ def test_other_users_get_the_ring_only_where_it_is_allowed(
 
 @pytest.fixture
 def elsewhere() -> list[str]:
-    """A command prefix that runs a program in a pid namespace of its own."""
+    """Return a command prefix that runs a program in a pid namespace of its own."""
     reason = unshare_reason()
     if reason is not None:
         pytest.skip(f"a pid namespace cannot be made here: {reason}")

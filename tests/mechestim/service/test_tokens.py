@@ -49,7 +49,7 @@ class Ports:
         return socket.create_connection((address.host, address.port), WATCHDOG)
 
     def client(self, token: str = ANN, service: str = "mechestim") -> RawClient:
-        """A welcomed client."""
+        """Return a welcomed client."""
         client = RawClient(self.connected(), None)
         try:
             client.shake_hands(ClientHandshake("server", service, token=token))
@@ -61,7 +61,7 @@ class Ports:
 
 @pytest.fixture
 def ports(shared: Ports) -> Ports:
-    """The server, once no session of an earlier test is left."""
+    """Return the server, once no session of an earlier test is left."""
     wait_until(lambda: not rows(shared), "the sessions before have ended")
     return shared
 
@@ -83,7 +83,7 @@ def rows(ports: Ports) -> list[tuple[str, str]]:
     return [(row["principal"], row["isolation"]) for row in ports.server.state()["rows"]]
 
 
-def test_each_token_has_a_ceiling_that_nothing_restores(
+def test_each_token_has_a_ceiling_that_cannot_be_restored(
     ports: Ports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MECHESTIM_TOKEN", ANN)

@@ -83,7 +83,7 @@ def test_extensions_with_any_contents_are_noted_or_refused(code: int, content: b
     except ProtocolError:
         return
     assert message["id"] == 1
-    assert one.problem is None or isinstance(one.problem, Exception)
+    assert one.deferred_error is None or isinstance(one.deferred_error, Exception)
 
 
 @pytest.mark.parametrize("value", [object(), {1, 2}, print])

@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Iterable
 from typing import Any
 
+from shm_echo.copying import Uncopyable
 from shm_echo.errors import ConnectionClosedError, ProtocolError, RequestTimeoutError
 from shm_echo.mechestim.errors import QuotaExceededError
 from shm_echo.mechestim.remote.connection import error_decoding
@@ -28,7 +29,7 @@ from shm_echo.mechestim.remote.connection.session_options import ServerOptions, 
 from shm_echo.mechestim.remote.connection.value_codec import ClientValueCodec, ValueFactories
 
 PEER_TIMEOUT_S = 30.0
-# An interrupted operation may end within this time; then the session goes on.
+# An interrupted operation may end within this time; then the session continues.
 _AFTER_INTERRUPT_S = 5.0
 # The server sends its reason before it closes the connection, so the wait for it is short.
 _CLOSE_REASON_S = 2.0
@@ -41,7 +42,7 @@ _FORKED = (
 )
 
 
-class Channel:
+class Channel(Uncopyable):
     """A session with a mechestim server.
 
     Args:
@@ -55,6 +56,8 @@ class Channel:
         may_have_arena: The channel may ask the server for an arena when it first needs one.
         max_frame: The bytes of the longest message that the server takes; None if unknown.
     """
+
+    _copying_advice = "it is the session of this process with its server"
 
     def __init__(
         self,
@@ -315,7 +318,7 @@ class Channel:
     def _cancel(self, number: int) -> None:
         """Cancel an interrupted request, and close the channel if the reply does not come soon.
 
-        With the reply, requests and replies stay in step and the session goes on.
+        With the reply, requests and replies stay in step and the session continues.
         """
         if self.why_closed is not None or self._last_answered == number:
             return

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shm_echo.validation import check_count
+
 __all__ = ["Quotas"]
 
 
@@ -41,3 +43,17 @@ class Quotas:
     stall_s: float = 10.0
     busy_s: float = 5.0
     memory: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in _COUNTS:
+            value = getattr(self, name)
+            if value is not None:
+                # The way around the frozen class that its own __init__ takes.
+                object.__setattr__(self, name, check_count(name, value, 0, most=None))
+
+
+# NumPy's integers have no form in messages, so all counts become plain ones.
+_COUNTS = (
+    *("max_handles", "max_bytes", "max_call_bytes", "max_frame", "max_flops", "default_budget"),
+    "memory",
+)

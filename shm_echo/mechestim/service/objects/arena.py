@@ -1,9 +1,9 @@
 """Memory that a session shares with its client, for contents too large for messages.
 
 There are two areas: the client writes into one, the server into the other. The server creates,
-sizes and seals both, so no client can shrink an area under a running copy; the seal of the second
-area forbids new writable mappings. The server copies the content of an area before it uses it,
-because the client may change the area at any moment.
+sizes and seals both, so no client can shrink an area during a copy, which would end the server with
+SIGBUS. The seal of the second area forbids new writable mappings. The client may change its area at
+any moment, so the server copies the contents before it uses them.
 """
 
 from __future__ import annotations
@@ -24,19 +24,24 @@ from shm_echo.mechestim.service.objects.value_codec import dtype_from_descriptio
 
 __all__ = ["SIZE", "SessionArena"]
 
-SIZE = 1 << 20
+SIZE = 1 << 20  # bytes of each area: it stays in a core's L2 cache; larger contents go in chunks
 
-# The fcntl module names these only in some versions of Python.
+# F_ADD_SEALS and the F_SEAL_* of <linux/fcntl.h>. Python has F_SEAL_FUTURE_WRITE from 3.13 on only.
 _ADD_SEALS = 1033
 _SEAL, _SHRINK, _GROW, _FUTURE_WRITE = 1, 2, 4, 16
 
 
 class SessionArena:
-    """The two areas of one session, made when the client first asks for them.
+    """The two areas of one session. `open` makes them when the client first asks.
+
+    Args:
+        objects: The objects of the session.
+        quotas: The limits of the session.
+        size: The bytes of each area.
 
     Attributes:
-        fds: the descriptors of the areas, towards the server and towards the client.
-        possible: True if the session's connection can pass descriptors.
+        fds: The descriptors of the areas, towards the server and towards the client.
+        can_pass_fds: True if the session's connection can pass descriptors.
     """
 
     def __init__(self, objects: HandleTable, quotas: Quotas, size: int = SIZE) -> None:
@@ -44,29 +49,30 @@ class SessionArena:
         self._quotas = quotas
         self._size = size
         self.fds: tuple[int, ...] = ()
-        self.possible = True
+        self.can_pass_fds = True
         self._incoming: Any = None
         self._outgoing: Any = None
-        # Arrays that are being filled, and no others: a write into elements has its price.
+        # The arrays that `put` may fill, and no others: otherwise it would change elements without
+        # a charge. Weak, so that an array that the client frees half filled leaves the table.
         self._unfilled: weakref.WeakValueDictionary[int, Array] = weakref.WeakValueDictionary()
 
     def open(self) -> int:
-        """Make the areas; their size in bytes. The descriptors are to be sent with the answer.
+        """Make the areas, and return their size in bytes. The caller sends `fds` with the answer.
 
         Raises:
-            MechEstimServerError: they could not be sent.
+            MechEstimServerError: The connection cannot pass descriptors.
         """
-        if not self.possible:
+        if not self.can_pass_fds:
             raise MechEstimServerError(
                 "this session has no arena: no descriptor can be passed over its connection"
             )
         if not self.fds:
-            incoming, outgoing = _area("mechestim-to-server", self._size), -1
+            incoming, outgoing = _create_area("mechestim-to-server", self._size), -1
             try:
-                outgoing = _area("mechestim-to-client", self._size)
-                # A writable mapping comes before the seal that forbids all others.
-                self._outgoing = _mapped(outgoing, self._size, mmap.PROT_READ | mmap.PROT_WRITE)
-                self._incoming = _mapped(incoming, self._size, mmap.PROT_READ)
+                outgoing = _create_area("mechestim-to-client", self._size)
+                # The server's writable mapping must come before the seal that forbids new ones.
+                self._outgoing = _map_area(outgoing, self._size, mmap.PROT_READ | mmap.PROT_WRITE)
+                self._incoming = _map_area(incoming, self._size, mmap.PROT_READ)
                 fcntl.fcntl(incoming, _ADD_SEALS, _SHRINK | _GROW | _SEAL)
                 fcntl.fcntl(outgoing, _ADD_SEALS, _SHRINK | _GROW | _FUTURE_WRITE | _SEAL)
             except BaseException:
@@ -78,17 +84,18 @@ class SessionArena:
         return self._size
 
     def blank(self, dtype: Any, shape: Any) -> Array:
-        """Return an array for `put` to fill.
+        """Return an array of zeros for `put` to fill.
 
         Raises:
-            QuotaExceededError: it would not fit.
-            TypeError, ValueError: there is no such array.
+            QuotaExceededError: The session has no room for it.
+            TypeError: The dtype is unknown, or holds Python objects.
+            ValueError: The shape is not a list of integers of 0 or more.
         """
         found = dtype_from_description(dtype)
         size = found.itemsize
         for length in shape:
             if type(length) is not int or length < 0:
-                raise ValueError("a shape is a list of integers, 0 or more")
+                raise ValueError("a shape must be a list of integers of 0 or more")
             size *= length
         self._objects.check_available(size)
         array = np.zeros(tuple(shape), found).view(Array)
@@ -96,24 +103,28 @@ class SessionArena:
         return array
 
     def put(self, array: Any, offset: Any, length: Any) -> None:
-        """Copy `length` bytes of the incoming area into an array of `blank`, up to its end.
+        """Copy `length` bytes of the incoming area into an array of `blank`, at byte `offset`.
+
+        The copy that reaches the array's end completes it: it cannot be filled again.
 
         Raises:
-            ValueError: it is not being filled, or not any more.
+            ValueError: The array does not come from `blank`, or is complete; or the part is out of
+                range.
         """
         if self._unfilled.get(id(array)) is not array:
-            raise ValueError("only an array that is being sent can be filled")
+            raise ValueError("only an array that is still being sent can be filled")
         target = self._bytes_of(array, offset, length)
         target[offset : offset + length] = self._incoming[:length]
         if offset + length == target.size:
             del self._unfilled[id(array)]
 
     def hold(self, array: Any) -> Any:
-        """`array`, or a copy of it, with its elements one behind the other.
+        """Return `array`, or a C-contiguous copy of it, for `get` to read.
 
-        As much of it as there is room for lies in the outgoing area then.
+        It also copies the array's beginning into the outgoing area, as much as has room there, so
+        that an array of up to one area needs no further request.
         """
-        plain = base_view(_checked(array))
+        plain = base_view(_checked_array(array))
         if not plain.flags.c_contiguous:
             plain = np.array(plain, order="C")
             array = plain.view(Array)
@@ -121,21 +132,30 @@ class SessionArena:
         return array
 
     def get(self, array: Any, offset: Any, length: Any) -> None:
-        """Copy `length` bytes of an array of `hold` into the outgoing area."""
+        """Copy `length` bytes of a contiguous array, from byte `offset`, into the outgoing area."""
         source = self._bytes_of(array, offset, length)
         self._outgoing[:length] = source[offset : offset + length]
 
     def _bytes_of(self, array: Any, offset: Any, length: Any) -> Any:
-        plain = base_view(_checked(array))
+        """Return the bytes of an array, as uint8 and without a copy, after a check of the range.
+
+        Raises:
+            TypeError: `array` is not an array.
+            ValueError: The array is not contiguous, the range is invalid, or there is no arena.
+        """
+        plain = base_view(_checked_array(array))
         if not plain.flags.c_contiguous:
-            raise ValueError("the array does not lie in one piece")
+            raise ValueError("the array is not C-contiguous")
         if (
             type(offset) is not int
             or type(length) is not int
             or not 0 <= length <= self._size
             or not 0 <= offset <= plain.nbytes - length
         ):
-            raise ValueError("a part of an array that is out of range")
+            raise ValueError(
+                f"offset and length must lie within the array's {plain.nbytes:,} bytes, and length "
+                f"within the area's {self._size:,}"
+            )
         if not self.fds:
             raise ValueError("this session has no arena")
         return plain.reshape(-1).view(np.uint8)
@@ -148,17 +168,18 @@ class SessionArena:
             os.close(fd)
 
 
-def _area(name: str, size: int) -> int:
+def _create_area(name: str, size: int) -> int:
+    """Return a descriptor of new anonymous memory that can be sealed."""
     fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(fd, size)
     return fd
 
 
-def _mapped(fd: int, size: int, access: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def _map_area(fd: int, size: int, access: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return np.frombuffer(mmap.mmap(fd, size, mmap.MAP_SHARED, access), np.uint8)
 
 
-def _checked(array: Any) -> Any:
+def _checked_array(array: Any) -> Any:
     if not isinstance(array, np.ndarray):
-        raise TypeError("this needs an array")
+        raise TypeError("this call needs an array")
     return array

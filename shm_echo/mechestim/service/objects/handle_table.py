@@ -1,7 +1,7 @@
 """The objects that a session owns, by number, and the memory that they hold.
 
-Numbers are never reused in a session, so a stale number is an error and never another array. Views
-share the bytes of their base, which count once, for as long as any object refers to them.
+A session never reuses a number, so a stale number raises an error and never reads another array.
+Views share the bytes of their base, which count once, for as long as an object refers to them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,17 @@ from shm_echo.mechestim.service.metering.quotas import Quotas
 
 
 class HandleTable:
-    """The objects of one session. Not thread-safe: one thread at a time uses it."""
+    """The objects of one session. Not thread-safe: one thread at a time uses it.
+
+    Args:
+        quotas: The limits of the session.
+
+    Attributes:
+        find: Returns the object with a number, or None.
+        next_number: The number of the next object.
+        bytes: The memory that the objects hold.
+        has_object_arrays: True from the first array of Python objects on.
+    """
 
     def __init__(self, quotas: Quotas) -> None:
         self._quotas = quotas
@@ -24,10 +34,11 @@ class HandleTable:
         self._bases: dict[int, list[int]] = {}  # id of the base -> [references, bytes]
         self._base_of: dict[int, int] = {}  # handle -> id of its base
         self._number_of: dict[int, int] = {}  # id of an object -> its handle
-        self.find = self._objects.get  # the object with a number, or None
+        # The dict's own method: the codec calls it for every handle in a message.
+        self.find = self._objects.get
         self.next_number = 1
         self.bytes = 0
-        self.has_object_arrays = False  # True once an array of Python objects was registered
+        self.has_object_arrays = False
 
     def __len__(self) -> int:
         return len(self._objects)
@@ -36,7 +47,7 @@ class HandleTable:
         """Take ownership of `value` and return its number. An owned object keeps its number.
 
         Raises:
-            QuotaExceededError: too many objects, or too many bytes.
+            QuotaExceededError: There would be too many objects, or too many bytes.
         """
         known_number = self._number_of.get(id(value))
         if known_number is not None:
@@ -48,6 +59,7 @@ class HandleTable:
             )
         number = self.next_number
         if isinstance(value, np.ndarray):
+            # Ids are unique here: an owned object lives, and keeps its base alive.
             base = owner(value)
             known = self._bases.get(id(base))
             if known is None:
@@ -71,7 +83,7 @@ class HandleTable:
         """Return the object with this number.
 
         Raises:
-            MechEstimServerError: this session has none.
+            MechEstimServerError: The session has no object with it.
         """
         try:
             return self._objects[number]
@@ -81,14 +93,14 @@ class HandleTable:
             ) from None
 
     def free(self, numbers: Iterable[Any]) -> None:
-        """Give objects up. Unknown numbers are passed over: a free may come twice."""
+        """Release objects. Unknown numbers are ignored, because a client may free one twice."""
         for number in numbers:
             if type(number) is not int or number not in self._objects:
                 continue
             del self._number_of[id(self._objects.pop(number))]
             base = self._base_of.pop(number, None)
             if base is not None:
-                known = self._bases[base]
+                known = self._bases[base]  # [references, bytes]
                 known[0] -= 1
                 if not known[0]:
                     del self._bases[base]
@@ -101,12 +113,16 @@ class HandleTable:
         return known is not None and known[0] == 1 and base.nbytes == array.nbytes
 
     def replace(self, old: np.ndarray[Any, Any], new: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Put `new` behind the number of `old`, which must have one; returns `new`."""
+        """Give the number of `old`, which the session owns, to `new`, and return `new`.
+
+        Raises:
+            QuotaExceededError: There is no room for `new` beside `old`; `old` keeps its number.
+        """
         number = self._number_of[id(old)]
         self.check_available(owner(new).nbytes)
         following = self.next_number
         self.free([number])
-        self.next_number = number
+        self.next_number = number  # register takes it from here
         try:
             self.register(new)
         finally:
@@ -114,10 +130,10 @@ class HandleTable:
         return new
 
     def check_available(self, size: int) -> None:
-        """See that a result of `size` bytes would fit.
+        """Check that a result of `size` bytes would fit.
 
         Raises:
-            QuotaExceededError: it would not.
+            QuotaExceededError: It would not.
         """
         if self.bytes + size > self._quotas.max_bytes:
             raise QuotaExceededError(
@@ -125,7 +141,7 @@ class HandleTable:
             )
 
     def clear(self) -> None:
-        """Give everything up."""
+        """Release all objects."""
         self._objects.clear()
         self._number_of.clear()
         self._bases.clear()
@@ -134,11 +150,12 @@ class HandleTable:
 
 
 def owner(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The array at the end of the chain of bases: the one that owns the memory."""
+    """Return the array that owns the memory: the last one in the chain of bases."""
     found = array
     while isinstance(base := _base(found), np.ndarray):
         found = base
     return found
 
 
-_base = np.ndarray.base.__get__  # a counted array dresses what it stands on
+# NumPy's own property. The one of `Array` wraps the base in a new object, whose id means nothing.
+_base = np.ndarray.base.__get__

@@ -1,10 +1,11 @@
 """Keeps Python objects out of the arithmetic.
 
-An array of dtype object computes by calling Python, one element at a time: with whole numbers of
-any length a single product can take hours, and the bytes of the array are addresses. Every request
-that would make one is refused: whole numbers beyond 64 bits where no array fixes their dtype, and
-every spelling of that dtype. A function of the client's own (`vectorize`, `frompyfunc`) may return
-such an array; it can be read and converted, not computed with.
+An array of dtype object computes by calling Python for each element. With integers of any length a
+single product can take hours, and the bytes of the array are addresses of the server. The guard
+rejects every request that would make such an array: integers beyond 64 bits where no array fixes
+the dtype, and every spelling of that dtype. A function of the client's own (`vectorize`,
+`frompyfunc`) may return an array of objects; the client can read and convert it, but not compute
+with it.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ import numpy as np
 from shm_echo.mechestim.errors import NO_OBJECTS
 from shm_echo.mechestim.registry._signatures_generated import SIGNATURES
 
-__all__ = ["MOST_DIGITS", "check_arguments", "check_result", "holds_objects"]
+__all__ = ["MAX_INTEGER_BYTES", "check_arguments", "check_result", "holds_objects"]
 
-MOST_DIGITS = 1024  # bytes of one whole number; seeds are long, and not longer
+MAX_INTEGER_BYTES = 1024  # the longest integers are seeds: MT19937 takes 2,496 bytes as an array
 
-_MAKERS = frozenset({"object.call"})
-_MAY_SEE = frozenset(
+# The requests that may return an array of objects, and those that may take one as an argument.
+_OBJECT_SOURCES = frozenset({"object.call"})
+_OBJECT_READERS = frozenset(
     {
         "reshape",
         "session.size",
@@ -37,14 +39,15 @@ _MAY_SEE = frozenset(
         ),
     }
 )
-_LOOPS = ("signature", "sig")
+_LOOP_OPTIONS = ("signature", "sig")  # of ufuncs: dtype letters such as "OO->O"
 
 
-def _places() -> dict[str, int]:
-    """At which position operations take a dtype, where one can be given by position."""
+def _dtype_positions() -> dict[str, int]:
+    """Return the position of the parameter `dtype` of each operation that takes it by position."""
     found = {}
     for name, signature in SIGNATURES.items():
         if "dtype" in signature:
+            # Python's own parser knows the commas within defaults, and the markers / and *.
             function = ast.parse(f"def f{signature}: pass").body[0]
             assert isinstance(function, ast.FunctionDef)
             names = [one.arg for one in (*function.args.posonlyargs, *function.args.args)]
@@ -53,7 +56,7 @@ def _places() -> dict[str, int]:
     return found
 
 
-_PLACES = _places()
+_DTYPE_POSITION = _dtype_positions()
 
 
 def holds_objects(value: Any) -> bool:
@@ -66,38 +69,47 @@ def check_arguments(
     args: list[Any],
     kwargs: dict[str, Any],
     *,
-    long_numbers: bool,
+    has_big_integers: bool,
     has_object_arrays: bool,
 ) -> None:
-    """See that the operation would not compute with Python objects.
+    """Check that the operation would not compute with Python objects.
 
     Args:
-        long_numbers: there are whole numbers beyond 64 bits among the arguments.
-        has_object_arrays: the session has arrays of Python objects.
+        name: The operation, method or session call.
+        args: The positional arguments.
+        kwargs: The keyword arguments.
+        has_big_integers: True if there are integers beyond 64 bits among the arguments.
+        has_object_arrays: True if the session has arrays of Python objects.
 
     Raises:
-        TypeError: it would.
+        TypeError: The operation would make an array of objects, or compute with one.
     """
-    place = _PLACES.get(name)
-    if place is not None and len(args) > place and _is_object_dtype(args[place]):
+    position = _DTYPE_POSITION.get(name)
+    if position is not None and len(args) > position and _is_object_dtype(args[position]):
         raise TypeError(NO_OBJECTS)
     if kwargs and (
         _is_object_dtype(kwargs.get("dtype"))
-        or any("O" in str(kwargs[key]) for key in _LOOPS if key in kwargs)
+        or any("O" in str(kwargs[key]) for key in _LOOP_OPTIONS if key in kwargs)
     ):
         raise TypeError(NO_OBJECTS)
     values = [*args, *kwargs.values()] if kwargs else args
-    if long_numbers and not name.startswith(("random.", "budget.")):
-        _check_long_numbers(values)
-    if has_object_arrays and name not in _MAY_SEE and name not in _MAKERS and any(_holds(values)):
+    # Seeds and FLOP counts may be of any length: they do not become array elements.
+    if has_big_integers and not name.startswith(("random.", "budget.")):
+        _check_big_integers(values)
+    if (
+        has_object_arrays
+        and name not in _OBJECT_READERS
+        and name not in _OBJECT_SOURCES
+        and any(_object_arrays(values))
+    ):
         raise TypeError(
-            "an array of Python objects can be looked at and converted on a server, not computed "
-            "with: use astype(float) first"
+            "a server can read and convert an array of Python objects, but not compute with it: "
+            "use astype(float) first"
         )
 
 
 def _is_object_dtype(value: Any) -> bool:
-    """Return True if NumPy reads this as a dtype of Python objects."""
+    """Return True if NumPy reads this as a dtype that holds Python objects."""
     if value is None:
         return False
     try:
@@ -106,41 +118,46 @@ def _is_object_dtype(value: Any) -> bool:
         return False
 
 
-def _check_long_numbers(values: list[Any]) -> None:
+def _check_big_integers(values: list[Any]) -> None:
+    """Raise TypeError if NumPy would turn an integer into an array element of dtype object."""
+    # Beside an array, NumPy converts an integer to the array's dtype, or raises OverflowError.
+    # A list becomes an array by itself.
     typed = any(isinstance(value, np.ndarray) and value.ndim for value in values)
     for value in values:
         suspect = isinstance(value, (tuple, list)) or (isinstance(value, int) and not typed)
-        if suspect and any(_long_numbers(value)):
-            raise TypeError("whole numbers beyond 64 bits cannot be computed with on a server")
+        if suspect and any(_big_integers(value)):
+            raise TypeError("a server cannot compute with integers beyond 64 bits")
 
 
-def _long_numbers(value: Any) -> Iterable[bool]:
+def _big_integers(value: Any) -> Iterable[bool]:
+    """Yield for each integer, in nested lists too, True if it fits neither int64 nor uint64."""
     if isinstance(value, int):
         yield not -(2**63) <= value < 2**64
     elif isinstance(value, (tuple, list)):
         for item in value:
-            yield from _long_numbers(item)
+            yield from _big_integers(item)
 
 
-def _holds(values: Any) -> Iterable[bool]:
+def _object_arrays(values: Any) -> Iterable[bool]:
+    """Yield for each value, in nested lists and dicts too, True if it is an array of objects."""
     for value in values:
         if isinstance(value, (tuple, list)):
-            yield from _holds(value)
+            yield from _object_arrays(value)
         elif isinstance(value, dict):
-            yield from _holds(value.values())
+            yield from _object_arrays(value.values())
         else:
             yield holds_objects(value)
 
 
 def check_result(name: str, result: Any) -> None:
-    """See that the result holds no Python objects, unless it may.
+    """Check that the result is no array of Python objects, unless the request may return one.
 
     Raises:
-        TypeError: it does.
+        TypeError: It is one, or contains one.
     """
     if isinstance(result, (tuple, list)):
         found = any(map(holds_objects, result))
     else:
         found = holds_objects(result)
-    if found and name not in _MAKERS and name not in _MAY_SEE:
+    if found and name not in _OBJECT_SOURCES and name not in _OBJECT_READERS:
         raise TypeError(NO_OBJECTS)

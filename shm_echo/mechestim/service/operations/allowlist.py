@@ -1,7 +1,7 @@
 """The allow-list: the operations that a session may ask for, built from the registry.
 
-A name that is not a key here does not exist. No attribute is ever looked up by a name that a client
-sent.
+Only the names in these tables exist for a client. An attribute is never looked up by a name that a
+client sent.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ OPERATORS = tuple(
     )
 )
 
-# Methods that only show or move data, without those that name files or other processes.
+# Methods that only read or move data. Methods that open files (tofile, dump) are left out.
 FREE_METHODS = (
     *("astype", "byteswap", "copy", "flatten", "getfield", "item", "ravel", "reshape", "resize"),
     *("setfield", "setflags", "squeeze", "swapaxes", "tobytes", "tolist", "transpose", "view"),
@@ -40,6 +40,8 @@ PROPERTIES = ("T", "mT", "real", "imag", "shape", "strides", "dtype", "base")
 
 
 def _method(name: str) -> Function:
+    """Return a function that calls the method `name` of an array, and of nothing else."""
+
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(self, Array):
             raise TypeError(f"ndarray.{name} needs an array")
@@ -49,6 +51,8 @@ def _method(name: str) -> Function:
 
 
 def _property(name: str) -> Function:
+    """Return a function that reads the property `name` of an array, and of nothing else."""
+
     def read(self: Any) -> Any:
         if not isinstance(self, Array):
             raise TypeError(f"ndarray.{name} needs an array")
@@ -72,31 +76,33 @@ def _methods() -> dict[str, Function]:
 
 METHODS = _methods()
 
-# These read files and objects of the client's process.
-_NOT_HERE = frozenset({"fromfile", "fromregex", "from_dlpack"})
+# These read files or objects of the client's process, so the client runs them itself. On the server
+# they would open the server's files.
+_CLIENT_ONLY = frozenset({"fromfile", "fromregex", "from_dlpack"})
+
+# Functions that were looked up before. Only names of the registry get in, so it stays small.
+_resolved: dict[str, Function] = {}
 
 
-_known: dict[str, Function] = {}  # the functions that sessions have asked for
-
-
-def function(name: str) -> Function | None:
+def find_function(name: str) -> Function | None:
     """Return the function of operation `name`; None if no session may ask for it.
 
     Raises:
-        UnsupportedFunctionError: an operation that is left out on purpose.
+        UnsupportedFunctionError: The operation is left out on purpose, or needs a newer NumPy.
     """
-    found = METHODS.get(name) or _known.get(name)
+    found = METHODS.get(name) or _resolved.get(name)
     if found is not None:
         return found
-    base, _, method = name.rpartition(".")
+    base, _, method = name.rpartition(".")  # "add.outer" is method outer of the ufunc add
     if method in ufuncs.METHODS and base in OPS:
         owner = namespace.member(base)
         return getattr(owner, method) if isinstance(owner, ufuncs.ufunc) else None
     op = OPS.get(name)
-    if op is None or name in _NOT_HERE or name.startswith(("ndarray.", "random.")):
+    # Methods are in METHODS; the dispatcher draws random numbers from the session's own state.
+    if op is None or name in _CLIENT_ONLY or name.startswith(("ndarray.", "random.")):
         return None
     if op.category is Category.UNSUPPORTED:
         namespace.member(name)  # raises, with the advice
     result: Function = namespace.member(name)
-    _known[name] = result
+    _resolved[name] = result
     return result

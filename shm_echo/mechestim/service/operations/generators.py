@@ -1,7 +1,7 @@
-"""Session calls on random generators, beside draws: their state, and copies.
+"""Session calls on random generators other than draws: state, copies, seeds.
 
-Bit generators and seed sequences draw nothing themselves here, so nothing of this is charged. What
-a client says a state is, is checked before NumPy takes it.
+These calls draw no numbers for the client, so they are free of charge. A state from a client is
+checked before NumPy takes it.
 """
 
 from __future__ import annotations
@@ -16,28 +16,42 @@ from shm_echo.mechestim.errors import QuotaExceededError
 from shm_echo.mechestim.local import random as local_random
 from shm_echo.mechestim.service.operations.bit_generator_state import check_state
 
-_MOST = 1 << 12  # children, or words of a seed, at once
+# Children, or words of a seed, per call. 4096 children take at most 16 MiB and, of MT19937, the
+# slowest kind, about a second.
+_MAX_COUNT = 1 << 12
 
 
-def _is(cls: Any, value: Any) -> Any:
-    if not isinstance(value, cls):
-        raise TypeError("this needs another kind of generator")
+def _checked(kinds: Any, value: Any) -> Any:
+    """Return `value` if it is an instance of one of the classes.
+
+    Raises:
+        TypeError: It is not.
+    """
+    if not isinstance(value, kinds):
+        raise TypeError(
+            f"this call needs another kind of random generator, got {type(value).__name__}"
+        )
     return value
 
 
-def _few(wanted: Any) -> int:
-    number = int(wanted)
-    if number > _MOST:
-        raise QuotaExceededError("max_handles", allowed=_MOST, wanted=number)
+def _checked_count(count: Any) -> int:
+    """Return a number of children or words as an integer.
+
+    Raises:
+        QuotaExceededError: It is larger than one call allows.
+    """
+    number = int(count)
+    if number > _MAX_COUNT:
+        raise QuotaExceededError("max_handles", allowed=_MAX_COUNT, wanted=number)
     return number
 
 
 def _bit_generator(value: Any) -> Any:
-    return _is(np.random.BitGenerator, value)
+    return _checked(np.random.BitGenerator, value)
 
 
 def state(generator: Any) -> Any:
-    """The state of a generator of any kind."""
+    """Return the state of a generator of any kind, as NumPy's dict."""
     if isinstance(generator, local_random.RandomState):
         return generator.get_state(legacy=False)
     if isinstance(generator, local_random.Generator):
@@ -46,7 +60,12 @@ def state(generator: Any) -> Any:
 
 
 def set_state(generator: Any, value: Any) -> None:
-    """Give a bit generator a state."""
+    """Set the state of a bit generator, after a check.
+
+    Raises:
+        TypeError: `generator` is no bit generator, or NumPy refuses the state.
+        ValueError: A position in the state is out of range, or NumPy refuses the state.
+    """
     check_state([value])
     _bit_generator(generator).state = value
 
@@ -57,32 +76,36 @@ def seed_sequence(generator: Any) -> Any:
 
 
 def jumped(generator: Any, jumps: Any = 1) -> Any:
-    """A bit generator that is as if very many numbers had been drawn."""
+    """Return a new bit generator, `jumps` jumps (of about 2**128 draws each) ahead."""
     return _bit_generator(generator).jumped(int(jumps))
 
 
 def advance(generator: Any, delta: Any) -> Any:
-    """Go on as if `delta` numbers had been drawn."""
+    """Advance a bit generator by `delta` draws, and return it."""
     _bit_generator(generator).advance(int(delta))
     return generator
 
 
 def spawn(source: Any, n_children: Any) -> list[Any]:
-    """New bit generators, or seed sequences, with streams of their own."""
+    """Return new bit generators, or seed sequences, with independent streams.
+
+    Raises:
+        QuotaExceededError: `n_children` is larger than one call allows.
+    """
     kinds = (np.random.BitGenerator, np.random.SeedSequence)
-    return list(_is(kinds, source).spawn(_few(n_children)))
+    return list(_checked(kinds, source).spawn(_checked_count(n_children)))
 
 
 def duplicate(generator: Any) -> Any:
-    """Another generator of the same kind in the same state; what it draws is its own."""
+    """Return a copy of a generator, in the same state, that draws independently."""
     sources = (np.random.BitGenerator, np.random.SeedSequence)
     kinds = (*sources, local_random.Generator, local_random.RandomState)
-    return copy.deepcopy(_is(kinds, generator))
+    return copy.deepcopy(_checked(kinds, generator))
 
 
 def describe_seed_sequence(sequence: Any) -> dict[str, Any]:
-    """The attributes of a seed sequence."""
-    found = _is(np.random.SeedSequence, sequence)
+    """Return the attributes of a seed sequence."""
+    found = _checked(np.random.SeedSequence, sequence)
     return {
         "entropy": found.entropy,
         "n_children_spawned": found.n_children_spawned,
@@ -93,8 +116,12 @@ def describe_seed_sequence(sequence: Any) -> dict[str, Any]:
 
 
 def generate_state(sequence: Any, n_words: Any, dtype: Any = np.uint32) -> Any:
-    """Words to seed something with."""
-    return _is(np.random.SeedSequence, sequence).generate_state(_few(n_words), dtype)
+    """Return `n_words` words of a seed sequence, as NumPy's method does.
+
+    Raises:
+        QuotaExceededError: `n_words` is larger than one call allows.
+    """
+    return _checked(np.random.SeedSequence, sequence).generate_state(_checked_count(n_words), dtype)
 
 
 GENERATORS: dict[str, Callable[..., Any]] = {

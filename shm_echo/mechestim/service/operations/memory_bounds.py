@@ -1,8 +1,8 @@
 """Bounds of the memory that a request needs, computed before it runs.
 
-The registry has bounds for its operations. Methods and operators use the bounds of the operation
-that they spell; this module has the rules of the others (indexing, `tolist`, copies of arrays that
-only look large). Each rule has the signature of its method and returns an upper bound in bytes.
+The registry has bounds for its operations. A method or an operator has the bounds of its operation
+(`x.sum()` those of `sum`); this module has the rules of the others (indexing, conversions, copies).
+Each rule has the signature of its method and returns an upper bound in bytes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from shm_echo.mechestim.registry import OPS, contraction
 from shm_echo.mechestim.registry.operators import BINARY, COMPARISONS, UNARY
 from shm_echo.mechestim.service.operations import allowlist, object_bounds
 
-__all__ = ["BORROWED", "required_bytes"]
+__all__ = ["OPERATION_OF", "required_bytes"]
 
 Rule = Callable[..., int]
 
@@ -38,7 +38,7 @@ def _astype(self: Any, dtype: Any, *args: Any, **kwargs: Any) -> int:
 
 
 def _contains(self: Any, value: Any) -> int:
-    return int(self.size)
+    return int(self.size)  # a bool for each element
 
 
 def _resize(self: Any, *new_shape: Any, refcheck: bool = True) -> int:
@@ -50,16 +50,21 @@ def _resize(self: Any, *new_shape: Any, refcheck: bool = True) -> int:
 def _getitem(self: Any, key: Any) -> int:
     parts = key if isinstance(key, tuple) else (key,)
     if all(part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in parts):
-        return 0  # a view
+        return 0  # basic indexing makes a view
     return math.prod(target_shape(self.shape, key)) * int(self.itemsize)
 
 
 def _flat_get(array: Any, key: Any) -> int:
+    # A slice or a mask selects each element once; an array of indices may select some repeatedly.
     return 0 if isinstance(key, int) else int(array.nbytes) + int(getattr(key, "nbytes", 0))
 
 
 def _grid(name: Any, key: Any) -> int:
-    """`mgrid[key]`: every axis in full for each of them."""
+    """Return the bound of `mgrid[key]`, `ogrid[key]`, `r_[key]` or `c_[key]`.
+
+    Elements take at most 16 bytes. `mgrid` has the whole grid once for each axis, and room for two
+    intermediates of that size is added; `r_` and `c_` make the parts and then the result.
+    """
     parts = key if isinstance(key, tuple) else (key,)
     lengths = [_steps(part) for part in parts if isinstance(part, slice)]
     if name in ("mgrid", "ogrid"):
@@ -70,6 +75,7 @@ def _grid(name: Any, key: Any) -> int:
 
 
 def _steps(part: slice) -> int:
+    """Return the number of points of a slice; an imaginary step such as `5j` is that number."""
     start: Any = 0 if part.start is None else part.start
     step: Any = 1 if part.step is None else part.step
     if isinstance(step, complex):
@@ -79,6 +85,7 @@ def _steps(part: slice) -> int:
 
 
 def _compress(self: Any, condition: Any, axis: Any = None, out: Any = None) -> int:
+    # The method has the array first, the function the condition.
     rule = OPS["compress"].result_bytes
     return rule(condition, self, axis, out) if rule else 0
 
@@ -100,8 +107,9 @@ _METHODS: dict[str, Rule] = {
     "tobytes": _copy,
 }
 
-# Instead of what the registry says: here it can be seen whether a copy will be made.
-_OWN: dict[str, Rule] = {
+# These come before the bounds of the registry, whose rules see shapes only: the rules here see the
+# array, and so know whether NumPy will make a copy or a view.
+_OWN_RULES: dict[str, Rule] = {
     "arena.hold": _copy_unless_view,
     "as_symmetric": _copy,
     "ravel": _copy_unless_view,
@@ -112,8 +120,8 @@ _OWN: dict[str, Rule] = {
 }
 
 
-def _borrowed() -> dict[str, str]:
-    """Whose rules hold for a method or an operator."""
+def _operation_of() -> dict[str, str]:
+    """Return the operation whose bounds hold for each method and operator."""
     found = {
         f"ndarray.{name}": name
         for name in (*methods.COUNTED, *methods.REDUCTIONS, *allowlist.FREE_METHODS)
@@ -124,12 +132,12 @@ def _borrowed() -> dict[str, str]:
     return found
 
 
-BORROWED = _borrowed()
-_WITH_AN_OWNER = ("random.Generator.", "random.RandomState.")
+OPERATION_OF = _operation_of()
+_GENERATOR_METHODS = ("random.Generator.", "random.RandomState.")
 
 
-def _of_a_ufunc(method: str, *args: Any) -> int:
-    """`add.outer` and the like: sixteen bytes for each element at the most."""
+def _ufunc_method(method: str, *args: Any) -> int:
+    """Return the bound of a ufunc's method, such as `add.outer`, for elements of 16 bytes."""
     if method not in ufuncs.METHODS:
         return 0
     sizes = [np.size(value) for value in args[:2]]
@@ -137,65 +145,75 @@ def _of_a_ufunc(method: str, *args: Any) -> int:
 
 
 def required_bytes(name: str, args: list[Any], kwargs: dict[str, Any]) -> tuple[int, int]:
-    """Bytes of the result, and bytes beside it, that the request takes at the most.
+    """Return upper bounds of the bytes of a request's result and of its scratch memory.
 
-    Arguments that make no sense need nothing: NumPy refuses them before it takes memory.
+    Both are 0 for invalid arguments, because NumPy rejects these before it allocates memory.
+
+    Args:
+        name: The operation, method or session call.
+        args: The positional arguments.
+        kwargs: The keyword arguments.
     """
+    # A contraction's bounds need its path, which takes longer than a small contraction itself. The
+    # cache saves that; a program calls the same contraction with the same shapes many times.
     if name not in _CONTRACTIONS or kwargs:
         return _required_bytes(name, args, kwargs)
     key = _shapes(name, args)
-    found = None if key is None else _known.get(key)
+    found = None if key is None else _cache.get(key)
     if found is None:
         found = _required_bytes(name, args, kwargs)
         if key is not None:
-            if len(_known) >= _MOST_KNOWN:
-                _known.clear()
-            _known[key] = found
+            if len(_cache) >= _MAX_CACHED:  # rare; keeping the order of use would cost every call
+                _cache.clear()
+            _cache[key] = found
     return found
 
 
 def _shapes(name: str, args: list[Any]) -> Any:
-    """All that the rules of contractions look at, to be found again by; None for rare arguments."""
-    if len(args) > _MOST_OPERANDS:
+    """Return all that the rules of contractions read, as a key; None for rare arguments."""
+    if len(args) > _MAX_CACHED_OPERANDS:
         return None
     key: list[Any] = [name]
     for value in args:
         kind = type(value)
         if kind is Array:
             dtype = value.dtype
-            if dtype.isbuiltin != 1:  # these can be as long as a client likes
+            if dtype.isbuiltin != 1:  # a structured dtype can be long: the cache would grow
                 return None
             key += (value.shape, dtype)
-        elif kind is str and len(value) <= _LONGEST_KEY:
+        elif kind is str and len(value) <= _MAX_CACHED_CHARS:
             key.append(value)
         else:
             return None
     return tuple(key)
 
 
-_known: dict[Any, tuple[int, int]] = {}  # of contractions, which programs repeat
-_MOST_KNOWN = 4096
-_MOST_OPERANDS = 8
-_LONGEST_KEY = 200
+# The bounds of contractions. All sessions of the process share it, so its size is limited: entries,
+# operands and characters of the subscripts. Larger contractions are computed each time.
+_cache: dict[Any, tuple[int, int]] = {}
+_MAX_CACHED = 4096
+_MAX_CACHED_OPERANDS = 8
+_MAX_CACHED_CHARS = 200
 _CONTRACTIONS = frozenset(
-    name for name in (*OPS, *BORROWED) if OPS[BORROWED.get(name, name)] in contraction.OPS
+    name for name in (*OPS, *OPERATION_OF) if OPS[OPERATION_OF.get(name, name)] in contraction.OPS
 )
 
 
 def _required_bytes(name: str, args: list[Any], kwargs: dict[str, Any]) -> tuple[int, int]:
-    # Rules may look at values (how long bincount's result is): uncounted, on plain arrays.
+    # A rule may read values: the length of bincount's result is its largest value. On plain arrays
+    # that is not counted.
     args, kwargs = plain(args), {key: plain(value) for key, value in kwargs.items()}
     try:
-        own = _OWN.get(name)
+        own = _OWN_RULES.get(name)
         if own is not None:
             return own(*args, **kwargs), 0
-        op = OPS.get(BORROWED.get(name, name))
+        op = OPS.get(OPERATION_OF.get(name, name))
         if op is None:
-            return _of_a_ufunc(name.rpartition(".")[2], *args), 0
-        if name.startswith(_WITH_AN_OWNER):
-            args = args[1:]  # the generator; the rules know what follows
+            return _ufunc_method(name.rpartition(".")[2], *args), 0
+        if name.startswith(_GENERATOR_METHODS):
+            args = args[1:]  # without the generator: the rules have the function's signature
         result = op.result_bytes(*args, **kwargs) if op.result_bytes else 0
         scratch = op.scratch_bytes(*args, **kwargs) if op.scratch_bytes else 0
-    except Exception:
+    except Exception:  # invalid arguments, see required_bytes
         return 0, 0
     return result, scratch

@@ -53,7 +53,7 @@ class Runnable(Protocol):
         """Serve one message, if one has come, without waiting for it.
 
         Returns:
-            True if the session goes on.
+            True if the session continues.
         """
 
     def end(self, reason: str) -> None:
@@ -221,7 +221,7 @@ class LeaderFollowersPool:
         """Serve all idle sessions until this thread has stepped down.
 
         Returns:
-            The session that this thread serves alone from now on, and True if that one goes on.
+            The session that this thread serves alone from now on, and True if that one continues.
         """
         idle, ready = self._idle, self._ready
         while True:
@@ -258,7 +258,7 @@ class LeaderFollowersPool:
         """Serve one step of a session as the leader.
 
         Returns:
-            None if this thread still leads; else True if the session goes on and False if not.
+            None if this thread still leads; else True if the session continues and False if not.
         """
         slot = session.slot
         slot.on_step_down = functools.partial(self._step_down, session)
@@ -314,7 +314,7 @@ class LeaderFollowersPool:
             with self._mutex:
                 self._watch(session)
         except Exception as error:
-            _log.error("cannot go on with a mechestim session: %s", error)
+            _log.error("cannot continue a mechestim session: %s", error)
             session.end(f"the server cannot watch the connection: {error}")
             _step(session)  # sends the reason to the client
             return False
@@ -339,7 +339,7 @@ class LeaderFollowersPool:
 
 
 def _step(session: Runnable) -> bool:
-    """Serve one message, if one has come. Return True if the session goes on."""
+    """Serve one message, if one has come. Return True if the session continues."""
     try:
         if session.step():
             return True

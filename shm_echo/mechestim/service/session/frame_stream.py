@@ -1,6 +1,6 @@
 """The frames of one session on its socket, with a deadline for everything that has begun.
 
-Waiting for the next request may last for ever; a frame that has begun to arrive or to leave must be
+Waiting for the next request has no limit. A frame that has begun to arrive or to leave must be
 complete by a deadline. It applies to the whole frame, so a client that sends a byte now and then
 gains no time. Long frames have longer deadlines.
 """

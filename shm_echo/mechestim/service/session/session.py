@@ -113,7 +113,7 @@ class Session:
         self.budgets = Budgets(quotas, self._ledger)
         self._codec = SessionValueCodec(self.objects, self._callback_function)
         self._dispatcher = Dispatcher(self.objects, self.budgets, quotas, environment.slot)
-        self._dispatcher.arena.possible = sock.family == socket.AF_UNIX
+        self._dispatcher.arena.can_pass_fds = sock.family == socket.AF_UNIX
 
     # The loop ----
 
@@ -136,7 +136,7 @@ class Session:
         """Serve one message, if one has come. Raises no exception.
 
         Returns:
-            True if the session goes on; otherwise the caller calls `finish`.
+            True if the session continues; otherwise the caller calls `finish`.
         """
         return self._serve_next(self._stream.receive_nowait)
 
@@ -159,7 +159,7 @@ class Session:
         self._sock.close()
 
     def _serve_next(self, receive: Callable[[], bytes | None]) -> bool:
-        """Receive a message and serve it. Return True if the session goes on."""
+        """Receive a message and serve it. Return True if the session continues."""
         try:
             payload = receive()
             if self._end_reason is not None:
@@ -206,7 +206,7 @@ class Session:
             if "cancel" in request:  # of an operation that has been answered by now
                 return
             raise ProtocolError("a message has no id")
-        problem = self._codec.problem
+        deferred = self._codec.deferred_error
         caught = self._warnings
         began = self._stats.begin_request()
         objects = self.objects
@@ -214,8 +214,8 @@ class Session:
         try:
             if "f" in request or "fb" in request:
                 self._free(request)
-            if problem is not None:
-                raise problem
+            if deferred is not None:
+                raise deferred
             result = self._perform(request)
             first_sent = objects.next_number
             if caught:
@@ -252,7 +252,7 @@ class Session:
         if type(name) is not str or type(args) is not list or type(kwargs) is not dict:
             raise ProtocolError("a request needs an op (text), a (a list) and k (a map)")
         self._bind_view(self.budgets.view(request.get("b", 0), request.get("n")))
-        return self._dispatcher.perform(name, args, kwargs, self._codec.long_numbers)
+        return self._dispatcher.perform(name, args, kwargs, self._codec.has_big_integers)
 
     def _collect_warnings(self, caught: list[Any]) -> None:
         """Collect the warnings of the current request in a list."""
@@ -297,9 +297,9 @@ class Session:
                 if self._end_reason is not None:
                     raise SessionEndedError(self._end_reason)
                 if message.get("ret") == call:
-                    problem = self._codec.problem
-                    if problem is not None:
-                        raise problem
+                    deferred = self._codec.deferred_error
+                    if deferred is not None:
+                        raise deferred
                     if "e" in message:
                         raise error_encoding.CallbackError
                     if was_long:  # NumPy continues the long operation with the returned value

@@ -17,7 +17,7 @@ MODULES = ("", "linalg", "fft", "random", "stats", "flops")
 
 
 def names() -> dict[str, list[str]]:
-    """Every public name, by module; each is there, not only listed."""
+    """Return every public name, by module; each of them exists."""
     found = {}
     for module in MODULES:
         holder = getattr(me, module) if module else me

@@ -24,7 +24,7 @@ def opened():
 
 @contextmanager
 def client(server: RunningServer, source: str, **env: str) -> Iterator[subprocess.Popen[str]]:
-    """A client that runs `source`; its input and output are pipes."""
+    """Start a client that runs `source`; its input and output are pipes."""
     process = subprocess.Popen(
         command("import mechestim as me\n" + source),
         env=environment(server.url, **env),

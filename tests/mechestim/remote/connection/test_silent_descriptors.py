@@ -77,7 +77,7 @@ def given() -> Iterator[Given]:
 
 @contextmanager
 def asking(given: Given, source: str, **more: str) -> Iterator[subprocess.Popen[str]]:
-    """A client that runs `source` over the descriptor; its input and output are pipes."""
+    """Start a client that runs `source` over the descriptor; its input and output are pipes."""
     fd = given.sock.fileno()
     client = subprocess.Popen(
         command(source),

@@ -119,7 +119,7 @@ def test_print_options_that_are_functions_are_refused() -> None:
             try:
                 me.set_printoptions(**options)
             except ValueError as error:
-                assert "a server keeps no function" in str(error)
+                assert "a server cannot keep functions" in str(error)
             else:
                 raise AssertionError("it is not refused")
         assert str(third) == "[0.333]"

@@ -33,7 +33,7 @@ ATTRIBUTES = (
 
 
 def text(value: Any) -> Any:
-    """A dtype, or a container of dtypes, as text."""
+    """Return a dtype, or a container of dtypes, as text."""
     if isinstance(value, (tuple, list)):
         return [text(item) for item in value]
     if hasattr(value, "items"):

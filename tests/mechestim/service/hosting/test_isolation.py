@@ -29,7 +29,7 @@ MIB = 1 << 20
 
 @pytest.fixture
 def service() -> Iterator[Any]:
-    """A function that creates a service; all are closed at the end."""
+    """Yield a function that creates a service; all are closed at the end."""
     opened: list[MechEstimService] = []
 
     def make(quotas: Quotas | None = None) -> MechEstimService:
@@ -86,7 +86,7 @@ def test_a_killed_worker_disconnects_only_its_client_and_its_operation_stays_cha
         pid = pid_of(host)
         n = 3000
         x = handle_of(client.result("ones", [n, n]))
-        client.say({"id": 99, "op": "linalg.svd", "a": [x], "b": 0})
+        client.send_message({"id": 99, "op": "linalg.svd", "a": [x], "b": 0})
         wait_until(lambda: host.stats.reserved > 0, "the decomposition has begun")
         os.kill(pid, signal.SIGKILL)
         assert client.closed_reason() == (
@@ -198,7 +198,7 @@ def test_the_wall_time_ends_a_session_during_an_operation(service: Any) -> None:
     with client:
         x = handle_of(client.result("random.randn", 8 * MIB))
         (host,) = running.hosts()
-        client.say(
+        client.send_message(
             {"id": 99, "op": "unique", "a": [x], "b": 0}
         )  # holds the interpreter lock throughout
         wait_until(lambda: host.stats.requests == 2, "it has begun")
@@ -251,11 +251,11 @@ def test_closing_the_service_waits_for_a_running_operation_and_sends_the_reason(
     client, spender = adopted(running)
     with client:
         x = handle_of(client.result("ones", [700, 700]))
-        client.say({"id": 50, "op": "linalg.eigvals", "a": [x], "b": 0})
+        client.send_message({"id": 50, "op": "linalg.eigvals", "a": [x], "b": 0})
         (host,) = running.hosts()
         wait_until(lambda: host.stats.requests == 2, "it has begun")
         closing = Worker(running.close, 60.0)
-        reply = client.hear()
+        reply = client.receive_message()
         assert reply is not None
         assert reply["id"] == 50
         assert "r" in reply

@@ -20,7 +20,7 @@ CEILING = 10_000
 
 @pytest.fixture
 def limited(folder: Path) -> Iterator[ServerProcess]:
-    """A server with a low ceiling."""
+    """Yield a server with a low ceiling."""
     with serving(folder, "--max-flop-budget", str(CEILING)) as running, assert_unharmed(running):
         yield running
 
@@ -73,8 +73,8 @@ def test_no_request_lifts_the_ceiling(limited: ServerProcess) -> None:
         kind, message = client.error("add", handle_of(client.result("zeros", 500)), 1.0)
         assert kind == "BudgetExhaustedError"
         left = f"{CEILING - seen[-1]:,}"
-        assert f"only {left} that the server grants in all remain. Nothing was run" in message
-        assert "No BudgetContext lifts this" in message
+        assert f"only {left} of the server's ceiling remain. Nothing was run" in message
+        assert "No BudgetContext raises the ceiling" in message
 
 
 def test_exactly_one_of_sixty_four_simultaneous_requests_gets_the_last_flops(
@@ -157,7 +157,7 @@ BAD_BUDGETS: list[tuple[Any, ...]] = [
 ]
 
 
-@pytest.mark.usefixtures("unharmed")
+@pytest.mark.usefixtures("server_stays_alive")
 @pytest.mark.parametrize("args", BAD_BUDGETS, ids=repr)
 def test_an_invalid_budget_is_refused(server: ServerProcess, args: tuple[Any, ...]) -> None:
     with RawClient(server.path) as client:
@@ -165,7 +165,7 @@ def test_an_invalid_budget_is_refused(server: ServerProcess, args: tuple[Any, ..
         assert kind in ("ValueError", "TypeError")
 
 
-@pytest.mark.usefixtures("unharmed")
+@pytest.mark.usefixtures("server_stays_alive")
 @pytest.mark.parametrize("number", [1, -1, 2**63, "0", None, 0.0, [0], True], ids=repr)
 def test_a_budget_that_was_never_opened_cannot_be_used(server: ServerProcess, number: Any) -> None:
     with RawClient(server.path) as client:
@@ -177,7 +177,7 @@ def test_a_budget_that_was_never_opened_cannot_be_used(server: ServerProcess, nu
         assert client.result("add", 1.0, 2.0, fb=[number]) is not None
 
 
-@pytest.mark.usefixtures("unharmed")
+@pytest.mark.usefixtures("server_stays_alive")
 def test_closing_the_default_budget_changes_nothing(server: ServerProcess) -> None:
     with RawClient(server.path) as client:
         client.result("add", 1.0, 2.0)
@@ -185,7 +185,7 @@ def test_closing_the_default_budget_changes_nothing(server: ServerProcess) -> No
         assert client.result("budget.read", 0)["used"] == 2
 
 
-@pytest.mark.usefixtures("unharmed")
+@pytest.mark.usefixtures("server_stays_alive")
 @pytest.mark.parametrize("cost", [-1, 1.5, None, "5", True, 2**70], ids=repr)
 def test_a_client_cannot_deduct_an_invalid_cost(server: ServerProcess, cost: Any) -> None:
     if cost == 2**70:
@@ -197,7 +197,7 @@ def test_a_client_cannot_deduct_an_invalid_cost(server: ServerProcess, cost: Any
     assert flops(server) == before
 
 
-@pytest.mark.usefixtures("unharmed")
+@pytest.mark.usefixtures("server_stays_alive")
 def test_contexts_and_labels_are_limited_in_number(server: ServerProcess) -> None:
     with RawClient(server.path) as client:
         for _ in range(4096):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from shm_echo.control.server.control_server import ControlServer
@@ -27,7 +28,7 @@ MIB = 1 << 20
 
 @pytest.fixture
 def small(folder: Path) -> Iterator[Any]:
-    """A function that starts a service with given limits; returns its URL and the service."""
+    """Yield a function that starts a service with given limits; returns its URL and the service."""
     opened: list[Any] = []
 
     def make(quotas: Quotas, **more: Any) -> tuple[str, MechEstimService]:
@@ -41,6 +42,22 @@ def small(folder: Path) -> Iterator[Any]:
     for control, service in opened:
         control.close()
         service.close()
+
+
+def test_counts_may_be_any_integers_and_become_plain_ones(small: Any) -> None:
+    quotas = Quotas(max_handles=np.int64(8), max_frame=np.int32(1 << 20), max_flops=np.uint64(9))
+    assert all(type(n) is int for n in (quotas.max_handles, quotas.max_frame, quotas.max_flops))
+    url, service = small(quotas, max_sessions=np.int64(2), max_sessions_per_user=np.int8(1))
+    open_session(url).close()
+    assert type(service.max_sessions) is int
+
+
+@pytest.mark.parametrize("value", [1.5, True, "8"])
+def test_a_quota_that_is_no_integer_is_named(value: Any) -> None:
+    with pytest.raises(TypeError, match="max_handles must be an int"):
+        Quotas(max_handles=value)
+    with pytest.raises(ValueError, match="max_bytes must be at least 0, not -1"):
+        Quotas(max_bytes=-1)
 
 
 # ---------------------------------------------------------------- sizes, before anything runs
@@ -192,7 +209,7 @@ def test_sending_single_bytes_does_not_extend_the_deadline(small: Any, folder: P
         for _ in range(1000):
             client.send(b"x")
             try:
-                if client.hear() is not None:
+                if client.receive_message() is not None:
                     break
             except TimeoutError:
                 continue
@@ -206,7 +223,7 @@ def test_a_client_that_never_reads_its_answers_is_disconnected(small: Any, folde
         x = handle_of(client.result("zeros", 200_000))
         client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         for number in range(3):
-            client.say({"id": number, "op": "session.fetch", "a": [x]})
+            client.send_message({"id": number, "op": "session.fetch", "a": [x]})
         wait_until(lambda: not service.hosts(), "the session has ended")
 
 
@@ -293,7 +310,7 @@ def test_a_client_that_reads_no_answer_does_not_block_other_sessions(server: Ser
     wait_until(lambda: not server.state()["sessions"], "the sessions before have ended")
     with RawClient(server.path) as stuck, RawClient(server.path) as other:
         array = handle_of(stuck.result("ones", [300, 1000]))
-        stuck.say({"id": 100, "op": "session.fetch", "a": [array], "b": 0})
+        stuck.send_message({"id": 100, "op": "session.fetch", "a": [array], "b": 0})
         assert select.select([stuck.sock], [], [], WATCHDOG)[0]  # the server is sending it
         for _ in range(20):
             assert other.result("add", 1.0, 2.0) is not None

@@ -18,11 +18,11 @@ from tests.support.waiting import wait_until
 
 SIZE = 1 << 20
 
-pytestmark = pytest.mark.usefixtures("unharmed")
+pytestmark = pytest.mark.usefixtures("server_stays_alive")
 
 
 @pytest.fixture
-def client(server: ServerProcess, unharmed: None) -> Iterator[RawClient]:
+def client(server: ServerProcess, server_stays_alive: None) -> Iterator[RawClient]:
     with RawClient(server.path) as one:
         yield one
         assert one.result("add", 1.0, 2.0) is not None, "the session is of no more use"
@@ -30,8 +30,8 @@ def client(server: ServerProcess, unharmed: None) -> Iterator[RawClient]:
 
 @pytest.fixture
 def areas(client: RawClient) -> Iterator[list[int]]:
-    """The two descriptors: to the server, and to the client."""
-    client.say({"id": 0, "op": "arena.open", "a": []})
+    """Yield the two descriptors: to the server, and to the client."""
+    client.send_message({"id": 0, "op": "arena.open", "a": []})
     data, fds, _, _ = socket.recv_fds(client.sock, 4096, 8)
     assert msgpack.unpackb(data[4:]) == {"id": 0, "r": SIZE}
     assert len(data) == 4 + struct.unpack_from("<I", data)[0]
@@ -51,13 +51,13 @@ def test_contents_go_both_ways(client: RawClient, areas: list[int]) -> None:
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_nobody_can_take_the_memory_away_under_the_server(areas: list[int], which: int) -> None:
+def test_no_client_can_change_the_size_of_an_area(areas: list[int], which: int) -> None:
     for length in (0, SIZE - 1, SIZE + 1):
         with pytest.raises(PermissionError):
             os.ftruncate(areas[which], length)
 
 
-def test_what_the_server_writes_cannot_be_written_by_the_client(areas: list[int]) -> None:
+def test_a_client_cannot_write_into_the_area_of_the_server(areas: list[int]) -> None:
     with pytest.raises(PermissionError):
         os.pwrite(areas[1], b"x", 0)
     with pytest.raises(PermissionError):
@@ -111,12 +111,14 @@ def test_a_part_that_is_out_of_range_is_refused(
     ],
     ids=repr,
 )
-def test_an_array_that_cannot_be_is_refused(client: RawClient, dtype: Any, shape: Any) -> None:
+def test_an_array_of_an_invalid_dtype_or_shape_is_refused(
+    client: RawClient, dtype: Any, shape: Any
+) -> None:
     kind, _ = client.error("arena.blank", dtype, shape)
     assert kind in ("TypeError", "ValueError", "QuotaExceededError")
 
 
-def test_without_memory_there_is_nothing_to_be_copied(client: RawClient) -> None:
+def test_copies_without_an_arena_are_an_error(client: RawClient) -> None:
     x = handle_of(client.result("arena.blank", "<f8", [100]))
     for op in ("arena.put", "arena.get"):
         kind, message = client.error(op, x, 0, 8)
@@ -130,7 +132,7 @@ def test_an_array_that_only_looks_large_is_not_copied(client: RawClient) -> None
     assert kind == "QuotaExceededError"
 
 
-def test_memory_that_changes_while_it_is_read_harms_nobody(
+def test_memory_that_changes_while_it_is_read_does_no_harm(
     client: RawClient, areas: list[int]
 ) -> None:
     stop = threading.Event()
@@ -163,7 +165,10 @@ def test_only_an_array_that_is_being_sent_is_filled_without_a_charge(client: Raw
     made = handle_of(client.result("ones", [2]))
     for array in (sent, made):
         kind, message = client.error("arena.put", array, 0, 8)
-        assert (kind, message) == ("ValueError", "only an array that is being sent can be filled")
+        assert (kind, message) == (
+            "ValueError",
+            "only an array that is still being sent can be filled",
+        )
 
 
 def test_asking_again_brings_no_more_descriptors_than_there_are(
@@ -171,7 +176,7 @@ def test_asking_again_brings_no_more_descriptors_than_there_are(
 ) -> None:
     before = server.descriptors()
     for number in range(20):
-        client.say({"id": number, "op": "arena.open", "a": []})
+        client.send_message({"id": number, "op": "arena.open", "a": []})
         _, fds, _, _ = socket.recv_fds(client.sock, 4096, 8)
         for fd in fds:
             os.close(fd)

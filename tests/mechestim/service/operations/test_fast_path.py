@@ -86,9 +86,11 @@ def test_a_context_that_is_used_up_refuses_before_the_ceiling_is_touched(
     assert sum(one["flops"] for one in server.state()["principals"]) == before
 
 
-def test_axes_and_keepdims_are_taken_and_other_options_go_the_long_way(client: RawClient) -> None:
+def test_axis_and_keepdims_take_the_fast_path_and_other_options_the_long_path(
+    client: RawClient,
+) -> None:
     x = sent(client, np.arange(6.0).reshape(2, 3))
-    assert fast_path.size("ndarray.sum", [1], {}) == fast_path.TOO_LARGE
+    assert fast_path.required_bytes("ndarray.sum", [1], {}) == fast_path.TOO_LARGE
     for options in ({"axis": 0}, {"axis": 1, "keepdims": True}, {"dtype": "f4"}):
         client.result("ndarray.sum", x, k=options)
     assert client.error("ndarray.sum", x, k={"axis": [0, 1]})[0] == "TypeError"
@@ -96,14 +98,14 @@ def test_axes_and_keepdims_are_taken_and_other_options_go_the_long_way(client: R
     assert client.error("ndarray.sum", x, k={"axis": 7})[0] == "AxisError"
 
 
-def test_what_may_be_large_is_looked_at_closely(client: RawClient) -> None:
+def test_requests_that_may_be_large_take_the_long_path(client: RawClient) -> None:
     x = sent(client, np.ones(30_000))
     column = client.result("ndarray.reshape", x, [30_000, 1])
     name, _ = client.error("ndarray.__add__", handle_of(column), x)
     assert name == "QuotaExceededError"  # 30,000 by 30,000
 
 
-def test_wide_text_is_looked_at_closely(client: RawClient) -> None:
+def test_wide_text_takes_the_long_path(client: RawClient) -> None:
     x = handle_of(client.result("zeros", [1], "S40000000"))
     before = used(client)
     name, _ = client.error("add", x, x)
@@ -125,6 +127,6 @@ def test_a_small_limit_of_one_call_holds_on_the_short_way_too(folder: Path) -> N
     ids=["many", "a dtype of its own"],
 )
 def test_sizes_that_could_take_much_memory_are_not_remembered(operands: list[Any]) -> None:
-    before = len(memory_bounds._known)
+    before = len(memory_bounds._cache)
     memory_bounds.required_bytes("einsum", ["ij,jk->ik", *operands], {})
-    assert len(memory_bounds._known) == before
+    assert len(memory_bounds._cache) == before

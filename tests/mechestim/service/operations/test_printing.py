@@ -1,4 +1,4 @@
-"""Print options of a session: its own, whatever other sessions print at the same time."""
+"""A session has print options of its own, also while other sessions print."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ TEXT = "ndarray.__str__"
 
 
 def third(client: RawClient) -> Any:
-    """An array of a third, of a session."""
+    """Return an array of a third, of a session."""
     return handle_of(client.result("divide", handle_of(client.result("ones", 1)), 3))
 
 
-def test_what_one_session_sets_says_nothing_to_another(server: ServerProcess) -> None:
+def test_print_options_of_one_session_do_not_affect_another(server: ServerProcess) -> None:
     with RawClient(server.path) as one, RawClient(server.path) as other:
         mine, its = third(one), third(other)
         before = other.result("session.print_options")
@@ -64,7 +64,7 @@ def test_the_program_that_serves_keeps_its_own_options() -> None:
     session = Context()
     session.run(printing.change, precision=2, nanstr="none")
     values = np.array([1 / 3, np.nan]).view(Array)
-    assert session.run(printing.TEXTS[TEXT], values) == "[0.33 none]"
+    assert session.run(printing.PRINTING_METHODS[TEXT], values) == "[0.33 none]"
     assert np.get_printoptions() == before
     assert str(values) == "[0.33333333        nan]"
 
@@ -82,5 +82,5 @@ def test_functions_are_refused(server: ServerProcess, options: dict[str, Any]) -
     with RawClient(server.path) as client:
         array = third(client)
         name, message = client.error("session.print_options", k=options)
-        assert (name, "keeps no function" in message) == ("ValueError", True)
+        assert (name, "cannot keep functions" in message) == ("ValueError", True)
         assert client.result(TEXT, array) == "[0.33333333]"

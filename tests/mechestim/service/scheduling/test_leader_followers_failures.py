@@ -157,7 +157,7 @@ def test_a_session_that_cannot_be_watched_any_more_ends_and_receives_the_reason(
         assert session.receive(1000).startswith(b"the server cannot watch the connection: ")
         assert session.finished.wait(WATCHDOG)
     assert other.ask() == b"x"
-    assert "cannot go on with a mechestim session" in caplog.text
+    assert "cannot continue a mechestim session" in caplog.text
 
 
 def test_a_closed_pool_refuses_sessions() -> None:

@@ -41,8 +41,10 @@ def pool_of(service: MechEstimService) -> LeaderFollowersPool:
 def call_back(client: RawClient) -> int:
     """Make the server call a function of the client. Return the number of the call."""
     x = handle_of(client.result("ones", [3]))
-    client.say({"id": 99, "op": "apply_along_axis", "a": [wire.callback_ext(1), 0, x], "b": 0})
-    call = client.hear()
+    client.send_message(
+        {"id": 99, "op": "apply_along_axis", "a": [wire.callback_ext(1), 0, x], "b": 0}
+    )
+    call = client.receive_message()
     assert call is not None
     number = call["call"]
     assert type(number) is int
@@ -89,8 +91,8 @@ def test_a_waiting_client_is_served_once_a_thread_can_be_started(
             call = call_back(calling)
         assert "cannot start a thread for mechestim sessions" in caplog.text
         assert other.result("add", 1.0, 2.0) is not None
-        calling.say({"ret": call, "r": 2.0})
-        assert "r" in (calling.hear() or {})
+        calling.send_message({"ret": call, "r": 2.0})
+        assert "r" in (calling.receive_message() or {})
 
 
 def test_a_client_whose_connection_cannot_be_watched_any_more_receives_the_reason(
@@ -101,8 +103,8 @@ def test_a_client_whose_connection_cannot_be_watched_any_more_receives_the_reaso
         host = next(iter(service.hosts()))  # the calling client's
         assert isinstance(host, ThreadHost)
         pool_of(service)._poll.register(host.fileno(), 0)  # so that registering it again fails
-        client.say({"ret": call, "r": 2.0})
-        assert "r" in (client.hear() or {})
+        client.send_message({"ret": call, "r": 2.0})
+        assert "r" in (client.receive_message() or {})
         assert (client.closed_reason() or "").startswith("the server cannot watch the connection: ")
         assert other.result("add", 1.0, 2.0) is not None
 

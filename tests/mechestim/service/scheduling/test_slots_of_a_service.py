@@ -57,7 +57,7 @@ def served(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
 
 @pytest.fixture
 def long_ones(monkeypatch: pytest.MonkeyPatch) -> list[SchedulerSlot]:
-    """A list that grows with each promotion of a session to a long slot."""
+    """Return a list that grows with each promotion of a session to a long slot."""
     found: list[SchedulerSlot] = []
     promote = SchedulerSlot.promote_to_long
 
@@ -96,7 +96,9 @@ class Halt:
 
 def call_back(client: RawClient, x: msgpack.ExtType) -> None:
     """Ask for an operation that calls a function of the client."""
-    client.say({"id": 99, "op": "apply_along_axis", "a": [wire.callback_ext(1), 0, x], "b": 0})
+    client.send_message(
+        {"id": 99, "op": "apply_along_axis", "a": [wire.callback_ext(1), 0, x], "b": 0}
+    )
 
 
 def are_served(*clients: RawClient) -> None:
@@ -121,7 +123,7 @@ def test_an_answer_that_its_client_does_not_read_does_not_block_other_sessions(
     with RawClient(served.path) as stuck, RawClient(served.path) as other:
         x = handle_of(stuck.result("ones", [60_000]))
         for number in range(10):
-            stuck.say({"id": 100 + number, "op": "session.fetch", "a": [x], "b": 0})
+            stuck.send_message({"id": 100 + number, "op": "session.fetch", "a": [x], "b": 0})
         wait_until(lambda: served.hosts[0].stats.writing, "an answer is being sent")
         are_served(other)
 
@@ -129,7 +131,7 @@ def test_an_answer_that_its_client_does_not_read_does_not_block_other_sessions(
 def test_a_callback_that_has_made_a_request_does_not_block_other_sessions(served: Served) -> None:
     with RawClient(served.path) as calling, RawClient(served.path) as other:
         call_back(calling, handle_of(calling.result("ones", [3])))
-        assert "call" in (calling.hear() or {})
+        assert "call" in (calling.receive_message() or {})
         are_served(calling, other)
 
 
@@ -144,7 +146,7 @@ def test_arguments_of_a_callback_are_packed_while_other_sessions_are_served(
         assert halt.reached.wait(WATCHDOG)
         are_served(other)
         halt.may_go_on.set()
-        assert "call" in (calling.hear() or {})
+        assert "call" in (calling.receive_message() or {})
 
 
 def test_a_long_answer_is_packed_while_other_sessions_are_served(
@@ -154,11 +156,11 @@ def test_a_long_answer_is_packed_while_other_sessions_are_served(
     monkeypatch.setattr(SessionValueCodec, "pack_answer", halt)
     with RawClient(served.path) as client, RawClient(served.path) as other:
         x = handle_of(client.result("ones", [300_000]))
-        client.say({"id": 99, "op": "ndarray.tolist", "a": [x], "b": 0})
+        client.send_message({"id": 99, "op": "ndarray.tolist", "a": [x], "b": 0})
         assert halt.reached.wait(WATCHDOG)
         are_served(other)
         halt.may_go_on.set()
-        assert (client.hear() or {})["r"] == [1.0] * 300_000
+        assert (client.receive_message() or {})["r"] == [1.0] * 300_000
 
 
 def test_a_message_of_many_items_is_decoded_while_other_sessions_are_served(
@@ -167,11 +169,11 @@ def test_a_message_of_many_items_is_decoded_while_other_sessions_are_served(
     halt = Halt(SessionValueCodec.unpack, lambda _, payload: len(payload) > 1 << 14)
     monkeypatch.setattr(SessionValueCodec, "unpack", halt)
     with RawClient(served.path) as client, RawClient(served.path) as other:
-        client.say({"id": 99, "op": "sum", "a": [[1.0] * 2500], "b": 0})
+        client.send_message({"id": 99, "op": "sum", "a": [[1.0] * 2500], "b": 0})
         assert halt.reached.wait(WATCHDOG)
         are_served(other)
         halt.may_go_on.set()
-        assert "r" in (client.hear() or {})
+        assert "r" in (client.receive_message() or {})
 
 
 def test_an_answer_is_sent_with_the_short_slot(
@@ -209,13 +211,15 @@ def test_a_long_operation_holds_a_long_slot_again_after_its_callback(
         x = handle_of(client.result("ones", [300_000]))
         yes = handle_of(client.result("ndarray.__gt__", x, 0.0))
         before = len(long_ones)
-        client.say({"id": 99, "op": "piecewise", "a": [x, [yes], [wire.callback_ext(1)]], "b": 0})
-        call = client.hear()
+        client.send_message(
+            {"id": 99, "op": "piecewise", "a": [x, [yes], [wire.callback_ext(1)]], "b": 0}
+        )
+        call = client.receive_message()
         assert call is not None
         assert call["fn"] == 1
         assert len(long_ones) == before + 1
-        client.say({"ret": call["call"], "r": 2.0})
-        answer = client.hear()
+        client.send_message({"ret": call["call"], "r": 2.0})
+        answer = client.receive_message()
         assert answer is not None
         assert "r" in answer
         assert len(long_ones) == before + 2
@@ -226,10 +230,10 @@ def test_a_short_operation_stays_short_after_its_callback(
 ) -> None:
     with RawClient(served.path) as client:
         call_back(client, handle_of(client.result("ones", [3])))
-        call = client.hear()
+        call = client.receive_message()
         assert call is not None
-        client.say({"ret": call["call"], "r": 2.0})
-        assert client.hear() is not None
+        client.send_message({"ret": call["call"], "r": 2.0})
+        assert client.receive_message() is not None
         assert long_ones == []
 
 

@@ -16,7 +16,7 @@ from tests.support.waiting import stop, wait_until
 
 @pytest.fixture
 def service() -> Iterator[Any]:
-    """A function that creates a service whose sessions are processes."""
+    """Yield a function that creates a service whose sessions are processes."""
     opened: list[MechEstimService] = []
 
     def make(quotas: Quotas | None = None) -> MechEstimService:
@@ -39,7 +39,7 @@ def stuck(service: MechEstimService) -> tuple[RawClient, Any]:
     x = handle_of(client.result("random.randn", 2500, 2500))
     (host,) = service.hosts()
     pid = wait_until(lambda: host.pid, "the worker's number is known")
-    client.say({"id": 50, "op": "linalg.eigvals", "a": [x], "b": 0})
+    client.send_message({"id": 50, "op": "linalg.eigvals", "a": [x], "b": 0})
     wait_until(lambda: host.stats.reserved > 0, "it has begun")
     stop(pid)
     return client, spender

@@ -18,7 +18,7 @@ from shm_echo.mechestim import wire
 from tests.support.mechestim_server import RawClient, ServerProcess, dialled
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.usefixtures("unharmed")
+pytestmark = pytest.mark.usefixtures("server_stays_alive")
 
 
 def nested(depth: int) -> bytes:
@@ -75,7 +75,7 @@ def test_a_frame_that_is_no_request_is_answered_by_an_error_or_ends_the_session(
 ) -> None:
     with RawClient(server.path) as client:
         client.frame(payload)
-        message = client.hear()
+        message = client.receive_message()
         assert message is not None, "it hung up without a word"
         assert "closed" in message or "e" in message, message
 
@@ -113,7 +113,7 @@ def test_a_repeated_option_counts_once(server: ServerProcess) -> None:
         options = packer.pack_map_pairs([("axis", 7), ("axis", 0)])
         request = packer.pack({"id": 1, "op": "sum", "a": [[1.0, 2.0]], "k": None})
         client.frame(request[:-1] + options)
-        message = client.hear()
+        message = client.receive_message()
         assert message is not None
         assert "r" in message
 
@@ -131,7 +131,7 @@ def test_deeply_nested_extensions_cannot_exhaust_the_stack(
         inner = msgpack.packb(msgpack.ExtType(code, b"\x91" + inner))
     with RawClient(server.path) as client:
         client.frame(b"\x82\xa2id\x01\xa1a\x91" + inner)
-        message = client.hear()
+        message = client.receive_message()
         assert message is not None
         assert "closed" in message or "e" in message
 
@@ -148,7 +148,7 @@ def test_copies_of_copies_cannot_exhaust_the_memory(server: ServerProcess) -> No
 def test_a_set_whose_items_collide_is_refused(server: ServerProcess) -> None:
     items = [wire.bigint((2**61 - 1) * (n + 100)) for n in range(5000)]
     with RawClient(server.path) as client:
-        client.say(
+        client.send_message(
             {"id": 1, "op": "add", "a": [msgpack.ExtType(wire.FROZENSET, msgpack.packb(items))]}
         )
         assert client.closed_reason() == "a message is malformed: its bytes are no valid message"
@@ -167,8 +167,8 @@ WRONG: list[Any] = [
 def test_every_field_may_be_of_a_wrong_type(server: ServerProcess, field: str) -> None:
     client = RawClient(server.path)
     for wrong in WRONG:
-        client.say({"id": 1, "op": "add", "a": [1.0, 2.0], "b": 0, field: wrong})
-        message = client.hear()
+        client.send_message({"id": 1, "op": "add", "a": [1.0, 2.0], "b": 0, field: wrong})
+        message = client.receive_message()
         if message is None or "closed" in message:
             client.close()
             client = RawClient(server.path)
@@ -185,7 +185,7 @@ def test_random_bytes_end_the_session_or_are_waited_for(server: ServerProcess) -
         with RawClient(server.path) as client:
             payload = source.randbytes(source.randrange(1, 200))
             client.frame(payload)
-            message = client.hear()
+            message = client.receive_message()
             assert message is None or "closed" in message or "e" in message, payload.hex()
 
 
@@ -201,7 +201,7 @@ def test_a_request_that_is_changed_at_random_is_answered_or_ends_the_session(
         for _ in range(source.randrange(1, 4)):
             changed[source.randrange(len(changed))] = source.randrange(256)
         client.frame(bytes(changed))
-        message = client.hear()
+        message = client.receive_message()
         if message is None or "closed" in message:
             client.close()
             client = RawClient(server.path)
@@ -255,7 +255,7 @@ def test_descriptors_sent_by_a_client_are_closed(server: ServerProcess) -> None:
             socket.send_fds(client.sock, [data], fds)
             for fd in fds:
                 os.close(fd)
-            if client.hear() is None:
+            if client.receive_message() is None:
                 break
         wait_until(lambda: server.descriptors() <= before, "there are no more than before")
 
@@ -270,7 +270,7 @@ def test_messages_of_the_control_protocol_are_unknown_to_a_session(server: Serve
     words: list[Any] = [{"type": "goodbye"}, {"t": "request", "id": 1, "op": "attach", "args": {}}]
     for word in words:
         with RawClient(server.path) as client:
-            client.say(word)
-            message = client.hear()
+            client.send_message(word)
+            message = client.receive_message()
             assert message is not None
             assert "closed" in message or "e" in message

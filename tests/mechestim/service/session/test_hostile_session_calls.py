@@ -19,7 +19,7 @@ from shm_echo.mechestim.service.operations.dispatch import Dispatcher
 from shm_echo.mechestim.service.scheduling.scheduler import SchedulerSlot
 from tests.support.mechestim_server import RawClient, ServerProcess, handle_of
 
-pytestmark = pytest.mark.usefixtures("unharmed")
+pytestmark = pytest.mark.usefixtures("server_stays_alive")
 
 
 def words() -> list[str]:
@@ -34,7 +34,7 @@ def words() -> list[str]:
 
 
 @pytest.fixture
-def client(server: ServerProcess, unharmed: None) -> Iterator[RawClient]:
+def client(server: ServerProcess, server_stays_alive: None) -> Iterator[RawClient]:
     with RawClient(server.path) as one:
         yield one
         assert one.result("add", 1.0, 2.0) is not None, "the session is not usable any more"
@@ -55,22 +55,22 @@ WRONG: list[Any] = [
     *(msgpack.ExtType(wire.ELLIPSIS, b""), msgpack.ExtType(wire.DTYPE, msgpack.packb("<f8"))),
     msgpack.ExtType(wire.NDARRAY, msgpack.packb(["<f8", [2], bytes(16)])),
 ]
-MOST_ARGUMENTS = 4
+MAX_ARGUMENTS = 4
 
 
 @pytest.mark.parametrize("word", words())
 def test_wrong_arguments_of_a_session_call_are_only_an_error(client: RawClient, word: str) -> None:
     array = handle_of(client.result("ones", [2, 2]))
     good: list[Any] = [array, 1, "add"]
-    for count in range(MOST_ARGUMENTS + 1):
+    for count in range(MAX_ARGUMENTS + 1):
         for place in range(max(1, count)):
             for wrong, right in itertools.product(WRONG, good):
                 args = [right] * count
                 args[place : place + 1] = [wrong]
                 reply = client.ask(word, *args)
                 while reply is not None and "call" in reply:
-                    client.say({"ret": reply["call"], "r": None})
-                    reply = client.hear()
+                    client.send_message({"ret": reply["call"], "r": None})
+                    reply = client.receive_message()
                 assert reply is not None, f"{word}{args} ended the session"
                 assert "r" in reply or "e" in reply, (word, args, reply)
                 if "e" in reply:

@@ -1,6 +1,7 @@
-"""One fuzzer, in this process: ``python -m tests.fuzz.inside TARGET [libFuzzer's arguments]``.
+"""One fuzzer, in this process: ``python -m tests.fuzz.fuzzer TARGET [libFuzzer's arguments]``.
 
-Needs atheris. What is fuzzed is imported here, under instrumentation, and nowhere before.
+Needs atheris. It instruments modules when they are imported, so this module must be the first to
+import the code under test.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ with atheris.instrument_imports(include=["shm_echo.mechestim", "shm_echo.control
 
 
 def mutator(data: bytes, max_size: int, seed: int) -> bytes:
-    """A change of requests three times, a change of bytes the fourth."""
+    """Change requests in three calls of four, and bytes in the fourth."""
     found = mutations.mutated(data, seed) if seed % 4 else None
     if found is None or len(found) > max_size:
         found = bytes(atheris.Mutate(data, max_size))
