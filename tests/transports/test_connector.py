@@ -199,3 +199,32 @@ def test_a_client_without_an_example_attaches_again_after_a_fork(name: str) -> N
 
 def test_the_class_is_public() -> None:
     assert shm_echo.Connector is Connector
+
+
+def work_with_what_was_pickled(pipe: Any, client: ShmClient) -> None:
+    with client:
+        client.send(numbered(4))
+        client.wait()
+        pipe.send("stored")
+        pipe.recv()
+
+
+def test_a_pickled_client_of_a_connector_keeps_its_options(name: str) -> None:
+    with Server(EXAMPLE, 2, ShmTransport(name, run_id="a")) as server:
+        with server.connector().connect(producer_id=7) as client:
+            with start(work_with_what_was_pickled, client, method="spawn") as child:
+                child.expect("stored")
+                assert [info.producer_id for info in server.producers()] == ["7", "7"]
+                child.say("leave")
+                assert child.wait() == 0
+
+
+@pytest.mark.parametrize("until", ["taken", "stored"])
+def test_an_unpickled_client_that_waits_first_attaches_and_has_nothing_to_wait_for(
+    name: str, until: Any
+) -> None:
+    with Server(EXAMPLE, 2, ShmTransport(name)) as server, ShmClient(name, EXAMPLE) as client:
+        client.send(numbered(1))
+        with pickle.loads(pickle.dumps(client)) as again:
+            again.wait(until=until)
+            assert len(server.producers()) == 2

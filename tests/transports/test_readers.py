@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import pickle
 import resource
 import signal
 from collections.abc import Iterator
@@ -309,3 +310,34 @@ def test_a_reader_that_is_not_closed_is_warned_of(server: Server, name: str) -> 
     with pytest.warns(ResourceWarning, match="reader> was not closed"):
         del reader
     wait_until(lambda: not server.readers(), "it has left")
+
+
+def read_what_was_pickled(pipe: Any, reader: ShmClient) -> None:
+    version, _ = reader.latest() or (0, None)
+    try:
+        reader.send(numbered(1))
+    except RuntimeError as error:
+        pipe.send((version, str(error)))
+    reader.close()
+
+
+def test_a_pickled_reader_attaches_as_a_reader(name: str) -> None:
+    transport = ShmTransport(name, run_id="a")
+    with Server(EXAMPLE, 2, transport, publishes=PUBLISHED) as server:
+        server.publish(weights(1))
+        with server.connector().connect(role="reader") as reader:
+            with start(read_what_was_pickled, reader, method="forkserver") as child:
+                version, refusal = child.hear()
+        assert version == 1
+        assert "is a reader: it sends no samples" in refusal
+        assert server.producers() == []
+
+
+@pytest.mark.parametrize("until", ["taken", "stored"])
+def test_an_unpickled_reader_refuses_to_wait_even_before_it_attached(
+    server: Server, name: str, until: Any
+) -> None:
+    with ShmClient(name, role="reader") as reader:
+        again = pickle.loads(pickle.dumps(reader))
+        with again, pytest.raises(RuntimeError, match="is a reader"):
+            again.wait(until=until)
