@@ -11,7 +11,7 @@ from shm_echo.spec import TreeSpec
 from shm_echo.transports.base import Transport
 from shm_echo.validation import check_count, environment_switch, seconds
 
-__all__ = ["OnProducerDeath", "ServerOptions"]
+__all__ = ["OnProducerDeath", "ServerOptions", "transport_member"]
 
 OnProducerDeath = Literal["warn", "raise", "raise_if_last"]
 _DEATH_POLICIES = ("warn", "raise", "raise_if_last")
@@ -110,6 +110,23 @@ class ServerOptions:
             producer_queue_size,
             environment_switch("SHM_ECHO_DEBUG"),
         )
+
+
+def transport_member(transport: Transport | None, member: str) -> Any:
+    """Return a member of a server's transport that not every transport has.
+
+    Raises:
+        RuntimeError: there is no transport, or it has no such member.
+    """
+    if transport is None:
+        raise RuntimeError(
+            f"this server has no transport, so it has no {member}: give it one, such as "
+            "ShmTransport()"
+        )
+    try:
+        return getattr(transport, member)
+    except AttributeError:
+        raise RuntimeError(f"{transport!r} has no {member}") from None
 
 
 def _check_limits(

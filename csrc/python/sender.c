@@ -246,6 +246,9 @@ static PyObject *Sender_wait(Sender *self, PyObject *timeout) {
         return NULL;
     sender_begin_call(self);
     int rc = she_load32_relaxed(&self->producer->stop) ? SHE_STOPPED : api->drained(self->producer);
+    bool waits = rc != SHE_OK && rc != SHE_STOPPED && slice_until(deadline) > 0;
+    if (waits)
+        api->drain_begin(self->producer);
     while (rc != SHE_OK && rc != SHE_STOPPED) {
         int64_t slice = slice_until(deadline);
         Py_BEGIN_ALLOW_THREADS
@@ -270,6 +273,8 @@ static PyObject *Sender_wait(Sender *self, PyObject *timeout) {
             break;
         }
     }
+    if (waits)
+        api->drain_end(self->producer);
     if (sender_end_call(self) < 0 || rc == -1)
         return NULL;
     if (rc != SHE_OK)

@@ -24,7 +24,7 @@ from shm_echo.ring.core import _core_cpython, ffi
 from shm_echo.ring.host_pinning import CudaLibrary, HostPin
 from shm_echo.ring.memory_limit import free_memory, free_under_limit
 
-__all__ = ["Backing", "Segment", "sweep"]
+__all__ = ["Backing", "Segment", "start_time", "sweep"]
 
 Backing = Literal["auto", "posix", "memfd", "private"]
 
@@ -146,7 +146,7 @@ class Segment:
 
 
 def _posix(size: int) -> int:
-    name = f"/{_PREFIX}{os.getpid()}-{_start_time(os.getpid())}-{secrets.token_hex(8)}"
+    name = f"/{_PREFIX}{os.getpid()}-{start_time(os.getpid())}-{secrets.token_hex(8)}"
     shm = posix_ipc.SharedMemory(name, posix_ipc.O_CREX, mode=0o600)
     fd = int(shm.fd)
     try:
@@ -201,7 +201,7 @@ def _memfd(size: int) -> int:
         raise
 
 
-def _start_time(pid: int) -> str:
+def start_time(pid: int) -> str:
     """Return the start time of a process, in clock ticks since boot; "" if there is none."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
@@ -217,7 +217,7 @@ def sweep() -> int:
     removed = 0
     for path in _SHM.glob(f"{_PREFIX}*"):
         parts = path.name.removeprefix(_PREFIX).split("-")
-        if len(parts) != 3 or not parts[0].isdigit() or _start_time(int(parts[0])) == parts[1]:
+        if len(parts) != 3 or not parts[0].isdigit() or start_time(int(parts[0])) == parts[1]:
             continue
         # Another sweep was quicker, or the segment belongs to another user.
         with contextlib.suppress(posix_ipc.ExistentialError, posix_ipc.PermissionsError):

@@ -24,6 +24,8 @@ typedef struct {
     int (*abort)(she_producer *, uint64_t);
     int (*drained)(const she_producer *);
     int (*drain_wait)(she_producer *, int64_t);
+    void (*drain_begin)(she_producer *);
+    void (*drain_end)(she_producer *);
     void (*heartbeat)(she_producer *, uint64_t);
     void (*copied)(she_producer *, uint64_t);
     void (*copy)(void *restrict, const void *restrict, uint64_t);
