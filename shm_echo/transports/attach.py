@@ -16,6 +16,7 @@ from shm_echo.control.descriptors import descriptor_limit_error
 from shm_echo.errors import ProtocolError, RefusedError, RequestError
 from shm_echo.ring.broadcast import Subscriber
 from shm_echo.ring.ring import Ring, RingConfig
+from shm_echo.ring.segment import sigbus_guard_enabled
 from shm_echo.spec import TreeSpec
 from shm_echo.spec.rebuild import example_from_wire
 
@@ -59,8 +60,10 @@ def attach(
         HandshakeError: attaching failed; the subclass gives the reason.
         ConnectionClosedError: the server went away during the attach.
         MemoryError: this process may map no more memory.
+        ValueError: SHM_ECHO_SIGBUS is neither on nor off.
         DescriptorLimitError: this process may open no more files.
     """
+    sigbus_guard_enabled()  # a wrong value of the variable is an error before the server is asked
     connection = connect(address, "ring", timeout=timeout, server_uid=server_uid)
     try:
         config, published = _check_examples(address, connection.info, spec, publishes)

@@ -55,8 +55,9 @@ class ShmTransport:
     Args:
         address: the address of the server: a bare name (a socket in a folder that only this user
             can enter, the same for all of the user's processes), or `ipc:///path/to.sock`.
-        backing: the memory of the ring: "posix" (/dev/shm), "memfd", or "auto": a memfd where
-            /dev/shm is too small.
+        backing: the memory of the ring: "posix" (/dev/shm), "memfd" (which no process can
+            truncate), or "auto": a memfd where /dev/shm is too small, absent or read-only, or where
+            `allow_uids` lets other users into the ring.
         max_producers: the number of producers that may be attached at once, at most 65534.
         services: further services at the address, by name, such as
             `{"mechestim": MechEstimService()}`. The transport does not close them.
@@ -64,6 +65,8 @@ class ShmTransport:
             such as `{1001: ["mechestim"]}`. The address must then be an `ipc://` path in a folder
             that they can enter. A user with access to the service `ring` can write into the memory
             of all producers.
+        sigbus_guard: False to leave the signal SIGBUS to the program, which a producer that
+            truncates memory of /dev/shm then ends; as SHM_ECHO_SIGBUS=0 does for the process.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -77,6 +80,8 @@ class ShmTransport:
         max_producers: int = DEFAULT_MAX_PRODUCERS,
         services: Mapping[str, Service] | None = None,
         allow_uids: Mapping[int, Collection[str]] | None = None,
+        *,
+        sigbus_guard: bool = True,
     ) -> None:
         from shm_echo.control.address import parse_address
 
@@ -90,6 +95,7 @@ class ShmTransport:
         self._backing: Backing = backing
         self._services = dict(services or {})
         self._allow_uids = dict(allow_uids or {})
+        self.sigbus_guard = bool(sigbus_guard)
         self._control: ControlServer | None = None
 
     def check_examples(
@@ -115,6 +121,8 @@ class ShmTransport:
     @property
     def backing(self) -> Backing:
         """Return the kind of memory of the ring."""
+        if self._backing == "auto" and any("ring" in names for names in self._allow_uids.values()):
+            return "memfd"  # sealed against users who are trusted with samples, but not with more
         return self._backing
 
     def start(self, ingress: Ingress) -> None:
