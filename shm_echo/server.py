@@ -70,7 +70,7 @@ class Server(Uncopyable):
     Raises:
         TypeError: an argument of the wrong type, or a leaf that holds Python objects.
         ValueError: an argument out of range, or an example above a limit.
-        ValueError: SHM_ECHO_DEBUG has a value that is neither on nor off.
+        ValueError: SHM_ECHO_DEBUG or SHM_ECHO_SIGBUS is neither on nor off.
     """
 
     _copying_advice = (

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from shm_echo.ring.broadcast import broadcast_bytes
 from shm_echo.ring.ring import MAX_PRODUCERS, RingConfig, ring_bytes
+from shm_echo.ring.segment import sigbus_guard_enabled
 from shm_echo.spec import TreeSpec
 from shm_echo.transports.base import Transport
 from shm_echo.validation import check_count, environment_switch, seconds
@@ -34,6 +35,7 @@ class ServerOptions:
         num_drainers: for transports that have drainer threads.
         producer_queue_size: for transports that have queues.
         debug: True if SHM_ECHO_DEBUG is on.
+        sigbus_guard: True to survive that another process truncates the memory.
     """
 
     spec: TreeSpec
@@ -48,6 +50,7 @@ class ServerOptions:
     num_drainers: int
     producer_queue_size: int
     debug: bool
+    sigbus_guard: bool
 
     @classmethod
     def check(
@@ -72,7 +75,7 @@ class ServerOptions:
         Raises:
             TypeError: an argument of the wrong type, or a leaf that holds Python objects.
             ValueError: an argument out of range, or an example above a limit.
-            ValueError: SHM_ECHO_DEBUG has a value that is neither on nor off.
+            ValueError: SHM_ECHO_DEBUG or SHM_ECHO_SIGBUS is neither on nor off.
         """
         spec = TreeSpec.from_example(example)
         batch_size = check_count("batch_size", batch_size, 1)
@@ -109,6 +112,7 @@ class ServerOptions:
             num_drainers,
             producer_queue_size,
             environment_switch("SHM_ECHO_DEBUG"),
+            sigbus_guard_enabled() and bool(getattr(transport, "sigbus_guard", True)),
         )
 
 

@@ -34,14 +34,15 @@ class ServerParts:
         cuda = find_cuda() if options.pin_host_memory else None
         self.transport = options.transport
         backing: Backing = "private" if self.transport is None else self.transport.backing
-        self.ring = Ring.create(options.spec, options.config, backing)
+        guarded = options.sigbus_guard
+        self.ring = Ring.create(options.spec, options.config, backing, guarded=guarded)
         self.publisher: Publisher | None = None
         self.readers = Readers()
         try:
             if cuda is not None:
                 self.ring.segment.pin(cuda)
             if options.publishes is not None:
-                self.publisher = Publisher(options.publishes, backing)
+                self.publisher = Publisher(options.publishes, backing, guarded=guarded)
             self.consumer = _make_consumer(self.ring, options)
             self.producers = self.consumer.producers
             self.local_producer = LocalProducer(self.ring, self.consumer)

@@ -5,6 +5,7 @@
 #define SHM_ECHO_API_H
 
 #include "shm_echo/ring.h"
+#include "shm_echo/sigbus_guard.h"
 
 #define SHE_API_VERSION 2u
 
@@ -45,6 +46,8 @@ typedef struct {
     uint64_t (*now_ns)(void);
     uint64_t (*now_coarse_ns)(void);
     bool (*process_gone)(int);
+    she_guard *(*guard_add)(void *, uint64_t);
+    void (*guard_remove)(she_guard *);
 } she_api;
 
 const she_api *she_api_table(void);
