@@ -20,6 +20,7 @@ from shm_echo.ring.core import Result, _core_cpython, ffi, lib
 from shm_echo.ring.producers import Producers
 from shm_echo.ring.ring import Ring
 from shm_echo.server_options import ServerOptions
+from shm_echo.stream_end import StreamEnd
 from shm_echo.validation import seconds
 from shm_echo.wait_checks import WaitChecks
 
@@ -148,9 +149,9 @@ class Consumer:
                 if partial:
                     ready = self._seal_and_wait(deadline, timeout)
                 else:
-                    ready = self._wait(deadline, timeout, self._stream_ended(until_closed_by))
-                    if not ready and not self._closed:  # the stream has ended: take the rest
-                        ready = self._seal_and_wait(None, None)
+                    ready = self._wait(deadline, timeout, self._stream_end(until_closed_by))
+                    if not ready and not self._closed:  # take the rest; without one, it is the end
+                        ready = self._seal_and_wait(deadline, timeout)
                         if not ready and not self._closed:
                             self.checks.deaths()
                 if not ready:
@@ -165,17 +166,14 @@ class Consumer:
         finally:
             receiver.waiting = before
 
-    def _stream_ended(self, producers: int | None) -> Callable[[], bool] | None:
-        if producers is None:
-            return None
-        registry = self.producers
-        return lambda: registry.attached_total >= producers and registry.active == 0
+    def _stream_end(self, producers: int | None) -> StreamEnd | None:
+        return None if producers is None else StreamEnd(self.producers, self._consumer, producers)
 
     def _wait(
         self,
         deadline: float | None,
         timeout: float | None,
-        ended: Callable[[], bool] | None = None,
+        end: StreamEnd | None = None,
         before_slice: Callable[[], None] | None = None,
     ) -> bool:
         """Return True when the batch is complete, False when the ring closed or the stream ended.
@@ -183,7 +181,7 @@ class Consumer:
         Args:
             deadline: the monotonic time at which to give up; None for no limit.
             timeout: the seconds that the deadline came from, for the message.
-            ended: returns True if the stream has ended.
+            end: the end of the stream; None if it has none.
             before_slice: called before each slice.
 
         Raises:
@@ -197,7 +195,7 @@ class Consumer:
         while True:
             # Checked before the wait: a producer that leaves after the check wakes the wait, and
             # the loop checks again.
-            stream_ended = ended is not None and ended()
+            stream_ended = end is not None and end.rest_is_due()
             if before_slice is not None:
                 before_slice()
             slice_ = 0.0 if stream_ended else self.checks.slice()
@@ -216,9 +214,10 @@ class Consumer:
                 raise TimeoutError(
                     f"no batch of {self._ring.config.batch_size} samples within {timeout:g} s "
                     f"({self.info().store_size} samples are there, "
-                    f"{self.producers.active} producers attached{self.checks.held_text()})"
+                    f"{self.producers.active} producers attached{self.checks.held_text()}"
+                    f"{end.text if end else ''})"
                 )
-            self.checks.look(now, now - began)
+            self.checks.look(now, now - began, end.text if end else "")
 
     def _seal_and_wait(self, deadline: float | None, timeout: float | None) -> bool:
         """End the batch here and wait for the samples that are still being written into it."""

@@ -8,9 +8,10 @@ same kind of failure, so that `except ConnectionError` and `except TimeoutError`
 
 from __future__ import annotations
 
-import signal as _signal
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from shm_echo.error_base import ShmEchoError, describe_death, mebibytes
 
 __all__ = [
     "AddressError",
@@ -20,6 +21,7 @@ __all__ = [
     "DescriptorLimitError",
     "ForkedHandleError",
     "HandshakeError",
+    "HandshakeTimeoutError",
     "NotBuiltError",
     "PeerRefusedError",
     "PidfdUnavailableError",
@@ -38,23 +40,6 @@ __all__ = [
     "ShmTooSmallError",
     "SpecMismatchError",
 ]
-
-
-class ShmEchoError(Exception):
-    """Base class of every error that shm-echo raises on purpose."""
-
-    _fields: tuple[str, ...] = ()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.args, {k: getattr(self, k) for k in self._fields})
-
-
-def _rebuild(cls: type[ShmEchoError], args: tuple[Any, ...], fields: dict[str, Any]) -> Any:
-    error = cls.__new__(cls, *args)
-    error.args = args
-    for key, value in fields.items():
-        setattr(error, key, value)
-    return error
 
 
 # ---------------------------------------------------------------- the installation
@@ -181,17 +166,6 @@ class ProducerDiedError(ShmEchoError, RuntimeError):
         self.pid, self.signal = pid, signal
 
 
-def describe_death(pid: int, signal: int | None) -> str:
-    """Describe the end of a process for a message, such as "pid 12 was ended by SIGKILL"."""
-    if signal is None:
-        return f"pid {pid} ended"
-    try:
-        name = _signal.Signals(signal).name
-    except ValueError:
-        name = f"signal {signal}"
-    return f"pid {pid} was ended by {name}"
-
-
 class ShmTooSmallError(ShmEchoError, OSError):
     """The ring does not fit into the memory that was chosen for it.
 
@@ -204,13 +178,9 @@ class ShmTooSmallError(ShmEchoError, OSError):
     _fields = ("need", "have", "path")
 
     def __init__(self, need: int, have: int, path: str, fix: str) -> None:
-        sizes = f"needs {need:,} bytes ({_mib(need)}) but {path} has {have:,} ({_mib(have)})"
-        super().__init__(f"the ring {sizes}: {fix}")
+        sizes = f"needs {need:,} bytes ({mebibytes(need)}) but {path} has {have:,}"
+        super().__init__(f"the ring {sizes} ({mebibytes(have)}): {fix}")
         self.need, self.have, self.path = need, have, path
-
-
-def _mib(n: int) -> str:
-    return f"{n / 2**20:.1f} MiB"
 
 
 # ---------------------------------------------------------------- connections
@@ -315,6 +285,28 @@ class ServerNotFoundError(HandshakeError):
     def __init__(self, address: str, detail: str) -> None:
         super().__init__(f"no server at {address}: {detail}")
         self.address = address
+
+
+class HandshakeTimeoutError(HandshakeError, TimeoutError):
+    """The server is there and does not answer in time: it is stopped or busy.
+
+    Attributes:
+        address: the socket path or address of the server.
+        pid: the process that listens there, or None where it is not known.
+    """
+
+    _fields = ("address", "pid")
+
+    def __init__(
+        self, address: str, seconds: float, pid: int | None, heard: str = "no answer came"
+    ) -> None:
+        super().__init__(
+            f"{address}: the server is there{f' (pid {pid})' if pid else ''} and does not answer: "
+            f"{heard} within {round(seconds, 2):g} s: it is stopped or busy, such as a learner "
+            "that compiles or loads, or it is another program; connect_timeout= gives it more time"
+        )
+        self.address = address
+        self.pid = pid
 
 
 class ProtocolError(HandshakeError):

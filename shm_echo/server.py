@@ -6,29 +6,26 @@ learner; `shm_echo.consumer` waits for batches and raises the errors when none c
 
 from __future__ import annotations
 
-import os
-import threading
-import warnings
-import weakref
 from collections.abc import Iterator
 from functools import partial
-from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from shm_echo.consumer import Sample
-from shm_echo.copying import Uncopyable
-from shm_echo.errors import ConnectionClosedError, ForkedHandleError
-from shm_echo.metrics import HeldBatch, ProducerInfo, SampleInfo
+from shm_echo.errors import ConnectionClosedError
+from shm_echo.metrics import HeldBatch, ProducerInfo, ReaderInfo, SampleInfo
 from shm_echo.ring.ring import Lease
-from shm_echo.server_options import OnProducerDeath, ServerOptions
-from shm_echo.server_parts import ServerParts
+from shm_echo.server_life import ServerLife
+from shm_echo.server_options import OnProducerDeath, ServerOptions, transport_member
 from shm_echo.transports.base import Transport
-from shm_echo.validation import check_count
+from shm_echo.validation import check_count, seconds
+
+if TYPE_CHECKING:
+    from shm_echo.transports.connector import Connector
 
 __all__ = ["Server"]
 
 
-class Server(Uncopyable):
+class Server(ServerLife):
     """Owns a ring of `num_buffers` batches and hands them out, oldest first.
 
     The arrays of a batch are views of the ring, and a batch that is still referred to is never
@@ -71,7 +68,7 @@ class Server(Uncopyable):
     Raises:
         TypeError: an argument of the wrong type, or a leaf that holds Python objects.
         ValueError: an argument out of range, or an example above a limit.
-        ValueError: SHM_ECHO_DEBUG has a value that is neither on nor off.
+        ValueError: SHM_ECHO_DEBUG or SHM_ECHO_SIGBUS is neither on nor off.
     """
 
     _copying_advice = (
@@ -96,7 +93,7 @@ class Server(Uncopyable):
         lease_timeout: float | None = 5.0,
         pin_host_memory: bool = False,
     ) -> None:
-        self._options = ServerOptions.check(
+        options = ServerOptions.check(
             example,
             batch_size,
             transport,
@@ -111,101 +108,31 @@ class Server(Uncopyable):
             lease_timeout=lease_timeout,
             pin_host_memory=pin_host_memory,
         )
-        config = self._options.config
-        self.batch_size, self.num_buffers = config.batch_size, config.num_buffers
-        self.num_drainers = self._options.num_drainers
-        self.producer_queue_size = self._options.producer_queue_size
-        self._transport = transport
-        # Guards start() and close(). Re-entrant: a signal handler may close what it interrupts.
-        self._lock = threading.RLock()
-        self._state: Literal["new", "running", "closed", "inherited"] = "new"
-        _servers.add(self)
+        self.batch_size = options.config.batch_size
+        self.num_buffers = options.config.num_buffers
+        self.num_drainers = options.num_drainers
+        self.producer_queue_size = options.producer_queue_size
+        super().__init__(options)
 
-    # ---------------------------------------------------------------- life
-
-    def start(self) -> Server:
-        """Allocate the whole ring and accept producers.
-
-        Raises:
-            ShmTooSmallError: the ring does not fit into the available memory.
-            AddressInUseError: another live process serves at the transport's address.
-            RuntimeError: the server was started before, or its memory could not be pinned.
-        """
-        with self._lock:
-            if self._state != "new":
-                raise RuntimeError(f"this server {_STATES[self._state]}: make a new one")
-            self._start()
-        return self
-
-    def _start(self) -> None:
-        parts = ServerParts(self._options)
-        self._parts = parts
-        self._consumer, self._producers = parts.consumer, parts.producers
-        interrupted, self._state = self._state == "closed", "running"
-        if interrupted:  # a signal handler has closed the server during the start
-            self.close()
-
-    def close(self) -> None:
-        """End the stream: `sample()` returns None, producers get ConnectionClosedError.
-
-        Arrays that were handed out stay readable. Any thread may call this, more than once.
-        """
-        with self._lock:
-            if self._state != "running":
-                if self._state == "new":
-                    self._state = "closed"
-                return
-            self._state = "closed"
-            self._parts.close()
+    # ---------------------------------------------------------------- the way in
 
     @property
-    def closed(self) -> bool:
-        """Return True if `close` was called."""
-        return self._state == "closed"
-
-    def __enter__(self) -> Server:
-        if self._state != "running":
-            self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if getattr(self, "_state", None) == "running":
-            try:  # a server without a transport holds only memory: no warning
-                if self._transport is not None:
-                    warnings.warn(f"{self!r} was not closed", ResourceWarning, 2, source=self)
-            finally:  # where warnings are errors, too
-                self.close()
-
-    def _ensure_running(self) -> bool:
-        """Return True if the server runs, False if it was closed; start an in-process server.
+    def address(self) -> str:
+        """Return the address of this server, before `start` too.
 
         Raises:
-            RuntimeError: a server with a transport was not started.
-            ForkedHandleError: the server was inherited through a fork.
+            RuntimeError: the server has no transport, or one without an address.
         """
-        state = self._state
-        if state == "running":
-            return True
-        if state == "inherited":
-            raise ForkedHandleError(
-                "this server belongs to the parent process: make a ShmClient in the child instead"
-            )
-        if state == "new":
-            if self._transport is not None:
-                raise RuntimeError("call start() first, or use the server in a with statement")
-            with self._lock:  # several threads may arrive at once; the first one starts it
-                if self._state == "new":
-                    self._start()
-            return not self.closed
-        return False
+        return str(transport_member(self._transport, "address"))
+
+    def connector(self) -> Connector:
+        """Return the way to this server: a small value to send to other processes.
+
+        Raises:
+            RuntimeError: the server has no transport, or one without a connector.
+        """
+        connector: Connector = transport_member(self._transport, "connector")()
+        return connector
 
     # ---------------------------------------------------------------- taking batches
 
@@ -248,6 +175,7 @@ class Server(Uncopyable):
         copy: bool = False,
         until: Literal["producers_closed"] | None = None,
         min_producers: int = 1,
+        timeout: float | None = None,
     ) -> Iterator[Sample]:
         """Iterate over batches until the server is closed.
 
@@ -255,10 +183,14 @@ class Server(Uncopyable):
             copy: yield private, writable copies, and free the ring's memory at once.
             until: "producers_closed" also ends after every producer has closed (or died), the last
                 batch being partial if the samples do not fill it.
-            min_producers: producers that must have attached before `until` can end the stream. Set
-                it to the number of workers, or a quick one may end it before the others attach.
+            min_producers: producers that must have come before `until` can end the stream. Set it
+                to the number of workers, or a quick one may end it before the others attach. A
+                process counts as often as it was attached at the same time, a `producer_id` once.
+            timeout: seconds to wait for each batch; None waits without limit. The iterator goes on
+                after the TimeoutError.
 
         Raises:
+            TimeoutError: no batch was complete in time; no sample was lost.
             ValueError: `until` is unknown.
             ProducerDiedError: see `on_producer_death`.
             BatchesHeldError: arrays of leased batches hold every batch buffer.
@@ -267,16 +199,17 @@ class Server(Uncopyable):
         if until not in (None, "producers_closed"):
             raise ValueError(f"until must be None or 'producers_closed', not {until!r}")
         min_producers = check_count("min_producers", min_producers, 1)
+        timeout = seconds("timeout", timeout)
         ending = None if until is None else min_producers
         # Not a generator: its frame would hold a leased batch while the caller works.
-        return iter(partial(self._next, ending, copy), None)
+        return iter(partial(self._next, timeout, ending, copy), None)
 
-    def _next(self, ending: int | None, copy: bool) -> Sample | None:
+    def _next(self, timeout: float | None, ending: int | None, copy: bool) -> Sample | None:
         if not self._ensure_running():
             return None
         handover = self._consumer.handover()
         try:  # as in sample(), since each call in between is a place for an interrupt
-            sample = self._consumer.take(handover, None, False, ending, copy)
+            sample = self._consumer.take(handover, timeout, False, ending, copy)
             handover.confirm()
             return sample
         except BaseException:
@@ -342,6 +275,14 @@ class Server(Uncopyable):
         """List the producers that are attached now, in the order in which they attached."""
         return self._producers.snapshot() if self._ensure_running() else []
 
+    def readers(self) -> list[ReaderInfo]:
+        """List the readers that are attached now, in the order in which they attached.
+
+        A reader is a client that only reads published values: `ShmClient(name, role="reader")`. It
+        counts as no producer.
+        """
+        return self._parts.readers.snapshot() if self._ensure_running() else []
+
     def info(self) -> SampleInfo:
         """Return the metrics now, without taking a batch.
 
@@ -360,24 +301,3 @@ class Server(Uncopyable):
 
     def __repr__(self) -> str:
         return f"<Server of {self._transport!r}, batch_size={self.batch_size}, {self._state}>"
-
-    def _after_fork_in_child(self) -> None:
-        self._lock = threading.RLock()  # another thread of the parent may have held it
-        if self._state == "running":
-            self._state = "inherited"
-
-
-_STATES = {
-    "running": "is running already",
-    "closed": "was closed",
-    "inherited": "belongs to the parent process",
-}
-_servers: weakref.WeakSet[Server] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for server in list(_servers):
-        server._after_fork_in_child()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)

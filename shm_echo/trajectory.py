@@ -34,10 +34,10 @@ class TrajectoryAccumulator:
       context (a bootstrap observation, an episode return), and one `add()` replaces every leaf.
 
     An item has the structure of its time scale, and the leaves of one row: the leaf's shape without
-    the leading dimension. Leading axes of length 1 may be present or not. An array or a NumPy
-    scalar is cast where NumPy's `same_kind` rule allows it (float64 to float32, int64 to int32, int
-    to float; not float to int); strings, dates and structures only where the cast is `safe`. Python
-    numbers are cast as in `ShmClient.send`. Lists are not arrays.
+    the leading dimension. Leading axes of length 1 may be present or not. An array is cast where
+    NumPy's `same_kind` rule allows it (float64 to float32, int64 to int32, int to float; not float
+    to int); strings, dates and structures only where the cast is `safe`. A single number, in any of
+    its forms, is cast as in `ShmClient.send`: its value must be in range. Lists are not arrays.
 
     Example:
         >>> import numpy as np
@@ -340,6 +340,8 @@ class _Row:
         if array.dtype == item.dtype:
             return array
         both_numeric = array.dtype.kind in _NUMERIC and item.dtype.kind in _NUMERIC
+        if both_numeric and not self.significant:
+            return as_array(self.scalar, array.reshape(()))
         rule: Any = "same_kind" if both_numeric else "safe"
         if not np.can_cast(array.dtype, item.dtype, rule):
             raise SpecMismatchError(

@@ -18,6 +18,7 @@ from shm_echo.ring.core import _core_cpython, ffi, lib
 from shm_echo.ring.damage import DamageCheck
 from shm_echo.ring.producers import Producers
 from shm_echo.server_options import ServerOptions
+from shm_echo.stream_end import all_wait_for_rest
 
 __all__ = ["WaitChecks"]
 
@@ -34,6 +35,8 @@ _HELD_WARNING = 5.0
 _NO_PRODUCER_FIRST_WARNING, _NO_PRODUCER_NEXT_WARNING = 5.0, 60.0
 # Seconds that a sample may stay unfinished until a warning names its producer.
 _STRAGGLER_AFTER = 5.0
+# Seconds for which all producers may wait for an incomplete batch until a warning says so.
+_ALL_WAIT_AFTER = 5.0
 # The bits of `enum notice` in csrc/python/receiver.h.
 _MANY_COPIES, _STALE_ARRAY = 1, 2
 
@@ -58,6 +61,7 @@ class WaitChecks:
         self._receiver = receiver
         self._consumer = consumer
         self._producers = producers
+        self._batch_size = options.config.batch_size
         self._num_buffers = options.config.num_buffers
         self._lease = options.lease
         self._on_death = options.on_death
@@ -71,6 +75,8 @@ class WaitChecks:
         self._held_reported = False
         self._reported = 0  # notices
         self._second_sampler_reported = False
+        self._all_wait_since: float | None = None  # monotonic time
+        self._all_wait_reported = False
 
     # ---------------------------------------------------------------- before a take, and after
 
@@ -151,19 +157,21 @@ class WaitChecks:
         """
         self._damage.look(now, last=last)
 
-    def look(self, now: float, waited: float) -> None:
+    def look(self, now: float, waited: float, who: str = "") -> None:
         """Check for everything but deaths while no batch is complete.
 
         Args:
             now: the monotonic time.
             waited: seconds that this `sample()` has waited.
+            who: the part of a message that counts the producers that have come, or nothing.
 
         Raises:
             BatchesHeldError: leases have held every buffer for `lease_timeout` seconds.
         """
         self._check_held(waited)
         self._warn_of_straggler(now)
-        self._warn_without_producers(now)
+        self._warn_of_mutual_wait(now)
+        self._warn_without_producers(now, who)
 
     def held_text(self) -> str:
         """Return the part of a message that says that leases hold every buffer, or nothing."""
@@ -193,7 +201,7 @@ class WaitChecks:
                 "sample() has waited %.0f s%s: server.held() lists them", waited, self.held_text()
             )
 
-    def _warn_without_producers(self, now: float) -> None:
+    def _warn_without_producers(self, now: float, who: str) -> None:
         """Warn while no producer is attached; the clock runs across calls of sample()."""
         if self._producers.active or not self._expects_producers:
             self._no_producer_since = None
@@ -203,8 +211,9 @@ class WaitChecks:
         elif now >= self._warn_no_producer_at:
             self._warn_no_producer_at = now + _NO_PRODUCER_NEXT_WARNING
             _log.warning(
-                "sample() waits, and no producer has been attached for %.0f s",
+                "sample() waits, and no producer has been attached for %.0f s%s",
                 now - self._no_producer_since,
+                who,
             )
 
     def _warn_of_straggler(self, now: float) -> None:
@@ -223,4 +232,21 @@ class WaitChecks:
                 "it is stopped, or slow inside reserve()",
                 self._producers.pid_of(claim[0]) or "of this process",
                 now - self._straggler[2],
+            )
+
+    def _warn_of_mutual_wait(self, now: float) -> None:
+        """Warn if every producer waits for the incomplete batch that the learner waits for."""
+        if not all_wait_for_rest(self._producers, self._consumer):
+            self._all_wait_since, self._all_wait_reported = None, False
+        elif self._all_wait_since is None:
+            self._all_wait_since = now
+        elif now - self._all_wait_since >= _ALL_WAIT_AFTER and not self._all_wait_reported:
+            self._all_wait_reported = True
+            _log.warning(
+                "sample() waits for a batch of %d, of which %d samples are there, and every "
+                "producer (%d) waits in wait() until they are taken: sample(partial=True) takes "
+                "them",
+                self._batch_size,
+                lib.she_committed(self._consumer),
+                self._producers.active,
             )

@@ -332,9 +332,9 @@ def test_a_client_that_waits_for_long_logs_it_once_with_the_counts(name: str) ->
         import logging, sys, threading
         import numpy as np
         from shm_echo import Server, ShmClient, ShmTransport
-        from shm_echo.transports import full_ring_warning, shm_client
+        from shm_echo.transports import client_attachment, full_ring_warning
 
-        shm_client.BLOCKED_AFTER = full_ring_warning.BLOCKED_AFTER = 0.05
+        client_attachment.BLOCKED_AFTER = full_ring_warning.BLOCKED_AFTER = 0.05
         heard = threading.Event()
 
         class Printer(logging.Handler):
@@ -366,7 +366,7 @@ def test_a_client_that_waits_for_a_slow_learner_logs_nothing(
     name: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.DEBUG, "shm_echo")
-    monkeypatch.setattr("shm_echo.transports.shm_client.BLOCKED_AFTER", 0.01)
+    monkeypatch.setattr("shm_echo.transports.client_attachment.BLOCKED_AFTER", 0.01)
     with Server(EXAMPLE, 1, ShmTransport(name)) as server, ShmClient(name, EXAMPLE) as client:
         sender = Worker(client.send_batch, stacked(range(4)))
         wait_until(lambda: server.producers()[0].blocked_seconds > 0.3, "it waits for room")

@@ -170,7 +170,7 @@ static PyObject *Receiver_wait(Receiver *self, PyObject *arg) {
     rc = api->ready_wait(self->consumer, ns);
     Py_END_ALLOW_THREADS
     self->waiting = before;
-    if (PyErr_CheckSignals() < 0)
+    if (PyErr_CheckSignals() < 0 || handle_check(self->handle, 0) < 0)
         return NULL;
     return PyLong_FromLong(rc);
 }

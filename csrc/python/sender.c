@@ -111,6 +111,8 @@ int sender_call_on_idle(Sender *self) {
 
 /* Raise the exception of a result, by `raise_for_result`. Returns NULL. */
 PyObject *sender_raise(Sender *self, int result, Py_ssize_t sent, PyObject *timeout) {
+    if (handle_check(self->handle, sent) < 0)
+        return NULL;
     PyObject *none = PyObject_CallFunction(self->raise_for_result, "inO", result, sent, timeout);
     if (none) {
         Py_DECREF(none);
@@ -190,7 +192,7 @@ static int confirm(Sender *self, int rc) {
 int sender_status(Sender *self) {
     int rc;
     do
-        rc = api->producer_status(self->producer);
+        rc = sender_result(self, api->producer_status(self->producer));
     while (rc != SHE_OK && (rc = confirm(self, rc)) == SHE_OK);
     return rc;
 }
@@ -202,7 +204,10 @@ int sender_claim(Sender *self, uint64_t deadline, uint64_t *position) {
     while (rc == SHE_OK) {
         uint32_t ticket = she_claim_ticket(self->producer);
         rc = api->claim(self->producer, position);
-        if (rc == SHE_OK)
+        if (rc == SHE_OK) /* a sample in truncated memory is noticed by its commit */
+            break;
+        rc = sender_result(self, rc);
+        if (rc == BINDING_BROKEN)
             break;
         if (rc != SHE_FULL) {
             rc = confirm(self, rc);
@@ -226,7 +231,8 @@ int sender_claim(Sender *self, uint64_t deadline, uint64_t *position) {
         Py_BEGIN_ALLOW_THREADS
         rc = api->claim_wait(self->producer, ticket, slice);
         Py_END_ALLOW_THREADS
-        if (rc == SHE_STOPPED)
+        rc = sender_result(self, rc);
+        if (rc == SHE_STOPPED || rc == BINDING_BROKEN)
             break;
         rc = confirm(self, rc);
         if (rc == -1)
@@ -253,13 +259,20 @@ static PyObject *Sender_wait(Sender *self, PyObject *timeout) {
     if (parse_timeout(timeout, &deadline) < 0 || !sender_usable(self))
         return NULL;
     sender_begin_call(self);
-    int rc = she_load32_relaxed(&self->producer->stop) ? SHE_STOPPED : api->drained(self->producer);
-    while (rc != SHE_OK && rc != SHE_STOPPED) {
+    int rc = she_load32_relaxed(&self->producer->stop)
+                 ? SHE_STOPPED
+                 : sender_result(self, api->drained(self->producer));
+    bool waits =
+        rc != SHE_OK && rc != SHE_STOPPED && rc != BINDING_BROKEN && slice_until(deadline) > 0;
+    if (waits)
+        api->drain_begin(self->producer);
+    while (rc != SHE_OK && rc != SHE_STOPPED && rc != BINDING_BROKEN) {
         int64_t slice = slice_until(deadline);
         Py_BEGIN_ALLOW_THREADS
         rc = api->drain_wait(self->producer, slice);
         Py_END_ALLOW_THREADS
-        if (rc == SHE_OK || rc == SHE_STOPPED)
+        rc = sender_result(self, rc);
+        if (rc == SHE_OK || rc == SHE_STOPPED || rc == BINDING_BROKEN)
             break;
         if ((rc == SHE_CLOSED || rc == SHE_REVOKED) && (rc = confirm(self, rc)) == -1)
             break;
@@ -278,6 +291,8 @@ static PyObject *Sender_wait(Sender *self, PyObject *timeout) {
             break;
         }
     }
+    if (waits)
+        api->drain_end(self->producer);
     if (sender_end_call(self) < 0 || rc == -1)
         return NULL;
     if (rc != SHE_OK)

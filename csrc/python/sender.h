@@ -54,6 +54,13 @@ bool sender_usable(Sender *self);
 /* None means no time-out, 0 polls. Sets *deadline to 0 for no time-out. */
 int parse_timeout(PyObject *timeout, uint64_t *deadline);
 
+/* A result beyond those of ring.h: the memory was truncated. sender_raise makes the exception. */
+enum { BINDING_BROKEN = 101 };
+/* The result of a call of the core, unless it worked on the zeros of a truncated mapping. */
+static inline int sender_result(const Sender *self, int rc) {
+    return mapping_broken(self->handle->mapping) ? BINDING_BROKEN : rc;
+}
+
 PyObject *Sender_send(Sender *self, PyObject *const *args, Py_ssize_t nargs);
 PyObject *Sender_send_batch(Sender *self, PyObject *const *args, Py_ssize_t nargs);
 

@@ -95,6 +95,11 @@ static int make_batch(Receiver *self, bool owned, Batch *out) {
     }
     if (kind == COPIED || kind == OWNED)
         copy_rows(self, arrays);
+    if (handle_check(self->handle, 0) < 0) {
+        Py_DECREF(arrays);
+        Py_XDECREF(root);
+        return -1;
+    }
     if (kind == LENT || kind == REUSED)
         lease_activate(root, self, batch);
     if (kind == REUSED) {
@@ -159,7 +164,10 @@ int receiver_take(Receiver *self, bool owned, Batch *out) {
     if (!self->taken) {
         release_reused(self);
         receiver_skip_held(self);
-        if (api->ready(self->consumer) != SHE_OK) {
+        bool ready = api->ready(self->consumer) == SHE_OK;
+        if (handle_check(self->handle, 0) < 0)
+            return -1;
+        if (!ready) {
             receiver_publish_lent(self);
             return 0;
         }

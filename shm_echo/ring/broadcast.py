@@ -93,8 +93,8 @@ class Publisher:
         ValueError: the value is too large for a segment.
     """
 
-    def __init__(self, spec: TreeSpec, backing: Backing) -> None:
-        segment = Segment.allocate(broadcast_bytes(spec), backing)
+    def __init__(self, spec: TreeSpec, backing: Backing, *, guarded: bool = False) -> None:
+        segment = Segment.allocate(broadcast_bytes(spec), backing, guarded=guarded)
         self._mapping = _BroadcastMapping(spec, segment, create=True)
         self._lock = threading.Lock()
         self.segment = self._mapping.segment
@@ -119,6 +119,7 @@ class Publisher:
                 source = ffi.cast("void *", array.ctypes.data)
                 lib.she_bcast_write(cast.pointer, version, offset, source, array.nbytes)
             lib.she_bcast_end(cast.pointer, version)
+        cast.segment.check_intact()
         return int(version)
 
     def close(self) -> None:
@@ -179,7 +180,9 @@ class Subscriber:
         while True:
             version = int(lib.she_bcast_read(mapping.pointer, target, mapping.nbytes, overtaken))
             if version:
+                mapping.segment.check_intact()
                 return version, memory
+            mapping.segment.check_intact()
             if not overtaken[0]:
                 return None
             now = time.monotonic()
@@ -209,6 +212,7 @@ class Subscriber:
             )
             result = lib.she_bcast_wait(pointer, version, max(0, int(left * 1e9)))
             newest = int(lib.she_bcast_latest(pointer))
+            self._mapping.segment.check_intact()
             if newest >= version:
                 return newest
             if self._closed:

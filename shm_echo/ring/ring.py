@@ -93,15 +93,17 @@ class Ring:
         self._handle = _core_cpython.Handle(int(ffi.cast("uintptr_t", pointer)), segment.mapping)
 
     @classmethod
-    def create(cls, spec: TreeSpec, config: RingConfig, backing: Backing) -> Ring:
-        """Allocate and format a ring.
+    def create(
+        cls, spec: TreeSpec, config: RingConfig, backing: Backing, *, guarded: bool = False
+    ) -> Ring:
+        """Allocate and format a ring; `guarded` as for `Segment.allocate`.
 
         Raises:
             ShmTooSmallError: there is no room for it.
             ValueError: a size is zero or too large.
         """
         c_config, keepalive = _c_config(spec, config)
-        segment = Segment.allocate(layout_bytes(c_config), backing)
+        segment = Segment.allocate(layout_bytes(c_config), backing, guarded=guarded)
         out = ffi.new("she_ring **")
         memory = ffi.from_buffer(segment.mapping)
         try:

@@ -17,10 +17,12 @@ from shm_echo.copying import Uncopyable
 from shm_echo.errors import ConnectionClosedError, RingCorruptedError, SendTimeoutError
 from shm_echo.ring.core import Result
 from shm_echo.ring.segment import Backing
+from shm_echo.transports.wait_until import wait_until_taken
 
 if TYPE_CHECKING:
     from shm_echo.ring.broadcast import Publisher
     from shm_echo.ring.producers import Producers
+    from shm_echo.ring.readers import Readers
     from shm_echo.ring.ring import Ring
     from shm_echo.spec import TreeSpec
 
@@ -54,17 +56,23 @@ class Ingress(Uncopyable):
 
     _copying_advice = "it is a part of a server in this process"
 
-    def __init__(self, ring: Ring, producers: Producers, publisher: Publisher | None) -> None:
+    def __init__(
+        self, ring: Ring, producers: Producers, publisher: Publisher | None, readers: Readers
+    ) -> None:
         self.spec: TreeSpec = ring.spec
         self.ring = ring
         self.producers = producers
         self.publisher = publisher
+        self.readers = readers
 
-    def open(self, pid: int | None = None) -> Inlet:
+    def open(self, pid: int | None = None, *, producer_id: str | None = None) -> Inlet:
         """Attach a producer.
 
         Args:
             pid: the producer's process, if it has one of its own; for messages and `producers()`.
+                A process counts for `min_producers` as often as it was attached at the same time.
+            producer_id: the name of a producer that may come again as another process; each name
+                counts once.
 
         Raises:
             RuntimeError: `max_producers` producers are attached.
@@ -72,7 +80,7 @@ class Ingress(Uncopyable):
         """
         if self.ring.closed:
             raise ConnectionClosedError("the server has closed the ring")
-        return Inlet(self, self.producers.attach(pid), pid)
+        return Inlet(self, self.producers.attach(pid, producer_id), pid)
 
 
 class Inlet(Uncopyable):
@@ -87,6 +95,7 @@ class Inlet(Uncopyable):
         self._producers = ingress.producers
         self._owner = owner
         self._pid = pid
+        self._ring = ingress.ring
         self._sender = ingress.ring.sender(owner, partial(_raise_for_result, ingress.ring))
         self._open = True
 
@@ -114,12 +123,7 @@ class Inlet(Uncopyable):
             TimeoutError: `timeout` seconds passed before.
             ConnectionClosedError: this inlet or the server was closed before.
         """
-        try:
-            self._sender.wait(timeout)
-        except SendTimeoutError:
-            raise TimeoutError(
-                f"not every sample was handed to the learner within {timeout:g} s"
-            ) from None
+        wait_until_taken(self._sender, self._ring, timeout)
 
     def close(self) -> None:
         """Detach the producer, which left in good order.

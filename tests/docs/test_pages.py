@@ -198,7 +198,7 @@ def test_every_exception_has_its_section() -> None:
     assert sorted(headings) == sorted(errors.__all__)
 
 
-@pytest.mark.parametrize("record", ["SampleInfo", "HistSnapshot", "ProducerInfo"])
+@pytest.mark.parametrize("record", ["SampleInfo", "HistSnapshot", "ProducerInfo", "ReaderInfo"])
 def test_every_metric_has_its_row(record: str) -> None:
     kind = getattr(metrics, record)
     fields = getattr(kind, "_fields", None) or [field.name for field in dataclasses.fields(kind)]

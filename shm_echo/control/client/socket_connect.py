@@ -20,6 +20,7 @@ from shm_echo.control.peer import SAME_USER, check_peer, check_user, open_pidfd,
 from shm_echo.errors import (
     AddressError,
     HandshakeError,
+    HandshakeTimeoutError,
     PeerRefusedError,
     PidfdUnavailableError,
     ProtocolError,
@@ -34,29 +35,44 @@ _FIRST_PAUSE = 0.002
 _LONGEST_PAUSE = 0.1
 
 _NO_SOCKET = "there is no socket; start the server first, or give it time to start"
+_QUEUE_FULL = "its queue of waiting clients is full"
 
 
-def open_stream(address: Address, deadline: float, server_uid: int | None = None) -> ClientStream:
+def open_stream(
+    address: Address, deadline: float, server_uid: int | None = None, patience: float = 0.0
+) -> ClientStream:
     """Connect to a server, trying again until the deadline while none listens.
 
     Args:
         address: the address of its socket.
         deadline: on the clock of `time.monotonic()`.
         server_uid: another user whose server is trusted, besides this user's.
+        patience: seconds to wait for a server that listens and accepts no client, if fewer are left
+            until the deadline.
 
     Raises:
         ServerNotFoundError: no server listens at the address.
+        HandshakeTimeoutError: a server listens, and its queue of waiting clients stays full.
         PeerRefusedError: the server belongs to another user, or lives in another pid namespace.
         ProtocolError: the socket is of a kind that shm-echo does not use.
         DescriptorLimitError: this process may open no more descriptors.
         PidfdUnavailableError: the end of the server could not be noticed on this kernel.
     """
     pause = _FIRST_PAUSE
+    began = time.monotonic()
+    reached = False
     while True:
         outcome = _attempt(address, server_uid)
         if isinstance(outcome, ClientStream):
             return outcome
-        remaining = deadline - time.monotonic()
+        now = time.monotonic()
+        busy = outcome.startswith(_QUEUE_FULL)
+        if busy and not reached:
+            reached, deadline = True, max(deadline, now + patience)
+        remaining = deadline - now
+        if remaining <= 0 and busy:
+            heard = f"{outcome}, and no place came"
+            raise HandshakeTimeoutError(str(address), now - began, None, heard)
         if remaining <= 0:
             raise ServerNotFoundError(str(address), outcome)
         time.sleep(min(pause, remaining))
@@ -186,7 +202,7 @@ def _connect_to(address: Address) -> socket.socket | str:
             return _refused_reason(address)
         except BlockingIOError:
             sock.close()
-            return "its queue of waiting clients is full"
+            return _QUEUE_FULL
         except PermissionError:
             raise PeerRefusedError(
                 f"{address.path} may not be opened by this process (user {os.geteuid()}): it "

@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
-from shm_echo.errors import describe_death
+from shm_echo.error_base import describe_death
 from shm_echo.mechestim.service.hosting.worker_process import WorkerProcess
 from shm_echo.mechestim.service.metering.flop_ceiling import Ceiling
 from shm_echo.mechestim.service.metering.quotas import Quotas
