@@ -17,6 +17,8 @@ static const she_api table = {
     .abort = she_abort,
     .drained = she_drained,
     .drain_wait = she_drain_wait,
+    .drain_begin = she_drain_begin,
+    .drain_end = she_drain_end,
     .heartbeat = she_heartbeat,
     .copied = she_copied,
     .copy = she_copy,
@@ -36,6 +38,8 @@ static const she_api table = {
     .now_ns = she_now_ns,
     .now_coarse_ns = she_now_coarse_ns,
     .process_gone = she_process_gone,
+    .guard_add = she_guard_add,
+    .guard_remove = she_guard_remove,
 };
 
 const she_api *she_api_table(void) { return &table; }

@@ -84,6 +84,25 @@ uint64_t she_pending(const she_consumer *c) {
     return found;
 }
 
+static uint64_t committed_in(const she_ring *ring, uint64_t batch) {
+    const she_atomic64 *words = she_batch_words(ring, batch);
+    uint64_t want = she_word(she_lap_of(ring, batch), 0, SHE_COMMITTED), found = 0;
+    for (uint64_t i = 0; i < ring->word_lines * SHE_WORDS_PER_CACHE_LINE; i++)
+        found += she_word_anon(she_load_relaxed(&words[i])) == want;
+    return found;
+}
+
+uint64_t she_committed(const she_consumer *c) { return committed_in(c->ring, c->next_batch); }
+
+uint64_t she_untaken(const she_ring *ring) {
+    /* Relaxed: a stray value selects another batch, and changes a message only. */
+    return committed_in(ring, she_load_relaxed(&ring->header->taken_cursor) / ring->batch_size);
+}
+
+bool she_draining(const she_ring *ring, uint32_t owner) {
+    return she_load_relaxed(&ring->records[owner].drainers) != 0;
+}
+
 bool she_straggler(const she_consumer *c, uint32_t *owner, uint64_t *position) {
     const she_ring *ring = c->ring;
     uint64_t lap = she_lap_of(ring, c->next_batch), first = c->next_batch * ring->batch_size;

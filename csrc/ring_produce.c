@@ -370,6 +370,17 @@ int she_drain_wait(she_producer *p, int64_t timeout_ns) {
     }
 }
 
+void she_drain_begin(she_producer *p) {
+    /* Relaxed: the signal that follows releases it (SYNC ec-signal). A consumer that does not look
+     * after it sees the word at its next look. */
+    she_add_relaxed(&p->record->drainers, 1);
+    she_ec_signal(&p->ring->header->data);
+}
+
+void she_drain_end(she_producer *p) {
+    she_add_relaxed(&p->record->drainers, UINT64_MAX); /* minus one; relaxed: see above */
+}
+
 void she_heartbeat(she_producer *p, uint64_t now_ns) {
     she_store_relaxed(&p->record->last_seen_ns, now_ns); /* relaxed: for metrics */
 }

@@ -47,8 +47,9 @@ void she_revoke(she_ring *ring, uint32_t owner) {
 
 void she_reinstate(she_ring *ring, uint32_t owner) {
     she_record *record = &ring->records[owner];
-    /* Relaxed, for metrics: the last owner may have died in a wait. */
+    /* Relaxed: the last owner may have died in a wait, and the new one gets its id after this. */
     she_store_relaxed(&record->blocked_since_ns, 0);
+    she_store_relaxed(&record->drainers, 0);
     /* The new owner starts without open claims. SYNC account: pairs with the loads in she_check. */
     she_store_release(&record->ended, she_load_relaxed(&record->begun));
     /* For the relaxed load in she_producer_status. The new owner gets its id after this. */

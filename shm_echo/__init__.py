@@ -27,10 +27,11 @@ if TYPE_CHECKING:
         ShmTooSmallError,
         SpecMismatchError,
     )
-    from shm_echo.metrics import HistSnapshot, ProducerInfo, SampleInfo
+    from shm_echo.metrics import HistSnapshot, ProducerInfo, ReaderInfo, SampleInfo
     from shm_echo.server import Server
     from shm_echo.trajectory import TrajectoryAccumulator
     from shm_echo.transports.base import Ingress, Inlet, Transport
+    from shm_echo.transports.connector import Connector
     from shm_echo.transports.shm import ShmClient, ShmTransport
     from shm_echo.transports.slot import Slot
 
@@ -38,6 +39,7 @@ _HOMES = {
     "AddressInUseError": "shm_echo.errors",
     "BatchesHeldError": "shm_echo.errors",
     "ConnectionClosedError": "shm_echo.errors",
+    "Connector": "shm_echo.transports.connector",
     "ForkedHandleError": "shm_echo.errors",
     "HistSnapshot": "shm_echo.metrics",
     "Ingress": "shm_echo.transports.base",
@@ -45,6 +47,7 @@ _HOMES = {
     "ProducerDiedError": "shm_echo.errors",
     "ProducerInfo": "shm_echo.metrics",
     "RingCorruptedError": "shm_echo.errors",
+    "ReaderInfo": "shm_echo.metrics",
     "RingFullError": "shm_echo.errors",
     "Sample": "shm_echo.consumer",
     "SampleInfo": "shm_echo.metrics",
@@ -65,12 +68,14 @@ __all__ = [
     "AddressInUseError",
     "BatchesHeldError",
     "ConnectionClosedError",
+    "Connector",
     "ForkedHandleError",
     "HistSnapshot",
     "Ingress",
     "Inlet",
     "ProducerDiedError",
     "ProducerInfo",
+    "ReaderInfo",
     "RingCorruptedError",
     "RingFullError",
     "Sample",

@@ -18,6 +18,7 @@ from shm_echo.metrics import NO_TIMES, HistSnapshot, SampleInfo
 from shm_echo.ring.core import Result, _core_cpython, ffi, lib
 from shm_echo.ring.producers import Producers
 from shm_echo.ring.ring import Ring
+from shm_echo.stream_end import StreamEnd
 from shm_echo.validation import seconds
 from shm_echo.wait_checks import WaitChecks
 
@@ -76,6 +77,7 @@ class Consumer:
             receiver,
             self._consumer,
             self.producers,
+            batch_size=ring.config.batch_size,
             num_buffers=ring.config.num_buffers,
             on_death=on_death,
             lease_timeout=lease_timeout,
@@ -149,9 +151,9 @@ class Consumer:
             if partial:
                 ready = self._seal_and_wait(deadline, timeout)
             else:
-                ready = self._wait(deadline, timeout, self._stream_ended(until_closed_by))
-                if not ready and not self._closed:  # the stream has ended: take the rest
-                    ready = self._seal_and_wait(None, None)
+                ready = self._wait(deadline, timeout, self._stream_end(until_closed_by))
+                if not ready and not self._closed:  # take the rest; without one, it is the end
+                    ready = self._seal_and_wait(deadline, timeout)
                     if not ready and not self._closed:
                         self.checks.deaths()
             return receiver.take() if ready else None
@@ -163,17 +165,14 @@ class Consumer:
         finally:
             receiver.waiting = False
 
-    def _stream_ended(self, producers: int | None) -> Callable[[], bool] | None:
-        if producers is None:
-            return None
-        registry = self.producers
-        return lambda: registry.attached_total >= producers and registry.active == 0
+    def _stream_end(self, producers: int | None) -> StreamEnd | None:
+        return None if producers is None else StreamEnd(self.producers, self._consumer, producers)
 
     def _wait(
         self,
         deadline: float | None,
         timeout: float | None,
-        ended: Callable[[], bool] | None = None,
+        end: StreamEnd | None = None,
         before_slice: Callable[[], None] | None = None,
     ) -> bool:
         """Return True when the batch is complete, False when the ring closed or the stream ended.
@@ -181,7 +180,7 @@ class Consumer:
         Args:
             deadline: the monotonic time at which to give up; None for no limit.
             timeout: the seconds that the deadline came from, for the message.
-            ended: returns True if the stream has ended.
+            end: the end of the stream; None if it has none.
             before_slice: called before each slice.
 
         Raises:
@@ -195,7 +194,7 @@ class Consumer:
         while True:
             # Checked before the wait: a producer that leaves after the check wakes the wait, and
             # the loop checks again.
-            stream_ended = ended is not None and ended()
+            stream_ended = end is not None and end.rest_is_due()
             if before_slice is not None:
                 before_slice()
             slice_ = 0.0 if stream_ended else _WAIT_SLICE
@@ -214,9 +213,9 @@ class Consumer:
                 raise TimeoutError(
                     f"no batch of {self._ring.config.batch_size} samples within {timeout:g} s "
                     f"({self.info().store_size} samples are there, "
-                    f"{self.producers.active} producers attached)"
+                    f"{self.producers.active} producers attached{end.text if end else ''})"
                 )
-            self.checks.look(now, now - began)
+            self.checks.look(now, now - began, end.text if end else "")
 
     def _seal_and_wait(self, deadline: float | None, timeout: float | None) -> bool:
         """End the batch here and wait for the samples that are still being written into it."""

@@ -8,9 +8,10 @@ same kind of failure, so that `except ConnectionError` and `except TimeoutError`
 
 from __future__ import annotations
 
-import signal as _signal
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from shm_echo.error_base import ShmEchoError, describe_death, mebibytes
 
 __all__ = [
     "AddressError",
@@ -20,8 +21,10 @@ __all__ = [
     "DescriptorLimitError",
     "ForkedHandleError",
     "HandshakeError",
+    "HandshakeTimeoutError",
     "NotBuiltError",
     "PeerRefusedError",
+    "PidfdUnavailableError",
     "ProducerDiedError",
     "ProtocolError",
     "ProtocolVersionError",
@@ -37,23 +40,6 @@ __all__ = [
     "ShmTooSmallError",
     "SpecMismatchError",
 ]
-
-
-class ShmEchoError(Exception):
-    """Base class of every error that shm-echo raises on purpose."""
-
-    _fields: tuple[str, ...] = ()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.args, {k: getattr(self, k) for k in self._fields})
-
-
-def _rebuild(cls: type[ShmEchoError], args: tuple[Any, ...], fields: dict[str, Any]) -> Any:
-    error = cls.__new__(cls, *args)
-    error.args = args
-    for key, value in fields.items():
-        setattr(error, key, value)
-    return error
 
 
 # ---------------------------------------------------------------- the installation
@@ -177,17 +163,6 @@ class ProducerDiedError(ShmEchoError, RuntimeError):
         self.signal = signal
 
 
-def describe_death(pid: int, signal: int | None) -> str:
-    """Describe the end of a process for a message, such as "pid 12 was ended by SIGKILL"."""
-    if signal is None:
-        return f"pid {pid} ended"
-    try:
-        name = _signal.Signals(signal).name
-    except ValueError:
-        name = f"signal {signal}"
-    return f"pid {pid} was ended by {name}"
-
-
 class ShmTooSmallError(ShmEchoError, OSError):
     """The ring does not fit into the memory that was chosen for it.
 
@@ -200,17 +175,11 @@ class ShmTooSmallError(ShmEchoError, OSError):
     _fields = ("need", "have", "path")
 
     def __init__(self, need: int, have: int, path: str, fix: str) -> None:
-        super().__init__(
-            f"the ring needs {need:,} bytes ({_mib(need)}) but {path} has {have:,} ({_mib(have)}): "
-            f"{fix}"
-        )
+        sizes = f"needs {need:,} bytes ({mebibytes(need)}) but {path} has {have:,}"
+        super().__init__(f"the ring {sizes} ({mebibytes(have)}): {fix}")
         self.need = need
         self.have = have
         self.path = path
-
-
-def _mib(n: int) -> str:
-    return f"{n / 2**20:.1f} MiB"
 
 
 # ---------------------------------------------------------------- connections
@@ -220,22 +189,21 @@ class AddressError(ShmEchoError, ValueError):
     """An address is malformed, or the folder of its socket is not safe.
 
     Attributes:
-        address: the address as it was given.
+        address, detail: the address as it was given, and what is wrong with it.
     """
 
-    _fields = ("address",)
+    _fields = ("address", "detail")
 
     def __init__(self, address: str, detail: str) -> None:
         super().__init__(f"address {address!r}: {detail}")
-        self.address = address
+        self.address, self.detail = address, detail
 
 
 class ConnectionClosedError(ShmEchoError, ConnectionError):
     """The client was closed, or its server has gone.
 
     Attributes:
-        sent: the number of samples of the interrupted call that were sent (0 outside
-            `send_batch`).
+        sent: the samples of the interrupted call that were sent (0 outside `send_batch`).
     """
 
     _fields: tuple[str, ...] = ("sent",)
@@ -248,8 +216,7 @@ class ConnectionClosedError(ShmEchoError, ConnectionError):
 class RequestTimeoutError(ConnectionClosedError, TimeoutError):
     """The server did not answer a request in time, and the connection was closed for it.
 
-    A late answer would be taken for the answer to the next request, so the connection is not used
-    again.
+    A late answer could pass for that of the next request, so the connection is not used again.
 
     Attributes:
         op: the name of the request.
@@ -297,6 +264,10 @@ class DescriptorLimitError(ShmEchoError, OSError):
         self.limit = limit
 
 
+class PidfdUnavailableError(ShmEchoError, OSError):
+    """The kernel gives this process no pidfds, by which the end of another one is noticed."""
+
+
 class HandshakeError(ShmEchoError, ConnectionError):
     """Attaching failed. The subclasses give the reason."""
 
@@ -313,6 +284,28 @@ class ServerNotFoundError(HandshakeError):
     def __init__(self, address: str, detail: str) -> None:
         super().__init__(f"no server at {address}: {detail}")
         self.address = address
+
+
+class HandshakeTimeoutError(HandshakeError, TimeoutError):
+    """The server is there and does not answer in time: it is stopped or busy.
+
+    Attributes:
+        address: the socket path or address of the server.
+        pid: the process that listens there, or None where it is not known.
+    """
+
+    _fields = ("address", "pid")
+
+    def __init__(
+        self, address: str, seconds: float, pid: int | None, heard: str = "no answer came"
+    ) -> None:
+        super().__init__(
+            f"{address}: the server is there{f' (pid {pid})' if pid else ''} and does not answer: "
+            f"{heard} within {round(seconds, 2):g} s: it is stopped or busy, such as a learner "
+            "that compiles or loads, or it is another program; connect_timeout= gives it more time"
+        )
+        self.address = address
+        self.pid = pid
 
 
 class ProtocolError(HandshakeError):

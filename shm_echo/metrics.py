@@ -1,4 +1,4 @@
-"""Metrics of a ring: SampleInfo, HistSnapshot, ProducerInfo.
+"""Metrics of a ring: SampleInfo, HistSnapshot, ProducerInfo, ReaderInfo.
 
 Every field has the meaning that `echo` documents for it; docs/reference/metrics.md explains each
 one for the shared-memory transport. The values are plain tuples of numbers, read when a batch is
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-__all__ = ["NO_TIMES", "HistSnapshot", "ProducerInfo", "SampleInfo"]
+__all__ = ["NO_TIMES", "HistSnapshot", "ProducerInfo", "ReaderInfo", "SampleInfo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,9 @@ class ProducerInfo(NamedTuple):
         blocked_seconds: time spent waiting for room, the present wait included.
         held: slots that it has claimed and not yet committed.
         last_seen: seconds since its last sign of life; coarse, about 0.1 s.
-        state: "attached", or "hung up" when its connection broke while the process lives.
+        state: "attached"; "waiting" while it waits until its samples are taken; "hung up" when its
+            connection broke while the process lives.
+        producer_id: the name that it gave itself, or None.
     """
 
     id: int
@@ -91,3 +93,18 @@ class ProducerInfo(NamedTuple):
     held: int
     last_seen: float
     state: str
+    producer_id: str | None = None
+
+
+class ReaderInfo(NamedTuple):
+    """One attached reader, as `Server.readers()` lists it.
+
+    Attributes:
+        id: its number, counted from 1 and never used twice.
+        pid: its process.
+        attached_seconds: seconds since it attached.
+    """
+
+    id: int
+    pid: int
+    attached_seconds: float

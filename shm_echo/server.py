@@ -13,20 +13,24 @@ import weakref
 from collections.abc import Iterator
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from shm_echo.consumer import Sample
+from shm_echo.copying import Uncopyable
 from shm_echo.errors import ConnectionClosedError, ForkedHandleError
-from shm_echo.metrics import ProducerInfo, SampleInfo
-from shm_echo.server_options import OnProducerDeath, ServerOptions
+from shm_echo.metrics import ProducerInfo, ReaderInfo, SampleInfo
+from shm_echo.server_options import OnProducerDeath, ServerOptions, transport_member
 from shm_echo.server_parts import ServerParts
 from shm_echo.transports.base import Transport
-from shm_echo.validation import check_count
+from shm_echo.validation import check_count, seconds
+
+if TYPE_CHECKING:
+    from shm_echo.transports.connector import Connector
 
 __all__ = ["Server"]
 
 
-class Server:
+class Server(Uncopyable):
     """Owns a ring of `num_buffers` batches and hands them out, oldest first, without copying.
 
     The arrays of a batch are views of the ring. They are valid until the next `sample()`, unless
@@ -66,8 +70,13 @@ class Server:
     Raises:
         TypeError: an argument of the wrong type, or a leaf that holds Python objects.
         ValueError: an argument out of range, or an example above a limit.
-        ValueError: SHM_ECHO_DEBUG has a value that is neither on nor off.
+        ValueError: SHM_ECHO_DEBUG or SHM_ECHO_SIGBUS is neither on nor off.
     """
+
+    _copying_advice = (
+        "it owns the memory of the ring; send the address of its transport to the other process, "
+        "and make a ShmClient there"
+    )
 
     def __init__(
         self,
@@ -149,6 +158,24 @@ class Server:
             self._parts.close()
 
     @property
+    def address(self) -> str:
+        """Return the address of this server, before `start` too.
+
+        Raises:
+            RuntimeError: the server has no transport, or one without an address.
+        """
+        return str(transport_member(self._transport, "address"))
+
+    def connector(self) -> Connector:
+        """Return the way to this server: a small value to send to other processes.
+
+        Raises:
+            RuntimeError: the server has no transport, or one without a connector.
+        """
+        connector: Connector = transport_member(self._transport, "connector")()
+        return connector
+
+    @property
     def closed(self) -> bool:
         """Return True if `close` was called."""
         return self._state == "closed"
@@ -186,7 +213,8 @@ class Server:
             return True
         if state == "inherited":
             raise ForkedHandleError(
-                "this server belongs to the parent process: make a ShmClient in the child instead"
+                "this server belongs to the parent process: call its connector().connect() in the "
+                "child instead"
             )
         if state == "new":
             if self._transport is not None:
@@ -229,6 +257,7 @@ class Server:
         copy: bool = False,
         until: Literal["producers_closed"] | None = None,
         min_producers: int = 1,
+        timeout: float | None = None,
     ) -> Iterator[Sample]:
         """Iterate over batches until the server is closed.
 
@@ -236,10 +265,14 @@ class Server:
             copy: yield private, writable copies, and free the ring's memory at once.
             until: "producers_closed" also ends after every producer has closed (or died), the last
                 batch being partial if the samples do not fill it.
-            min_producers: producers that must have attached before `until` can end the stream. Set
-                it to the number of workers, or a quick one may end it before the others attach.
+            min_producers: producers that must have come before `until` can end the stream. Set it
+                to the number of workers, or a quick one may end it before the others attach. A
+                process counts as often as it was attached at the same time, a `producer_id` once.
+            timeout: seconds to wait for each batch; None waits without limit. The iterator goes on
+                after the TimeoutError.
 
         Raises:
+            TimeoutError: no batch was complete in time; no sample was lost.
             ValueError: `until` is unknown.
             ProducerDiedError: see `on_producer_death`.
             BatchesHeldError: arrays of leased batches hold every batch buffer.
@@ -248,9 +281,10 @@ class Server:
         if until not in (None, "producers_closed"):
             raise ValueError(f"until must be None or 'producers_closed', not {until!r}")
         min_producers = check_count("min_producers", min_producers, 1)
+        timeout = seconds("timeout", timeout)
         ending = None if until is None else min_producers
         # Not a generator: its frame would hold a leased batch while the caller works.
-        return iter(partial(self._take, None, until_closed_by=ending, copy=copy), None)
+        return iter(partial(self._take, timeout, until_closed_by=ending, copy=copy), None)
 
     def _take(self, timeout: float | None, **options: Any) -> Sample | None:
         if not self._ensure_running():
@@ -308,6 +342,14 @@ class Server:
     def producers(self) -> list[ProducerInfo]:
         """List the producers that are attached now, in the order in which they attached."""
         return self._producers.snapshot() if self._ensure_running() else []
+
+    def readers(self) -> list[ReaderInfo]:
+        """List the readers that are attached now, in the order in which they attached.
+
+        A reader is a client that only reads published values: `ShmClient(name, role="reader")`. It
+        counts as no producer.
+        """
+        return self._parts.readers.snapshot() if self._ensure_running() else []
 
     def info(self) -> SampleInfo:
         """Return the metrics now, without taking a batch.

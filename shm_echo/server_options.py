@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 from shm_echo.ring.broadcast import broadcast_bytes
 from shm_echo.ring.ring import MAX_PRODUCERS, RingConfig, ring_bytes
+from shm_echo.ring.segment import sigbus_guard_enabled
 from shm_echo.spec import TreeSpec
 from shm_echo.transports.base import Transport
 from shm_echo.validation import check_count, environment_switch, seconds
 
-__all__ = ["OnProducerDeath", "ServerOptions"]
+__all__ = ["OnProducerDeath", "ServerOptions", "transport_member"]
 
 OnProducerDeath = Literal["warn", "raise", "raise_if_last"]
 _DEATH_POLICIES = ("warn", "raise", "raise_if_last")
@@ -34,6 +35,7 @@ class ServerOptions:
         num_drainers: for transports that have drainer threads.
         producer_queue_size: for transports that have queues.
         debug: True if SHM_ECHO_DEBUG is on.
+        sigbus_guard: True to survive that another process truncates the memory.
     """
 
     spec: TreeSpec
@@ -48,6 +50,7 @@ class ServerOptions:
     num_drainers: int
     producer_queue_size: int
     debug: bool
+    sigbus_guard: bool
 
     @classmethod
     def check(
@@ -72,7 +75,7 @@ class ServerOptions:
         Raises:
             TypeError: an argument of the wrong type, or a leaf that holds Python objects.
             ValueError: an argument out of range, or an example above a limit.
-            ValueError: SHM_ECHO_DEBUG has a value that is neither on nor off.
+            ValueError: SHM_ECHO_DEBUG or SHM_ECHO_SIGBUS is neither on nor off.
         """
         spec = TreeSpec.from_example(example)
         batch_size = check_count("batch_size", batch_size, 1)
@@ -109,7 +112,25 @@ class ServerOptions:
             num_drainers,
             producer_queue_size,
             environment_switch("SHM_ECHO_DEBUG"),
+            sigbus_guard_enabled() and bool(getattr(transport, "sigbus_guard", True)),
         )
+
+
+def transport_member(transport: Transport | None, member: str) -> Any:
+    """Return a member of a server's transport that not every transport has.
+
+    Raises:
+        RuntimeError: there is no transport, or it has no such member.
+    """
+    if transport is None:
+        raise RuntimeError(
+            f"this server has no transport, so it has no {member}: give it one, such as "
+            "ShmTransport()"
+        )
+    try:
+        return getattr(transport, member)
+    except AttributeError:
+        raise RuntimeError(f"{transport!r} has no {member}") from None
 
 
 def _check_limits(

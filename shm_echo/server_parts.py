@@ -8,6 +8,7 @@ from shm_echo.consumer import Consumer
 from shm_echo.local_producer import LocalProducer
 from shm_echo.ring.broadcast import Publisher
 from shm_echo.ring.host_pinning import find_cuda
+from shm_echo.ring.readers import Readers
 from shm_echo.ring.ring import Ring
 from shm_echo.ring.segment import Backing, sweep
 from shm_echo.server_options import ServerOptions
@@ -33,18 +34,21 @@ class ServerParts:
         cuda = find_cuda() if options.pin_host_memory else None
         self.transport = options.transport
         backing: Backing = "private" if self.transport is None else self.transport.backing
-        self.ring = Ring.create(options.spec, options.config, backing)
+        guarded = options.sigbus_guard
+        self.ring = Ring.create(options.spec, options.config, backing, guarded=guarded)
         self.publisher: Publisher | None = None
+        self.readers = Readers()
         try:
             if cuda is not None:
                 self.ring.segment.pin(cuda)
             if options.publishes is not None:
-                self.publisher = Publisher(options.publishes, backing)
+                self.publisher = Publisher(options.publishes, backing, guarded=guarded)
             self.consumer = _make_consumer(self.ring, options)
             self.producers = self.consumer.producers
             self.local_producer = LocalProducer(self.ring, self.consumer)
             if self.transport is not None:
-                self.transport.start(Ingress(self.ring, self.producers, self.publisher))
+                ingress = Ingress(self.ring, self.producers, self.publisher, self.readers)
+                self.transport.start(ingress)
         except BaseException:
             if self.publisher is not None:
                 self.publisher.close()

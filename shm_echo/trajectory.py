@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from shm_echo.copying import reject_copy
 from shm_echo.errors import SpecMismatchError
 from shm_echo.spec import LeafSpec, TreeSpec
 from shm_echo.spec.leaf import Array, as_array, describe
@@ -33,10 +34,10 @@ class TrajectoryAccumulator:
       context (a bootstrap observation, an episode return), and one `add()` replaces every leaf.
 
     An item has the structure of its time scale, and the leaves of one row: the leaf's shape without
-    the leading dimension. Leading axes of length 1 may be present or not. An array or a NumPy
-    scalar is cast where NumPy's `same_kind` rule allows it (float64 to float32, int64 to int32, int
-    to float; not float to int); strings, dates and structures only where the cast is `safe`. Python
-    numbers are cast as in `ShmClient.send`. Lists are not arrays.
+    the leading dimension. Leading axes of length 1 may be present or not. An array is cast where
+    NumPy's `same_kind` rule allows it (float64 to float32, int64 to int32, int to float; not float
+    to int); strings, dates and structures only where the cast is `safe`. A single number, in any of
+    its forms, is cast as in `ShmClient.send`: its value must be in range. Lists are not arrays.
 
     Example:
         >>> import numpy as np
@@ -184,6 +185,14 @@ class TrajectoryAccumulator:
         """Return to the accumulator's own, empty buffers, as `reset` does."""
         self.reset()
 
+    def __getstate__(self) -> dict[str, Any]:
+        if self._attached is not None:
+            reject_copy(
+                "a TrajectoryAccumulator with an attached slot",
+                "two would write into one sample; build(), detach() or reset() it first",
+            )
+        return vars(self)
+
     def _require_open_slot(self) -> None:
         # The arrays of a slot become read-only when it is committed or aborted.
         stores = [array for scale in self._scales.values() for array in scale.stored]
@@ -302,6 +311,8 @@ class _Row:
         if array.dtype == item.dtype:
             return array
         both_numeric = array.dtype.kind in _NUMERIC and item.dtype.kind in _NUMERIC
+        if both_numeric and not self.significant:
+            return as_array(self.scalar, array.reshape(()))
         rule: Any = "same_kind" if both_numeric else "safe"
         if not np.can_cast(array.dtype, item.dtype, rule):
             raise SpecMismatchError(

@@ -7,18 +7,13 @@ import faulthandler
 import os
 import secrets
 import signal
-import tempfile
 from collections.abc import Iterator
 
 import pytest
 
-from tests.support.folders import socket_folder
 from tests.support.leftovers import nothing_new_stays_in_shm, shm_names
 
 WATCHDOG_SECONDS = 600
-
-# The default folder of the sockets of named servers: a path may have 107 bytes.
-LONGEST_TEMPORARY = 50
 
 # The signals that end processes or report their end: the parent process may ignore them.
 IGNORED = (signal.SIGTERM, signal.SIGCHLD)
@@ -37,11 +32,8 @@ def pytest_configure(config: pytest.Config) -> None:
             signal.signal(number, signal.SIG_DFL)
     # A developer may have set it in this shell, but tests read released batches.
     os.environ.pop("SHM_ECHO_DEBUG", None)
+    os.environ.pop("SHM_ECHO_RUNTIME_DIR", None)
     draw_cases(anew=config.getoption("--nightly"))
-    if len(tempfile.gettempdir()) > LONGEST_TEMPORARY:
-        runtime = contextlib.ExitStack()
-        config.add_cleanup(runtime.close)
-        os.environ["XDG_RUNTIME_DIR"] = str(runtime.enter_context(socket_folder()))
 
 
 def draw_cases(*, anew: bool) -> None:

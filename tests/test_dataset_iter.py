@@ -61,6 +61,8 @@ def test_an_iterator_that_has_ended_stays_ended() -> None:
         ({"until": "midnight"}, ValueError, "until must be None or 'producers_closed', not 'midn"),
         ({"min_producers": 0}, ValueError, "min_producers must be at least 1, not 0"),
         ({"min_producers": "2"}, TypeError, "min_producers must be an int, not str"),
+        ({"timeout": -1}, ValueError, "timeout must be None or a number >= 0"),
+        ({"timeout": "soon"}, TypeError, "timeout must be None or a number of seconds"),
     ],
 )
 def test_bad_options_are_refused_by_the_call_itself(
@@ -167,9 +169,116 @@ def test_the_stream_waits_for_min_producers(name: str) -> None:
         wait_until(lambda: not server.producers(), "the quick one has left")
         learner.wait_until_asleep()
         assert learner.thread.is_alive()
-        with ShmClient(name, EXAMPLE) as late:
-            late.send(numbered(3))
-        assert learner.result() == [[0, 1], [2, 3]]
+        with start(send_one, name, 3, None, method="fork") as late:
+            late.expect("sent")
+            assert learner.result() == [[0, 1], [2, 3]]
+
+
+def send_one(pipe: Any, name: str, number: int, producer_id: Any) -> None:
+    """Be a worker that sends one sample and ends."""
+    with ShmClient(name, EXAMPLE, producer_id=producer_id) as client:
+        client.send(numbered(number))
+    pipe.send("sent")
+
+
+def test_a_worker_that_attaches_anew_is_not_another_one(name: str) -> None:
+    with Server(EXAMPLE, 1, ShmTransport(name)) as server:
+        learner = Worker(until_closed, server, 2)
+        for number in range(3):
+            with ShmClient(name, EXAMPLE) as client:
+                client.send(numbered(number))
+            wait_until(lambda: not server.producers(), "it has left")
+        learner.wait_until_asleep()
+        assert learner.thread.is_alive()
+        with start(send_one, name, 3, None, method="forkserver") as other:
+            other.expect("sent")
+            assert learner.result() == [[0], [1], [2], [3]]
+
+
+def test_two_clients_of_a_process_that_are_attached_at_the_same_time_are_two(name: str) -> None:
+    with Server(EXAMPLE, 2, ShmTransport(name)) as server:
+        with ShmClient(name, EXAMPLE) as one, ShmClient(name, EXAMPLE) as other:
+            one.send(numbered(0))
+            other.send(numbered(1))
+        assert until_closed(server, 2) == [[0, 1]]
+
+
+@pytest.mark.parametrize("producer_id", [7, "actor 7"])
+def test_a_worker_that_is_restarted_as_a_new_process_counts_once_by_its_id(
+    name: str, producer_id: Any
+) -> None:
+    with Server(EXAMPLE, 1, ShmTransport(name)) as server:
+        learner = Worker(until_closed, server, 2)
+        for number in range(3):
+            with start(send_one, name, number, producer_id, method="fork") as worker:
+                worker.expect("sent")
+                assert worker.wait() == 0
+        wait_until(lambda: not server.producers(), "they have left")
+        learner.wait_until_asleep()
+        assert learner.thread.is_alive()
+        with start(send_one, name, 3, "another", method="fork") as other:
+            other.expect("sent")
+            assert learner.result() == [[0], [1], [2], [3]]
+
+
+def use_in_the_child(pipe: Any, client: ShmClient) -> None:
+    client.send(numbered(1))
+    pipe.send("sent")
+    pipe.recv()
+    client.close()
+
+
+def test_the_child_of_a_fork_is_a_producer_of_its_own_and_not_the_named_one(name: str) -> None:
+    with Server(EXAMPLE, 1, ShmTransport(name)) as server:
+        with ShmClient(name, EXAMPLE, producer_id="parent") as client:
+            with start(use_in_the_child, client, method="fork") as child:
+                child.expect("sent")
+                assert {info.producer_id for info in server.producers()} == {"parent", None}
+                child.say("close")
+                assert child.wait() == 0
+            client.send(numbered(2))
+        assert until_closed(server, 2) == [[1], [2]]
+
+
+# ---------------------------------------------------------------- with a time-out
+
+
+def test_a_worker_that_never_comes_does_not_make_the_iterator_wait_for_ever(name: str) -> None:
+    with Server(EXAMPLE, 2, ShmTransport(name)) as server:
+        batches = server.dataset_iter(until="producers_closed", min_producers=2, timeout=0.05)
+        with ShmClient(name, EXAMPLE) as client:
+            client.send_batch(stacked([0, 1, 2]))
+        assert numbers_of(next(batches).batch) == [0, 1]
+        wait_until(lambda: not server.producers(), "it has left")
+        for _ in range(2):
+            with pytest.raises(TimeoutError, match="1 of 2 producers have come") as caught:
+                next(batches)
+        assert "within 0.05 s (1 samples are there, 0 producers attached" in str(caught.value)
+        with start(send_one, name, 3, None, method="fork") as late:
+            late.expect("sent")
+            assert late.wait() == 0
+        wait_until(lambda: not server.producers(), "the late one has left")
+        # The iterator goes on after its time-out, and no sample was lost.
+        assert [numbers_of(sample.batch) for sample in batches] == [[2, 3]]
+
+
+def test_without_an_end_the_time_out_names_no_producers_to_come() -> None:
+    with Server(EXAMPLE, 2) as server:
+        batches = server.dataset_iter(timeout=0)
+        with pytest.raises(TimeoutError) as caught:
+            next(batches)
+        assert "have come" not in str(caught.value)
+        server.submit(numbered(0))
+        server.submit(numbered(1))
+        assert numbers_of(next(batches).batch) == [0, 1]
+
+
+def test_the_rest_of_a_stream_comes_even_with_no_time_to_wait(name: str) -> None:
+    with Server(EXAMPLE, 4, ShmTransport(name)) as server:
+        with ShmClient(name, EXAMPLE) as client:
+            client.send_batch(stacked(range(5)))
+        wait_until(lambda: not server.producers(), "it has left")
+        assert all_of(server, until="producers_closed", timeout=0) == [[0, 1, 2, 3], [4]]
 
 
 def test_the_stream_goes_on_while_one_producer_is_left(name: str) -> None:
@@ -194,7 +303,7 @@ def test_samples_of_this_process_are_part_of_the_stream(name: str) -> None:
 def test_a_second_stream_of_the_same_server_ends_with_its_own_producers(name: str) -> None:
     with Server(EXAMPLE, 2, ShmTransport(name)) as server:
         for epoch in range(3):
-            with ShmClient(name, EXAMPLE) as client:
+            with ShmClient(name, EXAMPLE, producer_id=epoch) as client:
                 client.send_batch(stacked([epoch, epoch, epoch]))
             assert until_closed(server, epoch + 1) == [[epoch, epoch], [epoch]]
 

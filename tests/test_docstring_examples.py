@@ -32,9 +32,12 @@ def module_name(path: Path) -> str:
     return ".".join(parts).removesuffix(".__init__")
 
 
+# The stub of the C types has their docstrings: tests/ring/test_slot_type.py compares them.
+SOURCES = [*sorted(PACKAGE.rglob("*.py")), PACKAGE / "ring/_core_cpython.pyi"]
+
 EXAMPLES = {
     name: (module_name(path), text)
-    for path in sorted(PACKAGE.rglob("*.py"))
+    for path in SOURCES
     if ">>> " in path.read_text()
     for name, text in docstrings(ast.parse(path.read_text()), module_name(path))
     if ">>> " in text
@@ -48,7 +51,7 @@ EXAMPLES = {
         "trajectory.TrajectoryAccumulator",
         "transports.shm.ShmTransport",
         "transports.shm_client.ShmClient",
-        "transports.slot.Slot",
+        "ring._core_cpython.Slot",
     ],
 )
 def test_a_class_of_the_data_plane_has_an_example(name: str) -> None:
@@ -63,7 +66,7 @@ def test_an_example_prints_the_results_that_it_shows(
     names = dict(vars(import_module(module)))
     example = doctest.DocTestParser().get_doctest(text, names, name, None, None)
     with tempfile.TemporaryDirectory() as folder:  # apart: the examples' servers have fixed names
-        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        monkeypatch.setenv("SHM_ECHO_RUNTIME_DIR", f"{folder}/shm-echo")
         results = doctest.DocTestRunner().run(example)
     assert results.attempted > 0
     assert results.failed == 0

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import shm_echo
-from shm_echo import errors
+from shm_echo import error_base, errors
 from shm_echo.errors import ShmEchoError
 
 PACKAGE = Path(shm_echo.__file__).parent
@@ -53,10 +53,20 @@ CASES: dict[str, tuple[ShmEchoError, type[Exception], tuple[str, ...]]] = {
         ("/src/shm_echo is not built", "python -m pip install -e /src"),
     ),
     "PeerRefusedError": (errors.PeerRefusedError("other user"), ConnectionError, ("other user",)),
+    "PidfdUnavailableError": (
+        errors.PidfdUnavailableError("pidfd_open is not there"),
+        OSError,
+        ("pidfd_open is not there",),
+    ),
     "ProducerDiedError": (
         errors.ProducerDiedError(12, signal.SIGKILL),
         RuntimeError,
         ("producer pid 12 was ended by SIGKILL without closing",),
+    ),
+    "HandshakeTimeoutError": (
+        errors.HandshakeTimeoutError("/run/a.sock", 30, 12, "no answer came"),
+        TimeoutError,
+        ("/run/a.sock: the server is there (pid 12) and does not answer", "30 s"),
     ),
     "ProtocolError": (errors.ProtocolError("garbage"), ConnectionError, ("garbage",)),
     "ProtocolVersionError": (
@@ -188,6 +198,7 @@ def test_its_attributes_are_named_in_its_docstring(name: str) -> None:
 def test_the_attributes_have_the_given_values() -> None:
     given: dict[str, dict[str, Any]] = {
         "BatchesHeldError": {"held": 3},
+        "HandshakeTimeoutError": {"address": "/run/a.sock", "pid": 12},
         "NotBuiltError": {
             "command": "python -m pip install -e /src",
             "folder": "/src/shm_echo",
@@ -213,9 +224,9 @@ def test_messages_without_an_unknown_pid_or_signal() -> None:
     assert "another process" in str(errors.AddressInUseError("/a", None))
     assert "it offers none" in str(errors.ServiceUnavailableError("/a", "ring", []))
     assert str(errors.SpecMismatchError("", "no dict")) == "the sample: no dict"
-    assert errors.describe_death(5, None) == "pid 5 ended"
-    assert errors.describe_death(5, signal.SIGSEGV) == "pid 5 was ended by SIGSEGV"
-    assert errors.describe_death(5, 250) == "pid 5 was ended by signal 250"
+    assert error_base.describe_death(5, None) == "pid 5 ended"
+    assert error_base.describe_death(5, signal.SIGSEGV) == "pid 5 was ended by SIGSEGV"
+    assert error_base.describe_death(5, 250) == "pid 5 was ended by signal 250"
 
 
 @pytest.mark.parametrize(

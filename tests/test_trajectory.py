@@ -130,6 +130,36 @@ def test_a_row_takes_leading_axes_of_length_one_as_slice_assignment_does() -> No
     assert all(leaf.all() for leaf in optree.tree_leaves(one.build()))
 
 
+@pytest.mark.parametrize(
+    "value",
+    [np.int64(3), np.uint8(3), np.array(3), np.array([3], np.int16), 3, np.bool_(True)],
+    ids=repr,
+)
+def test_a_single_number_is_cast_by_its_value(value: Any) -> None:
+    acc = TrajectoryAccumulator({"rows": {"n": np.zeros(2, np.uint8)}, "one": {"n": np.uint8(0)}})
+    acc.add("rows", {"n": value})
+    acc.add("one", {"n": value})
+    tree = acc.build()
+    assert tree["rows"]["n"].tolist() == [int(np.reshape(value, ())), 0]
+    assert tree["one"]["n"] == int(np.reshape(value, ()))
+
+
+@pytest.mark.parametrize("value", [np.int64(300), np.array(-1), np.array([256]), 300], ids=repr)
+def test_a_single_number_that_is_out_of_range_is_refused(value: Any) -> None:
+    acc = TrajectoryAccumulator({"rows": {"n": np.zeros(2, np.uint8)}})
+    with pytest.raises(SpecMismatchError, match=r"^\['rows'\]\['n'\]: .*not between 0 and 255"):
+        acc.add("rows", {"n": value})
+    assert acc.counts == {"rows": 0}
+
+
+def test_a_single_float_may_not_become_infinite() -> None:
+    acc = TrajectoryAccumulator({"rows": {"r": np.zeros(2, np.float32)}})
+    with pytest.raises(SpecMismatchError, match=r"\['r'\]: .*overflows to infinity"):
+        acc.add("rows", {"r": np.float64(1e39)})
+    acc.add("rows", {"r": np.float64("inf")})
+    assert acc.build()["rows"]["r"].tolist() == [float("inf"), 0.0]
+
+
 def test_values_are_cast_where_numpy_says_same_kind() -> None:
     acc = TrajectoryAccumulator(
         {"s": {"f": array(4), "i": array(4, dtype="i4"), "b": array(4, dtype="?")}}

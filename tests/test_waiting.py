@@ -161,6 +161,18 @@ def test_waiting_without_a_producer_logs_repeated_warnings(
 
 
 @pytest.mark.usefixtures("impatient")
+def test_the_warning_of_a_stream_counts_the_producers_that_have_come(
+    transport: ManualTransport, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Server(EXAMPLE, 2, transport) as server:
+        transport.open(10).close()
+        learner = Worker(list, server.dataset_iter(until="producers_closed", min_producers=2))
+        wait_until(lambda: caplog.records, "a warning")
+    assert learner.result() == []
+    assert caplog.records[0].getMessage().endswith(" s, 1 of 2 producers have come")
+
+
+@pytest.mark.usefixtures("impatient")
 def test_waiting_for_attached_producers_logs_no_warning(
     transport: ManualTransport, caplog: pytest.LogCaptureFixture
 ) -> None:

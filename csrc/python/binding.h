@@ -28,15 +28,24 @@ typedef struct {
     PyObject_HEAD
     void *base;
     Py_ssize_t size;
+    she_guard *guard; /* NULL if no process can truncate the memory, or without a guard */
 } Mapping;
+
+/* True if another process truncated the memory, which is private zeros since then. */
+static inline bool mapping_broken(const Mapping *self) {
+    return self->guard && she_guard_broken(self->guard);
+}
 
 /* Owns the ring handle and keeps the mapping alive. The garbage collector does not track it, so
  * that it is never cleared while arrays or leases live. (handle.c) */
 typedef struct {
     PyObject_HEAD
     she_ring *ring;
-    Py_buffer mapping;
+    Mapping *mapping;
 } Handle;
+
+/* Raise RingCorruptedError if the memory was truncated; `sent` samples were sent before. -1 then. */
+int handle_check(const Handle *self, Py_ssize_t sent);
 
 /* One entry of the leaf table. (leaves.c) */
 typedef struct {
@@ -68,7 +77,10 @@ int plan_parse(PyObject *from, Plan *plan);
 /* Put the leaves of `tree` into the list, from *next on. False if the tree does not fit; the
  * comparison of a key may then have set an exception. */
 bool plan_walk(const Plan *plan, PyObject *tree, PyObject *list, Py_ssize_t *next);
+/* Return true if the leaves of `tree` are the very objects of the tuple `leaves`, from *next on.
+ * False may leave an exception, as in plan_walk. */
+bool plan_matches(const Plan *plan, PyObject *tree, PyObject *leaves, Py_ssize_t *next);
 
-extern PyTypeObject Mapping_Type, Handle_Type, Sender_Type, Receiver_Type, Lease_Type;
+extern PyTypeObject Mapping_Type, Handle_Type, Sender_Type, Slot_Type, Receiver_Type, Lease_Type;
 
 #endif

@@ -41,7 +41,7 @@ static struct PyModuleDef module = {
 PyMODINIT_FUNC PyInit__core_cpython(void) {
     import_array();
     PyTypeObject *types[] = {&Mapping_Type, &Handle_Type,   &Sender_Type,
-                             &Claim_Type,   &Receiver_Type, &Lease_Type};
+                             &Slot_Type,    &Receiver_Type, &Lease_Type};
     PyObject *self = PyModule_Create(&module);
     for (size_t i = 0; self && i < sizeof types / sizeof *types; i++)
         if (PyModule_AddType(self, types[i]) < 0)

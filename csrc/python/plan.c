@@ -41,29 +41,76 @@ int plan_parse(PyObject *from, Plan *plan) {
     return 0;
 }
 
+/* Child `i` of a node as a borrowed reference, NULL if it is missing. */
+static inline PyObject *child_of(const Plan *plan, PyObject *tree, Py_ssize_t i) {
+    if (plan->keys)
+        return PyDict_GetItemWithError(tree, PyTuple_GET_ITEM(plan->keys, i));
+    if (PyTuple_CheckExact(tree))
+        return PyTuple_GET_ITEM(tree, i);
+    /* Comparing keys may run code that shortens the list. */
+    return i < PyList_GET_SIZE(tree) ? PyList_GET_ITEM(tree, i) : NULL;
+}
+
+static inline bool is_node_of(const Plan *plan, PyObject *tree) {
+    return Py_TYPE(tree) == plan->container && PyObject_Size(tree) == plan->count;
+}
+
+static inline bool take_leaf(PyObject *leaf, PyObject *list, Py_ssize_t *next) {
+    if (*next >= PyList_GET_SIZE(list))
+        return false;
+    PyList_SET_ITEM(list, (*next)++, Py_NewRef(leaf));
+    return true;
+}
+
+/* Leaves are taken in the loop over their parent's children: a call for each is a tenth of a send's
+ * time. */
 bool plan_walk(const Plan *plan, PyObject *tree, PyObject *list, Py_ssize_t *next) {
-    if (!plan->container) {
-        if (*next >= PyList_GET_SIZE(list))
-            return false;
-        PyList_SET_ITEM(list, (*next)++, Py_NewRef(tree));
-        return true;
-    }
-    if (Py_TYPE(tree) != plan->container || PyObject_Size(tree) != plan->count)
+    if (!plan->container)
+        return take_leaf(tree, list, next);
+    if (!is_node_of(plan, tree))
         return false;
     for (Py_ssize_t i = 0; i < plan->count; i++) {
-        PyObject *child = NULL;
-        if (plan->keys)
-            child = PyDict_GetItemWithError(tree, PyTuple_GET_ITEM(plan->keys, i));
-        else if (PyTuple_CheckExact(tree))
-            child = PyTuple_GET_ITEM(tree, i);
-        else if (i < PyList_GET_SIZE(tree)) /* comparing keys may run code that shortens the list */
-            child = PyList_GET_ITEM(tree, i);
+        const Plan *below = &plan->children[i];
+        PyObject *child = child_of(plan, tree, i);
         if (!child)
             return false;
+        if (!below->container) {
+            if (!take_leaf(child, list, next))
+                return false;
+            continue;
+        }
         Py_INCREF(child);
-        bool walked = plan_walk(&plan->children[i], child, list, next);
+        bool walked = plan_walk(below, child, list, next);
         Py_DECREF(child);
         if (!walked)
+            return false;
+    }
+    return true;
+}
+
+static inline bool is_leaf(PyObject *leaf, PyObject *leaves, Py_ssize_t *next) {
+    return *next < PyTuple_GET_SIZE(leaves) && leaf == PyTuple_GET_ITEM(leaves, (*next)++);
+}
+
+bool plan_matches(const Plan *plan, PyObject *tree, PyObject *leaves, Py_ssize_t *next) {
+    if (!plan->container)
+        return is_leaf(tree, leaves, next);
+    if (!is_node_of(plan, tree))
+        return false;
+    for (Py_ssize_t i = 0; i < plan->count; i++) {
+        const Plan *below = &plan->children[i];
+        PyObject *child = child_of(plan, tree, i);
+        if (!child)
+            return false;
+        if (!below->container) {
+            if (!is_leaf(child, leaves, next))
+                return false;
+            continue;
+        }
+        Py_INCREF(child);
+        bool matched = plan_matches(below, child, leaves, next);
+        Py_DECREF(child);
+        if (!matched)
             return false;
     }
     return true;

@@ -132,7 +132,8 @@ static PyObject *Receiver_new(PyTypeObject *type, PyObject *args, PyObject *kwar
 
 static PyObject *Receiver_ready(Receiver *self, PyObject *Py_UNUSED(ignored)) {
     skip_held(self);
-    return PyBool_FromLong(api->ready(self->consumer) == SHE_OK);
+    bool ready = api->ready(self->consumer) == SHE_OK;
+    return handle_check(self->handle, 0) < 0 ? NULL : PyBool_FromLong(ready);
 }
 
 /* Wait for a complete batch, for at most `ns` and at most a slice. Returns the result code. */
@@ -150,7 +151,7 @@ static PyObject *Receiver_wait(Receiver *self, PyObject *arg) {
     rc = api->ready_wait(self->consumer, ns);
     Py_END_ALLOW_THREADS
     self->waiting = before;
-    if (PyErr_CheckSignals() < 0)
+    if (PyErr_CheckSignals() < 0 || handle_check(self->handle, 0) < 0)
         return NULL;
     return PyLong_FromLong(rc);
 }
@@ -185,6 +186,8 @@ static PyObject *Receiver_take(Receiver *self, PyObject *Py_UNUSED(ignored)) {
         else
             Py_CLEAR(root);
     }
+    if (root && handle_check(self->handle, 0) < 0)
+        Py_CLEAR(root);
     skip_held(self); /* now, so that producers need not wait for the learner's next call */
     if (!root) {
         Py_DECREF(list);

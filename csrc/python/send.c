@@ -1,6 +1,4 @@
 /* send and send_batch: check the leaves, claim, copy and commit, in one call from Python. */
-#include <math.h>
-
 #include "sender.h"
 
 /* Copies of at least this size release the interpreter lock. A thread that releases it may wait for
@@ -24,14 +22,14 @@ static void note_sent(Py_ssize_t sent) {
     PyErr_Restore(type, value, trace);
 }
 
-static bool same_type(const Leaf *leaf, PyArrayObject *array) {
+static inline bool same_type(const Leaf *leaf, PyArrayObject *array) {
     PyArray_Descr *descr = PyArray_DESCR(array);
     return descr == leaf->descr || PyArray_EquivTypes(descr, leaf->descr);
 }
 
 /* True if `object` is an array of exactly this leaf's dtype and shape, behind `stacked` leading
  * axes. */
-static bool fits(const Leaf *leaf, PyObject *object, int stacked) {
+static inline bool fits(const Leaf *leaf, PyObject *object, int stacked) {
     if (!PyArray_CheckExact(object))
         return false;
     PyArrayObject *array = (PyArrayObject *)object;
@@ -40,59 +38,44 @@ static bool fits(const Leaf *leaf, PyObject *object, int stacked) {
                   (size_t)leaf->ndim * sizeof(npy_intp)) == 0;
 }
 
-/* Convert a Python number to a 0-d leaf of a usual type, without loss. NULL without an exception
- * leaves it to the check in Python, which knows the other types and makes the message. */
-static PyObject *from_number(const Leaf *leaf, PyObject *object) {
-    union {
-        npy_bool b;
-        npy_float f;
-        npy_double d;
-        npy_int32 i;
-        npy_int64 l;
-    } value;
-    int type = leaf->descr->type_num, overflow;
-    if (leaf->ndim != 0 || PyDataType_ISBYTESWAPPED(leaf->descr))
+/* Cast an array of numbers with the leaf's shape to the leaf's dtype, by NumPy's rule "same_kind".
+ * NULL without an exception leaves it to the check in Python. */
+static PyObject *cast_array(const Leaf *leaf, PyObject *object, int stacked) {
+    if (!PyArray_CheckExact(object))
         return NULL;
-    if (PyFloat_CheckExact(object) && (type == NPY_DOUBLE || type == NPY_FLOAT)) {
-        double d = PyFloat_AS_DOUBLE(object);
-        if (type == NPY_DOUBLE)
-            value.d = d;
-        else if (isinf(value.f = (npy_float)d) && !isinf(d))
-            return NULL;
-    } else if (PyLong_CheckExact(object) && (type == NPY_LONG || type == NPY_INT)) {
-        long l = PyLong_AsLongAndOverflow(object, &overflow);
-        if (overflow || (type == NPY_INT && (l > NPY_MAX_INT || l < NPY_MIN_INT)))
-            return NULL;
-        if (type == NPY_LONG)
-            value.l = l;
-        else
-            value.i = (npy_int32)l;
-    } else if (PyBool_Check(object) && type == NPY_BOOL) {
-        value.b = object == Py_True;
-    } else {
+    PyArrayObject *array = (PyArrayObject *)object;
+    int axes = leaf->ndim + stacked; /* a 0-d leaf takes numbers by a rule of its own */
+    if (!axes || PyArray_NDIM(array) != axes || !PyTypeNum_ISNUMBER(PyArray_TYPE(array)) ||
+        !PyTypeNum_ISNUMBER(leaf->descr->type_num) ||
+        memcmp(PyArray_DIMS(array) + stacked, leaf->dims + 1,
+               (size_t)leaf->ndim * sizeof(npy_intp)) != 0 ||
+        !PyArray_CanCastTypeTo(PyArray_DESCR(array), leaf->descr, NPY_SAME_KIND_CASTING))
         return NULL;
-    }
-    Py_INCREF(leaf->descr);
-    PyObject *array =
-        PyArray_NewFromDescr(&PyArray_Type, leaf->descr, 0, NULL, NULL, NULL, 0, NULL);
-    if (array)
-        memcpy(PyArray_DATA((PyArrayObject *)array), &value, leaf->row_bytes);
-    else
-        PyErr_Clear();
-    return array;
+    return PyArray_FromArray(array, (PyArray_Descr *)Py_NewRef(leaf->descr),
+                             NPY_ARRAY_CARRAY_RO | NPY_ARRAY_FORCECAST);
 }
 
-/* True if item i of the list fits, after a plain number there has been replaced by an array. */
-static bool accept(const Leaf *leaf, PyObject *list, Py_ssize_t i, int stacked) {
+/* Replace item i of the list, which does not fit as it is, by a number or a cast that does. False
+ * may leave an exception. */
+static bool convert(const Sender *self, PyObject *list, Py_ssize_t i, int stacked) {
+    const Leaf *leaf = &self->leaves[i];
     PyObject *object = PyList_GET_ITEM(list, i);
-    if (fits(leaf, object, stacked))
-        return true;
-    PyObject *array = stacked ? NULL : from_number(leaf, object);
+    PyObject *array = stacked ? NULL : number_array(leaf, object);
+    if (!array && self->same_kind && !PyErr_Occurred())
+        array = cast_array(leaf, object, stacked);
     return array && PyList_SetItem(list, i, array) == 0;
 }
 
-/* The leaves of `tree` as a list of arrays that fit; NULL with the exception for the user. */
-static PyObject *leaves_of(Sender *self, PyObject *tree, int stacked) {
+int clear_ordinary_exception(void) {
+    if (!PyErr_Occurred())
+        return 0;
+    if (!PyErr_ExceptionMatches(PyExc_Exception))
+        return -1; /* KeyboardInterrupt, SystemExit */
+    PyErr_Clear();
+    return 0;
+}
+
+PyObject *sender_split(Sender *self, PyObject *tree) {
     PyObject *list;
     if (self->plain) {
         Py_ssize_t found = 0;
@@ -103,19 +86,26 @@ static PyObject *leaves_of(Sender *self, PyObject *tree, int stacked) {
             Py_CLEAR(list);
     } else {
         list = PyObject_CallOneArg(self->flatten, tree);
+        if (list && (!PyList_CheckExact(list) || PyList_GET_SIZE(list) != self->num_leaves))
+            Py_CLEAR(list);
     }
-    if (!list && PyErr_Occurred()) {
-        if (!PyErr_ExceptionMatches(PyExc_Exception))
-            return NULL; /* KeyboardInterrupt, SystemExit */
-        PyErr_Clear();
-    } else if (list && PyList_CheckExact(list) && PyList_GET_SIZE(list) == self->num_leaves) {
+    if (!list)
+        (void)clear_ordinary_exception();
+    return list;
+}
+
+PyObject *sender_fit(Sender *self, PyObject *tree, PyObject *list, int stacked) {
+    if (list) {
         Py_ssize_t i = 0;
-        while (i < self->num_leaves && accept(&self->leaves[i], list, i, stacked))
+        while (i < self->num_leaves && (fits(&self->leaves[i], PyList_GET_ITEM(list, i), stacked) ||
+                                        convert(self, list, i, stacked)))
             i++;
         if (i == self->num_leaves)
             return list;
+        Py_DECREF(list);
+        if (clear_ordinary_exception() < 0)
+            return NULL;
     }
-    Py_XDECREF(list);
     list = PyObject_CallFunctionObjArgs(self->check, tree, stacked ? Py_True : Py_False, NULL);
     if (!list)
         return NULL;
@@ -129,30 +119,45 @@ static PyObject *leaves_of(Sender *self, PyObject *tree, int stacked) {
     return NULL;
 }
 
-/* Copy one sample into its slot. NumPy copies the leaves that are not C-contiguous. */
-static int copy_sample(Sender *self, PyObject *list, uint64_t position) {
-    she_ring *ring = self->handle->ring;
-    bool unlock = self->sample_bytes >= UNLOCK_BYTES;
-    PyThreadState *state = NULL;
-    uint64_t start = ring->stamps ? api->now_ns() : 0;
+/* The leaves of `tree` as a list of arrays that fit; NULL with the exception for the user. */
+static PyObject *leaves_of(Sender *self, PyObject *tree, int stacked) {
+    PyObject *list = sender_split(self, tree);
+    if (!list && PyErr_Occurred())
+        return NULL;
+    return sender_fit(self, tree, list, stacked);
+}
+
+/* NumPy copies the leaves that are not C-contiguous. */
+static int copy_strided(Sender *self, PyObject *list, uint64_t position) {
     for (Py_ssize_t i = 0; i < self->num_leaves; i++) {
         PyArrayObject *array = (PyArrayObject *)PyList_GET_ITEM(list, i);
         if (PyArray_IS_C_CONTIGUOUS(array))
             continue;
-        PyObject *row = leaf_view(&self->leaves[i], she_row(ring, (uint32_t)i, position), false, 0,
-                                  true, (PyObject *)self->handle);
+        PyObject *row =
+            leaf_view(&self->leaves[i], she_row(self->handle->ring, (uint32_t)i, position), false,
+                      0, true, (PyObject *)self->handle);
         int failed = !row || PyArray_CopyInto((PyArrayObject *)row, array) < 0;
         Py_XDECREF(row);
         if (failed)
             return -1;
     }
+    return 0;
+}
+
+int sender_copy(Sender *self, PyObject *list, uint64_t position) {
+    she_ring *ring = self->handle->ring;
+    bool unlock = self->sample_bytes >= UNLOCK_BYTES;
+    PyThreadState *state = NULL;
+    uint64_t start = ring->stamps ? api->now_ns() : 0;
+    if (copy_strided(self, list, position) < 0)
+        return -1;
     if (unlock)
         state = PyEval_SaveThread();
     for (Py_ssize_t i = 0; i < self->num_leaves; i++) {
         PyArrayObject *array = (PyArrayObject *)PyList_GET_ITEM(list, i);
-        if (PyArray_IS_C_CONTIGUOUS(array))
-            api->copy(she_row(ring, (uint32_t)i, position), PyArray_DATA(array),
-                      self->leaves[i].row_bytes);
+        void *row = she_row(ring, (uint32_t)i, position);
+        if (PyArray_IS_C_CONTIGUOUS(array) && PyArray_DATA(array) != row)
+            api->copy(row, PyArray_DATA(array), self->leaves[i].row_bytes);
     }
     if (unlock)
         PyEval_RestoreThread(state);
@@ -184,12 +189,13 @@ PyObject *Sender_send(Sender *self, PyObject *const *args, Py_ssize_t nargs) {
     PyObject *result = NULL;
     int rc = sender_claim(self, deadline, &position);
     if (rc == SHE_OK) {
-        if (copy_sample(self, list, position) < 0)
+        if (sender_copy(self, list, position) < 0)
             api->abort(self->producer, position);
-        else if ((rc = api->commit(self->producer, position)) == SHE_OK)
+        else if ((rc = sender_result(self, api->commit(self->producer, position))) == SHE_OK)
             result = Py_NewRef(Py_None);
     }
-    sender_end_call(self);
+    if (sender_end_call(self) < 0)
+        Py_CLEAR(result);
     Py_DECREF(list);
     if (result || PyErr_Occurred())
         return result;
@@ -279,14 +285,15 @@ PyObject *Sender_send_batch(Sender *self, PyObject *const *args, Py_ssize_t narg
         if (start)
             api->copied(self->producer, api->now_ns() - start);
         uint64_t committed;
-        rc = api->commit_many(self->producer, positions, n, &committed);
-        sent += committed;
+        rc = sender_result(self, api->commit_many(self->producer, positions, n, &committed));
+        /* What went into the zeros of a truncated mapping was not sent. */
+        sent += rc == BINDING_BROKEN ? 0 : committed;
     }
-    sender_end_call(self);
+    bool interrupted = sender_end_call(self) < 0;
     Py_DECREF(list);
-    if (rc == SHE_OK)
+    if (rc == SHE_OK && !interrupted)
         return PyLong_FromUnsignedLongLong(sent);
-    if (rc != -1)
+    if (rc != -1 && !interrupted)
         (void)sender_raise(self, rc, (Py_ssize_t)sent, timeout);
     note_sent((Py_ssize_t)sent);
     return NULL;

@@ -1,13 +1,13 @@
-/* Sender: a producer, its lifetime and its claims. send.c has the sending. */
+/* Sender: a producer, its lifetime and its waits. send.c has the sending, slot.c what `reserve`
+ * hands out. */
 #include "sender.h"
 
 /* A sender that never waits checks ten times a second whether the server is alive. */
 #define CHECK_EVERY_NS 100000000
-/* A result beyond those of ring.h, for `raise_for_result`: the server's process has ended. */
-enum { BINDING_GONE = 100 };
 
 static int Sender_traverse(Sender *self, visitproc visit, void *arg) {
     Py_VISIT(self->flatten);
+    Py_VISIT(self->unflatten);
     Py_VISIT(self->check);
     Py_VISIT(self->raise_for_result);
     Py_VISIT(self->on_idle);
@@ -17,6 +17,7 @@ static int Sender_traverse(Sender *self, visitproc visit, void *arg) {
 
 static int Sender_clear(Sender *self) {
     Py_CLEAR(self->flatten);
+    Py_CLEAR(self->unflatten);
     Py_CLEAR(self->check);
     Py_CLEAR(self->raise_for_result);
     Py_CLEAR(self->on_idle);
@@ -36,24 +37,29 @@ static void Sender_dealloc(Sender *self) {
 }
 
 static PyObject *Sender_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"handle",           "owner",  "leaves", "plan", "flatten", "check",
-                            "raise_for_result", "server", "watch",  NULL};
-    PyObject *handle, *table, *plan, *flatten, *check, *raise_for_result, *watch = Py_None;
+    static char *names[] = {
+        "handle",           "owner",  "leaves", "plan",      "flatten", "unflatten", "check",
+        "raise_for_result", "server", "watch",  "same_kind", NULL,
+    };
+    PyObject *handle, *table, *plan, *flatten, *unflatten, *check, *raise_for_result;
+    PyObject *watch = Py_None;
     unsigned int owner;
-    int server;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!IOOOOOi|O", names, &Handle_Type, &handle,
-                                     &owner, &table, &plan, &flatten, &check, &raise_for_result,
-                                     &server, &watch))
+    int server, same_kind = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!IOOOOOOi|Op", names, &Handle_Type, &handle,
+                                     &owner, &table, &plan, &flatten, &unflatten, &check,
+                                     &raise_for_result, &server, &watch, &same_kind))
         return NULL;
     Sender *self = (Sender *)type->tp_alloc(type, 0);
     if (!self)
         return NULL;
     self->handle = (Handle *)Py_NewRef(handle);
     self->flatten = Py_NewRef(flatten);
+    self->unflatten = Py_NewRef(unflatten);
     self->check = Py_NewRef(check);
     self->raise_for_result = Py_NewRef(raise_for_result);
     self->watch = Py_NewRef(watch);
     self->server = server;
+    self->same_kind = (char)same_kind;
     self->plain = plan != Py_None;
     if (self->plain && plan_parse(plan, &self->plan) < 0)
         goto fail;
@@ -81,30 +87,29 @@ fail:
     return NULL;
 }
 
-/* Call `on_idle`, once, if the sender is idle. Keeps the current exception. */
-static void call_on_idle(Sender *self) {
+int sender_call_on_idle(Sender *self) {
     if (!self->on_idle || self->busy || self->reserved)
-        return;
+        return 0;
     PyObject *type, *value, *trace, *on_idle = self->on_idle;
     self->on_idle = NULL;
     PyErr_Fetch(&type, &value, &trace);
     PyObject *none = PyObject_CallNoArgs(on_idle);
-    if (!none)
+    bool interrupted = !none && !type && !PyErr_ExceptionMatches(PyExc_Exception);
+    /* An ordinary exception is not the affair of the call that happened to be the last one. */
+    if (!none && !interrupted)
         PyErr_WriteUnraisable(on_idle);
     Py_XDECREF(none);
     Py_DECREF(on_idle);
+    if (interrupted)
+        return -1;
     PyErr_Restore(type, value, trace);
-}
-
-void sender_begin_call(Sender *self) { self->busy++; }
-
-void sender_end_call(Sender *self) {
-    self->busy--;
-    call_on_idle(self);
+    return 0;
 }
 
 /* Raise the exception of a result, by `raise_for_result`. Returns NULL. */
 PyObject *sender_raise(Sender *self, int result, Py_ssize_t sent, PyObject *timeout) {
+    if (handle_check(self->handle, sent) < 0)
+        return NULL;
     PyObject *none = PyObject_CallFunction(self->raise_for_result, "inO", result, sent, timeout);
     if (none) {
         Py_DECREF(none);
@@ -179,7 +184,7 @@ static int confirm(Sender *self, int rc) {
 int sender_status(Sender *self) {
     int rc;
     do
-        rc = api->producer_status(self->producer);
+        rc = sender_result(self, api->producer_status(self->producer));
     while (rc != SHE_OK && (rc = confirm(self, rc)) == SHE_OK);
     return rc;
 }
@@ -191,7 +196,10 @@ int sender_claim(Sender *self, uint64_t deadline, uint64_t *position) {
     while (rc == SHE_OK) {
         uint32_t ticket = she_claim_ticket(self->producer);
         rc = api->claim(self->producer, position);
-        if (rc == SHE_OK)
+        if (rc == SHE_OK) /* a sample in truncated memory is noticed by its commit */
+            break;
+        rc = sender_result(self, rc);
+        if (rc == BINDING_BROKEN)
             break;
         if (rc != SHE_FULL) {
             rc = confirm(self, rc);
@@ -215,7 +223,8 @@ int sender_claim(Sender *self, uint64_t deadline, uint64_t *position) {
         Py_BEGIN_ALLOW_THREADS
         rc = api->claim_wait(self->producer, ticket, slice);
         Py_END_ALLOW_THREADS
-        if (rc == SHE_STOPPED)
+        rc = sender_result(self, rc);
+        if (rc == SHE_STOPPED || rc == BINDING_BROKEN)
             break;
         rc = confirm(self, rc);
         if (rc == -1)
@@ -236,133 +245,26 @@ bool sender_usable(Sender *self) {
     return false;
 }
 
-static Claim *claim_new(Sender *sender, uint64_t position) {
-    Claim *claim = PyObject_New(Claim, &Claim_Type);
-    if (!claim)
-        return NULL;
-    claim->sender = (Sender *)Py_NewRef((PyObject *)sender);
-    claim->position = position;
-    claim->open = 1;
-    sender->reserved++;
-    return claim;
-}
-
-/* Mark the claim as ended. True if it was open and belongs to this process, not to a fork's
- * parent. */
-static bool claim_end(Claim *self) {
-    bool ours = self->open && !self->sender->retired;
-    self->open = 0;
-    return ours;
-}
-
-static void claim_ended(Claim *self) {
-    self->sender->reserved--;
-    call_on_idle(self->sender);
-}
-
-static void Claim_dealloc(Claim *self) {
-    if (claim_end(self)) {
-        api->abort(self->sender->producer, self->position);
-        claim_ended(self);
-    }
-    Py_DECREF(self->sender);
-    Py_TYPE(self)->tp_free((PyObject *)self);
-}
-
-static PyObject *Claim_commit(Claim *self, PyObject *Py_UNUSED(ignored)) {
-    if (!self->open || !sender_usable(self->sender)) {
-        if (!PyErr_Occurred())
-            PyErr_SetString(PyExc_ValueError, "this slot was committed or given back already");
-        return NULL;
-    }
-    (void)claim_end(self);
-    int rc = api->commit(self->sender->producer, self->position);
-    if (rc != SHE_OK)
-        (void)sender_raise(self->sender, rc, 0, Py_None);
-    claim_ended(self);
-    if (rc != SHE_OK)
-        return NULL;
-    Py_RETURN_NONE;
-}
-
-static PyObject *Claim_abort(Claim *self, PyObject *Py_UNUSED(ignored)) {
-    if (claim_end(self)) {
-        api->abort(self->sender->producer, self->position);
-        claim_ended(self);
-    }
-    Py_RETURN_NONE;
-}
-
-static PyObject *Claim_is_open(Claim *self, void *Py_UNUSED(closure)) {
-    return PyBool_FromLong(self->open && !self->sender->retired);
-}
-
-static PyMethodDef Claim_methods[] = {
-    {"commit", (PyCFunction)Claim_commit, METH_NOARGS, NULL},
-    {"abort", (PyCFunction)Claim_abort, METH_NOARGS, NULL},
-    {0},
-};
-
-static PyGetSetDef Claim_getset[] = {
-    {"is_open", (getter)Claim_is_open, NULL, NULL, NULL},
-    {0},
-};
-
-PyTypeObject Claim_Type = {
-    PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "shm_echo.ring._core_cpython.Claim",
-    .tp_basicsize = sizeof(Claim),
-    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .tp_dealloc = (destructor)Claim_dealloc,
-    .tp_methods = Claim_methods,
-    .tp_getset = Claim_getset,
-};
-
-/* Returns (claim, views): writable arrays over the rows of a claimed slot. */
-static PyObject *Sender_reserve(Sender *self, PyObject *timeout) {
-    uint64_t deadline, position;
-    if (parse_timeout(timeout, &deadline) < 0 || !sender_usable(self))
-        return NULL;
-    sender_begin_call(self);
-    int rc = sender_claim(self, deadline, &position);
-    Claim *claim = NULL;
-    if (rc == SHE_OK && !(claim = claim_new(self, position)))
-        api->abort(self->producer, position);
-    sender_end_call(self);
-    if (rc != SHE_OK && rc != -1)
-        return sender_raise(self, rc, 0, timeout);
-    if (!claim)
-        return NULL;
-    PyObject *list = PyList_New(self->num_leaves);
-    for (Py_ssize_t i = 0; list && i < self->num_leaves; i++) {
-        PyObject *row =
-            leaf_view(&self->leaves[i], she_row(self->handle->ring, (uint32_t)i, position), false,
-                      0, true, (PyObject *)self->handle);
-        if (row)
-            PyList_SET_ITEM(list, i, row);
-        else
-            Py_CLEAR(list);
-    }
-    if (!list) {
-        Py_DECREF(claim);
-        return NULL;
-    }
-    return Py_BuildValue("NN", (PyObject *)claim, list);
-}
-
 /* Wait until every committed sample has been handed out. */
 static PyObject *Sender_wait(Sender *self, PyObject *timeout) {
     uint64_t deadline;
     if (parse_timeout(timeout, &deadline) < 0 || !sender_usable(self))
         return NULL;
     sender_begin_call(self);
-    int rc = she_load32_relaxed(&self->producer->stop) ? SHE_STOPPED : api->drained(self->producer);
-    while (rc != SHE_OK && rc != SHE_STOPPED) {
+    int rc = she_load32_relaxed(&self->producer->stop)
+                 ? SHE_STOPPED
+                 : sender_result(self, api->drained(self->producer));
+    bool waits =
+        rc != SHE_OK && rc != SHE_STOPPED && rc != BINDING_BROKEN && slice_until(deadline) > 0;
+    if (waits)
+        api->drain_begin(self->producer);
+    while (rc != SHE_OK && rc != SHE_STOPPED && rc != BINDING_BROKEN) {
         int64_t slice = slice_until(deadline);
         Py_BEGIN_ALLOW_THREADS
         rc = api->drain_wait(self->producer, slice);
         Py_END_ALLOW_THREADS
-        if (rc == SHE_OK || rc == SHE_STOPPED)
+        rc = sender_result(self, rc);
+        if (rc == SHE_OK || rc == SHE_STOPPED || rc == BINDING_BROKEN)
             break;
         if ((rc == SHE_CLOSED || rc == SHE_REVOKED) && (rc = confirm(self, rc)) == -1)
             break;
@@ -381,8 +283,9 @@ static PyObject *Sender_wait(Sender *self, PyObject *timeout) {
             break;
         }
     }
-    sender_end_call(self);
-    if (rc == -1)
+    if (waits)
+        api->drain_end(self->producer);
+    if (sender_end_call(self) < 0 || rc == -1)
         return NULL;
     if (rc != SHE_OK)
         return sender_raise(self, rc, 0, timeout);
@@ -402,14 +305,16 @@ static PyObject *Sender_leave(Sender *self, PyObject *on_idle) {
     if (!self->retired) {
         api->producer_stop(self->producer);
         Py_XSETREF(self->on_idle, Py_NewRef(on_idle));
-        call_on_idle(self);
+        if (sender_call_on_idle(self) < 0)
+            return NULL;
     }
     Py_RETURN_NONE;
 }
 
-/* In the child of a fork: the claims and calls are the parent's. */
+/* In the child of a fork: the slots and calls are the parent's, which alone may write the memory. */
 static PyObject *Sender_retire(Sender *self, PyObject *Py_UNUSED(ignored)) {
     self->retired = 1;
+    sender_freeze_slots(self);
     self->busy = self->reserved = 0;
     Py_RETURN_NONE;
 }

@@ -1,8 +1,11 @@
-/* Sender: a producer. The declarations that sender.c and send.c share. */
+/* Sender, a producer, and Slot, what its `reserve` hands out. The declarations that sender.c, send.c
+ * and slot.c share. */
 #ifndef SHM_ECHO_BINDING_SENDER_H
 #define SHM_ECHO_BINDING_SENDER_H
 
 #include "binding.h"
+
+typedef struct Slot Slot;
 
 typedef struct {
     PyObject_HEAD
@@ -13,25 +16,36 @@ typedef struct {
     uint64_t sample_bytes;
     bool plain; /* trees are walked along `plan`; otherwise `flatten` does it */
     Plan plan;
-    PyObject *flatten; /* tree -> list of leaves, unchecked, or any exception */
-    PyObject *check;   /* (tree, stacked) -> list of exact arrays, or the exception for the user */
+    PyObject *flatten;   /* tree -> list of leaves, unchecked, or any exception */
+    PyObject *unflatten; /* leaves -> tree */
+    PyObject *check; /* (tree, stacked) -> list of exact arrays, or the exception for the user */
+    char same_kind;  /* arrays are also cast, by NumPy's rule of this name */
     PyObject *raise_for_result; /* (result, sent, timeout): raises the exception of a result */
     PyObject *watch;            /* called before each wait for space, may raise; or None */
     int server;                 /* pidfd of the server, or -1 */
     uint64_t checked_ns;        /* when `server` was checked last */
     Py_ssize_t busy;            /* calls in progress, in any thread */
-    Py_ssize_t reserved;        /* claims of `reserve` that have not ended */
+    Py_ssize_t reserved;        /* slots of `reserve` that have not ended */
+    Slot *slots;                /* these slots, as a list */
     PyObject *on_idle;          /* set by `leave`: called once, when both are 0 */
     char retired;               /* inherited by a fork: the owner id is the parent's */
 } Sender;
 
+/* A result beyond those of ring.h, for `raise_for_result`: the server's process has ended. */
+enum { BINDING_GONE = 100 };
+
 /* Claim a slot, waiting for space if necessary. -1 if a Python exception is set. */
 int sender_claim(Sender *self, uint64_t deadline, uint64_t *position);
+/* Call `on_idle`, once, if the sender is idle. -1 with an exception if it was interrupted. */
+int sender_call_on_idle(Sender *self);
 /* SHE_OK if this producer may claim. -1 if a Python exception is set. */
 int sender_status(Sender *self);
 /* Called around each call that may claim, wait or copy. The end of the last one calls `on_idle`. */
-void sender_begin_call(Sender *self);
-void sender_end_call(Sender *self);
+static inline void sender_begin_call(Sender *self) { self->busy++; }
+static inline int sender_end_call(Sender *self) {
+    self->busy--;
+    return self->on_idle ? sender_call_on_idle(self) : 0;
+}
 /* Raise the exception of a result, by `raise_for_result`. Returns NULL. */
 PyObject *sender_raise(Sender *self, int result, Py_ssize_t sent, PyObject *timeout);
 /* True unless this is the child of a fork; false with an exception. */
@@ -39,18 +53,48 @@ bool sender_usable(Sender *self);
 /* None means no time-out, 0 polls. Sets *deadline to 0 for no time-out. */
 int parse_timeout(PyObject *timeout, uint64_t *deadline);
 
+/* A result beyond those of ring.h: the memory was truncated. sender_raise makes the exception. */
+enum { BINDING_BROKEN = 101 };
+/* The result of a call of the core, unless it worked on the zeros of a truncated mapping. */
+static inline int sender_result(const Sender *self, int rc) {
+    return mapping_broken(self->handle->mapping) ? BINDING_BROKEN : rc;
+}
+
 PyObject *Sender_send(Sender *self, PyObject *const *args, Py_ssize_t nargs);
 PyObject *Sender_send_batch(Sender *self, PyObject *const *args, Py_ssize_t nargs);
 
-/* A slot that is handed out to be written in place. If it dies uncommitted, for any reason, its
- * destructor aborts it, so that an interrupt at any moment leaves no claim behind. */
-typedef struct {
+/* The leaves of a tree as a new list, unchecked. NULL without an exception if only the check in
+ * Python can tell, NULL with one after an interrupt. (send.c) */
+PyObject *sender_split(Sender *self, PyObject *tree);
+/* Make a list of arrays that fit of the leaves of `tree`. Steals `list`, the result of
+ * `sender_split`, which may be NULL. NULL with the exception for the user. (send.c) */
+PyObject *sender_fit(Sender *self, PyObject *tree, PyObject *list, int stacked);
+/* Copy the arrays of the list into a claimed slot. C-contiguous ones that lie in their row already
+ * cost nothing. (send.c) */
+int sender_copy(Sender *self, PyObject *list, uint64_t position);
+/* Clear an exception that only says that the fast way does not fit. -1 if it is another one, such
+ * as KeyboardInterrupt, which has to reach the user. (send.c) */
+int clear_ordinary_exception(void);
+
+/* A number, a NumPy scalar or a 0-d array as an array of exactly a 0-d leaf's dtype. NULL without an
+ * exception leaves it to the check in Python. (numbers.c) */
+PyObject *number_array(const Leaf *leaf, PyObject *object);
+
+/* A slot of the ring, claimed to be written in place. One that dies uncommitted is given back by
+ * its destructor, so that an interrupt at any moment leaves no claim behind. (slot.c) */
+struct Slot {
     PyObject_HEAD
     Sender *sender;
     uint64_t position;
-    char open;
-} Claim;
+    PyObject *views;    /* the arrays that were handed out, as a tuple */
+    PyObject *tree;     /* of these arrays; the user may replace leaves of it, or all of it */
+    Slot *next, **link; /* in sender->slots until the slot has ended; link is NULL outside of it */
+    PyObject *weakrefs;
+    char open; /* it may be written and committed, by the process that reserved it */
+};
 
-extern PyTypeObject Claim_Type;
+PyObject *Sender_reserve(Sender *self, PyObject *timeout);
+/* In the child of a fork: make the arrays of all slots read-only, and forget the slots. */
+void sender_freeze_slots(Sender *self);
 
 #endif

@@ -30,4 +30,5 @@ CASE(entries_of_one_type_are_not_swapped) {
     CHECK(api->heartbeat == she_heartbeat && api->copied == she_copied);
     CHECK(api->now_ns == she_now_ns && api->now_coarse_ns == she_now_coarse_ns);
     CHECK(api->drain_wait == she_drain_wait && api->wait_end == she_wait_end);
+    CHECK(api->drain_begin == she_drain_begin && api->drain_end == she_drain_end);
 }

@@ -101,6 +101,25 @@ CASE(pending_counts_commits_and_claims_of_the_next_batch) {
     rig_close(&r);
 }
 
+CASE(committed_counts_the_next_batch_alone_and_both_sides_agree) {
+    rig r;
+    rig_open(&r, 3, 2, false);
+    for (uint64_t lap = 0; lap < 5; lap++) {
+        uint64_t p = claim_one(&r, 2);
+        CHECK_EQ(she_committed(r.consumer), 0);
+        send_many(&r, 1, 3); /* the last one in the batch after it */
+        CHECK(she_committed(r.consumer) == 2 && she_untaken(r.ring) == 2);
+        commit_one(&r, 2, p);
+        CHECK(she_committed(r.consumer) == 3 && she_untaken(r.ring) == 3);
+        she_release(r.ring, take_one(&r, 3));
+        CHECK(she_committed(r.consumer) == 1 && she_untaken(r.ring) == 1);
+        (void)she_seal(r.consumer);
+        she_release(r.ring, take_one(&r, 1));
+        CHECK(she_committed(r.consumer) == 0 && she_untaken(r.ring) == 0);
+    }
+    rig_close(&r);
+}
+
 CASE(the_straggler_is_the_first_claim_that_holds_the_next_batch_up) {
     rig r;
     uint32_t owner = 99;

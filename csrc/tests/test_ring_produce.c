@@ -270,6 +270,33 @@ CASE(a_producer_is_drained_when_all_it_committed_was_handed_out) {
     rig_close(&r);
 }
 
+CASE(a_producer_shows_that_it_waits_and_makes_the_learner_look) {
+    rig r;
+    rig_open(&r, 2, 2, false);
+    send_many(&r, 1, 1);
+    uint32_t ticket = she_ec_ticket(&r.ring->header->data);
+    CHECK(!she_draining(r.ring, 1));
+    she_drain_begin(r.producer[1]);
+    she_drain_begin(r.producer[1]); /* another thread */
+    CHECK(she_draining(r.ring, 1) && !she_draining(r.ring, 2));
+    CHECK(she_ec_ticket(&r.ring->header->data) != ticket);
+    she_drain_end(r.producer[1]);
+    CHECK(she_draining(r.ring, 1));
+    she_drain_end(r.producer[1]);
+    CHECK(!she_draining(r.ring, 1));
+    rig_close(&r);
+}
+
+CASE(a_wait_that_a_producer_died_in_is_not_its_successors) {
+    rig r;
+    rig_open(&r, 2, 2, false);
+    she_drain_begin(r.producer[1]);
+    (void)she_recover(r.ring, 1);
+    she_reinstate(r.ring, 1);
+    CHECK(!she_draining(r.ring, 1));
+    rig_close(&r);
+}
+
 CASE(owner_ids_go_from_the_server_itself_to_the_last_producer) {
     rig r;
     she_producer *p = NULL;

@@ -1,8 +1,14 @@
 """Addresses: turns the text that a user writes into the path of a Unix socket, or a host and port.
 
 A bare name is a socket in a folder that only this user can enter; `ipc://` gives the path itself;
-`tcp://` gives a host and a port, where clients have to show a token. Parsing reads the environment
-and the owner of `XDG_RUNTIME_DIR`, nothing else. `Address.prepare` creates and checks the folder.
+`tcp://` gives a host and a port, where clients have to show a token.
+
+A bare name means the same for all processes of a user, in a login shell, under cron, sudo or
+docker exec. So it depends on the user alone, never on XDG_RUNTIME_DIR or TMPDIR: it stands for two
+paths, of which a server takes the first that it can use, and a client tries both. Only
+SHM_ECHO_RUNTIME_DIR, for programs that need another folder, replaces both.
+
+Parsing reads that variable, and nothing else. `Address.prepare` creates and checks a folder.
 Nothing here connects or listens.
 """
 
@@ -18,6 +24,7 @@ from shm_echo.errors import AddressError
 
 __all__ = [
     "MAX_PATH_BYTES",
+    "RUNTIME_DIR_VARIABLE",
     "Address",
     "TcpAddress",
     "parse_address",
@@ -27,6 +34,12 @@ __all__ = [
 
 # sockaddr_un.sun_path has 108 bytes, the last one for a NUL.
 MAX_PATH_BYTES = 107
+
+RUNTIME_DIR_VARIABLE = "SHM_ECHO_RUNTIME_DIR"
+# Made for a user by the login manager, removed with the last login.
+_RUN_USER = "/run/user"
+# P_tmpdir of <stdio.h>, in glibc and musl alike: the temporary folder that no variable moves.
+_TEMPORARY = "/tmp"
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HOST = re.compile(r"\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([A-Za-z0-9._-]{1,253})")
@@ -46,20 +59,29 @@ class Address:
 
     Attributes:
         text: the address as the user wrote it.
-        path: the socket's absolute path.
-        private: True if the socket lies in this user's runtime folder, which `prepare` creates.
+        path: the socket's absolute path; of a bare name, the first one.
+        private: True if the socket lies in a runtime folder of this user, which `prepare` creates.
+        parent: the folder above the runtime folder, if that must be this user's too.
+        fallback: the second address of a bare name.
     """
 
     text: str
     path: str
     private: bool
+    parent: str | None = None
+    fallback: Address | None = None
 
     def __str__(self) -> str:
-        return self.path
+        return " or ".join(one.path for one in self.candidates)
 
     @property
     def folder(self) -> str:
         return os.path.dirname(self.path)
+
+    @property
+    def candidates(self) -> tuple[Address, ...]:
+        """The addresses that this one stands for, in the order in which they are tried."""
+        return (self,) if self.fallback is None else (self, self.fallback)
 
     def prepare(self) -> None:
         """Create the private folder, or check that the folder of an `ipc://` path exists.
@@ -68,6 +90,8 @@ class Address:
             AddressError: the folder is missing, cannot be created, or is open to other users.
         """
         if self.private:
+            if not self.has_place():
+                raise AddressError(self.text, f"{self.parent} is not a folder of this user alone")
             try:
                 os.mkdir(self.folder, 0o700)
             except FileExistsError:
@@ -79,6 +103,24 @@ class Address:
             self.check_folder()
         elif not os.path.isdir(self.folder):
             raise AddressError(self.text, f"the folder {self.folder} does not exist")
+
+    def has_place(self) -> bool:
+        """Return True if the private folder may be used, or made, where it lies.
+
+        /run/user/UID is there while the user is logged in. Without a login it is missing, and in a
+        container it can be another user's.
+        """
+        if self.parent is None:
+            return True
+        try:
+            status = os.lstat(self.parent)
+        except OSError:
+            return False
+        return (
+            stat.S_ISDIR(status.st_mode)
+            and status.st_uid == os.geteuid()
+            and stat.S_IMODE(status.st_mode) & 0o077 == 0
+        )
 
     def check_folder(self) -> None:
         """Check that no other user can put a socket into the private folder.
@@ -99,17 +141,23 @@ class Address:
             raise AddressError(
                 self.text, f"cannot examine {self.folder}: {error.strerror}"
             ) from None
-        if stat.S_ISLNK(status.st_mode):
+        advice = "remove it or repair it"
+        if status.st_uid != os.geteuid():
+            problem = f"belongs to user {status.st_uid}, not to user {os.geteuid()}"
+            advice = (
+                "have it removed by that user or the administrator, or set "
+                f"{RUNTIME_DIR_VARIABLE} to a folder of your own, for all programs that use this "
+                "name"
+            )
+        elif stat.S_ISLNK(status.st_mode):
             problem = "is a symbolic link"
         elif not stat.S_ISDIR(status.st_mode):
             problem = "is not a folder"
-        elif status.st_uid != os.geteuid():
-            problem = f"belongs to user {status.st_uid}, not to user {os.geteuid()}"
         elif status.st_mode & 0o077:
             problem = f"is open to other users (mode {stat.S_IMODE(status.st_mode):04o}, not 0700)"
         else:
             return
-        raise AddressError(self.text, f"the folder {self.folder} {problem}: remove it or repair it")
+        raise AddressError(self.text, f"the folder {self.folder} {problem}: {advice}")
 
 
 @dataclass(frozen=True)
@@ -205,7 +253,7 @@ def parse_address(text: str, other_schemes: Sequence[str] = ()) -> Address:
             raise AddressError(text, f"a path is written ipc://{text}")
         if not _NAME.fullmatch(text):
             raise AddressError(text, f"not a name: {advice}")
-        return _check_length(Address(text, os.path.join(_runtime_folder(), f"{text}.sock"), True))
+        return _resolve_name(text)
     if scheme == "ipc":
         return _check_length(Address(text, _ipc_path(text, rest), False))
     raise AddressError(text, f"{_HINTS.get(scheme, f'unknown scheme {scheme!r}')}: {advice}")
@@ -235,19 +283,17 @@ def _check_length(address: Address) -> Address:
     return address
 
 
-def _runtime_folder() -> str:
-    """Return the folder of this user's sockets, which may not exist yet."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if os.path.isabs(runtime):
-        try:
-            status = os.stat(runtime)
-        except (OSError, ValueError):
-            pass
-        else:
-            # After su or sudo the variable can still name the folder of the previous user.
-            if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid():
-                return os.path.join(runtime, "shm-echo")
-    # Imported here because it loads a dozen modules that a client needs for nothing else.
-    import tempfile
-
-    return os.path.join(tempfile.gettempdir(), f"shm-echo-{os.geteuid()}")
+def _resolve_name(name: str) -> Address:
+    """Return the address of a bare name: the two paths that it stands for."""
+    folder = os.environ.get(RUNTIME_DIR_VARIABLE, "")
+    if folder:
+        if not os.path.isabs(folder):
+            raise AddressError(
+                name, f"{RUNTIME_DIR_VARIABLE} must be an absolute path, not {folder!r}"
+            )
+        return _check_length(Address(name, os.path.join(folder, f"{name}.sock"), True))
+    uid = os.geteuid()
+    fallback = Address(name, f"{_TEMPORARY}/shm-echo-{uid}/{name}.sock", True)
+    parent = f"{_RUN_USER}/{uid}"
+    first = Address(name, f"{parent}/shm-echo/{name}.sock", True, parent, _check_length(fallback))
+    return _check_length(first)

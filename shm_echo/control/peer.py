@@ -16,7 +16,7 @@ import socket
 import struct
 from dataclasses import dataclass
 
-from shm_echo.errors import PeerRefusedError
+from shm_echo.errors import PeerRefusedError, PidfdUnavailableError
 
 __all__ = [
     "SAME_USER",
@@ -28,6 +28,7 @@ __all__ = [
     "has_exited",
     "open_pidfd",
     "peer_of",
+    "pidfd_of",
 ]
 
 _SO_PEERPIDFD = 77  # Linux 6.5; Python's socket module does not define it
@@ -124,11 +125,37 @@ def check_visible(peer: Peer, role: str) -> None:
         )
 
 
+def pidfd_of(pid: int) -> int:
+    """Return a pidfd of a process, which must not have been reaped.
+
+    Raises:
+        PidfdUnavailableError: the call does not exist, or is forbidden.
+        OSError: the process has ended, or no descriptor is left.
+    """
+    try:
+        return os.pidfd_open(pid)
+    except AttributeError:
+        raise _no_pidfds("this Python was built without os.pidfd_open") from None
+    except OSError as error:
+        # The call itself knows no EPERM; profiles of containers answer so to calls they don't know.
+        if error.errno in (errno.ENOSYS, errno.EPERM):
+            raise _no_pidfds(error.strerror or str(error)) from None
+        raise
+
+
+def _no_pidfds(reason: str) -> PidfdUnavailableError:
+    return PidfdUnavailableError(
+        f"pidfd_open is not available here ({reason}): it takes Linux 5.3 or later, and in a "
+        "container a seccomp profile that allows it (Docker's does since version 20.10)"
+    )
+
+
 def open_pidfd(sock: socket.socket, peer: Peer) -> int:
     """Open a pidfd of the process at the other end, which may have ended since it connected.
 
     Raises:
         ProcessLookupError: the process has ended, and the kernel gives no pidfd for it any more.
+        PidfdUnavailableError: the kernel is too old, or a seccomp filter forbids pidfd_open.
         OSError: no descriptor is left.
     """
     try:
@@ -138,7 +165,7 @@ def open_pidfd(sock: socket.socket, peer: Peer) -> int:
             raise ProcessLookupError(error.errno, "the peer has ended") from None
         if error.errno != errno.ENOPROTOOPT:
             raise
-    pidfd = os.pidfd_open(peer.pid)
+    pidfd = pidfd_of(peer.pid)
     # Before Linux 6.5 the kernel may have given the number to another process since the peer
     # connected. If the peer still has its end of the socket open, it has had its number all along.
     poll = select.poll()

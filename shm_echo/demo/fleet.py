@@ -27,7 +27,8 @@ from typing import IO
 
 from shm_echo.demo.actor_config import ActorConfig
 from shm_echo.demo.ledger import Ledger, Sends
-from shm_echo.errors import ShmEchoError, describe_death
+from shm_echo.error_base import describe_death
+from shm_echo.errors import ShmEchoError
 
 __all__ = ["ActorFailedError", "Death", "Fleet"]
 

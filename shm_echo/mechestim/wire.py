@@ -40,14 +40,15 @@ OBJECT = 14  # [handle, class]: a random generator and the like
 SCALAR = 15  # [dtype, value]: a 0-d result; the server keeps no object for it
 FROZENSET = 16  # a msgpack array
 
-_LARGE = 1 << 16  # bytes of a message whose Packer is not used again
+_MAX_REUSED_BYTES = 1 << 16  # after a longer message, its Packer is not used again
 SMALL = 4096  # bytes: a frame of this size can announce no more than msgpack's own stack holds
 
 # msgpack reads an extension in a call of its own: it copies the bytes, and each level of nesting
 # takes some 40 KiB of the thread's stack. So depth and copied bytes are limited.
-_DEEPEST = 24
-_MOST_COPIES = 8  # copied bytes, as a multiple of the outermost extension
-_LARGEST_SET = 1024  # a hostile client can choose items with equal hashes
+_MAX_EXT_DEPTH = 24
+_MAX_COPIES = 8  # copied bytes, as a multiple of the outermost extension
+_FREE_COPY_BYTES = 1 << 16  # in addition, so that a small message may nest to the full depth
+_MAX_SET_ITEMS = 1024  # a hostile client can choose items with equal hashes
 
 _COMPLEX = struct.Struct("<dd")
 _U64 = struct.Struct("<Q")
@@ -105,19 +106,19 @@ class Wire:
         Raises:
             NotSendableError: The value, or a part of it, has no form in a message.
         """
-        self._level = 0
+        self._level = 0  # an error in a hook may have left another level
         try:
             packed: bytes = self._packers[0].pack(value)
         except OverflowError:
             # An int of more than 64 bits: msgpack raises this instead of calling `default`.
             packed = self._new_packer().pack(_without_bigints(value))
         except (ValueError, RecursionError):
-            self._packers = [self._new_packer()]
+            self._packers = [self._new_packer()]  # after an error they hold half a message
             raise NotSendableError("a value is too large or nested too deeply to be sent") from None
         except BaseException:
             self._packers = [self._new_packer()]
             raise
-        if len(packed) > _LARGE:  # a Packer keeps the memory of its longest message
+        if len(packed) > _MAX_REUSED_BYTES:  # a Packer keeps the memory of its longest message
             self._packers = [self._new_packer()]
         return packed
 
@@ -145,8 +146,8 @@ class Wire:
     def ext(self, code: int, data: bytes) -> Any:
         """Return the value of an extension, as msgpack's `ext_hook`."""
         sizes = self._open_sizes
-        if len(sizes) >= _DEEPEST or (
-            sizes and sum(sizes) + len(data) > _MOST_COPIES * sizes[0] + _LARGE
+        if len(sizes) >= _MAX_EXT_DEPTH or (
+            sizes and sum(sizes) + len(data) > _MAX_COPIES * sizes[0] + _FREE_COPY_BYTES
         ):
             raise ProtocolError("a message is malformed: it is nested too deeply")
         sizes.append(len(data))
@@ -161,8 +162,8 @@ class Wire:
 
     def _unpack_frozenset(self, data: bytes) -> frozenset[Any]:
         items = self._unpack_tuple(data)
-        if len(items) > _LARGEST_SET:
-            raise ValueError
+        if len(items) > _MAX_SET_ITEMS:
+            raise ValueError  # `unpack` turns it into a ProtocolError
         return frozenset(items)
 
     def _unpack_tuple(self, data: bytes) -> tuple[Any, ...]:
@@ -178,6 +179,7 @@ class Wire:
         if kind is slice:
             return msgpack.ExtType(SLICE, self.pack_nested([value.start, value.stop, value.step]))
         if kind is frozenset:
+            # Sorted, so that equal sets have equal bytes.
             return msgpack.ExtType(FROZENSET, self.pack_nested(sorted(value)))
         if value is Ellipsis:
             return msgpack.ExtType(ELLIPSIS, b"")
@@ -194,7 +196,7 @@ class Wire:
         if isinstance(value, complex):
             return msgpack.ExtType(COMPLEX, _COMPLEX.pack(value.real, value.imag))
         if isinstance(value, str):
-            return str.__str__(value)
+            return str.__str__(value)  # not str(value), which a subclass may override
         if isinstance(value, (bytearray, memoryview)):
             return bytes(value)
         if isinstance(value, (list, range)):
@@ -222,11 +224,17 @@ class Wire:
 def bigint(value: int) -> msgpack.ExtType:
     """Return the form of an integer of more than 64 bits."""
     return msgpack.ExtType(
-        BIGINT, value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
+        # // 8 + 1 leaves room for the sign bit.
+        BIGINT,
+        value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True),
     )
 
 
 def _without_bigints(value: Any) -> Any:
+    """Return the value with an extension in place of each integer beyond 64 bits.
+
+    Only exact lists and dicts are searched: msgpack calls `_default` for all other containers.
+    """
     if type(value) is int and not -(2**63) <= value < 2**64:
         return bigint(value)
     if type(value) is list:
@@ -238,7 +246,7 @@ def _without_bigints(value: Any) -> Any:
 
 def handle_ext(number: int) -> msgpack.ExtType:
     """Return a reference to an object of the server."""
-    # Past ExtType.__new__, whose checks take longer than the rest; the parts are right.
+    # Without ExtType.__new__, whose checks take longer than the rest; the parts are valid.
     ext: msgpack.ExtType = tuple.__new__(msgpack.ExtType, (HANDLE, _U64.pack(number)))
     return ext
 

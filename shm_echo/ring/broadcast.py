@@ -76,8 +76,8 @@ class Publisher:
         ValueError: the value is too large for a segment.
     """
 
-    def __init__(self, spec: TreeSpec, backing: Backing) -> None:
-        segment = Segment.allocate(broadcast_bytes(spec), backing)
+    def __init__(self, spec: TreeSpec, backing: Backing, *, guarded: bool = False) -> None:
+        segment = Segment.allocate(broadcast_bytes(spec), backing, guarded=guarded)
         self._mapping = _BroadcastMapping(spec, segment, create=True)
         self._lock = threading.Lock()
         self.segment = self._mapping.segment
@@ -102,6 +102,7 @@ class Publisher:
                 source = ffi.cast("void *", array.ctypes.data)
                 lib.she_bcast_write(cast.pointer, version, offset, source, array.nbytes)
             lib.she_bcast_end(cast.pointer, version)
+        cast.segment.check_intact()
         return int(version)
 
     def close(self) -> None:
@@ -142,6 +143,7 @@ class Subscriber:
             version = int(lib.she_bcast_read(cast.pointer, target, cast.nbytes, overtaken))
             if version:
                 break
+            cast.segment.check_intact()
             if not overtaken[0]:
                 return None
             now = time.monotonic()
@@ -152,6 +154,7 @@ class Subscriber:
                 raise TimeoutError(
                     f"the server published faster than this process could copy for {timeout:g} s"
                 )
+        cast.segment.check_intact()
         for offset, leaf, array in zip(cast.offsets, cast.spec.leaves, arrays, strict=True):
             array.reshape(-1).view(np.uint8)[:] = whole[offset : offset + leaf.nbytes]
         self._last = version, cast.spec.unflatten(arrays)
@@ -175,6 +178,7 @@ class Subscriber:
             )
             result = lib.she_bcast_wait(pointer, version, max(0, int(left * 1e9)))
             newest = int(lib.she_bcast_latest(pointer))
+            self._mapping.segment.check_intact()
             if newest >= version:
                 return newest
             if self._closed:

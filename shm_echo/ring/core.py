@@ -15,6 +15,7 @@ from shm_echo.errors import ProtocolError
 try:
     import shm_echo.ring._core_cpython as _core_cpython
     from shm_echo.ring._core_cffi import ffi, lib
+    from shm_echo.ring._core_cpython import Slot
 except ModuleNotFoundError:
     from shm_echo.ring.build_check import require_build
 
@@ -23,7 +24,16 @@ except ModuleNotFoundError:
 
 _core_cpython.bind(int(ffi.cast("uintptr_t", lib.she_api_table())))
 
-__all__ = ["Result", "_core_cpython", "check_result", "ffi", "layout_bytes", "lib", "make_config"]
+__all__ = [
+    "Result",
+    "Slot",
+    "_core_cpython",
+    "check_result",
+    "ffi",
+    "layout_bytes",
+    "lib",
+    "make_config",
+]
 
 
 class Result(IntEnum):

@@ -15,8 +15,9 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from shm_echo.errors import describe_death
+from shm_echo.error_base import describe_death
 from shm_echo.metrics import ProducerInfo
+from shm_echo.ring.arrivals import Arrivals
 from shm_echo.ring.core import Result, ffi, lib
 from shm_echo.ring.damage_text import describe, log_mended
 from shm_echo.ring.ring import Ring
@@ -39,6 +40,8 @@ class _Producer:
     attached_ns: int
     samples_before: int
     blocked_before_ns: int
+    producer_id: str | None
+    counted_as: tuple[str, ...]
     revoked: bool = False
 
 
@@ -62,15 +65,24 @@ class Producers:
         # Oldest first, so that each id stays unused for as long as possible.
         self._free: deque[int] = deque(range(1, ring.config.max_producers + 1))
         self._deaths: deque[tuple[int, int | None]] = deque()
-        self.attached_total = 0
+        self._arrivals = Arrivals()
 
     @property
     def active(self) -> int:
         """The number of attached producers."""
         return len(self._active)
 
-    def attach(self, pid: int | None) -> int:
+    @property
+    def come(self) -> int:
+        """The number of producers that have come, see `arrivals`."""
+        return self._arrivals.come
+
+    def attach(self, pid: int | None, producer_id: str | None = None) -> int:
         """Register a new producer, and return its owner id.
+
+        Args:
+            pid: its process; None if the transport does not know it.
+            producer_id: the name by which it is known again when it comes as another process.
 
         Raises:
             OwnersExhaustedError: the ring has as many producers as it was made for.
@@ -87,9 +99,14 @@ class Producers:
             lib.she_reinstate(self._ring.pointer, owner)
             view = self._view(owner)
             self._active[owner] = _Producer(
-                owner, pid, lib.she_now_ns(), self._samples(owner), view.blocked_ns
+                owner,
+                pid,
+                lib.she_now_ns(),
+                self._samples(owner),
+                view.blocked_ns,
+                producer_id,
+                self._arrivals.arrive(owner, pid, producer_id),
             )
-            self.attached_total += 1
             self._forget_earlier()
             return owner
 
@@ -107,6 +124,7 @@ class Producers:
             if producer is None or producer.revoked:
                 return
             producer.revoked = True
+            self._arrivals.leave(producer.counted_as)
             lib.she_revoke(self._ring.pointer, owner)
 
     def died(self, owner: int, signal: int | None) -> None:
@@ -128,6 +146,8 @@ class Producers:
             elif self._remember != "none":
                 self._deaths.append((producer.pid or 0, death[0]))
             del self._active[owner]
+            if not producer.revoked:
+                self._arrivals.leave(producer.counted_as)
             # Also wakes the learner, which checks the deaths and the producers that are left.
             lib.she_recover(self._ring.pointer, owner)
             self._free.append(owner)
@@ -158,6 +178,17 @@ class Producers:
         except IndexError:
             return None
 
+    def all_wait(self) -> bool:
+        """Return True if producers are attached and each waits until its samples are taken.
+
+        One whose connection broke does not count: it sends nothing more.
+        """
+        with self._lock:
+            attached = [one.owner for one in self._active.values() if not one.revoked]
+        return bool(attached) and all(
+            lib.she_draining(self._ring.pointer, owner) for owner in attached
+        )
+
     def pid_of(self, owner: int) -> int | None:
         """Return the process id of an owner; None if it has none or is not attached."""
         producer = self._active.get(owner)
@@ -182,8 +213,15 @@ class Producers:
             blocked_seconds=max(0, view.blocked_ns - producer.blocked_before_ns) / 1e9,
             held=view.held,
             last_seen=max(0, now - seen) / 1e9,
-            state="hung up" if producer.revoked else "attached",
+            state=self._state(producer),
+            producer_id=producer.producer_id,
         )
+
+    def _state(self, producer: _Producer) -> str:
+        if producer.revoked:
+            return "hung up"
+        waits = lib.she_draining(self._ring.pointer, producer.owner)
+        return "waiting" if waits else "attached"
 
     def _samples(self, owner: int) -> int:
         """Return the samples ever committed under this id: handed out, or still in the ring."""

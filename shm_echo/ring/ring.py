@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shm_echo.ring.core import _core_cpython, check_result, ffi, layout_bytes, lib, make_config
@@ -86,15 +87,17 @@ class Ring:
         self._handle = _core_cpython.Handle(int(ffi.cast("uintptr_t", pointer)), segment.mapping)
 
     @classmethod
-    def create(cls, spec: TreeSpec, config: RingConfig, backing: Backing) -> Ring:
-        """Allocate and format a ring.
+    def create(
+        cls, spec: TreeSpec, config: RingConfig, backing: Backing, *, guarded: bool = False
+    ) -> Ring:
+        """Allocate and format a ring; `guarded` as for `Segment.allocate`.
 
         Raises:
             ShmTooSmallError: there is no room for it.
             ValueError: a size is zero or too large.
         """
         c_config, keepalive = _c_config(spec, config)
-        segment = Segment.allocate(layout_bytes(c_config), backing)
+        segment = Segment.allocate(layout_bytes(c_config), backing, guarded=guarded)
         out = ffi.new("she_ring **")
         memory = ffi.from_buffer(segment.mapping)
         try:
@@ -132,6 +135,8 @@ class Ring:
         raise_for_result: RaiseForResult,
         server: int = -1,
         watch: Callable[[], None] | None = None,
+        *,
+        same_kind: bool = False,
     ) -> _core_cpython.Sender:
         """Return a producer over this ring.
 
@@ -141,6 +146,7 @@ class Ring:
                 exception of that result.
             server: pidfd of the owning process, or -1.
             watch: called before each wait for room, at least ten times a second; may raise.
+            same_kind: cast arrays by NumPy's rule of this name; otherwise only exact dtypes fit.
         """
         return _core_cpython.Sender(
             self._handle,
@@ -148,18 +154,22 @@ class Ring:
             self.leaves,
             self.spec.plan,
             self.spec.fast_flatten,
-            self._check,
+            self.spec.unflatten,
+            partial(self._check, same_kind=same_kind),
             raise_for_result,
             server,
             watch,
+            same_kind,
         )
 
     def receiver(self, *, leased: bool, writable: bool, poisoned: bool) -> _core_cpython.Receiver:
         """Return the consumer of this ring. A ring may have only one."""
         return _core_cpython.Receiver(self._handle, self.leaves, leased, writable, poisoned)
 
-    def _check(self, tree: Any, stacked: bool) -> list[Any]:
-        return self.spec.check_stacked(tree)[1] if stacked else self.spec.check(tree)
+    def _check(self, tree: Any, stacked: bool, *, same_kind: bool) -> list[Any]:
+        if stacked:
+            return self.spec.check_stacked(tree, same_kind=same_kind)[1]
+        return self.spec.check(tree, same_kind=same_kind)
 
     def close(self) -> None:
         """Close the ring: no new claims, and every call that sleeps on it wakes and fails."""

@@ -1,9 +1,13 @@
 """One leaf of a tree: its dtype, its shape, and the values that it accepts.
 
 `as_array` returns an array of exactly the leaf's dtype and shape, or raises with the leaf's path,
-the expected and the given value. A 0-d leaf also accepts a Python number that NumPy 2 would cast to
-the leaf's dtype beside an array of that dtype, without loss of kind or overflow. Strided and
-Fortran-ordered arrays are returned without a copy.
+the expected and the given value. Strided and Fortran-ordered arrays are returned without a copy.
+
+A 0-d leaf of numbers takes Python numbers, NumPy scalars and 0-d arrays by one rule. The kind may
+not be lost (bool, integer, float, complex, in this order), and the value must lie in the leaf's
+range: exactly for integers; a finite value may not become infinite. Rounding is fine. All other 0-d
+leaves (text, bytes, dates, structures) and arrays with axes are exact, unless the caller allows
+casts of arrays by NumPy's rule "same_kind".
 """
 
 from __future__ import annotations
@@ -28,7 +32,9 @@ Array: TypeAlias = npt.NDArray[Any]
 _FINITE_EVERYWHERE = 65504
 
 _NUMERIC = "biufc"
-_CASTS_TO: dict[type, str] = {bool: _NUMERIC, int: "iufc", float: "fc", complex: "c"}
+# The kinds of leaves that take a number, by the kind of its NumPy dtype.
+_CASTS_TO = {"b": _NUMERIC, "i": "iufc", "u": "iufc", "f": "fc", "c": "c"}
+_KIND_OF: dict[type, str] = {bool: "b", int: "i", float: "f", complex: "c"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,39 +81,87 @@ def leaf_from_example(path: str, value: object) -> LeafSpec:
     return LeafSpec(path, dtype, shape, math.prod(shape) * dtype.itemsize)
 
 
-def as_array(leaf: LeafSpec, value: object) -> Array:
+def as_array(leaf: LeafSpec, value: object, *, same_kind: bool = False) -> Array:
     """Return `value` as an array of exactly the leaf's dtype and shape.
+
+    Args:
+        leaf: the leaf to fit.
+        value: an array; for a 0-d leaf also a NumPy scalar or a Python number.
+        same_kind: also cast arrays with axes, by NumPy's rule of this name.
 
     Raises:
         SpecMismatchError: the value does not fit the leaf.
     """
     if isinstance(value, np.ndarray):
         array = value if type(value) is np.ndarray else _plain(leaf, value)
-        if array.shape == leaf.shape and array.dtype == leaf.dtype:
-            return array
-    elif isinstance(value, np.generic):
-        if leaf.shape == () and _same_scalar_type(leaf.dtype, value.dtype):
-            return np.asarray(value).astype(leaf.dtype, copy=False)
-    elif isinstance(value, (bool, int, float, complex)) and leaf.shape == ():
-        return _cast(leaf, value)
+        if array.shape == leaf.shape:
+            if array.dtype == leaf.dtype:
+                return array
+            if leaf.shape == ():
+                return _scalar_array(leaf, array[()])
+            if same_kind and castable(array.dtype, leaf.dtype):
+                return array.astype(leaf.dtype)
+    elif leaf.shape == ():
+        if isinstance(value, np.generic):
+            return _scalar_array(leaf, value)
+        if isinstance(value, (bool, int, float, complex)):
+            kind: type[Any] = next(k for k in _KIND_OF if isinstance(value, k))
+            _require_kind(leaf, _KIND_OF[kind], value)
+            # A subclass such as IntEnum may define its own conversion to an array.
+            return _cast(leaf, value if type(value) is kind else kind(value))
     raise SpecMismatchError(leaf.path, f"expected {leaf}, got {_found(value)}")
 
 
+def castable(given: np.dtype[Any], wanted: np.dtype[Any]) -> bool:
+    """Return True if NumPy casts arrays of numbers from one dtype to the other by "same_kind"."""
+    numbers = given.kind in _NUMERIC and wanted.kind in _NUMERIC
+    return numbers and np.can_cast(given, wanted, "same_kind")
+
+
+def _scalar_array(leaf: LeafSpec, value: Any) -> Array:
+    """Return a NumPy scalar as an array of a 0-d leaf."""
+    given = value.dtype
+    if _same_scalar_type(leaf.dtype, given):
+        return np.asarray(value).astype(leaf.dtype, copy=False)
+    if given.kind not in _NUMERIC or leaf.dtype.kind not in _NUMERIC:
+        raise SpecMismatchError(leaf.path, f"expected {leaf}, got {_found(value)}")
+    _require_kind(leaf, given.kind, value)
+    number = value.item()
+    if isinstance(number, np.generic):  # no Python number is as wide as a long double
+        return _cast_wide(leaf, number)
+    return _cast(leaf, number, f"the {given} number")
+
+
+def _require_kind(leaf: LeafSpec, kind: str, value: object) -> None:
+    if leaf.dtype.kind not in _CASTS_TO[kind]:
+        raise SpecMismatchError(
+            leaf.path, f"expected {leaf}, got {_found(value)}, which does not cast to it safely"
+        )
+
+
 def _same_scalar_type(leaf: np.dtype[Any], scalar: np.dtype[Any]) -> bool:
-    # NumPy scalars always have native byte order, so a big-endian leaf accepts them by their type.
+    # NumPy scalars usually have native byte order, so a big-endian leaf accepts them by their type.
     return leaf == scalar or (not leaf.isnative and leaf.newbyteorder("=") == scalar)
 
 
-def as_stacked_array(leaf: LeafSpec, value: object) -> Array:
+def as_stacked_array(leaf: LeafSpec, value: object, *, same_kind: bool = False) -> Array:
     """Return `value` as an array of the leaf's dtype and shape `(N, *leaf.shape)`, for any N.
+
+    Args:
+        leaf: the leaf to fit.
+        value: an array.
+        same_kind: also cast it, by NumPy's rule of this name.
 
     Raises:
         SpecMismatchError: the value does not fit.
     """
     if isinstance(value, np.ndarray):
         array = value if type(value) is np.ndarray else _plain(leaf, value)
-        if array.ndim and array.shape[1:] == leaf.shape and array.dtype == leaf.dtype:
-            return array
+        if array.ndim and array.shape[1:] == leaf.shape:
+            if array.dtype == leaf.dtype:
+                return array
+            if same_kind and castable(array.dtype, leaf.dtype):
+                return array.astype(leaf.dtype)
     raise SpecMismatchError(leaf.path, f"expected {stacked_text(leaf)}, got {_found(value)}")
 
 
@@ -126,14 +180,8 @@ def _plain(leaf: LeafSpec, array: Array) -> Array:
 _NO_MASKS = "its mask would be lost, so fill it first (.filled())"
 
 
-def _cast(leaf: LeafSpec, value: complex) -> Array:
-    kind: type[Any] = next(k for k in (bool, int, float, complex) if isinstance(value, k))
-    if leaf.dtype.kind not in _CASTS_TO[kind]:
-        raise SpecMismatchError(
-            leaf.path, f"expected {leaf}, got {_found(value)}, which does not cast to it safely"
-        )
-    # A subclass such as IntEnum may define its own conversion to an array.
-    number = value if type(value) is kind else kind(value)
+def _cast(leaf: LeafSpec, number: complex, name: str = "the Python number") -> Array:
+    """Return a Python number, whose kind the leaf takes, as an array of the leaf."""
     array: Array | None
     try:
         if not isinstance(number, complex) and abs(number) <= _FINITE_EVERYWHERE:
@@ -143,7 +191,22 @@ def _cast(leaf: LeafSpec, value: complex) -> Array:
     except (OverflowError, ValueError):
         array = None
     if array is None or (_is_finite(number) and not np.isfinite(array)):
-        raise SpecMismatchError(leaf.path, f"expected {leaf}, got {_range_error(leaf, number)}")
+        raise SpecMismatchError(
+            leaf.path, f"expected {leaf}, got {_range_error(leaf, number, name)}"
+        )
+    return array
+
+
+def _cast_wide(leaf: LeafSpec, number: np.generic) -> Array:
+    """Return a long double, whose kind the leaf takes, as an array of the leaf."""
+    with np.errstate(all="ignore"):
+        array: Array = np.asarray(number).astype(leaf.dtype)
+    if np.isfinite(number) and not np.isfinite(array):
+        raise SpecMismatchError(
+            leaf.path,
+            f"expected {leaf}, got the {number.dtype} number {number!s}, "
+            "which overflows to infinity",
+        )
     return array
 
 
@@ -153,10 +216,10 @@ def _is_finite(number: complex) -> bool:
     return isinstance(number, int) or math.isfinite(number)
 
 
-def _range_error(leaf: LeafSpec, number: complex) -> str:
+def _range_error(leaf: LeafSpec, number: complex, name: str) -> str:
     # Python refuses to print the digits of a huge int (sys.set_int_max_str_digits).
     huge = isinstance(number, int) and number.bit_length() > 128
-    shown = "an int of more than 128 bits" if huge else f"the Python number {number!r}"
+    shown = "an int of more than 128 bits" if huge else f"{name} {number!r}"
     if leaf.dtype.kind in "iu":
         info = np.iinfo(leaf.dtype)
         return f"{shown}, which is not between {info.min} and {info.max}"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any
 
+import numpy as np
 import optree
 
 from shm_echo.errors import SpecMismatchError
@@ -48,6 +49,7 @@ class TreeSpec:
 
     __slots__ = (
         "_exact_first",
+        "_order",
         "_path",
         "_root",
         "_wire",
@@ -69,6 +71,7 @@ class TreeSpec:
     def __init__(self, root: structure.Node, built: structure.Builder, treedef: Any) -> None:
         leaves, order = built.leaves, built.order
         self._root = root
+        self._order = tuple(order)
         self._path = built.path
         self._exact_first = False
         self._wire: dict[str, Any] | None = None
@@ -118,6 +121,12 @@ class TreeSpec:
     def __repr__(self) -> str:
         return f"<TreeSpec: {len(self.leaves)} leaves, {self.nbytes} bytes, {self.treedef}>"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By dtypes and shapes: an example of zeros would be as large as a sample.
+        rank = sorted(range(len(self._order)), key=self._order.__getitem__)
+        parts = [(self.leaves[row].dtype, self.leaves[row].shape) for row in rank]
+        return _from_parts, (self.treedef, parts, self._path)
+
     # ------------------------------------------------------------ trees of this process
 
     def flatten(self, tree: Any) -> list[Any]:
@@ -130,22 +139,26 @@ class TreeSpec:
         structure.flatten(self._root, tree, self._path, out)
         return out
 
-    def check(self, tree: Any, stacked: int | None = None) -> list[Array]:
+    def check(
+        self, tree: Any, stacked: int | None = None, *, same_kind: bool = False
+    ) -> list[Array]:
         """Return the leaves of `tree` as arrays of exactly the right dtype and shape.
 
-        A NumPy scalar, or a Python number that casts without loss of kind or overflow, becomes a
-        0-d array; arrays, strided ones too, are returned without a copy.
+        A NumPy scalar, a Python number or a 0-d array that casts without loss of kind or overflow
+        becomes a 0-d array of the leaf's dtype; arrays, strided ones too, are returned without a
+        copy.
 
         Args:
             tree: one sample, or a stack of samples.
             stacked: the number of samples that `tree` stacks along a leading axis of each leaf;
                 None for a single sample.
+            same_kind: also cast arrays with axes, by NumPy's rule of this name.
 
         Raises:
             SpecMismatchError: a leaf or node differs; the message names the first one.
         """
         if stacked is not None:
-            count, arrays = self.check_stacked(tree)
+            count, arrays = self.check_stacked(tree, same_kind=same_kind)
             if count != stacked:
                 leaf = self.leaves[0]
                 raise SpecMismatchError(
@@ -154,15 +167,15 @@ class TreeSpec:
                 )
             return arrays
         pairs = zip(self.leaves, self._split(tree), strict=True)
-        return [as_array(leaf, value) for leaf, value in pairs]
+        return [as_array(leaf, value, same_kind=same_kind) for leaf, value in pairs]
 
-    def check_stacked(self, tree: Any) -> tuple[int, list[Array]]:
+    def check_stacked(self, tree: Any, *, same_kind: bool = False) -> tuple[int, list[Array]]:
         """Return the number of samples that `tree` stacks, and its leaves as in `check`.
 
         Every leaf has shape `(N, *leaf.shape)` with the same N, 0 included.
         """
         pairs = zip(self.leaves, self._split(tree), strict=True)
-        arrays = [as_stacked_array(leaf, value) for leaf, value in pairs]
+        arrays = [as_stacked_array(leaf, value, same_kind=same_kind) for leaf, value in pairs]
         first = self.leaves[0]
         count = len(arrays[0])
         for leaf, array in zip(self.leaves, arrays, strict=True):
@@ -217,6 +230,12 @@ class TreeSpec:
             self.compare(other, self.to_wire())
         else:
             self.compare(self.to_wire(), other)
+
+
+def _from_parts(treedef: Any, parts: Sequence[tuple[Any, tuple[int, ...]]], root: str) -> TreeSpec:
+    """Make the spec of a pickle from the leaves' dtypes and shapes, in the treedef's order."""
+    leaves = [np.broadcast_to(np.zeros((), dtype), shape) for dtype, shape in parts]
+    return TreeSpec.from_example(treedef.unflatten(leaves), root=root)
 
 
 def _permuted_flatten(treedef: Any, order: Sequence[int]) -> Callable[[Any], list[Any]]:

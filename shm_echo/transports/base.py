@@ -13,13 +13,16 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from shm_echo.copying import Uncopyable
 from shm_echo.errors import ConnectionClosedError, RingCorruptedError, SendTimeoutError
 from shm_echo.ring.core import Result
 from shm_echo.ring.segment import Backing
+from shm_echo.transports.wait_until import wait_until_taken
 
 if TYPE_CHECKING:
     from shm_echo.ring.broadcast import Publisher
     from shm_echo.ring.producers import Producers
+    from shm_echo.ring.readers import Readers
     from shm_echo.ring.ring import Ring
     from shm_echo.spec import TreeSpec
 
@@ -44,24 +47,32 @@ class Transport(Protocol):
         """
 
 
-class Ingress:
+class Ingress(Uncopyable):
     """The part of a server that its transport sees.
 
     Attributes:
         spec: the structure, shapes and dtypes of a sample.
     """
 
-    def __init__(self, ring: Ring, producers: Producers, publisher: Publisher | None) -> None:
+    _copying_advice = "it is a part of a server in this process"
+
+    def __init__(
+        self, ring: Ring, producers: Producers, publisher: Publisher | None, readers: Readers
+    ) -> None:
         self.spec: TreeSpec = ring.spec
         self.ring = ring
         self.producers = producers
         self.publisher = publisher
+        self.readers = readers
 
-    def open(self, pid: int | None = None) -> Inlet:
+    def open(self, pid: int | None = None, *, producer_id: str | None = None) -> Inlet:
         """Attach a producer.
 
         Args:
             pid: the producer's process, if it has one of its own; for messages and `producers()`.
+                A process counts for `min_producers` as often as it was attached at the same time.
+            producer_id: the name of a producer that may come again as another process; each name
+                counts once.
 
         Raises:
             RuntimeError: `max_producers` producers are attached.
@@ -69,19 +80,22 @@ class Ingress:
         """
         if self.ring.closed:
             raise ConnectionClosedError("the server has closed the ring")
-        return Inlet(self, self.producers.attach(pid), pid)
+        return Inlet(self, self.producers.attach(pid, producer_id), pid)
 
 
-class Inlet:
+class Inlet(Uncopyable):
     """The entry of one producer into the ring. Threads may share it.
 
     Call `close` or `died` at its end. Later calls of either do nothing.
     """
 
+    _copying_advice = "it is one producer of a server in this process; open another one"
+
     def __init__(self, ingress: Ingress, owner: int, pid: int | None) -> None:
         self._producers = ingress.producers
         self._owner = owner
         self._pid = pid
+        self._ring = ingress.ring
         self._sender = ingress.ring.sender(owner, _raise_for_result)
         self._open = True
 
@@ -109,12 +123,7 @@ class Inlet:
             TimeoutError: `timeout` seconds passed before.
             ConnectionClosedError: this inlet or the server was closed before.
         """
-        try:
-            self._sender.wait(timeout)
-        except SendTimeoutError:
-            raise TimeoutError(
-                f"not every sample was handed to the learner within {timeout:g} s"
-            ) from None
+        wait_until_taken(self._sender, self._ring, timeout)
 
     def close(self) -> None:
         """Detach the producer, which left in good order.

@@ -1,47 +1,42 @@
 """The shared-memory transport, producer side.
 
 A client compares its example with the server's before it maps the ring, and checks every sample
-against the example before it claims a slot. `shm_echo.ring` implements the sends. This module has
-the connection, the error messages and the behaviour across a fork.
+against the example before it claims a slot. `shm_echo.ring` implements the sends, `attach` the
+connection, `client_attachment` the behaviour across a fork.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import threading
 import warnings
-import weakref
-from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
-from shm_echo.control.client.client_connection import ClientConnection
+from shm_echo.control.protocol.ring_requests import AttachRequest
 from shm_echo.errors import (
     ConnectionClosedError,
     ForkedHandleError,
-    HandshakeError,
-    RequestError,
-    RingCorruptedError,
-    SendTimeoutError,
 )
 from shm_echo.ring.broadcast import Subscriber
-from shm_echo.ring.core import Result
 from shm_echo.spec import TreeSpec
-from shm_echo.transports.attach import attach
+from shm_echo.transports.client_attachment import ClientAttachment
+from shm_echo.transports.environment import address_from_environment
+from shm_echo.transports.no_sender import NoSender
 from shm_echo.transports.slot import Slot
+from shm_echo.transports.wait_until import WaitUntil, check_wait_until, wait_until_taken
+from shm_echo.validation import seconds
 
 __all__ = ["ShmClient"]
 
 _log = logging.getLogger("shm_echo")
 
 
-class ShmClient:
+class ShmClient(ClientAttachment):
     """A producer: sends samples into the ring of a server on this host.
 
     `send`, `send_batch`, `reserve`, `wait`, `latest`, `wait_for` and `close` may be
     called from several threads at once. In the child of a fork, an inherited client attaches again
-    on its first use.
+    on its first use; so does a client that was pickled, wherever it is unpickled.
 
     Example:
         >>> import numpy as np
@@ -55,58 +50,71 @@ class ShmClient:
         [[0.0, 0.0], [1.0, 1.0]]
 
     Args:
-        address: the server's name or `ipc:///path.sock`, as given to its ShmTransport.
+        address: the server's name or `ipc:///path.sock`, as given to its ShmTransport; None reads
+            the environment variable SHM_ECHO_ADDRESS, which a launcher sets to `server.address`.
         example: a sample; its structure, shapes and dtypes must be those of the server's example.
-        connect_timeout: seconds to wait for a server that is not up yet; 0 fails at once.
+            None takes the server's, if it consists of dicts, lists, tuples and None.
+        connect_timeout: seconds to wait for a server that is not up yet; 0 fails at once. A server
+            that is up has what is left of them to answer, but at least 5 s. The same holds when a
+            client that was inherited through a fork attaches again.
         publishes: an example of the published values, which must be like the server's; None
             accepts the server's.
         server_uid: another user whose server is trusted, beside this user; the server must allow
             this user (`ShmTransport(allow_uids=...)`).
+        cast: "same_kind" also takes arrays of other dtypes that NumPy's rule of this name casts,
+            such as float64 for float32 or int for float, but not float for int. By that rule, an
+            integer out of range wraps around and a float becomes infinite. "exact" takes no other
+            dtype, but for numbers at 0-d leaves (see `send`).
+        run_id: the run that this client belongs to; it must be that of the server's ShmTransport.
+        producer_id: a name or number of this producer, for a worker that may be restarted as a new
+            process: `min_producers` counts each id once. Without it, a process counts as often as
+            it is attached at the same time.
+        role: "producer", or "reader" for a client that only reads published values. A reader maps
+            nothing of the ring, needs no example and counts as no producer; the server lists it
+            in `readers()`. There may be any number of them.
+        wait_until: what `wait` waits for unless its call says: "taken" or "stored".
+
+    Attributes:
+        address: the address, as given or found in the environment.
+        role: as given.
+        server_pid: the process that serves there.
 
     Raises:
+        AddressError: the address is malformed, or the environment names none.
         SpecMismatchError: the example is not the server's; the message names the leaf.
         HandshakeError: the server cannot be attached to; its subclasses give the reason, such as
-            ServerNotFoundError or PeerRefusedError.
+            ServerNotFoundError, HandshakeTimeoutError (also a TimeoutError) or PeerRefusedError.
         MemoryError: this process may map no more memory.
         DescriptorLimitError: this process may open no more files.
         TypeError: the example has a leaf that is not an array.
+        ValueError: an argument is out of range, or no example was given and the server's cannot be
+            made from its description.
     """
 
     def __init__(
         self,
-        address: str,
-        example: Any,
+        address: str | None,
+        example: Any = None,
         connect_timeout: float = 0.0,
         *,
         publishes: Any = None,
         server_uid: int | None = None,
+        cast: Literal["exact", "same_kind"] = "exact",
+        run_id: str | None = None,
+        producer_id: str | int | None = None,
+        role: Literal["producer", "reader"] = "producer",
+        wait_until: WaitUntil = "taken",
     ) -> None:
-        self._closed = True  # until attached: __del__ also runs after a failed __init__
-        self.address = address
-        self._server_uid = server_uid
-        self._spec = TreeSpec.from_example(example)
-        self._publishes = None if publishes is None else TreeSpec.from_example(publishes)
-        # Re-entrant: a signal handler may close a client whose close() it interrupts.
-        self._lock = threading.RLock()
-        self._slots: weakref.WeakSet[Slot] = weakref.WeakSet()
-        self._attach(connect_timeout)
-        self._closed = False
-        _clients.add(self)
-
-    def _attach(self, connect_timeout: float) -> None:
-        connection, ring, owner, subscriber = attach(
-            self.address, self._spec, self._publishes, connect_timeout, self._server_uid
+        self._wait_until = check_wait_until("wait_until", wait_until)
+        super().__init__(
+            address_from_environment() if address is None else address,
+            None if example is None else TreeSpec.from_example(example),
+            None if publishes is None else TreeSpec.from_example(publishes),
+            connect_timeout,
+            server_uid,
+            AttachRequest(role, run_id, _label(producer_id)),
+            same_kind=_check_cast(cast),
         )
-        try:
-            self._sender = ring.sender(owner, _make_raise_for_result(self), connection.pidfd)
-        except BaseException:
-            connection.goodbye(timeout=1.0)
-            raise
-        self._ring = ring
-        self._owner = owner
-        self._subscriber = subscriber
-        self._connection: ClientConnection = connection
-        self.server_pid = connection.peer.pid
 
     # ---------------------------------------------------------------- sending
 
@@ -114,7 +122,9 @@ class ShmClient:
         """Copy one sample into the ring, waiting for room.
 
         Args:
-            data: a tree like the example. A Python number is accepted for a 0-d leaf.
+            data: a tree like the example. A 0-d leaf of numbers takes a Python number, a NumPy
+                scalar or a 0-d array, if that loses neither the kind (float to int) nor the value's
+                range; it may be rounded.
             timeout: seconds to wait for room; None waits as long as the server lives.
 
         Raises:
@@ -155,38 +165,54 @@ class ShmClient:
 
         Use it in a `with` statement: its end commits the sample, an exception aborts it. Until
         then the batch that the slot belongs to cannot be delivered. The arrays hold the former
-        content of the memory: write every element.
+        content of the memory: write every element, or replace the array in the tree, which the
+        commit then checks and copies as `send` does.
 
         Raises:
             SendTimeoutError: the ring stayed full.
             ConnectionClosedError: this client is closed, or the server has gone.
         """
         try:
-            claim, views = self._sender.reserve(timeout)
+            return self._sender.reserve(timeout)
         except ForkedHandleError:
             self._reattach()
-            claim, views = self._sender.reserve(timeout)
-        slot = Slot(claim, views, self._spec.unflatten(views))
-        self._slots.add(slot)
-        return slot
+            return self._sender.reserve(timeout)
 
-    def wait(self, timeout: float | None = None) -> None:
-        """Wait until every sample that was sent has been handed to the learner.
+    def wait(self, timeout: float | None = None, *, until: WaitUntil | None = None) -> None:
+        """Wait until every sample that was sent has arrived.
 
-        A sample in a batch that does not fill is handed out with a partial batch only.
+        A batch that does not fill is taken by `sample(partial=True)`, or by a learner that iterates
+        until the producers have closed when all of them wait; a warning says so after 5 s.
+
+        Args:
+            timeout: seconds to wait; None waits as long as the server lives.
+            until: "taken" waits until the learner has taken the batches of all samples, "stored"
+                until the ring has the samples, as it has when a send returns; None is the client's
+                `wait_until`.
 
         Raises:
             TimeoutError: `timeout` seconds passed before.
             ConnectionClosedError: this client was closed, or the server has gone, before.
+            ValueError: `until` is unknown.
         """
-        try:
-            self._sender.wait(timeout)
-        except SendTimeoutError:
-            raise TimeoutError(
-                f"not every sample was handed to the learner within {timeout:g} s"
-            ) from None
-        except ForkedHandleError:
+        until = self._wait_until if until is None else check_wait_until("until", until)
+        seconds("timeout", timeout)
+        if self._sender.retired:
             self._reattach()  # a new producer, which has sent no sample yet
+        sender = self._sender
+        if isinstance(sender, NoSender):
+            sender.wait(timeout)
+        elif until == "taken":
+            wait_until_taken(sender, self._ring, timeout)
+        else:
+            self._require_server()  # a send returns when its sample is stored
+
+    def _require_server(self) -> None:
+        if self._closed:
+            raise ConnectionClosedError(f"the client of {self.address} is closed")
+        reason = self._connection.loss_reason()
+        if reason is not None:
+            raise ConnectionClosedError(f"the connection to {self.address} is closed: {reason}")
 
     # ---------------------------------------------------------------- receiving
 
@@ -253,8 +279,10 @@ class ShmClient:
         self._sender.leave(self._disconnect)
 
     def _disconnect(self) -> None:
-        self._connection.goodbye(timeout=1.0)
-        self._connection.close()
+        try:
+            self._connection.goodbye(timeout=1.0)
+        finally:  # after an interrupt, too
+            self._connection.close()
 
     def __enter__(self) -> ShmClient:
         return self
@@ -277,97 +305,17 @@ class ShmClient:
                 self.close()
 
     def __repr__(self) -> str:
-        return f"<ShmClient of {self.address}{', closed' if self._closed else ''}>"
-
-    # ---------------------------------------------------------------- errors and forks
-
-    def _raise_for_result(self, result: int, sent: int, timeout: float | None) -> None:
-        if result == Result.TIMEOUT:
-            raise SendTimeoutError(timeout or 0.0, sent)
-        if result == Result.STOPPED and self._sender.retired and not self._closed:
-            raise ForkedHandleError(
-                f"this client of {self.address} was created before the fork, and so was the slot"
-            )
-        if result == Result.STOPPED:
-            raise ConnectionClosedError(f"the client of {self.address} is closed", sent)
-        if result == Result.CORRUPTED:
-            slot = self._sender.lost_slot
-            raise RingCorruptedError(
-                f"slot {slot} was overwritten by another program, and its sample was not sent",
-                slot=slot,
-                sent=sent,
-            )
-        if result in (Result.CLOSED, Result.REVOKED) and self._may_send():
-            return  # a stray write has hit the word; the server has put it right
-        if result == Result.CLOSED:
-            raise ConnectionClosedError(f"the server of {self.address} has closed the ring", sent)
-        if result == Result.GONE:
-            raise ConnectionClosedError(
-                f"the server of {self.address} (pid {self.server_pid}) has gone", sent
-            )
-        raise ConnectionClosedError(
-            f"the server of {self.address} has detached this client: its connection broke", sent
-        )
-
-    def _may_send(self) -> bool:
-        """Ask the server whether this client may send, against what the shared memory says."""
-        try:
-            reply, descriptors = self._connection.request("standing", {})
-        except (HandshakeError, ConnectionError, TimeoutError, RequestError, OSError):
-            return False
-        for fd in descriptors:
-            os.close(fd)
-        return reply.get("may_send") is True
-
-    def _reattach(self) -> None:
-        """Attach again, in the child of a fork: claims and connection belong to the parent."""
-        with self._lock:
-            if self._closed:
-                raise ConnectionClosedError(f"the client of {self.address} is closed")
-            if not self._sender.retired:
-                return  # another thread has attached already
-            try:
-                self._attach(0.0)
-            except Exception as error:
-                raise ForkedHandleError(
-                    f"this client of {self.address} was created before the fork, and attaching "
-                    f"again failed: {error}"
-                ) from error
-
-    def _after_fork_in_child(self) -> None:
-        self._lock = threading.RLock()  # another thread of the parent may have held it
-        if not self._closed:
-            self._sender.retire()
-            for slot in list(self._slots):
-                slot.freeze()  # only the parent may write the memory
-            self._slots = weakref.WeakSet()
-            self._connection.abandon()
+        role = ", reader" if self.role == "reader" else ""
+        return f"<ShmClient of {self.address}{role}{', closed' if self._closed else ''}>"
 
 
-def _make_raise_for_result(client: ShmClient) -> Callable[[int, int, float | None], None]:
-    """Make the function with which the sender raises the error for a result of the C core.
-
-    It refers to the client weakly. Otherwise client and sender would refer to each other, and keep
-    the memory mapped until the garbage collector runs.
-    """
-    reference = weakref.ref(client)
-    address = client.address
-
-    def raise_for_result(result: int, sent: int, timeout: float | None) -> None:
-        owner = reference()
-        if owner is None:
-            raise ConnectionClosedError(f"the client of {address} is closed", sent)
-        owner._raise_for_result(result, sent, timeout)
-
-    return raise_for_result
+def _label(producer_id: str | int | None) -> str | None:
+    """Return a producer id as text: workers often have numbers."""
+    number = isinstance(producer_id, int) and not isinstance(producer_id, bool)
+    return str(producer_id) if number else producer_id  # type: ignore[return-value]
 
 
-_clients: weakref.WeakSet[ShmClient] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for client in list(_clients):
-        client._after_fork_in_child()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)
+def _check_cast(cast: str) -> bool:
+    if cast not in ("exact", "same_kind"):
+        raise ValueError(f"cast must be 'exact' or 'same_kind', not {cast!r}")
+    return cast == "same_kind"

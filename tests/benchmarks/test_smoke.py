@@ -66,7 +66,14 @@ def row(table: str, name: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "script", ["learner_side.py", "footprint.py", "ring_latency.py", "mechestim_neighbours.py"]
+    "script",
+    [
+        "learner_side.py",
+        "sender_side.py",
+        "footprint.py",
+        "ring_latency.py",
+        "mechestim_neighbours.py",
+    ],
 )
 def test_a_benchmark_ends_with_targets_of_which_each_was_measured(run: Run, script: str) -> None:
     _, _, targets = run(script).partition("\nTargets\n")
@@ -74,6 +81,15 @@ def test_a_benchmark_ends_with_targets_of_which_each_was_measured(run: Run, scri
     verdicts = [line.split()[-1] for line in targets.splitlines()[2:]]
     assert verdicts
     assert set(verdicts) <= {"yes", "NO"}
+
+
+def test_the_senders_side_is_compared_with_another_build() -> None:
+    output = run_benchmark(
+        str(BENCHMARKS / "sender_side.py"), "--smoke", "--against", str(BENCHMARKS.parent)
+    )
+
+    assert len(row(output, "reserve + commit, 40 leaves")) == 6  # two builds, a ratio, and ranges
+    assert row(output, "send, 0-d float64 array")
 
 
 @pytest.mark.parametrize("producers", ["1 producer\n", "2 producers\n"])

@@ -18,7 +18,8 @@ GRAPH = import_graph(module_files())
 # the rooms take from it.
 LEVELS: list[tuple[str, ...]] = [
     ("shm_echo",),
-    ("shm_echo.errors", "shm_echo.validation", "shm_echo.metrics"),
+    ("shm_echo.error_base",),
+    ("shm_echo.copying", "shm_echo.errors", "shm_echo.validation", "shm_echo.metrics"),
     ("shm_echo.spec",),
     ("shm_echo.ring",),
     ("shm_echo.control",),
@@ -31,7 +32,8 @@ LEVELS: list[tuple[str, ...]] = [
     ("shm_echo.control.protocol",),
     ("shm_echo.control.client", "shm_echo.control.server"),
     ("shm_echo.transports",),
-    ("shm_echo.server_options", "shm_echo.trajectory", "shm_echo.wait_checks"),
+    ("shm_echo.server_options", "shm_echo.stream_end", "shm_echo.trajectory"),
+    ("shm_echo.wait_checks",),
     ("shm_echo.consumer",),
     ("shm_echo.local_producer",),
     ("shm_echo.server_parts",),

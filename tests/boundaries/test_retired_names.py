@@ -41,6 +41,8 @@ MODULES: dict[str, str] = {
     "randomness resizing seats shortcuts sizes steps stream values warden warned worker",
     "mechestim": "accounting choice costs distributions local registry remote service spinning "
     "symmetry wire",
+    "tests.fuzz": "inside",
+    "tests.transports": "ways",
 }
 # Classes, functions and methods, as identifiers of Python anywhere.
 PYTHON = {
@@ -52,15 +54,19 @@ PYTHON = {
     "Door",
     "LetsGo",
     "LineClosedError",
+    "LARGEST_BUDGET",
     "LineTimeoutError",
     "LinkBrokenError",
     "ListeningSocket",
+    "MOST_DIGITS",
     "MechestimService",
+    "MemoryWay",
     "OwnersExhausted",
     "ProcessSeat",
     "Purse",
     "Seat",
     "SessionEnded",
+    "ShmWay",
     "SlotGuard",
     "Submitter",
     "TcpListening",
@@ -69,6 +75,7 @@ PYTHON = {
     "_Company",
     "interject",
     "let_go_in_child",
+    "long_numbers",
     "listen_at",
     "listen_at_port",
     "open_to_strangers",

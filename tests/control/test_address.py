@@ -19,37 +19,82 @@ from shm_echo.errors import AddressError
 
 @pytest.fixture(autouse=True)
 def runtime(folder: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
-    return folder
+    """The folder of sockets that SHM_ECHO_RUNTIME_DIR names."""
+    monkeypatch.setenv("SHM_ECHO_RUNTIME_DIR", f"{folder}/sockets")
+    return f"{folder}/sockets"
 
 
-def test_a_name_is_a_socket_in_the_runtime_folder(runtime: str) -> None:
-    address = parse_address("cart-pole_1.x")
-    assert address.path == f"{runtime}/shm-echo/cart-pole_1.x.sock"
-    assert str(address) == address.path
-
-
-@pytest.mark.parametrize("runtime_dir", [None, "", "relative/path", "/no/such/folder", "/\0"])
-def test_without_a_usable_runtime_folder_names_go_to_the_temporary_one(
-    runtime_dir: str | None, folder: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", folder)
-    if runtime_dir is None:
-        monkeypatch.delenv("XDG_RUNTIME_DIR")
-    elif "\0" not in runtime_dir:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", runtime_dir)
-    else:
-        monkeypatch.setattr(os, "environ", {"XDG_RUNTIME_DIR": runtime_dir})
-    assert parse_address("x").path == f"{folder}/shm-echo-{os.geteuid()}/x.sock"
-
-
-def test_a_runtime_folder_of_another_user_is_not_taken(
-    folder: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def two(folder: str, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+    """The two folders of a name, in a folder of the test: /run/user/UID exists and is empty."""
     uid = os.geteuid()
+    monkeypatch.delenv("SHM_ECHO_RUNTIME_DIR")
+    monkeypatch.setattr("shm_echo.control.address._RUN_USER", f"{folder}/run")
+    monkeypatch.setattr("shm_echo.control.address._TEMPORARY", f"{folder}/tmp")
+    os.makedirs(f"{folder}/run/{uid}", 0o700)
+    os.makedirs(f"{folder}/tmp")
+    return f"{folder}/run/{uid}/shm-echo", f"{folder}/tmp/shm-echo-{uid}"
+
+
+# ---------------------------------------------------------------- the paths of a bare name
+
+
+def test_a_name_is_a_socket_in_one_of_two_folders_of_the_user(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("SHM_ECHO_RUNTIME_DIR")
+    uid = os.geteuid()
+    first, second = f"/run/user/{uid}/shm-echo/x.1.sock", f"/tmp/shm-echo-{uid}/x.1.sock"
+    address = parse_address("x.1")
+    assert [one.path for one in address.candidates] == [first, second]
+    assert str(address) == f"{first} or {second}"
+
+
+@pytest.mark.parametrize("variable", ["XDG_RUNTIME_DIR", "TMPDIR", "TEMP", "HOME", "USER"])
+@pytest.mark.parametrize("value", [None, "", "elsewhere", "/elsewhere"])
+def test_the_paths_depend_on_no_other_variable(
+    variable: str, value: str | None, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SHM_ECHO_RUNTIME_DIR")
+    before = parse_address("x")
     monkeypatch.setattr("tempfile.tempdir", folder)
-    monkeypatch.setattr(os, "geteuid", lambda: uid + 1)
-    assert parse_address("x").path == f"{folder}/shm-echo-{uid + 1}/x.sock"
+    if value is None:
+        monkeypatch.delenv(variable, raising=False)
+    else:
+        monkeypatch.setenv(variable, value)
+    assert parse_address("x") == before
+
+
+def test_one_variable_replaces_both_folders(runtime: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = parse_address("x")
+    assert str(address) == f"{runtime}/x.sock"
+    assert address.candidates == (address,)
+    monkeypatch.setenv("SHM_ECHO_RUNTIME_DIR", "")
+    assert len(parse_address("x").candidates) == 2
+    monkeypatch.setenv("SHM_ECHO_RUNTIME_DIR", "not/absolute")
+    with pytest.raises(AddressError, match="SHM_ECHO_RUNTIME_DIR must be an absolute path, not 'n"):
+        parse_address("x")
+
+
+def test_the_login_folder_counts_only_if_it_is_this_users_alone(
+    two: tuple[str, str], folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = parse_address("x")
+    parent = os.path.dirname(two[0])
+    assert address.has_place()
+    os.chmod(parent, 0o750)
+    assert not address.has_place()
+    with pytest.raises(AddressError, match=f"{parent} is not a folder of this user alone"):
+        address.prepare()
+    os.chmod(parent, 0o700)
+    uid = os.geteuid()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "geteuid", lambda: uid + 1)
+        assert not address.has_place()
+    os.rename(parent, f"{folder}/real")
+    assert not address.has_place()
+    os.symlink(f"{folder}/real", parent)
+    assert not address.has_place()
 
 
 def test_an_ipc_path_is_taken_as_it_is() -> None:
@@ -127,8 +172,7 @@ def test_a_path_of_107_bytes_is_the_longest() -> None:
 def test_the_length_of_a_name_counts_with_its_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     address = parse_address("y" * 64)
     assert len(address.path) < MAX_PATH_BYTES
-    monkeypatch.setattr("tempfile.tempdir", "/" + "d" * 60)
-    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    monkeypatch.setenv("SHM_ECHO_RUNTIME_DIR", "/" + "d" * 60)
     with pytest.raises(AddressError, match="choose a shorter one"):
         parse_address("y" * 64)
 
@@ -139,7 +183,7 @@ def test_prepare_makes_a_folder_for_this_user_alone(runtime: str) -> None:
         parse_address("x").prepare()
     finally:
         os.umask(before)
-    assert os.stat(f"{runtime}/shm-echo").st_mode & 0o7777 == 0o700
+    assert os.stat(runtime).st_mode & 0o7777 == 0o700
     parse_address("x").prepare()
 
 
@@ -149,8 +193,8 @@ def test_an_ipc_folder_must_exist(folder: str) -> None:
 
 
 def test_a_private_folder_that_others_can_enter_is_refused(runtime: str) -> None:
-    os.mkdir(f"{runtime}/shm-echo")
-    os.chmod(f"{runtime}/shm-echo", 0o755)
+    os.mkdir(runtime)
+    os.chmod(runtime, 0o755)
     with pytest.raises(AddressError, match="open to other users \\(mode 0755"):
         parse_address("x").prepare()
     with pytest.raises(AddressError, match="open to other users"):
@@ -158,14 +202,14 @@ def test_a_private_folder_that_others_can_enter_is_refused(runtime: str) -> None
 
 
 def test_a_private_folder_that_is_a_symbolic_link_is_refused(runtime: str) -> None:
-    os.mkdir(f"{runtime}/elsewhere", 0o700)
-    os.symlink("elsewhere", f"{runtime}/shm-echo")
+    os.mkdir(f"{runtime}-elsewhere", 0o700)
+    os.symlink(f"{runtime}-elsewhere", runtime)
     with pytest.raises(AddressError, match="is a symbolic link"):
         parse_address("x").prepare()
 
 
 def test_a_private_folder_that_is_a_file_is_refused(runtime: str) -> None:
-    with open(f"{runtime}/shm-echo", "w"):
+    with open(runtime, "w"):
         pass
     with pytest.raises(AddressError, match="is not a folder"):
         parse_address("x").prepare()
@@ -178,12 +222,13 @@ def test_a_private_folder_of_another_user_is_refused(
     address.prepare()
     uid = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: uid + 1)
-    with pytest.raises(AddressError, match=f"belongs to user {uid}, not to user {uid + 1}"):
+    with pytest.raises(AddressError) as caught:
         address.check_folder()
+    assert f"the folder {runtime} belongs to user {uid}, not to user {uid + 1}" in str(caught.value)
+    assert "administrator, or set SHM_ECHO_RUNTIME_DIR to a folder of your own" in str(caught.value)
 
 
 def test_a_private_folder_that_cannot_be_made_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("XDG_RUNTIME_DIR")
-    monkeypatch.setattr("tempfile.tempdir", "/proc/self")
+    monkeypatch.setenv("SHM_ECHO_RUNTIME_DIR", "/proc/self/shm-echo")
     with pytest.raises(AddressError, match="cannot create the folder /proc/self/shm-echo"):
         parse_address("x").prepare()

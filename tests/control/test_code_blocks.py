@@ -22,14 +22,14 @@ def block_in(docstring: str | None) -> str:
 def test_the_example_of_a_server_and_its_client_runs(
     folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+    monkeypatch.setenv("SHM_ECHO_RUNTIME_DIR", f"{folder}/shm-echo")
     names = {"ControlServer": ControlServer, "connect": connect, "EchoService": Recorder}
     exec(block_in(ControlServer.__doc__), names)
     assert names["result"] == {"op": "echo", "args": {"text": "hello"}}
 
 
 def test_the_example_of_connect_runs(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+    monkeypatch.setenv("SHM_ECHO_RUNTIME_DIR", f"{folder}/shm-echo")
     names = {"connect": connect}
     with ControlServer("my-server", {"echo": Recorder()}):
         exec(block_in(connect.__doc__), names)

@@ -11,7 +11,8 @@ import random
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -145,6 +146,74 @@ def test_a_client_that_takes_no_answers_is_dropped(
         for number in range(BUFFERED):
             client.say(type="request", id=number, op="big", args={"size": MAX_FRAME - 100})
         service.wait_for("hangup")
+
+
+class LeapingClock:
+    """The clock of a loop whose thread did not run for a while."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead
+
+
+def begin_hello(client: RawClient) -> Callable[[], bool]:
+    hello = frame(type="hello", protocol=PROTOCOL, package="0", service="test")
+    client.send(hello[:5])
+
+    def finish() -> bool:
+        client.send(hello[5:])
+        return (client.hear() or {}).get("type") == "welcome"
+
+    return finish
+
+
+def begin_request(client: RawClient) -> Callable[[], bool]:
+    client.hello()
+    request = frame(type="request", id=1, op="echo", args={})
+    client.send(request[:5])
+
+    def finish() -> bool:
+        client.send(request[5:])
+        return (client.hear() or {}).get("type") == "reply"
+
+    return finish
+
+
+def leave_answers_unread(client: RawClient) -> Callable[[], bool]:
+    client.hello()
+    for number in range(BUFFERED):
+        client.say(type="request", id=number, op="big", args={"size": MAX_FRAME - 100})
+
+    def finish() -> bool:
+        answers = [client.hear() or {} for _ in range(BUFFERED)]
+        return [answer.get("id") for answer in answers] == list(range(BUFFERED))
+
+    return finish
+
+
+@pytest.mark.parametrize("begin", [begin_hello, begin_request, leave_answers_unread])
+def test_time_in_which_the_server_did_not_run_counts_against_no_client(
+    bystander: ClientConnection,
+    service: Recorder,
+    path: str,
+    begin: Callable[[RawClient], Callable[[], bool]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A learner may hold the interpreter lock for longer than any deadline."""
+    clock = LeapingClock()
+    monkeypatch.setattr("shm_echo.control.server.event_loop.time", clock)
+
+    def let_the_loop_run() -> None:
+        service.wait_for("tick", len(service.calls_of("tick")) + 2)
+
+    with RawClient(path) as client:
+        finish = begin(client)
+        let_the_loop_run()  # which has accepted the client and read what it sent
+        clock.ahead = 1000.0
+        let_the_loop_run()
+        assert finish()
 
 
 def test_answers_are_not_piled_up_for_a_client_that_does_not_read(

@@ -14,8 +14,8 @@ import tempfile
 from pathlib import Path
 
 _SHARES = {"codec": 0.15, "values": 0.15, "session": 0.7}
-_SLOWEST_S = 10  # an input that takes longer counts as a failure
-_MOST_MIB = 2048  # of memory: more is a failure, too
+_MAX_SECONDS = 10  # an input that takes longer counts as a failure
+_MAX_MIB = 2048  # of memory: more is a failure, too
 
 
 def start(target: str, seconds: float, folder: Path, seeds: Path | None) -> int:
@@ -26,8 +26,8 @@ def start(target: str, seconds: float, folder: Path, seeds: Path | None) -> int:
     command += [str(seeds)] if seeds is not None else []
     command += [
         f"-max_total_time={max(1, int(seconds))}",
-        f"-timeout={_SLOWEST_S}",
-        f"-rss_limit_mb={_MOST_MIB}",
+        f"-timeout={_MAX_SECONDS}",
+        f"-rss_limit_mb={_MAX_MIB}",
         f"-artifact_prefix={folder}/{target}-",
         "-max_len=16384",
         "-print_final_stats=1",

@@ -23,7 +23,7 @@ from tests.spec.trees import F4, array, refusal
         (array(4), 1.0, "expected float32 (4,), got a Python float"),
         (array(4), F4(1), "expected float32 (4,), got float32 ()"),
         (array(1), 1.0, "expected float32 (1,), got a Python float"),
-        (array(), np.float64(1), "expected float32 (), got float64 ()"),
+        (array(), np.complex64(1), "expected float32 (), got complex64 ()"),
         (array(), "1", "expected float32 (), got a Python str"),
         (array(), array(1), "expected float32 (), got float32 (1,)"),
         (array(), np.ma.zeros((), F4), "got a masked array: its mask would be lost"),

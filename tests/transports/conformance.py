@@ -94,12 +94,14 @@ class Conformance:
     def test_producers_at_once_keep_each_its_order_and_lose_nothing(
         self, server: Server, harness: TransportHarness
     ) -> None:
-        def produce(first: int) -> None:
-            with closing(harness.attach()) as producer:
+        def produce(first: int, producer: Producer) -> None:
+            with closing(producer):
                 for i in range(first, first + 300):
                     producer.send(numbered(i))
 
-        workers = [Worker(produce, 1000 * n) for n in range(3)]
+        # Attached at the same time, or one process would count as fewer producers.
+        producers = [harness.attach() for _ in range(3)]
+        workers = [Worker(produce, 1000 * n, producer) for n, producer in enumerate(producers)]
         came = streamed(server, min_producers=3)
         for worker in workers:
             worker.result()

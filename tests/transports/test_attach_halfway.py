@@ -22,7 +22,8 @@ from tests.support.waiting import WATCHDOG, wait_until
 
 
 def attach_with_more_and_more_descriptors(pipe: Any, address: str) -> None:
-    ShmClient(address, EXAMPLE).close()  # all that is imported on the way
+    # Imports all that is needed on the way. Its id makes it another producer than the later one.
+    ShmClient(address, EXAMPLE, producer_id="first").close()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit_for_more_descriptors(24), hard))
     hogs = []
@@ -76,10 +77,10 @@ def test_a_client_that_is_interrupted_during_its_attach_is_detached(
     with Server(EXAMPLE, 2, ShmTransport(name)) as server:
         attach = server._producers.attach
 
-        def hesitate(pid: int | None) -> int:
+        def hesitate(*args: Any) -> int:
             asked.set()
             assert go.wait(WATCHDOG)
-            owners.append(attach(pid))
+            owners.append(attach(*args))
             return owners[-1]
 
         monkeypatch.setattr(server._producers, "attach", hesitate)
@@ -124,10 +125,10 @@ def test_a_server_that_ends_between_memory_and_owner_id_is_a_closed_connection(
     with Server(EXAMPLE, 2, ShmTransport(name)) as server:
         attach = server._producers.attach
 
-        def hesitate(pid: int | None) -> int:
+        def hesitate(*args: Any) -> int:
             asked.set()
             assert go.wait(WATCHDOG)
-            return attach(pid)
+            return attach(*args)
 
         monkeypatch.setattr(server._producers, "attach", hesitate)
         attaching = Worker(ShmClient, name, EXAMPLE)

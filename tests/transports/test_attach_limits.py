@@ -23,8 +23,9 @@ from shm_echo.control.client.client_connection import connect
 from shm_echo.errors import (
     AddressError,
     DescriptorLimitError,
+    HandshakeError,
+    HandshakeTimeoutError,
     ProtocolError,
-    RefusedError,
     ServerNotFoundError,
 )
 from tests.support.leftovers import limit_for_more_descriptors
@@ -32,7 +33,7 @@ from tests.support.waiting import WATCHDOG, wait_until
 
 pytestmark = pytest.mark.usefixtures("no_descriptor_is_left")
 
-SHORTAGES = ("descriptor", "server's log", "Too many open files", "gave no answer")
+SHORTAGES = ("descriptor", "server's log", "Too many open files", "does not answer")
 
 Pair = namedtuple("Pair", ["a", "b"])
 
@@ -122,7 +123,7 @@ def test_attaching_to_a_silent_listener_times_out(
 
         thread = threading.Thread(target=take_one)
         thread.start()
-        with pytest.raises(ProtocolError, match=f"{path} gave no answer within 0.1 s"):
+        with pytest.raises(HandshakeTimeoutError, match=f"^{path}: the server is there"):
             ShmClient(f"ipc://{path}", EXAMPLE)
         done.set()
         thread.join()
@@ -168,7 +169,7 @@ def test_with_too_few_descriptors_an_attach_fails_clearly_at_every_point(name: s
                     break
                 # What is short on the server's side (here the same process) is told by its log, and
                 # the client may have taken the very descriptor by which the server would refuse it.
-                except (DescriptorLimitError, RefusedError, ProtocolError) as error:
+                except (DescriptorLimitError, HandshakeError) as error:
                     words = str(error)
                 failures += 1
                 assert any(word in words for word in SHORTAGES), words

@@ -114,7 +114,8 @@ def scalars(**given: Any) -> dict[str, Any]:
 
 TAKEN: list[tuple[str, Any]] = [
     *[("f", v) for v in (0.1, 3, True, float("inf"), float("nan"))],
-    *[("i", v) for v in (-128, 127, True)],
+    *[("f", v) for v in (np.float64(0.1), np.float32(0.1), np.array(0.1), np.int64(3))],
+    *[("i", v) for v in (-128, 127, True, np.int64(-128), np.array(127, ">i4"), np.bool_(True))],
     *[("u", v) for v in (0, 65535)],
     *[("b", v) for v in (True, False)],
     *[("c", v) for v in (1j, 2.5, 3)],
@@ -123,7 +124,7 @@ TAKEN: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("key", "value"), TAKEN, ids=repr)
-def test_a_python_number_is_stored_as_numpy_casts_it(name: str, key: str, value: Any) -> None:
+def test_a_number_is_stored_as_numpy_casts_it(name: str, key: str, value: Any) -> None:
     with Server(SCALARS, 1, ShmTransport(name)) as server, ShmClient(name, SCALARS) as client:
         client.send(scalars(**{key: value}), timeout=0)
         sample = server.sample(timeout=0)
@@ -137,7 +138,9 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("f", "1", "expected float32 (), got a Python str"),
     ("f", None, "expected float32 (), got None"),
     ("f", [1.0], "expected float32 (), got a list of 1"),
-    ("f", np.float64(1), "expected float32 (), got float64 ()"),
+    ("f", np.complex128(1), "expected float32 (), got complex128 (), which does not cast to it"),
+    ("f", np.float64(1e39), "expected float32 (), got the float64 number 1e+39, which overflows"),
+    ("i", np.int64(128), "expected int8 (), got the int64 number 128, which is not between"),
     ("f", np.zeros(1, np.float32), "expected float32 (), got float32 (1,)"),
     ("i", 128, "expected int8 (), got the Python number 128, which is not between -128 and 127"),
     ("i", 1.0, "expected int8 (), got a Python float, which does not cast to it safely"),
@@ -164,6 +167,76 @@ def test_a_value_that_does_not_fit_is_named_and_claims_no_slot(
         assert (producer.held, producer.samples) == (0, 0)
         client.send(SCALARS, timeout=0)
         assert server.sample(timeout=0) is not None
+
+
+# ---------------------------------------------------------------- casts of arrays
+
+CAST_EXAMPLE = {"x": np.zeros((2, 3), np.float32), "n": np.int64(0)}
+
+
+@pytest.mark.parametrize("how", ["send", "send_batch", "reserve"])
+def test_a_client_that_casts_takes_arrays_of_the_same_kind(name: str, how: str) -> None:
+    value = np.arange(6.0).reshape(2, 3)
+    with (
+        Server(CAST_EXAMPLE, 2, ShmTransport(name), num_buffers=2) as server,
+        ShmClient(name, CAST_EXAMPLE, cast="same_kind") as client,
+    ):
+        if how == "send":
+            client.send({"x": value, "n": 1})
+            client.send({"x": value.T.reshape(2, 3)[::-1], "n": np.int8(2)})
+        elif how == "send_batch":
+            stack = np.stack([value, value.T.reshape(2, 3)[::-1]])
+            client.send_batch({"x": stack, "n": np.array([1, 2], np.int16)})
+        else:
+            for n, x in ((1, value), (2, value.T.reshape(2, 3)[::-1])):
+                with client.reserve() as slot:
+                    slot["x"], slot["n"] = x, n
+        sample = server.sample(timeout=0)
+        assert sample is not None
+        assert sample.batch["x"].dtype == np.float32
+        np.testing.assert_array_equal(sample.batch["x"][0], value)
+        np.testing.assert_array_equal(sample.batch["x"][1], value.T.reshape(2, 3)[::-1])
+        assert sample.batch["n"].tolist() == [1, 2]
+
+
+def test_a_client_that_casts_refuses_other_kinds_and_shapes(name: str) -> None:
+    with (
+        Server(CAST_EXAMPLE, 2, ShmTransport(name), num_buffers=2) as server,
+        ShmClient(name, CAST_EXAMPLE, cast="same_kind") as client,
+    ):
+        for x, n in (
+            (np.zeros((2, 3), np.complex64), 0),
+            (np.zeros((3, 2)), 0),
+            (np.zeros((2, 3)).tolist(), 0),
+            (np.zeros((2, 3)), 1.0),
+        ):
+            with pytest.raises(SpecMismatchError):
+                client.send({"x": x, "n": n}, timeout=0)
+        with pytest.raises(
+            SpecMismatchError, match=r"^\['n'\]: expected int64 \(N,\), got float64"
+        ):
+            client.send_batch({"x": np.zeros((2, 2, 3)), "n": np.zeros(2)}, timeout=0)
+        (producer,) = server.producers()
+        assert (producer.held, producer.samples) == (0, 0)
+
+
+def test_a_cast_that_overflows_warns_as_numpy_does_and_claims_no_slot(name: str) -> None:
+    with (
+        Server(CAST_EXAMPLE, 2, ShmTransport(name), num_buffers=2) as server,
+        ShmClient(name, CAST_EXAMPLE, cast="same_kind") as client,
+    ):
+        with pytest.warns(RuntimeWarning, match="overflow"):
+            client.send({"x": np.full((2, 3), 1e300), "n": 0})
+        with pytest.raises(RuntimeWarning, match="overflow"):  # a warning is an error here
+            client.send({"x": np.full((2, 3), 1e300), "n": 0})
+        (producer,) = server.producers()
+        assert (producer.held, producer.samples) == (0, 1)
+
+
+@pytest.mark.parametrize("cast", ["unsafe", None, True])
+def test_an_unknown_cast_is_refused_before_anything_is_made(name: str, cast: Any) -> None:
+    with pytest.raises(ValueError, match=r"cast must be 'exact' or 'same_kind', not "):
+        ShmClient(name, CAST_EXAMPLE, cast=cast)
 
 
 # ---------------------------------------------------------------- refused samples

@@ -210,13 +210,15 @@ def test_wait_concerns_the_samples_of_this_client_only(
 
 
 def test_each_producer_keeps_its_order_and_nothing_is_lost(server: Server, name: str) -> None:
-    def produce(first: int) -> None:
-        with ShmClient(name, EXAMPLE) as client:
+    def produce(first: int, client: ShmClient) -> None:
+        with client:
             for i in range(first, first + 600, 3):
                 client.send(numbered(i))
                 client.send_batch(stacked([i + 1, i + 2]))
 
-    producers = [Worker(produce, 1000 * n) for n in range(2)]
+    # Attached at the same time, or one process would count as one producer.
+    clients = [ShmClient(name, EXAMPLE) for _ in range(2)]
+    producers = [Worker(produce, 1000 * n, client) for n, client in enumerate(clients)]
     came: list[int] = []
     for sample in server.dataset_iter(until="producers_closed", min_producers=2):
         came += numbers_of(sample.batch)

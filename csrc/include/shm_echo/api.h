@@ -5,6 +5,7 @@
 #define SHM_ECHO_API_H
 
 #include "shm_echo/ring.h"
+#include "shm_echo/sigbus_guard.h"
 
 #define SHE_API_VERSION 2u
 
@@ -24,6 +25,8 @@ typedef struct {
     int (*abort)(she_producer *, uint64_t);
     int (*drained)(const she_producer *);
     int (*drain_wait)(she_producer *, int64_t);
+    void (*drain_begin)(she_producer *);
+    void (*drain_end)(she_producer *);
     void (*heartbeat)(she_producer *, uint64_t);
     void (*copied)(she_producer *, uint64_t);
     void (*copy)(void *restrict, const void *restrict, uint64_t);
@@ -43,6 +46,8 @@ typedef struct {
     uint64_t (*now_ns)(void);
     uint64_t (*now_coarse_ns)(void);
     bool (*process_gone)(int);
+    she_guard *(*guard_add)(void *, uint64_t);
+    void (*guard_remove)(she_guard *);
 } she_api;
 
 const she_api *she_api_table(void);

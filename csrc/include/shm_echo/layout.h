@@ -101,6 +101,7 @@ typedef struct {
     she_atomic64 retries;                    /* iterations of the claim loop without a claim */
     she_atomic64 begun;                      /* claims begun: before the CAS that takes a slot */
     she_atomic64 ended;                      /* claims ended: committed, aborted, or without slot */
+    she_atomic64 drainers;                   /* threads that wait for their samples to be taken */
 } she_record;
 
 _Static_assert(sizeof(she_header) == 6 * SHE_LINE, "header: six lines");

@@ -216,6 +216,10 @@ int she_abort(she_producer *producer, uint64_t position);
 /* SHE_OK if every sample that this producer committed has been handed out, else SHE_FULL. */
 int she_drained(const she_producer *producer);
 int she_drain_wait(she_producer *producer, int64_t timeout_ns);
+/* Called before the first she_drain_wait of a wait and after the last: in between, the record shows
+ * the server that this producer waits. The consumer is woken, to look. */
+void she_drain_begin(she_producer *producer);
+void she_drain_end(she_producer *producer);
 /* Record that this producer was alive at now_ns. */
 void she_heartbeat(she_producer *producer, uint64_t now_ns);
 /* Record the time that the copies of one or more samples took; does nothing unless detailed. */
@@ -300,6 +304,12 @@ uint64_t she_pending(const she_consumer *consumer);
 /* The first claim of the next batch that is still being written, by owner and position; false if
  * there is none. */
 bool she_straggler(const she_consumer *consumer, uint32_t *owner, uint64_t *position);
+/* The number of samples of the next batch that are committed. */
+uint64_t she_committed(const she_consumer *consumer);
+/* The same, for a producer: the committed samples of the oldest batch that was not handed out. */
+uint64_t she_untaken(const she_ring *ring);
+/* True if a thread of this owner waits until its samples are handed out. */
+bool she_draining(const she_ring *ring, uint32_t owner);
 uint64_t she_held(const she_ring *ring, uint32_t owner); /* the number of its claims */
 
 typedef struct {

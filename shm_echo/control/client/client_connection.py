@@ -36,6 +36,7 @@ from shm_echo.control.protocol.messages import (
     Request,
     Welcome,
 )
+from shm_echo.copying import Uncopyable
 from shm_echo.errors import (
     ConnectionClosedError,
     ForkedHandleError,
@@ -71,14 +72,16 @@ def connect(
         address: a name or an `ipc://` path, see `parse_address`.
         service: the name of the service.
         timeout: seconds to wait for a server that is not up yet.
-        handshake_timeout: seconds that the server may take to answer once it is reached.
+        handshake_timeout: seconds that the server may take to answer once it is reached, if fewer
+            are left of `timeout`.
         server_uid: another user whose server is trusted, besides this user's.
 
     Raises:
         ServerNotFoundError: no server listens at the address.
         ServiceUnavailableError: the server does not offer this service.
         ProtocolVersionError: the server speaks another version of the control protocol.
-        ProtocolError: the server does not answer, or is not a control server.
+        HandshakeTimeoutError: the server is there and does not answer.
+        ProtocolError: the other end is not a control server.
         PeerRefusedError: the server belongs to another user, or lives in another pid namespace.
         RefusedError: the server or its service refuses this client.
         DescriptorLimitError: this process may open no more descriptors.
@@ -92,13 +95,14 @@ def connect(
     """
     target = parse_address(address) if isinstance(address, str) else address
     deadline = time.monotonic() + _seconds("timeout", timeout)
-    answer_timeout = _seconds("handshake_timeout", handshake_timeout)
+    patience = _seconds("handshake_timeout", handshake_timeout)
     while True:
-        handshake = ClientHandshake(target.path, service)
-        stream = open_stream(target, deadline, server_uid)
+        stream = open_stream(target, deadline, server_uid, patience)
+        answer_by = max(deadline, time.monotonic() + patience)
         try:
-            welcome = perform_handshake(stream, handshake, answer_timeout)
-            return ClientConnection(target.path, service, stream, handshake, welcome)
+            handshake = ClientHandshake(stream.path, service)
+            welcome = perform_handshake(stream, handshake, answer_by)
+            return ClientConnection(stream.path, service, stream, handshake, welcome, answer_by)
         except HangUpError as error:
             stream.close()
             # The server is closing, and another may take its place: try again while time is left.
@@ -110,7 +114,7 @@ def connect(
             raise
 
 
-class ClientConnection:
+class ClientConnection(Uncopyable):
     """A session with a service. Thread-safe: requests wait for each other.
 
     Use it as a context manager, or end it with `goodbye` (which tells the server that the end is on
@@ -123,7 +127,10 @@ class ClientConnection:
         limits: the server's limits, such as `max_frame`.
         info: the map that the service put into the welcome.
         peer: the server's process.
+        answer_by: the monotonic time until which `connect` would have waited for an answer.
     """
+
+    _copying_advice = "it is one session of one process; connect again instead"
 
     def __init__(
         self,
@@ -132,6 +139,7 @@ class ClientConnection:
         stream: ClientStream,
         handshake: ClientHandshake,
         welcome: Welcome,
+        answer_by: float,
     ) -> None:
         self.address = address
         self.service = service
@@ -139,6 +147,7 @@ class ClientConnection:
         self.limits = welcome.limits
         self.info = welcome.info
         self.peer: Peer = stream.peer
+        self.answer_by = answer_by
         self._stream = stream
         self._endpoint = handshake.endpoint
         self._lock = threading.Lock()

@@ -28,26 +28,27 @@ class HangUpError(Exception):
         self.reason = reason
 
 
-def perform_handshake(stream: ClientStream, handshake: ClientHandshake, timeout: float) -> Welcome:
-    """Send the hello and wait for the welcome, within `timeout` seconds.
+def perform_handshake(stream: ClientStream, handshake: ClientHandshake, deadline: float) -> Welcome:
+    """Send the hello and wait for the welcome, until the deadline on the monotonic clock.
 
     Raises:
         HangUpError: the server closed the connection without an answer.
+        HandshakeTimeoutError: the server did not answer in time.
         HandshakeError: there is no welcome; the subclass says why.
     """
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
     # A full server refuses without waiting for the hello, and closes. Then sending the hello fails,
     # and the refusal can still be read.
     with contextlib.suppress(StreamClosedError):
         try:
             stream.send(handshake.hello(), deadline)
         except StreamTimeoutError:
-            raise handshake.timeout_error(timeout) from None
+            raise handshake.timeout_error(deadline - began, stream.peer.pid) from None
     while True:
         try:
             data = stream.receive(deadline)
         except StreamTimeoutError:
-            raise handshake.timeout_error(timeout) from None
+            raise handshake.timeout_error(deadline - began, stream.peer.pid) from None
         except StreamClosedError as error:
             raise HangUpError(ServerNotFoundError(handshake.address, str(error))) from None
         finally:

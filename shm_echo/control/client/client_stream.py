@@ -48,6 +48,11 @@ class ClientStream:
         self.pidfd = pidfd
         self.fds: list[int] = []
 
+    @property
+    def path(self) -> str:
+        """The path at which the server listens: of a bare name, one of two."""
+        return str(self.sock.getpeername())
+
     def send(self, data: bytes, deadline: float) -> None:
         """Send all of the bytes.
 

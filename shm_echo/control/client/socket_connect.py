@@ -18,8 +18,11 @@ from shm_echo.control.client.client_stream import ClientStream
 from shm_echo.control.descriptors import descriptor_limit_error
 from shm_echo.control.peer import SAME_USER, check_peer, check_user, open_pidfd, peer_of
 from shm_echo.errors import (
+    AddressError,
     HandshakeError,
+    HandshakeTimeoutError,
     PeerRefusedError,
+    PidfdUnavailableError,
     ProtocolError,
     ServerNotFoundError,
 )
@@ -31,29 +34,47 @@ __all__ = ["connect_tcp", "connect_unix", "open_stream"]
 _FIRST_PAUSE = 0.002
 _LONGEST_PAUSE = 0.1
 
+_NO_SOCKET = "there is no socket; start the server first, or give it time to start"
+_QUEUE_FULL = "its queue of waiting clients is full"
 
-def open_stream(address: Address, deadline: float, server_uid: int | None = None) -> ClientStream:
+
+def open_stream(
+    address: Address, deadline: float, server_uid: int | None = None, patience: float = 0.0
+) -> ClientStream:
     """Connect to a server, trying again until the deadline while none listens.
 
     Args:
         address: the address of its socket.
         deadline: on the clock of `time.monotonic()`.
         server_uid: another user whose server is trusted, besides this user's.
+        patience: seconds to wait for a server that listens and accepts no client, if fewer are left
+            until the deadline.
 
     Raises:
         ServerNotFoundError: no server listens at the address.
+        HandshakeTimeoutError: a server listens, and its queue of waiting clients stays full.
         PeerRefusedError: the server belongs to another user, or lives in another pid namespace.
         ProtocolError: the socket is of a kind that shm-echo does not use.
         DescriptorLimitError: this process may open no more descriptors.
+        PidfdUnavailableError: the end of the server could not be noticed on this kernel.
     """
     pause = _FIRST_PAUSE
+    began = time.monotonic()
+    reached = False
     while True:
         outcome = _attempt(address, server_uid)
         if isinstance(outcome, ClientStream):
             return outcome
-        remaining = deadline - time.monotonic()
+        now = time.monotonic()
+        busy = outcome.startswith(_QUEUE_FULL)
+        if busy and not reached:
+            reached, deadline = True, max(deadline, now + patience)
+        remaining = deadline - now
+        if remaining <= 0 and busy:
+            heard = f"{outcome}, and no place came"
+            raise HandshakeTimeoutError(str(address), now - began, None, heard)
         if remaining <= 0:
-            raise ServerNotFoundError(address.path, outcome)
+            raise ServerNotFoundError(str(address), outcome)
         time.sleep(min(pause, remaining))
         pause = min(2 * pause, _LONGEST_PAUSE)
 
@@ -78,9 +99,9 @@ def connect_unix(
     """
     sock = _connect_socket(address)
     if isinstance(sock, str):
-        raise ServerNotFoundError(address.path, sock)
+        raise ServerNotFoundError(str(address), sock)
     try:
-        check_user(peer_of(sock), f"the server at {address.path}", server_uid, advice)
+        check_user(peer_of(sock), f"the server at {sock.getpeername()}", server_uid, advice)
     except BaseException:
         sock.close()
         raise
@@ -118,12 +139,14 @@ def _attempt(address: Address, server_uid: int | None) -> ClientStream | str:
         return sock
     try:
         peer = peer_of(sock)
-        check_peer(peer, f"the server at {address.path}", server_uid)
+        check_peer(peer, f"the server at {sock.getpeername()}", server_uid)
         try:
             pidfd = open_pidfd(sock, peer)
         except ProcessLookupError:
             sock.close()
             return f"its server (pid {peer.pid}) has ended"
+        except PidfdUnavailableError:
+            raise
         except OSError as error:
             raise _connect_error(error, address) from None
         return ClientStream(sock, peer, pidfd)
@@ -133,8 +156,37 @@ def _attempt(address: Address, server_uid: int | None) -> ClientStream | str:
 
 
 def _connect_socket(address: Address) -> socket.socket | str:
-    """Return a connected socket, or the reason why there is none yet."""
-    address.check_folder()
+    """Try each path of an address. Return a socket, or the reason why there is none yet.
+
+    Raises:
+        AddressError: no folder in which a server could serve is safe.
+    """
+    reason = _NO_SOCKET
+    unsafe: AddressError | None = None
+    servable = False
+    for candidate in address.candidates:
+        if not candidate.has_place():
+            continue
+        try:
+            candidate.check_folder()
+        except AddressError as error:
+            unsafe = unsafe or error
+            continue
+        servable = True
+        outcome = _connect_to(candidate)
+        if not isinstance(outcome, str):
+            return outcome
+        if reason == _NO_SOCKET:
+            reason = outcome
+    if unsafe is None:
+        return reason
+    if not servable:
+        raise unsafe
+    return f"{reason} ({unsafe})"
+
+
+def _connect_to(address: Address) -> socket.socket | str:
+    """Try one path. Return a connected socket, or the reason why there is none yet."""
     try:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     except OSError as error:
@@ -144,13 +196,13 @@ def _connect_socket(address: Address) -> socket.socket | str:
             sock.connect(address.path)
         except FileNotFoundError:
             sock.close()
-            return "there is no socket; start the server first, or give it time to start"
+            return _NO_SOCKET
         except ConnectionRefusedError:
             sock.close()
             return _refused_reason(address)
         except BlockingIOError:
             sock.close()
-            return "its queue of waiting clients is full"
+            return _QUEUE_FULL
         except PermissionError:
             raise PeerRefusedError(
                 f"{address.path} may not be opened by this process (user {os.geteuid()}): it "

@@ -25,6 +25,7 @@ from shm_echo.control.protocol.messages import (
 from shm_echo.control.protocol.states import Role
 from shm_echo.errors import (
     HandshakeError,
+    HandshakeTimeoutError,
     PeerRefusedError,
     ProtocolError,
     ProtocolVersionError,
@@ -133,13 +134,10 @@ class ClientHandshake:
         assert isinstance(message, Refused)  # the transition table admits no other kind
         raise self._refusal_error(message)
 
-    def timeout_error(self, seconds: float) -> ProtocolError:
+    def timeout_error(self, seconds: float, pid: int | None = None) -> HandshakeTimeoutError:
         """Return the error for a server that accepts connections and does not answer."""
-        state = "only part of an answer" if self.answered else "no answer"
-        return ProtocolError(
-            f"{self.address} gave {state} within {seconds:g} s: it is not served by shm-echo, or "
-            "its server is stopped or overloaded"
-        )
+        heard = "only part of an answer came" if self.answered else "no answer came"
+        return HandshakeTimeoutError(self.address, seconds, pid, heard)
 
     def _refusal_error(self, refused: Refused) -> HandshakeError:
         fields = refused.fields

@@ -15,14 +15,19 @@ import resource
 import socket
 
 from shm_echo.control.peer import peer_of
-from shm_echo.control.protocol.handshake import FULL, PEER, ServerHandshake
+from shm_echo.control.protocol.handshake import FULL, INTERNAL, PEER, ServerHandshake
 from shm_echo.control.protocol.messages import Refused
 from shm_echo.control.server.access_policy import AccessPolicy
 from shm_echo.control.server.processes import ProcessTable
 from shm_echo.control.server.server_connection import ServerConnection, ServerLimits
 from shm_echo.control.server.tcp_listener import TcpListener
 from shm_echo.control.server.unix_listener import UnixListener
-from shm_echo.errors import PeerRefusedError
+from shm_echo.errors import (
+    AddressError,
+    AddressInUseError,
+    PeerRefusedError,
+    PidfdUnavailableError,
+)
 
 __all__ = ["Acceptor"]
 
@@ -55,6 +60,7 @@ class Acceptor:
         # accept a client and refuse it.
         self._reserve_fd = _open_reserve_fd()
         self._shortage_logged = False
+        self._loss_logged = False
         self.backlog_empty = False
         self.suspended = False
 
@@ -91,12 +97,47 @@ class Acceptor:
         except ProcessLookupError:
             sock.close()
             return None
+        except PidfdUnavailableError as error:
+            # `start` has checked this; a filter can be installed later.
+            _log.error("refused a connection: %s", error)
+            _refuse(sock, Refused(INTERNAL, str(error)))
+            return None
         except OSError:
             self._log_shortage_once()
             _refuse(sock, _NO_DESCRIPTORS)
             return None
         handshake = ServerHandshake(offered, tokens=self._access.tokens)
         return ServerConnection(sock, peer, process, handshake, self._limits, now)
+
+    def renew_listener(self) -> socket.socket | None:
+        """Listen anew if the socket file is gone, as after a logout that removed its folder.
+
+        Returns:
+            The old socket, to be closed by the caller; None if the file is there, or if it cannot
+            be made yet, which is logged once.
+        """
+        listener = self._listener
+        if not isinstance(listener, UnixListener) or listener.is_there():
+            return None
+        try:
+            self._listener = listener.listen_again()
+        except (AddressError, AddressInUseError) as error:
+            if not self._loss_logged:
+                self._loss_logged = True
+                _log.error(
+                    "the socket %s was removed, so that no client finds this server, and it cannot "
+                    "be made again yet: %s",
+                    listener.path,
+                    error,
+                )
+            return None
+        self._loss_logged = False
+        _log.warning(
+            "the socket %s was removed; clients find this server at %s now",
+            listener.path,
+            self._listener.path,
+        )
+        return listener.sock
 
     def resume(self) -> bool:
         """Try to leave `suspended`. Return True if clients can be accepted again."""

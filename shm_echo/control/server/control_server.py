@@ -19,12 +19,14 @@ from typing import Any
 from shm_echo.control.address import Address, TcpAddress, parse_listen_address
 from shm_echo.control.server.access_policy import AccessPolicy
 from shm_echo.control.server.event_loop import EventLoop
+from shm_echo.control.server.processes import require_pidfds
 from shm_echo.control.server.server_connection import ServerLimits
 from shm_echo.control.server.service import Service
 from shm_echo.control.server.session_table import SessionTable
 from shm_echo.control.server.tcp_listener import TcpListener, listen_tcp
 from shm_echo.control.server.tokens import Tokens
 from shm_echo.control.server.unix_listener import UnixListener, listen_unix
+from shm_echo.copying import Uncopyable
 from shm_echo.errors import AddressError
 
 __all__ = ["ControlServer", "ServerLimits"]
@@ -35,7 +37,7 @@ _log = logging.getLogger("shm_echo.control")
 _JOIN_TIMEOUT = 5.0
 
 
-class ControlServer:
+class ControlServer(Uncopyable):
     """Serves clients at one address, on a thread of its own.
 
     At a socket file the clients are processes of this user, and of the users that `allow_uids`
@@ -51,6 +53,8 @@ class ControlServer:
                 result, fds = connection.request("echo", {"text": "hello"})
         ```
     """
+
+    _copying_advice = "it owns its address and a thread; connect to the address instead"
 
     def __init__(
         self,
@@ -97,11 +101,14 @@ class ControlServer:
             AddressInUseError: another server has the address.
             AddressError: the address cannot be used.
             DescriptorLimitError: this process may open no more descriptors.
+            PidfdUnavailableError: the ends of clients could not be noticed on this kernel.
             RuntimeError: the server was started before, or belongs to another process.
         """
         self._check_process()
         if self._thread is not None or self._closed:
             raise RuntimeError("a control server can be started once")
+        if isinstance(self.address, Address):  # clients behind a port are not watched
+            require_pidfds()
         sessions = SessionTable(self._services, self._limits)
         loop = EventLoop(self._listen(), self._access, sessions, self._limits)
         thread = threading.Thread(target=loop.run, name="shm-echo-control", daemon=True)
@@ -133,7 +140,8 @@ class ControlServer:
         elif self._access.allows_other_users and address.private:
             raise AddressError(
                 address.text,
-                f"no other user can enter {address.folder}: to let some in, serve at "
+                f"no other user can enter {' or '.join(one.folder for one in address.candidates)}: "
+                "to let some in, serve at "
                 "ipc:///path.sock in a folder that they can enter",
             )
 
@@ -142,7 +150,9 @@ class ControlServer:
             listener = listen_tcp(self.address, self._allow_remote)
             self.address = listener.address
             return listener
-        return listen_unix(self.address, 0o666 if self._access.allows_other_users else 0o600)
+        unix = listen_unix(self.address, 0o666 if self._access.allows_other_users else 0o600)
+        self.address = unix.bound
+        return unix
 
     @property
     def url(self) -> str:

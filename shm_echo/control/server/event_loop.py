@@ -38,6 +38,8 @@ _log = logging.getLogger("shm_echo.control")
 
 # Deadlines are in seconds, so a quarter of one is precise enough and costs an idle server nothing.
 _TICK = 0.25
+# Seconds between two looks at the socket file. A logout removes the folder of a user's sockets.
+_SOCKET_CHECK = 2.0
 # Per pass of the loop and client, so that a client with many requests does not delay the others.
 _MAX_MESSAGES_PER_PASS = 16
 # A dead process's messages are read to the end of the stream. The limit is for a child of it that
@@ -70,6 +72,7 @@ class EventLoop:
         self._wake_lock = threading.Lock()
         self._open = True
         self._stopping = False
+        self._next_socket_check = time.monotonic() + _SOCKET_CHECK
         with FORK_LOCK, contextlib.ExitStack() as undo:
             self._acceptor = Acceptor(listener, access, limits)
             undo.callback(self._acceptor.close)
@@ -119,11 +122,13 @@ class EventLoop:
 
     def run(self) -> None:
         """Serve until `stop` is called."""
-        next_tick = time.monotonic() + _TICK
+        now = time.monotonic()
+        next_tick = now + _TICK
         try:
             while not self._stopping:
                 events = self._selector.select(self._select_timeout(next_tick))
-                now = time.monotonic()
+                last_pass, now = now, time.monotonic()
+                self._excuse_clients(now - last_pass)
                 for key, mask in events:
                     self._on_event(key.data, mask, now)
                 for _ in range(len(self._unhandled)):
@@ -138,6 +143,17 @@ class EventLoop:
             _log.critical("the control server has stopped after an internal error", exc_info=True)
         finally:
             self._shut_down()
+
+    def _excuse_clients(self, elapsed: float) -> None:
+        """Extend all deadlines if this thread did not run for long, given the time of a pass.
+
+        A learner that holds the interpreter lock stops the loop, and so does a stopped process.
+        Messages that came meanwhile have not been read, so the clients are not late.
+        """
+        late = elapsed - _TICK
+        if late > _TICK:
+            for connection in self._connections:
+                connection.excuse(late)
 
     def _select_timeout(self, next_tick: float) -> float:
         if self._unhandled or self._callbacks:
@@ -178,7 +194,21 @@ class EventLoop:
                     self._selector.register(
                         self._acceptor.sock, selectors.EVENT_READ, self._acceptor
                     )
+        if now >= self._next_socket_check:
+            self._next_socket_check = now + _SOCKET_CHECK
+            self._check_socket()
         self._sessions.tick(now)
+
+    def _check_socket(self) -> None:
+        """Make the socket file again if it was removed."""
+        with FORK_LOCK:
+            old = self._acceptor.renew_listener()
+            if old is None:
+                return
+            if not self._acceptor.suspended:
+                self._selector.unregister(old)
+                self._selector.register(self._acceptor.sock, selectors.EVENT_READ, self._acceptor)
+            old.close()
 
     # ------------------------------------------------------------ clients
 

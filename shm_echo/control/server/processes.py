@@ -10,10 +10,12 @@ import os
 import socket
 from collections.abc import Hashable
 
+from shm_echo.control.descriptors import descriptor_limit_error
 from shm_echo.control.fork_safety import FORK_LOCK
-from shm_echo.control.peer import Peer, has_exited, open_pidfd
+from shm_echo.control.peer import Peer, has_exited, open_pidfd, pidfd_of
+from shm_echo.errors import PidfdUnavailableError
 
-__all__ = ["Process", "ProcessTable"]
+__all__ = ["Process", "ProcessTable", "require_pidfds"]
 
 
 class Process:
@@ -90,3 +92,22 @@ class ProcessTable:
         """Close every pidfd."""
         for process in list(self._all):
             self.release(process)
+
+
+def require_pidfds() -> None:
+    """Check that this process can watch others.
+
+    `open_pidfd` does without pidfd_open on Linux 6.5 and later. The check insists on it all the
+    same: the processes that a service starts are watched through it, and a program that starts on
+    one kernel should not fail on another with the same profile.
+
+    Raises:
+        PidfdUnavailableError: the kernel is too old, or a seccomp filter forbids the call.
+        DescriptorLimitError: this process may open no more descriptors.
+    """
+    try:
+        os.close(pidfd_of(os.getpid()))
+    except PidfdUnavailableError:
+        raise
+    except OSError:
+        raise descriptor_limit_error("a pidfd") from None

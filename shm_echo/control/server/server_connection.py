@@ -223,6 +223,14 @@ class ServerConnection:
             return f"a message stayed incomplete for {limits.frame_timeout:g} s"
         return None
 
+    def excuse(self, seconds: float) -> None:
+        """Extend the deadlines: for so long the server itself could not read or write."""
+        self._accepted += seconds
+        if self._frame_since is not None:
+            self._frame_since += seconds
+        if self._write_since is not None:
+            self._write_since += seconds
+
     @property
     def ready_to_hand_over(self) -> bool:
         """True once the welcome has gone out to a client whose service takes the connection."""

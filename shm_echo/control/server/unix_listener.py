@@ -38,13 +38,39 @@ class UnixListener:
     Attributes:
         sock: the non-blocking socket.
         path: the path of the file.
-        device, inode: identify the file, which another server may have replaced.
+        device, inode: identify the file, which another program may have replaced.
+        address: the address that was asked for.
+        mode: the mode of the file.
     """
 
     sock: socket.socket
     path: str
     device: int
     inode: int
+    address: Address
+    mode: int
+
+    @property
+    def bound(self) -> Address:
+        """The address of the file alone: of a bare name, one of the two."""
+        return Address(self.address.text, self.path, self.address.private)
+
+    def is_there(self) -> bool:
+        """Return True if the file is still this server's, so that clients find it."""
+        try:
+            status = os.lstat(self.path)
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) == (self.device, self.inode)
+
+    def listen_again(self) -> UnixListener:
+        """Return a second listener at the address, for a server whose file was removed.
+
+        Raises:
+            AddressInUseError: another server has the address now.
+            AddressError: the folder is missing or not safe, or is locked.
+        """
+        return listen_unix(self.address, self.mode, lock_timeout=0.0)
 
     def close(self) -> None:
         """Remove the file, if it is still this server's, then stop listening.
@@ -53,62 +79,98 @@ class UnixListener:
         address is in use.
         """
         with contextlib.suppress(OSError):
-            status = os.lstat(self.path)
-            if (status.st_dev, status.st_ino) == (self.device, self.inode):
+            if self.is_there():
                 os.unlink(self.path)
         self.sock.close()
 
 
-def listen_unix(address: Address, mode: int = 0o600) -> UnixListener:
+def listen_unix(
+    address: Address, mode: int = 0o600, lock_timeout: float = _LOCK_TIMEOUT
+) -> UnixListener:
     """Listen at an address, replacing the socket of a dead server.
+
+    A bare name is served in the first of its folders that can be used, and is taken if a live
+    server has it in any of them.
 
     Args:
         address: the address of the socket file.
         mode: the file's mode, which decides which users may connect.
+        lock_timeout: seconds to wait for other servers that start in the same folders.
 
     Raises:
         AddressInUseError: a live server has the address.
         AddressError: the folder is missing or not safe, or the path names another kind of file.
     """
-    address.prepare()
-    deadline = time.monotonic() + _LOCK_TIMEOUT
+    chosen = _prepare_first(address)
+    others = [one for one in address.candidates if one is not chosen and _is_safe(one)]
+    deadline = time.monotonic() + lock_timeout
     while True:
-        # No fork while the folder is locked: the child would share the lock.
+        # No fork while the folders are locked: the child would share the locks.
         with FORK_LOCK:
-            listener = _listen_if_free(address, mode)
+            listener = _listen_if_free(address, chosen, others, mode)
         if listener is not None:
             return listener
-        if time.monotonic() > deadline:
+        if time.monotonic() >= deadline:
             raise AddressError(
                 address.text,
-                f"another process has kept the folder {address.folder} locked for "
-                f"{_LOCK_TIMEOUT:g} s: choose an address in a folder of your own",
+                f"another process has kept the folder {chosen.folder} locked for "
+                f"{lock_timeout:g} s: choose an address in a folder of your own",
             )
         time.sleep(_LOCK_PAUSE)
 
 
-def _listen_if_free(address: Address, mode: int) -> UnixListener | None:
-    """Try once to listen; None while another process holds the folder's lock."""
-    try:
-        folder = os.open(address.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise _listen_error(address, error) from None
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def _prepare_first(address: Address) -> Address:
+    """Return the first candidate whose folder can be used; of a bare name, it is created.
+
+    Raises:
+        AddressError: no folder can be used. The message has the reason of each.
+    """
+    problems = []
+    for candidate in address.candidates:
         try:
-            _remove_stale(address)
-            return _listen(address, mode)
-        finally:
-            # Explicit, because a descriptor that another process inherited would keep the lock.
-            fcntl.flock(folder, fcntl.LOCK_UN)
-    except BlockingIOError:
-        return None
-    except OSError as error:
-        if isinstance(error, AddressInUseError):
-            raise
-        raise _listen_error(address, error) from None
-    finally:
-        os.close(folder)
+            candidate.prepare()
+            return candidate
+        except AddressError as error:
+            problems.append(error.detail)
+    raise AddressError(address.text, "; ".join(problems))
+
+
+def _is_safe(candidate: Address) -> bool:
+    """Return True if a server of this user can have its socket there."""
+    try:
+        candidate.check_folder()
+    except AddressError:
+        return False
+    return candidate.has_place() and os.path.isdir(candidate.folder)
+
+
+def _listen_if_free(
+    address: Address, chosen: Address, others: list[Address], mode: int
+) -> UnixListener | None:
+    """Try once to listen; None while another process holds the lock of a folder."""
+    with contextlib.ExitStack() as locks:
+        try:
+            # In the order of the candidates, which is the same in every process.
+            for candidate in address.candidates:
+                if candidate is chosen or candidate in others:
+                    _lock(candidate.folder, locks)
+            for candidate in (*others, chosen):
+                _remove_stale(candidate)
+            return _listen(address, chosen, mode)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if isinstance(error, AddressInUseError):
+                raise
+            raise _listen_error(chosen, error) from None
+
+
+def _lock(folder: str, locks: contextlib.ExitStack) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    locks.callback(os.close, descriptor)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    # Explicit, because a descriptor that another process inherited would keep the lock.
+    locks.callback(fcntl.flock, descriptor, fcntl.LOCK_UN)
 
 
 def _remove_stale(address: Address) -> None:
@@ -136,19 +198,19 @@ def _remove_stale(address: Address) -> None:
     os.unlink(address.path)
 
 
-def _listen(address: Address, mode: int) -> UnixListener:
+def _listen(address: Address, chosen: Address, mode: int) -> UnixListener:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         # bind() creates the file with the mode of the socket, less the umask.
         os.fchmod(sock.fileno(), mode)
-        sock.bind(address.path)
-        os.chmod(address.path, mode)
-        status = os.lstat(address.path)
+        sock.bind(chosen.path)
+        os.chmod(chosen.path, mode)
+        status = os.lstat(chosen.path)
         sock.listen(socket.SOMAXCONN)
     except BaseException:
         sock.close()
         raise
-    return UnixListener(sock, address.path, status.st_dev, status.st_ino)
+    return UnixListener(sock, chosen.path, status.st_dev, status.st_ino, address, mode)
 
 
 def _listen_error(address: Address, error: OSError) -> AddressError:

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from threading import RLock
 from typing import Any, NamedTuple
 
+from shm_echo.copying import Uncopyable
 from shm_echo.mechestim.errors import BudgetExhaustedError, TimeExhaustedError
 
 Tally = list[int]  # [FLOPs, calls]
@@ -51,9 +52,10 @@ def scaled(cost: int, factor: float) -> int:
     return cost * numerator // denominator
 
 
-class Account:
+class Account(Uncopyable):
     """One budget: `limit` FLOPs, of which `available` are neither charged nor reserved."""
 
+    _copying_advice = "it is one count"
     __slots__ = (
         "__weakref__",
         "available",

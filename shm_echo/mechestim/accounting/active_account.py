@@ -19,7 +19,7 @@ from contextvars import ContextVar
 
 from shm_echo.mechestim import backend_choice
 from shm_echo.mechestim.accounting.account import Account, AccountView
-from shm_echo.mechestim.accounting.budget_values import LARGEST_BUDGET, whole_flops
+from shm_echo.mechestim.accounting.budget_values import MAX_BUDGET, whole_flops
 from shm_echo.mechestim.accounting.settings import settings
 
 DEFAULT_BUDGET = 10**15
@@ -134,4 +134,4 @@ def uncounted() -> Iterator[None]:
 
 @functools.cache
 def _free_account() -> Account:
-    return Account(LARGEST_BUDGET)
+    return Account(MAX_BUDGET)

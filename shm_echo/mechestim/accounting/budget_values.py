@@ -6,9 +6,9 @@ import math
 import operator
 from typing import Any
 
-__all__ = ["LARGEST_BUDGET", "positive_number", "whole_flops"]
+__all__ = ["MAX_BUDGET", "positive_number", "whole_flops"]
 
-LARGEST_BUDGET = 2**63 - 1  # the largest signed 64-bit integer
+MAX_BUDGET = 2**63 - 1  # the largest signed 64-bit integer
 
 
 def whole_flops(value: Any) -> int:
@@ -30,7 +30,7 @@ def whole_flops(value: Any) -> int:
         ) from None
     if number <= 0:
         raise ValueError(f"flop_budget must be > 0, got {value!r}")
-    if number > LARGEST_BUDGET:
+    if number > MAX_BUDGET:
         raise ValueError(f"flop_budget must be at most 2**63 - 1, got {value!r}")
     return int(number)
 

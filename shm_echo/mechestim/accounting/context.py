@@ -17,6 +17,7 @@ from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, TypeVar
 
+from shm_echo.copying import Uncopyable
 from shm_echo.mechestim import backend_choice
 from shm_echo.mechestim.accounting import process_books
 from shm_echo.mechestim.accounting.account import Account, AccountView, OpRecord
@@ -32,7 +33,7 @@ __all__ = ["BudgetContext", "budget", "open_accounts"]
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-class BudgetContext:
+class BudgetContext(Uncopyable):
     """A budget of FLOPs for the code inside it; a context manager and a decorator.
 
     Args:
@@ -55,6 +56,8 @@ class BudgetContext:
         >>> budget.flops_used
         100
     """
+
+    _copying_advice = "it is one count of one process; make another BudgetContext"
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["save", "series"]
 
-_MOST_BANDS = 10  # of one panel, one for each colour of "tab10"; the smallest share a band
+_MAX_BANDS = 10  # of one panel, one for each colour of "tab10"; the smallest share a band
 
 
 def save(
@@ -68,7 +68,7 @@ def series(
     order = sorted(totals, key=lambda label: (-totals[label][-1], label))
     shown = {
         label: totals[label]
-        for label in order[: _MOST_BANDS if len(order) <= _MOST_BANDS else _MOST_BANDS - 1]
+        for label in order[: _MAX_BANDS if len(order) <= _MAX_BANDS else _MAX_BANDS - 1]
     }
     rest = [totals[label] for label in order[len(shown) :]]
     if rest:

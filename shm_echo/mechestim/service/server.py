@@ -20,6 +20,7 @@ from typing import Any, Literal
 from shm_echo.control.fork_safety import FORK_LOCK, register_at_fork
 from shm_echo.control.server.service import ServiceRefusalError
 from shm_echo.control.server.service import Session as ControlSession
+from shm_echo.copying import Uncopyable
 from shm_echo.mechestim.accounting.settings import settings
 from shm_echo.mechestim.service.hosting.session_hosts import ProcessHost, SessionHost, ThreadHost
 from shm_echo.mechestim.service.hosting.supervisor import Supervisor
@@ -42,18 +43,16 @@ Isolation = Literal["threads", "process"]
 SHUTDOWN = "the server is shutting down"
 
 
-class MechEstimService:
+class MechEstimService(Uncopyable):
     """Serves mechestim clients; pass it to a `ControlServer`.
 
     Args:
         quotas: The limits of one session; `max_flops` is the ceiling of each principal.
         max_sessions: The number of sessions that may be open at once.
-        max_sessions_per_user: The number of them that one user, or one token, may have. Default:
-            `max_sessions`.
+        max_sessions_per_user: The number that one user or token may have. Default: `max_sessions`.
         isolation: `"threads"` to run sessions on threads of this process, `"process"` to run each
             one in a process of its own. Default: threads for this user, processes for all others.
-        kernels: The number of long operations that sessions on threads may run at once. Default:
-            the number of CPUs.
+        kernels: The number of long operations on threads at once. Default: the number of CPUs.
 
     Example:
         >>> service = MechEstimService(Quotas(max_flops=10**12), max_sessions_per_user=4)
@@ -62,6 +61,7 @@ class MechEstimService:
         >>> service.close()
     """
 
+    _copying_advice = "it owns the sessions of its clients; make another MechEstimService"
     name = SERVICE
     allows_unwatched_peers = True
 

@@ -16,6 +16,7 @@ from shm_echo.control.server.control_server import ControlServer
 from shm_echo.errors import (
     ConnectionClosedError,
     DescriptorLimitError,
+    HandshakeTimeoutError,
     ProtocolError,
     RequestTimeoutError,
 )
@@ -32,6 +33,7 @@ from tests.control.harness import (
     process_state,
     readable,
 )
+from tests.support.threads import Worker
 
 pytestmark = pytest.mark.usefixtures("no_descriptor_is_left")
 
@@ -308,10 +310,12 @@ def test_requests_to_a_stopped_server_time_out_and_the_server_recovers(address: 
         assert connection.loss_reason() is None
         with pytest.raises(RequestTimeoutError):
             connection.request("echo", {}, timeout=0.05)
-        with pytest.raises(ProtocolError, match="gave no answer"):
+        with pytest.raises(HandshakeTimeoutError, match=f"pid {program.pid}. and does not answer"):
             connect(address, "test", handshake_timeout=0.05)
+        connecting = Worker(connect, address, "test", WATCHDOG, handshake_timeout=0.0)
+        connecting.wait_until_asleep()
         program.kill(signal.SIGCONT)
-        connect(address, "test").goodbye()
+        assert connecting.result().goodbye()
 
 
 def test_goodbye_and_close_may_come_in_any_number_and_order(

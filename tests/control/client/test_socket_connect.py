@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import socket
@@ -14,6 +15,7 @@ from shm_echo.control.protocol.messages import PROTOCOL
 from shm_echo.control.server.control_server import ControlServer
 from shm_echo.errors import (
     AddressError,
+    HandshakeTimeoutError,
     PeerRefusedError,
     ProtocolError,
     ProtocolVersionError,
@@ -26,6 +28,7 @@ from tests.control.harness import (
     fake_server,
     frame,
 )
+from tests.support.threads import Worker
 
 pytestmark = pytest.mark.usefixtures("no_descriptor_is_left")
 
@@ -67,19 +70,10 @@ def test_a_socket_of_another_kind_is_named(address: str, path: str) -> None:
             connect(address, "test")
 
 
-def test_a_server_whose_queue_stays_full_is_not_reached(address: str, path: str) -> None:
-    with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as waiting:
-        busy.bind(path)
-        busy.listen(0)
-        waiting.connect(path)
-        with pytest.raises(ServerNotFoundError, match="queue of waiting clients is full"):
-            connect(address, "test", 0.05)
-
-
 def test_a_private_folder_that_is_not_safe_is_not_entered(
     folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+    monkeypatch.setenv("SHM_ECHO_RUNTIME_DIR", f"{folder}/shm-echo")
     os.mkdir(f"{folder}/shm-echo")
     os.chmod(f"{folder}/shm-echo", 0o777)
     with pytest.raises(AddressError, match="open to other users"):
@@ -168,12 +162,50 @@ def test_a_server_that_closes_without_an_answer_is_a_protocol_error(
 
 
 @pytest.mark.parametrize("words", [b"", b"\x20\x00\x00\x00\x81"])
-def test_silence_is_a_protocol_error_after_its_time(address: str, path: str, words: bytes) -> None:
+def test_silence_is_a_time_out_that_says_that_the_server_is_there(
+    address: str, path: str, words: bytes
+) -> None:
+    heard = "only part of an answer" if words else "no answer"
+    with fake_server(path, words, close=False):
+        with pytest.raises(HandshakeTimeoutError) as caught:
+            connect(address, "test", handshake_timeout=0.05)
+        assert isinstance(caught.value, TimeoutError)
+        assert (caught.value.address, caught.value.pid) == (path, os.getpid())
+        assert str(caught.value).startswith(
+            f"{path}: the server is there (pid {os.getpid()}) and does not answer: {heard} came "
+            "within 0.05 s: it is stopped or busy, "
+        )
+
+
+def test_a_silent_server_has_what_is_left_of_the_connect_time(address: str, path: str) -> None:
     with (
-        fake_server(path, words, close=False),
-        pytest.raises(ProtocolError, match=rf"^{path} gave .* answer within 0\.05 s"),
+        fake_server(path, b"", close=False),
+        pytest.raises(HandshakeTimeoutError, match=r"came within 0\.[234]\d* s"),
     ):
-        connect(address, "test", 20.0, handshake_timeout=0.05)
+        connect(address, "test", 0.4, handshake_timeout=0.0)
+
+
+def test_a_server_whose_queue_is_full_is_there_and_does_not_answer(address: str, path: str) -> None:
+    with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as queue:
+        listener.bind(path)
+        listener.listen(0)
+        while True:
+            waiting = queue.enter_context(socket.socket(socket.AF_UNIX))
+            waiting.setblocking(False)
+            try:
+                waiting.connect(path)
+            except BlockingIOError:
+                break
+        with pytest.raises(HandshakeTimeoutError, match="does not answer: its queue of waiting"):
+            connect(address, "test", handshake_timeout=0.05)
+        connecting = Worker(connect, address, "test", handshake_timeout=WATCHDOG)
+        connecting.wait_until_asleep()
+        assert connecting.thread.is_alive()
+        listener.settimeout(WATCHDOG)
+        for _ in range(2):  # one place for the client, and the client
+            listener.accept()[0].close()
+        with pytest.raises((ProtocolError, ServerNotFoundError)):
+            connecting.result()
 
 
 def test_another_protocol_is_one_sentence_with_both_versions(address: str, path: str) -> None:

@@ -147,7 +147,7 @@ print("fine", flush=True)
 def test_the_private_folder_is_not_shared_with_another_user(
     folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+    monkeypatch.setenv("SHM_ECHO_RUNTIME_DIR", f"{folder}/shm-echo")
     with ControlServer("x", {"test": Recorder()}) as server:
         assert isinstance(server.address, Address)
         assert os.stat(server.address.folder).st_mode & 0o077 == 0

@@ -87,7 +87,7 @@ def test_the_socket_is_for_its_user_alone_with_any_umask(
 def test_a_name_is_served_from_the_private_folder(
     folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+    monkeypatch.setenv("SHM_ECHO_RUNTIME_DIR", f"{folder}/shm-echo")
     with ControlServer("cartpole", {"test": Recorder()}) as server:
         assert isinstance(server.address, Address)
         assert server.address.path == f"{folder}/shm-echo/cartpole.sock"

@@ -29,7 +29,7 @@ OPTIMIZERS = (
     "random-greedy-128",
 )
 
-_MOST_OPERANDS = {"optimal": 8, "branch-all": 9, "branch-2": 16, "dp": 20}
+_MAX_OPERANDS = {"optimal": 8, "branch-all": 9, "branch-2": 16, "dp": 20}
 """The most operands of each exhaustive search: with one more it may take minutes."""
 
 
@@ -86,7 +86,7 @@ def find_path(
         return (tuple(range(count)),)
     given = optimize if isinstance(optimize, tuple) else (optimize, None)
     name, limit = str(given[0]), given[1]
-    most = _MOST_OPERANDS.get(name)
+    most = _MAX_OPERANDS.get(name)
     if most is not None and count > most:
         raise ValueError(
             f"optimize={name!r} would search too long for {count} operands (at most {most}); "

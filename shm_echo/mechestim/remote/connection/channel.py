@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Iterable
 from typing import Any
 
+from shm_echo.copying import Uncopyable
 from shm_echo.errors import ConnectionClosedError, ProtocolError, RequestTimeoutError
 from shm_echo.mechestim.errors import QuotaExceededError
 from shm_echo.mechestim.remote.connection import error_decoding
@@ -41,7 +42,7 @@ _FORKED = (
 )
 
 
-class Channel:
+class Channel(Uncopyable):
     """A session with a mechestim server.
 
     Args:
@@ -55,6 +56,8 @@ class Channel:
         may_have_arena: The channel may ask the server for an arena when it first needs one.
         max_frame: The bytes of the longest message that the server takes; None if unknown.
     """
+
+    _copying_advice = "it is the session of this process with its server"
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ TOKEN = "MECHESTIM_TOKEN"
 TOKEN_FILE = "MECHESTIM_TOKEN_FILE"
 SERVER_UID = "MECHESTIM_SERVER_UID"
 _SAME_USER = "both must be the same user, or this process must trust that one"
-_LONGEST_TIMEOUT_S = 1e6  # 11 days; far below the largest number that poll() and sockets take
+_MAX_TIMEOUT_S = 1e6  # 11 days; far below the largest number that poll() and sockets take
 
 
 def open_channel(url: str, factories: ValueFactories) -> Channel:
@@ -76,7 +76,7 @@ def peer_timeout() -> float:
         seconds = float(text) if text else PEER_TIMEOUT_S
     except ValueError:
         seconds = 0.0
-    if not 0.01 <= seconds <= _LONGEST_TIMEOUT_S:  # NaN is not, either
+    if not 0.01 <= seconds <= _MAX_TIMEOUT_S:  # NaN is not, either
         raise ValueError(f"{TIMEOUT}={text!r}: expected a number of seconds")
     return seconds
 

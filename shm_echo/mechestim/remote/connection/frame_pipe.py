@@ -21,8 +21,8 @@ _unpack_header = _HEADER.unpack_from
 _SHORT_READ = 1 << 13  # bytes of a first read; the heap serves a buffer of this size, without mmap
 _LONG_READ = 1 << 20  # bytes of a later read of a long frame, at most
 _CHUNK = 1 << 15  # bytes of one write, where a longer one might block without end
-_LONGEST_FRAME = 4 << 30
-_MOST_DESCRIPTORS = 8  # in one message; the server sends 2
+_MAX_FRAME = 4 << 30  # the header has the length in 32 bits
+_MAX_DESCRIPTORS = 8  # in one message; the server sends 2
 
 
 class PeerSilentError(Exception):
@@ -108,7 +108,7 @@ class FramePipe:
         while len(buffer) < 4:
             buffer += self._read_some(_SHORT_READ, timeout)
         (length,) = _unpack_header(buffer)
-        if not 0 < length <= _LONGEST_FRAME:
+        if not 0 < length <= _MAX_FRAME:
             raise ProtocolError(f"{self.address} announced a frame of {length:,} bytes")
         end = 4 + length
         while len(buffer) < end:
@@ -175,7 +175,7 @@ def receiving_descriptors(pipe: FramePipe) -> Iterator[list[int]]:
 
     fds: list[int] = []
     with socket.socket(fileno=os.dup(pipe.fd)) as sock:
-        space = socket.CMSG_SPACE(_MOST_DESCRIPTORS * array.array("i").itemsize)
+        space = socket.CMSG_SPACE(_MAX_DESCRIPTORS * array.array("i").itemsize)
 
         def read(fd: int, size: int) -> bytes:
             data, ancillary, _, _ = sock.recvmsg(size, space, socket.MSG_CMSG_CLOEXEC)

@@ -10,6 +10,8 @@ from collections import namedtuple
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
 
+from shm_echo.copying import Uncopyable
+
 if TYPE_CHECKING:
     from shm_echo.mechestim.remote.connection.requester import Requester
 
@@ -55,10 +57,11 @@ def _record_class(name: str) -> Any:
     return None
 
 
-class RemoteObject:
+class RemoteObject(Uncopyable):
     """The stand-in for an object of the server that is not an array, such as a generator."""
 
     __slots__ = ("__weakref__", "channel", "handle")
+    _copying_advice = "the object is on the server; make another one there"
 
     channel: Requester
     handle: int

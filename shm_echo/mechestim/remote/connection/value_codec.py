@@ -23,7 +23,7 @@ from shm_echo.mechestim.wire import Wire
 if TYPE_CHECKING:
     from shm_echo.mechestim.remote.connection.requester import Requester
 
-_MOST_CACHED_DTYPES = 1000  # enough for any program but one with texts of many lengths
+_MAX_CACHED_DTYPES = 1000  # enough for any program but one with texts of many lengths
 
 
 class ValueFactories(NamedTuple):
@@ -81,7 +81,7 @@ class ClientValueCodec:
         try:
             return self.pack(message), sent
         except BaseException:
-            self.drop_callbacks(sent)
+            self.drop_callbacks(sent)  # the message is not sent, so the server never calls them
             raise
 
     def prepack(self, array: Any) -> Any:
@@ -91,7 +91,7 @@ class ClientValueCodec:
 
     def _pack(self, value: Any) -> Any:
         if isinstance(value, self._array_class):
-            if value.handle is None:
+            if value.handle is None:  # a 0-d result, of which the server keeps no object
                 content = self._wire.pack_nested([value.dtype.str, value.item()])
                 return msgpack.ExtType(wire.SCALAR, content)
             return self._pack_handle(value)
@@ -107,10 +107,11 @@ class ClientValueCodec:
             if name is None:
                 raise NotSendableError(f"{value!r} cannot be sent to the server")
             return msgpack.ExtType(wire.SCALAR_TYPE, self._wire.pack_nested(name))
+        # The buffer protocol before `callable`: a class may offer both.
         packed = packed_array.from_buffer(value)
         if packed is not None:
             return self._pack(packed)
-        if is_numpy_dtype(value):
+        if is_numpy_dtype(value):  # the program may use NumPy for work of its own
             return self._pack(dtypes.dtype(value))
         if callable(value):
             self._last_callback += 1
@@ -130,6 +131,7 @@ class ClientValueCodec:
     # Results
 
     def _unpack_array(self, data: bytes) -> Any:
+        # msgpack alone: the parts are numbers, texts and lists, and this runs for each result.
         handle, dtype, shape, axes, is_scalar = msgpack.unpackb(data)
         return self._make_array(
             self._channel, handle, _cached_dtype(dtype), tuple(shape), axes, is_scalar
@@ -141,6 +143,7 @@ class ClientValueCodec:
 
     def _unpack_object(self, data: bytes) -> Any:
         handle, name = self._wire.unpack(data)
+        # The same object for the same handle, so that `is` holds as in local mode.
         known = self._channel.object(handle)
         if known is not None:
             return known
@@ -167,6 +170,6 @@ def _cached_dtype(description: Any) -> dtypes.dtype:
     dtype = _dtypes.get(description)
     if dtype is None:
         dtype = dtypes.dtype(description)
-        if len(_dtypes) < _MOST_CACHED_DTYPES:
+        if len(_dtypes) < _MAX_CACHED_DTYPES:
             _dtypes[description] = dtype
     return dtype

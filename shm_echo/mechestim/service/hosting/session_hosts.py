@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
-from shm_echo.errors import describe_death
+from shm_echo.error_base import describe_death
 from shm_echo.mechestim.service.hosting.worker_process import WorkerProcess
 from shm_echo.mechestim.service.metering.flop_ceiling import Ceiling
 from shm_echo.mechestim.service.metering.quotas import Quotas
@@ -82,6 +82,7 @@ class SessionHost(ABC):
 
     def send_busy(self, interval: float) -> None:
         """Send a message to a client that has waited for longer than `interval` seconds."""
+        # The same interval bounds the time between two such messages.
         running, now = self.stats.running_s, time.monotonic()
         if running is not None and running > interval and now - self._busy_sent_at > interval:
             self._busy_sent_at = now
@@ -144,7 +145,7 @@ class ThreadHost(SessionHost):
             else:
                 self._begin()
         except BaseException:
-            self._finished.set()
+            self._finished.set()  # no thread will do it, and `wait` must not block
             raise
 
     def _shake_hands(self) -> None:
@@ -249,7 +250,7 @@ class ProcessHost(SessionHost):
         self._on_ended = on_ended
         self._reason: str | None = None
         self._finished = threading.Event()
-        self._worker: WorkerProcess | None = None
+        self._worker: WorkerProcess | None = None  # None until the supervisor has assigned one
 
     def start(self) -> None:
         """Start a worker and assign the session to it.
@@ -266,6 +267,7 @@ class ProcessHost(SessionHost):
             OSError: The worker has ended.
         """
         config = {**self._config, "limit": self._ceiling.limit}
+        # The worker receives new descriptors of the pages; those of this process stay here.
         fds: list[int] = []
         try:
             fds += [reopened(self._stats_fd)]
@@ -290,9 +292,9 @@ class ProcessHost(SessionHost):
 
     def end(self, reason: str) -> None:
         """End the session after the running operation."""
-        self._reason = self._reason or reason
+        self._reason = self._reason or reason  # the first reason is the cause of the later ones
         if self._worker is not None:
-            self._worker.process.terminate()
+            self._worker.process.terminate()  # the worker's SIGTERM handler ends the session
 
     def kill(self, reason: str) -> None:
         """Kill the worker."""
@@ -316,7 +318,7 @@ class ProcessHost(SessionHost):
         """Release a worker that has ended; send the reason to the client if the worker has not."""
         assert self._worker is not None
         process = self._worker.process
-        code = process.wait()
+        code = process.wait()  # returns at once: the pidfd has reported the end
         self._worker.close()
         if code != 0 and self._reason is None:
             self._reason = f"its worker process died: {_describe_exit(process.pid, code)}"
@@ -337,6 +339,8 @@ class ProcessHost(SessionHost):
 
     def _send_reason(self, reason: str) -> None:
         """Send the reason as the last message: the answer to the hello, if that had none yet."""
+        # The age starts with the session, after the handshake. Without a session, the client
+        # still waits for the answer to its hello.
         if self._config["handshake"] and not self.stats.age_s:
             with contextlib.suppress(OSError):
                 self._sock.send(refusal_message(reason), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
@@ -352,4 +356,5 @@ def _describe_exit(pid: int, code: int) -> str:
     if code >= 0:
         return f"it exited with status {code}; the server's log says why"
     text = describe_death(pid, -code)
+    # SIGKILL is the only signal that the kernel's out-of-memory killer sends.
     return f"{text} (out of memory, or ended from outside)" if code == -9 else text

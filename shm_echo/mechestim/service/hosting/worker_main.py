@@ -27,7 +27,7 @@ from shm_echo.mechestim.service.session.session import Session, SessionEnvironme
 
 __all__ = ["main"]
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 
 
 def main(parent: int) -> None:
@@ -36,7 +36,7 @@ def main(parent: int) -> None:
     Args:
         parent: The pid of the process that has started this one.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends its workers itself
     _die_with_parent(parent)
     assert namespace is not None  # its import loads NumPy and all operations before a session comes
     logging.basicConfig(format="mechestim worker %(process)d: %(message)s")
@@ -51,6 +51,7 @@ def _assignment() -> tuple[dict[str, Any], list[int]] | None:
         # The session must not read the channel through standard input.
         os.dup2(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), 0)
         data, fds, _, _ = socket.recv_fds(channel, 1 << 16, 3)
+        # The server closes its end after the settings; without a session it closes it at once.
         while more := channel.recv(1 << 16):
             data += more
     return (json.loads(data), fds) if len(fds) == 3 else None
@@ -69,9 +70,8 @@ def _serve(config: dict[str, Any], fds: list[int]) -> None:
         sock, quotas, SessionEnvironment(ceiling, stats, lock, weights=config["weights"])
     )
     signal.signal(signal.SIGTERM, lambda *_: session.end("the server is shutting down"))
-    signal.pthread_sigmask(
-        signal.SIG_UNBLOCK, {signal.SIGTERM}
-    )  # the server blocks it for `sigwait`, and a worker inherits that
+    # The server blocks SIGTERM for `sigwait`, and a worker inherits its mask.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     if config["handshake"] and not perform_handshake(sock, quotas):
         sock.close()
     else:
@@ -80,7 +80,7 @@ def _serve(config: dict[str, Any], fds: list[int]) -> None:
 
 def _die_with_parent(parent: int) -> None:
     """Make the kernel kill this process when its server ends."""
-    with contextlib.suppress(AttributeError):
+    with contextlib.suppress(AttributeError):  # a C library without prctl
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # the server had ended before the call above
         os._exit(1)
@@ -92,10 +92,10 @@ def _limit_memory(quotas: Quotas) -> None:
     if allowed is None:
         allowed = quotas.max_bytes + quotas.max_call_bytes
     with open("/proc/self/statm") as file:
-        taken = int(file.read().split()[0]) * resource.getpagesize()
+        taken = int(file.read().split()[0]) * resource.getpagesize()  # the first field, in pages
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     limit = taken + allowed
     if hard != resource.RLIM_INFINITY:
-        limit = min(limit, hard)
+        limit = min(limit, hard)  # above it, setrlimit would fail
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold a client's arrays

@@ -14,6 +14,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from shm_echo.control.peer import pidfd_of
+
 __all__ = ["WorkerProcess"]
 
 _WORKER_CODE = (
@@ -61,13 +63,14 @@ class WorkerProcess:
         with theirs:
             try:
                 self.process = subprocess.Popen(
+                    # The server's own search path: the worker must import the same modules.
                     [sys.executable, "-c", _WORKER_CODE.format(path=sys.path), str(os.getpid())],
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     env=environment,
                     start_new_session=True,  # Ctrl-C reaches the server alone; it ends its workers
                 )
-                self.pidfd = os.pidfd_open(self.process.pid)
+                self.pidfd = pidfd_of(self.process.pid)
             except BaseException:
                 self._channel.close()
                 raise
@@ -85,6 +88,7 @@ class WorkerProcess:
         """
         data = json.dumps(config).encode()
         with self._channel as channel:
+            # The descriptors go with the first bytes; the kernel may take fewer than all of them.
             sent = socket.send_fds(channel, [data], fds, socket.MSG_NOSIGNAL)
             channel.sendall(data[sent:], socket.MSG_NOSIGNAL)
 

@@ -54,6 +54,7 @@ class FairSemaphore:
             if self.free:
                 self.free -= 1
                 return
+            # A locked lock is the cheapest event: `release` unlocks it from another thread.
             handover = threading.Lock()
             handover.acquire()
             self.waiters.append(handover)
@@ -62,7 +63,7 @@ class FairSemaphore:
     def release(self) -> None:
         """Return a slot, to the longest waiter if there is one."""
         with self._mutex:
-            if self.waiters:
+            if self.waiters:  # `free` stays 0: the slot changes its owner without being free
                 self.waiters.popleft().release()
             else:
                 self.free += 1
@@ -77,13 +78,14 @@ class Scheduler:
     """
 
     def __init__(self, kernels: int | None = None) -> None:
+        # The affinity, not os.cpu_count(): a container may allow fewer CPUs than the machine has.
         self.kernels = kernels or len(os.sched_getaffinity(0))
         self.short = FairSemaphore(1)
         self.long = FairSemaphore(self.kernels)
 
     def short_is_taken(self) -> bool:
         """Return True if a session holds the slot for short operations."""
-        return not self.short.free
+        return not self.short.free  # without the mutex: callers use the answer as a hint
 
 
 class SchedulerSlot:
@@ -139,7 +141,7 @@ class SchedulerSlot:
         """
         scheduler = self._scheduler
         if scheduler is not None and self._held is not scheduler.long:
-            self.step_down()
+            self.step_down()  # also releases the short slot, so no thread waits holding a slot
             scheduler.long.acquire()
             self._held = scheduler.long
 
@@ -152,6 +154,7 @@ class SchedulerSlot:
 
     def release(self) -> None:
         """Return the held slot, if there is one: the request has been answered."""
+        # Cleared first, so that a signal handler that runs in between does not release it twice.
         held, self._held = self._held, None
         if held is not None:
             held.release()

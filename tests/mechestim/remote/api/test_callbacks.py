@@ -145,3 +145,22 @@ def test_an_array_that_a_callback_drops_and_is_given_again_stays_alive() -> None
         me.piecewise(x, [x > 0], [function])
     assert kept[0].tolist() == [[0.0] * 3, [1.0] * 3, [2.0] * 3]
     assert len(calls) == 5
+
+
+@in_a_client
+def test_the_stand_in_of_a_function_object_is_not_copied_and_stays_usable() -> None:
+    import copy
+    import gc
+    import pickle
+
+    import pytest
+
+    def double(x: Any) -> Any:
+        return 2 * x
+
+    function = me.vectorize(double)
+    for copy_of in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="can be neither copied nor pickled: .*on the server"):
+            copy_of(function)
+    gc.collect()
+    assert function(me.ones(2)).tolist() == [2.0, 2.0]

@@ -55,14 +55,14 @@ WRONG: list[Any] = [
     *(msgpack.ExtType(wire.ELLIPSIS, b""), msgpack.ExtType(wire.DTYPE, msgpack.packb("<f8"))),
     msgpack.ExtType(wire.NDARRAY, msgpack.packb(["<f8", [2], bytes(16)])),
 ]
-MOST_ARGUMENTS = 4
+MAX_ARGUMENTS = 4
 
 
 @pytest.mark.parametrize("word", words())
 def test_wrong_arguments_of_a_session_call_are_only_an_error(client: RawClient, word: str) -> None:
     array = handle_of(client.result("ones", [2, 2]))
     good: list[Any] = [array, 1, "add"]
-    for count in range(MOST_ARGUMENTS + 1):
+    for count in range(MAX_ARGUMENTS + 1):
         for place in range(max(1, count)):
             for wrong, right in itertools.product(WRONG, good):
                 args = [right] * count
