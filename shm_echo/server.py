@@ -72,8 +72,8 @@ class Server(ServerLife):
     """
 
     _copying_advice = (
-        "it owns the memory of the ring; send the address of its transport to the other process, "
-        "and make a ShmClient there"
+        "it owns the memory of the ring; send server.connector() to the other process, and call "
+        "its connect() there"
     )
 
     def __init__(
