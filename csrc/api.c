@@ -28,6 +28,7 @@ static const she_api table = {
     .ready_wait = she_ready_wait,
     .take = she_take,
     .release = she_release,
+    .unseal = she_unseal,
     .skip = she_skip,
     .wake_consumer = she_wake_consumer,
     .poison = she_poison,
@@ -38,6 +39,8 @@ static const she_api table = {
     .now_ns = she_now_ns,
     .now_coarse_ns = she_now_coarse_ns,
     .process_gone = she_process_gone,
+    .guard_add = she_guard_add,
+    .guard_remove = she_guard_remove,
 };
 
 const she_api *she_api_table(void) { return &table; }

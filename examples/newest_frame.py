@@ -1,8 +1,9 @@
 """A camera whose readers get the newest frame, each at its own speed.
 
 `publish` overwrites the frame before, so the camera never waits: a slow reader skips frames, and
-its next one is always the newest. Frames are whole, never a mixture of two. The ring of this server
-stays empty; give it an example of what the readers send back, such as detections, if they do.
+its next one is always the newest. Frames are whole, never a mixture of two. The processes attach as
+readers, which are no producers: the ring of this server stays empty, and any number of them may
+come and go.
 
     python examples/newest_frame.py --frames 200 --fps 100
 """
@@ -28,7 +29,7 @@ def watch(name: str, reader: str, report: Connection) -> None:
     """Look at the newest frame until the camera stops, in a reader process."""
     version = seen = 0
     oldest = 0.0
-    with ShmClient(name, NOTHING, connect_timeout=10) as camera:
+    with ShmClient(name, role="reader", connect_timeout=10) as camera:
         try:
             while True:
                 camera.wait_for(version + 1)  # sleeps until there is a frame newer than the last
@@ -66,7 +67,7 @@ def main() -> None:
         for process in readers:
             process.start()
         report.close()  # the readers have their own: without them, recv() raises EOFError
-        while len(server.producers()) < len(readers) and all(r.is_alive() for r in readers):
+        while len(server.readers()) < len(readers) and all(r.is_alive() for r in readers):
             time.sleep(0.01)
         for number in range(1, args.frames + 1):
             version = server.publish(take_picture(number))

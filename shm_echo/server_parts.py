@@ -34,15 +34,16 @@ class ServerParts:
         cuda = find_cuda() if options.pin_host_memory else None
         self.transport = options.transport
         backing: Backing = "private" if self.transport is None else self.transport.backing
-        self.ring = Ring.create(options.spec, options.config, backing)
+        guarded = options.sigbus_guard
+        self.ring = Ring.create(options.spec, options.config, backing, guarded=guarded)
         self.publisher: Publisher | None = None
         self.readers = Readers()
         try:
             if cuda is not None:
                 self.ring.segment.pin(cuda)
             if options.publishes is not None:
-                self.publisher = Publisher(options.publishes, backing)
-            self.consumer = _make_consumer(self.ring, options)
+                self.publisher = Publisher(options.publishes, backing, guarded=guarded)
+            self.consumer = Consumer(self.ring, options)
             self.producers = self.consumer.producers
             self.local_producer = LocalProducer(self.ring, self.consumer)
             if self.transport is not None:
@@ -64,18 +65,3 @@ class ServerParts:
                 steps.callback(self.publisher.close)
             steps.callback(self.ring.close)
             steps.callback(self.consumer.close)
-
-
-def _make_consumer(ring: Ring, options: ServerOptions) -> Consumer:
-    receiver = ring.receiver(
-        leased=options.lease,
-        writable=options.writable,
-        poisoned=options.debug,
-    )
-    return Consumer(
-        ring,
-        receiver,
-        on_death=options.on_death,
-        lease_timeout=options.lease_timeout,
-        expects_producers=options.transport is not None,
-    )

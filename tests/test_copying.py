@@ -129,8 +129,11 @@ def budget(name: str) -> Iterator[Any]:
 
 
 HANDLES: dict[str, tuple[Any, str]] = {
-    "new server": (new_server, "a Server can be neither copied nor pickled: .*address"),
-    "running server": (running_server, "a Server can be neither copied nor pickled: .*address"),
+    "new server": (new_server, "a Server can be neither copied nor pickled: .*server.connector"),
+    "running server": (
+        running_server,
+        "a Server can be neither copied nor pickled: .*server.connector",
+    ),
     "closed server": (closed_server, "a Server can be neither copied nor pickled"),
     "transport": (started_transport, "a started ShmTransport can be neither .*address"),
     "ingress": (ingress, "an Ingress can be neither copied nor pickled"),
@@ -171,6 +174,14 @@ def test_a_transport_is_a_description_again_after_its_end(name: str) -> None:
     with Server(EXAMPLE, 1, transport):
         pass
     assert pickle.loads(pickle.dumps(transport)).address == name
+
+
+def test_the_connector_that_the_advice_names_goes_through_a_pickle(name: str) -> None:
+    with Server(EXAMPLE, 1, ShmTransport(name)) as server:
+        connector = pickle.loads(pickle.dumps(server.connector()))
+        with connector.connect(EXAMPLE) as client:
+            client.send(numbered(1))
+        assert server.sample(timeout=0) is not None
 
 
 def test_an_iterator_over_a_server_is_not_pickled(name: str) -> None:

@@ -28,15 +28,24 @@ typedef struct {
     PyObject_HEAD
     void *base;
     Py_ssize_t size;
+    she_guard *guard; /* NULL if no process can truncate the memory, or without a guard */
 } Mapping;
+
+/* True if another process truncated the memory, which is private zeros since then. */
+static inline bool mapping_broken(const Mapping *self) {
+    return self->guard && she_guard_broken(self->guard);
+}
 
 /* Owns the ring handle and keeps the mapping alive. The garbage collector does not track it, so
  * that it is never cleared while arrays or leases live. (handle.c) */
 typedef struct {
     PyObject_HEAD
     she_ring *ring;
-    Py_buffer mapping;
+    Mapping *mapping;
 } Handle;
+
+/* Raise RingCorruptedError if the memory was truncated, after `sent` samples were sent. -1 then. */
+int handle_check(const Handle *self, Py_ssize_t sent);
 
 /* One entry of the leaf table. (leaves.c) */
 typedef struct {

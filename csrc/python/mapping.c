@@ -2,17 +2,18 @@
  *
  * Unlike mmap.mmap it keeps no descriptor, so that closing a server or a client gives its
  * descriptors back while arrays over the memory live. It has no close(): each exported buffer
- * refers to the object, and the memory is unmapped only when nothing does.
+ * refers to the object, and the memory is unmapped only when nothing does. Memory that another
+ * process can truncate is guarded against SIGBUS (sigbus_guard.h), on request.
  */
 #include "binding.h"
 
 #include <sys/mman.h>
 
 static PyObject *Mapping_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"fd", "size", NULL};
-    int fd;
+    static char *names[] = {"fd", "size", "guarded", NULL};
+    int fd, guarded = 0;
     Py_ssize_t size;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "in", names, &fd, &size))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "in|p", names, &fd, &size, &guarded))
         return NULL;
     if (size <= 0) {
         PyErr_Format(PyExc_ValueError, "a mapping needs at least 1 byte, not %zd", size);
@@ -35,10 +36,19 @@ static PyObject *Mapping_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     }
     self->base = base;
     self->size = size;
+    if (guarded) {
+        self->guard = api->guard_add(base, (uint64_t)size);
+        if (!self->guard) {
+            Py_DECREF(self);
+            return PyErr_NoMemory();
+        }
+    }
     return (PyObject *)self;
 }
 
 static void Mapping_dealloc(Mapping *self) {
+    if (self->guard)
+        api->guard_remove(self->guard);
     if (self->base)
         munmap(self->base, (size_t)self->size);
     Py_TYPE(self)->tp_free((PyObject *)self);
@@ -53,6 +63,15 @@ static Py_ssize_t Mapping_length(Mapping *self) { return self->size; }
 static PyBufferProcs Mapping_buffer = {.bf_getbuffer = (getbufferproc)Mapping_getbuffer};
 static PySequenceMethods Mapping_sequence = {.sq_length = (lenfunc)Mapping_length};
 
+static PyObject *Mapping_get_broken(Mapping *self, void *Py_UNUSED(closure)) {
+    return PyBool_FromLong(mapping_broken(self));
+}
+
+static PyGetSetDef Mapping_getset[] = {
+    {"broken", (getter)Mapping_get_broken, NULL, NULL, NULL},
+    {0},
+};
+
 PyTypeObject Mapping_Type = {
     PyVarObject_HEAD_INIT(NULL, 0)
     .tp_name = "shm_echo.ring._core_cpython.Mapping",
@@ -62,4 +81,5 @@ PyTypeObject Mapping_Type = {
     .tp_dealloc = (destructor)Mapping_dealloc,
     .tp_as_buffer = &Mapping_buffer,
     .tp_as_sequence = &Mapping_sequence,
+    .tp_getset = Mapping_getset,
 };

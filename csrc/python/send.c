@@ -191,7 +191,7 @@ PyObject *Sender_send(Sender *self, PyObject *const *args, Py_ssize_t nargs) {
     if (rc == SHE_OK) {
         if (sender_copy(self, list, position) < 0)
             api->abort(self->producer, position);
-        else if ((rc = api->commit(self->producer, position)) == SHE_OK)
+        else if ((rc = sender_result(self, api->commit(self->producer, position))) == SHE_OK)
             result = Py_NewRef(Py_None);
     }
     if (sender_end_call(self) < 0)
@@ -285,8 +285,9 @@ PyObject *Sender_send_batch(Sender *self, PyObject *const *args, Py_ssize_t narg
         if (start)
             api->copied(self->producer, api->now_ns() - start);
         uint64_t committed;
-        rc = api->commit_many(self->producer, positions, n, &committed);
-        sent += committed;
+        rc = sender_result(self, api->commit_many(self->producer, positions, n, &committed));
+        /* What went into the zeros of a truncated mapping was not sent. */
+        sent += rc == BINDING_BROKEN ? 0 : committed;
     }
     bool interrupted = sender_end_call(self) < 0;
     Py_DECREF(list);

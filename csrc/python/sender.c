@@ -38,16 +38,18 @@ static void Sender_dealloc(Sender *self) {
 
 static PyObject *Sender_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     static char *names[] = {
-        "handle",           "owner",  "leaves", "plan",      "flatten", "unflatten", "check",
-        "raise_for_result", "server", "watch",  "same_kind", NULL,
+        "handle",           "owner",  "leaves", "plan",      "flatten",        "unflatten", "check",
+        "raise_for_result", "server", "watch",  "same_kind", "watch_after_ns", NULL,
     };
     PyObject *handle, *table, *plan, *flatten, *unflatten, *check, *raise_for_result;
     PyObject *watch = Py_None;
     unsigned int owner;
+    unsigned long long watch_after_ns = 0;
     int server, same_kind = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!IOOOOOOi|Op", names, &Handle_Type, &handle,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!IOOOOOOi|OpK", names, &Handle_Type, &handle,
                                      &owner, &table, &plan, &flatten, &unflatten, &check,
-                                     &raise_for_result, &server, &watch, &same_kind))
+                                     &raise_for_result, &server, &watch, &same_kind,
+                                     &watch_after_ns))
         return NULL;
     Sender *self = (Sender *)type->tp_alloc(type, 0);
     if (!self)
@@ -58,6 +60,7 @@ static PyObject *Sender_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     self->check = Py_NewRef(check);
     self->raise_for_result = Py_NewRef(raise_for_result);
     self->watch = Py_NewRef(watch);
+    self->watch_after_ns = watch_after_ns;
     self->server = server;
     self->same_kind = (char)same_kind;
     self->plain = plan != Py_None;
@@ -108,6 +111,8 @@ int sender_call_on_idle(Sender *self) {
 
 /* Raise the exception of a result, by `raise_for_result`. Returns NULL. */
 PyObject *sender_raise(Sender *self, int result, Py_ssize_t sent, PyObject *timeout) {
+    if (handle_check(self->handle, sent) < 0)
+        return NULL;
     PyObject *none = PyObject_CallFunction(self->raise_for_result, "inO", result, sent, timeout);
     if (none) {
         Py_DECREF(none);
@@ -165,6 +170,11 @@ static int heartbeat(Sender *self) {
     return self->server >= 0 && api->process_gone(self->server) ? BINDING_GONE : SHE_OK;
 }
 
+/* True if the wait that began at `since`, or that begins now if 0, has lasted for `ns`. */
+static bool has_waited(uint64_t since, uint64_t ns) {
+    return ns == 0 || (since && api->now_ns() - since >= ns);
+}
+
 /* The word that says "closed" or "revoked" may be overwritten, so `raise_for_result` asks the
  * server and returns if it is. Then look again: SHE_OK. -1 with the exception otherwise; other
  * results stay as they are. */
@@ -182,7 +192,7 @@ static int confirm(Sender *self, int rc) {
 int sender_status(Sender *self) {
     int rc;
     do
-        rc = api->producer_status(self->producer);
+        rc = sender_result(self, api->producer_status(self->producer));
     while (rc != SHE_OK && (rc = confirm(self, rc)) == SHE_OK);
     return rc;
 }
@@ -194,7 +204,10 @@ int sender_claim(Sender *self, uint64_t deadline, uint64_t *position) {
     while (rc == SHE_OK) {
         uint32_t ticket = she_claim_ticket(self->producer);
         rc = api->claim(self->producer, position);
-        if (rc == SHE_OK)
+        if (rc == SHE_OK) /* a sample in truncated memory is noticed by its commit */
+            break;
+        rc = sender_result(self, rc);
+        if (rc == BINDING_BROKEN)
             break;
         if (rc != SHE_FULL) {
             rc = confirm(self, rc);
@@ -205,7 +218,7 @@ int sender_claim(Sender *self, uint64_t deadline, uint64_t *position) {
             rc = SHE_TIMEOUT;
             break;
         }
-        if (self->watch != Py_None) {
+        if (self->watch != Py_None && has_waited(since, self->watch_after_ns)) {
             PyObject *none = PyObject_CallNoArgs(self->watch);
             if (!none) {
                 rc = -1;
@@ -218,7 +231,8 @@ int sender_claim(Sender *self, uint64_t deadline, uint64_t *position) {
         Py_BEGIN_ALLOW_THREADS
         rc = api->claim_wait(self->producer, ticket, slice);
         Py_END_ALLOW_THREADS
-        if (rc == SHE_STOPPED)
+        rc = sender_result(self, rc);
+        if (rc == SHE_STOPPED || rc == BINDING_BROKEN)
             break;
         rc = confirm(self, rc);
         if (rc == -1)
@@ -245,16 +259,20 @@ static PyObject *Sender_wait(Sender *self, PyObject *timeout) {
     if (parse_timeout(timeout, &deadline) < 0 || !sender_usable(self))
         return NULL;
     sender_begin_call(self);
-    int rc = she_load32_relaxed(&self->producer->stop) ? SHE_STOPPED : api->drained(self->producer);
-    bool waits = rc != SHE_OK && rc != SHE_STOPPED && slice_until(deadline) > 0;
+    int rc = she_load32_relaxed(&self->producer->stop)
+                 ? SHE_STOPPED
+                 : sender_result(self, api->drained(self->producer));
+    bool waits =
+        rc != SHE_OK && rc != SHE_STOPPED && rc != BINDING_BROKEN && slice_until(deadline) > 0;
     if (waits)
         api->drain_begin(self->producer);
-    while (rc != SHE_OK && rc != SHE_STOPPED) {
+    while (rc != SHE_OK && rc != SHE_STOPPED && rc != BINDING_BROKEN) {
         int64_t slice = slice_until(deadline);
         Py_BEGIN_ALLOW_THREADS
         rc = api->drain_wait(self->producer, slice);
         Py_END_ALLOW_THREADS
-        if (rc == SHE_OK || rc == SHE_STOPPED)
+        rc = sender_result(self, rc);
+        if (rc == SHE_OK || rc == SHE_STOPPED || rc == BINDING_BROKEN)
             break;
         if ((rc == SHE_CLOSED || rc == SHE_REVOKED) && (rc = confirm(self, rc)) == -1)
             break;

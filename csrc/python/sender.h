@@ -22,6 +22,7 @@ typedef struct {
     char same_kind;  /* arrays are also cast, by NumPy's rule of this name */
     PyObject *raise_for_result; /* (result, sent, timeout): raises the exception of a result */
     PyObject *watch;            /* called before each wait for space, may raise; or None */
+    uint64_t watch_after_ns;    /* not before a claim has waited for so long */
     int server;                 /* pidfd of the server, or -1 */
     uint64_t checked_ns;        /* when `server` was checked last */
     Py_ssize_t busy;            /* calls in progress, in any thread */
@@ -52,6 +53,13 @@ PyObject *sender_raise(Sender *self, int result, Py_ssize_t sent, PyObject *time
 bool sender_usable(Sender *self);
 /* None means no time-out, 0 polls. Sets *deadline to 0 for no time-out. */
 int parse_timeout(PyObject *timeout, uint64_t *deadline);
+
+/* A result beyond those of ring.h: the memory was truncated. sender_raise makes the exception. */
+enum { BINDING_BROKEN = 101 };
+/* The result of a call of the core, unless it worked on the zeros of a truncated mapping. */
+static inline int sender_result(const Sender *self, int rc) {
+    return mapping_broken(self->handle->mapping) ? BINDING_BROKEN : rc;
+}
 
 PyObject *Sender_send(Sender *self, PyObject *const *args, Py_ssize_t nargs);
 PyObject *Sender_send_batch(Sender *self, PyObject *const *args, Py_ssize_t nargs);

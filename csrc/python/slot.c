@@ -67,7 +67,7 @@ static bool is_view(PyObject *leaf, PyObject *view) {
  * copies: sender_copy may write the memory of one leaf before it reads the next. */
 static int copy_aside(Slot *self, PyObject *list) {
     Handle *handle = self->sender->handle;
-    const char *ring = handle->mapping.buf, *end = ring + handle->mapping.len;
+    const char *ring = handle->mapping->base, *end = ring + handle->mapping->size;
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++) {
         PyObject *leaf = PyList_GET_ITEM(list, i);
         const char *data = PyArray_BYTES((PyArrayObject *)leaf);
@@ -141,7 +141,7 @@ static int commit(Slot *self) {
         if (written < 0)
             api->abort(sender->producer, self->position);
         else
-            rc = api->commit(sender->producer, self->position);
+            rc = sender_result(sender, api->commit(sender->producer, self->position));
         if (rc != SHE_OK) {
             (void)sender_raise(sender, rc, 0, Py_None);
             written = -1;
@@ -298,6 +298,8 @@ PyObject *Sender_reserve(Sender *self, PyObject *timeout) {
         return NULL;
     sender_begin_call(self);
     int rc = sender_claim(self, deadline, &position);
+    if (rc == SHE_OK) /* a claim in truncated memory need not be given back: that is private */
+        rc = sender_result(self, rc);
     if (rc == SHE_OK)
         slot_open(slot, position);
     if (sender_end_call(self) < 0)

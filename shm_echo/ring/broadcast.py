@@ -1,7 +1,7 @@
 """The broadcast of a server's newest value to its clients: a segment that one side writes.
 
-There are one writer, any number of readers, and no queue: a reader gets the newest version as
-private arrays. The C side (csrc/broadcast.c) guarantees that a copy is of one version; this file
+There are one writer, any number of readers, and no queue: a reader gets a copy of the newest
+version. The C side (csrc/broadcast.c) guarantees that a copy is of one version; this file
 lays out the leaves in it, each at a multiple of 8 bytes.
 """
 
@@ -19,7 +19,8 @@ from shm_echo.ring.segment import Backing, Segment
 from shm_echo.validation import check_count, seconds
 
 if TYPE_CHECKING:
-    from shm_echo.spec import TreeSpec
+    from shm_echo.spec import LeafSpec, TreeSpec
+    from shm_echo.spec.leaf import Array
 
 __all__ = ["Publisher", "Subscriber", "broadcast_bytes"]
 
@@ -68,6 +69,22 @@ def broadcast_bytes(spec: TreeSpec) -> int:
     return size
 
 
+def _read_only(memory: Array) -> Array:
+    return np.frombuffer(memory.data.toreadonly(), np.uint8)
+
+
+def _leaf_at(whole: Array, offset: int, leaf: LeafSpec) -> Array:
+    """Return a leaf as an array over the memory, or over a copy if it would not be aligned there.
+
+    Leaves lie at multiples of 8 bytes, and a long double needs one of 16.
+    """
+    if offset % leaf.dtype.alignment:
+        own = whole[offset : offset + leaf.nbytes].copy()
+        whole, offset = own if whole.flags.writeable else _read_only(own), 0
+    array: Array = np.ndarray(leaf.shape, leaf.dtype, whole, offset)
+    return array
+
+
 class Publisher:
     """The writing side. Threads may share it.
 
@@ -76,8 +93,8 @@ class Publisher:
         ValueError: the value is too large for a segment.
     """
 
-    def __init__(self, spec: TreeSpec, backing: Backing) -> None:
-        segment = Segment.allocate(broadcast_bytes(spec), backing)
+    def __init__(self, spec: TreeSpec, backing: Backing, *, guarded: bool = False) -> None:
+        segment = Segment.allocate(broadcast_bytes(spec), backing, guarded=guarded)
         self._mapping = _BroadcastMapping(spec, segment, create=True)
         self._lock = threading.Lock()
         self.segment = self._mapping.segment
@@ -102,6 +119,7 @@ class Publisher:
                 source = ffi.cast("void *", array.ctypes.data)
                 lib.she_bcast_write(cast.pointer, version, offset, source, array.nbytes)
             lib.she_bcast_end(cast.pointer, version)
+        cast.segment.check_intact()
         return int(version)
 
     def close(self) -> None:
@@ -119,29 +137,52 @@ class Subscriber:
         )
         self._server = server
         self._address = address
-        self._last: tuple[int, Any] | None = None
+        self._last: tuple[int, list[Array]] | None = None  # the newest version read, read-only
         self._closed = False
 
-    def latest(self, timeout: float) -> tuple[int, Any] | None:
+    def latest(self, timeout: float, writable: bool = False) -> tuple[int, Any] | None:
         """Return the newest version and its value, or None before the first.
+
+        Args:
+            timeout: seconds to try again if the writer overtakes a copy.
+            writable: return arrays that no other call returns; else they are read-only, and the
+                same ones until the next version, in a tree of their own.
 
         Raises:
             TimeoutError: the writer overtook every copy within `timeout` seconds.
         """
         limit = seconds("timeout", timeout)
-        cast, last = self._mapping, self._last
-        if last is not None and lib.she_bcast_latest(cast.pointer) == last[0]:
-            return last
-        arrays = [np.empty(leaf.shape, leaf.dtype) for leaf in cast.spec.leaves]
-        # One read copies all leaves, so that they are of one version; then each gets its own array.
-        whole = np.empty(max(1, cast.nbytes), np.uint8)
-        target = ffi.cast("void *", whole.ctypes.data)
+        mapping, last = self._mapping, self._last
+        unchanged = last is not None and lib.she_bcast_latest(mapping.pointer) == last[0]
+        if last is not None and unchanged and not writable:
+            return last[0], mapping.spec.unflatten(last[1])
+        found = self._read(limit)
+        if found is None:
+            return None
+        version, memory = found
+        # An array over a read-only memoryview cannot be made writable again.
+        whole = memory if writable else _read_only(memory)
+        arrays = [
+            _leaf_at(whole, offset, leaf)
+            for offset, leaf in zip(mapping.offsets, mapping.spec.leaves, strict=True)
+        ]
+        if not writable:
+            self._last = version, arrays
+        return version, mapping.spec.unflatten(arrays)
+
+    def _read(self, limit: float | None) -> tuple[int, Array] | None:
+        """Copy the newest version into fresh memory; all leaves in one read, so of one version."""
+        mapping = self._mapping
+        memory = np.empty(max(1, mapping.nbytes), np.uint8)
+        target = ffi.cast("void *", memory.ctypes.data)
         overtaken = ffi.new("int *")
         deadline: float | None = None
         while True:
-            version = int(lib.she_bcast_read(cast.pointer, target, cast.nbytes, overtaken))
+            version = int(lib.she_bcast_read(mapping.pointer, target, mapping.nbytes, overtaken))
             if version:
-                break
+                mapping.segment.check_intact()
+                return version, memory
+            mapping.segment.check_intact()
             if not overtaken[0]:
                 return None
             now = time.monotonic()
@@ -150,12 +191,8 @@ class Subscriber:
             deadline = now + limit if deadline is None else deadline
             if now >= deadline:
                 raise TimeoutError(
-                    f"the server published faster than this process could copy for {timeout:g} s"
+                    f"the server published faster than this process could copy for {limit:g} s"
                 )
-        for offset, leaf, array in zip(cast.offsets, cast.spec.leaves, arrays, strict=True):
-            array.reshape(-1).view(np.uint8)[:] = whole[offset : offset + leaf.nbytes]
-        self._last = version, cast.spec.unflatten(arrays)
-        return self._last
 
     def wait_for(self, version: int, timeout: float | None) -> int:
         """Block until the newest version is at least `version`; return the newest.
@@ -175,6 +212,7 @@ class Subscriber:
             )
             result = lib.she_bcast_wait(pointer, version, max(0, int(left * 1e9)))
             newest = int(lib.she_bcast_latest(pointer))
+            self._mapping.segment.check_intact()
             if newest >= version:
                 return newest
             if self._closed:

@@ -1,4 +1,4 @@
-"""The memory that this process may still allocate, by its control groups and by the machine.
+"""The memory that this process may still allocate, by its limits, its control groups, the machine.
 
 The kernel kills a process that allocates beyond the limit of its container, without any message.
 So a ring that does not fit is rejected before it is allocated, and the error names the limit.
@@ -8,12 +8,38 @@ ring is rejected.
 
 from __future__ import annotations
 
+import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["free_memory", "free_under_limit"]
+__all__ = ["free_memory", "free_under_limit", "free_under_ulimits"]
 
 _UNLIMITED = 1 << 60  # version 1 represents "no limit" by a number near 2**63
+
+
+def free_under_ulimits(in_file: bool) -> Iterator[tuple[int, str]]:
+    """Yield the free bytes under each limit of this process that is set, and its name.
+
+    Args:
+        in_file: True for memory behind a descriptor; the kernel takes it for a file, a memfd too.
+    """
+    address_space = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if address_space != resource.RLIM_INFINITY:
+        pages = _number_in(Path("/proc/self/statm"))
+        used = pages * os.sysconf("SC_PAGE_SIZE")
+        yield max(0, address_space - used), "the address space of this process (ulimit -v)"
+    file_size = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if in_file and file_size != resource.RLIM_INFINITY:
+        yield file_size, "the file size limit of this process (ulimit -f)"
+
+
+def _number_in(path: Path) -> int:
+    """Return the first number in a file of /proc; 0 if there is none."""
+    try:
+        return int(path.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def free_memory(meminfo: Path = Path("/proc/meminfo")) -> int | None:

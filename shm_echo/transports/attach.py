@@ -26,6 +26,7 @@ from shm_echo.errors import (
 )
 from shm_echo.ring.broadcast import Subscriber
 from shm_echo.ring.ring import Ring, RingConfig
+from shm_echo.ring.segment import sigbus_guard_enabled
 from shm_echo.spec import TreeSpec
 from shm_echo.spec.rebuild import example_from_wire
 
@@ -75,8 +76,10 @@ def attach(
         HandshakeError: attaching failed; the subclass gives the reason.
         ConnectionClosedError: the server went away during the attach.
         MemoryError: this process may map no more memory.
+        ValueError: SHM_ECHO_SIGBUS is neither on nor off.
         DescriptorLimitError: this process may open no more files.
     """
+    sigbus_guard_enabled()  # a wrong value of the variable is an error before the server is asked
     connection = connect(address, "ring", timeout=timeout, server_uid=server_uid)
     try:
         _check_run(address, connection.info, request)

@@ -62,8 +62,9 @@ class ShmTransport:
         address: the address of the server: a bare name (a socket in a folder that only this user
             can enter, the same for all of the user's processes), or `ipc:///path/to.sock`; None
             makes a name that no other server has.
-        backing: the memory of the ring: "posix" (/dev/shm), "memfd", or "auto": a memfd where
-            /dev/shm is too small.
+        backing: the memory of the ring: "posix" (/dev/shm), "memfd" (which no process can
+            truncate), or "auto": a memfd where /dev/shm is too small, absent or read-only, or where
+            `allow_uids` lets other users into the ring.
         max_producers: the number of producers that may be attached at once, at most 65534.
         services: further services at the address, by name, such as
             `{"mechestim": MechEstimService()}`. The transport does not close them.
@@ -73,6 +74,8 @@ class ShmTransport:
             of all producers.
         run_id: a name of the run, of 1 to 64 characters; clients must give the same one. It keeps
             the clients of another run apart, which use the same address by mistake.
+        sigbus_guard: False to leave the signal SIGBUS to the program, which a producer that
+            truncates memory of /dev/shm then ends; as SHM_ECHO_SIGBUS=0 does for the process.
 
     Attributes:
         address: the address, as given or made.
@@ -92,6 +95,7 @@ class ShmTransport:
         allow_uids: Mapping[int, Collection[str]] | None = None,
         *,
         run_id: str | None = None,
+        sigbus_guard: bool = True,
     ) -> None:
         from shm_echo.control.address import parse_address
 
@@ -108,6 +112,7 @@ class ShmTransport:
         self._backing: Backing = backing
         self._services = dict(services or {})
         self._allow_uids = dict(allow_uids or {})
+        self.sigbus_guard = bool(sigbus_guard)
         self._control: ControlServer | None = None
 
     def check_examples(
@@ -121,7 +126,7 @@ class ShmTransport:
         from shm_echo.control.protocol.handshake import check_welcome
 
         try:
-            check_welcome(_describe(spec, config, publishes))
+            check_welcome(_describe(spec, config, publishes, self.run_id))
         except ValueError as error:
             leaves = len(spec.leaves) + (len(publishes.leaves) if publishes else 0)
             raise ValueError(
@@ -133,6 +138,8 @@ class ShmTransport:
     @property
     def backing(self) -> Backing:
         """Return the kind of memory of the ring."""
+        if self._backing == "auto" and any("ring" in names for names in self._allow_uids.values()):
+            return "memfd"  # sealed against users who are trusted with samples, but not with more
         return self._backing
 
     def start(self, ingress: Ingress) -> None:
@@ -180,7 +187,9 @@ class _Reader:
     number: int
 
 
-def _describe(spec: TreeSpec, config: RingConfig, publishes: TreeSpec | None) -> dict[str, Any]:
+def _describe(
+    spec: TreeSpec, config: RingConfig, publishes: TreeSpec | None, run_id: str | None
+) -> dict[str, Any]:
     """Return the description of a ring that its producers get with their welcome."""
     return {
         "spec": spec.to_wire(),
@@ -191,6 +200,7 @@ def _describe(spec: TreeSpec, config: RingConfig, publishes: TreeSpec | None) ->
             "detailed": config.detailed,
         },
         "publishes": publishes.to_wire() if publishes else None,
+        "run_id": run_id,
     }
 
 
@@ -207,10 +217,9 @@ class RingService:
         ingress = self._ingress
         publisher = ingress.publisher
         session.watch = False  # a session without an owner id needs no clean-up when it ends
-        description = _describe(
-            ingress.spec, ingress.ring.config, publisher.spec if publisher else None
+        return _describe(
+            ingress.spec, ingress.ring.config, publisher.spec if publisher else None, self._run_id
         )
-        return {**description, "run_id": self._run_id}
 
     def request(
         self, session: Session, op: str, args: dict[str, Any]

@@ -45,19 +45,19 @@ def fill_twice(server, example):
 """
 
 
-def inside(script: str) -> subprocess.CompletedProcess[str]:
-    """Run a script where /dev/shm has one MiB."""
+def inside(script: str, mount: str = MOUNT) -> subprocess.CompletedProcess[str]:
+    """Run a script where /dev/shm has one MiB, or is as `mount` leaves it."""
     refusals = []
     for way in WAYS:
         try:
             allowed = subprocess.run(
-                [*way, "sh", "-c", MOUNT, "sh", "true"], capture_output=True, text=True
+                [*way, "sh", "-c", mount, "sh", "true"], capture_output=True, text=True
             )
         except FileNotFoundError:
             pytest.skip("there is no unshare program")
         if allowed.returncode == 0:
             return subprocess.run(
-                [*way, "sh", "-c", MOUNT, "sh", sys.executable, "-c", PRELUDE + script],
+                [*way, "sh", "-c", mount, "sh", sys.executable, "-c", PRELUDE + script],
                 env=os.environ | {"PYTHONPATH": str(ROOT)},
                 capture_output=True,
                 text=True,
@@ -161,16 +161,52 @@ print("done")
 
 def test_space_that_others_use_between_check_and_allocation_is_reported_too() -> None:
     done = inside("""
-real = os.fstatvfs
+real = os.statvfs
 class Plenty:
-    f_bavail, f_frsize, f_blocks = 1 << 40, 4096, 1 << 40
-os.fstatvfs = lambda fd: Plenty
+    f_bavail, f_frsize, f_blocks, f_flag = 1 << 40, 4096, 1 << 40, 0
+os.statvfs = lambda path: Plenty
 try:
     Server(large, 4, ShmTransport(name, "posix"), num_buffers=2).start()
 except ShmTooSmallError as error:
+    os.statvfs = real
     print(error.path, have() == 1 << 20)
+os.statvfs = lambda path: Plenty
 with Server(large, 4, ShmTransport(name), num_buffers=2) as server:
     fill_twice(server, large)
 print("done")
 """)
     assert succeeded(done) == "/dev/shm True\ndone\n"
+
+
+# ---------------------------------------------------------------- no /dev/shm at all
+
+WITHOUT = {
+    # /dev becomes an empty folder but for the devices that Python needs.
+    "absent": "mount -t tmpfs tmpfs /dev/shm && "
+    "for d in null zero urandom random; do touch /dev/shm/$d && "
+    "mount --bind /dev/$d /dev/shm/$d || exit 1; done && "
+    'mount --rbind /dev/shm /dev && exec "$@"',
+    "read-only": 'mount -t tmpfs -o ro tmpfs /dev/shm && exec "$@"',
+}
+
+
+@pytest.mark.parametrize("why", WITHOUT)
+def test_without_a_usable_dev_shm_posix_is_refused_and_auto_takes_a_memfd(why: str) -> None:
+    done = inside(
+        """
+try:
+    Server(small, 4, ShmTransport(name, "posix"), num_buffers=2).start()
+except ShmTooSmallError as error:
+    print(error.path, error.have, sep=chr(10))
+    print(error)
+with Server(small, 4, ShmTransport(name), num_buffers=2, publishes=small) as server:
+    fill_twice(server, small)
+print("memfd")
+""",
+        WITHOUT[why],
+    )
+    path, have, text, last = succeeded(done).splitlines()
+    assert (path, have, last) == (f"/dev/shm ({why})", "0", "memfd")
+    assert f"but /dev/shm ({why}) has 0 (0.0 MiB): " in text
+    assert "backing='memfd'" in text
+    assert f"/dev/shm ({why}) has 0 bytes free" in done.stderr

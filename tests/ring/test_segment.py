@@ -29,13 +29,13 @@ SHARED: tuple[Backing, ...] = ("posix", "memfd")
 @pytest.fixture
 def small_shm(monkeypatch: pytest.MonkeyPatch) -> int:
     """/dev/shm as a container has it, with 64 KiB left."""
-    real = os.fstatvfs
+    real = os.statvfs
 
-    def fstatvfs(fd: int) -> Any:
-        found = real(fd)
-        return SimpleNamespace(f_bavail=16, f_frsize=4096, f_blocks=found.f_blocks)
+    def statvfs(path: Any) -> Any:
+        found = real(path)
+        return SimpleNamespace(f_bavail=16, f_frsize=4096, f_blocks=found.f_blocks, f_flag=0)
 
-    monkeypatch.setattr(os, "fstatvfs", fstatvfs)
+    monkeypatch.setattr(os, "statvfs", statvfs)
     return 16 * 4096
 
 
@@ -179,7 +179,7 @@ def test_memory_that_the_machine_does_not_have_is_refused(backing: Backing) -> N
         Segment.allocate(1 << 50, backing)
 
 
-@pytest.mark.parametrize("step", ["unlink_shared_memory", "fstatvfs", "posix_fallocate", "Mapping"])
+@pytest.mark.parametrize("step", ["unlink_shared_memory", "statvfs", "posix_fallocate", "Mapping"])
 def test_a_failure_at_any_step_leaves_no_name_and_no_descriptor(
     step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

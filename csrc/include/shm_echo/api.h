@@ -5,6 +5,7 @@
 #define SHM_ECHO_API_H
 
 #include "shm_echo/ring.h"
+#include "shm_echo/sigbus_guard.h"
 
 #define SHE_API_VERSION 2u
 
@@ -35,6 +36,7 @@ typedef struct {
     int (*ready_wait)(she_consumer *, int64_t);
     void (*take)(she_consumer *, uint64_t *, uint64_t *);
     void (*release)(she_ring *, uint64_t);
+    void (*unseal)(she_consumer *);
     uint64_t (*skip)(she_consumer *);
     void (*wake_consumer)(she_consumer *);
     void (*poison)(she_ring *, uint64_t);
@@ -45,6 +47,8 @@ typedef struct {
     uint64_t (*now_ns)(void);
     uint64_t (*now_coarse_ns)(void);
     bool (*process_gone)(int);
+    she_guard *(*guard_add)(void *, uint64_t);
+    void (*guard_remove)(she_guard *);
 } she_api;
 
 const she_api *she_api_table(void);
