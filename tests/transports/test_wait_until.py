@@ -118,8 +118,8 @@ def test_a_learner_until_the_end_gets_the_rest_for_which_all_producers_wait(name
         learner = Worker(stream, server, batches)
         with start(send_and_wait, name, [0, 1, 2, 3, 4, 5], method="fork") as child:
             child.expect("sent")
-            child.expect("taken")
-            assert batches == [[0, 1, 2, 3], [4, 5]]
+            child.expect("taken")  # a moment before the learner has it
+            wait_until(lambda: batches == [[0, 1, 2, 3], [4, 5]], "the learner has it")
             assert learner.thread.is_alive()  # the producer has not left
             child.say("leave")
             learner.result()
@@ -142,7 +142,7 @@ def test_a_producer_that_does_not_wait_may_still_fill_the_batch(name: str) -> No
             waiting = Worker(busy.wait)  # now all of them wait
             child.expect("taken")
             waiting.result()
-            assert batches == [[0, 1, 2]]
+            wait_until(lambda: batches == [[0, 1, 2]], "the learner has it")
             child.say("leave")
         busy.close()
         learner.result()
@@ -192,7 +192,7 @@ def test_a_producer_whose_connection_broke_does_not_count(name: str) -> None:
         learner = Worker(stream, server, batches)
         client.send(numbered(1))
         client.wait()
-        assert batches == [[0, 1]]
+        wait_until(lambda: batches == [[0, 1]], "the learner has it")
         server.close()
         learner.result()
         lost.close()
