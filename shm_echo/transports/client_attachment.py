@@ -52,6 +52,8 @@ class ClientAttachment(PickledUnattached):
     _subscriber: Subscriber | None
     # Until attached: __del__ also runs after a failed __init__, and a fork may come in between.
     _closed = True
+    # CLOSED or REVOKED, once the server has confirmed it or the connection has ended.
+    _ended_by: int | None = None
     _sender: _core_cpython.Sender | NoSender = UNATTACHED
 
     def __init__(
@@ -91,6 +93,7 @@ class ClientAttachment(PickledUnattached):
             self._server_uid,
             self._request,
         )
+        self._ended_by = None
         # The sender comes last: other threads look at it to see if the client is attached.
         if self.role == "reader":
             self._connection, self._subscriber = attach_reader(*arguments)
@@ -137,8 +140,12 @@ class ClientAttachment(PickledUnattached):
                 slot=slot,
                 sent=sent,
             )
-        if result in (Result.CLOSED, Result.REVOKED) and self._may_send():
-            return  # a stray write has hit the word; the server has put it right
+        if result in (Result.CLOSED, Result.REVOKED):
+            if self._may_send():
+                return  # a stray write has hit the word; the server has put it right
+            self._ended_by = result
+        elif result == Result.GONE and self._ended_by is not None:
+            result = self._ended_by  # the pidfd was closed with the connection
         if result == Result.CLOSED:
             raise ConnectionClosedError(f"the server of {self.address} has closed the ring", sent)
         if result == Result.GONE:
@@ -151,6 +158,8 @@ class ClientAttachment(PickledUnattached):
 
     def _may_send(self) -> bool:
         """Ask the server whether this client may send, against what the shared memory says."""
+        if self._ended_by is not None or self._connection.loss_reason() is not None:
+            return False
         try:
             reply, descriptors = self._connection.request("standing", {})
         except (HandshakeError, ConnectionError, TimeoutError, RequestError, OSError):
