@@ -251,14 +251,9 @@ static Slot *slot_new(Sender *sender) {
         Py_XDECREF(views);
         return NULL;
     }
+    memset((char *)self + sizeof(PyObject), 0, sizeof *self - sizeof(PyObject));
     self->sender = (Sender *)Py_NewRef((PyObject *)sender);
-    self->position = 0;
     self->views = views;
-    self->tree = NULL;
-    self->next = NULL;
-    self->link = NULL;
-    self->weakrefs = NULL;
-    self->open = 0;
     return self;
 }
 
@@ -306,14 +301,11 @@ PyObject *Sender_reserve(Sender *self, PyObject *timeout) {
         rc = -1;
     if (rc != SHE_OK && rc != -1)
         (void)sender_raise(self, rc, 0, timeout);
-    if (rc == SHE_OK && make_views(slot) == 0) {
+    if (rc == SHE_OK && make_views(slot) == 0)
         slot->tree = PyObject_CallOneArg(self->unflatten, slot->views);
-        PyObject_GC_Track((PyObject *)slot);
-        if (slot->tree)
-            return (PyObject *)slot;
-    } else {
-        PyObject_GC_Track((PyObject *)slot); /* the destructor untracks it */
-    }
+    PyObject_GC_Track((PyObject *)slot); /* the destructor untracks it */
+    if (slot->tree)
+        return (PyObject *)slot;
     Py_DECREF(slot);
     return NULL;
 }
