@@ -20,13 +20,14 @@ from typing import Any
 
 import numpy as np
 from harness.report import Target, machine, print_table, print_targets, short
-from harness.rounds import Series
+from harness.rounds import Series, ratio
 
 from shm_echo import Server
 
 LEAVES, BATCH, BUFFERS = 10, 16, 3
 EXAMPLE = {f"leaf_{i}": np.ones((8, i + 1), np.float32) for i in range(LEAVES)}
 PLAIN, LEASED, DETAILED = "shm-echo", "shm-echo, lease=True", "shm-echo, detailed_metrics=True"
+KEPT, BARE = "shm-echo, kept", "shm-echo, lease=False"
 ECHO = "id-echo"
 Times = dict[str, list[int]]
 
@@ -41,8 +42,12 @@ def echo() -> Any:
     return importlib.import_module("echo").Server(EXAMPLE, BATCH, num_buffers=BUFFERS)
 
 
-def timed(make: Callable[[], Any], batches: int) -> Times:
-    """Nanoseconds of sample(): the first lap of the ring, and the rest; of looking at info."""
+def timed(make: Callable[[], Any], batches: int, *, keeps: bool = False) -> Times:
+    """Nanoseconds of sample(): the first lap of the ring, and the rest; of looking at info.
+
+    The end of the batch before is part of it, because it is part of a learner's work: before the
+    call, or after it if `keeps`, as in a training loop.
+    """
     sample_ns: list[int] = []
     info_ns: list[int] = []
     clock = time.perf_counter_ns
@@ -50,10 +55,11 @@ def timed(make: Callable[[], Any], batches: int) -> Times:
         sample = server.sample
         held = None
         for turn in range(batches + BUFFERS):
-            held = None  # the previous batch is released outside of the timing
             for _ in range(BATCH):
                 server.submit(EXAMPLE)
             start = clock()
+            if not keeps:
+                held = None
             held = sample()
             sample_ns.append(clock() - start)
             start = clock()
@@ -84,6 +90,11 @@ def own_info(batches: int, **options: Any) -> list[int]:
     return times
 
 
+def lending(results: dict[str, dict[str, Series]], name: str) -> float:
+    """The cost of sample() beside that of a server that lends nothing, in the same rounds."""
+    return ratio(results[name]["sample"], results[BARE]["sample"]).median
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=9)
@@ -94,7 +105,9 @@ def main() -> None:
         args.rounds, args.batches = 1, 20
     makers: dict[str, Callable[[], Any]] = {
         PLAIN: ours(),
+        KEPT: ours(),
         LEASED: ours(lease=True),
+        BARE: ours(lease=False),
         DETAILED: ours(detailed_metrics=True),
     }
     print(machine())
@@ -108,7 +121,7 @@ def main() -> None:
     for _ in range(args.rounds):
         for name, make in makers.items():
             gc.collect()
-            for key, times in timed(make, args.batches).items():
+            for key, times in timed(make, args.batches, keeps=name == KEPT).items():
                 results[name][key].values.append(float(np.percentile(times, 50)) / 1e3)
         for name, options in ((PLAIN, {}), (DETAILED, {"detailed_metrics": True})):
             times = own_info(args.batches, **options)
@@ -134,6 +147,8 @@ def main() -> None:
     plain = results[PLAIN]
     print_targets(
         [
+            Target("lending / lease=False", 1.05, lending(results, PLAIN), "x", False),
+            Target("lending, kept / lease=False", 1.05, lending(results, KEPT), "x", False),
             Target("sample(), first lap, 10 leaves", 20, plain["first"].median, "us", False),
             Target("sample() after that, 10 leaves", 5, plain["sample"].median, "us", False),
             Target("sample(), lease=True", 20, results[LEASED]["sample"].median, "us", False),

@@ -1,8 +1,9 @@
 """Samples per second that reach a learner: shm-echo, its peers and a bare memcpy, in one run.
 
 Producers are processes of their own and send the same sample over and over, as fast as they can.
-The consumer, in this process, takes batches and reads one element of each. Every contender has the
-same batch size and room for three batches. See harness/rounds.py for how ratios are taken.
+The consumer, in this process, takes batches and reads one element of each. It drops a batch before
+it asks for the next one; "kept" holds it until then, as a training loop does. Every contender has
+the same batch size and room for three batches. See harness/rounds.py for how ratios are taken.
 
     python benchmarks/ring_throughput.py --plot throughput.png
 """
@@ -27,7 +28,7 @@ from harness.processes import producers
 from harness.report import Target, machine, print_table, print_targets, si, span, versions
 from harness.rounds import Series, interleave, ratio
 
-SEND, BATCHED = ShmEcho(), ShmEcho(batched=True)
+SEND, BATCHED, KEPT = ShmEcho(), ShmEcho(batched=True), ShmEcho(keeps=True)
 STREAMING, PLAIN = Limit("she_copy"), Limit("numpy")
 ECHO = "id-echo"
 
@@ -150,7 +151,7 @@ def main() -> None:
     print(where)
     print(f"{args.rounds} rounds of {args.seconds:g} s: medians, ratios within a round (min..max)")
     contenders: list[Contender] = []
-    for contender in (SEND, BATCHED, *PEERS):
+    for contender in (SEND, KEPT, BATCHED, *PEERS):
         reason = missing(contender)
         if args.only and not any(part in contender.name for part in args.only):
             continue

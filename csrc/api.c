@@ -28,6 +28,7 @@ static const she_api table = {
     .ready_wait = she_ready_wait,
     .take = she_take,
     .release = she_release,
+    .unseal = she_unseal,
     .skip = she_skip,
     .wake_consumer = she_wake_consumer,
     .poison = she_poison,

@@ -126,6 +126,10 @@ uint64_t she_held(const she_ring *ring, uint32_t owner) {
     return held;
 }
 
+uint32_t she_lent(const she_ring *ring) {
+    return she_load32_relaxed(&ring->header->lent); /* relaxed: a hint */
+}
+
 void she_producer_stats(const she_ring *ring, uint32_t owner, she_producer_view *out) {
     const she_record *record = &ring->records[owner];
     uint64_t since = she_load_relaxed(&record->blocked_since_ns), now = she_now_ns();

@@ -108,12 +108,10 @@ static bool beyond(const she_ring *ring, uint64_t w) {
     return w > taken && w - taken > ring->capacity;
 }
 
-/* True if w is the first position of a batch whose last lap is not taken yet. Its word then is an
- * overwritten one: a learner that has read the former word hands that row out. SYNC taken: loaded
- * after the word, which the learner frees after it has moved the cursor. */
+/* For w, the first position of a batch: true if the batch's last lap is not taken yet. Its word
+ * then is an overwritten one: a learner that has read the former word hands that row out. SYNC
+ * taken: loaded after the word, which the learner frees after it has moved the cursor. */
 static bool too_early(const she_ring *ring, uint64_t w) {
-    if ((uint32_t)(w % ring->capacity) % (uint32_t)ring->batch_size != 0)
-        return false;
     uint64_t taken = she_load_acquire(&ring->header->taken_cursor);
     return w >= taken && w - taken >= ring->capacity;
 }
@@ -135,8 +133,9 @@ static int claim(she_producer *p, uint64_t *position) {
         uint64_t w = she_load_acquire(&h->write_cursor);
         if (w - she_load_relaxed(&p->sent_end) > FAR && beyond(ring, w))
             return SHE_FULL; /* overwritten: the learner sets it back */
-        uint64_t lap = (w / ring->capacity) & SHE_LAP_MASK;
-        she_atomic64 *word = she_state_word(ring, w);
+        uint64_t lap = (w / ring->capacity) & SHE_LAP_MASK, slot = w % ring->capacity;
+        bool first = (uint32_t)slot % (uint32_t)ring->batch_size == 0;
+        she_atomic64 *word = &ring->words[she_word_index(ring, slot)];
         uint64_t seen = she_load_acquire(word); /* SYNC slot-free: as the CAS below */
         SHE_FAULT(SHE_STEP_CLAIM_LOOKED);
         uint64_t ahead = (she_word_lap(seen) - lap) & SHE_LAP_MASK;
@@ -145,7 +144,7 @@ static int claim(she_producer *p, uint64_t *position) {
         if (ahead == 0) {
             uint32_t state = she_word_state(seen);
             if (state == SHE_FREE || state == SHE_HOLE) {
-                if (too_early(ring, w))
+                if (first && too_early(ring, w))
                     return SHE_FULL;
                 /* SYNC slot-free: pairs with the store in she_release, or with the CAS to HOLE;
                  * acquires the end of all earlier use of this row. */

@@ -33,7 +33,7 @@ static block *next_block(const block *one) {
 
 /* ---- in the handler: async-signal-safe calls and atomics only -------------------------------- */
 
-/* Read a range. False if the entry is free, or changes right now: then no thread uses its memory. */
+/* Read a range. False if the entry is free, or changes now: no thread uses its memory then. */
 static bool range_of(const she_guard *guard, uintptr_t *base, uint64_t *bytes) {
     /* SYNC guard-range: pairs with set_range; acquires both words. */
     uint32_t version = she_load32_acquire(&guard->version);
@@ -46,8 +46,8 @@ static bool range_of(const she_guard *guard, uintptr_t *base, uint64_t *bytes) {
 }
 
 static bool replace(she_guard *guard, uintptr_t base, uint64_t bytes) {
-    /* SYNC guard-broken: pairs with the load in she_guard_broken. Stored before the mapping changes,
-     * so that no thread reads a zero without finding the flag. */
+    /* SYNC guard-broken: pairs with the load in she_guard_broken. Stored before the mapping
+     * changes, so that no thread reads a zero without finding the flag. */
     she_store32_release(&guard->broken, 1);
     /* NORESERVE: most of the pages are never touched again. */
     return mmap((void *)base, bytes, PROT_READ | PROT_WRITE,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         ShmTooSmallError,
         SpecMismatchError,
     )
-    from shm_echo.metrics import HistSnapshot, ProducerInfo, ReaderInfo, SampleInfo
+    from shm_echo.metrics import HeldBatch, HistSnapshot, ProducerInfo, ReaderInfo, SampleInfo
     from shm_echo.server import Server
     from shm_echo.trajectory import TrajectoryAccumulator
     from shm_echo.transports.base import Ingress, Inlet, Transport
@@ -41,6 +41,7 @@ _HOMES = {
     "ConnectionClosedError": "shm_echo.errors",
     "Connector": "shm_echo.transports.connector",
     "ForkedHandleError": "shm_echo.errors",
+    "HeldBatch": "shm_echo.metrics",
     "HistSnapshot": "shm_echo.metrics",
     "Ingress": "shm_echo.transports.base",
     "Inlet": "shm_echo.transports.base",
@@ -70,6 +71,7 @@ __all__ = [
     "ConnectionClosedError",
     "Connector",
     "ForkedHandleError",
+    "HeldBatch",
     "HistSnapshot",
     "Ingress",
     "Inlet",

@@ -14,18 +14,18 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from shm_echo.held_batches import HeldBatches
 from shm_echo.metrics import NO_TIMES, HistSnapshot, SampleInfo
 from shm_echo.ring.core import Result, _core_cpython, ffi, lib
 from shm_echo.ring.producers import Producers
 from shm_echo.ring.ring import Ring
+from shm_echo.server_options import ServerOptions
 from shm_echo.stream_end import StreamEnd
 from shm_echo.validation import seconds
 from shm_echo.wait_checks import WaitChecks
 
 __all__ = ["Consumer", "Sample"]
 
-# Seconds of one wait in C. Between slices Python handles signals and looks for other events.
-_WAIT_SLICE = 0.1
 _DEATHS_TO_REPORT: dict[str, Literal["none", "all", "last"]] = {
     "warn": "none",
     "raise": "all",
@@ -49,42 +49,42 @@ class Sample(NamedTuple):
 class Consumer:
     """The learner's end of one ring.
 
+    An exception, of a signal handler for example, may come at any moment, and the next call must
+    then return the batch that an interrupted one has taken. So the function that returns a batch to
+    the caller ends like this, in Python (csrc/python/handover.c says why):
+
+    ```python
+    handover = consumer.handover()
+    try:
+        sample = consumer.take(handover, ...)
+        handover.confirm()
+        return sample
+    except BaseException:
+        handover.put_back()
+        raise
+    ```
+
     Args:
         ring: the ring to take batches from.
-        receiver: the ring's C consumer.
-        on_death: "warn", "raise" or "raise_if_last".
-        lease_timeout: seconds to wait for held batches; None waits without limit.
-        expects_producers: warn while no producer is attached.
+        options: the arguments of the server.
     """
 
-    def __init__(
-        self,
-        ring: Ring,
-        receiver: _core_cpython.Receiver,
-        *,
-        on_death: str,
-        lease_timeout: float | None,
-        expects_producers: bool,
-    ) -> None:
+    def __init__(self, ring: Ring, options: ServerOptions) -> None:
         self._ring = ring
-        self._receiver = receiver
+        self._unflatten = ring.spec.unflatten
+        self._receiver = receiver = ring.receiver(
+            lease=options.lease, writable=options.writable, poisoned=options.debug
+        )
+        self.handover = receiver.handover  # of C: it costs no call of a Python function
         # The receiver owns the consumer, so this pointer keeps the receiver alive.
         self._consumer = ffi.gc(
             ffi.cast("she_consumer *", receiver.address()), lambda _pointer, _keep=receiver: None
         )
-        self.producers = Producers(ring, self._consumer, remember=_DEATHS_TO_REPORT[on_death])
-        self.checks = WaitChecks(
-            receiver,
-            self._consumer,
-            self.producers,
-            batch_size=ring.config.batch_size,
-            num_buffers=ring.config.num_buffers,
-            on_death=on_death,
-            lease_timeout=lease_timeout,
-            expects_producers=expects_producers,
+        self.producers = Producers(
+            ring, self._consumer, remember=_DEATHS_TO_REPORT[options.on_death]
         )
-        # Held by the thread that samples. Re-entrant, because only its holder can release an RLock.
-        self._sampling = threading.RLock()
+        self.checks = WaitChecks(receiver, self._consumer, self.producers, options)
+        self.held = HeldBatches(receiver, options.debug)
         self._closed = False
         self.sampler: threading.Thread | None = None  # the thread that sampled last
 
@@ -92,15 +92,16 @@ class Consumer:
 
     def take(
         self,
+        handover: _core_cpython.Handover,
         timeout: float | None,
-        *,
         partial: bool = False,
         until_closed_by: int | None = None,
         copy: bool = False,
-    ) -> tuple[list[Any], SampleInfo] | None:
-        """Return the arrays of the next batch and the metrics, or None at the end of the stream.
+    ) -> Sample | None:
+        """Return the next batch, or None at the end of the stream.
 
         Args:
+            handover: keeps the batch until the caller confirms.
             timeout: seconds to wait; None waits without limit.
             partial: end the batch now and return the samples that it has.
             until_closed_by: the number of producers that must have attached before the stream can
@@ -108,62 +109,62 @@ class Consumer:
             copy: return private arrays and free the ring's memory at once.
         """
         timeout = seconds("timeout", timeout)
-        receiver, sampling = self._receiver, self._sampling
-        try:
-            if not sampling.acquire(timeout=-1 if timeout is None else timeout):
-                raise TimeoutError(f"another thread was sampling for {timeout:g} s")
-            if self._closed:
-                return None
-            self.sampler = threading.current_thread()
-            self.checks.before_taking()
-            receiver.release()
-            if receiver.ready():
-                arrays: list[Any] | None = receiver.take()
-            else:
-                arrays = self._wait_and_take(timeout, partial, until_closed_by)
-            if arrays is None:
-                return self._empty_batch() if partial and not self._closed else None
-            if not partial and len(arrays[0]) == 0:
-                return None
-            if copy:  # while the lock is held: another thread's sample() would release the batch
-                arrays = [np.array(array) for array in arrays]
-                receiver.release()
-            return arrays, self.info()
-        finally:
-            # The lock itself knows if this thread holds it: an interrupt may arrive right after
-            # acquire() and before any other statement. No Python function may run before the
-            # release, because a signal handler that raises there would skip it.
-            try:  # noqa: SIM105
-                sampling.release()
-            except RuntimeError:
-                pass
+        if not handover.begin(-1.0 if timeout is None else timeout):
+            raise TimeoutError(f"another thread was sampling for {timeout:g} s")
+        if self._closed:
+            return None
+        sampler = threading.current_thread()
+        if sampler is not self.sampler:
+            self.sampler = self.checks.new_sampler(self.sampler, sampler, copy)
+        self.checks.before_taking()
+        arrays = handover.take(copy)
+        if arrays is None:
+            arrays = self._wait_and_take(handover, timeout, partial, until_closed_by, copy)
+        if arrays is None and partial and not self._closed:
+            arrays = self._empty_batch()
+        if arrays is None or (not partial and len(arrays[0]) == 0):
+            return None
+        if self._receiver.notices:
+            self.checks.report(self._receiver.notices)
+        if self.held.debug:
+            self.held.record(arrays)
+        return Sample(self._unflatten(arrays), self.info())
 
     def _wait_and_take(
-        self, timeout: float | None, partial: bool, until_closed_by: int | None
+        self,
+        handover: _core_cpython.Handover,
+        timeout: float | None,
+        partial: bool,
+        until_closed_by: int | None,
+        copy: bool,
     ) -> list[Any] | None:
-        """Wait for the next batch; return None when no batch will come."""
+        """Wait for the next batch and take it; return None when no batch will come."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        receiver = self._receiver
+        receiver, arrays = self._receiver, None
         # The C wait runs without the interpreter lock: a lease that ends in another thread
         # meanwhile only wakes the consumer and leaves the release to it.
-        receiver.waiting = True
+        before, receiver.waiting = receiver.waiting, True
         try:
-            if partial:
-                ready = self._seal_and_wait(deadline, timeout)
-            else:
-                ready = self._wait(deadline, timeout, self._stream_end(until_closed_by))
-                if not ready and not self._closed:  # take the rest; without one, it is the end
+            while arrays is None:  # a finalizer that runs meanwhile may take the batch
+                if partial:
                     ready = self._seal_and_wait(deadline, timeout)
-                    if not ready and not self._closed:
-                        self.checks.deaths()
-            return receiver.take() if ready else None
+                else:
+                    ready = self._wait(deadline, timeout, self._stream_end(until_closed_by))
+                    if not ready and not self._closed:  # take the rest; without one, it is the end
+                        ready = self._seal_and_wait(deadline, timeout)
+                        if not ready and not self._closed:
+                            self.checks.deaths()
+                if not ready:
+                    break
+                arrays = handover.take(copy)
+            return arrays
         except BaseException:
             # Unseal at once: the next sample that is sent still belongs into this batch.
             if self._consumer.sealed:
                 lib.she_unseal(self._consumer)
             raise
         finally:
-            receiver.waiting = False
+            receiver.waiting = before
 
     def _stream_end(self, producers: int | None) -> StreamEnd | None:
         return None if producers is None else StreamEnd(self.producers, self._consumer, producers)
@@ -197,7 +198,7 @@ class Consumer:
             stream_ended = end is not None and end.rest_is_due()
             if before_slice is not None:
                 before_slice()
-            slice_ = 0.0 if stream_ended else _WAIT_SLICE
+            slice_ = 0.0 if stream_ended else self.checks.slice()
             if deadline is not None:
                 slice_ = min(slice_, max(0.0, deadline - time.monotonic()))
             result = receiver.wait(int(slice_ * 1e9))
@@ -213,7 +214,8 @@ class Consumer:
                 raise TimeoutError(
                     f"no batch of {self._ring.config.batch_size} samples within {timeout:g} s "
                     f"({self.info().store_size} samples are there, "
-                    f"{self.producers.active} producers attached{end.text if end else ''})"
+                    f"{self.producers.active} producers attached{self.checks.held_text()}"
+                    f"{end.text if end else ''})"
                 )
             self.checks.look(now, now - began, end.text if end else "")
 
@@ -228,8 +230,8 @@ class Consumer:
     def _has_samples(self) -> bool:
         return bool(lib.she_pending(self._consumer))
 
-    def _empty_batch(self) -> tuple[list[Any], SampleInfo]:
-        return [np.empty((0, *shape), dtype) for dtype, shape in self._ring.leaves], self.info()
+    def _empty_batch(self) -> list[Any]:
+        return [np.empty((0, *shape), dtype) for dtype, shape in self._ring.leaves]
 
     def reason_for_endless_wait(self) -> str | None:
         """Return the reason why no thread will empty a full ring, or None if one may."""
@@ -247,7 +249,7 @@ class Consumer:
     def info(self) -> SampleInfo:
         """Return the metrics of this moment."""
         receiver = self._receiver
-        stored, taken, own, full, blocked, cas, lost, retries = receiver.stats()
+        stored, taken, own, full, blocked, cas, lost, retries, copied, lent = receiver.stats()
         if self._ring.config.detailed:
             copies, dwell = receiver.times()
             memcpy, queue_dwell = HistSnapshot(*copies), HistSnapshot(*dwell)
@@ -267,6 +269,8 @@ class Consumer:
             NO_TIMES,
             memcpy,
             queue_dwell,
+            copied,
+            lent,
         )
 
     def reset_histograms(self) -> None:
@@ -276,3 +280,4 @@ class Consumer:
     def close(self) -> None:
         """Make a waiting learner end its wait at its next check."""
         self._closed = True
+        self._receiver.close()

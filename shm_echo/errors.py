@@ -59,8 +59,7 @@ class NotBuiltError(ShmEchoError, ImportError):
         super().__init__(
             f"the C code of {folder} is not built for this Python; build it with: {command}"
         )
-        self.folder = folder
-        self.command = command
+        self.folder, self.command = folder, command
 
 
 # ---------------------------------------------------------------- samples and their structure
@@ -85,16 +84,18 @@ class SendTimeoutError(ShmEchoError, TimeoutError):
 
     Attributes:
         sent: the number of samples of this call that were sent; they are the first ones.
+        lent: the number of batch buffers that the learner held at that moment.
     """
 
-    _fields = ("sent",)
+    _fields = ("sent", "lent")
 
-    def __init__(self, timeout: float, sent: int = 0) -> None:
+    def __init__(self, timeout: float, sent: int = 0, lent: int = 0, buffers: int = 0) -> None:
+        held = f"holds {lent} of {buffers} batches, and " if lent else ""
         super().__init__(
             f"the ring stayed full for {timeout:g} s ({sent} samples of this call were sent): "
-            "the learner takes batches more slowly than they arrive, or has stopped"
+            f"the learner {held}takes batches more slowly than they arrive, or has stopped"
         )
-        self.sent = sent
+        self.sent, self.lent = sent, lent
 
 
 class RingFullError(ShmEchoError, TimeoutError):
@@ -102,16 +103,18 @@ class RingFullError(ShmEchoError, TimeoutError):
 
     Attributes:
         capacity: slots in the ring (`batch_size * num_buffers`).
+        lent: the number of batch buffers that the learner holds.
     """
 
-    _fields = ("capacity",)
+    _fields = ("capacity", "lent")
 
-    def __init__(self, capacity: int, reason: str) -> None:
+    def __init__(self, capacity: int, reason: str, lent: int = 0, buffers: int = 0) -> None:
+        held = f"; the learner holds {lent} of {buffers} batches" if lent else ""
         super().__init__(
-            f"the ring is full ({capacity} samples) and {reason}: take a batch with sample() "
+            f"the ring is full ({capacity} samples{held}) and {reason}: take a batch with sample() "
             "first, or sample in another thread"
         )
-        self.capacity = capacity
+        self.capacity, self.lent = capacity, lent
 
 
 class RingCorruptedError(ShmEchoError, RuntimeError):
@@ -142,7 +145,8 @@ class BatchesHeldError(ShmEchoError, RuntimeError):
     def __init__(self, held: int, timeout: float) -> None:
         super().__init__(
             f"all {held} batch buffers are held by arrays of earlier batches, and none was "
-            f"released within {timeout:g} s: drop or copy them, or raise num_buffers above {held}"
+            f"released within {timeout:g} s: drop or copy them, raise num_buffers above {held}, or "
+            "use lease='copy'; server.held() lists them"
         )
         self.held = held
 
@@ -159,8 +163,7 @@ class ProducerDiedError(ShmEchoError, RuntimeError):
 
     def __init__(self, pid: int, signal: int | None) -> None:
         super().__init__(f"producer {describe_death(pid, signal)} without closing its client")
-        self.pid = pid
-        self.signal = signal
+        self.pid, self.signal = pid, signal
 
 
 class ShmTooSmallError(ShmEchoError, OSError):
@@ -177,9 +180,7 @@ class ShmTooSmallError(ShmEchoError, OSError):
     def __init__(self, need: int, have: int, path: str, fix: str) -> None:
         sizes = f"needs {need:,} bytes ({mebibytes(need)}) but {path} has {have:,}"
         super().__init__(f"the ring {sizes} ({mebibytes(have)}): {fix}")
-        self.need = need
-        self.have = have
-        self.path = path
+        self.need, self.have, self.path = need, have, path
 
 
 # ---------------------------------------------------------------- connections

@@ -33,9 +33,9 @@ class LocalProducer:
     """Puts samples of this process into the ring. Thread-safe."""
 
     def __init__(self, ring: Ring, consumer: Consumer) -> None:
-        self._capacity = ring.config.capacity
+        self._ring = ring
         self._sender = ring.sender(
-            SERVER_OWNER, _raise_for_result, watch=_FullRingWatch(consumer, ring.config.capacity)
+            SERVER_OWNER, _raise_for_result, watch=_FullRingWatch(consumer, ring)
         )
 
     def submit(self, data: Any, timeout: float | None) -> None:
@@ -44,15 +44,15 @@ class LocalProducer:
         try:
             self._sender.send(data, timeout)
         except SendTimeoutError:
-            raise RingFullError(self._capacity, f"stayed so for {timeout:g} s") from None
+            raise _full(self._ring, f"stayed so for {timeout:g} s") from None
 
 
 class _FullRingWatch:
     """Called before each wait for room; raises RingFullError where the wait would never end."""
 
-    def __init__(self, consumer: Consumer, capacity: int) -> None:
+    def __init__(self, consumer: Consumer, ring: Ring) -> None:
         self._consumer = consumer
-        self._capacity = capacity
+        self._ring = ring
         self._started = time.monotonic()
 
     def __call__(self) -> None:
@@ -64,7 +64,12 @@ class _FullRingWatch:
             and time.monotonic() - self._started < _FIRST_SAMPLE_GRACE
         ):
             return
-        raise RingFullError(self._capacity, reason)
+        raise _full(self._ring, reason)
+
+
+def _full(ring: Ring, reason: str) -> RingFullError:
+    config = ring.config
+    return RingFullError(config.capacity, reason, ring.lent, config.num_buffers)
 
 
 def _raise_for_result(result: int, sent: int, timeout: float | None) -> None:

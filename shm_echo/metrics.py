@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-__all__ = ["NO_TIMES", "HistSnapshot", "ProducerInfo", "ReaderInfo", "SampleInfo"]
+__all__ = ["NO_TIMES", "HeldBatch", "HistSnapshot", "ProducerInfo", "ReaderInfo", "SampleInfo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,9 @@ class SampleInfo(NamedTuple):
         drain_round: rounds of the drainer threads; empty where there are none.
         memcpy: time to copy the samples of one reservation.
         queue_dwell: per sample, from its commit to its hand-out.
+        copied_total: batches handed out as private copies because arrays of earlier batches held
+            the other buffers, since the start: see `lease="copy"` of [Server][shm_echo.Server].
+        lent: batches whose memory in the ring is lent now, this one included.
     """
 
     store_size: int
@@ -67,6 +70,27 @@ class SampleInfo(NamedTuple):
     drain_round: HistSnapshot
     memcpy: HistSnapshot
     queue_dwell: HistSnapshot
+    copied_total: int = 0
+    lent: int = 0
+
+
+class HeldBatch(NamedTuple):
+    """A batch whose memory in the ring the learner holds, as `Server.held()` lists it.
+
+    Attributes:
+        number: the how-manieth batch that the server handed out, counted from 1.
+        age: seconds since it was taken, to about 4 ms.
+        leaves: leaves of the batch that are alive, by themselves or through views of them.
+        holders: the containers that hold its arrays, each described from the inside to the outside,
+            or "a local variable, a view or another library"; empty unless SHM_ECHO_DEBUG is on.
+        stack: the stack of the `sample()` that took it; empty unless SHM_ECHO_DEBUG is on.
+    """
+
+    number: int
+    age: float
+    leaves: int
+    holders: tuple[str, ...] = ()
+    stack: str = ""
 
 
 class ProducerInfo(NamedTuple):

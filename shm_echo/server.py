@@ -6,21 +6,16 @@ learner; `shm_echo.consumer` waits for batches and raises the errors when none c
 
 from __future__ import annotations
 
-import os
-import threading
-import warnings
-import weakref
 from collections.abc import Iterator
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from shm_echo.consumer import Sample
-from shm_echo.copying import Uncopyable
-from shm_echo.errors import ConnectionClosedError, ForkedHandleError
-from shm_echo.metrics import ProducerInfo, ReaderInfo, SampleInfo
+from shm_echo.errors import ConnectionClosedError
+from shm_echo.metrics import HeldBatch, ProducerInfo, ReaderInfo, SampleInfo
+from shm_echo.ring.ring import Lease
+from shm_echo.server_life import ServerLife
 from shm_echo.server_options import OnProducerDeath, ServerOptions, transport_member
-from shm_echo.server_parts import ServerParts
 from shm_echo.transports.base import Transport
 from shm_echo.validation import check_count, seconds
 
@@ -30,13 +25,14 @@ if TYPE_CHECKING:
 __all__ = ["Server"]
 
 
-class Server(Uncopyable):
-    """Owns a ring of `num_buffers` batches and hands them out, oldest first, without copying.
+class Server(ServerLife):
+    """Owns a ring of `num_buffers` batches and hands them out, oldest first.
 
-    The arrays of a batch are views of the ring. They are valid until the next `sample()`, unless
-    `lease=True`; after that they show other samples, but never crash, not even after `close()`.
-    With SHM_ECHO_DEBUG=1 (or true, yes, on) in the environment when the server is made, a released
-    batch is filled with 0xff bytes (NaN in floats), so that a stale read shows.
+    The arrays of a batch are views of the ring, and a batch that is still referred to is never
+    overwritten: if its buffer is the last one that the producers have, it comes as a private copy.
+    `lease` chooses otherwise. Arrays stay readable after `close()`. With SHM_ECHO_DEBUG=1 (or true,
+    yes, on) in the environment when the server is made, a released batch is filled with 0xff bytes
+    (NaN in floats), so that a stale read shows.
 
     Example:
         >>> import numpy as np
@@ -57,7 +53,9 @@ class Server(Uncopyable):
         num_drainers: used by transports that have drainer threads; ShmTransport has none.
         producer_queue_size: likewise, for transports that have per-connection queues.
         detailed_metrics: also measure claims, copies and waiting times of samples.
-        lease: reuse the memory of a batch only when nothing refers to it any more.
+        lease: "copy" lends a batch until nothing refers to it any more, and copies it if no other
+            buffer would stay with the producers. True never copies: `sample()` waits while every
+            buffer is held. False reuses the memory of a batch at the next `sample()`.
         writable: hand out writable arrays; otherwise writing into them is an error.
         publishes: an example of the values that `publish` sends back to the producers.
         on_producer_death: the effect of a producer that dies without closing: "warn" logs it,
@@ -88,14 +86,14 @@ class Server(Uncopyable):
         producer_queue_size: int = 8,
         *,
         detailed_metrics: bool = False,
-        lease: bool = False,
+        lease: Lease = "copy",
         writable: bool = False,
         publishes: Any = None,
         on_producer_death: OnProducerDeath = "warn",
         lease_timeout: float | None = 5.0,
         pin_host_memory: bool = False,
     ) -> None:
-        self._options = ServerOptions.check(
+        options = ServerOptions.check(
             example,
             batch_size,
             transport,
@@ -110,52 +108,13 @@ class Server(Uncopyable):
             lease_timeout=lease_timeout,
             pin_host_memory=pin_host_memory,
         )
-        config = self._options.config
-        self.batch_size, self.num_buffers = config.batch_size, config.num_buffers
-        self.num_drainers = self._options.num_drainers
-        self.producer_queue_size = self._options.producer_queue_size
-        self._transport = transport
-        # Guards start() and close(). Re-entrant: a signal handler may close what it interrupts.
-        self._lock = threading.RLock()
-        self._state: Literal["new", "running", "closed", "inherited"] = "new"
-        _servers.add(self)
+        self.batch_size = options.config.batch_size
+        self.num_buffers = options.config.num_buffers
+        self.num_drainers = options.num_drainers
+        self.producer_queue_size = options.producer_queue_size
+        super().__init__(options)
 
-    # ---------------------------------------------------------------- life
-
-    def start(self) -> Server:
-        """Allocate the whole ring and accept producers.
-
-        Raises:
-            ShmTooSmallError: the ring does not fit into the available memory.
-            AddressInUseError: another live process serves at the transport's address.
-            RuntimeError: the server was started before, or its memory could not be pinned.
-        """
-        with self._lock:
-            if self._state != "new":
-                raise RuntimeError(f"this server {_STATES[self._state]}: make a new one")
-            self._start()
-        return self
-
-    def _start(self) -> None:
-        parts = ServerParts(self._options)
-        self._parts = parts
-        self._consumer, self._producers = parts.consumer, parts.producers
-        interrupted, self._state = self._state == "closed", "running"
-        if interrupted:  # a signal handler has closed the server during the start
-            self.close()
-
-    def close(self) -> None:
-        """End the stream: `sample()` returns None, producers get ConnectionClosedError.
-
-        Arrays that were handed out stay readable. Any thread may call this, more than once.
-        """
-        with self._lock:
-            if self._state != "running":
-                if self._state == "new":
-                    self._state = "closed"
-                return
-            self._state = "closed"
-            self._parts.close()
+    # ---------------------------------------------------------------- the way in
 
     @property
     def address(self) -> str:
@@ -175,63 +134,13 @@ class Server(Uncopyable):
         connector: Connector = transport_member(self._transport, "connector")()
         return connector
 
-    @property
-    def closed(self) -> bool:
-        """Return True if `close` was called."""
-        return self._state == "closed"
-
-    def __enter__(self) -> Server:
-        if self._state != "running":
-            self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if getattr(self, "_state", None) == "running":
-            try:  # a server without a transport holds only memory: no warning
-                if self._transport is not None:
-                    warnings.warn(f"{self!r} was not closed", ResourceWarning, 2, source=self)
-            finally:  # where warnings are errors, too
-                self.close()
-
-    def _ensure_running(self) -> bool:
-        """Return True if the server runs, False if it was closed; start an in-process server.
-
-        Raises:
-            RuntimeError: a server with a transport was not started.
-            ForkedHandleError: the server was inherited through a fork.
-        """
-        state = self._state
-        if state == "running":
-            return True
-        if state == "inherited":
-            raise ForkedHandleError(
-                "this server belongs to the parent process: call its connector().connect() in the "
-                "child instead"
-            )
-        if state == "new":
-            if self._transport is not None:
-                raise RuntimeError("call start() first, or use the server in a with statement")
-            with self._lock:  # several threads may arrive at once; the first one starts it
-                if self._state == "new":
-                    self._start()
-            return not self.closed
-        return False
-
     # ---------------------------------------------------------------- taking batches
 
     def sample(self, timeout: float | None = None, *, partial: bool = False) -> Sample | None:
         """Wait for the next batch and return it; return None after `close()`.
 
-        Releases the previous batch first (unless leased). One thread samples at a time; others
-        wait for it.
+        One thread samples at a time; others wait for it. A call that an exception interrupts, of a
+        signal handler for example, loses no batch: the next call returns it.
 
         Args:
             timeout: seconds to wait; None waits without limit, 0 does not wait.
@@ -245,7 +154,16 @@ class Server(Uncopyable):
             BatchesHeldError: arrays of leased batches hold every batch buffer.
             RuntimeError: the server was not started.
         """
-        return self._take(timeout, partial=partial)
+        if not self._ensure_running():
+            return None
+        handover = self._consumer.handover()
+        try:
+            sample = self._consumer.take(handover, timeout, partial)
+            handover.confirm()
+            return sample
+        except BaseException:
+            handover.put_back()
+            raise
 
     def flush(self, timeout: float | None = None) -> Sample | None:
         """Return the samples that the ring holds now: `sample(timeout, partial=True)`."""
@@ -284,13 +202,27 @@ class Server(Uncopyable):
         timeout = seconds("timeout", timeout)
         ending = None if until is None else min_producers
         # Not a generator: its frame would hold a leased batch while the caller works.
-        return iter(partial(self._take, timeout, until_closed_by=ending, copy=copy), None)
+        return iter(partial(self._next, timeout, ending, copy), None)
 
-    def _take(self, timeout: float | None, **options: Any) -> Sample | None:
+    def _next(self, timeout: float | None, ending: int | None, copy: bool) -> Sample | None:
         if not self._ensure_running():
             return None
-        taken = self._consumer.take(timeout, **options)
-        return None if taken is None else Sample(self._options.spec.unflatten(taken[0]), taken[1])
+        handover = self._consumer.handover()
+        try:  # as in sample(), since each call in between is a place for an interrupt
+            sample = self._consumer.take(handover, timeout, False, ending, copy)
+            handover.confirm()
+            return sample
+        except BaseException:
+            handover.put_back()
+            raise
+
+    def held(self) -> list[HeldBatch]:
+        """List the batches whose memory in the ring is lent, oldest first.
+
+        With SHM_ECHO_DEBUG on it also names the containers that hold their arrays and the stack of
+        the `sample()` that took each; the search takes a while.
+        """
+        return self._consumer.held.list() if self._ensure_running() else []
 
     # ---------------------------------------------------------------- this process as a producer
 
@@ -369,24 +301,3 @@ class Server(Uncopyable):
 
     def __repr__(self) -> str:
         return f"<Server of {self._transport!r}, batch_size={self.batch_size}, {self._state}>"
-
-    def _after_fork_in_child(self) -> None:
-        self._lock = threading.RLock()  # another thread of the parent may have held it
-        if self._state == "running":
-            self._state = "inherited"
-
-
-_STATES = {
-    "running": "is running already",
-    "closed": "was closed",
-    "inherited": "belongs to the parent process",
-}
-_servers: weakref.WeakSet[Server] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for server in list(_servers):
-        server._after_fork_in_child()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)

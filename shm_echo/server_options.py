@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from shm_echo.ring.broadcast import broadcast_bytes
-from shm_echo.ring.ring import MAX_PRODUCERS, RingConfig, ring_bytes
+from shm_echo.ring.ring import MAX_PRODUCERS, Lease, RingConfig, ring_bytes
 from shm_echo.ring.segment import sigbus_guard_enabled
 from shm_echo.spec import TreeSpec
 from shm_echo.transports.base import Transport
@@ -26,7 +26,8 @@ class ServerOptions:
         spec: the structure, shapes and dtypes of a sample.
         config: the sizes of the ring.
         transport: the way by which producers reach the server, or None.
-        lease: True to lend batches, False to reuse their memory at the next `sample()`.
+        lease: True to lend batches, False to reuse their memory at the next `sample()`, "copy" to
+            lend all but the last free one.
         writable: True to hand out writable arrays.
         publishes: the structure of published values, or None.
         on_death: the effect of a producer that dies.
@@ -41,7 +42,7 @@ class ServerOptions:
     spec: TreeSpec
     config: RingConfig
     transport: Transport | None
-    lease: bool
+    lease: Lease
     writable: bool
     publishes: TreeSpec | None
     on_death: OnProducerDeath
@@ -63,7 +64,7 @@ class ServerOptions:
         producer_queue_size: int,
         *,
         detailed_metrics: bool,
-        lease: bool,
+        lease: Lease,
         writable: bool,
         publishes: Any,
         on_producer_death: OnProducerDeath,
@@ -78,8 +79,11 @@ class ServerOptions:
             ValueError: SHM_ECHO_DEBUG or SHM_ECHO_SIGBUS is neither on nor off.
         """
         spec = TreeSpec.from_example(example)
+        # By identity: 1 and 0 equal True and False, and arrays have no truth value.
+        if lease is not True and lease is not False and not _is_copy(lease):
+            raise ValueError(f"lease must be True, False or 'copy', not {lease!r}")
         batch_size = check_count("batch_size", batch_size, 1)
-        least, when = (3, " with lease=True") if lease else (2, "")
+        least, when = (3, " with lease=True") if lease is True else (2, "")
         num_buffers = check_count("num_buffers", num_buffers, least, when)
         num_drainers = check_count("num_drainers", num_drainers, 1)
         producer_queue_size = check_count("producer_queue_size", producer_queue_size, 1)
@@ -103,7 +107,7 @@ class ServerOptions:
             spec,
             config,
             transport,
-            bool(lease),
+            lease,
             bool(writable),
             published,
             on_producer_death,
@@ -114,6 +118,10 @@ class ServerOptions:
             environment_switch("SHM_ECHO_DEBUG"),
             sigbus_guard_enabled() and bool(getattr(transport, "sigbus_guard", True)),
         )
+
+
+def _is_copy(lease: object) -> bool:
+    return isinstance(lease, str) and lease == "copy"
 
 
 def transport_member(transport: Transport | None, member: str) -> Any:

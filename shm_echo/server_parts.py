@@ -43,7 +43,7 @@ class ServerParts:
                 self.ring.segment.pin(cuda)
             if options.publishes is not None:
                 self.publisher = Publisher(options.publishes, backing, guarded=guarded)
-            self.consumer = _make_consumer(self.ring, options)
+            self.consumer = Consumer(self.ring, options)
             self.producers = self.consumer.producers
             self.local_producer = LocalProducer(self.ring, self.consumer)
             if self.transport is not None:
@@ -65,18 +65,3 @@ class ServerParts:
                 steps.callback(self.publisher.close)
             steps.callback(self.ring.close)
             steps.callback(self.consumer.close)
-
-
-def _make_consumer(ring: Ring, options: ServerOptions) -> Consumer:
-    receiver = ring.receiver(
-        leased=options.lease,
-        writable=options.writable,
-        poisoned=options.debug,
-    )
-    return Consumer(
-        ring,
-        receiver,
-        on_death=options.on_death,
-        lease_timeout=options.lease_timeout,
-        expects_producers=options.transport is not None,
-    )

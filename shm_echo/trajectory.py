@@ -92,6 +92,7 @@ class TrajectoryAccumulator:
             raise ValueError("the example has no time scales")
         self._scales = {name: _TimeScale(name, tree) for name, tree in example.items()}
         self._attached: Any = None
+        self._built = False  # the buffers were handed out, and perhaps they are still referred to
 
     @property
     def counts(self) -> dict[str, int]:
@@ -113,6 +114,8 @@ class TrajectoryAccumulator:
         except KeyError:
             raise KeyError(f"unknown time scale {name!r}; known are {list(self._scales)}") from None
         at = scale.count
+        if self._built:
+            self._renew()
         if at >= scale.capacity:
             raise IndexError(
                 f"time scale {name!r} is full: its capacity is {scale.capacity}, and this is the "
@@ -132,18 +135,22 @@ class TrajectoryAccumulator:
         """Return the tree of all added rows, and start an empty trajectory.
 
         Rows that were not added read as zeros (see `counts`). The leaves are the accumulator's own
-        buffers: send or copy the tree before the next `add()`. While a slot is attached, the result
-        is the slot's tree, and the accumulator detaches from the slot: the next rollout needs a new
-        `attach()`.
+        buffers, without a copy. It uses a buffer again only when nothing refers to it any more: a
+        tree that is sent and dropped costs no fresh memory, and one that is kept stays as it is.
+        While a slot is attached, the result is the slot's tree, and the accumulator detaches from
+        the slot: the next rollout needs a new `attach()`.
 
         Raises:
             RuntimeError: the attached slot was committed or aborted before.
         """
         self._require_open_slot()
+        tree = self._attached
+        if tree is None and self._built:
+            self._renew()
         for scale in self._scales.values():
             scale.zero_the_rest()
-        tree = self._attached
         if tree is None:
+            self._built = True
             tree = {
                 name: scale.spec.unflatten(scale.stored) for name, scale in self._scales.items()
             }
@@ -185,6 +192,12 @@ class TrajectoryAccumulator:
         """Return to the accumulator's own, empty buffers, as `reset` does."""
         self.reset()
 
+    def _renew(self) -> None:
+        """Replace the buffers that the last built tree, or anything else, still refers to."""
+        for scale in self._scales.values():
+            scale.renew()
+        self._built = False
+
     def __getstate__(self) -> dict[str, Any]:
         if self._attached is not None:
             reject_copy(
@@ -219,6 +232,14 @@ class _TimeScale:
         self._zeros = [np.zeros((), leaf.dtype) for leaf in self.spec.leaves]
         self._fast_flatten = self.spec.fast_flatten
         self.store_in(self.own)
+
+    def renew(self) -> None:
+        """Replace own buffers that others refer to. Call it before the first row is stored."""
+        for i in range(len(self.own)):
+            # Views, memoryviews and foreign arrays over a buffer refer to it, too.
+            if _references(self.own, i) > _LISTED_ONLY:
+                # In place: `stored` is the same list, unless a slot is attached.
+                self.own[i] = np.zeros_like(self.own[i])
 
     def store_in(self, arrays: list[Array]) -> None:
         self.stored = arrays
@@ -262,6 +283,14 @@ class _TimeScale:
                     leaf.path, f"expected a writable {leaf}, got a read-only one"
                 )
         return arrays
+
+
+def _references(arrays: list[Array], i: int) -> int:
+    return sys.getrefcount(arrays[i])
+
+
+# The result for an array that nothing but the list refers to.
+_LISTED_ONLY = _references([np.zeros(1)], 0)
 
 
 def _common(name: object, leading: list[int | None]) -> int:

@@ -1,31 +1,44 @@
 """Looks, between two waits for a batch, for events that concern the learner.
 
 These are a dead producer, leases that hold every buffer, no attached producer, a producer that
-stopped in the middle of a sample, and words of the ring that a stray write has hit. Nothing here
-waits: `shm_echo.consumer` does.
+stopped in the middle of a sample, and words of the ring that a stray write has hit. Habits of the
+learner that cost it time or samples are reported here, too, once. Nothing here waits:
+`shm_echo.consumer` does.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
+import threading
 from typing import Any
 
 from shm_echo.errors import BatchesHeldError, ProducerDiedError
 from shm_echo.ring.core import _core_cpython, ffi, lib
 from shm_echo.ring.damage import DamageCheck
 from shm_echo.ring.producers import Producers
+from shm_echo.server_options import ServerOptions
 from shm_echo.stream_end import all_wait_for_rest
 
 __all__ = ["WaitChecks"]
 
 _log = logging.getLogger("shm_echo")
 
+# Seconds of one wait in C. Between slices Python handles signals and looks for other events.
+_WAIT_SLICE = 0.1
+# Likewise while leases hold every buffer. JAX and others let a reference go only in a collection of
+# garbage, so each slice begins with one of the youngest generation, which takes 4 to 60 us.
+_HELD_SLICE = 0.002
+# Seconds that leases may hold every buffer until a warning.
+_HELD_WARNING = 5.0
 # Seconds without a producer until the first warning, and between later ones.
 _NO_PRODUCER_FIRST_WARNING, _NO_PRODUCER_NEXT_WARNING = 5.0, 60.0
 # Seconds that a sample may stay unfinished until a warning names its producer.
 _STRAGGLER_AFTER = 5.0
 # Seconds for which all producers may wait for an incomplete batch until a warning says so.
 _ALL_WAIT_AFTER = 5.0
+# The bits of `enum notice` in csrc/python/receiver.h.
+_MANY_COPIES, _STALE_ARRAY = 1, 2
 
 
 class WaitChecks:
@@ -35,11 +48,7 @@ class WaitChecks:
         receiver: the ring's C consumer.
         consumer: its `she_consumer`.
         producers: the attached producers, and those that died.
-        batch_size: samples per batch.
-        num_buffers: batches in the ring.
-        on_death: "warn", "raise" or "raise_if_last".
-        lease_timeout: seconds to wait for held batches; None waits without limit.
-        expects_producers: warn while no producer is attached.
+        options: the arguments of the server.
     """
 
     def __init__(
@@ -47,28 +56,61 @@ class WaitChecks:
         receiver: _core_cpython.Receiver,
         consumer: Any,
         producers: Producers,
-        *,
-        batch_size: int,
-        num_buffers: int,
-        on_death: str,
-        lease_timeout: float | None,
-        expects_producers: bool,
+        options: ServerOptions,
     ) -> None:
         self._receiver = receiver
         self._consumer = consumer
         self._producers = producers
-        self._batch_size = batch_size
-        self._num_buffers = num_buffers
-        self._on_death = on_death
-        self._lease_timeout = lease_timeout
-        self._expects_producers = expects_producers
+        self._batch_size = options.config.batch_size
+        self._num_buffers = options.config.num_buffers
+        self._lease = options.lease
+        self._on_death = options.on_death
+        self._lease_timeout = options.lease_timeout
+        self._expects_producers = options.transport is not None
         self._damage = DamageCheck(consumer, producers)
         self._no_producer_since: float | None = None  # monotonic time
         self._warn_no_producer_at = 0.0  # monotonic time of the next warning
         self._straggler: tuple[int, int, float] | None = None  # owner, position, since
         self._straggler_reported: tuple[int, int] | None = None
+        self._held_reported = False
+        self._reported = 0  # notices
+        self._second_sampler_reported = False
         self._all_wait_since: float | None = None  # monotonic time
         self._all_wait_reported = False
+
+    # ---------------------------------------------------------------- before a take, and after
+
+    def new_sampler(
+        self, before: threading.Thread | None, now: threading.Thread, copy: bool
+    ) -> threading.Thread:
+        """Return the thread that samples now, and warn, once, if it may read stale arrays."""
+        stale = self._lease is False and before is not None and not copy
+        if stale and not self._second_sampler_reported:
+            self._second_sampler_reported = True
+            _log.warning(
+                "threads %r and %r sample one server with lease=False: the sample() of each ends "
+                "the batch of the other; use lease='copy', or dataset_iter(copy=True)",
+                before.name if before else None,
+                now.name,
+            )
+        return now
+
+    def report(self, notices: int) -> None:
+        """Log each notice of the C consumer once."""
+        fresh, self._reported = notices & ~self._reported, notices
+        if fresh & _MANY_COPIES:
+            _log.warning(
+                "more than a tenth of the last 100 batches were copied, because arrays of earlier "
+                "ones hold all but one of the %d batch buffers: raise num_buffers above %d, or "
+                "keep fewer batches",
+                self._num_buffers,
+                self._num_buffers,
+            )
+        if fresh & _STALE_ARRAY:
+            _log.warning(
+                "with lease=False an array of an old batch is still referred to two batches later, "
+                "when it shows other samples: drop it, or use lease='copy'"
+            )
 
     def before_taking(self) -> None:
         """Check what ends a `sample()` even if a batch is complete.
@@ -90,6 +132,19 @@ class WaitChecks:
         ):
             self._raise_death()
 
+    # ---------------------------------------------------------------- during a wait
+
+    def slice(self) -> float:
+        """Return the seconds to wait until the next look.
+
+        While leases hold every buffer, collect the youngest garbage first. No lock of the library
+        but the server's is held, which is re-entrant: a finalizer may call `sample()`.
+        """
+        if self._receiver.held < self._num_buffers:
+            return _WAIT_SLICE
+        gc.collect(0)
+        return _HELD_SLICE
+
     def damage(self, now: float, *, last: bool) -> None:
         """Check for overwritten words of the ring while no batch is complete.
 
@@ -103,7 +158,7 @@ class WaitChecks:
         self._damage.look(now, last=last)
 
     def look(self, now: float, waited: float, who: str = "") -> None:
-        """Check for everything else while no batch is complete.
+        """Check for everything but deaths while no batch is complete.
 
         Args:
             now: the monotonic time.
@@ -118,15 +173,33 @@ class WaitChecks:
         self._warn_of_mutual_wait(now)
         self._warn_without_producers(now, who)
 
+    def held_text(self) -> str:
+        """Return the part of a message that says that leases hold every buffer, or nothing."""
+        if self._receiver.held < self._num_buffers:
+            return ""
+        return f", and arrays of earlier batches hold all {self._num_buffers} batch buffers"
+
     def _raise_death(self) -> None:
         death = self._producers.next_death()
         if death is not None:
             raise ProducerDiedError(*death)
 
     def _check_held(self, waited: float) -> None:
-        held, limit = self._receiver.held, self._lease_timeout
-        if limit is not None and held >= self._num_buffers and waited >= limit:
-            raise BatchesHeldError(held, limit)
+        if self._receiver.held < self._num_buffers:
+            self._held_reported = False
+            return
+        limit = self._lease_timeout
+        if limit is not None and waited >= limit:
+            # Everything else may hold a reference, too, but this takes half a second in a large
+            # program, so only the error that it may avert is a reason for it.
+            gc.collect()
+            if self._receiver.held >= self._num_buffers:
+                raise BatchesHeldError(self._num_buffers, limit)
+        elif waited >= _HELD_WARNING and not self._held_reported:
+            self._held_reported = True
+            _log.warning(
+                "sample() has waited %.0f s%s: server.held() lists them", waited, self.held_text()
+            )
 
     def _warn_without_producers(self, now: float, who: str) -> None:
         """Warn while no producer is attached; the clock runs across calls of sample()."""

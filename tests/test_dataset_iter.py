@@ -89,8 +89,8 @@ def test_copies_are_private_writable_and_stay_as_they_are() -> None:
             batch["x"][...] = 0
 
 
-@pytest.mark.parametrize("lease", [False, True])
-def test_copies_free_the_memory_of_the_ring_at_once(lease: bool) -> None:
+@pytest.mark.parametrize("lease", [False, True, "copy"])
+def test_copies_free_the_memory_of_the_ring_at_once(lease: Any) -> None:
     with Server(EXAMPLE, 2, num_buffers=3, lease=lease) as server:
         for i in range(6):
             server.submit(numbered(i))

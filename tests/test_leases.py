@@ -129,10 +129,11 @@ def test_each_batch_has_one_root_of_its_own() -> None:
             type(root(first["x"]))()
 
 
-def test_the_same_root_stays_in_plain_mode_where_nothing_is_counted() -> None:
-    with Server(EXAMPLE, 2) as server:
+def test_without_leases_a_batch_has_one_root_too() -> None:
+    with Server(EXAMPLE, 2, lease=False) as server:
         submit(server, *range(4))
-        assert root(take(server)["x"]) is root(take(server)["n"])
+        batch = take(server)
+        assert root(batch["x"]) is root(batch["n"])
 
 
 def test_partial_batches_are_leased_too_and_empty_ones_take_no_memory() -> None:

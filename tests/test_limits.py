@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,14 @@ def test_the_largest_accepted_example_serves_and_one_more_leaf_is_rejected(
     with pytest.raises(ValueError, match=r"32,768 items\. A leaf takes 4") as caught:
         Server(leaves(most + 1, leaf), 1, ShmTransport(name))
     assert f"the example has {most + 1:,} leaves" in str(caught.value)
+
+
+@pytest.mark.parametrize(("row", "leaf"), [("no axis", FLOAT), ("one axis", np.zeros(4))])
+def test_the_page_of_limits_has_these_numbers(row: str, leaf: Any, name: str) -> None:
+    page = (Path(__file__).resolve().parents[1] / "docs/reference/limits.md").read_text()
+    in_dict = largest(lambda n: leaves(n, leaf), 5000, 9000, name)
+    in_list = largest(lambda n: [leaf] * n, 5000, 9000, name)
+    assert f"| {row} | {in_dict:,} | {in_list:,} |" in page
 
 
 def test_the_published_example_counts_too(name: str) -> None:

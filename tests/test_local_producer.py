@@ -143,7 +143,7 @@ def test_samples_of_this_process_and_of_clients_share_the_ring(name: str) -> Non
 
 
 def test_the_thread_that_samples_does_not_wait_for_itself() -> None:
-    with Server(EXAMPLE, 2, num_buffers=3) as server:
+    with Server(EXAMPLE, 2, num_buffers=3, lease=False) as server:
         server.submit(numbered(0))
         server.flush()
         for i in range(6):  # the batch that was flushed is still this thread's
@@ -158,7 +158,7 @@ def test_the_thread_that_samples_does_not_wait_for_itself() -> None:
 
 
 def test_a_learner_whose_thread_has_ended_is_not_waited_for() -> None:
-    with Server(EXAMPLE, 2) as server:
+    with Server(EXAMPLE, 2, lease=False) as server:
         server.submit(numbered(0))
         Worker(server.flush).result()
         for i in range(4):
@@ -204,7 +204,7 @@ def test_a_full_ring_is_waited_for_while_another_thread_samples() -> None:
 @pytest.mark.parametrize("timeout", [0, 0.05])
 def test_submit_gives_up_after_its_time_out(timeout: float) -> None:
     end = threading.Event()
-    with Server(EXAMPLE, 2) as server:
+    with Server(EXAMPLE, 2, lease=False) as server:
         fill(server)
         learner = take_in_another_thread_that_lives_on(server, end)
         with pytest.raises(RingFullError, match=f"stayed so for {timeout:g} s") as caught:

@@ -64,9 +64,9 @@ WAYS: dict[str, Callable[[Array], Array]] = {
 }
 
 
-@pytest.mark.parametrize("lease", [False, True], ids=["plain", "leased"])
+@pytest.mark.parametrize("lease", [False, True, "copy"], ids=["plain", "leased", "copy"])
 @pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)
-def test_the_arrays_are_read_only_and_stay_so(example: Any, lease: bool) -> None:
+def test_the_arrays_are_read_only_and_stay_so(example: Any, lease: Any) -> None:
     with Server(example, 4, lease=lease) as server:
         array = batch_of(server, example)
         for way in WAYS.values():
@@ -92,8 +92,8 @@ def test_a_field_of_a_structure_is_read_only(field: str) -> None:
             column[...] = 0
 
 
-@pytest.mark.parametrize("lease", [False, True], ids=["plain", "leased"])
-def test_no_array_in_the_chain_of_bases_is_writable(lease: bool) -> None:
+@pytest.mark.parametrize("lease", [False, True, "copy"], ids=["plain", "leased", "copy"])
+def test_no_array_in_the_chain_of_bases_is_writable(lease: Any) -> None:
     with Server(EXAMPLE, 2, lease=lease) as server:
         leaf = batch_of(server, numbered(1))["x"][1:].T
         chain = []
@@ -127,9 +127,9 @@ def test_out_arguments_of_ufuncs_refuse_the_arrays() -> None:
         assert numbers_of(batch) == [1, 1]
 
 
-@pytest.mark.parametrize("lease", [False, True], ids=["plain", "leased"])
+@pytest.mark.parametrize("lease", [False, True, "copy"], ids=["plain", "leased", "copy"])
 @pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)
-def test_writable_arrays_are_an_option(example: Any, lease: bool) -> None:
+def test_writable_arrays_are_an_option(example: Any, lease: Any) -> None:
     with Server(example, 2, writable=True, lease=lease) as server:
         array = batch_of(server, example)
         assert array.flags.writeable
@@ -174,7 +174,7 @@ def test_each_leaf_of_a_batch_is_one_contiguous_piece_of_the_ring(example: Any) 
 
 
 def test_two_batches_of_one_buffer_share_its_memory_and_others_do_not() -> None:
-    with Server(EXAMPLE, 2, num_buffers=3) as server:
+    with Server(EXAMPLE, 2, num_buffers=3, lease=False) as server:
         batches = [batch_of(server, numbered(i)) for i in range(6)]
         for i, left in enumerate(batches):
             for j, right in enumerate(batches):
@@ -185,7 +185,7 @@ def test_two_batches_of_one_buffer_share_its_memory_and_others_do_not() -> None:
 
 
 def test_a_stale_batch_shows_the_samples_that_replaced_it() -> None:
-    with Server(EXAMPLE, 2, num_buffers=2) as server:
+    with Server(EXAMPLE, 2, num_buffers=2, lease=False) as server:
         stale = batch_of(server, numbered(1))
         batch_of(server, numbered(2))
         assert numbers_of(stale) == [1, 1]  # given back, and not yet written again
@@ -201,8 +201,8 @@ def test_a_batch_stays_as_it_is_until_the_next_sample_however_much_is_submitted(
         assert numbers_of(batch) == [1, 1]
 
 
-@pytest.mark.parametrize("lease", [False, True], ids=["plain", "leased"])
-def test_batches_of_two_servers_never_mix(lease: bool) -> None:
+@pytest.mark.parametrize("lease", [False, True, "copy"], ids=["plain", "leased", "copy"])
+def test_batches_of_two_servers_never_mix(lease: Any) -> None:
     with (
         Server(EXAMPLE, 2, lease=lease) as left,
         Server(EXAMPLE, 2, lease=lease) as right,

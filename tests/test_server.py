@@ -296,7 +296,7 @@ def test_its_repr_has_its_transport_and_its_state(name: str) -> None:
 
 
 def test_the_sizes_can_be_read_back() -> None:
-    server = Server(EXAMPLE, 5, num_buffers=4, num_drainers=2, producer_queue_size=3)
+    server = Server(EXAMPLE, 5, num_buffers=4, num_drainers=2, producer_queue_size=3, lease=False)
     sizes = (server.batch_size, server.num_buffers)
     assert (*sizes, server.num_drainers, server.producer_queue_size) == (5, 4, 2, 3)
     for i in range(20):

@@ -44,8 +44,8 @@ def no_garbage_collector() -> Any:
     gc.enable()
 
 
-@pytest.mark.parametrize("lease", [False, True], ids=["plain", "leased"])
-def test_a_view_is_readable_after_close_and_shows_the_same_samples(name: str, lease: bool) -> None:
+@pytest.mark.parametrize("lease", [False, True, "copy"], ids=["plain", "leased", "copy"])
+def test_a_view_is_readable_after_close_and_shows_the_same_samples(name: str, lease: Any) -> None:
     with Server(EXAMPLE, 2, ShmTransport(name), lease=lease) as server:
         batch = batch_of(server, 1, 2)
     assert numbers_of(batch) == [1, 2]
@@ -53,8 +53,8 @@ def test_a_view_is_readable_after_close_and_shows_the_same_samples(name: str, le
     assert numbers_of(batch) == [1, 2]
 
 
-@pytest.mark.parametrize("lease", [False, True], ids=["plain", "leased"])
-def test_a_view_is_readable_when_its_server_is_gone_from_memory(lease: bool) -> None:
+@pytest.mark.parametrize("lease", [False, True, "copy"], ids=["plain", "leased", "copy"])
+def test_a_view_is_readable_when_its_server_is_gone_from_memory(lease: Any) -> None:
     kept = []
     for i in range(6):
         server = Server(EXAMPLE, 2, lease=lease).start()
@@ -69,7 +69,7 @@ def test_a_view_is_readable_when_its_server_is_gone_from_memory(lease: bool) -> 
 
 def test_views_of_every_batch_may_be_kept_and_read_at_any_time() -> None:
     kept = []
-    with Server(EXAMPLE, 2, num_buffers=2) as server:
+    with Server(EXAMPLE, 2, num_buffers=2, lease=False) as server:
         for i in range(100):
             kept.append(batch_of(server, i, i))
     for i, batch in enumerate(kept):
@@ -77,10 +77,10 @@ def test_views_of_every_batch_may_be_kept_and_read_at_any_time() -> None:
 
 
 @pytest.mark.parametrize("backing", ["posix", "memfd"])
-@pytest.mark.parametrize("lease", [False, True], ids=["plain", "leased"])
+@pytest.mark.parametrize("lease", [False, True, "copy"], ids=["plain", "leased", "copy"])
 @pytest.mark.usefixtures("no_garbage_collector")
 def test_memory_is_unmapped_with_the_last_view_without_a_garbage_collection(
-    name: str, backing: Any, lease: bool
+    name: str, backing: Any, lease: Any
 ) -> None:
     before = mappings()
     server = Server(EXAMPLE, 2, ShmTransport(name, backing), lease=lease).start()
@@ -135,7 +135,7 @@ SETTINGS = [
 
 @pytest.mark.parametrize(("transport", "lease", "ending"), SETTINGS)
 def test_an_interpreter_ends_silently_with_views_alive(
-    name: str, transport: str, lease: bool, ending: str
+    name: str, transport: str, lease: Any, ending: str
 ) -> None:
     printed = run_script(
         f"""
@@ -162,11 +162,14 @@ def test_an_interpreter_ends_silently_with_views_alive(
 # ---------------------------------------------------------------- the poison switch
 
 _STALE = """
+    import logging
     import numpy as np
     from shm_echo import Server
 
+    logging.getLogger("shm_echo").setLevel(logging.ERROR)  # it warns of this program
+
     example = {"f": np.float64(0), "i": np.zeros(2, np.int16), "u": np.uint8(0)}
-    server = Server(example, 2, num_buffers=3)
+    server = Server(example, 2, num_buffers=3, lease=False)
     for i in range(4):
         server.submit({"f": float(i), "i": np.full(2, i, np.int16), "u": i})
     stale = server.sample().batch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -72,18 +73,63 @@ def test_buffered_adds_fill_row_after_row_and_single_items_replace_the_leaf() ->
     assert acc.counts == {"steps": 0, "last": 0, "episode": 0}
 
 
-def test_a_built_tree_aliases_the_buffers_and_the_example_stays_as_it_was() -> None:
+def where(tree: Any) -> list[int]:
+    """Return the addresses of the leaves."""
+    return [leaf.__array_interface__["data"][0] for leaf in optree.tree_leaves(tree)]
+
+
+def test_a_tree_that_is_dropped_leaves_its_buffers_to_the_next_one() -> None:
     given_example = example()
     acc = TrajectoryAccumulator(given_example)
     acc.add("steps", step(1))
     first = acc.build()
+    addresses = where(first)
+    first["last"] = None  # containers are the caller's own
+    del first
     acc.add("steps", step(5))
     second = acc.build()
-    assert np.shares_memory(first["steps"].obs, second["steps"].obs)
-    assert first["steps"].obs[0, 0] == 5
+    assert where(second) == addresses
+    assert second["last"] is not None
     assert not given_example["steps"].obs.any()
-    first["last"] = None  # containers are the caller's own
-    assert acc.build()["last"] is not None
+
+
+HOLDERS: dict[str, Callable[[Any], Any]] = {
+    "the tree": lambda tree: tree,
+    "a leaf": lambda tree: tree["steps"].obs,
+    "a slice": lambda tree: tree["steps"].obs[1:],
+    "a transpose of a slice": lambda tree: tree["steps"].obs[1:].T,
+    "a memoryview": lambda tree: memoryview(tree["steps"].obs),
+    "another owner by DLPack": lambda tree: np.from_dlpack(tree["steps"].obs),
+    "an iterator": lambda tree: tree["steps"].obs.flat,
+}
+
+
+@pytest.mark.parametrize("hold", HOLDERS.values(), ids=HOLDERS)
+def test_a_rollout_that_is_kept_is_never_overwritten(hold: Callable[[Any], Any]) -> None:
+    acc = TrajectoryAccumulator(example())
+    kept = []
+    for i in range(1, 6):
+        for _ in range(3):
+            acc.add("steps", step(i))
+        kept.append(hold(acc.build()))
+    empty = acc.build()  # which writes zeros
+    assert not empty["steps"].obs.any()
+    for i, holder in enumerate(kept, start=1):
+        leaf = holder["steps"].obs if isinstance(holder, dict) else holder
+        array = np.array([*leaf]) if isinstance(leaf, np.flatiter) else np.asarray(leaf)
+        assert (array == i).all()
+
+
+def test_only_the_leaves_that_are_kept_get_new_buffers() -> None:
+    acc = TrajectoryAccumulator(example())
+    acc.add("steps", step(1))
+    tree = acc.build()
+    addresses, kept = where(tree), tree["steps"].obs
+    del tree
+    acc.add("steps", step(2))
+    now = where(acc.build())
+    assert [a for a, b in zip(addresses, now, strict=True) if a != b] == where(kept)
+    assert kept[0].tolist() == [1, 1]
 
 
 def test_rows_that_were_not_added_read_as_zeros_not_as_an_earlier_trajectory() -> None:
@@ -326,6 +372,7 @@ def test_adds_go_straight_into_an_attached_slot_and_build_detaches() -> None:
     assert not any(leaf.any() for leaf in optree.tree_leaves(own))
     acc.add("steps", step(5))
     assert slot.tree["steps"].obs[0].tolist() == [1, 1]
+    own = acc.build()
     assert own["steps"].obs[0].tolist() == [5, 5]
 
 

@@ -50,11 +50,12 @@ class Step:
 
 
 SLOT_LIFE = (
-    Step("FREE", "CLAIMED", "claim", "producer", ("she_claim",)),
-    Step("HOLE", "CLAIMED", "claim", "producer", ("she_claim", "claim_hole")),
+    Step("FREE", "CLAIMED", "claim", "producer", ("claim",)),
+    Step("HOLE", "CLAIMED", "claim", "producer", ("claim", "claim_hole")),
     Step("CLAIMED", "COMMITTED", "commit", "producer", ("commit",)),
     Step("CLAIMED", "HOLE", "abort", "producer", ("she_abort",)),
     Step("CLAIMED", "HOLE", "recover a dead owner", "server", ("she_recover",)),
+    Step("CLAIMED", "HOLE", "mend an overwritten word", "learner", ("she_check",)),
     Step("COMMITTED", "FREE", "release: next lap", "learner", ("she_release",)),
     Step("SKIP", "FREE", "release: next lap", "learner", ("she_release",)),
     Step("FREE", "SKIP", "seal", "learner", ("she_seal",)),

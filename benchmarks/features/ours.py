@@ -40,7 +40,7 @@ def send(name: str, example: Any, count: int, value: float) -> None:
 
 
 def view() -> str:
-    server = Server(SMALL, 1, num_buffers=2).start()
+    server = Server(SMALL, 1, num_buffers=2, lease=False).start()  # so that a view shows it
     server.submit({"obs": np.zeros(4, np.float32)})
     first = server.sample().batch["obs"]
     for _ in range(3):

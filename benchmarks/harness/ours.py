@@ -19,9 +19,16 @@ _numbers = itertools.count()
 
 
 class OurConsumer:
-    """A server, started."""
+    """A server, started.
 
-    def __init__(self, load: Load) -> None:
+    Args:
+        load: what is sent.
+        keeps: hold each batch while the next one is asked for, as a training loop does.
+    """
+
+    def __init__(self, load: Load, *, keeps: bool) -> None:
+        self._keeps = keeps
+        self._kept: Any = None
         self.address = f"bench-{os.getpid()}-{next(_numbers)}"
         self._server = Server(
             load.make(),
@@ -35,6 +42,8 @@ class OurConsumer:
     def batch(self) -> Any:
         sample = self._sample(timeout=PATIENCE)
         assert sample is not None  # only close() makes it None
+        if self._keeps:
+            self._kept = sample
         return sample.batch
 
     def interrupt(self) -> None:
@@ -46,17 +55,19 @@ class OurConsumer:
 
 @dataclass(frozen=True)
 class ShmEcho:
-    """One `send` per sample, or `send_batch` of load.stack samples."""
+    """One `send` per sample, or `send_batch` of load.stack samples; see OurConsumer for `keeps`."""
 
     batched: bool = False
+    keeps: bool = False
     package: str | None = None
 
     @property
     def name(self) -> str:
-        return "shm-echo send_batch(256)" if self.batched else "shm-echo send"
+        name = "shm-echo send_batch(256)" if self.batched else "shm-echo send"
+        return f"{name}, kept" if self.keeps else name
 
     def consume(self, load: Load, /) -> OurConsumer:
-        return OurConsumer(load)
+        return OurConsumer(load, keeps=self.keeps)
 
     @contextlib.contextmanager
     def sender(self, address: Any, load: Load, sample: Any, /) -> Iterator[Send]:

@@ -44,7 +44,7 @@ typedef struct {
     Mapping *mapping;
 } Handle;
 
-/* Raise RingCorruptedError if the memory was truncated; `sent` samples were sent before. -1 then. */
+/* Raise RingCorruptedError if the memory was truncated, after `sent` samples were sent. -1 then. */
 int handle_check(const Handle *self, Py_ssize_t sent);
 
 /* One entry of the leaf table. (leaves.c) */

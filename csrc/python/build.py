@@ -96,5 +96,6 @@ class BuildExt(build_ext):
                 "-Wno-cast-function-type",
                 "-Wno-unused-parameter",
             ]
+            ext.extra_link_args = ["-pthread"]  # for pthread_atfork, where the C library is old
         ext.extra_compile_args = flags
         super().build_extension(ext)

@@ -8,6 +8,7 @@
  * csrc/api.c.
  */
 #define SHM_ECHO_BINDING_MAIN
+#include "receiver.h"
 #include "sender.h"
 
 const she_api *api;
@@ -40,9 +41,9 @@ static struct PyModuleDef module = {
 
 PyMODINIT_FUNC PyInit__core_cpython(void) {
     import_array();
-    PyTypeObject *types[] = {&Mapping_Type, &Handle_Type,   &Sender_Type,
-                             &Slot_Type,    &Receiver_Type, &Lease_Type};
-    PyObject *self = PyModule_Create(&module);
+    PyTypeObject *types[] = {&Mapping_Type,  &Handle_Type, &Sender_Type,  &Slot_Type,
+                             &Receiver_Type, &Lease_Type,  &Handover_Type};
+    PyObject *self = watch_forks() == 0 ? PyModule_Create(&module) : PyErr_NoMemory();
     for (size_t i = 0; self && i < sizeof types / sizeof *types; i++)
         if (PyModule_AddType(self, types[i]) < 0)
             Py_CLEAR(self);

@@ -1,127 +1,116 @@
-/* Receiver: the consumer of a ring. It owns the memory behind each batch's arrays. */
-#include <unistd.h>
+/* Receiver: the consumer of a ring. It owns the memory behind each batch's arrays (receiver.h). */
+#include "receiver.h"
 
-#include "binding.h"
+/* A wait for the lock wakes at this interval, in microseconds: far below any limit of the platform. */
+#define LOCK_SLICE_US 3600000000.0
 
-typedef struct {
-    PyObject_HEAD
-    Handle *handle;
-    she_consumer *consumer;
-    Leaf *leaves;
-    Py_ssize_t num_leaves;
-    PyObject *anchor; /* the root of unleased arrays */
-    uint64_t batch;   /* handed out and not released yet (unleased) */
-    Py_ssize_t held;  /* leased batches that are alive */
-    uint64_t *lease;  /* per buffer: 0, or 1 + the batch number under which to release it */
-    char has_batch, leased, writable, poisoned;
-    char waiting; /* a thread uses the consumer, perhaps without the interpreter lock */
-    pid_t owner;  /* in the child of a fork, nothing is released */
-} Receiver;
+/* Tell the producers, for their messages, how many buffers the learner holds. Relaxed: no decision
+ * depends on it. */
+void receiver_publish_lent(Receiver *self) {
+    she_store32_relaxed(&self->handle->ring->header->lent,
+                        (uint32_t)self->held + (uint32_t)self->has_batch);
+}
 
-/* The root of the base chains of a batch's arrays. It has no buffer interface, so NumPy does not
- * let an array over it become writable again. The root of a leased batch releases the batch when it
- * dies: when no array, slice, memoryview or DLPack capsule over the batch is left, because NumPy
- * collapses base chains to their root. */
-typedef struct {
-    PyObject_HEAD
-    Handle *handle;
-    Receiver *receiver; /* NULL for the anchor of unleased arrays */
-    uint64_t buffer;
-} Lease;
-
-static void release_batch(Receiver *self, uint64_t batch) {
-    if (getpid() != self->owner)
-        return;
+void receiver_release(Receiver *self, uint64_t batch) {
     if (self->poisoned)
         api->poison(self->handle->ring, batch);
     api->release(self->handle->ring, batch);
 }
 
 /* Skip buffers that earlier leases still hold, as long as any other buffer is free of leases. */
-static void skip_held(Receiver *self) {
+void receiver_skip_held(Receiver *self) {
     uint64_t buffers = self->handle->ring->num_buffers;
     while (self->held && (uint64_t)self->held < buffers) {
-        uint64_t *lease = &self->lease[self->consumer->next_batch % buffers];
-        if (!*lease)
+        uint64_t *release = &self->buffers[self->consumer->next_batch % buffers].release;
+        if (!*release)
             return;
-        *lease = api->skip(self->consumer) + 1;
+        *release = api->skip(self->consumer) + 1;
     }
 }
 
-static void Lease_dealloc(Lease *self) {
-    Receiver *receiver = self->receiver;
-    if (receiver) {
-        uint64_t batch = receiver->lease[self->buffer] - 1;
-        receiver->lease[self->buffer] = 0;
-        receiver->held--;
-        release_batch(receiver, batch);
-        /* A thread that waits without the interpreter lock uses the consumer: it does the
-         * skipping. */
-        if (getpid() != receiver->owner)
-            ; /* the consumer is the parent's */
-        else if (receiver->waiting)
-            api->wake_consumer(receiver->consumer);
-        else
-            skip_held(receiver);
-        Py_DECREF(receiver);
-    }
-    Py_XDECREF(self->handle);
-    Py_TYPE(self)->tp_free((PyObject *)self);
+void receiver_lease_ended(Receiver *self, uint64_t buffer) {
+    uint64_t batch = self->buffers[buffer].release - 1;
+    self->buffers[buffer] = (LentBuffer){0};
+    self->held--;
+    if (self->forks != forks)
+        return; /* this is the child of a fork: the ring is the parent's */
+    receiver_release(self, batch);
+    receiver_publish_lent(self);
+    /* A thread that waits without the interpreter lock uses the consumer: it does the skipping. */
+    if (self->waiting)
+        api->wake_consumer(self->consumer);
+    else
+        receiver_skip_held(self);
 }
 
-PyTypeObject Lease_Type = {
-    PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "shm_echo.ring._core_cpython.Lease",
-    .tp_basicsize = sizeof(Lease),
-    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .tp_dealloc = (destructor)Lease_dealloc,
-};
+/* ---- life ------------------------------------------------------------------------------------ */
 
-static Lease *lease_new(Handle *handle, Receiver *receiver, uint64_t batch) {
-    Lease *lease = PyObject_New(Lease, &Lease_Type);
-    if (!lease)
-        return NULL;
-    lease->handle = (Handle *)Py_NewRef(handle);
-    lease->receiver = (Receiver *)Py_XNewRef((PyObject *)receiver);
-    lease->buffer = batch % handle->ring->num_buffers;
-    if (receiver) {
-        receiver->lease[lease->buffer] = batch + 1;
-        receiver->held++;
+static void drop_put_back(Receiver *self) {
+    while (self->put_back) {
+        Batch *batch = self->put_back;
+        self->put_back = batch->next;
+        Py_DECREF(batch->arrays);
+        PyMem_Free(batch);
     }
-    return lease;
+}
+
+/* Drop what was put back, which refers to this object, and the spare buffers. */
+static PyObject *Receiver_close(Receiver *self, PyObject *Py_UNUSED(ignored)) {
+    self->closed = 1;
+    drop_put_back(self);
+    spares_close(self->spares);
+    Py_RETURN_NONE;
 }
 
 static void Receiver_dealloc(Receiver *self) {
+    drop_put_back(self);
+    if (self->spares) {
+        spares_close(self->spares);
+        spares_unref(self->spares);
+    }
     leaves_free(self->leaves, self->num_leaves);
     if (self->consumer)
         api->consumer_free(self->consumer);
-    PyMem_Free(self->lease);
-    Py_XDECREF(self->anchor);
+    if (self->lock)
+        PyThread_free_lock(self->lock);
+    PyMem_Free(self->buffers);
     Py_XDECREF(self->handle);
     Py_TYPE(self)->tp_free((PyObject *)self);
 }
 
+static bool open_parts(Receiver *self, PyObject *table) {
+    she_ring *ring = self->handle->ring;
+    self->leaves = leaves_parse(table, &self->num_leaves);
+    if (!self->leaves)
+        return false;
+    uint64_t bytes = 0;
+    for (Py_ssize_t i = 0; i < self->num_leaves; i++)
+        bytes += align_leaf(self->leaves[i].row_bytes * ring->batch_size);
+    self->buffers = PyMem_Calloc(ring->num_buffers, sizeof *self->buffers);
+    self->lock = PyThread_allocate_lock();
+    /* As many as the ring has buffers: spare memory is never larger than the ring. */
+    self->spares = spares_new(bytes, (Py_ssize_t)ring->num_buffers, self->poisoned);
+    return self->buffers && self->lock && self->spares &&
+           self->num_leaves == (Py_ssize_t)ring->num_leaves &&
+           api->consumer_open(ring, &self->consumer) == SHE_OK;
+}
+
 static PyObject *Receiver_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"handle", "leaves", "leased", "writable", "poisoned", NULL};
+    static char *names[] = {"handle", "leaves", "mode", "writable", "poisoned", NULL};
     PyObject *handle, *table;
-    int leased, writable, poisoned;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!Oppp", names, &Handle_Type, &handle, &table,
-                                     &leased, &writable, &poisoned))
+    int mode, writable, poisoned;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!Oipp", names, &Handle_Type, &handle, &table,
+                                     &mode, &writable, &poisoned))
         return NULL;
     Receiver *self = (Receiver *)type->tp_alloc(type, 0);
     if (!self)
         return NULL;
     self->handle = (Handle *)Py_NewRef(handle);
-    self->owner = getpid();
-    self->leased = (char)leased;
+    self->forks = forks;
+    self->mode = (char)mode;
     self->writable = (char)writable;
     self->poisoned = (char)poisoned;
-    self->leaves = leaves_parse(table, &self->num_leaves);
-    self->anchor = (PyObject *)lease_new(self->handle, NULL, 0);
-    self->lease = PyMem_Calloc(self->handle->ring->num_buffers, sizeof *self->lease);
-    if (!self->leaves || !self->anchor || !self->lease ||
-        self->num_leaves != (Py_ssize_t)self->handle->ring->num_leaves ||
-        api->consumer_open(self->handle->ring, &self->consumer) != SHE_OK) {
+    if (!open_parts(self, table)) {
         if (!PyErr_Occurred())
             PyErr_SetString(PyExc_ValueError, "another number of leaves, or no memory");
         Py_DECREF(self);
@@ -130,11 +119,41 @@ static PyObject *Receiver_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     return (PyObject *)self;
 }
 
-static PyObject *Receiver_ready(Receiver *self, PyObject *Py_UNUSED(ignored)) {
-    skip_held(self);
-    bool ready = api->ready(self->consumer) == SHE_OK;
-    return handle_check(self->handle, 0) < 0 ? NULL : PyBool_FromLong(ready);
+/* ---- the lock -------------------------------------------------------------------------------- */
+
+int receiver_lock(Receiver *self, double timeout) {
+    unsigned long me = PyThread_get_thread_ident();
+    if (self->lock_depth && self->lock_owner == me) {
+        self->lock_depth++;
+        return 1;
+    }
+    uint64_t deadline = timeout < 0 ? 0 : api->now_ns() + (uint64_t)(timeout * 1e9);
+    PyLockStatus status = PyThread_acquire_lock_timed(self->lock, 0, 0);
+    while (status != PY_LOCK_ACQUIRED) {
+        double left_us = LOCK_SLICE_US;
+        if (timeout >= 0) {
+            uint64_t now = api->now_ns();
+            if (now >= deadline)
+                return 0;
+            left_us = Py_MIN(left_us, (double)(deadline - now) / 1e3 + 1);
+        }
+        Py_BEGIN_ALLOW_THREADS
+        status = PyThread_acquire_lock_timed(self->lock, (PY_TIMEOUT_T)left_us, 1);
+        Py_END_ALLOW_THREADS
+        if (status == PY_LOCK_INTR && PyErr_CheckSignals() < 0)
+            return -1;
+    }
+    self->lock_owner = me;
+    self->lock_depth = 1;
+    return 1;
 }
+
+void receiver_unlock(Receiver *self) {
+    if (--self->lock_depth == 0)
+        PyThread_release_lock(self->lock);
+}
+
+/* ---- taking ---------------------------------------------------------------------------------- */
 
 /* Wait for a complete batch, for at most `ns` and at most a slice. Returns the result code. */
 static PyObject *Receiver_wait(Receiver *self, PyObject *arg) {
@@ -144,7 +163,7 @@ static PyObject *Receiver_wait(Receiver *self, PyObject *arg) {
     if (ns < 0 || ns > SLICE_NS)
         ns = SLICE_NS;
     int rc;
-    skip_held(self);
+    receiver_skip_held(self);
     char before = self->waiting;
     self->waiting = 1;
     Py_BEGIN_ALLOW_THREADS
@@ -156,69 +175,39 @@ static PyObject *Receiver_wait(Receiver *self, PyObject *arg) {
     return PyLong_FromLong(rc);
 }
 
-/* Take the complete batch. Returns a list of arrays, one per leaf, with one row per sample. */
-static PyObject *Receiver_take(Receiver *self, PyObject *Py_UNUSED(ignored)) {
-    she_ring *ring = self->handle->ring;
-    uint64_t batch, samples;
-    if (self->has_batch || api->ready(self->consumer) != SHE_OK) {
-        PyErr_SetString(PyExc_SystemError, "no complete batch, or the last one not given back");
-        return NULL;
+/* ---- observing ------------------------------------------------------------------------------- */
+
+/* A list of (number, age in nanoseconds, living arrays over the root) for each leased batch that is alive. */
+static PyObject *Receiver_leases(Receiver *self, PyObject *Py_UNUSED(ignored)) {
+    uint64_t now = api->now_coarse_ns();
+    PyObject *list = PyList_New(0);
+    for (uint64_t i = 0; list && i < self->handle->ring->num_buffers; i++) {
+        const LentBuffer *buffer = &self->buffers[i];
+        if (!buffer->root)
+            continue;
+        PyObject *item =
+            Py_BuildValue("KKn", (unsigned long long)buffer->number,
+                          (unsigned long long)(now - buffer->since_ns), Py_REFCNT(buffer->root));
+        if (!item || PyList_Append(list, item) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(item);
     }
-    PyObject *list = PyList_New(self->num_leaves), *root = NULL;
-    if (!list)
-        return NULL;
-    api->take(self->consumer, &batch, &samples);
-    if (self->leased) {
-        root = (PyObject *)lease_new(self->handle, self, batch);
-        if (!root)
-            release_batch(self, batch);
-    } else {
-        self->batch = batch;
-        self->has_batch = 1;
-        root = Py_NewRef(self->anchor);
-    }
-    for (Py_ssize_t i = 0; root && i < self->num_leaves; i++) {
-        PyObject *array =
-            leaf_view(&self->leaves[i], she_row(ring, (uint32_t)i, batch * ring->batch_size), true,
-                      (npy_intp)samples, self->writable, root);
-        if (array)
-            PyList_SET_ITEM(list, i, array);
-        else
-            Py_CLEAR(root);
-    }
-    if (root && handle_check(self->handle, 0) < 0)
-        Py_CLEAR(root);
-    skip_held(self); /* now, so that producers need not wait for the learner's next call */
-    if (!root) {
-        Py_DECREF(list);
-        return NULL;
-    }
-    Py_DECREF(root);
     return list;
 }
 
-/* Release the last unleased batch, if there is one. */
-static PyObject *Receiver_release(Receiver *self, PyObject *Py_UNUSED(ignored)) {
-    if (self->has_batch) {
-        self->has_batch = 0;
-        release_batch(self, self->batch);
-    }
-    Py_RETURN_NONE;
-}
-
-/* Returns (stored, taken_total, own, full_batches, blocked, cas_success, cas_failure, retries).
- * `own` counts the samples of this process among the stored and the taken ones. The interpreter
- * lock keeps the consumer from moving meanwhile, so that the numbers are consistent. */
+/* Returns (stored, taken_total, own, full_batches, blocked, cas_success, cas_failure, retries,
+ * copied, lent). `own` counts the samples of this process among the stored and the taken ones. The
+ * interpreter lock keeps the consumer from moving meanwhile, so that the numbers are consistent. */
 static PyObject *Receiver_stats(Receiver *self, PyObject *Py_UNUSED(ignored)) {
     she_ring_stats stats;
     api->stats(self->consumer, &stats);
-    return Py_BuildValue("KKKKKKKK", (unsigned long long)stats.stored,
-                         (unsigned long long)self->consumer->taken_total,
-                         (unsigned long long)(stats.stored_own + self->consumer->taken_by[0]),
-                         (unsigned long long)stats.full_batches,
-                         (unsigned long long)stats.blocked_count,
-                         (unsigned long long)stats.cas_success,
-                         (unsigned long long)stats.cas_failure, (unsigned long long)stats.retries);
+    return Py_BuildValue(
+        "KKKKKKKKKn", (unsigned long long)stats.stored,
+        (unsigned long long)self->consumer->taken_total,
+        (unsigned long long)(stats.stored_own + self->consumer->taken_by[0]),
+        (unsigned long long)stats.full_batches, (unsigned long long)stats.blocked_count,
+        (unsigned long long)stats.cas_success, (unsigned long long)stats.cas_failure,
+        (unsigned long long)stats.retries, self->copied_total, self->held);
 }
 
 static PyObject *summary(const she_hist_summary *s) {
@@ -245,10 +234,10 @@ static PyObject *Receiver_address(Receiver *self, PyObject *Py_UNUSED(ignored)) 
 }
 
 static PyMethodDef Receiver_methods[] = {
-    {"ready", (PyCFunction)Receiver_ready, METH_NOARGS, NULL},
+    {"handover", (PyCFunction)receiver_handover, METH_NOARGS, NULL},
     {"wait", (PyCFunction)Receiver_wait, METH_O, NULL},
-    {"take", (PyCFunction)Receiver_take, METH_NOARGS, NULL},
-    {"release", (PyCFunction)Receiver_release, METH_NOARGS, NULL},
+    {"leases", (PyCFunction)Receiver_leases, METH_NOARGS, NULL},
+    {"close", (PyCFunction)Receiver_close, METH_NOARGS, NULL},
     {"stats", (PyCFunction)Receiver_stats, METH_NOARGS, NULL},
     {"times", (PyCFunction)Receiver_times, METH_NOARGS, NULL},
     {"reset_times", (PyCFunction)Receiver_reset_times, METH_NOARGS, NULL},
@@ -259,6 +248,7 @@ static PyMethodDef Receiver_methods[] = {
 static PyMemberDef Receiver_members[] = {
     {"held", T_PYSSIZET, offsetof(Receiver, held), READONLY, NULL},
     {"waiting", T_BOOL, offsetof(Receiver, waiting), 0, NULL},
+    {"notices", T_INT, offsetof(Receiver, notices), READONLY, NULL},
     {0},
 };
 

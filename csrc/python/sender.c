@@ -38,16 +38,18 @@ static void Sender_dealloc(Sender *self) {
 
 static PyObject *Sender_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     static char *names[] = {
-        "handle",           "owner",  "leaves", "plan",      "flatten", "unflatten", "check",
-        "raise_for_result", "server", "watch",  "same_kind", NULL,
+        "handle",           "owner",  "leaves", "plan",      "flatten",        "unflatten", "check",
+        "raise_for_result", "server", "watch",  "same_kind", "watch_after_ns", NULL,
     };
     PyObject *handle, *table, *plan, *flatten, *unflatten, *check, *raise_for_result;
     PyObject *watch = Py_None;
     unsigned int owner;
+    unsigned long long watch_after_ns = 0;
     int server, same_kind = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!IOOOOOOi|Op", names, &Handle_Type, &handle,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!IOOOOOOi|OpK", names, &Handle_Type, &handle,
                                      &owner, &table, &plan, &flatten, &unflatten, &check,
-                                     &raise_for_result, &server, &watch, &same_kind))
+                                     &raise_for_result, &server, &watch, &same_kind,
+                                     &watch_after_ns))
         return NULL;
     Sender *self = (Sender *)type->tp_alloc(type, 0);
     if (!self)
@@ -58,6 +60,7 @@ static PyObject *Sender_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     self->check = Py_NewRef(check);
     self->raise_for_result = Py_NewRef(raise_for_result);
     self->watch = Py_NewRef(watch);
+    self->watch_after_ns = watch_after_ns;
     self->server = server;
     self->same_kind = (char)same_kind;
     self->plain = plan != Py_None;
@@ -167,6 +170,11 @@ static int heartbeat(Sender *self) {
     return self->server >= 0 && api->process_gone(self->server) ? BINDING_GONE : SHE_OK;
 }
 
+/* True if the wait that began at `since`, or that begins now if 0, has lasted for `ns`. */
+static bool has_waited(uint64_t since, uint64_t ns) {
+    return ns == 0 || (since && api->now_ns() - since >= ns);
+}
+
 /* The word that says "closed" or "revoked" may be overwritten, so `raise_for_result` asks the
  * server and returns if it is. Then look again: SHE_OK. -1 with the exception otherwise; other
  * results stay as they are. */
@@ -210,7 +218,7 @@ int sender_claim(Sender *self, uint64_t deadline, uint64_t *position) {
             rc = SHE_TIMEOUT;
             break;
         }
-        if (self->watch != Py_None) {
+        if (self->watch != Py_None && has_waited(since, self->watch_after_ns)) {
             PyObject *none = PyObject_CallNoArgs(self->watch);
             if (!none) {
                 rc = -1;

@@ -22,6 +22,7 @@ typedef struct {
     char same_kind;  /* arrays are also cast, by NumPy's rule of this name */
     PyObject *raise_for_result; /* (result, sent, timeout): raises the exception of a result */
     PyObject *watch;            /* called before each wait for space, may raise; or None */
+    uint64_t watch_after_ns;    /* not before a claim has waited for so long */
     int server;                 /* pidfd of the server, or -1 */
     uint64_t checked_ns;        /* when `server` was checked last */
     Py_ssize_t busy;            /* calls in progress, in any thread */

@@ -16,10 +16,21 @@ CASE(an_idle_ring_shows_zeros) {
     she_ring_stats got = stats_of(&r);
     CHECK(got.stored == 0 && got.full_batches == 0 && got.blocked_count == 0);
     CHECK(got.cas_success == 0 && got.cas_failure == 0 && got.retries == 0);
+    CHECK_EQ(she_lent(r.ring), 0);
     CHECK_EQ(she_pending(r.consumer), 0);
     CHECK_EQ(she_held(r.ring, 0), 0); /* free words have owner 0 too */
     CHECK_EQ(she_stored_by(r.consumer, 0), 0);
     CHECK(!she_straggler(r.consumer, &owner, &position));
+    rig_close(&r);
+}
+
+CASE(the_number_of_lent_buffers_is_what_the_server_said_last) {
+    rig r;
+    rig_open(&r, 1, 3, false);
+    she_store32_relaxed(&r.ring->header->lent, 2); /* as receiver.c does */
+    CHECK_EQ(she_lent(r.ring), 2);
+    she_store32_relaxed(&r.ring->header->lent, 0);
+    CHECK_EQ(she_lent(r.ring), 0);
     rig_close(&r);
 }
 

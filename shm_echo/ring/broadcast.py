@@ -1,7 +1,7 @@
 """The broadcast of a server's newest value to its clients: a segment that one side writes.
 
-There are one writer, any number of readers, and no queue: a reader gets the newest version as
-private arrays. The C side (csrc/broadcast.c) guarantees that a copy is of one version; this file
+There are one writer, any number of readers, and no queue: a reader gets a copy of the newest
+version. The C side (csrc/broadcast.c) guarantees that a copy is of one version; this file
 lays out the leaves in it, each at a multiple of 8 bytes.
 """
 
@@ -19,7 +19,8 @@ from shm_echo.ring.segment import Backing, Segment
 from shm_echo.validation import check_count, seconds
 
 if TYPE_CHECKING:
-    from shm_echo.spec import TreeSpec
+    from shm_echo.spec import LeafSpec, TreeSpec
+    from shm_echo.spec.leaf import Array
 
 __all__ = ["Publisher", "Subscriber", "broadcast_bytes"]
 
@@ -66,6 +67,22 @@ def broadcast_bytes(spec: TreeSpec) -> int:
             f"the published example has {nbytes:,} bytes, and at most 2**61 - 1 can be published"
         )
     return size
+
+
+def _read_only(memory: Array) -> Array:
+    return np.frombuffer(memory.data.toreadonly(), np.uint8)
+
+
+def _leaf_at(whole: Array, offset: int, leaf: LeafSpec) -> Array:
+    """Return a leaf as an array over the memory, or over a copy if it would not be aligned there.
+
+    Leaves lie at multiples of 8 bytes, and a long double needs one of 16.
+    """
+    if offset % leaf.dtype.alignment:
+        own = whole[offset : offset + leaf.nbytes].copy()
+        whole, offset = own if whole.flags.writeable else _read_only(own), 0
+    array: Array = np.ndarray(leaf.shape, leaf.dtype, whole, offset)
+    return array
 
 
 class Publisher:
@@ -120,30 +137,52 @@ class Subscriber:
         )
         self._server = server
         self._address = address
-        self._last: tuple[int, Any] | None = None
+        self._last: tuple[int, list[Array]] | None = None  # the newest version read, read-only
         self._closed = False
 
-    def latest(self, timeout: float) -> tuple[int, Any] | None:
+    def latest(self, timeout: float, writable: bool = False) -> tuple[int, Any] | None:
         """Return the newest version and its value, or None before the first.
+
+        Args:
+            timeout: seconds to try again if the writer overtakes a copy.
+            writable: return arrays that no other call returns; else they are read-only, and the
+                same ones until the next version, in a tree of their own.
 
         Raises:
             TimeoutError: the writer overtook every copy within `timeout` seconds.
         """
         limit = seconds("timeout", timeout)
-        cast, last = self._mapping, self._last
-        if last is not None and lib.she_bcast_latest(cast.pointer) == last[0]:
-            return last
-        arrays = [np.empty(leaf.shape, leaf.dtype) for leaf in cast.spec.leaves]
-        # One read copies all leaves, so that they are of one version; then each gets its own array.
-        whole = np.empty(max(1, cast.nbytes), np.uint8)
-        target = ffi.cast("void *", whole.ctypes.data)
+        mapping, last = self._mapping, self._last
+        unchanged = last is not None and lib.she_bcast_latest(mapping.pointer) == last[0]
+        if last is not None and unchanged and not writable:
+            return last[0], mapping.spec.unflatten(last[1])
+        found = self._read(limit)
+        if found is None:
+            return None
+        version, memory = found
+        # An array over a read-only memoryview cannot be made writable again.
+        whole = memory if writable else _read_only(memory)
+        arrays = [
+            _leaf_at(whole, offset, leaf)
+            for offset, leaf in zip(mapping.offsets, mapping.spec.leaves, strict=True)
+        ]
+        if not writable:
+            self._last = version, arrays
+        return version, mapping.spec.unflatten(arrays)
+
+    def _read(self, limit: float | None) -> tuple[int, Array] | None:
+        """Copy the newest version into fresh memory; all leaves in one read, so of one version."""
+        mapping = self._mapping
+        memory = np.empty(max(1, mapping.nbytes), np.uint8)
+        target = ffi.cast("void *", memory.ctypes.data)
         overtaken = ffi.new("int *")
         deadline: float | None = None
         while True:
-            version = int(lib.she_bcast_read(cast.pointer, target, cast.nbytes, overtaken))
+            version = int(lib.she_bcast_read(mapping.pointer, target, mapping.nbytes, overtaken))
             if version:
-                break
-            cast.segment.check_intact()
+                mapping.segment.check_intact()
+                return version, memory
+            mapping.segment.check_intact()
             if not overtaken[0]:
                 return None
             now = time.monotonic()
@@ -152,13 +191,8 @@ class Subscriber:
             deadline = now + limit if deadline is None else deadline
             if now >= deadline:
                 raise TimeoutError(
-                    f"the server published faster than this process could copy for {timeout:g} s"
+                    f"the server published faster than this process could copy for {limit:g} s"
                 )
-        cast.segment.check_intact()
-        for offset, leaf, array in zip(cast.offsets, cast.spec.leaves, arrays, strict=True):
-            array.reshape(-1).view(np.uint8)[:] = whole[offset : offset + leaf.nbytes]
-        self._last = version, cast.spec.unflatten(arrays)
-        return self._last
 
     def wait_for(self, version: int, timeout: float | None) -> int:
         """Block until the newest version is at least `version`; return the newest.

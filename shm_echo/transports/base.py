@@ -96,7 +96,7 @@ class Inlet(Uncopyable):
         self._owner = owner
         self._pid = pid
         self._ring = ingress.ring
-        self._sender = ingress.ring.sender(owner, _raise_for_result)
+        self._sender = ingress.ring.sender(owner, partial(_raise_for_result, ingress.ring))
         self._open = True
 
     def send(self, data: Any, timeout: float | None = None) -> None:
@@ -158,10 +158,10 @@ class Inlet(Uncopyable):
         self.close()
 
 
-def _raise_for_result(result: int, sent: int, timeout: float | None) -> None:
+def _raise_for_result(ring: Ring, result: int, sent: int, timeout: float | None) -> None:
     # Not a method, or the inlet and its sender would form a cycle that keeps the ring mapped.
     if result == Result.TIMEOUT:
-        raise SendTimeoutError(timeout or 0.0, sent)
+        raise SendTimeoutError(timeout or 0.0, sent, ring.lent, ring.config.num_buffers)
     if result == Result.CORRUPTED:
         raise RingCorruptedError(
             "a slot was overwritten by another program, and the sample in it was not sent",

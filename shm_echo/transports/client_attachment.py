@@ -27,6 +27,7 @@ from shm_echo.ring.core import Result, _core_cpython
 from shm_echo.ring.ring import RaiseForResult, Ring
 from shm_echo.spec import TreeSpec
 from shm_echo.transports.attach import attach, attach_reader
+from shm_echo.transports.full_ring_warning import BLOCKED_AFTER, FullRingWarning
 from shm_echo.transports.no_sender import NoSender
 from shm_echo.transports.unattached import UNATTACHED, PickledUnattached
 
@@ -105,6 +106,8 @@ class ClientAttachment(PickledUnattached):
                 _make_raise_for_result(self),
                 connection.pidfd,
                 same_kind=self._same_kind,
+                watch=FullRingWarning(ring, self.address),
+                watch_after=BLOCKED_AFTER,
             )
         except BaseException:
             connection.goodbye(timeout=1.0)
@@ -120,7 +123,8 @@ class ClientAttachment(PickledUnattached):
 
     def _raise_for_result(self, result: int, sent: int, timeout: float | None) -> None:
         if result == Result.TIMEOUT:
-            raise SendTimeoutError(timeout or 0.0, sent)
+            lent, buffers = self._ring.lent, self._ring.config.num_buffers
+            raise SendTimeoutError(timeout or 0.0, sent, lent, buffers)
         if result == Result.STOPPED and self._sender.retired and not self._closed:
             raise ForkedHandleError(
                 f"this client of {self.address} was created before the fork, and so was the slot"

@@ -126,7 +126,7 @@ class ShmTransport:
         from shm_echo.control.protocol.handshake import check_welcome
 
         try:
-            check_welcome(_describe(spec, config, publishes))
+            check_welcome(_describe(spec, config, publishes, self.run_id))
         except ValueError as error:
             leaves = len(spec.leaves) + (len(publishes.leaves) if publishes else 0)
             raise ValueError(
@@ -187,7 +187,9 @@ class _Reader:
     number: int
 
 
-def _describe(spec: TreeSpec, config: RingConfig, publishes: TreeSpec | None) -> dict[str, Any]:
+def _describe(
+    spec: TreeSpec, config: RingConfig, publishes: TreeSpec | None, run_id: str | None
+) -> dict[str, Any]:
     """Return the description of a ring that its producers get with their welcome."""
     return {
         "spec": spec.to_wire(),
@@ -198,6 +200,7 @@ def _describe(spec: TreeSpec, config: RingConfig, publishes: TreeSpec | None) ->
             "detailed": config.detailed,
         },
         "publishes": publishes.to_wire() if publishes else None,
+        "run_id": run_id,
     }
 
 
@@ -214,10 +217,9 @@ class RingService:
         ingress = self._ingress
         publisher = ingress.publisher
         session.watch = False  # a session without an owner id needs no clean-up when it ends
-        description = _describe(
-            ingress.spec, ingress.ring.config, publisher.spec if publisher else None
+        return _describe(
+            ingress.spec, ingress.ring.config, publisher.spec if publisher else None, self._run_id
         )
-        return {**description, "run_id": self._run_id}
 
     def request(
         self, session: Session, op: str, args: dict[str, Any]

@@ -216,23 +216,24 @@ class ShmClient(ClientAttachment):
 
     # ---------------------------------------------------------------- receiving
 
-    def latest(self, timeout: float = 5.0) -> tuple[int, Any] | None:
+    def latest(self, timeout: float = 5.0, *, writable: bool = False) -> tuple[int, Any] | None:
         """Return the newest published (version, value), or None before the first.
 
-        The arrays are private copies, all of one version. Until the next version, later calls
-        return the same objects at the cost of one atomic load. The newest value stays readable
-        when the server has gone.
+        All arrays are of one version, and read-only, in a tree of the caller's own. Until the next
+        version, later calls return the same arrays in another tree: no payload is copied. The
+        newest value stays readable when the server has gone.
 
         Args:
             timeout: seconds after which to give up if the server publishes faster than this process
                 can copy.
+            writable: return a private, writable copy, made anew at each call.
 
         Raises:
             TimeoutError: the server overtook every copy for `timeout` seconds.
             ConnectionClosedError: this client is closed.
             RuntimeError: the server publishes nothing.
         """
-        return self._require_subscriber().latest(timeout)
+        return self._require_subscriber().latest(timeout, writable)
 
     def wait_for(self, version: int, timeout: float | None = None) -> int:
         """Block until the server has published `version` or a newer one; return the newest.

@@ -32,11 +32,17 @@ LEVELS: list[tuple[str, ...]] = [
     ("shm_echo.control.protocol",),
     ("shm_echo.control.client", "shm_echo.control.server"),
     ("shm_echo.transports",),
-    ("shm_echo.server_options", "shm_echo.stream_end", "shm_echo.trajectory"),
+    (
+        "shm_echo.held_batches",
+        "shm_echo.server_options",
+        "shm_echo.stream_end",
+        "shm_echo.trajectory",
+    ),
     ("shm_echo.wait_checks",),
     ("shm_echo.consumer",),
     ("shm_echo.local_producer",),
     ("shm_echo.server_parts",),
+    ("shm_echo.server_life",),
     ("shm_echo.server",),
     (
         "shm_echo.mechestim.adaptive_spin",

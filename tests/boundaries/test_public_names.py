@@ -36,6 +36,7 @@ def test_the_public_names_are_these() -> None:
         "ConnectionClosedError",
         "Connector",
         "ForkedHandleError",
+        "HeldBatch",
         "HistSnapshot",
         "Ingress",
         "Inlet",
@@ -109,7 +110,12 @@ def test_every_module_says_what_it_is(name: str) -> None:
 
 def public(module: ModuleType | type, prefix: str) -> Iterator[tuple[str, Any]]:
     """The public functions, classes and members of something, by their dotted names."""
-    for name, value in vars(module).items():
+    members = dict(vars(module))
+    if inspect.isclass(module):  # those of its bases in this package, too
+        for base in module.__mro__[1:]:
+            if base.__module__.startswith("shm_echo."):
+                members = {**vars(base), **members}
+    for name, value in members.items():
         where = f"{prefix}.{name}"
         if name.startswith("_"):
             continue

@@ -34,7 +34,12 @@ WAITS: dict[str, Callable[[ShmClient], object]] = {
 @pytest.fixture
 def server(name: str) -> Iterator[Server]:
     with Server(
-        example(), 2, ShmTransport(name), num_buffers=2, publishes={"w": example()["payload"]}
+        example(),
+        2,
+        ShmTransport(name),
+        num_buffers=2,
+        lease=False,  # a batch takes room until the next one, even if it is dropped
+        publishes={"w": example()["payload"]},
     ) as running:
         yield running
 

@@ -79,43 +79,128 @@ def test_a_client_that_comes_later_reads_the_newest_version(server: Server, name
         assert shows(tree, 2)
 
 
-def test_the_same_objects_come_back_until_the_next_version(
+def test_the_same_arrays_come_back_until_the_next_version_in_a_tree_of_their_own(
     server: Server, client: ShmClient
 ) -> None:
     server.publish(params(1))
-    first = news(client)
-    assert news(client) is first
+    first, again = news(client)[1], news(client)[1]
+    assert first is not again
+    assert first["layers"] is not again["layers"]
+    assert all(a is b for a, b in zip(leaves_of(first), leaves_of(again), strict=True))
     server.publish(params(1))  # equal, and yet a new version
-    second = news(client)
-    assert second[0] == 2
-    assert second[1] is not first[1]
-    assert shows(first[1], 1)
+    version, second = news(client)
+    assert version == 2
+    assert not any(np.shares_memory(a, b) for a in leaves_of(second) for b in leaves_of(first))
+    assert shows(first, 1)
 
 
-# ---------------------------------------------------------------- private copies
+# ---------------------------------------------------------------- what a reader may do
 
 
-def test_a_value_that_was_read_is_private_and_never_changes(
-    server: Server, client: ShmClient
-) -> None:
+def leaves_of(tree: dict[str, Any]) -> list[Any]:
+    return [tree["w"], *tree["layers"]]
+
+
+def test_a_value_that_was_read_never_changes(server: Server, client: ShmClient) -> None:
     kept = []
     for i in range(1, 10):
         server.publish(params(i))
         kept.append(news(client)[1])
     for i, tree in enumerate(kept, start=1):
         assert shows(tree, i)
-        for leaf in (tree["w"], *tree["layers"]):
-            assert leaf.flags.owndata
-            assert leaf.flags.writeable
 
 
-def test_a_reader_may_write_into_its_copy_without_effect_on_others(
+def test_the_arrays_are_read_only_for_good(server: Server, client: ShmClient) -> None:
+    server.publish(params(1))
+    for leaf in leaves_of(news(client)[1]):
+        with pytest.raises(ValueError, match="read-only"):
+            leaf[...] = 0
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            leaf.flags.writeable = True
+    assert shows(news(client)[1], 1)
+
+
+def test_changes_of_the_containers_stay_with_the_caller(server: Server, client: ShmClient) -> None:
+    server.publish(params(1))
+    mine = news(client)[1]
+    del mine["w"]
+    mine["layers"][0] = None
+    assert shows(news(client)[1], 1)
+
+
+def test_a_writable_value_is_a_copy_of_its_own_at_every_call(
     server: Server, client: ShmClient, name: str
 ) -> None:
     server.publish(params(1))
-    news(client)[1]["w"][...] = 99
+    shared = news(client)[1]
+    copies = []
+    for _ in range(3):
+        version, mine = client.latest(writable=True) or (0, {})
+        assert version == 1
+        assert shows(mine, 1)
+        for leaf in leaves_of(mine):
+            leaf[...] = 99
+        copies.append(mine)
+    assert shows(shared, 1)
+    assert shows(news(client)[1], 1)
     with ShmClient(name, EXAMPLE) as other:
         assert shows(news(other)[1], 1)
+    leaves = [leaf for tree in (shared, *copies) for leaf in leaves_of(tree)]
+    for i, one in enumerate(leaves):
+        assert not any(np.shares_memory(one, other) for other in leaves[:i])
+
+
+def test_writable_values_of_a_client_that_reads_no_other_ones(
+    server: Server, client: ShmClient
+) -> None:
+    assert client.latest(writable=True) is None
+    for i in range(1, 4):
+        server.publish(params(i))
+        version, mine = client.latest(writable=True) or (0, {})
+        assert version == i
+        assert shows(mine, i)
+
+
+KINDS: dict[str, Any] = {
+    "a byte, then a long double": [np.int8(3), np.full(2, 1.25, np.longdouble)],
+    "dates": [np.datetime64("2026-01-02", "s"), np.array(["NaT"], "M8[D]")],
+    "text and bytes": [np.array(["ab", "c"]), np.array([b"xyz"])],
+    "a structure": [np.array([(1, 2.5)], [("i", "i1"), ("f", "f8")])],
+    "nothing at all": [np.zeros((0, 3)), np.int8(1), np.zeros(0, np.longdouble)],
+    "the other byte order": [np.arange(3, dtype=">i4")],
+}
+
+
+@pytest.mark.parametrize("value", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("writable", [False, True])
+def test_every_kind_of_leaf_comes_back_equal_aligned_and_of_its_kind(
+    name: str, value: list[Any], writable: bool
+) -> None:
+    with (
+        Server(EXAMPLE, 2, ShmTransport(name), publishes=value) as server,
+        ShmClient(name, EXAMPLE, publishes=value) as client,
+    ):
+        server.publish(value)
+        _, came = client.latest(writable=writable) or (0, [])
+        for got, want in zip(came, value, strict=True):
+            np.testing.assert_array_equal(got, np.asarray(want), strict=True)
+            assert got.flags.aligned
+            assert got.flags.c_contiguous
+            assert got.flags.writeable == writable
+            if not writable:
+                with pytest.raises(ValueError, match="WRITEABLE"):
+                    got.flags.writeable = True
+
+
+def test_an_unchanged_version_is_not_copied_again(
+    server: Server, client: ShmClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.publish(params(1))
+    news(client)
+    reader = client._subscriber
+    assert reader is not None
+    monkeypatch.setattr(reader, "_read", lambda limit: pytest.fail("it copied the payload"))
+    assert shows(news(client)[1], 1)
 
 
 def test_a_value_may_be_changed_after_it_was_published(server: Server, client: ShmClient) -> None:

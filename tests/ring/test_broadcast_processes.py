@@ -149,7 +149,7 @@ def test_the_newest_value_is_readable_after_the_servers_death(name: str) -> None
             found = client.latest()
             assert found is not None
             assert found[0] == number_of(found[1]) == 2
-            assert client.latest() is found
+            assert client.latest() == found
 
 
 @pytest.mark.parametrize("event", ["publish", "close"])

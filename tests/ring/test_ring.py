@@ -45,12 +45,14 @@ def other_side(ring: Ring, spec: TreeSpec = SPEC, **changes: Any) -> Ring:
 
 def test_a_sample_of_one_side_arrives_at_the_other(ring: Ring) -> None:
     sender = other_side(ring).sender(1, raise_for_result)
-    receiver = ring.receiver(leased=False, writable=False, poisoned=False)
-    assert not receiver.ready()
+    receiver = ring.receiver(lease=False, writable=False, poisoned=False)
+    handover = receiver.handover()
+    assert handover.begin(0.0)
+    assert handover.take(False) is None
     for i in range(4):
         sender.send(numbered(i))
-    assert receiver.ready()
-    n, x = receiver.take()
+    n, x = handover.take(False) or ()
+    handover.confirm()
     assert n.tolist() == [0, 1, 2, 3]
     assert x[:, 0].tolist() == [0, 1, 2, 3]
 
@@ -110,7 +112,7 @@ def test_a_ring_of_another_layout_version_is_refused(ring: Ring) -> None:
 
 def test_a_closed_ring_rejects_claims_and_wakes_the_receiver(ring: Ring) -> None:
     sender = other_side(ring).sender(1, raise_for_result)
-    receiver = ring.receiver(leased=False, writable=False, poisoned=False)
+    receiver = ring.receiver(lease=False, writable=False, poisoned=False)
     ring.close()
     with pytest.raises(RuntimeError, match="CLOSED"):
         sender.send(numbered(0))

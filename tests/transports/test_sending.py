@@ -164,12 +164,12 @@ def test_a_batch_that_is_cut_off_by_a_close_has_sent_exactly_its_first_samples(
     sending = Worker(client.send_batch, stacked(range(100)))
     assert take(server, None) == [0, 1]
     assert take(server, None) == [2, 3]
-    wait_until(lambda: server.info().store_size == 2 and server.producers()[0].samples == 6, "full")
+    wait_until(lambda: server.info().store_size == 4 and server.producers()[0].samples == 8, "full")
     client.close()
     with pytest.raises(ConnectionClosedError, match="the client of .* is closed") as caught:
         sending.result()
-    assert caught.value.sent == 6
-    assert rest(server) == [4, 5]
+    assert caught.value.sent == 8
+    assert rest(server) == [4, 5, 6, 7]
 
 
 # ---------------------------------------------------------------- wait

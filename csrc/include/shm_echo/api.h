@@ -36,6 +36,7 @@ typedef struct {
     int (*ready_wait)(she_consumer *, int64_t);
     void (*take)(she_consumer *, uint64_t *, uint64_t *);
     void (*release)(she_ring *, uint64_t);
+    void (*unseal)(she_consumer *);
     uint64_t (*skip)(she_consumer *);
     void (*wake_consumer)(she_consumer *);
     void (*poison)(she_ring *, uint64_t);

@@ -81,6 +81,7 @@ typedef struct {
 
     _Alignas(SHE_LINE) she_atomic64 taken_cursor;
     she_event_count taken;
+    she_atomic32 lent; /* buffers that the learner holds; for the messages of producers only */
 } she_header;
 
 /* One producer's line. The counters of metrics never decrease, even when the id gets another owner:

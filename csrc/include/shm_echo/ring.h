@@ -311,6 +311,9 @@ uint64_t she_untaken(const she_ring *ring);
 /* True if a thread of this owner waits until its samples are handed out. */
 bool she_draining(const she_ring *ring, uint32_t owner);
 uint64_t she_held(const she_ring *ring, uint32_t owner); /* the number of its claims */
+/* The number of batch buffers that the learner holds, as the server last said. Any process may have
+ * written it: for messages only. */
+uint32_t she_lent(const she_ring *ring);
 
 typedef struct {
     uint64_t blocked_count, blocked_ns, last_seen_ns, held;

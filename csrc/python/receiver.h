@@ -1,0 +1,143 @@
+/* Receiver: the consumer. The declarations that receiver.c, lease.c and handover.c share. */
+#ifndef SHM_ECHO_BINDING_RECEIVER_H
+#define SHM_ECHO_BINDING_RECEIVER_H
+
+#include <sys/types.h>
+
+#include "binding.h"
+
+/* What happens to the memory of a batch, chosen per receiver. The values are those of
+ * `_LEASE_MODES` in shm_echo/ring/ring.py. */
+enum lease_mode {
+    REUSE = 0,        /* it is reused at the next take, even if arrays refer to it */
+    LEND = 1,         /* it is lent until nothing refers to it */
+    LEND_OR_COPY = 2, /* likewise, but the last free buffer is never lent: its batch is copied */
+};
+
+/* Where the arrays of one batch lie. */
+enum batch_kind {
+    REUSED, /* in the ring, until the next take */
+    LENT,   /* in the ring, until nothing refers to them */
+    COPIED, /* in private memory, which goes back to the spare buffers */
+    OWNED,  /* each array has memory of its own, and is writable */
+    EMPTY,  /* no rows */
+};
+
+/* A batch on its way to the caller. */
+typedef struct Batch {
+    PyObject *arrays; /* a list, one array per leaf; NULL for no batch */
+    uint64_t number;
+    enum batch_kind kind;
+    struct Batch *next; /* in the queue of those that were put back */
+} Batch;
+
+/* Private buffers, each of the size of a batch, that are not in use. The receiver and every copy
+ * that is alive refer to it: a copy does not keep the ring mapped. */
+typedef struct {
+    Py_ssize_t references, count, limit; /* `limit` bounds the buffers that wait for a use */
+    size_t bytes;
+    char poisoned;
+    void *free[];
+} Spares;
+
+/* The memory of a leaf in a copy: whole cache lines, so that no leaf is less aligned than in the
+ * ring. */
+static inline uint64_t align_leaf(uint64_t bytes) { return (bytes + 63) & ~UINT64_C(63); }
+
+/* One buffer of the ring, as far as leases go. */
+typedef struct {
+    uint64_t release;  /* 0, or 1 + the batch number under which to release it */
+    uint64_t number;   /* of the batch that is lent: the how-manieth that was taken, from 1 */
+    uint64_t since_ns; /* when it was taken: monotonic, coarse */
+    struct Lease *root;
+} LentBuffer;
+
+/* The root of the base chains of a batch's arrays. It has no buffer interface, so NumPy does not
+ * let an array over it become writable again. It dies when no array, slice, memoryview or DLPack
+ * capsule over the batch is left, because NumPy collapses base chains to their root. Its death
+ * releases a lent batch, and gives the memory of a copied one back to the spare buffers. */
+typedef struct Lease {
+    PyObject_HEAD
+    enum batch_kind kind;
+    Handle *handle;            /* keeps the ring mapped; NULL for a copy */
+    struct Receiver *receiver; /* of a lent or reused batch, as soon as its arrays exist */
+    uint64_t buffer;           /* of a lent batch */
+    Spares *spares;            /* of a copy */
+    void *memory;
+} Lease;
+
+/* The batches of which `many_copies` considers the kind. */
+#define RECENT_BATCHES 100
+
+/* Bits of `notices`: facts that Python reports, once. */
+enum notice {
+    MANY_COPIES = 1, /* more than a tenth of the recent batches were copies */
+    STALE_ARRAY = 2, /* an array outlived the batch after its own (REUSE) */
+};
+
+typedef struct Receiver {
+    PyObject_HEAD
+    Handle *handle;
+    she_consumer *consumer;
+    Leaf *leaves;
+    Py_ssize_t num_leaves;
+    char mode, writable, poisoned, closed;
+    char waiting;        /* a thread uses the consumer, perhaps without the interpreter lock */
+    unsigned long forks; /* as of its creation: in the child of a fork, nothing is released */
+    int notices;
+
+    /* Held from the begin of a hand-over to its end. Re-entrant: a finalizer or a signal handler
+     * may take a batch in the middle of another take. */
+    PyThread_type_lock lock;
+    unsigned long lock_owner;
+    Py_ssize_t lock_depth;
+
+    char taken; /* a batch was taken from the ring, and its arrays could not be made yet */
+    uint64_t taken_batch, taken_rows, taken_total;
+    Batch *put_back; /* batches that no caller got, oldest first */
+
+    Py_ssize_t held; /* leased batches that are alive */
+    LentBuffer *buffers;
+    char has_batch; /* REUSE: `batch` is handed out and not released yet */
+    uint64_t batch;
+    Lease *recent[2]; /* REUSE: the roots of the last two batches, while they live */
+
+    Spares *spares;
+    unsigned long long copied_total;
+    char was_copy[RECENT_BATCHES]; /* of the recent batches, in a circle */
+    unsigned recent_next, recent_copies;
+} Receiver;
+
+extern PyTypeObject Handover_Type;
+PyObject *receiver_handover(Receiver *receiver, PyObject *ignored); /* handover.c */
+
+/* lease.c */
+Spares *spares_new(uint64_t bytes, Py_ssize_t limit, char poisoned);
+void spares_close(Spares *spares); /* free the spare buffers, and later ones at once */
+void spares_unref(Spares *spares);
+Lease *lease_new(enum batch_kind kind, Handle *handle);
+Lease *lease_of_copy(Spares *spares); /* with memory of its own, of the size of a batch */
+void lease_activate(Lease *lease, Receiver *receiver, uint64_t batch);
+/* Count forks, so that a child recognizes what belongs to its parent. */
+int watch_forks(void);
+extern unsigned long forks;
+
+/* take.c */
+/* Take the next batch: 1 if there is one, 0 if it is not complete, -1 with an exception, after
+ * which the next call tries again. */
+int receiver_take(Receiver *self, bool owned, Batch *out);
+/* Let the next take give this batch again. Consumes batch->arrays. */
+void receiver_put_back(Receiver *self, Batch *batch);
+
+/* receiver.c */
+/* 1 with the lock, 0 if it was not free in time, -1 with an exception. */
+int receiver_lock(Receiver *self, double timeout);
+void receiver_unlock(Receiver *self);
+void receiver_release(Receiver *self, uint64_t batch);
+/* Skip buffers that earlier leases still hold, as long as any other buffer is free of leases. */
+void receiver_skip_held(Receiver *self);
+/* Tell the producers, for their messages, how many buffers the learner holds. */
+void receiver_publish_lent(Receiver *self);
+void receiver_lease_ended(Receiver *self, uint64_t buffer);
+
+#endif

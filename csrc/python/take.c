@@ -1,0 +1,201 @@
+/* Taking a batch: lent, copied or until the next one (receiver.h). */
+#include "receiver.h"
+
+/* Copies of at least this size release the interpreter lock. A thread that releases it may wait for
+ * a whole switch interval (5 ms) to get it back, so a smaller copy keeps it. */
+#define UNLOCK_BYTES 65536
+/* More copies than this among the recent batches are worth a line in the log. */
+#define MANY_OF_RECENT (RECENT_BATCHES / 10)
+
+/* Count this batch among the recent ones. */
+static void note_kind(Receiver *self, bool copied) {
+    self->copied_total += copied;
+    self->recent_copies += copied;
+    self->recent_copies -= self->was_copy[self->recent_next];
+    self->was_copy[self->recent_next] = copied;
+    self->recent_next = (self->recent_next + 1) % RECENT_BATCHES;
+    if (self->recent_copies > MANY_OF_RECENT)
+        self->notices |= MANY_COPIES;
+}
+
+static enum batch_kind kind_of_next(const Receiver *self, bool owned) {
+    if (self->taken_rows == 0)
+        return EMPTY;
+    if (owned)
+        return OWNED;
+    if (self->mode == REUSE)
+        return REUSED;
+    /* Lent only if another buffer stays with the producers: with all of them out, no further batch
+     * could come, and the learner would wait for itself. */
+    if (self->mode == LEND || (uint64_t)self->held + 1 < self->handle->ring->num_buffers)
+        return LENT;
+    return COPIED;
+}
+
+static void copy_each(const Receiver *self, PyObject *arrays) {
+    she_ring *ring = self->handle->ring;
+    for (Py_ssize_t i = 0; i < self->num_leaves; i++)
+        api->copy(PyArray_DATA((PyArrayObject *)PyList_GET_ITEM(arrays, i)),
+                  she_row(ring, (uint32_t)i, self->taken_batch * ring->batch_size),
+                  self->taken_rows * self->leaves[i].row_bytes);
+}
+
+/* Copy the rows of the taken batch into arrays that no other thread knows yet. */
+static void copy_rows(const Receiver *self, PyObject *arrays) {
+    uint64_t bytes = 0;
+    for (Py_ssize_t i = 0; i < self->num_leaves; i++)
+        bytes += self->taken_rows * self->leaves[i].row_bytes;
+    if (bytes < UNLOCK_BYTES) {
+        copy_each(self, arrays);
+        return;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    copy_each(self, arrays);
+    Py_END_ALLOW_THREADS
+}
+
+/* Make the arrays over the memory of `root`: of the ring, or its private copy. If `root` is NULL,
+ * each array gets memory of its own. */
+static PyObject *make_arrays(const Receiver *self, Lease *root) {
+    she_ring *ring = self->handle->ring;
+    PyObject *list = PyList_New(self->num_leaves);
+    uint8_t *memory = root ? root->memory : NULL;
+    for (Py_ssize_t i = 0; list && i < self->num_leaves; i++) {
+        const Leaf *leaf = &self->leaves[i];
+        void *data = NULL;
+        if (memory) {
+            data = memory;
+            memory += align_leaf(leaf->row_bytes * ring->batch_size);
+        } else if (root) {
+            data = she_row(ring, (uint32_t)i, self->taken_batch * ring->batch_size);
+        }
+        PyObject *array = leaf_view(leaf, data, true, (npy_intp)self->taken_rows,
+                                    root && self->writable, (PyObject *)root);
+        if (array)
+            PyList_SET_ITEM(list, i, array);
+        else
+            Py_CLEAR(list);
+    }
+    return list;
+}
+
+/* Make the arrays of the taken batch; on failure it stays taken, for the next try. */
+static int make_batch(Receiver *self, bool owned, Batch *out) {
+    enum batch_kind kind = kind_of_next(self, owned);
+    uint64_t batch = self->taken_batch;
+    Lease *root = NULL;
+    if (kind == COPIED)
+        root = lease_of_copy(self->spares);
+    else if (kind != OWNED)
+        root = lease_new(kind, self->handle);
+    PyObject *arrays = root || kind == OWNED ? make_arrays(self, root) : NULL;
+    if (!arrays) {
+        Py_XDECREF(root);
+        return -1;
+    }
+    if (kind == COPIED || kind == OWNED)
+        copy_rows(self, arrays);
+    if (handle_check(self->handle, 0) < 0) {
+        Py_DECREF(arrays);
+        Py_XDECREF(root);
+        return -1;
+    }
+    if (kind == LENT || kind == REUSED)
+        lease_activate(root, self, batch);
+    if (kind == REUSED) {
+        self->batch = batch;
+        self->has_batch = 1;
+    } else if (kind != LENT) {
+        receiver_release(self, batch);
+    }
+    if (self->mode == LEND_OR_COPY && (kind == LENT || kind == COPIED))
+        note_kind(self, kind == COPIED);
+    Py_XDECREF(root);
+    *out = (Batch){.arrays = arrays, .number = batch, .kind = kind};
+    return 0;
+}
+
+/* Release the last unleased batch, if there is one. */
+static void release_reused(Receiver *self) {
+    if (!self->has_batch)
+        return;
+    self->has_batch = 0;
+    /* The learner drops a batch when it gets the next one, so only the batch before the last is
+     * surely forgotten. */
+    if (self->recent[1])
+        self->notices |= STALE_ARRAY;
+    receiver_release(self, self->batch);
+}
+
+/* Give every array of a batch that was put back memory of its own. */
+static int own_arrays(Receiver *self, Batch *batch) {
+    Py_ssize_t n = PyList_GET_SIZE(batch->arrays);
+    PyObject *list = PyList_New(n);
+    for (Py_ssize_t i = 0; list && i < n; i++) {
+        PyObject *array =
+            PyArray_NewCopy((PyArrayObject *)PyList_GET_ITEM(batch->arrays, i), NPY_CORDER);
+        if (array)
+            PyList_SET_ITEM(list, i, array);
+        else
+            Py_CLEAR(list);
+    }
+    if (!list)
+        return -1;
+    Py_SETREF(batch->arrays, list);
+    if (batch->kind == REUSED)
+        release_reused(self);
+    batch->kind = OWNED;
+    return 0;
+}
+
+static int take_put_back(Receiver *self, bool owned, Batch *out) {
+    Batch *first = self->put_back;
+    if (owned && first->kind != OWNED && own_arrays(self, first) < 0)
+        return -1;
+    *out = *first;
+    self->put_back = first->next;
+    PyMem_Free(first);
+    return 1;
+}
+
+int receiver_take(Receiver *self, bool owned, Batch *out) {
+    if (self->put_back)
+        return take_put_back(self, owned, out);
+    if (!self->taken) {
+        release_reused(self);
+        receiver_skip_held(self);
+        bool ready = api->ready(self->consumer) == SHE_OK;
+        if (handle_check(self->handle, 0) < 0)
+            return -1;
+        if (!ready) {
+            receiver_publish_lent(self);
+            return 0;
+        }
+        api->take(self->consumer, &self->taken_batch, &self->taken_rows);
+        self->taken_total++;
+        self->taken = 1;
+    }
+    if (make_batch(self, owned, out) < 0)
+        return -1;
+    self->taken = 0;
+    receiver_skip_held(self); /* now, so that producers need not wait for the learner's next call */
+    receiver_publish_lent(self);
+    return 1;
+}
+
+void receiver_put_back(Receiver *self, Batch *batch) {
+    PyObject *arrays = batch->arrays;
+    batch->arrays = NULL;
+    /* No rows are no loss, and another thread's take may have reused an unleased batch. */
+    bool lost = batch->kind == REUSED && !(self->has_batch && self->batch == batch->number);
+    Batch *copy = self->closed || batch->kind == EMPTY || lost ? NULL : PyMem_Malloc(sizeof *copy);
+    if (!copy) {
+        Py_DECREF(arrays);
+        return;
+    }
+    Batch **at = &self->put_back;
+    while (*at && (*at)->number < batch->number)
+        at = &(*at)->next;
+    *copy = (Batch){.arrays = arrays, .number = batch->number, .kind = batch->kind, .next = *at};
+    *at = copy;
+}

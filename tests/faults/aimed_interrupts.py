@@ -1,0 +1,111 @@
+"""A child process whose signal handler raises at random instants of taking a batch.
+
+Each round sends one sample, starts a timer of some microseconds and takes. What an interrupted call
+has taken must come from the next one: nothing is lost, and nothing comes twice.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+from typing import Any
+
+import numpy as np
+
+from shm_echo import Sample, Server
+from tests.support.manual_transport import ManualTransport
+
+__all__ = ["WAYS", "take_interrupted"]
+
+WAYS = ("sample", "flush", "dataset_iter", "dataset_iter(copy=True)", "the end of a stream")
+# Batches of these are partial: of one sample, where two would fill it.
+_PARTIAL = ("flush", "the end of a stream")
+# The longest time until a signal, in seconds: a little longer than any of these calls takes.
+_LONGEST = 20e-6
+
+
+class Interrupted(BaseException):
+    """Raised by the signal handler."""
+
+
+class Alarm:
+    """Raises Interrupted once per start, at a random instant."""
+
+    def __init__(self) -> None:
+        self._dice = random.Random(7)
+        self.armed = False
+        self.raised = 0
+        signal.signal(signal.SIGALRM, self._handle)
+
+    def _handle(self, number: int, frame: object) -> None:
+        if self.armed:
+            self.armed = False
+            self.raised += 1
+            raise Interrupted
+
+    def start(self) -> None:
+        self.armed = True
+        signal.setitimer(signal.ITIMER_REAL, 1e-6 + self._dice.random() * _LONGEST)
+
+    def wait(self) -> None:
+        """Wait for the exception that `start` has announced.
+
+        A function of its own: CPython 3.13 leaves the jump of a loop at the end of a `try` out of
+        what its `except` covers.
+        """
+        while self.armed:
+            pass
+
+
+def take_interrupted(pipe: Any, way: str, lease: Any, rounds: int) -> None:
+    """Take batches until `rounds` interrupts have come; report the sent, lost and wrong ones."""
+    transport = ManualTransport()
+    rows = 2 if way in _PARTIAL else 1
+    with Server(np.int64(0), rows, transport, num_buffers=3, lease=lease) as server:
+        transport.open(1).close()  # so that a stream "until the producers have closed" ends
+        pipe.send(_take(server, way, rounds))
+
+
+def _take(server: Server, way: str, rounds: int) -> tuple[int, int, int]:
+    alarm = Alarm()
+    ending: Any = "producers_closed" if way == "the end of a stream" else None
+    sent = lost = wrong = 0
+    held = None  # as an ordinary loop holds a batch while it asks for the next one
+    while alarm.raised < rounds:
+        sent += 1
+        server.submit(np.int64(sent))
+        batches = server.dataset_iter(copy=way.endswith("(copy=True)"), until=ending)
+        sample: Sample | None = None
+        try:
+            alarm.start()
+            # Stored in this frame: the instant after a call belongs to its caller.
+            if way == "sample":
+                sample = server.sample()
+            elif way == "flush":
+                sample = server.flush()
+            else:
+                for sample in batches:  # noqa: B007
+                    break
+            alarm.wait()
+        except Interrupted:
+            pass
+        if sample is None:
+            sample = _again(server, batches, way)
+        if sample is None:
+            lost += 1
+        else:
+            wrong += sample.batch.tolist() != [sent]
+            held = sample
+    del held
+    return sent, lost, wrong
+
+
+def _again(server: Server, batches: Any, way: str) -> Sample | None:
+    if way == "the end of a stream":
+        found: Sample | None = next(batches, None)
+        return found
+    try:
+        sample = server.sample(timeout=0, partial=way == "flush")
+    except TimeoutError:
+        return None
+    return sample if sample is not None and len(sample.batch) else None
