@@ -109,7 +109,7 @@ class Ends:
 
         ring.spec = Spec  # type: ignore[assignment]
         self._sender = ring.sender(0, raise_for_result)
-        self._receiver = ring.receiver(leased=False, writable=False, poisoned=False)
+        self._receiver = ring.receiver(lease=False, writable=False, poisoned=False)
 
     def send(self, value: Any) -> Any:
         self._sender.send([value], 0)
