@@ -113,11 +113,11 @@ class Ends:
 
     def send(self, value: Any) -> Any:
         self._sender.send([value], 0)
-        assert self._receiver.ready()
-        (came,) = self._receiver.take()
-        taken = came[0].copy()
-        self._receiver.release()
-        return taken
+        handover = self._receiver.handover()
+        assert handover.begin(0.0)
+        (came,) = handover.take(False) or ()
+        handover.confirm()
+        return came[0].copy()
 
 
 def python_numbers() -> list[Any]:
