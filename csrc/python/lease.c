@@ -1,4 +1,5 @@
-/* Lease: the memory behind the arrays of one batch, and the spare buffers of copies (receiver.h). */
+/* Lease: the memory behind the arrays of one batch, and the spare buffers of copies
+ * (receiver.h). */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stdlib.h>

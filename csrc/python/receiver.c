@@ -1,7 +1,8 @@
 /* Receiver: the consumer of a ring. It owns the memory behind each batch's arrays (receiver.h). */
 #include "receiver.h"
 
-/* A wait for the lock wakes at this interval, in microseconds: far below any limit of the platform. */
+/* A wait for the lock wakes at this interval, in microseconds: far below any limit of the
+ * platform. */
 #define LOCK_SLICE_US 3600000000.0
 
 /* Tell the producers, for their messages, how many buffers the learner holds. Relaxed: no decision
@@ -177,7 +178,8 @@ static PyObject *Receiver_wait(Receiver *self, PyObject *arg) {
 
 /* ---- observing ------------------------------------------------------------------------------- */
 
-/* A list of (number, age in nanoseconds, living arrays over the root) for each leased batch that is alive. */
+/* A list of (number, age in nanoseconds, living arrays over the root) for each leased batch that
+ * is alive. */
 static PyObject *Receiver_leases(Receiver *self, PyObject *Py_UNUSED(ignored)) {
     uint64_t now = api->now_coarse_ns();
     PyObject *list = PyList_New(0);

@@ -319,7 +319,8 @@ static PyObject *Sender_leave(Sender *self, PyObject *on_idle) {
     Py_RETURN_NONE;
 }
 
-/* In the child of a fork: the slots and calls are the parent's, which alone may write the memory. */
+/* In the child of a fork: the slots and calls are the parent's, which alone may write the
+ * memory. */
 static PyObject *Sender_retire(Sender *self, PyObject *Py_UNUSED(ignored)) {
     self->retired = 1;
     sender_freeze_slots(self);

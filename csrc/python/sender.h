@@ -1,5 +1,5 @@
-/* Sender, a producer, and Slot, what its `reserve` hands out. The declarations that sender.c, send.c
- * and slot.c share. */
+/* Sender, a producer, and Slot, what its `reserve` hands out. The declarations that sender.c,
+ * send.c and slot.c share. */
 #ifndef SHM_ECHO_BINDING_SENDER_H
 #define SHM_ECHO_BINDING_SENDER_H
 
@@ -77,8 +77,8 @@ int sender_copy(Sender *self, PyObject *list, uint64_t position);
  * as KeyboardInterrupt, which has to reach the user. (send.c) */
 int clear_ordinary_exception(void);
 
-/* A number, a NumPy scalar or a 0-d array as an array of exactly a 0-d leaf's dtype. NULL without an
- * exception leaves it to the check in Python. (numbers.c) */
+/* A number, a NumPy scalar or a 0-d array as an array of exactly a 0-d leaf's dtype. NULL
+ * without an exception leaves it to the check in Python. (numbers.c) */
 PyObject *number_array(const Leaf *leaf, PyObject *object);
 
 /* A slot of the ring, claimed to be written in place. One that dies uncommitted is given back by

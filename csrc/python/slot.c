@@ -1,9 +1,8 @@
 /* Slot: the memory of one sample in the ring, claimed by `reserve` and written in place.
  *
- * All of it is C, because the interpreter runs signal handlers between any two steps of Python code:
- * an exception from one between the claim and the object that owns it, or at the end of a `with`
- * statement, would leave the claim open for as long as its traceback lives.
- */
+ * All of it is C, because the interpreter runs signal handlers between any two steps of Python
+ * code: an exception from one between the claim and the object that owns it, or at the end of a
+ * `with` statement, would leave the claim open for as long as its traceback lives. / */
 #include "sender.h"
 
 static void freeze(Slot *self) {
@@ -251,14 +250,9 @@ static Slot *slot_new(Sender *sender) {
         Py_XDECREF(views);
         return NULL;
     }
+    memset((char *)self + sizeof(PyObject), 0, sizeof *self - sizeof(PyObject));
     self->sender = (Sender *)Py_NewRef((PyObject *)sender);
-    self->position = 0;
     self->views = views;
-    self->tree = NULL;
-    self->next = NULL;
-    self->link = NULL;
-    self->weakrefs = NULL;
-    self->open = 0;
     return self;
 }
 
@@ -306,14 +300,11 @@ PyObject *Sender_reserve(Sender *self, PyObject *timeout) {
         rc = -1;
     if (rc != SHE_OK && rc != -1)
         (void)sender_raise(self, rc, 0, timeout);
-    if (rc == SHE_OK && make_views(slot) == 0) {
+    if (rc == SHE_OK && make_views(slot) == 0)
         slot->tree = PyObject_CallOneArg(self->unflatten, slot->views);
-        PyObject_GC_Track((PyObject *)slot);
-        if (slot->tree)
-            return (PyObject *)slot;
-    } else {
-        PyObject_GC_Track((PyObject *)slot); /* the destructor untracks it */
-    }
+    PyObject_GC_Track((PyObject *)slot); /* the destructor untracks it */
+    if (slot->tree)
+        return (PyObject *)slot;
     Py_DECREF(slot);
     return NULL;
 }

@@ -109,15 +109,15 @@ class Ends:
 
         ring.spec = Spec  # type: ignore[assignment]
         self._sender = ring.sender(0, raise_for_result)
-        self._receiver = ring.receiver(leased=False, writable=False, poisoned=False)
+        self._receiver = ring.receiver(lease=False, writable=False, poisoned=False)
 
     def send(self, value: Any) -> Any:
         self._sender.send([value], 0)
-        assert self._receiver.ready()
-        (came,) = self._receiver.take()
-        taken = came[0].copy()
-        self._receiver.release()
-        return taken
+        handover = self._receiver.handover()
+        assert handover.begin(0.0)
+        (came,) = handover.take(False) or ()
+        handover.confirm()
+        return came[0].copy()
 
 
 def python_numbers() -> list[Any]:
