@@ -8,6 +8,7 @@ connection, `client_attachment` the behaviour across a fork.
 from __future__ import annotations
 
 import logging
+import operator
 import warnings
 from types import TracebackType
 from typing import Any, Literal
@@ -311,9 +312,10 @@ class ShmClient(ClientAttachment):
 
 
 def _label(producer_id: str | int | None) -> str | None:
-    """Return a producer id as text: workers often have numbers."""
-    number = isinstance(producer_id, int) and not isinstance(producer_id, bool)
-    return str(producer_id) if number else producer_id  # type: ignore[return-value]
+    """Return a producer id as text: workers often have numbers, NumPy's among them."""
+    if hasattr(producer_id, "__index__") and not isinstance(producer_id, bool):
+        return str(operator.index(producer_id))  # type: ignore[arg-type]
+    return producer_id  # type: ignore[return-value]
 
 
 def _check_cast(cast: str) -> bool:

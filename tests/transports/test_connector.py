@@ -219,6 +219,13 @@ def test_a_pickled_client_of_a_connector_keeps_its_options(name: str) -> None:
                 assert child.wait() == 0
 
 
+@pytest.mark.parametrize("number", [7, np.int64(7), np.uint8(7)])
+def test_a_producer_may_be_named_by_any_integer(number: Any, name: str) -> None:
+    with Server(EXAMPLE, 2, ShmTransport(name)) as server:
+        with ShmClient(name, EXAMPLE, producer_id=number):
+            assert [info.producer_id for info in server.producers()] == ["7"]
+
+
 @pytest.mark.parametrize("until", ["taken", "stored"])
 def test_an_unpickled_client_that_waits_first_attaches_and_has_nothing_to_wait_for(
     name: str, until: Any
