@@ -23,9 +23,13 @@ from shm_echo.server_options import ServerOptions
 from shm_echo.stream_end import StreamEnd
 from shm_echo.validation import seconds
 from shm_echo.wait_checks import WaitChecks
+from shm_echo.wait_limits import NotReadyError, PolledWait, WaitLimit
 
 __all__ = ["Consumer", "Sample"]
 
+# Seconds to wait for the lock of a helper that was woken, which takes some 50 us. If a very busy
+# machine takes longer, the next call unseals.
+_UNSEAL_WITHIN = 1.0
 _DEATHS_TO_REPORT: dict[str, Literal["none", "all", "last"]] = {
     "warn": "none",
     "raise": "all",
@@ -88,6 +92,11 @@ class Consumer:
         self._closed = False
         self.sampler: threading.Thread | None = None  # the thread that sampled last
 
+    @property
+    def receiver(self) -> _core_cpython.Receiver:
+        """Return the ring's C consumer."""
+        return self._receiver
+
     # ---------------------------------------------------------------- taking
 
     def take(
@@ -97,6 +106,7 @@ class Consumer:
         partial: bool = False,
         until_closed_by: int | None = None,
         copy: bool = False,
+        polled: PolledWait | None = None,
     ) -> Sample | None:
         """Return the next batch, or None at the end of the stream.
 
@@ -107,9 +117,18 @@ class Consumer:
             until_closed_by: the number of producers that must have attached before the stream can
                 end; it ends when all of them have left. None for a stream without an end.
             copy: return private arrays and free the ring's memory at once.
+            polled: make one round of this wait, whose limit holds instead of `timeout`.
+
+        Raises:
+            NotReadyError: the round has ended, and the wait has not.
         """
         timeout = seconds("timeout", timeout)
-        if not handover.begin(-1.0 if timeout is None else timeout):
+        if polled is not None:
+            if not handover.begin(0.0):  # held while another thread, or the helper, waits
+                if polled.passed(time.monotonic()):
+                    raise self._timeout_error(polled, self._stream_end(until_closed_by))
+                polled.end_early()
+        elif not handover.begin(-1.0 if timeout is None else timeout):
             raise TimeoutError(f"another thread was sampling for {timeout:g} s")
         if self._closed:
             return None
@@ -119,7 +138,8 @@ class Consumer:
         self.checks.before_taking()
         arrays = handover.take(copy)
         if arrays is None:
-            arrays = self._wait_and_take(handover, timeout, partial, until_closed_by, copy)
+            limit = WaitLimit(timeout) if polled is None else polled
+            arrays = self._wait_and_take(handover, limit, partial, until_closed_by, copy)
         if arrays is None and partial and not self._closed:
             arrays = self._empty_batch()
         if arrays is None or (not partial and len(arrays[0]) == 0):
@@ -133,13 +153,12 @@ class Consumer:
     def _wait_and_take(
         self,
         handover: _core_cpython.Handover,
-        timeout: float | None,
+        limit: WaitLimit,
         partial: bool,
         until_closed_by: int | None,
         copy: bool,
     ) -> list[Any] | None:
         """Wait for the next batch and take it; return None when no batch will come."""
-        deadline = None if timeout is None else time.monotonic() + timeout
         receiver, arrays = self._receiver, None
         # The C wait runs without the interpreter lock: a lease that ends in another thread
         # meanwhile only wakes the consumer and leaves the release to it.
@@ -147,17 +166,19 @@ class Consumer:
         try:
             while arrays is None:  # a finalizer that runs meanwhile may take the batch
                 if partial:
-                    ready = self._seal_and_wait(deadline, timeout)
+                    ready = self._seal_and_wait(limit)
                 else:
-                    ready = self._wait(deadline, timeout, self._stream_end(until_closed_by))
+                    ready = self._wait(limit, self._stream_end(until_closed_by))
                     if not ready and not self._closed:  # take the rest; without one, it is the end
-                        ready = self._seal_and_wait(deadline, timeout)
+                        ready = self._seal_and_wait(limit)
                         if not ready and not self._closed:
                             self.checks.deaths()
                 if not ready:
                     break
                 arrays = handover.take(copy)
             return arrays
+        except NotReadyError:
+            raise  # the next round goes on with the sealed batch
         except BaseException:
             # Unseal at once: the next sample that is sent still belongs into this batch.
             if self._consumer.sealed:
@@ -171,36 +192,32 @@ class Consumer:
 
     def _wait(
         self,
-        deadline: float | None,
-        timeout: float | None,
+        limit: WaitLimit,
         end: StreamEnd | None = None,
         before_slice: Callable[[], None] | None = None,
     ) -> bool:
         """Return True when the batch is complete, False when the ring closed or the stream ended.
 
         Args:
-            deadline: the monotonic time at which to give up; None for no limit.
-            timeout: the seconds that the deadline came from, for the message.
+            limit: how long to wait, and who sleeps.
             end: the end of the stream; None if it has none.
             before_slice: called before each slice.
 
         Raises:
-            TimeoutError: the deadline passed.
+            TimeoutError: the limit passed.
+            NotReadyError: the round of a polled wait has ended.
             ProducerDiedError: a producer died, where `on_death` asks for the error.
             BatchesHeldError: leases have held every buffer for `lease_timeout` seconds.
             RingCorruptedError: the batch waits for an overwritten word that cannot be mended.
         """
         receiver = self._receiver
-        began = time.monotonic()
         while True:
             # Checked before the wait: a producer that leaves after the check wakes the wait, and
             # the loop checks again.
             stream_ended = end is not None and end.rest_is_due()
             if before_slice is not None:
                 before_slice()
-            slice_ = 0.0 if stream_ended else self.checks.slice()
-            if deadline is not None:
-                slice_ = min(slice_, max(0.0, deadline - time.monotonic()))
+            slice_ = limit.slice(0.0 if stream_ended else self.checks.slice())
             result = receiver.wait(int(slice_ * 1e9))
             if result == Result.OK:
                 return True
@@ -208,24 +225,58 @@ class Consumer:
                 return False
             now = time.monotonic()
             self.checks.deaths()
-            late = deadline is not None and now >= deadline
+            late = limit.passed(now)
             self.checks.damage(now, last=late)
             if late:
-                raise TimeoutError(
-                    f"no batch of {self._ring.config.batch_size} samples within {timeout:g} s "
-                    f"({self.info().store_size} samples are there, "
-                    f"{self.producers.active} producers attached{self.checks.held_text()}"
-                    f"{end.text if end else ''})"
-                )
-            self.checks.look(now, now - began, end.text if end else "")
+                raise self._timeout_error(limit, end)
+            self.checks.look(now, now - limit.began, end.text if end else "")
+            limit.end_of_round(result == Result.WOKEN)
 
-    def _seal_and_wait(self, deadline: float | None, timeout: float | None) -> bool:
+    def _timeout_error(self, limit: WaitLimit, end: StreamEnd | None) -> TimeoutError:
+        return TimeoutError(
+            f"no batch of {self._ring.config.batch_size} samples within {limit.timeout:g} s "
+            f"({self.info().store_size} samples are there, "
+            f"{self.producers.active} producers attached{self.checks.held_text()}"
+            f"{end.text if end else ''})"
+        )
+
+    def _seal_and_wait(self, limit: WaitLimit) -> bool:
         """End the batch here and wait for the samples that are still being written into it."""
         if not self._has_samples():
             return False
         consumer = self._consumer
         # Sealed again before each slice, because an aborted claim may have left a hole meanwhile.
-        return self._wait(deadline, timeout, before_slice=lambda: lib.she_seal(consumer))
+        return self._wait(limit, before_slice=lambda: lib.she_seal(consumer))
+
+    def before_each_take(self, call: Callable[[], None]) -> None:
+        """Call `call` at the beginning of each later take.
+
+        This replaces the method, so that a server without such a call pays for none. The arguments
+        are named: a call through `*args` would let an interrupt in between lose a batch.
+        """
+        take = self.take
+
+        def take_after_call(
+            handover: _core_cpython.Handover,
+            timeout: float | None,
+            partial: bool = False,
+            until_closed_by: int | None = None,
+            copy: bool = False,
+            polled: PolledWait | None = None,
+        ) -> Sample | None:
+            call()
+            return take(handover, timeout, partial, until_closed_by, copy, polled)
+
+        self.take = take_after_call  # type: ignore[method-assign]
+
+    def unseal(self) -> None:
+        """Undo what the rounds of a polled wait for a partial batch have left sealed."""
+        if not self._consumer.sealed:
+            return
+        self._receiver.wake()  # the helper that waits holds the lock until it wakes
+        handover = self._receiver.handover()
+        if handover.begin(_UNSEAL_WITHIN):  # unseals, as each call's does
+            handover.confirm()
 
     def _has_samples(self) -> bool:
         return bool(lib.she_pending(self._consumer))

@@ -10,14 +10,19 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from shm_echo.async_sampling import AsyncSampling
 from shm_echo.consumer import Sample
 from shm_echo.errors import ConnectionClosedError
 from shm_echo.metrics import HeldBatch, ProducerInfo, ReaderInfo, SampleInfo
 from shm_echo.ring.ring import Lease
-from shm_echo.server_life import ServerLife
-from shm_echo.server_options import OnProducerDeath, ServerOptions, transport_member
+from shm_echo.server_options import (
+    OnProducerDeath,
+    ServerOptions,
+    producers_that_end,
+    transport_member,
+)
 from shm_echo.transports.base import Transport
-from shm_echo.validation import check_count, seconds
+from shm_echo.validation import seconds
 
 if TYPE_CHECKING:
     from shm_echo.transports.connector import Connector
@@ -25,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Server"]
 
 
-class Server(ServerLife):
+class Server(AsyncSampling):
     """Owns a ring of `num_buffers` batches and hands them out, oldest first.
 
     The arrays of a batch are views of the ring, and a batch that is still referred to is never
@@ -196,11 +201,8 @@ class Server(ServerLife):
             BatchesHeldError: arrays of leased batches hold every batch buffer.
             RuntimeError: the server was not started.
         """
-        if until not in (None, "producers_closed"):
-            raise ValueError(f"until must be None or 'producers_closed', not {until!r}")
-        min_producers = check_count("min_producers", min_producers, 1)
+        ending = producers_that_end(until, min_producers)
         timeout = seconds("timeout", timeout)
-        ending = None if until is None else min_producers
         # Not a generator: its frame would hold a leased batch while the caller works.
         return iter(partial(self._next, timeout, ending, copy), None)
 

@@ -12,7 +12,7 @@ from shm_echo.spec import TreeSpec
 from shm_echo.transports.base import Transport
 from shm_echo.validation import check_count, environment_switch, seconds
 
-__all__ = ["OnProducerDeath", "ServerOptions", "transport_member"]
+__all__ = ["OnProducerDeath", "ServerOptions", "producers_that_end", "transport_member"]
 
 OnProducerDeath = Literal["warn", "raise", "raise_if_last"]
 _DEATH_POLICIES = ("warn", "raise", "raise_if_last")
@@ -118,6 +118,19 @@ class ServerOptions:
             environment_switch("SHM_ECHO_DEBUG"),
             sigbus_guard_enabled() and bool(getattr(transport, "sigbus_guard", True)),
         )
+
+
+def producers_that_end(until: str | None, min_producers: int) -> int | None:
+    """Return how many producers must have attached before a stream can end; None if it can't.
+
+    Raises:
+        ValueError: an argument has another value than those that a server's iterators take.
+        TypeError: `min_producers` is no int.
+    """
+    if until not in (None, "producers_closed"):
+        raise ValueError(f"until must be None or 'producers_closed', not {until!r}")
+    min_producers = check_count("min_producers", min_producers, 1)
+    return None if until is None else min_producers
 
 
 def _is_copy(lease: object) -> bool:

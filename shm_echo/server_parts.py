@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import threading
+from typing import TYPE_CHECKING
 
 from shm_echo.consumer import Consumer
 from shm_echo.local_producer import LocalProducer
@@ -13,6 +15,9 @@ from shm_echo.ring.ring import Ring
 from shm_echo.ring.segment import Backing, sweep
 from shm_echo.server_options import ServerOptions
 from shm_echo.transports.base import Ingress
+
+if TYPE_CHECKING:
+    from shm_echo.async_consumer import AsyncConsumer
 
 __all__ = ["ServerParts"]
 
@@ -32,6 +37,9 @@ class ServerParts:
     def __init__(self, options: ServerOptions) -> None:
         sweep()
         cuda = find_cuda() if options.pin_host_memory else None
+        self._lock = threading.RLock()  # guards the two below
+        self._closed = False
+        self._async_consumer: AsyncConsumer | None = None
         self.transport = options.transport
         backing: Backing = "private" if self.transport is None else self.transport.backing
         guarded = options.sigbus_guard
@@ -55,6 +63,23 @@ class ServerParts:
             self.ring.segment.close()
             raise
 
+    def async_consumer(self) -> AsyncConsumer:
+        """Return the consumer for coroutines and event loops, made at first use."""
+        from shm_echo.async_consumer import AsyncConsumer  # imports asyncio, which takes a while
+
+        with self._lock:
+            if self._async_consumer is None:
+                self._async_consumer = AsyncConsumer(self.consumer)
+                if self._closed:
+                    self._async_consumer.close()
+            return self._async_consumer
+
+    def _close_async_consumer(self) -> None:
+        with self._lock:
+            self._closed = True
+            if self._async_consumer is not None:
+                self._async_consumer.close()
+
     def close(self) -> None:
         """End all parts, each even if the end of another is interrupted or fails."""
         with contextlib.ExitStack() as steps:
@@ -63,5 +88,6 @@ class ServerParts:
                 steps.callback(self.transport.close)
             if self.publisher is not None:
                 steps.callback(self.publisher.close)
+            steps.callback(self._close_async_consumer)
             steps.callback(self.ring.close)
             steps.callback(self.consumer.close)

@@ -176,6 +176,25 @@ static PyObject *Receiver_wait(Receiver *self, PyObject *arg) {
     return PyLong_FromLong(rc);
 }
 
+/* Wait for a complete batch on behalf of callers in other threads: for at most a slice for the lock,
+ * then for at most `ns` for the batch. Takes nothing, and leaves a batch sealed that is sealed. */
+static PyObject *Receiver_watch(Receiver *self, PyObject *arg) {
+    int locked = receiver_lock(self, (double)SLICE_NS / 1e9);
+    if (locked < 0)
+        return NULL;
+    if (!locked) /* another thread waits: it looks at the events itself */
+        return PyLong_FromLong(SHE_TIMEOUT);
+    PyObject *result = self->put_back ? PyLong_FromLong(SHE_OK) : Receiver_wait(self, arg);
+    receiver_unlock(self);
+    return result;
+}
+
+/* End a wait that is in progress, or the next one at its beginning. */
+static PyObject *Receiver_wake(Receiver *self, PyObject *Py_UNUSED(ignored)) {
+    api->wake_consumer(self->consumer);
+    Py_RETURN_NONE;
+}
+
 /* ---- observing ------------------------------------------------------------------------------- */
 
 /* A list of (number, age in nanoseconds, living arrays over the root) for each leased batch that
@@ -238,6 +257,8 @@ static PyObject *Receiver_address(Receiver *self, PyObject *Py_UNUSED(ignored)) 
 static PyMethodDef Receiver_methods[] = {
     {"handover", (PyCFunction)receiver_handover, METH_NOARGS, NULL},
     {"wait", (PyCFunction)Receiver_wait, METH_O, NULL},
+    {"watch", (PyCFunction)Receiver_watch, METH_O, NULL},
+    {"wake", (PyCFunction)Receiver_wake, METH_NOARGS, NULL},
     {"leases", (PyCFunction)Receiver_leases, METH_NOARGS, NULL},
     {"close", (PyCFunction)Receiver_close, METH_NOARGS, NULL},
     {"stats", (PyCFunction)Receiver_stats, METH_NOARGS, NULL},
