@@ -26,7 +26,7 @@ import shm_echo
 from shm_echo import errors, metrics
 from tests.support import markdown
 from tests.support.folders import socket_folder
-from tests.support.log_filters import without_no_producer_warnings
+from tests.support.log_filters import without_copy_warnings, without_no_producer_warnings
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -71,7 +71,7 @@ def test_a_program_runs_and_prints_what_the_page_shows(
         text=True,
         timeout=500,
     )
-    said = without_no_producer_warnings(done.stderr)
+    said = without_copy_warnings(without_no_producer_warnings(done.stderr))
     assert (done.returncode, said) == (0, ""), f"{name_of(page)}, line {program.line}"
     if program.printed is not None:
         # A kernel before 6.15 does not report the signal of a process that its parent has reaped.

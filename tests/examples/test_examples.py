@@ -82,6 +82,13 @@ def test_each_sample_goes_to_one_of_the_consumer_threads() -> None:
     assert out.endswith("3000 of 3000 samples were seen exactly once\n")
 
 
+def test_the_async_learner_answers_while_it_waits_and_finds_the_weights() -> None:
+    out = run("async_learner.py", "--batches", "100")
+    assert out.startswith("status while it waits: 0 batches, ")
+    assert "status at the end: 100 batches, " in out
+    assert float(out.rsplit("largest error of a weight: ", 1)[1]) < 0.1
+
+
 def test_every_example_is_run_by_a_test() -> None:
     source = Path(__file__).read_text()
     missing = [path.name for path in EXAMPLES.glob("*.py") if f'"{path.name}"' not in source]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["without_no_producer_warnings"]
+__all__ = ["without_copy_warnings", "without_no_producer_warnings"]
 
 _NO_PRODUCER_WARNING = re.compile(
     r"^sample\(\) waits, and no producer has been attached for \d+ s"
@@ -12,7 +12,16 @@ _NO_PRODUCER_WARNING = re.compile(
     re.MULTILINE,
 )
 
+_COPY_WARNING = re.compile(
+    r"^more than a tenth of the last 100 batches were copied, .*\n", re.MULTILINE
+)
+
 
 def without_no_producer_warnings(log: str) -> str:
     """Remove the warnings of missing producers, which appear if processes start slowly."""
     return _NO_PRODUCER_WARNING.sub("", log)
+
+
+def without_copy_warnings(log: str) -> str:
+    """Remove the warnings of copied batches, which appear if a library lets them go slowly."""
+    return _COPY_WARNING.sub("", log)
