@@ -9,6 +9,7 @@ from shm_echo.consumer import Sample
 from shm_echo.errors import ConnectionClosedError
 from shm_echo.server_life import ServerLife
 from shm_echo.server_options import producers_that_end
+from shm_echo.validation import seconds
 
 __all__ = ["AsyncSampling"]
 
@@ -44,6 +45,7 @@ class AsyncSampling(ServerLife):
         copy: bool = False,
         until: Literal["producers_closed"] | None = None,
         min_producers: int = 1,
+        timeout: float | None = None,
     ) -> AsyncIterator[Sample]:
         """Iterate over batches with `async for` until the server is closed.
 
@@ -51,15 +53,19 @@ class AsyncSampling(ServerLife):
             copy: yield private, writable copies, and free the ring's memory at once.
             until: "producers_closed" also ends after every producer has closed (or died), as in
                 `dataset_iter()`.
-            min_producers: producers that must have attached before `until` can end the stream.
+            min_producers: producers that must have come before `until` can end the stream.
+            timeout: seconds to wait for each batch; None waits without limit. The iterator goes on
+                after the TimeoutError.
 
         Raises:
+            TimeoutError: no batch was complete in time; no sample was lost.
             ValueError: `until` is unknown.
             ProducerDiedError: see `on_producer_death`.
             BatchesHeldError: arrays of leased batches hold every batch buffer.
             RuntimeError: the server was not started.
         """
-        return _Batches(self, producers_that_end(until, min_producers), copy)
+        ending = producers_that_end(until, min_producers)
+        return _Batches(self, seconds("timeout", timeout), ending, copy)
 
     def fileno(self) -> int:
         """Return a descriptor that is readable when `sample(timeout=0)` may have a batch.
@@ -81,8 +87,11 @@ class AsyncSampling(ServerLife):
 class _Batches(AsyncIterator[Sample]):
     """The iterator over batches. Not a generator: its frame would hold a leased batch."""
 
-    def __init__(self, server: AsyncSampling, ending: int | None, copy: bool) -> None:
+    def __init__(
+        self, server: AsyncSampling, timeout: float | None, ending: int | None, copy: bool
+    ) -> None:
         self._server = server
+        self._timeout = timeout
         self._ending = ending
         self._copy = copy
 
@@ -90,7 +99,7 @@ class _Batches(AsyncIterator[Sample]):
         server = self._server
         if server._ensure_running():
             consumer = server._parts.async_consumer()
-            sample = await consumer.take(None, False, self._ending, self._copy)
+            sample = await consumer.take(self._timeout, False, self._ending, self._copy)
             if sample is not None:
                 return sample
         raise StopAsyncIteration

@@ -287,6 +287,20 @@ def test_the_arguments_of_the_iterator_are_checked_before_the_first_batch() -> N
             server.dataset_iter_async(until="never")  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="min_producers must be at least 1"):
             server.dataset_iter_async(until="producers_closed", min_producers=0)
+        with pytest.raises(ValueError, match="timeout must be"):
+            server.dataset_iter_async(timeout=-1)
+
+
+def test_the_iterator_goes_on_after_a_timeout() -> None:
+    async def main() -> list[int]:
+        with Server(EXAMPLE, BATCH) as server:
+            iterator = server.dataset_iter_async(timeout=0.01)
+            with pytest.raises(TimeoutError, match="within 0.01 s"):
+                await iterator.__anext__()
+            submit(server, *range(BATCH))
+            return numbers_of((await iterator.__anext__()).batch)
+
+    assert asyncio.run(main()) == list(range(BATCH))
 
 
 def test_a_partial_batch_has_the_samples_so_far_and_waits_for_those_being_written(
