@@ -71,14 +71,18 @@ async def ask(port: int) -> str:
     return line.decode().strip()
 
 
-async def learn(name: str, batches: int) -> None:
+async def learn(name: str, actors: int, batches: int) -> None:
     with Server(EXAMPLE, 64, ShmTransport(name)) as server:
         learner = Learner(server)
         status = await asyncio.start_server(learner.answer, "127.0.0.1", 0)
         async with status:
             port = status.sockets[0].getsockname()[1]
+            print("status before:", await ask(port))
+            # Wait for all: a late actor would find a learner that has finished.
+            while len(server.producers()) < actors:
+                await asyncio.sleep(0.01)
             training = asyncio.create_task(learner.train(batches))
-            print("status while it waits:", await ask(port))
+            print("status meanwhile:", await ask(port))
             await training
             print("status at the end:", await ask(port))
     error = np.abs(learner.weights - TRUE_WEIGHTS).max()
@@ -98,7 +102,7 @@ def main() -> None:
     ]
     for actor in actors:
         actor.start()
-    asyncio.run(learn(name, args.batches))
+    asyncio.run(learn(name, args.actors, args.batches))
     for actor in actors:
         actor.join()
 

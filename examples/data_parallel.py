@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import time
 from multiprocessing.connection import Connection
 from multiprocessing.shared_memory import SharedMemory
 from multiprocessing.synchronize import Barrier
@@ -63,13 +64,25 @@ class AllReduce:
         return mean
 
 
-def learn(name: str, rank: int, steps: int, memory: str, barrier: Any, report: Connection) -> None:
+def wait_for_actors(server: Server, count: int) -> None:
+    """Wait until the actors have attached: a late one would find a rank that has finished."""
+    deadline = time.monotonic() + 60
+    while len(server.producers()) < count:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{len(server.producers())} of {count} actors came within 60 s")
+        time.sleep(0.01)
+
+
+def learn(
+    name: str, rank: int, own_actors: int, steps: int, memory: str, barrier: Any, report: Connection
+) -> None:
     """Train on this rank's batches, in a learner process."""
     shared = SharedMemory(memory)
     reduce = AllReduce(shared, barrier, rank)
     weights = np.zeros(8)
     actors: set[int] = set()
     with Server(EXAMPLE, BATCH, ShmTransport(f"{name}-{rank}")) as server:
+        wait_for_actors(server, own_actors)
         # Every rank takes the same number of steps: a rank that stopped early would leave the
         # others waiting in the average.
         for _ in range(steps):
@@ -95,14 +108,23 @@ def main() -> None:
 
     name = f"data-parallel-{os.getpid()}"
     context = multiprocessing.get_context("spawn")
-    # A rank that died would leave the others waiting: after a minute they fail, too.
-    barrier = context.Barrier(args.ranks, timeout=60)
+    # A rank that died would leave the others waiting: after two minutes they fail, too.
+    barrier = context.Barrier(args.ranks, timeout=120)
     reports, report = context.Pipe(duplex=False)
     memory = SharedMemory(create=True, size=args.ranks * 8 * 8)
     try:
         learners = [
             context.Process(
-                target=learn, args=(name, rank, args.steps, memory.name, barrier, report)
+                target=learn,
+                args=(
+                    name,
+                    rank,
+                    len(range(rank, args.actors, args.ranks)),
+                    args.steps,
+                    memory.name,
+                    barrier,
+                    report,
+                ),
             )
             for rank in range(args.ranks)
         ]

@@ -84,7 +84,8 @@ def test_each_sample_goes_to_one_of_the_consumer_threads() -> None:
 
 def test_the_async_learner_answers_while_it_waits_and_finds_the_weights() -> None:
     out = run("async_learner.py", "--batches", "100")
-    assert out.startswith("status while it waits: 0 batches, ")
+    assert out.startswith("status before: 0 batches, ")
+    assert re.search(r"^status meanwhile: \d+ batches, 2 actors, ", out, re.M)
     assert "status at the end: 100 batches, " in out
     assert float(out.rsplit("largest error of a weight: ", 1)[1]) < 0.1
 
