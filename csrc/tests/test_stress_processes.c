@@ -40,12 +40,31 @@ typedef struct {
 
 static bool stopping(const stage *s) { return she_load32_acquire(&s->all->stop); }
 
+/* One call at a time in each process, as the interpreter lock of a Python process has it. */
+static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+
+static int claim(she_producer *producer, uint64_t *position) {
+    pthread_mutex_lock(&turn);
+    int rc = she_claim(producer, position);
+    pthread_mutex_unlock(&turn);
+    return rc;
+}
+
+/* End a claim by she_commit or she_abort. */
+static int end_claim(int (*how)(she_producer *, uint64_t), she_producer *producer,
+                     uint64_t position) {
+    pthread_mutex_lock(&turn);
+    int rc = how(producer, position);
+    pthread_mutex_unlock(&turn);
+    return rc;
+}
+
 /* Claim a slot, waiting for space. False if this producer is revoked. */
 static bool claim_patiently(worker *w, uint64_t *position) {
     she_producer *producer = w->s->r.producer[w->owner];
     for (;;) {
         uint32_t ticket = she_claim_ticket(producer);
-        int rc = she_claim(producer, position);
+        int rc = claim(producer, position);
         if (rc == SHE_OK)
             return true;
         if (rc == SHE_REVOKED)
@@ -68,17 +87,17 @@ static void *produce(void *argument) {
             want += test_below(&w->chance, MAX_BURST);
         if (!claim_patiently(w, &position[0]))
             break;
-        while (n < want && she_claim(producer, &position[n]) == SHE_OK)
+        while (n < want && claim(producer, &position[n]) == SHE_OK)
             n++;
         for (uint64_t i = 0; i < n; i++) {
             if (test_below(&w->chance, 10) == 0) {
                 sample_write(s->r.ring, position[i], w->stream, LEDGER_SAMPLES - 1);
-                CHECK_EQ(she_abort(producer, position[i]), SHE_OK);
+                CHECK_EQ(end_claim(she_abort, producer, position[i]), SHE_OK);
                 continue;
             }
             sample_write(s->r.ring, position[i], w->stream, number);
             account->tried[number] = 1;
-            CHECK_EQ(she_commit(producer, position[i]), SHE_OK);
+            CHECK_EQ(end_claim(she_commit, producer, position[i]), SHE_OK);
             account->sent[number++] = 1;
         }
     }
