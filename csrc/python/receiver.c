@@ -176,8 +176,9 @@ static PyObject *Receiver_wait(Receiver *self, PyObject *arg) {
     return PyLong_FromLong(rc);
 }
 
-/* Wait for a complete batch on behalf of callers in other threads: for at most a slice for the lock,
- * then for at most `ns` for the batch. Takes nothing, and leaves a batch sealed that is sealed. */
+/* Wait for a complete batch on behalf of callers in other threads: for at most a slice for the
+ * lock, then for at most `ns` for the batch. Takes nothing, and leaves a batch sealed that is
+ * sealed. */
 static PyObject *Receiver_watch(Receiver *self, PyObject *arg) {
     int locked = receiver_lock(self, (double)SLICE_NS / 1e9);
     if (locked < 0)

@@ -31,7 +31,7 @@ def use_server(pipe: Any, server: Server) -> None:
         lambda: server.submit(MAKER.sample(0)),
         lambda: server.publish({"w": np.zeros(2)}),
     ):
-        with pytest.raises(ForkedHandleError, match="call its connector().connect() in the child instead"):
+        with pytest.raises(ForkedHandleError, match="call its connector"):
             use()
     with pytest.raises(RuntimeError, match="belongs to the parent process"):
         server.start()
