@@ -233,10 +233,11 @@ class Consumer:
             limit.end_of_round(result == Result.WOKEN)
 
     def _timeout_error(self, limit: WaitLimit, end: StreamEnd | None) -> TimeoutError:
+        stored, attached = self.info().store_size, self.producers.active
         return TimeoutError(
             f"no batch of {self._ring.config.batch_size} samples within {limit.timeout:g} s "
-            f"({self.info().store_size} samples are there, "
-            f"{self.producers.active} producers attached{self.checks.held_text()}"
+            f"({stored} {'sample is' if stored == 1 else 'samples are'} there, "
+            f"{attached} producer{'' if attached == 1 else 's'} attached{self.checks.held_text()}"
             f"{end.text if end else ''})"
         )
 

@@ -44,7 +44,7 @@ class ServerLife(Uncopyable):
         """
         with self._lock:
             if self._state != "new":
-                raise RuntimeError(f"this server {_STATES[self._state]}: make a new one")
+                raise RuntimeError(f"this server {_STATES[self._state]}")
             self._start()
         return self
 
@@ -127,8 +127,8 @@ class ServerLife(Uncopyable):
 
 _STATES = {
     "running": "is running already",
-    "closed": "was closed",
-    "inherited": "belongs to the parent process",
+    "closed": "was closed: make a new one",
+    "inherited": "belongs to the parent process: make a new one",
 }
 _servers: weakref.WeakSet[ServerLife] = weakref.WeakSet()
 

@@ -93,7 +93,8 @@ class ServerOptions:
                 f"not {on_producer_death!r}"
             )
         if transport is not None and not isinstance(transport, Transport):
-            raise TypeError(f"transport must be a Transport or None, not {transport!r}")
+            advice = f"; ShmTransport({transport!r}) serves at it" if type(transport) is str else ""
+            raise TypeError(f"transport must be a Transport or None, not {transport!r}{advice}")
         max_producers = check_count(
             "max_producers of the transport",
             getattr(transport, "max_producers", 256),

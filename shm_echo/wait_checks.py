@@ -33,6 +33,9 @@ _HELD_SLICE = 0.002
 _HELD_WARNING = 5.0
 # Seconds without a producer until the first warning, and between later ones.
 _NO_PRODUCER_FIRST_WARNING, _NO_PRODUCER_NEXT_WARNING = 5.0, 60.0
+_WAYS_TO_END = (
+    "; a timeout, until='producers_closed' or on_producer_death='raise' would end the wait"
+)
 # Seconds that a sample may stay unfinished until a warning names its producer.
 _STRAGGLER_AFTER = 5.0
 # Seconds for which all producers may wait for an incomplete batch until a warning says so.
@@ -213,7 +216,7 @@ class WaitChecks:
             _log.warning(
                 "sample() waits, and no producer has been attached for %.0f s%s",
                 now - self._no_producer_since,
-                who,
+                who or _WAYS_TO_END,
             )
 
     def _warn_of_straggler(self, now: float) -> None:

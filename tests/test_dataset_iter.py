@@ -253,7 +253,7 @@ def test_a_worker_that_never_comes_does_not_make_the_iterator_wait_for_ever(name
         for _ in range(2):
             with pytest.raises(TimeoutError, match="1 of 2 producers have come") as caught:
                 next(batches)
-        assert "within 0.05 s (1 samples are there, 0 producers attached" in str(caught.value)
+        assert "within 0.05 s (1 sample is there, 0 producers attached" in str(caught.value)
         with start(send_one, name, 3, None, method="fork") as late:
             late.expect("sent")
             assert late.wait() == 0

@@ -44,7 +44,7 @@ BAD: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "an address as transport": (
         {"transport": "cartpole"},
         TypeError,
-        "transport must be a Transport or None, not 'cartpole'",
+        r"transport must be a Transport or None, not 'cartpole'; ShmTransport\('cartpole'\) serves",
     ),
     "half a transport": ({"transport": Impostor()}, TypeError, "transport must be a Transport"),
     "unknown death policy": (

@@ -8,7 +8,7 @@ __all__ = ["without_copy_warnings", "without_no_producer_warnings"]
 
 _NO_PRODUCER_WARNING = re.compile(
     r"^sample\(\) waits, and no producer has been attached for \d+ s"
-    r"(, \d+ of \d+ producers have come)?\n",
+    r"(, \d+ of \d+ producers have come|; a timeout, .*)?\n",
     re.MULTILINE,
 )
 

@@ -236,7 +236,7 @@ def test_after_five_seconds_both_ends_say_that_they_wait_for_each_other(
         client.send_batch(stacked([0, 1]))
         waiting = Worker(client.wait)
         wait_until(lambda: server.producers()[0].state == "waiting", "it waits")
-        with pytest.raises(TimeoutError, match=r"2 samples are there, 1 producers attached"):
+        with pytest.raises(TimeoutError, match=r"2 samples are there, 1 producer attached"):
             server.sample(timeout=0.5)  # never a short batch
         sample = server.sample(partial=True)
         assert sample is not None
