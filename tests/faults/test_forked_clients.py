@@ -275,8 +275,10 @@ def use_without_server(pipe: Any, client: ShmClient) -> None:
 
 
 def test_a_child_that_cannot_attach_again_gets_the_reason(name: str) -> None:
-    with Server(example(), 1, ShmTransport(name), num_buffers=2) as server, attach(name) as client:
-        with start(use_without_server, client) as child:
+    with Server(example(), 1, ShmTransport(name), num_buffers=2) as server:
+        # The child waits for a server as long as this client would.
+        client = ShmClient(name, example(), connect_timeout=0)
+        with client, start(use_without_server, client) as child:
             server.close()
             child.say("go")
             child.expect("told")
