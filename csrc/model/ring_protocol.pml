@@ -166,12 +166,12 @@ proctype Server() {
   byte o, i, n; bool t;
 end_idle:
   if
-  :: atomic { gone[0] && AT_REST(0) -> o = 0 }
+  :: atomic { gone[0] && AT_REST(0) && UNLOCKED -> LOCK; o = 0 }
 #if P > 1
-  :: atomic { gone[1] && AT_REST(1) -> o = 1 }
+  :: atomic { gone[1] && AT_REST(1) && UNLOCKED -> LOCK; o = 1 }
 #endif
 #if P > 2 && !defined(THREADS)
-  :: atomic { gone[2] -> o = 2 }
+  :: atomic { gone[2] && UNLOCKED -> LOCK; o = 2 }
 #endif
   fi;
 #if STRAYS           /* more words than claims: one of them is forged, the learner decides */
@@ -198,7 +198,7 @@ closes:
 #ifdef WAIT
   SIGNAL_ALL(TAKEN, 99);
 #endif
-  atomic { gone[o] = false; o = 0; goto end_idle }
+  atomic { gone[o] = false; o = 0; UNLOCK; goto end_idle }
 }
 
 inline deliver(s) {
@@ -298,8 +298,8 @@ end_asleep:
   :: atomic { ASLEEP(DATA) && MAY_SEAL -> queue[DATA] = 0; seals++; sealing = true }
   :: atomic { ASLEEP(DATA) && sealing && undos < UNDOS -> queue[DATA] = 0; undos++; i = batch * BS; goto undo }
 #if COUNTED
-  :: atomic { ASLEEP(DATA) && DAMAGED && !stuck -> queue[DATA] = 0; goto check }
-  :: atomic { ASLEEP(DATA) && !DAMAGED && checks < CHECKS -> checks++; queue[DATA] = 0; goto check }
+  :: atomic { ASLEEP(DATA) && DAMAGED && !stuck && UNLOCKED -> LOCK; queue[DATA] = 0; goto check }
+  :: atomic { ASLEEP(DATA) && !DAMAGED && checks < CHECKS && UNLOCKED -> LOCK; checks++; queue[DATA] = 0; goto check }
 #endif
   fi;
 woken:
@@ -342,14 +342,14 @@ again:
     i++; if :: i < P && found != UNSETTLED -> goto again :: else -> i = 0; left[0] = 0; left[P-1] = 0; left[P/2] = 0; quiet = 0 fi);
   STEP(
     if
-    :: !found || found == UNSETTLED -> stuck = (found -> stuck : false); found = 0; bad = 0; cursor = 0; goto woken
+    :: !found || found == UNSETTLED -> stuck = (found -> stuck : false); found = 0; bad = 0; cursor = 0; UNLOCK; goto woken
     :: found != UNSETTLED && found && STATE(bad) == FREE && LAP(bad) == batch / NB ->
        assert(strays); W = (W == cursor -> AT(found - 1) : W)
     :: else ->
        assert(strays); skips = (MUTATE == 38 -> skips : skips & ~(1 << ((found - 1) % BS))); word[found-1] = (word[found-1] == bad -> WORD(batch / NB, 0, HOLE) : word[found-1])
     fi;
     found = 0; bad = 0; cursor = 0; stuck = false);
-  STEP(hole_gen++);
+  STEP(hole_gen++; UNLOCK);
   SIGNAL(STEP, SPACE, woken);
 #endif
 

@@ -101,6 +101,17 @@ bool sleeper[3];                  /* the sleeper bit */
  * counters have not, since it read them first. */
 byte account[4], quiet;
 #define COUNTED (STRAYS + CHECKS > 0)           /* the accounts are modelled */
+/* A check and a recovery exclude each other: the server's table of producers has a lock. */
+#if COUNTED
+bool locked;
+#define UNLOCKED (!locked || MUTATE == 39)
+#define LOCK locked = true
+#define UNLOCK locked = false
+#else
+#define UNLOCKED true
+#define LOCK skip
+#define UNLOCK skip
+#endif
 #define MOVED(o) quiet = quiet & ~(1 << (o)); stuck = false
 #define BEGUN(o) account[o]++; MOVED(o)
 #define ENDED(o) account[o]--; MOVED(o)

@@ -11,7 +11,7 @@ import logging
 from typing import Any
 
 from shm_echo.errors import RingCorruptedError
-from shm_echo.ring.core import Result, ffi, lib
+from shm_echo.ring.core import Result, ffi
 from shm_echo.ring.damage_text import describe, log_mended
 from shm_echo.ring.producers import Producers
 
@@ -71,7 +71,7 @@ class DamageCheck:
         self._producers.mend()
         damage, mended = self._damage, list[str]()
         while len(mended) < _MOST_AT_ONCE:
-            result = lib.she_check(self._consumer, damage)
+            result = self._producers.check(damage)
             if result != Result.WOKEN:
                 break
             mended.append(describe(damage))

@@ -162,6 +162,15 @@ class Producers:
         if mended:
             log_mended(mended)
 
+    def check(self, damage: Any) -> int:
+        """Look for an overwritten word that holds up the next batch: see `she_check`.
+
+        The lock keeps recoveries and new owners out: one of the same id may claim the hole that a
+        recovery has just made, and the check could not tell its word from the overwritten one.
+        """
+        with self._lock:
+            return int(lib.she_check(self._consumer, damage))
+
     def may_send(self, owner: int) -> bool:
         """Return True if the server has neither closed the ring nor revoked this owner."""
         producer = self._active.get(owner)

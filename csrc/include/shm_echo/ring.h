@@ -281,7 +281,9 @@ typedef struct {
 } she_damage;
 /* Look for an overwritten word that holds up the next batch. SHE_OK: there is none. SHE_WOKEN: it
  * was mended, look again. SHE_CORRUPTED: it cannot be mended yet, because a producer may still be
- * writing into the slot. The consumer calls this after a wait without progress. */
+ * writing into the slot. The consumer calls this after a wait without progress, and excludes
+ * she_recover and she_reinstate: a new owner of the same id may claim the hole that a recovery has
+ * just made, and its word would equal the one that was judged. */
 int she_check(she_consumer *consumer, she_damage *damage);
 /* Mend a word that repeats a decision of the server: closed, revoked, the identity. SHE_WOKEN if
  * one was overwritten, else SHE_OK. The server calls this one at a time, and not while it makes
