@@ -78,7 +78,7 @@ class AsyncConsumer:
     def fileno(self) -> int:
         """Return a descriptor that is readable when a batch may be there."""
         if self._waker.open_descriptor():
-            self._consumer.before_each_take(self._waker.watch_again)
+            self._consumer.around_each_take(self._waker.look_away, self._waker.watch_again)
         return self._waker.fd
 
     def close(self) -> None:
@@ -143,13 +143,24 @@ class _Waker:
             self._work()
             return True
 
-    def watch_again(self) -> None:
-        """Make the descriptor unreadable until the next event, before a batch is looked for."""
+    def look_away(self) -> None:
+        """Make the descriptor unreadable, before a batch is looked for."""
         with self._changed:
             if self._stopped:
                 return
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self.fd)
+            self._watched = False
+
+    def watch_again(self) -> None:
+        """Make the descriptor readable at the next event, after a batch was looked for.
+
+        Not before: the thread would hold the consumer's lock, and a call that may not wait for it
+        would find no batch.
+        """
+        with self._changed:
+            if self._stopped:
+                return
             self._watched = True
             self._work()
 

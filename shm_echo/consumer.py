@@ -27,9 +27,9 @@ from shm_echo.wait_limits import NotReadyError, PolledWait, WaitLimit
 
 __all__ = ["Consumer", "Sample"]
 
-# Seconds to wait for the lock of a helper that was woken, which takes some 50 us. If a very busy
-# machine takes longer, the next call unseals.
-_UNSEAL_WITHIN = 1.0
+# Seconds to wait for the lock of a helper that was woken, which takes some 50 us. A very busy
+# machine may take longer: then the next call unseals, and a call without time raises.
+_HELPER_WAKES_WITHIN = 1.0
 _DEATHS_TO_REPORT: dict[str, Literal["none", "all", "last"]] = {
     "warn": "none",
     "raise": "all",
@@ -128,7 +128,7 @@ class Consumer:
                 if polled.passed(time.monotonic()):
                     raise self._timeout_error(polled, self._stream_end(until_closed_by))
                 polled.end_early()
-        elif not handover.begin(-1.0 if timeout is None else timeout):
+        elif not self._begin(handover, timeout):
             raise TimeoutError(f"another thread was sampling for {timeout:g} s")
         if self._closed:
             return None
@@ -149,6 +149,14 @@ class Consumer:
         if self.held.debug:
             self.held.record(arrays)
         return Sample(self._unflatten(arrays), self.info())
+
+    def _begin(self, handover: _core_cpython.Handover, timeout: float | None) -> bool:
+        """Wait for the turn of a call that may sleep; return False if it did not come in time."""
+        if self._receiver.watching:
+            # The helper of the coroutines only sleeps there, and gives its lock back when it wakes.
+            self._receiver.wake()
+            timeout = None if timeout is None else max(timeout, _HELPER_WAKES_WITHIN)
+        return handover.begin(-1.0 if timeout is None else timeout)
 
     def _wait_and_take(
         self,
@@ -249,15 +257,15 @@ class Consumer:
         # Sealed again before each slice, because an aborted claim may have left a hole meanwhile.
         return self._wait(limit, before_slice=lambda: lib.she_seal(consumer))
 
-    def before_each_take(self, call: Callable[[], None]) -> None:
-        """Call `call` at the beginning of each later take.
+    def around_each_take(self, before: Callable[[], None], after: Callable[[], None]) -> None:
+        """Call `before` at the beginning of each later take, and `after` at its end.
 
-        This replaces the method, so that a server without such a call pays for none. The arguments
+        This replaces the method, so that a server without such calls pays for none. The arguments
         are named: a call through `*args` would let an interrupt in between lose a batch.
         """
         take = self.take
 
-        def take_after_call(
+        def take_between_calls(
             handover: _core_cpython.Handover,
             timeout: float | None,
             partial: bool = False,
@@ -265,10 +273,13 @@ class Consumer:
             copy: bool = False,
             polled: PolledWait | None = None,
         ) -> Sample | None:
-            call()
-            return take(handover, timeout, partial, until_closed_by, copy, polled)
+            before()
+            try:
+                return take(handover, timeout, partial, until_closed_by, copy, polled)
+            finally:
+                after()
 
-        self.take = take_after_call  # type: ignore[method-assign]
+        self.take = take_between_calls  # type: ignore[method-assign]
 
     def unseal(self) -> None:
         """Undo what the rounds of a polled wait for a partial batch have left sealed."""
@@ -276,7 +287,7 @@ class Consumer:
             return
         self._receiver.wake()  # the helper that waits holds the lock until it wakes
         handover = self._receiver.handover()
-        if handover.begin(_UNSEAL_WITHIN):  # unseals, as each call's does
+        if handover.begin(_HELPER_WAKES_WITHIN):  # unseals, as each call's does
             handover.confirm()
 
     def _has_samples(self) -> bool:

@@ -563,6 +563,56 @@ def test_the_descriptor_is_readable_again_if_there_is_another_batch() -> None:
         assert not readable(server.fileno())
 
 
+def watches(server: Server, descriptor: int) -> bool:
+    return server._consumer.receiver.watching or readable(descriptor)
+
+
+def test_a_call_without_time_gets_what_is_there_while_the_helper_watches() -> None:
+    with Server(EXAMPLE, BATCH) as server:
+        descriptor = server.fileno()
+        for number in range(20):
+            submit(server, number)
+            wait_until(lambda: watches(server, descriptor), "the helper watches, or has done so")
+            sample = server.flush(timeout=0)
+            assert sample is not None
+            assert numbers_of(sample.batch) == [number]
+        for lap in range(500):
+            submit(server, *range(lap, lap + BATCH))
+            sample = server.sample(timeout=0)
+            assert sample is not None
+            assert numbers_of(sample.batch) == list(range(lap, lap + BATCH))
+
+
+def test_a_call_without_time_gets_what_is_there_while_a_task_waits() -> None:
+    async def main(server: Server) -> None:
+        task = await waiting(server)
+        submit(server, 7)
+        wait_until(lambda: server._consumer.receiver.watching, "the helper watches")
+        sample = server.flush(timeout=0)
+        assert sample is not None
+        assert numbers_of(sample.batch) == [7]
+        submit(server, *range(BATCH))
+        assert numbers_of((await asyncio.wait_for(task, WATCHDOG)).batch) == list(range(BATCH))
+
+    with Server(EXAMPLE, BATCH) as server:
+        asyncio.run(main(server))
+
+
+def test_a_loop_that_finds_no_batch_sleeps_until_there_is_one() -> None:
+    with Server(EXAMPLE, BATCH) as server:
+        descriptor = server.fileno()
+        for _ in range(3):
+            wait_until(lambda: watches(server, descriptor), "the helper watches, or has done so")
+            with pytest.raises(TimeoutError):
+                server.sample(timeout=0)
+        calls = 0
+        while calls < 10 and readable(descriptor, 0.3):  # once more at most: a wake may come late
+            calls += 1
+            with pytest.raises(TimeoutError):
+                server.sample(timeout=0)
+        assert calls <= 3
+
+
 def test_the_descriptor_is_readable_after_a_death_and_after_the_end(name: str) -> None:
     with Server(EXAMPLE, BATCH, ShmTransport(name), on_producer_death="raise") as server:
         descriptor = server.fileno()

@@ -185,7 +185,9 @@ static PyObject *Receiver_watch(Receiver *self, PyObject *arg) {
         return NULL;
     if (!locked) /* another thread waits: it looks at the events itself */
         return PyLong_FromLong(SHE_TIMEOUT);
+    self->watching = 1;
     PyObject *result = self->put_back ? PyLong_FromLong(SHE_OK) : Receiver_wait(self, arg);
+    self->watching = 0;
     receiver_unlock(self);
     return result;
 }
@@ -272,6 +274,7 @@ static PyMethodDef Receiver_methods[] = {
 static PyMemberDef Receiver_members[] = {
     {"held", T_PYSSIZET, offsetof(Receiver, held), READONLY, NULL},
     {"waiting", T_BOOL, offsetof(Receiver, waiting), 0, NULL},
+    {"watching", T_BOOL, offsetof(Receiver, watching), READONLY, NULL},
     {"notices", T_INT, offsetof(Receiver, notices), READONLY, NULL},
     {0},
 };

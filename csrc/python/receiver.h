@@ -83,6 +83,7 @@ typedef struct Receiver {
     Py_ssize_t num_leaves;
     char mode, writable, poisoned, closed;
     char waiting;        /* a thread uses the consumer, perhaps without the interpreter lock */
+    char watching;       /* `watch` holds the lock: a wake ends it */
     unsigned long forks; /* as of its creation: in the child of a fork, nothing is released */
     int notices;
 

@@ -54,13 +54,12 @@ static void copy_rows(const Receiver *self, PyObject *arrays) {
     Py_END_ALLOW_THREADS
 }
 
-/* Make the arrays over the memory of `root`: of the ring, or its private copy. If `root` is NULL,
- * each array gets memory of its own. */
-static PyObject *make_arrays(const Receiver *self, Lease *root) {
+/* Put the arrays over the memory of `root` into the list: of the ring, or its private copy. If
+ * `root` is NULL, each array gets memory of its own. */
+static int make_arrays(const Receiver *self, Lease *root, PyObject *list) {
     she_ring *ring = self->handle->ring;
-    PyObject *list = PyList_New(self->num_leaves);
     uint8_t *memory = root ? root->memory : NULL;
-    for (Py_ssize_t i = 0; list && i < self->num_leaves; i++) {
+    for (Py_ssize_t i = 0; i < self->num_leaves; i++) {
         const Leaf *leaf = &self->leaves[i];
         void *data = NULL;
         if (memory) {
@@ -71,16 +70,16 @@ static PyObject *make_arrays(const Receiver *self, Lease *root) {
         }
         PyObject *array = leaf_view(leaf, data, true, (npy_intp)self->taken_rows,
                                     root && self->writable, (PyObject *)root);
-        if (array)
-            PyList_SET_ITEM(list, i, array);
-        else
-            Py_CLEAR(list);
+        if (!array)
+            return -1;
+        PyList_SET_ITEM(list, i, array);
     }
-    return list;
+    return 0;
 }
 
-/* Make the arrays of the taken batch; on failure it stays taken, for the next try. */
-static int make_batch(Receiver *self, bool owned, Batch *out) {
+/* Make the arrays of the taken batch, in the empty list; on failure it stays taken, for the next
+ * try. */
+static int make_batch(Receiver *self, bool owned, PyObject *arrays, Batch *out) {
     enum batch_kind kind = kind_of_next(self, owned);
     uint64_t batch = self->taken_batch;
     Lease *root = NULL;
@@ -88,15 +87,13 @@ static int make_batch(Receiver *self, bool owned, Batch *out) {
         root = lease_of_copy(self->spares);
     else if (kind != OWNED)
         root = lease_new(kind, self->handle);
-    PyObject *arrays = root || kind == OWNED ? make_arrays(self, root) : NULL;
-    if (!arrays) {
+    if ((!root && kind != OWNED) || make_arrays(self, root, arrays) < 0) {
         Py_XDECREF(root);
         return -1;
     }
     if (kind == COPIED || kind == OWNED)
         copy_rows(self, arrays);
     if (handle_check(self->handle, 0) < 0) {
-        Py_DECREF(arrays);
         Py_XDECREF(root);
         return -1;
     }
@@ -111,7 +108,7 @@ static int make_batch(Receiver *self, bool owned, Batch *out) {
     if (self->mode == LEND_OR_COPY && (kind == LENT || kind == COPIED))
         note_kind(self, kind == COPIED);
     Py_XDECREF(root);
-    *out = (Batch){.arrays = arrays, .number = batch, .kind = kind};
+    *out = (Batch){.arrays = Py_NewRef(arrays), .number = batch, .kind = kind};
     return 0;
 }
 
@@ -127,40 +124,39 @@ static void release_reused(Receiver *self) {
     receiver_release(self, self->batch);
 }
 
-/* Give every array of a batch that was put back memory of its own. */
-static int own_arrays(Receiver *self, Batch *batch) {
-    Py_ssize_t n = PyList_GET_SIZE(batch->arrays);
-    PyObject *list = PyList_New(n);
-    for (Py_ssize_t i = 0; list && i < n; i++) {
+/* Give every array of a batch that was put back memory of its own, in the empty list. */
+static int own_arrays(Receiver *self, Batch *batch, PyObject *list) {
+    for (Py_ssize_t i = 0; i < self->num_leaves; i++) {
         PyObject *array =
             PyArray_NewCopy((PyArrayObject *)PyList_GET_ITEM(batch->arrays, i), NPY_CORDER);
-        if (array)
-            PyList_SET_ITEM(list, i, array);
-        else
-            Py_CLEAR(list);
+        if (!array)
+            return -1;
+        PyList_SET_ITEM(list, i, array);
     }
-    if (!list)
-        return -1;
-    Py_SETREF(batch->arrays, list);
+    Py_SETREF(batch->arrays, Py_NewRef(list));
     if (batch->kind == REUSED)
         release_reused(self);
     batch->kind = OWNED;
     return 0;
 }
 
-static int take_put_back(Receiver *self, bool owned, Batch *out) {
+/* Taken out of the queue first: NumPy may run other code while it copies. */
+static int take_put_back(Receiver *self, bool owned, PyObject *list, Batch *out) {
     Batch *first = self->put_back;
-    if (owned && first->kind != OWNED && own_arrays(self, first) < 0)
-        return -1;
-    *out = *first;
     self->put_back = first->next;
+    *out = *first;
     PyMem_Free(first);
+    if (owned && out->kind != OWNED && own_arrays(self, out, list) < 0) {
+        receiver_put_back(self, out);
+        return -1;
+    }
     return 1;
 }
 
-int receiver_take(Receiver *self, bool owned, Batch *out) {
+/* Take the next batch, with the empty list for its arrays. */
+static int take_into(Receiver *self, bool owned, PyObject *list, Batch *out) {
     if (self->put_back)
-        return take_put_back(self, owned, out);
+        return take_put_back(self, owned, list, out);
     if (!self->taken) {
         release_reused(self);
         receiver_skip_held(self);
@@ -175,12 +171,23 @@ int receiver_take(Receiver *self, bool owned, Batch *out) {
         self->taken_total++;
         self->taken = 1;
     }
-    if (make_batch(self, owned, out) < 0)
+    if (make_batch(self, owned, list, out) < 0)
         return -1;
     self->taken = 0;
     receiver_skip_held(self); /* now, so that producers need not wait for the learner's next call */
     receiver_publish_lent(self);
     return 1;
+}
+
+int receiver_take(Receiver *self, bool owned, Batch *out) {
+    /* The list comes first: up to CPython 3.11 its allocation may collect garbage, and a finalizer
+     * that samples then would take the same batch. */
+    PyObject *list = PyList_New(self->num_leaves);
+    if (!list)
+        return -1;
+    int rc = take_into(self, owned, list, out);
+    Py_DECREF(list);
+    return rc;
 }
 
 void receiver_put_back(Receiver *self, Batch *batch) {
