@@ -414,7 +414,9 @@ unlock:
 #if STRAYS > 0
 /* Hits the cursor, or a word with a value that no step of the protocol leaves there. No check can tell
  * the values left out: COMMITTED over a row that is not written, and FREE or HOLE, of this lap or of one
- * that a claimer may have read, over a row that its owner writes or that is the learner's. */
+ * that a claimer may have read, over a row that its owner writes or that is the learner's. Nor can a
+ * recovery tell CLAIMED by the dead, over the row of another, from a claim of the dead that was being
+ * made: with CRASHES it is left out, too. */
 #define LEARNERS(s) ((s) / BS == batch % NB && AT(s) < looked)
 #define LOOKS_LEGAL(l, s, at) \
   (((l) == DUE(at) && (s) == COMMITTED) || ((l) <= DUE(at) + (LEARNERS(at) -> 1 : 0) && ((s) == FREE || (s) == HOLE)))
@@ -425,7 +427,7 @@ proctype Scribbler() {
     do :: i < CAP - 1 -> i++ :: break od;
     do :: l < 2 -> l++ :: break od;
     if :: s = FREE :: s = CLAIMED :: s = COMMITTED :: s = HOLE :: s = SKIP fi;
-    if :: s == CLAIMED -> if :: o = 0 :: o = NOBODY fi :: else -> skip fi;
+    if :: s == CLAIMED -> if :: CRASHES == 0 -> o = 0 :: o = NOBODY fi :: else -> skip fi;
     if
     :: true -> W = l * CAP + i
     :: !LOOKS_LEGAL(l, s, i) ->

@@ -104,7 +104,7 @@ byte account[4], quiet;
 /* A check and a recovery exclude each other: the server's table of producers has a lock. */
 #if COUNTED
 bool locked;
-#define UNLOCKED (!locked || MUTATE == 39)
+#define UNLOCKED (!locked)
 #define LOCK locked = true
 #define UNLOCK locked = false
 #else

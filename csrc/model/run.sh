@@ -166,7 +166,6 @@ quick) # -O0: compiling takes longer than the search
     ;;
 full)
     for variant in $(names "$large"); do check "$variant" 0 -O2 -DCOLLAPSE -DMEMLIM=8000; done
-    check stray-crash 39 -O2 -DCOLLAPSE -DMEMLIM=8000
     summary
     ;;
 one)
