@@ -240,8 +240,10 @@ int sender_claim(Sender *self, uint64_t deadline, uint64_t *position) {
         rc = self->server >= 0 && api->process_gone(self->server) ? BINDING_GONE : SHE_OK;
         if (PyErr_CheckSignals() < 0)
             rc = -1;
+        else if (self->retired) /* in the child of a signal handler that forks */
+            rc = SHE_STOPPED;
     }
-    if (since)
+    if (since && !self->retired)
         api->wait_end(self->producer, since);
     return rc;
 }
@@ -286,12 +288,16 @@ static PyObject *Sender_wait(Sender *self, PyObject *timeout) {
             rc = -1;
             break;
         }
+        if (self->retired) { /* in the child of a signal handler that forks */
+            rc = SHE_STOPPED;
+            break;
+        }
         if (slice == 0) {
             rc = SHE_TIMEOUT;
             break;
         }
     }
-    if (waits)
+    if (waits && !self->retired)
         api->drain_end(self->producer);
     if (sender_end_call(self) < 0 || rc == -1)
         return NULL;

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -263,6 +264,62 @@ def test_a_fork_while_a_thread_of_the_parent_waits_for_room_affects_neither(
     thread.join()
     assert [n for who, n in came if who == 1] == list(range(6))
     assert [n for who, n in came if who == 2] == [0]
+
+
+@pytest.fixture
+def children() -> Iterator[list[int]]:
+    """Fork in the handler of a signal that comes soon; return the ids, as each process has them."""
+    pids: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda *_: pids.append(os.fork()))
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGUSR1))
+    timer.start()
+    yield pids
+    timer.join()
+    signal.signal(signal.SIGUSR1, before)
+
+
+def leave_child(children: list[int], good: bool) -> None:
+    if children == [0]:
+        os._exit(0 if good else 1)
+
+
+def test_the_child_of_a_signal_handler_that_forks_sends_as_a_producer_of_its_own(
+    server: Server, client: ShmClient, children: list[int]
+) -> None:
+    client.send_batch(PARENT.batch(0, 4))  # the ring is full
+    taken: list[tuple[int, int]] = []
+
+    def take_six() -> None:
+        wait_until(lambda: children != [], "the handler has forked")
+        taken.extend(take(server) for _ in range(6))
+
+    learner = threading.Thread(target=take_six)
+    learner.start()
+    good = False
+    try:
+        client.send(PARENT.sample(4), timeout=WATCHDOG)
+        good = True
+    finally:
+        leave_child(children, good)
+    learner.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
+    assert taken == [(1, n) for n in (0, 1, 2, 3, 4, 4)]
+
+
+def test_the_child_of_a_signal_handler_that_forks_does_not_end_the_wait_of_its_parent(
+    server: Server, client: ShmClient, children: list[int]
+) -> None:
+    client.send(PARENT.sample(0))
+    errors: list[type[Exception]] = []
+    try:
+        client.wait(timeout=1.5)
+    except (ForkedHandleError, TimeoutError, ConnectionClosedError) as error:
+        errors.append(type(error))
+    finally:
+        leave_child(children, errors == [ForkedHandleError])
+    assert errors == [TimeoutError]
+    assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
+    assert server.producers()[0].state == "attached"  # not "waiting"
 
 
 def use_without_server(pipe: Any, client: ShmClient) -> None:

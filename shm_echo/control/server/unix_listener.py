@@ -28,6 +28,9 @@ __all__ = ["UnixListener", "listen_unix"]
 # Seconds. A start holds the lock for less than a millisecond, so a lock that lasts this long is
 # another program's.
 _LOCK_TIMEOUT = 5.0
+# Likewise for a server that runs, whose clients wait meanwhile. A logout has all servers of a user
+# listen again at once.
+_LOCK_TIMEOUT_AGAIN = 0.05
 _LOCK_PAUSE = 0.005
 
 
@@ -70,7 +73,7 @@ class UnixListener:
             AddressInUseError: another server has the address now.
             AddressError: the folder is missing or not safe, or is locked.
         """
-        return listen_unix(self.address, self.mode, lock_timeout=0.0)
+        return listen_unix(self.address, self.mode, lock_timeout=_LOCK_TIMEOUT_AGAIN)
 
     def close(self) -> None:
         """Remove the file, if it is still this server's, then stop listening.

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +237,7 @@ def test_a_socket_that_stays_is_left_alone(
 
 RING_SERVER = """
 import sys
+import threading
 import numpy as np
 from shm_echo import Server, ShmTransport
 with Server({"x": np.float32(0)}, 1, ShmTransport(sys.argv[1])) as server:
@@ -244,6 +246,7 @@ with Server({"x": np.float32(0)}, 1, ShmTransport(sys.argv[1])) as server:
 """
 RING_CLIENT = """
 import sys
+import threading
 import numpy as np
 from shm_echo import ShmClient
 with ShmClient(sys.argv[1], {"x": np.float32(0)}) as client:
@@ -251,6 +254,7 @@ with ShmClient(sys.argv[1], {"x": np.float32(0)}) as client:
 """
 METER_SERVER = """
 import sys
+import threading
 from shm_echo.control import ControlServer
 from shm_echo.mechestim.service import MechEstimService
 with ControlServer(sys.argv[1], {"mechestim": MechEstimService()}):
@@ -296,3 +300,17 @@ def test_a_name_means_the_same_whatever_the_variables_say(
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_server_that_listens_again_waits_for_another_that_does_so_too(tmp_path: Path) -> None:
+    first = listen_unix(parse_address(f"ipc://{tmp_path}/s"))
+    os.unlink(first.path)
+    folder = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    release = threading.Timer(0.01, os.close, (folder,))
+    release.start()
+    again = first.listen_again()
+    assert again.is_there()
+    release.join()
+    again.close()
+    first.close()
