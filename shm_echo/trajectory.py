@@ -7,6 +7,7 @@ and the leaf. There is no locking: one accumulator belongs to one thread.
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -197,6 +198,10 @@ class TrajectoryAccumulator:
         for scale in self._scales.values():
             scale.renew()
         self._built = False
+
+    def __copy__(self) -> TrajectoryAccumulator:
+        """Return a deep copy: two accumulators never share the rows that they write."""
+        return copy.deepcopy(self)
 
     def __getstate__(self) -> dict[str, Any]:
         if self._attached is not None:

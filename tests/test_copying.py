@@ -193,7 +193,8 @@ def test_an_iterator_over_a_server_is_not_pickled(name: str) -> None:
 def test_an_accumulator_without_a_slot_is_copied_deeply() -> None:
     accumulator = TrajectoryAccumulator({"steps": {"x": np.zeros((2, 3), np.float32)}})
     accumulator.add("steps", {"x": np.ones(3, np.float32)})
-    for other in (copy.deepcopy(accumulator), pickle.loads(pickle.dumps(accumulator))):
+    copies = copy.copy(accumulator), copy.deepcopy(accumulator)
+    for other in (*copies, pickle.loads(pickle.dumps(accumulator))):
         other.add("steps", {"x": np.ones(3, np.float32)})
         assert (accumulator.counts, other.counts) == ({"steps": 1}, {"steps": 2})
 

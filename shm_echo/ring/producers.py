@@ -154,6 +154,8 @@ class Producers:
 
     def mend(self) -> None:
         """Put the words right that repeat the server's decisions, if stray writes have hit them."""
+        if self._ring.segment.mapping.broken:
+            return  # truncated: this process sees private zeros, and nobody sees what it writes
         damage, mended = ffi.new("she_damage *"), list[str]()
         with self._lock:
             last = self._consumer.last_owner

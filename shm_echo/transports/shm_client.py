@@ -207,6 +207,7 @@ class ShmClient(ClientAttachment):
             wait_until_taken(sender, self._ring, timeout)
         else:
             self._require_server()  # a send returns when its sample is stored
+            self._ring.segment.check_intact()
 
     def _require_server(self) -> None:
         if self._closed:

@@ -186,6 +186,7 @@ with ShmClient(sys.argv[1], ones) as client:
         lambda: client.send_batch({"x": np.ones((300, 1024))}, timeout=60),
         lambda: client.reserve(timeout=60),
         lambda: client.wait(timeout=60),
+        lambda: client.wait(timeout=60, until="stored"),
         lambda: client.latest(),
         lambda: client.wait_for(3, timeout=60),
     ):
