@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,9 +28,11 @@ __all__ = [
     "RUNTIME_DIR_VARIABLE",
     "Address",
     "TcpAddress",
+    "is_unique_name",
     "parse_address",
     "parse_listen_address",
     "parse_tcp",
+    "unique_name",
 ]
 
 # sockaddr_un.sun_path has 108 bytes, the last one for a NUL.
@@ -41,6 +44,7 @@ _RUN_USER = "/run/user"
 # P_tmpdir of <stdio.h>, in glibc and musl alike: the temporary folder that no variable moves.
 _TEMPORARY = "/tmp"
 
+_UNIQUE_NAME = re.compile(r"ring-[0-9a-f]{16}")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HOST = re.compile(r"\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([A-Za-z0-9._-]{1,253})")
 _UNIX_FORMS = ("a name (letters, digits, '.', '_', '-'; at most 64)", "ipc:///absolute/path.sock")
@@ -225,6 +229,17 @@ def parse_listen_address(text: str) -> Address | TcpAddress:
         AddressError: the text is none of these.
     """
     return parse_tcp(text) or parse_address(text, ("tcp",))
+
+
+def unique_name() -> str:
+    """Return a bare name that no other server has."""
+    # 64 bits of the kernel's randomness, which forked processes do not share.
+    return f"ring-{secrets.token_hex(8)}"
+
+
+def is_unique_name(name: str) -> bool:
+    """Return True if a name may be one of `unique_name`: no later server will take it."""
+    return _UNIQUE_NAME.fullmatch(name) is not None
 
 
 def parse_address(text: str, other_schemes: Sequence[str] = ()) -> Address:

@@ -8,7 +8,6 @@ each side that the other one is alive.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -97,15 +96,14 @@ class ShmTransport:
         run_id: str | None = None,
         sigbus_guard: bool = True,
     ) -> None:
-        from shm_echo.control.address import parse_address
+        from shm_echo.control.address import parse_address, unique_name
 
         if backing not in ("auto", "posix", "memfd"):
             raise ValueError(f"backing must be 'auto', 'posix' or 'memfd', not {backing!r}")
         if services is not None and "ring" in services:
             raise ValueError("the service 'ring' is the transport's own")
         check_label("run_id", run_id)
-        # 64 bits of the kernel's randomness, which forked processes do not share.
-        self.address = f"ring-{secrets.token_hex(8)}" if address is None else address
+        self.address = unique_name() if address is None else address
         parse_address(self.address)
         self.run_id = run_id
         self.max_producers = check_count("max_producers", max_producers, 1, most=MAX_PRODUCERS)

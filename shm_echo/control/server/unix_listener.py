@@ -18,7 +18,7 @@ import stat
 import time
 from dataclasses import dataclass
 
-from shm_echo.control.address import Address
+from shm_echo.control.address import Address, is_unique_name
 from shm_echo.control.fork_safety import FORK_LOCK
 from shm_echo.control.peer import peer_of
 from shm_echo.errors import AddressError, AddressInUseError
@@ -159,6 +159,8 @@ def _listen_if_free(
                     _lock(candidate.folder, locks)
             for candidate in (*others, chosen):
                 _remove_stale(candidate)
+                if candidate.private:
+                    _remove_unique(candidate.folder)
             return _listen(address, chosen, mode)
         except BlockingIOError:
             return None
@@ -174,6 +176,16 @@ def _lock(folder: str, locks: contextlib.ExitStack) -> None:
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     # Explicit, because a descriptor that another process inherited would keep the lock.
     locks.callback(fcntl.flock, descriptor, fcntl.LOCK_UN)
+
+
+def _remove_unique(folder: str) -> None:
+    """Remove what killed servers with unique names left: no later one would, as of other names."""
+    for file in os.listdir(folder):
+        name, suffix = os.path.splitext(file)
+        if suffix == ".sock" and is_unique_name(name):
+            # In use by a live server, or gone meanwhile; either way not this one's affair.
+            with contextlib.suppress(AddressError, AddressInUseError, OSError):
+                _remove_stale(Address(name, os.path.join(folder, file), private=True))
 
 
 def _remove_stale(address: Address) -> None:

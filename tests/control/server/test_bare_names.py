@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from shm_echo.control.address import parse_address
+from shm_echo.control.address import parse_address, unique_name
 from shm_echo.control.client.client_connection import connect
 from shm_echo.control.server import event_loop
 from shm_echo.control.server.control_server import ControlServer
@@ -102,6 +102,26 @@ def test_what_a_dead_server_left_in_the_other_folder_is_removed(folders: Folders
     with serving():
         assert os.listdir(folders.second) == []
         connect("x", "test").goodbye()
+
+
+def test_the_sockets_of_killed_servers_with_unique_names_are_removed(
+    folders: Folders, caplog: pytest.LogCaptureFixture
+) -> None:
+    folders.log_in()
+    os.makedirs(folders.first, 0o700)
+    os.mkdir(folders.second, 0o700)
+    dead = [f"{one}/{unique_name()}.sock" for one in (folders.first, folders.second)]
+    for path in (*dead, f"{folders.first}/named.sock"):
+        with socket.socket(socket.AF_UNIX) as killed:
+            killed.bind(path)
+    alive = unique_name()
+    with caplog.at_level(logging.INFO), serving(alive), serving():
+        assert sorted(os.listdir(folders.first)) == sorted(
+            [f"{alive}.sock", "named.sock", "x.sock"]
+        )
+        assert os.listdir(folders.second) == []
+        connect(alive, "test").goodbye()
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def test_servers_of_one_name_in_two_folders_cannot_start_at_once(folders: Folders) -> None:
