@@ -15,7 +15,7 @@ __all__ = ["AsyncSampling"]
 
 
 class AsyncSampling(ServerLife):
-    """What a coroutine calls of a [Server][shm_echo.Server], which derives from this class."""
+    """The calls of a [Server][shm_echo.Server] for coroutines; it derives from this class."""
 
     async def sample_async(
         self, timeout: float | None = None, *, partial: bool = False
@@ -54,8 +54,8 @@ class AsyncSampling(ServerLife):
             until: "producers_closed" also ends after every producer has closed (or died), as in
                 `dataset_iter()`.
             min_producers: producers that must have come before `until` can end the stream.
-            timeout: seconds to wait for each batch; None waits without limit. The iterator goes on
-                after the TimeoutError.
+            timeout: seconds to wait for each batch; None waits without limit. The iterator
+                continues after the TimeoutError.
 
         Raises:
             TimeoutError: no batch was complete in time; no sample was lost.

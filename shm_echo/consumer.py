@@ -186,7 +186,7 @@ class Consumer:
                 arrays = handover.take(copy)
             return arrays
         except NotReadyError:
-            raise  # the next round goes on with the sealed batch
+            raise  # the next round continues with the sealed batch
         except BaseException:
             # Unseal at once: the next sample that is sent still belongs into this batch.
             if self._consumer.sealed:

@@ -17,7 +17,7 @@ from shm_echo.ring.core import _core_cpython
 
 __all__ = ["HeldBatches"]
 
-# What the garbage collector does not see: it tracks neither running functions nor C libraries.
+# The garbage collector misses these: it tracks neither running functions nor C libraries.
 _UNSEEN = "a local variable, a view or another library"
 # Containers to climb from an array: a batch is a tree, and the tree itself lies in something.
 _MOST_LEVELS = 6

@@ -191,8 +191,8 @@ class Server(AsyncSampling):
             min_producers: producers that must have come before `until` can end the stream. Set it
                 to the number of workers, or a quick one may end it before the others attach. A
                 process counts as often as it was attached at the same time, a `producer_id` once.
-            timeout: seconds to wait for each batch; None waits without limit. The iterator goes on
-                after the TimeoutError.
+            timeout: seconds to wait for each batch; None waits without limit. The iterator
+                continues after the TimeoutError.
 
         Raises:
             TimeoutError: no batch was complete in time; no sample was lost.

@@ -6,7 +6,7 @@
 
 #include "binding.h"
 
-/* What happens to the memory of a batch, chosen per receiver. The values are those of
+/* The fate of a batch's memory, chosen per receiver. The values are those of
  * `_LEASE_MODES` in shm_echo/ring/ring.py. */
 enum lease_mode {
     REUSE = 0,        /* it is reused at the next take, even if arrays refer to it */

@@ -286,7 +286,7 @@ PyObject *Sender_send_batch(Sender *self, PyObject *const *args, Py_ssize_t narg
             api->copied(self->producer, api->now_ns() - start);
         uint64_t committed;
         rc = sender_result(self, api->commit_many(self->producer, positions, n, &committed));
-        /* What went into the zeros of a truncated mapping was not sent. */
+        /* Samples copied into the zeros of a truncated mapping were not sent. */
         sent += rc == BINDING_BROKEN ? 0 : committed;
     }
     bool interrupted = sender_end_call(self) < 0;

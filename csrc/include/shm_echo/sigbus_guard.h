@@ -2,7 +2,7 @@
  *
  * Memory of shm_open cannot be sealed: each process that has the descriptor can shrink it, and the
  * next access of any other process beyond the new end is a SIGBUS. The guard's signal handler
- * replaces the whole mapping by private zeros and sets a flag, so that the access goes on, and
+ * replaces the whole mapping by private zeros and sets a flag, so that the access continues, and
  * whoever reads looks at the flag before it believes what it read. Every other SIGBUS goes to the
  * handler that was there before.
  *

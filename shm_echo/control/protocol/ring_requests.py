@@ -38,7 +38,7 @@ def check_label(name: str, value: Any) -> None:
 
 @dataclass(frozen=True)
 class AttachRequest:
-    """What a client says about itself when it attaches.
+    """The description that a client gives of itself when it attaches.
 
     Attributes:
         role: one of ROLES.
