@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -233,8 +232,9 @@ def parse_listen_address(text: str) -> Address | TcpAddress:
 
 def unique_name() -> str:
     """Return a bare name that no other server has."""
-    # 64 bits of the kernel's randomness, which forked processes do not share.
-    return f"ring-{secrets.token_hex(8)}"
+    # The kernel's randomness, which forked processes do not share. Not `secrets`: it imports
+    # hashlib and hmac, and clients import this module.
+    return f"ring-{os.urandom(8).hex()}"
 
 
 def is_unique_name(name: str) -> bool:

@@ -16,7 +16,6 @@ import fcntl
 import logging
 import os
 import resource
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -213,7 +212,7 @@ def _map(fd: int, size: int, guarded: bool) -> _core_cpython.Mapping:
 
 def _posix(size: int) -> int:
     have = _check_dev_shm(size)
-    name = f"/{_PREFIX}{os.getpid()}-{start_time(os.getpid())}-{secrets.token_hex(8)}"
+    name = f"/{_PREFIX}{os.getpid()}-{start_time(os.getpid())}-{os.urandom(8).hex()}"
     try:
         shm = posix_ipc.SharedMemory(name, posix_ipc.O_CREX, mode=0o600)
     except posix_ipc.PermissionsError:

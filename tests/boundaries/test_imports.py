@@ -179,6 +179,14 @@ def test_the_control_plane_loads_no_numpy_and_no_ring() -> None:
     assert all(name.startswith(leaves) for name in ours)
 
 
+def test_what_a_client_connects_with_imports_no_cryptography() -> None:
+    ends = ("shm_echo.control.client", "shm_echo.control.protocol", "shm_echo.control.address")
+    names = ", ".join(name for name, _ in modules() if name.startswith(ends))
+    loaded = ast.literal_eval(run_script(f"import sys, {names}; print(sorted(sys.modules))"))
+    for module in ("hashlib", "hmac", "random", "secrets", "ssl", "tempfile"):
+        assert module not in loaded, module
+
+
 def test_an_accumulator_needs_no_ring() -> None:
     heavy, ours = loaded_by("from shm_echo import TrajectoryAccumulator")
     assert "cffi" not in heavy
