@@ -9,6 +9,8 @@
 
 #include <sys/mman.h>
 
+const she_api *api;
+
 static PyObject *Mapping_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"fd", "size", "guarded", NULL};
     int fd, guarded = 0;
