@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import random
 from typing import Any
 
@@ -272,3 +273,14 @@ def test_a_batch_that_a_task_keeps_is_not_overwritten() -> None:
         ]
 
     asyncio.run(main())
+
+
+# ---------------------------------------------------------------- the twins
+
+
+@pytest.mark.parametrize("name", ["sample", "dataset_iter"])
+def test_the_call_for_coroutines_takes_and_raises_what_its_twin_does(name: str) -> None:
+    twin, call = getattr(Server, name), getattr(Server, f"{name}_async")
+    assert inspect.signature(call).parameters == inspect.signature(twin).parameters
+    raised = [inspect.getdoc(one).partition("Raises:")[2] for one in (call, twin)]  # type: ignore[union-attr]
+    assert raised[0] == raised[1] != ""

@@ -1,7 +1,7 @@
 """The reasons why a test holds in local mode only, by name, with their place in the documentation.
 
-The values are headings of the list "What is left different" in ``docs/how-to/client.md``. A reason
-without a heading concerns the tests themselves and no user.
+The values are headings of the list "Differences between the modes" in ``docs/how-to/client.md``. A
+reason without a heading concerns the tests themselves and no user.
 """
 
 from __future__ import annotations

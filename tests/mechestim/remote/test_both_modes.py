@@ -75,6 +75,6 @@ def test_every_reason_why_a_test_is_local_only_is_used_and_documented() -> None:
     used = {name for text in sources for name in re.findall(r'local_only\("([\w ]+)"\)', text)}
     assert used == set(REASONS)
     page = (ROOT / "docs/how-to/client.md").read_text()
-    _, _, section = page.partition("## What is left different")
+    _, _, section = page.partition("## Differences between the modes")
     listed = re.findall(r"^- \*\*(.+?)\*\*", section.partition("\n## ")[0], re.MULTILINE)
     assert {heading for heading in REASONS.values() if heading} <= set(listed)
