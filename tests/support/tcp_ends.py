@@ -10,7 +10,7 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -18,18 +18,21 @@ import numpy as np
 import optree
 
 from tests.support.forwarder import reset
-from tests.support.numbered import EXAMPLE, numbers_of
+from tests.support.numbered import EXAMPLE, numbered, numbers_of
 from tests.support.threads import Worker
 from tests.support.waiting import WATCHDOG, wait_until
 
 __all__ = [
     "ACK",
     "ARRAYS",
+    "SIZE",
     "Collector",
     "RawPeer",
+    "arrays",
     "connected",
     "fake_server",
     "greeting",
+    "numbered_bytes",
     "payload",
     "serving",
     "take",
@@ -39,6 +42,19 @@ ACK = b"\x01"
 
 # echo accepts arrays only as leaves, where an example of ours may have scalars.
 ARRAYS: dict[str, Any] = {key: np.asarray(leaf) for key, leaf in EXAMPLE.items()}
+
+
+SIZE = 20  # bytes of a numbered sample
+
+
+def arrays(number: int) -> dict[str, Any]:
+    """Return a numbered sample of arrays."""
+    return {key: np.asarray(leaf) for key, leaf in numbered(number).items()}
+
+
+def numbered_bytes(numbers: Iterable[int]) -> bytes:
+    """Return the bytes of numbered samples, one after the other."""
+    return b"".join(payload(numbered(number)) for number in numbers)
 
 
 def greeting(example: Any) -> bytes:

@@ -20,8 +20,17 @@ from tests.support.echo_specs import (
     random_sample,
     stacked_samples,
 )
-from tests.support.numbered import EXAMPLE, numbered, numbers_of
-from tests.support.tcp_ends import ARRAYS, RawPeer, connected, greeting, payload, serving, take
+from tests.support.numbered import EXAMPLE, numbers_of
+from tests.support.tcp_ends import (
+    ARRAYS,
+    RawPeer,
+    arrays,
+    connected,
+    greeting,
+    payload,
+    serving,
+    take,
+)
 from tests.support.threads import Worker
 from tests.support.waiting import WATCHDOG, wait_until
 
@@ -48,11 +57,6 @@ def pair(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture(params=LIBRARIES.values(), ids=LIBRARIES)
 def library(request: pytest.FixtureRequest) -> Any:
     return request.param
-
-
-def arrays(number: int) -> dict[str, Any]:
-    """Return a numbered sample of arrays, as echo needs it."""
-    return {key: np.asarray(leaf) for key, leaf in numbered(number).items()}
 
 
 @pytest.mark.parametrize("name", SPECS)
