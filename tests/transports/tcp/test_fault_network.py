@@ -36,9 +36,10 @@ def run_apart(script: str, commands: str = "ip link set lo up", needs: str = "")
     reason = refusal(f"{commands}\n{needs}")
     if reason:
         pytest.skip(f"no network namespace with '{commands}; {needs}': {reason}")
+    command = ["unshare", "-Urn", "sh", "-e", "-c", f'{commands}; exec "$@"', "sh"]
+    command += [sys.executable, "-X", "faulthandler", "-W", "error", "-c", PRELUDE + script]
     done = subprocess.run(
-        ["unshare", "-Urn", "sh", "-e", "-c", f'{commands}; exec "$@"', "sh"]
-        + [sys.executable, "-X", "faulthandler", "-W", "error", "-c", PRELUDE + script],
+        command,
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
