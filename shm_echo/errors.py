@@ -23,6 +23,7 @@ __all__ = [
     "HandshakeError",
     "HandshakeTimeoutError",
     "NotBuiltError",
+    "OtherServerError",
     "PeerRefusedError",
     "PidfdUnavailableError",
     "ProducerDiedError",
@@ -284,6 +285,23 @@ class ServerNotFoundError(HandshakeError):
 
     def __init__(self, address: str, detail: str) -> None:
         super().__init__(f"no server at {address}: {detail}")
+        self.address = address
+
+
+class OtherServerError(HandshakeError):
+    """Another server answers at the address of a connector: not the one that made it.
+
+    Attributes:
+        address: the address that answered.
+    """
+
+    _fields = ("address",)
+
+    def __init__(self, address: str) -> None:
+        super().__init__(
+            f"{address} is served by another server than the one whose connector() this is, which "
+            "was closed or restarted, or lives elsewhere: get a connector from the new server"
+        )
         self.address = address
 
 

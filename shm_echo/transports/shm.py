@@ -186,7 +186,11 @@ class _Reader:
 
 
 def _describe(
-    spec: TreeSpec, config: RingConfig, publishes: TreeSpec | None, run_id: str | None
+    spec: TreeSpec,
+    config: RingConfig,
+    publishes: TreeSpec | None,
+    run_id: str | None,
+    instance_id: bytes,
 ) -> dict[str, Any]:
     """Return the description of a ring that its producers get with their welcome."""
     return {
@@ -199,6 +203,7 @@ def _describe(
         },
         "publishes": publishes.to_wire() if publishes else None,
         "run_id": run_id,
+        "instance_id": instance_id,
     }
 
 
