@@ -85,6 +85,8 @@ class ShmTransport:
         ValueError: an argument is out of range, or the address is malformed.
     """
 
+    kind = "shm"
+
     def __init__(
         self,
         address: str | None = None,
