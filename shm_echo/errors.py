@@ -12,11 +12,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shm_echo.error_base import ShmEchoError, describe_death, mebibytes
+from shm_echo.listen_errors import AddressInUseError, BindError, PortInUseError
 
 __all__ = [
     "AddressError",
     "AddressInUseError",
     "BatchesHeldError",
+    "BindError",
     "ConnectionClosedError",
     "DescriptorLimitError",
     "EchoWireError",
@@ -24,8 +26,10 @@ __all__ = [
     "HandshakeError",
     "HandshakeTimeoutError",
     "NotBuiltError",
+    "OtherServerError",
     "PeerRefusedError",
     "PidfdUnavailableError",
+    "PortInUseError",
     "ProducerDiedError",
     "ProtocolError",
     "ProtocolVersionError",
@@ -167,18 +171,25 @@ class BatchesHeldError(ShmEchoError, RuntimeError):
 
 
 class ProducerDiedError(ShmEchoError, RuntimeError):
-    """A producer process ended without closing its client.
+    """A producer ended without closing its client, or its connection was lost.
 
     Attributes:
-        pid: the process.
+        pid: the process; None for a producer at the other end of a network connection.
         signal: the signal that ended it, or None where the kernel does not report it.
+        peer: the address of such a producer, as "host:port"; None for a process of this host.
     """
 
-    _fields = ("pid", "signal")
+    _fields = ("pid", "signal", "peer")
 
-    def __init__(self, pid: int, signal: int | None) -> None:
-        super().__init__(f"producer {describe_death(pid, signal)} without closing its client")
-        self.pid, self.signal = pid, signal
+    def __init__(
+        self, pid: int | None, signal: int | None, peer: str | None = None, reason: str = ""
+    ) -> None:
+        if peer is not None:
+            text = f"producer {peer} was lost: {reason or 'its connection broke'}"
+        else:
+            text = f"producer {describe_death(pid or 0, signal)} without closing its client"
+        super().__init__(text)
+        self.pid, self.signal, self.peer = pid, signal, peer
 
 
 class ShmTooSmallError(ShmEchoError, OSError):
@@ -305,6 +316,23 @@ class ServerNotFoundError(HandshakeError):
         self.address = address
 
 
+class OtherServerError(HandshakeError):
+    """Another server answers at the address of a connector: not the one that made it.
+
+    Attributes:
+        address: the address that answered.
+    """
+
+    _fields = ("address",)
+
+    def __init__(self, address: str) -> None:
+        super().__init__(
+            f"{address} is served by another server than the one whose connector() this is, which "
+            "was closed or restarted, or lives elsewhere: get a connector from the new server"
+        )
+        self.address = address
+
+
 class HandshakeTimeoutError(HandshakeError, TimeoutError):
     """The server is there and does not answer in time: it is stopped or busy.
 
@@ -392,25 +420,6 @@ class RefusedError(HandshakeError):
 
 class PeerRefusedError(HandshakeError):
     """The process at the other end is not trusted (another user, another pid namespace)."""
-
-
-class AddressInUseError(ShmEchoError, OSError):
-    """Another live process serves at this address.
-
-    Attributes:
-        address: the socket path.
-        pid: the process that serves there, or None where it is not known.
-    """
-
-    _fields = ("address", "pid")
-
-    def __init__(self, address: str, pid: int | None) -> None:
-        server = "another process" if pid is None else f"pid {pid}"
-        super().__init__(
-            f"{address} is already served by {server}: close that server or choose another name"
-        )
-        self.address = address
-        self.pid = pid
 
 
 class ForkedHandleError(ShmEchoError, RuntimeError):

@@ -12,7 +12,7 @@ import warnings
 from types import TracebackType
 from typing import Any, Literal
 
-from shm_echo.errors import ConnectionClosedError, ForkedHandleError, SendTimeoutError
+from shm_echo.errors import ForkedHandleError, SendTimeoutError
 from shm_echo.spec import TreeSpec
 from shm_echo.transports.tcp.client_base import ClientBase
 from shm_echo.transports.tcp.client_connect import Target

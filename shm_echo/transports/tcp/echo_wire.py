@@ -72,9 +72,7 @@ def server_hello(spec: TreeSpec) -> bytes:
                 f"{path or 'the example'}: {leaf} does not fit into echo's wire, whose item sizes "
                 'and axes end at 2**32 - 1: use wire="shm"'
             )
-        hello += struct.pack(
-            f"<II{len(leaf.shape)}I", leaf.itemsize, len(leaf.shape), *leaf.shape
-        )
+        hello += struct.pack(f"<II{len(leaf.shape)}I", leaf.itemsize, len(leaf.shape), *leaf.shape)
     return bytes(hello)
 
 
@@ -126,7 +124,8 @@ class HelloReader:
     def _take_magic(self, part: bytes) -> None:
         if part != MAGIC:
             raise EchoWireError(
-                f"Unexpected handshake magic {part!r} from {self._peer}; is the peer an echo server?"
+                f"Unexpected handshake magic {part!r} from {self._peer}; is the peer an echo "
+                "server?"
             )
         self._expect(1, "_take_version")
 

@@ -18,7 +18,7 @@ __all__ = ["PrivateSlot"]
 
 
 class PrivateSlot:
-    """The memory of one sample, reserved by `TcpClient.reserve`; it is used as a `Slot` of the ring.
+    """The memory of one sample, reserved by `TcpClient.reserve`; it is used like a `Slot`.
 
     The end of a `with` statement sends the sample, an exception drops it. `slot[key]` indexes the
     tree, for reading and for assignment. A commit sends what the tree says at that moment, after
