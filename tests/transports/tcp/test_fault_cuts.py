@@ -26,6 +26,7 @@ from tests.support.tcp_ends import (
     payload,
     serving,
 )
+from tests.support.threads import Worker
 from tests.support.waiting import WATCHDOG, wait_until
 
 LIBRARIES = {"echo": echo, "ours": shm_echo}
@@ -61,9 +62,13 @@ def test_a_greeting_that_stops_at_any_byte_is_a_timeout() -> None:
         serving(shm_echo, ARRAYS, 1) as server,
         Forwarder(server.port, down=lambda n: Way(cut_at=n, end="silence")) as forwarder,
     ):
-        for _ in range(size):
+
+        def connect() -> None:  # an attempt lasts a second at least, so all are made at once
+            shm_echo.TcpClient("127.0.0.1", forwarder.port, ARRAYS, connect_timeout=0.1)
+
+        for worker in [Worker(connect) for _ in range(size)]:
             with pytest.raises(TimeoutError, match=f"127.0.0.1:{forwarder.port}"):
-                shm_echo.TcpClient("127.0.0.1", forwarder.port, ARRAYS, connect_timeout=0.02)
+                worker.result()
 
 
 @pytest.mark.parametrize("end", ENDS)
