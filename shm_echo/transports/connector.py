@@ -76,7 +76,9 @@ class Connector:
             type(self.instance_id) is not bytes or len(self.instance_id) != _INSTANCE_BYTES
         )
         if wrong:
-            raise ValueError(f"instance_id must be {_INSTANCE_BYTES} bytes, not {self.instance_id!r}")
+            raise ValueError(
+                f"instance_id must be {_INSTANCE_BYTES} bytes, not {self.instance_id!r}"
+            )
 
     def connect(
         self, example: Any = None, *, prefer: Prefer = "shm", **options: Any

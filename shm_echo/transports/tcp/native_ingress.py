@@ -175,7 +175,10 @@ class NativeIngress:
         answer = lib.she_ingress_taken(self._pointer, connection, count)
         if answer >= 0:
             return bool(answer)
-        position = self._ends.get(connection, 0)
+        position = self._ends.get(connection)
+        if position is None:
+            # Dropped, as its samples were handed out, unless its end is still to be handled.
+            return connection not in self._numbers
         return bool(lib.she_ingress_position_taken(self._pointer, position))
 
     def taken_ticket(self) -> int:
