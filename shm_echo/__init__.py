@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from shm_echo.transports.shm import ShmClient, ShmTransport
     from shm_echo.transports.slot import Slot
     from shm_echo.transports.tcp.client import TcpClient
+    from shm_echo.transports.tcp.transport import TcpTransport
 
 _HOMES = {
     "AddressInUseError": "shm_echo.errors",
@@ -63,6 +64,7 @@ _HOMES = {
     "Slot": "shm_echo.transports.slot",
     "SpecMismatchError": "shm_echo.errors",
     "TcpClient": "shm_echo.transports.tcp.client",
+    "TcpTransport": "shm_echo.transports.tcp.transport",
     "TrajectoryAccumulator": "shm_echo.trajectory",
     "Transport": "shm_echo.transports.base",
 }
@@ -94,6 +96,7 @@ __all__ = [
     "Slot",
     "SpecMismatchError",
     "TcpClient",
+    "TcpTransport",
     "TrajectoryAccumulator",
     "Transport",
     "__version__",
