@@ -46,7 +46,9 @@ class HostFacts:
 
     def may_share_memory(self, other: HostFacts | None) -> bool:
         """Return False if the other process runs on another kernel. True proves nothing."""
-        return other is None or not (self.boot_id and other.boot_id) or self.boot_id == other.boot_id
+        return (
+            other is None or not (self.boot_id and other.boot_id) or self.boot_id == other.boot_id
+        )
 
     def same_network(self, other: HostFacts | None) -> bool:
         """Return True if both processes see the same loopback interface."""
@@ -96,7 +98,9 @@ def own_addresses(*, reachable: bool = False) -> tuple[str, ...]:
     import socket
 
     try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_ROUTE) as sock:
+        with socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_ROUTE
+        ) as sock:
             sock.settimeout(1.0)
             sock.sendto(
                 _HEADER.pack(_HEADER.size + _ADDRESS.size, _RTM_GETADDR, _NLM_F_REQUEST_DUMP, 1, 0)
@@ -106,9 +110,11 @@ def own_addresses(*, reachable: bool = False) -> tuple[str, ...]:
             found = list(_replies(sock))
     except (OSError, struct.error):
         return ()
-    found = [(family, text) for family, scope, text in found if not reachable or scope < _SCOPE_LINK]
-    found.sort(key=lambda one: one[0])  # AF_INET is 2, AF_INET6 is 10
-    return tuple(dict.fromkeys(text for _, text in found))
+    wanted = [
+        (family, text) for family, scope, text in found if scope < _SCOPE_LINK or not reachable
+    ]
+    wanted.sort(key=lambda one: one[0])  # AF_INET is 2, AF_INET6 is 10
+    return tuple(dict.fromkeys(text for _, text in wanted))
 
 
 def _replies(sock: object) -> Iterator[tuple[int, int, str]]:
