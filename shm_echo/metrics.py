@@ -136,10 +136,12 @@ class ReaderInfo(NamedTuple):
 
     Attributes:
         id: its number, counted from 1 and never used twice.
-        pid: its process.
+        pid: its process; None if the transport does not know it.
         attached_seconds: seconds since it attached.
+        peer: the address that it connected from, over TCP; None in shared memory.
     """
 
     id: int
-    pid: int
+    pid: int | None
     attached_seconds: float
+    peer: str | None = None

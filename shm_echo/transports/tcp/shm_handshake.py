@@ -19,6 +19,7 @@ from shm_echo.control.protocol.ring_requests import run_difference
 from shm_echo.errors import (
     ConnectionClosedError,
     HandshakeTimeoutError,
+    OtherServerError,
     ProtocolError,
     RefusedError,
 )
@@ -59,12 +60,14 @@ class ClientIdentity:
         producer_id: the name by which a producer is known again when it comes as another process.
         run_id: the run that it belongs to; None if it names none.
         token: its token; None without one.
+        way: why its connector chose this way to the server; None without one.
     """
 
     session: bytes
     producer_id: str | None = None
     run_id: str | None = None
     token: ClientToken | None = None
+    way: str | None = None
 
     @classmethod
     def new(
@@ -72,9 +75,10 @@ class ClientIdentity:
         producer_id: str | None = None,
         run_id: str | None = None,
         token: ClientToken | None = None,
+        way: str | None = None,
     ) -> ClientIdentity:
         """Return the identity of a new session."""
-        return cls(os.urandom(SESSION_BYTES), producer_id, run_id, token)
+        return cls(os.urandom(SESSION_BYTES), producer_id, run_id, token, way)
 
 
 class Opened(NamedTuple):
@@ -107,6 +111,7 @@ def shake_hands(
     deadline: float,
     spec: TreeSpec | None = None,
     publishes: TreeSpec | None = None,
+    instance_id: bytes | None = None,
 ) -> Opened:
     """Open a connection of the shm wire. No byte of what follows the answer is read.
 
@@ -119,6 +124,7 @@ def shake_hands(
         deadline: the moment on the monotonic clock by which the server must have answered.
         spec: the spec of the samples that will be sent; None takes any.
         publishes: the spec of the published values; None takes the server's.
+        instance_id: the instance that must answer; None takes any.
 
     Raises:
         RefusedError: the token is wrong or missing, the server has not proved that it knows it, the
@@ -135,9 +141,16 @@ def shake_hands(
         hello = parser.feed(bytes(first))
         while hello is None:
             hello = parser.feed(stream.read(parser.missing, "its hello did not come"))
+        if instance_id is not None and hello.instance_id != instance_id:
+            raise OtherServerError(address)
         published = _check_hello(hello, role, identity, address, spec, publishes)
         mine = ClientHello(
-            role, identity.session, os.urandom(NONCE_BYTES), identity.producer_id, identity.run_id
+            role,
+            identity.session,
+            os.urandom(NONCE_BYTES),
+            identity.producer_id,
+            identity.run_id,
+            identity.way,
         ).encode()
         theirs = bytes(parser.raw)
         stream.write(mine + _mac(identity.token, theirs, mine))

@@ -36,6 +36,7 @@ __all__ = [
     "SERVER_HELLO_LIMIT",
     "SESSION_BYTES",
     "VERSION",
+    "WAY_LIMIT",
     "Answer",
     "ClientHello",
     "ClientHelloParser",
@@ -58,6 +59,8 @@ MAC_BYTES: Final = 32
 SERVER_HELLO_LIMIT: Final = 16 << 20
 CLIENT_HELLO_LIMIT: Final = 4096
 ANSWER_LIMIT: Final = 1 << 16
+# Characters of `ClientHello.way`.
+WAY_LIMIT: Final = 200
 
 # "samples": sends samples. "control": asks for published values and for the learner's progress, on
 # behalf of a client that sends. "reader": asks for published values, and no connection sends.
@@ -232,6 +235,7 @@ class ClientHello:
         nonce: 32 random bytes, new for each connection.
         producer_id: the name by which a producer is known again; None without one.
         run_id: the run that the client belongs to; None if it names none.
+        way: why the client's connector chose this connection, for people; None without one.
     """
 
     role: Role
@@ -239,6 +243,7 @@ class ClientHello:
     nonce: bytes
     producer_id: str | None = None
     run_id: str | None = None
+    way: str | None = None
 
     def encode(self) -> bytes:
         """Return the bytes of the hello; the MAC follows them if the server wants one."""
@@ -249,6 +254,7 @@ class ClientHello:
                 "nonce": self.nonce,
                 "producer_id": self.producer_id,
                 "run_id": self.run_id,
+                "way": self.way,
             }
         )
         return encode_frame(body, CLIENT_HELLO_LIMIT)
@@ -268,7 +274,12 @@ class ClientHello:
             raise ProtocolError("a client's hello has no session or no nonce")
         producer_id, run_id = fields.get("producer_id"), fields.get("run_id")
         _check_labels("a client's hello", producer_id=producer_id, run_id=run_id)
-        return cls(cast("Role", role), session, nonce, producer_id, run_id)  # type: ignore[arg-type]
+        way = fields.get("way")
+        if way is not None and not (
+            type(way) is str and len(way) <= WAY_LIMIT and way.isprintable()
+        ):
+            raise ProtocolError("a client's hello has a malformed way")
+        return cls(cast("Role", role), session, nonce, producer_id, run_id, way)  # type: ignore[arg-type]
 
 
 class ClientHelloParser:
