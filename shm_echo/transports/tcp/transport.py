@@ -263,7 +263,7 @@ class TcpTransport:
             self._asked_port or self.port,
             self.advertise or None,
             wire=self.wire,
-            tls=self._tls is not None,
+            tls=self.tls is not None,
             run_id=self.run_id,
         )
 
