@@ -12,7 +12,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -255,7 +255,7 @@ class RemoteSubscriber:
         return sock, opened
 
     @contextlib.contextmanager
-    def _using(self, sock: socket.socket) -> Any:
+    def _using(self, sock: socket.socket) -> Iterator[_Stream]:
         """Give the stream of a connection, and keep the connection if all went well."""
         stream = _Stream(sock, self._address, lambda: self._closed)
         try:
@@ -321,7 +321,7 @@ class _Stream:
     def payload(self, nbytes: int, deadline: float | None) -> Array:
         """Return the bytes that follow a reply."""
         memory = np.empty(nbytes, np.uint8)
-        view = memoryview(memory)
+        view = memory.data
         while view:
             view = view[self._read(view, deadline) :]
         return memory

@@ -12,13 +12,15 @@ import os
 import selectors
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shm_echo.control.fork_safety import FORK_LOCK
 from shm_echo.errors import ConnectionClosedError, ProtocolError
 from shm_echo.transports.tcp.control_channel import ControlChannel
+from shm_echo.transports.tcp.listener import peer_text
+from shm_echo.transports.tcp.newcomer import Newcomer
 from shm_echo.transports.tcp.server_handshake import (
     Description,
     FailureLimit,
@@ -32,8 +34,10 @@ if TYPE_CHECKING:
     import ssl
 
     from shm_echo.control.server.tokens import Tokens
+    from shm_echo.transports.base import Ingress
+    from shm_echo.transports.tcp.transport import TcpTransport
 
-__all__ = ["HANDSHAKE_SECONDS", "MAX_PENDING", "Door"]
+__all__ = ["HANDSHAKE_SECONDS", "MAX_PENDING", "Door", "open_door"]
 
 MAX_PENDING = 256
 HANDSHAKE_SECONDS = 5.0
@@ -47,34 +51,6 @@ _NO_DESCRIPTOR_PAUSE = 0.1
 _REFUSED_SECONDS = 1.0
 
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-
-
-class _Newcomer:
-    """A connection whose handshake is not done.
-
-    Attributes:
-        sock: the socket, or the plain end of what decrypts it.
-        address: the peer's address, as text.
-        host: the same without the port.
-        deadline: when it is closed.
-        due: when its token may be looked at; None if it need not wait.
-        out: bytes that are to be sent.
-        after: what follows when they are.
-        key: its session, when it waits for the end of the session's earlier connection.
-    """
-
-    def __init__(
-        self, sock: socket.socket, address: str, host: str, handshake: ServerHandshake, now: float
-    ) -> None:
-        self.sock = sock
-        self.address = address
-        self.host = host
-        self.handshake = handshake
-        self.deadline = now + HANDSHAKE_SECONDS
-        self.due: float | None = None
-        self.out = memoryview(handshake.hello)
-        self.after: Callable[[], None] | None = None
-        self.key: Key | None = None
 
 
 class Door(SocketThread):
@@ -99,7 +75,7 @@ class Door(SocketThread):
         tokens: Tokens | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        description.hello(tokens is not None).encode()  # one that is too large fails at the start
+        _ = description.encoded  # one that is too large fails at the start
         super().__init__("shm-echo-door")
         self._listeners = list(listeners)
         self._description = description
@@ -109,7 +85,7 @@ class Door(SocketThread):
         self._tls = tls
         self._failures = FailureLimit()
         self._logged = LogLimit()
-        self._newcomers: set[_Newcomer] = set()
+        self._newcomers: set[Newcomer] = set()
         self._listening = False
         self._accept_again: float | None = None
         self.sessions = Sessions(native)
@@ -171,10 +147,8 @@ class Door(SocketThread):
         self._set_listening(False)
         self._accept_again = time.monotonic() + _NO_DESCRIPTOR_PAUSE
 
-    def _newcomer(self, sock: socket.socket, peer: Any) -> _Newcomer:
-        host = str(peer[0])
-        host = host.removeprefix("::ffff:") if "." in host else host
-        address = f"[{host}]:{peer[1]}" if ":" in host else f"{host}:{peer[1]}"
+    def _newcomer(self, sock: socket.socket, peer: Any) -> Newcomer:
+        address = peer_text(peer[0], peer[1])
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -188,13 +162,13 @@ class Door(SocketThread):
         except BaseException:
             sock.close()
             raise
-        newcomer = _Newcomer(sock, address, host, handshake, time.monotonic())
+        newcomer = Newcomer(sock, address, peer[0], handshake, time.monotonic() + HANDSHAKE_SECONDS)
         self._newcomers.add(newcomer)
         return newcomer
 
     # ---------------------------------------------------------------- one connection
 
-    def _send(self, newcomer: _Newcomer) -> None:
+    def _send(self, newcomer: Newcomer) -> None:
         """Send what is to be sent, then go on."""
         try:
             while newcomer.out:
@@ -213,7 +187,7 @@ class Door(SocketThread):
         else:
             self.watch(newcomer.sock, selectors.EVENT_READ, partial(self._on_ready, newcomer))
 
-    def _on_ready(self, newcomer: _Newcomer) -> None:
+    def _on_ready(self, newcomer: Newcomer) -> None:
         if newcomer.handshake.client is not None:
             if newcomer.out:
                 self._send(newcomer)
@@ -241,7 +215,7 @@ class Door(SocketThread):
         elif newcomer.out:
             self._send(newcomer)
 
-    def _decide(self, newcomer: _Newcomer) -> None:
+    def _decide(self, newcomer: Newcomer) -> None:
         """Check a client whose hello is whole, unless its address has to wait."""
         wait = self._failures.wait(newcomer.host) if self._tokens is not None else 0.0
         if wait > 0:
@@ -267,7 +241,7 @@ class Door(SocketThread):
             newcomer.out = memoryview(handshake.answer(0))
             self._send(newcomer)
 
-    def _refuse(self, newcomer: _Newcomer, error: RefusalError) -> None:
+    def _refuse(self, newcomer: Newcomer, error: RefusalError) -> None:
         self._logged.warn(
             error.code, "the TCP transport refused %s: %s", newcomer.address, error.message
         )
@@ -276,7 +250,7 @@ class Door(SocketThread):
         newcomer.after = partial(self._finish_refusal, newcomer)
         self._send(newcomer)
 
-    def _finish_refusal(self, newcomer: _Newcomer) -> None:
+    def _finish_refusal(self, newcomer: Newcomer) -> None:
         """Close as soon as the client has: a reset might overtake the reason."""
         try:
             newcomer.sock.shutdown(socket.SHUT_WR)
@@ -287,14 +261,14 @@ class Door(SocketThread):
 
     # ---------------------------------------------------------------- handing on
 
-    def _join_session(self, newcomer: _Newcomer) -> None:
+    def _join_session(self, newcomer: Newcomer) -> None:
         """Answer a producer with the count of its session, once that is final."""
         assert newcomer.key is not None
-        for other in [one for one in self._newcomers if one.key == newcomer.key]:
-            if other is not newcomer and other.handshake.client.role == "samples":  # type: ignore[union-attr]
+        for other in [one for one in self._newcomers if one.key == newcomer.key and one.sends]:
+            if other is not newcomer:
                 self._drop(other)  # an earlier try of the same client
         session = self.sessions.find(newcomer.key)
-        if session.connection is not None:
+        if session.is_open and session.connection is not None:
             newcomer.deadline = time.monotonic() + _SEAM_SECONDS
             self.watch(newcomer.sock, selectors.EVENT_READ, partial(self._on_ready, newcomer))
             self._native.kick(session.connection)
@@ -303,7 +277,7 @@ class Door(SocketThread):
         newcomer.out = memoryview(newcomer.handshake.answer(session.queued))
         self._send(newcomer)
 
-    def _give_to_ingress(self, newcomer: _Newcomer, queued: int, position: int) -> None:
+    def _give_to_ingress(self, newcomer: Newcomer, queued: int, position: int) -> None:
         client, key = newcomer.handshake.client, newcomer.key
         assert client is not None
         assert key is not None
@@ -341,26 +315,25 @@ class Door(SocketThread):
 
     def _on_end(self, key: Key, connection: int, queued: int, position: int) -> None:
         self.sessions.end(key, connection, queued, position)
-        for newcomer in [one for one in self._newcomers if one.key == key]:
-            client = newcomer.handshake.client
-            if client is not None and client.role == "samples" and newcomer.after is None:
+        for newcomer in [one for one in self._newcomers if one.key == key and one.sends]:
+            if newcomer.after is None:
                 newcomer.deadline = time.monotonic() + HANDSHAKE_SECONDS
                 self._join_session(newcomer)
 
-    def _give_to_control(self, newcomer: _Newcomer) -> None:
+    def _give_to_control(self, newcomer: Newcomer) -> None:
         client, key = newcomer.handshake.client, newcomer.key
         assert client is not None
         assert key is not None
         self._leave(newcomer)
         self._control.add(newcomer.sock, newcomer.address, key, is_reader=client.role == "reader")
 
-    def _leave(self, newcomer: _Newcomer) -> None:
+    def _leave(self, newcomer: Newcomer) -> None:
         self.forget(newcomer.sock)
         self._newcomers.discard(newcomer)
         if self._accept_again is None:
             self._set_listening(True)
 
-    def _drop(self, newcomer: _Newcomer) -> None:
+    def _drop(self, newcomer: Newcomer) -> None:
         self._leave(newcomer)
         newcomer.sock.close()
 
@@ -381,3 +354,45 @@ class Door(SocketThread):
                 self._drop(newcomer)
             elif newcomer.due is not None and now >= newcomer.due:
                 self._decide(newcomer)
+
+
+def open_door(
+    transport: TcpTransport,
+    listeners: Sequence[socket.socket],
+    native: NativeConnections,
+    ingress: Ingress,
+) -> Door:
+    """Open the door of a transport: it accepts at once.
+
+    Args:
+        transport: the transport, with its `tokens`, `tls` and `run_id`.
+        listeners: its listening sockets, which the door closes.
+        native: the connections of its C ingress.
+        ingress: the server's side.
+
+    Raises:
+        ValueError: the descriptions of the examples are too large for a hello.
+        DescriptorLimitError: this process may open no more descriptors.
+    """
+    publisher = ingress.publisher
+    description = Description(
+        ingress.instance_id,
+        ingress.spec.to_wire(),
+        publisher.spec.to_wire() if publisher is not None else None,
+        transport.run_id,
+    )
+    control = ControlChannel(publisher, ingress.readers, native)
+    try:
+        door = Door(
+            listeners,
+            description,
+            native,
+            control,
+            tokens=transport.tokens,
+            tls=transport.tls,
+        )
+    except BaseException:
+        control.close()
+        raise
+    door.start()
+    return door

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from shm_echo.control.protocol.ring_requests import run_difference
@@ -25,6 +26,7 @@ from shm_echo.transports.tcp.shm_wire import (
     ClientHello,
     ClientHelloParser,
     ServerHello,
+    hello_prefix,
 )
 
 __all__ = ["Description", "FailureLimit", "RefusalError", "ServerHandshake"]
@@ -55,21 +57,29 @@ class Description:
         if len(self.instance_id) != INSTANCE_BYTES:
             raise ValueError(f"an instance id has {INSTANCE_BYTES} bytes")
 
-    def hello(self, wants_token: bool) -> ServerHello:
-        """Return a hello with a fresh nonce.
+    @cached_property
+    def encoded(self) -> bytes:
+        """The part of a hello that is the same for each connection; a large one takes a while.
 
-        Args:
-            wants_token: True if clients must prove that they have a token.
+        Raises:
+            ValueError: the descriptions of the examples are too large.
         """
         return ServerHello(
-            os.urandom(NONCE_BYTES),
+            bytes(NONCE_BYTES),
             self.instance_id,
             self.spec,
             self.publishes,
             self.run_id,
             self.max_inflight,
-            wants_token,
-        )
+        ).encode_description()
+
+    def hello(self, wants_token: bool) -> bytes:
+        """Return the bytes of a hello with a fresh nonce.
+
+        Args:
+            wants_token: True if clients must prove that they have a token.
+        """
+        return hello_prefix(os.urandom(NONCE_BYTES), self.instance_id, wants_token) + self.encoded
 
 
 class RefusalError(Exception):
@@ -135,7 +145,7 @@ class ServerHandshake:
         self._tokens = tokens
         self._parser = ClientHelloParser(with_mac=tokens is not None)
         self._key: bytes | None = None
-        self.hello = description.hello(tokens is not None).encode()
+        self.hello = description.hello(tokens is not None)
         self.client: ClientHello | None = None
         self.holder: str | None = None
 

@@ -29,30 +29,30 @@ class NativeConnections(Protocol):
     def adopt(
         self,
         fd: int,
-        queued_before: int,
+        queued_before: int = 0,
         *,
-        position_before: int = 0,
         peer: str,
+        position_before: int = 0,
         producer_id: str | None = None,
         way: str | None = None,
         on_end: Callable[[Any], None] | None = None,
     ) -> int:
         """Take over a connection, and return its number. On an error the descriptor stays here."""
 
-    def kick(self, id: int) -> bool:
+    def kick(self, connection: int) -> bool:
         """End a connection as soon as its whole samples are in the ring."""
 
-    def taken(self, id: int, count: int) -> bool | None:
-        """Return True if the learner has the first `count` samples; None if it is gone."""
+    def taken(self, connection: int, count: int) -> bool:
+        """Return True if the learner has the first `count` samples of the connection's session.
 
-    def position_taken(self, position: int) -> bool:
-        """Return True if the learner has all samples below a position of the ring."""
+        It answers for connections that have ended, too.
+        """
 
     def taken_ticket(self) -> int:
         """Return a ticket for `taken_wait`."""
 
-    def taken_wait(self, ticket: int, timeout: float) -> None:
-        """Wait until the learner has taken a batch since the ticket, or `timeout` seconds."""
+    def taken_wait(self, ticket: int, seconds: float) -> None:
+        """Wait until the learner has taken a batch since the ticket, or `seconds`."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,14 @@ class Session:
     """One client, over all of its connections.
 
     Attributes:
-        connection: the number of the open connection; None between two of them.
+        connection: the number of the last connection; None before the first.
+        is_open: True until the end of that connection.
         queued: samples queued by the connections that have ended.
         position: 1 + the position in the ring of the last of these; 0 without one.
     """
 
     connection: int | None = None
+    is_open: bool = False
     queued: int = 0
     position: int = 0
 
@@ -95,7 +97,7 @@ class Sessions:
         """Note the connection of a new session, or the next one of a session that has none."""
         with self._lock:
             session = self._ended.pop(key, _NEW)
-            self._open[key] = replace(session, connection=connection)
+            self._open[key] = replace(session, connection=connection, is_open=True)
 
     def end(self, key: Key, connection: int, queued: int, position: int) -> None:
         """Note that a connection has ended.
@@ -111,16 +113,15 @@ class Sessions:
             if session.connection != connection:
                 return
             del self._open[key]
-            self._ended[key] = Session(None, queued, max(position, session.position))
+            self._ended[key] = Session(connection, False, queued, position)
             while len(self._ended) > MAX_ENDED:
                 self._ended.popitem(last=False)
 
     def taken(self, key: Key, count: int) -> bool:
         """Return True if the learner has been handed the first `count` samples of a session."""
         session = self.find(key)
-        if session.connection is not None:
-            answer = self._native.taken(session.connection, count)
-            if answer is not None:
-                return answer
-            session = self.find(key)  # its end is being reported
-        return count <= session.queued and self._native.position_taken(session.position)
+        if count == 0:
+            return True
+        if session.connection is None or not (session.is_open or count <= session.queued):
+            return False  # it counts samples that the server does not have
+        return self._native.taken(session.connection, count)

@@ -27,16 +27,10 @@ from shm_echo.control.protocol.ring_requests import check_label
 from shm_echo.errors import ProtocolError
 
 __all__ = [
-    "ANSWER_LIMIT",
-    "CLIENT_HELLO_LIMIT",
-    "INSTANCE_BYTES",
-    "MAC_BYTES",
+    *("ANSWER_LIMIT", "CLIENT_HELLO_LIMIT", "SERVER_HELLO_LIMIT", "WAY_LIMIT"),
+    *("INSTANCE_BYTES", "MAC_BYTES", "NONCE_BYTES", "SESSION_BYTES"),
     "MAGIC",
-    "NONCE_BYTES",
-    "SERVER_HELLO_LIMIT",
-    "SESSION_BYTES",
     "VERSION",
-    "WAY_LIMIT",
     "Answer",
     "ClientHello",
     "ClientHelloParser",
@@ -44,6 +38,7 @@ __all__ = [
     "Role",
     "ServerHello",
     "ServerHelloParser",
+    "hello_prefix",
 ]
 
 MAGIC: Final = b"SHME"
@@ -126,8 +121,11 @@ class ServerHello:
         Raises:
             ValueError: the descriptions of the examples are too large.
         """
-        flags = _WANTS_TOKEN if self.wants_token else 0
-        prefix = _PREFIX.pack(MAGIC, VERSION, flags, self.nonce, self.instance_id)
+        prefix = hello_prefix(self.nonce, self.instance_id, self.wants_token)
+        return prefix + self.encode_description()
+
+    def encode_description(self) -> bytes:
+        """Return the part that is the same for each connection: all but the 54 bytes before it."""
         body = _SPECS.encode(
             {
                 "spec": self.spec,
@@ -136,7 +134,12 @@ class ServerHello:
                 "max_inflight": self.max_inflight,
             }
         )
-        return prefix + encode_frame(body, SERVER_HELLO_LIMIT)
+        return encode_frame(body, SERVER_HELLO_LIMIT)
+
+
+def hello_prefix(nonce: bytes, instance_id: bytes, wants_token: bool) -> bytes:
+    """Return what comes before the description in a server's hello."""
+    return _PREFIX.pack(MAGIC, VERSION, _WANTS_TOKEN if wants_token else 0, nonce, instance_id)
 
 
 class ServerHelloParser:

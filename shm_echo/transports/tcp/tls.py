@@ -10,7 +10,6 @@ interpreter lock, and a copy more on each side; the guide has figures.
 from __future__ import annotations
 
 import contextlib
-import os
 import select
 import socket
 import ssl
@@ -28,60 +27,12 @@ from shm_echo.errors import (
     ProtocolError,
 )
 from shm_echo.transports.tcp.socket_thread import start_without_signals
+from shm_echo.transports.tcp.tls_context import client_text, server_text
 
-__all__ = ["accept_tls", "check_server_context", "client_context", "connect_tls"]
+__all__ = ["accept_tls", "connect_tls"]
 
 # Bytes that are read at once.
 _PIECE = 1 << 18
-
-
-def client_context(tls: object) -> ssl.SSLContext:
-    """Return the context of a client.
-
-    Args:
-        tls: a context, or True for one that trusts the certificates that this machine trusts.
-
-    Raises:
-        TypeError: it is neither.
-        ValueError: it is the context of a server.
-    """
-    if tls is True:
-        return ssl.create_default_context()
-    if not isinstance(tls, ssl.SSLContext):
-        raise TypeError(f"tls must be True or an ssl.SSLContext, not {tls!r}")
-    if tls.protocol == ssl.PROTOCOL_TLS_SERVER:
-        raise ValueError("tls= is the context of a server (ssl.PROTOCOL_TLS_SERVER)")
-    return tls
-
-
-def check_server_context(tls: object) -> ssl.SSLContext:
-    """Return the context of a server, after a look if it can serve.
-
-    Raises:
-        TypeError: it is no context.
-        ValueError: it is the context of a client, or it has no certificate.
-    """
-    if not isinstance(tls, ssl.SSLContext):
-        raise TypeError(f"tls must be an ssl.SSLContext, not {tls!r}")
-    if tls.protocol == ssl.PROTOCOL_TLS_CLIENT:
-        raise ValueError(
-            "tls= is the context of a client: use ssl.create_default_context"
-            "(ssl.Purpose.CLIENT_AUTH)"
-        )
-    trial = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    trial.check_hostname, trial.verify_mode = False, ssl.CERT_NONE
-    hello, unused, answer = ssl.MemoryBIO(), ssl.MemoryBIO(), ssl.MemoryBIO()
-    with contextlib.suppress(ssl.SSLWantReadError):
-        trial.wrap_bio(unused, hello).do_handshake()
-    try:
-        tls.wrap_bio(hello, answer, server_side=True).do_handshake()
-    except ssl.SSLWantReadError:
-        pass
-    except ssl.SSLError as error:
-        raise ValueError(
-            f"tls= cannot serve ({_reason(error)}): has it a certificate (load_cert_chain)?"
-        ) from None
-    return tls
 
 
 def connect_tls(
@@ -96,7 +47,7 @@ def connect_tls(
 
     Args:
         sock: a connected socket. It belongs to this function, even if it raises.
-        context: the client's context, see `client_context`.
+        context: the client's context, see `tls_context`.
         server_hostname: the name that the server's certificate is to have.
         address: the server's address, for messages.
         deadline: the moment on the monotonic clock by which the handshake must be done.
@@ -124,7 +75,7 @@ def connect_tls(
         ) from None
     except ssl.SSLError as error:
         pump.close_all()
-        raise ProtocolError(_client_text(address, error)) from None
+        raise ProtocolError(client_text(address, error)) from None
     except TimeoutError:
         pump.close_all()
         raise HandshakeTimeoutError(
@@ -164,18 +115,6 @@ def accept_tls(
         sock.close()
         raise
     return pump.start(time.monotonic() + seconds, report)
-
-
-def _reason(error: ssl.SSLError) -> str:
-    """Return OpenSSL's reason as words."""
-    reason = getattr(error, "reason", None)
-    return reason.lower().replace("_", " ") if reason else str(error.strerror or error)
-
-
-def _client_text(address: str, error: ssl.SSLError) -> str:
-    if getattr(error, "reason", None) in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
-        return f"{address}: it does not answer with TLS: its server was made without tls="
-    return f"{address}: the TLS handshake failed: {_reason(error)}"
 
 
 class _Pump:
@@ -318,7 +257,7 @@ class _Pump:
             self._pump()
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             if deadline is not None and report is not None:
-                report(_server_text(error))
+                report(server_text(error))
         finally:
             self._close()
 
@@ -417,14 +356,3 @@ def _watch(poll: select.poll, fd: int, events: int, *, always: bool = False) -> 
     poll.register(fd, events)
     if not events and not always:
         poll.unregister(fd)
-
-
-def _server_text(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return "the TLS handshake was not done in time"
-    if isinstance(error, ssl.SSLError):
-        if getattr(error, "reason", None) in ("HTTP_REQUEST", "WRONG_VERSION_NUMBER"):
-            return "it does not speak TLS, which this server's tls= asks for"
-        return f"the TLS handshake failed: {_reason(error)}"
-    number = getattr(error, "errno", None)
-    return f"the TLS handshake failed: {os.strerror(number) if number else error}"
