@@ -95,6 +95,24 @@ static bool open_parts(she_ingress *g) {
     return g->event_fd >= 0 && open_histograms(g);
 }
 
+/* A copy of the order, or the ring's own. NULL without memory, or if it is no permutation. */
+static uint32_t *take_order(const she_ring *ring, const uint32_t *order, bool *wrong) {
+    uint32_t n = ring->num_leaves;
+    uint32_t *copy = calloc(n, sizeof *copy);
+    uint8_t *seen = calloc(n, 1);
+    *wrong = false;
+    for (uint32_t i = 0; copy && seen && i < n; i++) {
+        copy[i] = order ? order[i] : i;
+        *wrong = *wrong || copy[i] >= n || seen[copy[i]]++;
+    }
+    if (!seen || *wrong) {
+        free(copy);
+        copy = NULL;
+    }
+    free(seen);
+    return copy;
+}
+
 static bool take_config(she_ingress *g, const she_ingress_config *f) {
     uint32_t threads = f->num_readers + f->num_drainers;
     uint32_t *owners = calloc(threads, sizeof *owners);
@@ -137,9 +155,14 @@ int she_ingress_open(she_ring *ring, const she_ingress_config *f, she_ingress **
         (f->wire != SHE_WIRE_ECHO && f->wire != SHE_WIRE_SHM) || f->num_readers > 1024 ||
         f->num_drainers > 1024)
         return SHE_E_CONFIG;
-    she_ingress *g = calloc(1, sizeof *g);
-    if (!g)
-        return SHE_E_MEMORY;
+    bool wrong;
+    uint32_t *order = take_order(ring, f->leaf_order, &wrong);
+    she_ingress *g = order ? calloc(1, sizeof *g) : NULL;
+    if (!g) {
+        free(order);
+        return wrong ? SHE_E_CONFIG : SHE_E_MEMORY;
+    }
+    g->leaf_order = order;
     g->ring = ring;
     g->guard = she_guard_of(ring->base);
     g->payload = payload;
@@ -253,6 +276,7 @@ void she_ingress_free(she_ingress *g) {
     }
     free((void *)(uintptr_t)g->config.owners);
     free(g->greeting);
+    free(g->leaf_order);
     free(g->readers);
     free(g->drainers);
     free(g->rounds);

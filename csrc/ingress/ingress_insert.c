@@ -8,10 +8,10 @@
  * write of another process hits its state word: once in a while, or the ring is beyond help. */
 #define MAX_STRAY 1000u
 
-static void copy_in(const she_ring *ring, uint64_t position, const uint8_t *from) {
-    for (uint32_t leaf = 0; leaf < ring->num_leaves; leaf++) {
-        uint64_t bytes = ring->leaves[leaf].row_bytes;
-        she_copy(she_row(ring, leaf, position), from, bytes);
+static void copy_in(const she_ingress *g, uint64_t position, const uint8_t *from) {
+    for (uint32_t place = 0; place < g->ring->num_leaves; place++) {
+        uint64_t bytes = leaf_bytes(g, place);
+        she_copy(leaf_row(g, place, position), from, bytes);
         from += bytes;
     }
 }
@@ -53,7 +53,7 @@ uint64_t insert_samples(she_ingress *g, she_producer *p, connection *c, const ui
         if (g->config.detailed)
             copied_ns = she_now_ns();
         for (uint64_t i = 0; i < claimed; i++)
-            copy_in(g->ring, positions[i], first + (done + i) * stride);
+            copy_in(g, positions[i], first + (done + i) * stride);
         if (g->config.detailed) {
             she_copied(p, (she_now_ns() - copied_ns) / claimed);
             for (uint64_t i = 0; i < claimed; i++)

@@ -174,6 +174,7 @@ struct she_ingress {
     uint64_t payload, stride, block_samples;
     pid_t pid;
     uint8_t *greeting;
+    uint32_t *leaf_order; /* the ring's leaf by its place in the stream */
     reader *readers;
     drainer *drainers;
     she_atomic32 closing;
@@ -206,6 +207,13 @@ struct she_ingress {
 /* Large samples are read one by one into a block of the queue's kind, which the queue can take as
  * it is; small ones through the scratch buffer. */
 static inline bool large(const she_ingress *g) { return g->payload >= LARGE_BYTES; }
+
+static inline uint64_t leaf_bytes(const she_ingress *g, uint32_t place) {
+    return g->ring->leaves[g->leaf_order[place]].row_bytes;
+}
+static inline void *leaf_row(const she_ingress *g, uint32_t place, uint64_t position) {
+    return she_row(g->ring, g->leaf_order[place], position);
+}
 
 static inline bool closing(const she_ingress *g) {
     /* SYNC ingress-closing: pairs with the store in she_ingress_close, which wakes all threads

@@ -343,17 +343,17 @@ static enum outcome receive_large(reader *r, connection *c) {
 
 /* Read one sample that is in the kernel into the rows of a slot. Returns the bytes that were read,
  * which are all of it unless the kernel is at odds with itself; -1 with errno. */
-static ssize_t read_rows(const she_ring *ring, int fd, uint64_t position) {
+static ssize_t read_rows(const she_ingress *g, int fd, uint64_t position) {
     ssize_t total = 0;
-    for (uint32_t leaf = 0; leaf < ring->num_leaves;) {
+    for (uint32_t place = 0; place < g->ring->num_leaves;) {
         struct iovec rows[SLICE];
         int n = 0;
         ssize_t asked = 0;
-        for (; leaf < ring->num_leaves && n < SLICE; leaf++) {
-            uint64_t bytes = ring->leaves[leaf].row_bytes;
+        for (; place < g->ring->num_leaves && n < SLICE; place++) {
+            uint64_t bytes = leaf_bytes(g, place);
             if (bytes == 0)
                 continue;
-            rows[n++] = (struct iovec){.iov_base = she_row(ring, leaf, position), .iov_len = bytes};
+            rows[n++] = (struct iovec){.iov_base = leaf_row(g, place, position), .iov_len = bytes};
             asked += (ssize_t)bytes;
         }
         ssize_t got = n ? readv(fd, rows, n) : 0;
@@ -370,10 +370,10 @@ static ssize_t read_rows(const she_ring *ring, int fd, uint64_t position) {
 static bool rows_back(she_ingress *g, connection *c, uint64_t position, uint64_t bytes) {
     if (!get_fragment(g, c))
         return false;
-    for (uint32_t leaf = 0; leaf < g->ring->num_leaves && c->in.have < bytes; leaf++) {
-        uint64_t row = g->ring->leaves[leaf].row_bytes, left = bytes - c->in.have;
+    for (uint32_t place = 0; place < g->ring->num_leaves && c->in.have < bytes; place++) {
+        uint64_t row = leaf_bytes(g, place), left = bytes - c->in.have;
         uint64_t n = row < left ? row : left;
-        memcpy(c->in.fragment + c->in.have, she_row(g->ring, leaf, position), n);
+        memcpy(c->in.fragment + c->in.have, leaf_row(g, place, position), n);
         c->in.have += n;
     }
     return true;
@@ -391,7 +391,7 @@ static enum outcome receive_direct(reader *r, connection *c) {
         return NOT_NOW; /* the ring is full, or closed, which the ordinary way finds, too */
     if (now)
         she_hist_record(g->dwell, she_now_ns() - now);
-    ssize_t got = read_rows(g->ring, c->fd, position);
+    ssize_t got = read_rows(g, c->fd, position);
     if (got != (ssize_t)g->payload) {
         int error = errno; /* EFAULT: the ring's memory was truncated */
         bool kept = got <= 0 || rows_back(g, c, position, (uint64_t)got);

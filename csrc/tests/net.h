@@ -30,8 +30,7 @@ typedef struct {
 } net;
 
 static inline void net_open_on(net *n) {
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t bytes = sizeof address;
     for (uint32_t i = 0; i < RIG_PRODUCERS; i++)
         n->owners[i] = i + 1;

@@ -31,6 +31,8 @@ typedef struct {
     /* num_readers + num_drainers owner ids of the ring, attached (she_reinstate), for this ingress
      * alone. */
     const uint32_t *owners;
+    /* The k-th leaf in the stream is leaf leaf_order[k] of the ring; NULL: in the ring's order. */
+    const uint32_t *leaf_order;
     const uint8_t *greeting; /* sent to each accepted connection, before anything else */
     uint64_t greeting_bytes;
     /* Of accepted and adopted TCP connections; 0: as the system has it. */
@@ -40,7 +42,7 @@ typedef struct {
 
 typedef struct she_ingress she_ingress;
 
-/* SHE_E_CONFIG: no thread, no queue, a wire that does not exist, or a ring whose samples have no
+/* SHE_E_CONFIG: no thread, no queue, a wire or a leaf that does not exist, or a ring whose samples have no
  * bytes: a stream of nothing would hold endless samples. SHE_E_MEMORY: no memory, no descriptor or
  * no thread left. */
 int she_ingress_open(she_ring *ring, const she_ingress_config *config, she_ingress **out);
