@@ -111,6 +111,7 @@ class ShmClient(ClientAttachment):
         instance_id: bytes | None = None,
         way: str | None = None,
     ) -> None:
+        self.way = way
         self._wait_until = check_wait_until("wait_until", wait_until)
         super().__init__(
             address_from_environment() if address is None else address,
