@@ -123,7 +123,12 @@ class Opening:
             target = target._replace(dial_timeout=target.connect_timeout)
         dialed = self._dial(target)
         try:
-            first = client_connect.read_exactly(dialed, len(echo_wire.MAGIC), self._peer)
+            advice = (
+                "" if self._wishes.tls else " (a server with tls= waits for TLS: pass tls=True)"
+            )
+            first = client_connect.read_exactly(
+                dialed, len(echo_wire.MAGIC), self._peer, advice=advice
+            )
             if speaks_shm(first):
                 return self._enter_shm(dialed, first)
             return self._enter_echo(dialed, first)
@@ -135,7 +140,8 @@ class Opening:
         dialed = client_connect.connect(target)
         if self._wishes.tls is None:
             return dialed
-        from shm_echo.transports.tcp.tls import client_context, connect_tls
+        from shm_echo.transports.tcp.tls import connect_tls
+        from shm_echo.transports.tcp.tls_context import client_context
 
         try:
             if self._context is None:

@@ -73,6 +73,6 @@ def check_tls(tls: Any) -> ssl.SSLContext | Literal[True] | None:
         return None
     if tls is True:
         return True
-    from shm_echo.transports.tcp.tls import client_context
+    from shm_echo.transports.tcp.tls_context import client_context
 
     return client_context(tls)
