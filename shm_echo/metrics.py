@@ -113,6 +113,8 @@ class ProducerInfo(NamedTuple):
         producer_id: the name that it gave itself, or None.
         peer: its address, "host:port", if it sends through TCP; else None.
         transport: the way by which it is attached: "shm", "tcp", or the class of another transport.
+        way: why a [Connector][shm_echo.Connector] chose this transport; None if none did, or if the
+            wire does not tell.
     """
 
     id: int
@@ -126,6 +128,7 @@ class ProducerInfo(NamedTuple):
     producer_id: str | None = None
     peer: str | None = None
     transport: str = ""
+    way: str | None = None
 
 
 class ReaderInfo(NamedTuple):
@@ -133,10 +136,12 @@ class ReaderInfo(NamedTuple):
 
     Attributes:
         id: its number, counted from 1 and never used twice.
-        pid: its process.
+        pid: its process; None if the transport does not know it.
         attached_seconds: seconds since it attached.
+        peer: the address that it connected from, over TCP; None in shared memory.
     """
 
     id: int
-    pid: int
+    pid: int | None
     attached_seconds: float
+    peer: str | None = None

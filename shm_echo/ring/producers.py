@@ -49,6 +49,7 @@ class _Producer:
     producer_id: str | None
     counted_as: tuple[str, ...]
     transport: str
+    way: str | None
     revoked: bool = False
 
 
@@ -123,7 +124,12 @@ class Producers:
         return owner < self._first_free
 
     def attach(
-        self, pid: int | None, producer_id: str | None = None, *, transport: str = "shm"
+        self,
+        pid: int | None,
+        producer_id: str | None = None,
+        *,
+        transport: str = "shm",
+        way: str | None = None,
     ) -> int:
         """Register a new producer, and return its owner id.
 
@@ -131,6 +137,7 @@ class Producers:
             pid: its process; None if the transport does not know it.
             producer_id: the name by which it is known again when it comes as another process.
             transport: the kind of its transport.
+            way: why a connector chose it.
 
         Raises:
             OwnersExhaustedError: the ring has as many producers as it was made for.
@@ -155,6 +162,7 @@ class Producers:
                 producer_id,
                 self._arrivals.arrive(owner, pid, producer_id),
                 transport,
+                way,
             )
             self._forget_earlier()
             return owner
@@ -167,6 +175,7 @@ class Producers:
         producer_id: str | None = None,
         *,
         transport: str = "tcp",
+        way: str | None = None,
     ) -> int:
         """Register a producer at the other end of a connection, and return its number.
 
@@ -179,6 +188,7 @@ class Producers:
             peer: its address, "host:port".
             producer_id: the name by which it is known again when it comes anew.
             transport: the kind of its transport.
+            way: why a connector chose it.
         """
         with self._lock:
             number, self._next_remote = self._next_remote, self._next_remote + 1
@@ -191,6 +201,7 @@ class Producers:
                 lib.she_now_ns(),
                 producer_id,
                 self._arrivals.arrive(number, None, producer_id),
+                way=way,
             )
             self._remotes += 1
             self._forget_earlier()
@@ -353,6 +364,7 @@ class Producers:
             state=self._state(producer),
             producer_id=producer.producer_id,
             transport=producer.transport,
+            way=producer.way,
         )
 
     def _state(self, producer: _Producer) -> str:

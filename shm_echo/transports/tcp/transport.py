@@ -18,6 +18,7 @@ from shm_echo.control.protocol.ring_requests import check_label
 from shm_echo.copying import reject_copy
 from shm_echo.ring.segment import Backing
 from shm_echo.transports.base import Ingress
+from shm_echo.transports.entrances import check_advertise
 from shm_echo.transports.tcp.listener import host_and_port, is_loopback, open_listeners
 from shm_echo.transports.tcp.native_ingress import NativeIngress, NativeOptions
 from shm_echo.validation import check_count, seconds
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from shm_echo.control.server.tokens import Tokens
     from shm_echo.ring.ring import RingConfig
     from shm_echo.spec import TreeSpec
+    from shm_echo.transports.connector import Connector
 
 __all__ = ["TcpTransport", "Wire"]
 
@@ -68,8 +70,8 @@ class TcpTransport:
         token: the secret that clients must know: a text, the path (a `pathlib.Path`) of a file
             with tokens, or texts by the names of their holders.
         tls: a server-side context that encrypts the connections.
-        advertise: the host names or addresses by which other machines reach this one, for
-            `Server.connector()`; None for those of `host`.
+        advertise: the addresses for other machines, for `Server.connector()`: one or several texts
+            "HOST", "HOST:PORT" or "[V6]:PORT", tried in this order; None for those of `host`.
         run_id: a name of the run, of 1 to 64 characters; clients of the shm wire must give the same
             one.
         ingress_bytes: a bound, in bytes, on all samples that wait in queues.
@@ -246,6 +248,25 @@ class TcpTransport:
         port = self._asked_port or self.port
         return f"tcp://{host_and_port(self.host, port)}"
 
+    def connector(self) -> Connector:
+        """Return the way to this port, to be sent to other processes and machines.
+
+        Raises:
+            RuntimeError: the port is chosen at the start, and it was not started.
+        """
+        from shm_echo.transports.tcp.tcp_connector import connector_of_port
+
+        if self._native is None and not self._asked_port:
+            raise RuntimeError("call start() first: port 0 becomes a number at the start")
+        return connector_of_port(
+            self.host,
+            self._asked_port or self.port,
+            self.advertise or None,
+            wire=self.wire,
+            tls=self.tls is not None,
+            run_id=self.run_id,
+        )
+
     def __getstate__(self) -> dict[str, Any]:
         if self._native is not None:  # before its start a transport is only a description
             reject_copy("a started TcpTransport", "it serves its port; send the address instead")
@@ -307,12 +328,8 @@ def _check_token(token: Any) -> Tokens | None:
 
 
 def _check_advertise(advertise: Any) -> tuple[str, ...]:
-    names = () if advertise is None else advertise
-    names = (names,) if type(names) is str else tuple(names)
-    for name in names:
-        if type(name) is not str or not name or not name.isprintable():
-            raise ValueError(f"advertise must be host names or addresses, not {advertise!r}")
-    return names
+    check_advertise(advertise)
+    return (advertise,) if isinstance(advertise, str) else tuple(advertise or ())
 
 
 def _check_dead_after(dead_after: Any) -> float | None:
