@@ -249,7 +249,8 @@ def test_raise_if_last_waits_for_the_last_one(serve: Callable[..., Server]) -> N
     server = serve(on_producer_death="raise_if_last")
     first, last = attached(server, 2)
     address = first.address
-    last.send(numbered(0), numbered(1))
+    first.send(numbered(0))
+    last.send(numbered(1))
     first.reset()
     wait_until(lambda: len(server.producers()) == 1, "the first one is lost")
     sample = server.sample(timeout=WATCHDOG)
@@ -283,3 +284,22 @@ def send_and_stay_inside_a_sample(pipe: Any, port: int) -> None:
     client.sock.sendall(sample_bytes(numbered(3))[:FRAGMENT])
     pipe.send("sent")
     pipe.recv()
+
+
+# ---------------------------------------------------------------- peers that send nothing
+
+
+@pytest.mark.parametrize("end", ["close", "reset"])
+def test_a_peer_that_sends_nothing_counts_as_no_producer(
+    serve: Callable[..., Server], end: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serve(on_producer_death="raise")
+    learner = Worker(streamed, server)
+    with caplog.at_level(logging.WARNING, "shm_echo"):
+        (visitor,) = attached(server, 1)
+        getattr(visitor, end)()
+        wait_until(lambda: not server.producers(), "it has left")
+    assert not caplog.messages
+    with EchoSocket(server.port) as client:
+        client.send(numbered(1))
+    assert learner.result() == [1]
