@@ -267,9 +267,8 @@ class NativeIngress:
     def _unregister(self, number: int, event: Any, *, accepted_in_c: bool) -> None:
         # A kick is for a session that has a new connection; a closed ring is no peer's fault.
         by_server = event.error in (errno.ECANCELED, errno.ESHUTDOWN)
-        silent = event.queued == 0 and event.fragment == 0 and event.error != errno.ETIMEDOUT
-        if accepted_in_c and silent:
-            # On echo's wire a port scan and a client that refuses the spec look like this.
+        if accepted_in_c and event.queued == 0:
+            # On echo's wire a port scan, or a client that refuses the spec, looks like this.
             self._producers.withdraw(number)
         elif event.kind == lib.SHE_INGRESS_LOST and not by_server:
             self._producers.lost(number, self._reason(event))
