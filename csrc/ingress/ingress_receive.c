@@ -510,7 +510,11 @@ static void close_gently(int fd) {
 void connection_drop(she_ingress *g, connection *c) {
     int fd = c->fd;
     /* Relaxed: no thread works on it. */
-    she_add_relaxed(&g->dropped, she_load_relaxed(&c->queued) - she_load_relaxed(&c->inserted));
+    uint64_t queued = she_load_relaxed(&c->queued), inserted = she_load_relaxed(&c->inserted);
+    if (queued > inserted)
+        she_add_relaxed(&g->dropped, queued - inserted);
+    else
+        she_store_relaxed(&c->queued, inserted); /* not acknowledged, but there */
     while (c->read_block) {
         block *next = c->read_block->next;
         pool_put(&g->blocks, c->read_block);

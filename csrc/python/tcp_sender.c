@@ -22,6 +22,8 @@ static int TcpSender_clear(TcpSender *self) {
 
 static void TcpSender_dealloc(TcpSender *self) {
     PyObject_GC_UnTrack(self);
+    if (self->weakrefs)
+        PyObject_ClearWeakRefs((PyObject *)self);
     TcpSender_clear(self);
     spec_free(&self->spec);
     if (self->fd >= 0)
@@ -85,14 +87,16 @@ static int make_condition(TcpSender *self) {
 static PyObject *TcpSender_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     static char *names[] = {
         "fd",    "leaves", "plan",      "flatten", "unflatten", "check",     "raise_for_result",
-        "order", "window", "wide_acks", "first",   "keep",      "same_kind", NULL,
+        "order", "window", "wide_acks", "first",   "keep",      "same_kind", "dead_after_ns",
+        NULL,
     };
     PyObject *table, *plan, *flatten, *unflatten, *check, *raise_for_result, *order;
     int fd, wide_acks, keep, same_kind;
-    unsigned long long window, first;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iOOOOOOOKpKpp", names, &fd, &table, &plan,
+    unsigned long long window, first, dead_after_ns;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iOOOOOOOKpKppK", names, &fd, &table, &plan,
                                      &flatten, &unflatten, &check, &raise_for_result, &order,
-                                     &window, &wide_acks, &first, &keep, &same_kind))
+                                     &window, &wide_acks, &first, &keep, &same_kind,
+                                     &dead_after_ns))
         return NULL;
     TcpSender *self = (TcpSender *)type->tp_alloc(type, 0);
     if (!self)
@@ -101,6 +105,7 @@ static PyObject *TcpSender_new(PyTypeObject *type, PyObject *args, PyObject *kwa
     self->raise_for_result = Py_NewRef(raise_for_result);
     self->wide_acks = (char)wide_acks;
     self->first = first;
+    self->dead_after_ns = dead_after_ns;
     self->window = window;
     if (spec_init(&self->spec, table, plan, flatten, unflatten, check, same_kind) < 0)
         goto fail;
@@ -434,6 +439,7 @@ PyTypeObject TcpSender_Type = {
     .tp_dealloc = (destructor)TcpSender_dealloc,
     .tp_traverse = (traverseproc)TcpSender_traverse,
     .tp_clear = (inquiry)TcpSender_clear,
+    .tp_weaklistoffset = offsetof(TcpSender, weakrefs),
     .tp_methods = TcpSender_methods,
     .tp_members = TcpSender_members,
 };

@@ -41,12 +41,16 @@ typedef struct {
     char lost;         /* the connection has ended; `error` is its errno, 0 if the peer closed it */
     char retired;      /* inherited by a fork: the connection is the parent's */
     int error;
-    Py_ssize_t busy;     /* calls in progress, in any thread */
-    uint64_t checked_ns; /* when acknowledgements were read last */
-    Py_ssize_t sleepers; /* threads that sleep on `changes` */
-    uint32_t change;     /* protected by `mutex` */
+    Py_ssize_t busy;        /* calls in progress, in any thread */
+    uint64_t checked_ns;    /* when acknowledgements were read last */
+    uint64_t dead_after_ns; /* a host that answers nothing for so long is gone; 0: do not look */
+    uint64_t looked_ns;     /* when tcp_check_peer looked last */
+    uint64_t silent_ns;     /* since when the host answers nothing; 0: it answers */
+    Py_ssize_t sleepers;    /* threads that sleep on `changes` */
+    uint32_t change;        /* protected by `mutex` */
     pthread_mutex_t mutex;
     pthread_cond_t changes;
+    PyObject *weakrefs;
 } TcpSender;
 
 /* What one call sends, how far it is, and how long it may wait. */
@@ -76,6 +80,9 @@ int tcp_write_rest(TcpSender *self);
 int tcp_put_aside(TcpSender *self, TcpCall *call);
 /* Read the acknowledgements that are there, unless another thread waits for them. */
 void tcp_read_acks(TcpSender *self);
+
+/* At intervals: lose the connection if the host of the peer has not answered for too long. */
+void tcp_check_peer(TcpSender *self);
 
 /* Wake the threads that sleep on `changes`. (tcp_waits.c) */
 void tcp_signal(TcpSender *self);

@@ -2,6 +2,8 @@
 #include "tcp_sender.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -58,6 +60,7 @@ static void take_counts(TcpSender *self, const uint8_t *from, size_t n) {
 
 void tcp_read_acks(TcpSender *self) {
     uint8_t bytes[4096];
+    tcp_check_peer(self);
     if (self->reading || self->fd < 0 || self->lost)
         return;
     self->checked_ns = api->now_coarse_ns();
@@ -79,6 +82,25 @@ void tcp_read_acks(TcpSender *self) {
     }
     if (self->acked != before)
         tcp_signal(self);
+}
+
+/* The socket option for this, TCP_USER_TIMEOUT, would also end the connection to a server that is
+ * well and takes nothing for so long: a learner in a long evaluation. Its kernel answers probes. */
+void tcp_check_peer(TcpSender *self) {
+    uint64_t now = api->now_coarse_ns();
+    if (!self->dead_after_ns || self->fd < 0 || now - self->looked_ns < SLICE_NS)
+        return;
+    self->looked_ns = now;
+    struct tcp_info info;
+    socklen_t size = sizeof info;
+    if (getsockopt(self->fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
+        self->dead_after_ns = 0; /* a socket pair: its other end is in this process */
+    else if (!info.tcpi_retransmits && !info.tcpi_probes)
+        self->silent_ns = 0;
+    else if (!self->silent_ns)
+        self->silent_ns = now;
+    else if (now - self->silent_ns >= self->dead_after_ns)
+        lose(self, ETIMEDOUT);
 }
 
 /* ---------------------------------------------------------------- samples */

@@ -79,6 +79,7 @@ int tcp_pause(TcpSender *self, TcpCall *call, short events) {
     if (ready && now - call->checked_ns < SLICE_NS)
         return SHE_OK;
     call->checked_ns = now;
+    tcp_check_peer(self);
     if (!self->retired && tcp_put_aside(self, call) < 0) /* they, or other threads, may send */
         return -1;
     tcp_give_turn(self, call);

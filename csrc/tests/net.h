@@ -16,8 +16,10 @@
 
 #define NET_READERS 2
 #define NET_DRAINERS 1
-/* Of the rig's leaves. */
+/* Of the rig's leaves, and of the small ones of net_open_small. */
 #define NET_PAYLOAD (24 + 7 + 2000)
+#define SMALL_PAYLOAD (24 + 7 + 9)
+#define MAX_PAYLOAD NET_PAYLOAD
 
 static const uint8_t net_greeting[] = "ECHO greeting";
 
@@ -27,6 +29,7 @@ typedef struct {
     uint32_t owners[RIG_PRODUCERS];
     she_ingress *ingress;
     int listener, port;
+    uint64_t payload;
 } net;
 
 static inline void net_open_on(net *n) {
@@ -55,10 +58,33 @@ static inline void net_config(net *n) {
                                      .greeting_bytes = sizeof net_greeting};
 }
 
-static inline void net_open(net *n, uint64_t batch_size, uint64_t num_buffers) {
+static inline void net_open_rows(net *n, const uint64_t *rows, uint64_t batch_size,
+                                 uint64_t num_buffers, bool detailed) {
     memset(n, 0, sizeof *n);
-    rig_open(&n->r, batch_size, num_buffers, false);
+    rig_open_rows(&n->r, rows, batch_size, num_buffers, detailed);
     net_config(n);
+    n->config.detailed = detailed;
+    for (int leaf = 0; leaf < RIG_LEAVES; leaf++)
+        n->payload += rows[leaf];
+    net_open_on(n);
+}
+
+static inline void net_open(net *n, uint64_t batch_size, uint64_t num_buffers) {
+    net_open_rows(n, rig_rows, batch_size, num_buffers, false);
+}
+
+static const uint64_t small_rows[RIG_LEAVES] = {24, 7, 9};
+
+static inline void net_open_small(net *n, uint64_t batch_size, uint64_t num_buffers) {
+    net_open_rows(n, small_rows, batch_size, num_buffers, false);
+}
+
+/* As net_open, with the configuration that is set. */
+static inline void net_again(net *n) {
+    uint64_t dropped;
+    she_ingress_close(n->ingress, &dropped);
+    she_ingress_free(n->ingress);
+    close(n->listener);
     net_open_on(n);
 }
 
@@ -129,10 +155,10 @@ static inline void client_sample(const she_ring *ring, uint8_t *out, uint64_t st
 }
 
 static inline void client_send(const net *n, int fd, uint64_t stream, uint64_t from, uint64_t to) {
-    uint8_t bytes[NET_PAYLOAD];
+    uint8_t bytes[MAX_PAYLOAD];
     for (; from < to; from++) {
         client_sample(n->r.ring, bytes, stream, from);
-        client_write(fd, bytes, sizeof bytes);
+        client_write(fd, bytes, n->payload);
     }
 }
 

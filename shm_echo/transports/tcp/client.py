@@ -6,27 +6,33 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 import warnings
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from shm_echo.errors import ForkedHandleError, SendTimeoutError
+from shm_echo.control.protocol.ring_requests import AttachRequest
+from shm_echo.errors import ConnectionClosedError, ForkedHandleError, SendTimeoutError
 from shm_echo.spec import TreeSpec
 from shm_echo.transports.tcp.client_base import ClientBase
-from shm_echo.transports.tcp.client_connect import Target
+from shm_echo.transports.tcp.client_opening import Wishes, refuse_on_echo
+from shm_echo.transports.tcp.client_target import check_instance, check_target, check_tls
+from shm_echo.transports.tcp.client_token import ClientToken
+from shm_echo.transports.tcp.closed_event import ClosedEvent
 from shm_echo.transports.tcp.private_slot import PrivateSlot
 from shm_echo.transports.unattached import UNATTACHED
-from shm_echo.transports.wait_until import WaitUntil, check_wait_until
-from shm_echo.validation import check_count, seconds
+from shm_echo.transports.wait_until import WARN_AFTER, WaitUntil, check_wait_until
+from shm_echo.validation import check_cast, check_count, label_text, seconds
+
+if TYPE_CHECKING:
+    import ssl
+
+    from shm_echo.transports.tcp.client_control import RemoteSubscriber
 
 __all__ = ["TcpClient"]
 
 _log = logging.getLogger("shm_echo")
 
-# Seconds between two looks of `_closed.wait`.
-_LOOK_EVERY = 0.01
 # Seconds that a client waits for acknowledgements when the garbage collector finds it open.
 _LAST_WAIT = 1.0
 
@@ -34,73 +40,115 @@ _LAST_WAIT = 1.0
 class TcpClient(ClientBase):
     """A producer on any machine: sends samples over TCP into the ring of a server.
 
-    The server is one of this package, or of `echo`. `send`, `send_batch`, `reserve`, `wait` and
-    `close` may be called from several threads at once. In the child of a fork an inherited client
+    The server is one of this package or of `echo`; what it says first tells which wire it speaks.
+    The calls may be made from several threads at once. In the child of a fork an inherited client
     raises ForkedHandleError; one that was pickled connects at its first use.
 
-    A send returns when the sample is on its way: at most `max_inflight_msgs` samples may be there
-    whose arrival the server has not acknowledged. `wait` waits for all of them, and so does
-    `close`. A send that ends early (its time-out, an exception of a signal handler) may have
-    written a part of the sample. It counts as sent then, and the next call writes the rest.
+    A send returns when the sample is on its way. At most `max_inflight_msgs` samples are there
+    that the server has not acknowledged; `wait` and `close` wait for all of them. A send that ends
+    early (by its time-out, or by an exception of a signal handler) may have written a part of the
+    sample: then it counts as sent, and the next call writes the rest.
+
+    Example:
+        >>> import numpy as np
+        >>> from shm_echo import Server, TcpClient, TcpTransport
+        >>> example = {"x": np.zeros(2, np.float32)}
+        >>> with Server(example, 2, TcpTransport(port=0)) as server:
+        ...     with TcpClient("127.0.0.1", server.port, example) as client:  # on another machine
+        ...         for i in range(2):
+        ...             client.send({"x": np.full(2, i, np.float32)})
+        ...     server.sample().batch["x"].tolist()
+        [[0.0, 0.0], [1.0, 1.0]]
 
     Args:
         host: the server's name or address, IPv4 or IPv6.
         port: the server's port.
-        data_sample: a sample; its structure, shapes and item sizes must be those of the server's
-            example.
+        data_sample: a sample; its structure, shapes and dtypes must be those of the server's
+            example (on echo's wire: the shapes and item sizes of its leaves). On the shm wire None
+            takes the server's, if it consists of dicts, lists, tuples and None.
         max_inflight_msgs: samples that may be sent and not acknowledged.
-        connect_timeout: seconds to connect, for the name and the handshake too; a server that is
-            not up yet is waited for. One attempt has at least a second.
-        dial_timeout: seconds for the name and the connection in a single attempt; then
-            `connect_timeout` is for the handshake alone. None makes attempts until
+        connect_timeout: seconds for the name, the connection and the handshake. A server that is
+            not up yet is waited for. An attempt has a second at least.
+        dial_timeout: seconds for the name and the connection, in a single attempt;
+            `connect_timeout` is for the handshake alone then. None makes attempts until
             `connect_timeout` has passed.
-        cast: "same_kind" also takes arrays of other dtypes, by NumPy's rule of this name;
-            "exact" takes no other dtype, but for numbers at 0-d leaves (see `ShmClient.send`).
-        wait_until: what `wait` waits for unless its call says.
-        dead_after: seconds after which a server whose host is silent counts as gone.
+        reconnect: connect again after a loss, for as long as a call may wait, and send again what
+            was not acknowledged, of which the client keeps copies (`max_inflight_msgs` samples). On
+            the shm wire each sample arrives once, as long as the server lives; on echo's, samples
+            may arrive twice.
+        token: the token of a server that wants one; None takes it from the environment variable
+            SHM_ECHO_TOKEN or the file that SHM_ECHO_TOKEN_FILE names.
+        tls: True, or the context for a server with TLS.
+        server_hostname: the name that the server's certificate is to have, if it is not `host`.
+        publishes: an example of the published values, which must be like the server's; None
+            accepts the server's.
+        run_id: the run that this client belongs to; it must be that of the TcpTransport.
+        producer_id: a name or number of this producer, as for `ShmClient`.
+        role: "producer", or "reader" for a client that only reads published values and needs no
+            example.
+        wait_until: what `wait` waits for unless its call says: "stored" or "taken".
+        cast: "same_kind" also takes arrays of other dtypes, "exact" does not, as for `ShmClient`.
+        dead_after: seconds after which a host that answers nothing counts as gone.
+        instance_id: the 16 bytes of the server that must answer on the shm wire, from a connector.
+        way: why a connector chose this client; shown in its repr and in `producers()`.
+
+    Attributes:
+        host, port, role, way: as given.
+        address: host and port as text.
+        wire: "echo" or "shm": what the server speaks; None before the first connection.
 
     Raises:
         ServerNotFoundError: the host is unknown, or no process listens at the port.
-        HandshakeTimeoutError: the server accepted and did not speak in time.
-        EchoWireError: the peer is no echo server, or speaks another version; a ValueError too.
-        ProtocolError: the peer closed the connection during the handshake.
-        SpecMismatchError: the example is not the server's; a ValueError too.
+        HandshakeTimeoutError: the server accepted and did not answer in time.
+        EchoWireError: another program answered, or another version of echo; a ValueError too.
+        SpecMismatchError: an example is not the server's; a ValueError too.
+        RefusedError: the token, the run or the server's proof of the token is wrong.
+        HandshakeError: it failed for another reason, such as a certificate that is not trusted.
         DescriptorLimitError: this process may open no more descriptors.
-        TypeError: the example has a leaf that is not an array, or an argument has the wrong type.
-        ValueError: an argument is out of range.
+        TypeError: an argument has the wrong type.
+        ValueError: an argument is out of range, or the server speaks echo's wire, which does not
+            have what was asked for.
     """
 
     def __init__(
         self,
         host: str,
         port: int,
-        data_sample: Any,
+        data_sample: Any = None,
         max_inflight_msgs: int = 32,
         *,
         connect_timeout: float = 5.0,
         dial_timeout: float | None = None,
-        cast: Literal["exact", "same_kind"] = "exact",
+        reconnect: bool = False,
+        token: str | None = None,
+        tls: ssl.SSLContext | bool | None = None,
+        server_hostname: str | None = None,
+        publishes: Any = None,
+        run_id: str | None = None,
+        producer_id: str | int | None = None,
+        role: Literal["producer", "reader"] = "producer",
         wait_until: WaitUntil = "stored",
+        cast: Literal["exact", "same_kind"] = "exact",
         dead_after: float = 30.0,
+        instance_id: bytes | None = None,
+        way: str | None = None,
     ) -> None:
-        if cast not in ("exact", "same_kind"):
-            raise ValueError(f"cast must be 'exact' or 'same_kind', not {cast!r}")
         self._wait_until = check_wait_until("wait_until", wait_until)
-        if wait_until == "taken":
-            raise ValueError(_no_taken(host, port))
-        spec = TreeSpec.from_example(data_sample)
-        if not spec.nbytes:
-            raise ValueError(
-                "the example has 0 bytes: a stream of such samples is empty, and the server could "
-                "not count them"
-            )
-        super().__init__(
-            _target(host, port, connect_timeout, dial_timeout, dead_after),
-            spec,
-            check_count("max_inflight_msgs", max_inflight_msgs, 1),
-            same_kind=cast == "same_kind",
-            keep=False,
+        wishes = Wishes(
+            check_target(host, port, connect_timeout, dial_timeout, dead_after),
+            None if data_sample is None else _sample_spec(data_sample),
+            None if publishes is None else TreeSpec.from_example(publishes),
+            AttachRequest(role, run_id, label_text(producer_id), way),
+            wait_until == "taken",
+            check_instance(instance_id),
+            None if token is None else ClientToken(token, "token="),
+            check_tls(tls),
+            server_hostname,
         )
+        self.host, self.port, self.address = host, wishes.target.port, str(wishes.target)
+        self.role, self.way = role, way
+        window = check_count("max_inflight_msgs", max_inflight_msgs, 1)
+        super().__init__(wishes, window, same_kind=check_cast(cast), reconnect=bool(reconnect))
 
     # ---------------------------------------------------------------- sending
 
@@ -117,11 +165,11 @@ class TcpClient(ClientBase):
             ConnectionClosedError: this client is closed, or the connection was lost. Its `unacked`
                 is the number of samples that were sent and may be lost.
         """
+        sender = self._sender
         try:
-            self._sender.send(data, timeout)
-        except ForkedHandleError:
-            self._ensure_connected()
-            self._sender.send(data, timeout)
+            sender.send(data, timeout)
+        except (ForkedHandleError, ConnectionClosedError) as error:
+            self._again("send", sender, error, timeout, data)
 
     def send_batch(self, data: Any, timeout: float | None = None) -> int:
         """Send N samples, in order, waiting for room, and return N.
@@ -139,17 +187,24 @@ class TcpClient(ClientBase):
             SendTimeoutError: there was no room in time.
             ConnectionClosedError: this client is closed, or the connection was lost.
         """
-        try:
-            return self._sender.send_batch(data, timeout)
-        except ForkedHandleError:
-            self._ensure_connected()
-            return self._sender.send_batch(data, timeout)
+        sender, sent = self._sender, 0
+        while True:
+            try:
+                return sender.send_batch(data, timeout, sent)
+            except (ForkedHandleError, ConnectionClosedError) as error:
+                sent = getattr(error, "sent", 0)
+                try:
+                    timeout = self._recover(sender, error, timeout)
+                except SendTimeoutError as late:
+                    late.sent = sent
+                    raise
+                sender = self._sender
 
     def reserve(self, timeout: float | None = None) -> PrivateSlot:
         """Return the memory of one sample, which is sent at the end of a `with` statement.
 
-        An exception in the statement drops the sample. The arrays are private memory of this
-        client: nothing is saved over `send`, but the same actor runs with both transports.
+        An exception in the statement drops the sample. The memory is the client's own: it saves no
+        copy, but the same actor runs with both transports.
 
         Args:
             timeout: seconds to wait for room; None waits as long as the connection lives.
@@ -158,47 +213,124 @@ class TcpClient(ClientBase):
             SendTimeoutError: there was no room in time.
             ConnectionClosedError: this client is closed, or the connection was lost.
         """
-        try:
-            self._sender.wait_room(timeout)
-        except ForkedHandleError:
-            self._ensure_connected()
-            self._sender.wait_room(timeout)
         sender = self._sender
-        return PrivateSlot(self._spec, self.send, lambda: not sender.retired)
+        try:
+            sender.wait_room(timeout)
+        except (ForkedHandleError, ConnectionClosedError) as error:
+            self._again("wait_room", sender, error, timeout)
+        assert self._spec is not None
+        return PrivateSlot(self._spec, self.send, lambda: not self._sender.retired)
 
     def wait(self, timeout: float | None = None, *, until: WaitUntil | None = None) -> None:
-        """Wait until the server has acknowledged every sample that was sent.
+        """Wait until every sample that was sent has arrived.
 
         Args:
             timeout: seconds to wait; None waits as long as the connection lives.
-            until: "stored" waits for the acknowledgements; "taken" is not known on echo's wire.
-                None is the client's `wait_until`.
+            until: "stored" waits until the server has acknowledged all samples: they are in its
+                ring, or in the queue before it. "taken" waits until the learner has taken their
+                batches, which echo's wire does not say. None is the client's `wait_until`.
 
         Raises:
             TimeoutError: `timeout` seconds passed before.
             ConnectionClosedError: this client was closed, or the connection was lost, before.
-            ValueError: `until` is unknown, or the server does not say when samples are taken.
+            ValueError: `until` is unknown, or the server's wire does not have it.
         """
         until = self._wait_until if until is None else check_wait_until("until", until)
-        if until == "taken":
-            raise ValueError(_no_taken(self._target.host, self._target.port))
-        seconds("timeout", timeout)
+        limit = seconds("timeout", timeout)
+        began = time.monotonic()
         if self._sender is UNATTACHED:
             self._ensure_connected()
+        if until == "taken" and self.wire == "echo":
+            refuse_on_echo(self._peer, 'until="taken"')
         try:
-            self._sender.wait(timeout)
+            self._wait_acked(limit)
         except SendTimeoutError:
             raise TimeoutError(
                 f"TcpClient for {self._peer}: {self._in_flight_count} samples are not acknowledged "
-                f"after {timeout:g} s: the ring is full, or the server has stopped"
+                f"after {limit:g} s: the ring is full, or the server has stopped"
             ) from None
+        if until == "taken":
+            self._wait_taken(None if limit is None else began + limit)
+
+    def _wait_taken(self, end: float | None) -> None:
+        warned = False
+        while True:
+            sender = self._sender
+            left = None if end is None else max(0.0, end - time.monotonic())
+            first = not warned and (left is None or left > WARN_AFTER)
+            try:
+                self._require_subscriber(publishing=False).taken(
+                    sender.first + sender.sent, WARN_AFTER if first else left
+                )
+                return
+            except TimeoutError:
+                if not first:
+                    raise
+                warned = True
+                _log.warning(
+                    "wait() of %r has waited %.0f s: the learner has not taken all samples; a "
+                    "batch that does not fill is taken by sample(partial=True)",
+                    self,
+                    WARN_AFTER,
+                )
+            except ConnectionClosedError as error:
+                if not sender.look():
+                    raise
+                self._recover(sender, error, left)
+
+    # ---------------------------------------------------------------- receiving
+
+    def latest(self, timeout: float = 5.0, *, writable: bool = False) -> tuple[int, Any] | None:
+        """Return the newest published (version, value), or None before the first.
+
+        All arrays are of one version, and read-only, in a tree of the caller's own. A value is
+        transferred once: until the next version, later calls return the same arrays.
+
+        Args:
+            timeout: seconds to wait for the server's answer.
+            writable: return a private, writable copy, transferred anew at each call.
+
+        Raises:
+            TimeoutError: the server did not send it in time.
+            ConnectionClosedError: this client is closed, or the server has gone.
+            RuntimeError: the server publishes nothing, or speaks echo's wire.
+        """
+        return self._require_subscriber().latest(timeout, writable)
+
+    def wait_for(self, version: int, timeout: float | None = None) -> int:
+        """Block until the server has published `version` or a newer one; return the newest.
+
+        Raises:
+            TimeoutError: `timeout` seconds passed before.
+            ConnectionClosedError: this client is closed, or the server has gone.
+            RuntimeError: the server publishes nothing, or speaks echo's wire.
+        """
+        return self._require_subscriber().wait_for(version, timeout)
+
+    def _require_subscriber(self, publishing: bool = True) -> RemoteSubscriber:
+        if self._sender is UNATTACHED:
+            self._ensure_connected()
+        self._require_open()
+        if self._subscriber is None or (publishing and not self._publishing):
+            raise RuntimeError(
+                f"the server at {self._peer} publishes nothing: "
+                + (
+                    'it speaks echo\'s wire; give its TcpTransport wire="shm"'
+                    if self.wire == "echo"
+                    else "give its Server publishes=example"
+                )
+            )
+        return self._subscriber
 
     # ---------------------------------------------------------------- the end
 
     @property
     def closed(self) -> bool:
-        """Return True if `close` was called, or the connection was lost."""
-        return self._ended or (self._sender is not UNATTACHED and self._sender.look())
+        """Return True if `close` was called, or the connection is lost and not made again."""
+        return self._ended or (not self._reconnect and self._has_lost())
+
+    def _has_lost(self) -> bool:
+        return self._sender is not UNATTACHED and bool(self._sender.look())
 
     @property
     def _in_flight_count(self) -> int:
@@ -206,12 +338,12 @@ class TcpClient(ClientBase):
         if self._sender is UNATTACHED:
             return 0
         self._sender.look()
-        return self._sender.sent - self._sender.acked
+        return int(self._sender.sent - self._sender.acked)
 
     @property
-    def _closed(self) -> _ClosedEvent:
-        """What echo's client has under this name: an event that says when `closed` is true."""
-        return _ClosedEvent(self)
+    def _closed(self) -> ClosedEvent:
+        """An event that says when `closed` is true, under the name that it has in echo."""
+        return ClosedEvent(self)
 
     def close(self, timeout: float | None = 5.0) -> None:
         """Wait for the acknowledgements of all samples, and close the connection.
@@ -222,35 +354,7 @@ class TcpClient(ClientBase):
             timeout: seconds to wait; a warning in the log says how many samples were not
                 acknowledged by then. None waits as long as the connection lives.
         """
-        seconds("timeout", timeout)
-        self._end(timeout)
-
-    def _end(self, timeout: float | None) -> None:
-        with self._lock:
-            if self._ended:
-                return
-            self._ended = True
-        sender = self._sender
-        if sender.retired:
-            return
-        unacked = sender.sent - sender.acked
-        try:
-            unacked = sender.finish(timeout)
-        finally:  # after an interrupt, too
-            sender.disconnect()
-        if unacked and not self._loss_told:
-            _log.warning(
-                "TcpClient for %s closed with %d samples that the server has not acknowledged%s",
-                self._peer,
-                unacked,
-                ": the connection was lost" if sender.lost else "",
-            )
-
-    def _end_at_once(self) -> None:
-        with self._lock:
-            was_open, self._ended = not self._ended, True
-        if was_open and not self._sender.retired:
-            self._sender.disconnect()
+        self._end(seconds("timeout", timeout))
 
     def __enter__(self) -> TcpClient:
         return self
@@ -276,46 +380,16 @@ class TcpClient(ClientBase):
                 self._end(_LAST_WAIT)
 
     def __repr__(self) -> str:
-        return f"<TcpClient of {self._peer}{', closed' if self._ended else ''}>"
+        role = ", reader" if self.role == "reader" else ""
+        way = f", {self.way}" if self.way else ""
+        return f"<TcpClient of {self.address}{role}{way}{', closed' if self._ended else ''}>"
 
 
-class _ClosedEvent:
-    """As much of a `threading.Event` as echo's client has under the name `_closed`."""
-
-    def __init__(self, client: TcpClient) -> None:
-        self._client = client
-
-    def is_set(self) -> bool:
-        return self._client.closed
-
-    def wait(self, timeout: float | None = None) -> bool:
-        end = math.inf if timeout is None else time.monotonic() + timeout
-        while not self.is_set() and time.monotonic() < end:
-            time.sleep(_LOOK_EVERY)
-        return self.is_set()
-
-
-def _no_taken(host: str, port: int) -> str:
-    return (
-        f'TcpClient for {host}:{port}: "taken" is not known on echo\'s wire, where a server '
-        'acknowledges what it has stored and says nothing of its learner: wait until="stored", or '
-        'give the TcpTransport wire="shm"'
-    )
-
-
-def _target(
-    host: str, port: int, connect_timeout: float, dial_timeout: float | None, dead_after: float
-) -> Target:
-    """Check the arguments that say where and how to connect."""
-    if not isinstance(host, str):
-        raise TypeError(f"host must be text, not {type(host).__name__}")
-    if not host:
-        raise ValueError("host must be a name or an address, not ''")
-    port = check_count("port", port, 0, most=65535)
-    if port == 0:
-        raise ValueError("port must be the number at which the server listens, not 0")
-    limit = seconds("connect_timeout", connect_timeout)
-    dead = seconds("dead_after", dead_after)
-    if limit is None or dead is None or not dead:
-        raise ValueError("connect_timeout and dead_after must be numbers of seconds, not None or 0")
-    return Target(host, port, limit, seconds("dial_timeout", dial_timeout), dead)
+def _sample_spec(data_sample: Any) -> TreeSpec:
+    spec = TreeSpec.from_example(data_sample)
+    if not spec.nbytes:
+        raise ValueError(
+            "the example has 0 bytes: a stream of such samples is empty, and the server could not "
+            "count them"
+        )
+    return spec

@@ -211,8 +211,14 @@ def _set_options(sock: socket.socket, dead_after: float) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES)
 
 
-def read_exactly(dialed: Dialed, count: int, peer: str) -> bytes:
+def read_exactly(dialed: Dialed, count: int, peer: str, *, advice: str = "") -> bytes:
     """Return the next `count` bytes.
+
+    Args:
+        dialed: the connection.
+        count: the number of bytes.
+        peer: the server's address, for messages.
+        advice: the end of the message of a server that says nothing.
 
     Raises:
         HandshakeTimeoutError: they did not come in time.
@@ -225,7 +231,9 @@ def read_exactly(dialed: Dialed, count: int, peer: str) -> bytes:
         except BlockingIOError:
             if not _ready(dialed.sock, select.POLLIN, dialed.deadline):
                 waited = time.monotonic() - began
-                raise HandshakeTimeoutError(peer, waited, None, "no handshake came") from None
+                raise HandshakeTimeoutError(
+                    peer, waited, None, f"no handshake came{advice}"
+                ) from None
             continue
         except OSError as error:
             part, reason = b"", error.strerror or str(error)
@@ -233,7 +241,7 @@ def read_exactly(dialed: Dialed, count: int, peer: str) -> bytes:
             reason = "it closed the connection"
         if not part:
             raise ProtocolError(
-                f"{peer}: the handshake ended after {len(parts)} of {count} bytes: {reason}"
+                f"{peer}: the handshake ended after {len(parts)} of {count} bytes: {reason}{advice}"
             )
         parts += part
     return bytes(parts)

@@ -13,11 +13,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
-from shm_echo.errors import ConnectionClosedError, HandshakeError, ProtocolError
+from shm_echo.errors import ConnectionClosedError, ProtocolError, RefusedError
 from shm_echo.ring.broadcast import leaf_arrays, payload_bytes
 from shm_echo.transports.tcp.control_wire import MESSAGE_LIMIT, Reply, Request
 from shm_echo.transports.tcp.shm_handshake import ClientIdentity, Opened, shake_hands
@@ -34,6 +34,10 @@ __all__ = ["RemoteSubscriber"]
 _SLICE = 0.1
 # Seconds that a reply may take longer than the request's own time.
 _GRACE = 5.0
+# Seconds between two tries to connect again.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
+
+_T = TypeVar("_T")
 
 
 class RemoteSubscriber:
@@ -107,6 +111,9 @@ class RemoteSubscriber:
             ConnectionClosedError: this client was closed, or the server has gone.
         """
         limit = seconds("timeout", timeout)
+        return self._trying_again(lambda: self._latest(limit, writable))
+
+    def _latest(self, limit: float | None, writable: bool) -> tuple[int, Any] | None:
         sock, deadline = self._take(limit)
         with self._using(sock) as stream:
             # Read under this connection: another thread may have met a newer server meanwhile.
@@ -148,7 +155,7 @@ class RemoteSubscriber:
         """
         version = check_count("version", version, 0, most=2**63 - 1)
         timeout = seconds("timeout", timeout)
-        reply = self._ask("wait_for", version, timeout)
+        reply = self._trying_again(lambda: self._ask("wait_for", version, timeout))
         if reply.outcome == "late":
             raise TimeoutError(
                 f"version {version} did not come within {timeout:g} s (newest: {reply.version})"
@@ -163,7 +170,8 @@ class RemoteSubscriber:
             ConnectionClosedError: this client was closed, or the server has closed or gone.
         """
         timeout = seconds("timeout", timeout)
-        if self._ask("taken", count, timeout).outcome == "late":
+        reply = self._trying_again(lambda: self._ask("taken", count, timeout))
+        if reply.outcome == "late":
             raise TimeoutError(f"not every sample was handed to the learner within {timeout:g} s")
 
     def close(self) -> None:
@@ -189,6 +197,15 @@ class RemoteSubscriber:
 
     # ---------------------------------------------------------------- connections
 
+    def _trying_again(self, call: Callable[[], _T]) -> _T:
+        """Make a call; once more if its connection broke and this client connects again."""
+        try:
+            return call()
+        except ConnectionClosedError:
+            if self._closed or not self._reconnect:
+                raise
+            return call()
+
     def _ask(self, op: Literal["wait_for", "taken"], number: int, limit: float | None) -> Reply:
         sock, deadline = self._take(limit)
         with self._using(sock) as stream:
@@ -211,20 +228,27 @@ class RemoteSubscriber:
                     continue
                 self._busy.add(sock)
                 return sock, deadline
-            if self._instance is not None and not self._reconnect:
-                # It may be a new thread's, beside connections that are in use and alive.
-                expected: bytes | None = self._instance
-            else:
-                expected = self._expected
-        try:
-            sock, _ = self._connect(expected)
-        except HandshakeError as error:
-            if self._instance is None:
-                raise
-            raise ConnectionClosedError(
-                f"the server of {self._address} has gone: {error}"
-            ) from None
-        return sock, deadline
+            # One more connection is to the same server, unless this client follows new ones.
+            expected = self._expected if self._reconnect else self._instance
+        return self._connect_again(expected), deadline
+
+    def _connect_again(self, expected: bytes | None) -> socket.socket:
+        """Connect; if this client was connected before, try for `connect_timeout`."""
+        give_up = time.monotonic() + self._connect_timeout
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return self._connect(expected)[0]
+            except OSError as error:  # each HandshakeError is one, too
+                if self._closed or self._instance is None:
+                    raise
+                final = isinstance(error, (RefusedError, ProtocolError))
+                if final or not self._reconnect or time.monotonic() + pause >= give_up:
+                    raise ConnectionClosedError(
+                        f"the server of {self._address} has gone: {error}"
+                    ) from None
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _connect(self, expected: bytes | None = None) -> tuple[socket.socket, Opened]:
         expected = expected or self._expected

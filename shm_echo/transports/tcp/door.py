@@ -201,12 +201,12 @@ class Door(SocketThread):
             if newcomer.out:
                 self._send(newcomer)
             return
-        except OSError:
-            data = b""
-        except ProtocolError as error:
+        except ProtocolError as error:  # first: it is an OSError, too
             self._logged.warn(
                 "protocol", "%s does not speak the shm wire: %s", newcomer.address, error
             )
+            data = b""
+        except OSError:
             data = b""
         if not data:
             self._drop(newcomer)

@@ -152,6 +152,7 @@ class ServerHelloParser:
     def __init__(self) -> None:
         self.raw = bytearray()
         self._frames = FrameDecoder(SERVER_HELLO_LIMIT)
+        self._whole = False
         self._error: str | None = None
 
     @property
@@ -159,7 +160,7 @@ class ServerHelloParser:
         """The number of bytes to read next; no more than these belong to the hello."""
         if len(self.raw) < _PREFIX.size:
             return _PREFIX.size - len(self.raw)
-        return self._frames.missing
+        return 0 if self._whole else self._frames.missing
 
     def feed(self, data: bytes) -> ServerHello | None:
         """Take the next bytes; return the hello once it is whole.
@@ -195,6 +196,7 @@ class ServerHelloParser:
             return None
         if self._frames.has_partial_frame:
             raise ProtocolError("bytes follow its hello, and it is to wait for an answer")
+        self._whole = True
         return self._hello(body)
 
     def _hello(self, body: bytes) -> ServerHello:
