@@ -86,7 +86,7 @@ def test_other_process_numbers_mean_tcp_with_one_line_in_the_log(server: Server)
 @needs_root
 def test_another_user_means_tcp(server: Server, folder: Path) -> None:
     folder.chmod(0o755)
-    first = "import shm_echo.transports.way_in, shm_echo.transports.shm_client\n"
+    first = "import encodings.idna, shm_echo.transports.way_in, shm_echo.transports.shm_client\n"
     first += "import shm_echo.transports.tcp.client, tests.support.numbered\n"
     first += "from shm_echo import ShmClient, TcpClient, Connector\n"
     said, logged = run_inside([], first + AS_NOBODY + ACTOR, packed(server))
