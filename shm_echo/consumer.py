@@ -91,6 +91,7 @@ class Consumer:
             remember=_DEATHS_TO_REPORT[options.on_death],
             reserved=options.own_producers,
         )
+        self._attached = self.producers.attached
         self.meters: list[IngressMeter] = []  # of transports with threads of their own
         self.checks = WaitChecks(receiver, self._consumer, self.producers, options)
         self.held = HeldBatches(receiver, options.debug)
@@ -344,7 +345,7 @@ class Consumer:
             )
         return SampleInfo(
             stored,
-            self.producers.active,
+            len(self._attached),
             0,
             0,
             blocked,

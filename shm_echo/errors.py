@@ -21,6 +21,7 @@ __all__ = [
     "BindError",
     "ConnectionClosedError",
     "DescriptorLimitError",
+    "EchoWireError",
     "ForkedHandleError",
     "HandshakeError",
     "HandshakeTimeoutError",
@@ -82,9 +83,16 @@ class SpecMismatchError(ShmEchoError, ValueError):
         super().__init__(f"{path or 'the sample'}: {detail}")
         self.path = path
 
+    @classmethod
+    def worded(cls, path: str, message: str) -> SpecMismatchError:
+        """Return an error whose message is this one."""
+        error = cls(path, "")
+        error.args = (message,)
+        return error
+
 
 class SendTimeoutError(ShmEchoError, TimeoutError):
-    """A send did not find room in the ring in time.
+    """A send did not find room in the ring, or on the way to it, in time.
 
     Attributes:
         sent: the number of samples of this call that were sent; they are the first ones.
@@ -93,10 +101,17 @@ class SendTimeoutError(ShmEchoError, TimeoutError):
 
     _fields = ("sent", "lent")
 
-    def __init__(self, timeout: float, sent: int = 0, lent: int = 0, buffers: int = 0) -> None:
+    def __init__(
+        self,
+        timeout: float,
+        sent: int = 0,
+        lent: int = 0,
+        buffers: int = 0,
+        what: str = "the ring stayed full",
+    ) -> None:
         held = f"holds {lent} of {buffers} batches, and " if lent else ""
         super().__init__(
-            f"the ring stayed full for {timeout:g} s ({sent} samples of this call were sent): "
+            f"{what} for {timeout:g} s ({sent} samples of this call were sent): "
             f"the learner {held}takes batches more slowly than they arrive, or has stopped"
         )
         self.sent, self.lent = sent, lent
@@ -216,13 +231,16 @@ class ConnectionClosedError(ShmEchoError, ConnectionError):
 
     Attributes:
         sent: the samples of the interrupted call that were sent (0 outside `send_batch`).
+        unacked: the samples that a TcpClient has sent and that its server has not acknowledged:
+            they may be lost. 0 for other clients.
     """
 
-    _fields: tuple[str, ...] = ("sent",)
+    _fields: tuple[str, ...] = ("sent", "unacked")
 
-    def __init__(self, message: str, sent: int = 0) -> None:
+    def __init__(self, message: str, sent: int = 0, unacked: int = 0) -> None:
         super().__init__(message)
         self.sent = sent
+        self.unacked = unacked
 
 
 class RequestTimeoutError(ConnectionClosedError, TimeoutError):
@@ -234,7 +252,7 @@ class RequestTimeoutError(ConnectionClosedError, TimeoutError):
         op: the name of the request.
     """
 
-    _fields = ("sent", "op")
+    _fields = ("sent", "unacked", "op")
 
     def __init__(self, address: str, op: str, timeout: float) -> None:
         super().__init__(
@@ -339,6 +357,13 @@ class HandshakeTimeoutError(HandshakeError, TimeoutError):
 
 class ProtocolError(HandshakeError):
     """The peer does not speak the control protocol of shm-echo, or violated it."""
+
+
+class EchoWireError(ProtocolError, ValueError):
+    """The peer of a TcpClient does not speak echo's wire, or another version of it.
+
+    It is a ValueError too, as in echo.
+    """
 
 
 class ProtocolVersionError(HandshakeError):

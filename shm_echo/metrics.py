@@ -113,6 +113,8 @@ class ProducerInfo(NamedTuple):
         producer_id: the name that it gave itself, or None.
         peer: its address, "host:port", if it sends through TCP; else None.
         transport: the way by which it is attached: "shm", "tcp", or the class of another transport.
+        way: why a [Connector][shm_echo.Connector] chose this transport; None if none did, or if the
+            wire does not tell.
     """
 
     id: int
@@ -126,6 +128,7 @@ class ProducerInfo(NamedTuple):
     producer_id: str | None = None
     peer: str | None = None
     transport: str = ""
+    way: str | None = None
 
 
 class ReaderInfo(NamedTuple):

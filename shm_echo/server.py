@@ -152,13 +152,23 @@ class Server(AsyncSampling):
         return list(transport_member(self._transport, "ports"))
 
     def connector(self) -> Connector:
-        """Return the way to this server: a small value to send to other processes.
+        """Return the way to this server: a small value to send to other processes and machines.
+
+        Its `connect()` finds the best way in: shared memory on this host, else TCP, if the server
+        has transports for both. It leads to this server alone, not to one that is started later at
+        the same addresses.
 
         Raises:
-            RuntimeError: the server has no transport, or one without a connector.
+            RuntimeError: the server has no transport, or none with a connector; or it was not
+                started, and a port is chosen at the start.
+            ValueError: its transports name different runs.
         """
+        from shm_echo.transports.connector import Connector
+
         connector: Connector = transport_member(self._transport, "connector")()
-        return connector
+        if not isinstance(connector, Connector):
+            return connector  # of a transport of the user's own
+        return connector.of_server(self._options.ingress.instance_id, self._options.spec)
 
     # ---------------------------------------------------------------- taking batches
 

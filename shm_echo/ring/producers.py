@@ -16,7 +16,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -49,6 +49,7 @@ class _Producer:
     producer_id: str | None
     counted_as: tuple[str, ...]
     transport: str
+    way: str | None
     revoked: bool = False
 
 
@@ -80,6 +81,11 @@ class Producers:
         self._next_remote = ring.config.max_producers + 1
         self._deaths: deque[Death] = deque()
         self._arrivals = Arrivals()
+
+    @property
+    def attached(self) -> Sized:
+        """The attached producers, for `len` without the call of a property for each batch."""
+        return self._active
 
     @property
     def active(self) -> int:
@@ -118,7 +124,12 @@ class Producers:
         return owner < self._first_free
 
     def attach(
-        self, pid: int | None, producer_id: str | None = None, *, transport: str = "shm"
+        self,
+        pid: int | None,
+        producer_id: str | None = None,
+        *,
+        transport: str = "shm",
+        way: str | None = None,
     ) -> int:
         """Register a new producer, and return its owner id.
 
@@ -126,6 +137,7 @@ class Producers:
             pid: its process; None if the transport does not know it.
             producer_id: the name by which it is known again when it comes as another process.
             transport: the kind of its transport.
+            way: why a connector chose it.
 
         Raises:
             OwnersExhaustedError: the ring has as many producers as it was made for.
@@ -150,6 +162,7 @@ class Producers:
                 producer_id,
                 self._arrivals.arrive(owner, pid, producer_id),
                 transport,
+                way,
             )
             self._forget_earlier()
             return owner
@@ -162,6 +175,7 @@ class Producers:
         producer_id: str | None = None,
         *,
         transport: str = "tcp",
+        way: str | None = None,
     ) -> int:
         """Register a producer at the other end of a connection, and return its number.
 
@@ -174,6 +188,7 @@ class Producers:
             peer: its address, "host:port".
             producer_id: the name by which it is known again when it comes anew.
             transport: the kind of its transport.
+            way: why a connector chose it.
         """
         with self._lock:
             number, self._next_remote = self._next_remote, self._next_remote + 1
@@ -186,6 +201,7 @@ class Producers:
                 lib.she_now_ns(),
                 producer_id,
                 self._arrivals.arrive(number, None, producer_id),
+                way=way,
             )
             self._remotes += 1
             self._forget_earlier()
@@ -348,6 +364,7 @@ class Producers:
             state=self._state(producer),
             producer_id=producer.producer_id,
             transport=producer.transport,
+            way=producer.way,
         )
 
     def _state(self, producer: _Producer) -> str:

@@ -65,6 +65,7 @@ class RemoteProducer:
         attached_ns: when it attached.
         producer_id: the name that it gave itself, or None.
         counted_as: its key in `Arrivals`.
+        way: why a connector chose its transport, if it was made by one.
         waiting: True while it waits until its samples are taken.
     """
 
@@ -76,6 +77,7 @@ class RemoteProducer:
     attached_ns: int
     producer_id: str | None
     counted_as: tuple[str, ...]
+    way: str | None = None
     waiting: bool = False
 
     def info(self, view: RemoteView | None, now: int, nbytes: int) -> ProducerInfo:
@@ -93,4 +95,5 @@ class RemoteProducer:
             producer_id=self.producer_id,
             peer=self.peer,
             transport=self.transport,
+            way=self.way,
         )

@@ -150,13 +150,18 @@ class CombinedTransport:
         return [int(part.port) for part in with_port]
 
     def connector(self) -> Connector:
-        """Return the way to this server, by the first transport that has one.
+        """Return the ways to this server, through all transports that have one.
 
         Raises:
-            RuntimeError: none has one.
+            RuntimeError: none has one, or one was not started and gets its port then.
+            ValueError: the transports name different runs.
         """
-        connector: Connector = self._first("connector")()
-        return connector
+        from shm_echo.transports.connector import Connector, merge_connectors
+
+        self._first("connector")
+        found = [getattr(one, "connector")() for one in self.parts if _has(one, "connector")]  # noqa: B009
+        ours = [one for one in found if isinstance(one, Connector)]
+        return merge_connectors(ours) if ours else found[0]
 
     def _first(self, member: str) -> Any:
         """Return a member of the first transport that has it."""

@@ -147,16 +147,20 @@ def merge_connectors(connectors: Sequence[Connector]) -> Connector:
     """Return the connector of a server that has several transports.
 
     Raises:
-        ValueError: the transports name different runs.
+        ValueError: the transports name different runs. Those of echo's wire name none.
     """
-    runs = {connector.run_id for connector in connectors}
+    runs = {one.run_id for one in connectors if one.address is not None or _names_run(one)}
     if len(runs) > 1:
-        named = ", ".join(sorted(map(repr, runs)))
+        named = " and ".join(sorted(map(repr, runs)))
         raise ValueError(f"the transports of one server must name the same run, not {named}")
     addresses = [one.address for one in connectors if one.address is not None]
     return Connector(
         addresses[0] if addresses else None,
-        runs.pop() if runs else None,
+        next(iter(runs), None),
         tuple(entrance for one in connectors for entrance in one.tcp),
         next((one.host for one in connectors if one.host is not None), None),
     )
+
+
+def _names_run(connector: Connector) -> bool:
+    return any(entrance.wire == "shm" for entrance in connector.tcp)

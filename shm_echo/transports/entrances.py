@@ -90,7 +90,8 @@ def _parse_advertised(text: str) -> tuple[str, int | None]:
     if port is not None and not (port.isascii() and port.isdecimal() and 1 <= int(port) <= 65535):
         raise ValueError(f"advertise: port {port!r} of {text!r} is not a number from 1 to 65535")
     address = _ip(host)
-    if address is None and (":" in host or not _HOST_NAME.fullmatch(host)):
+    bracketed = match is not None and match[1] is not None
+    if address is None and (bracketed or not _HOST_NAME.fullmatch(host)):
         raise ValueError(
             f"advertise must be HOST, HOST:PORT or [V6]:PORT, such as 'gpu1.example', not {text!r}"
         )

@@ -110,11 +110,11 @@ def own_addresses(*, reachable: bool = False) -> tuple[str, ...]:
             found = list(_replies(sock))
     except (OSError, struct.error):
         return ()
-    found = [
-        (family, text) for family, scope, text in found if not reachable or scope < _SCOPE_LINK
+    wanted = [
+        (family, text) for family, scope, text in found if scope < _SCOPE_LINK or not reachable
     ]
-    found.sort(key=lambda one: one[0])  # AF_INET is 2, AF_INET6 is 10
-    return tuple(dict.fromkeys(text for _, text in found))
+    wanted.sort(key=lambda one: one[0])  # AF_INET is 2, AF_INET6 is 10
+    return tuple(dict.fromkeys(text for _, text in wanted))
 
 
 def _replies(sock: object) -> Iterator[tuple[int, int, str]]:

@@ -8,7 +8,6 @@ connection, `client_attachment` the behaviour across a fork.
 from __future__ import annotations
 
 import logging
-import operator
 import warnings
 from types import TracebackType
 from typing import Any, Literal
@@ -25,7 +24,7 @@ from shm_echo.transports.environment import address_from_environment
 from shm_echo.transports.no_sender import NoSender
 from shm_echo.transports.slot import Slot
 from shm_echo.transports.wait_until import WaitUntil, check_wait_until, wait_until_taken
-from shm_echo.validation import seconds
+from shm_echo.validation import check_cast, label_text, seconds
 
 __all__ = ["ShmClient"]
 
@@ -112,6 +111,7 @@ class ShmClient(ClientAttachment):
         instance_id: bytes | None = None,
         way: str | None = None,
     ) -> None:
+        self.way = way
         self._wait_until = check_wait_until("wait_until", wait_until)
         super().__init__(
             address_from_environment() if address is None else address,
@@ -119,9 +119,9 @@ class ShmClient(ClientAttachment):
             None if publishes is None else TreeSpec.from_example(publishes),
             connect_timeout,
             server_uid,
-            AttachRequest(role, run_id, _label(producer_id), way),
+            AttachRequest(role, run_id, label_text(producer_id), way),
             instance_id,
-            same_kind=_check_cast(cast),
+            same_kind=check_cast(cast),
         )
 
     # ---------------------------------------------------------------- sending
@@ -318,16 +318,3 @@ class ShmClient(ClientAttachment):
         role = ", reader" if self.role == "reader" else ""
         way = f", {self.way}" if self.way else ""
         return f"<ShmClient of {self.address}{role}{way}{', closed' if self._closed else ''}>"
-
-
-def _label(producer_id: str | int | None) -> str | None:
-    """Return a producer id as text: workers often have numbers, NumPy's among them."""
-    if hasattr(producer_id, "__index__") and not isinstance(producer_id, bool):
-        return str(operator.index(producer_id))  # type: ignore[arg-type]
-    return producer_id  # type: ignore[return-value]
-
-
-def _check_cast(cast: str) -> bool:
-    if cast not in ("exact", "same_kind"):
-        raise ValueError(f"cast must be 'exact' or 'same_kind', not {cast!r}")
-    return cast == "same_kind"

@@ -30,6 +30,9 @@ she_guard *she_guard_add(void *base, uint64_t bytes);
 /* End the guard. Call it before the mapping is unmapped: its addresses may become another's. */
 void she_guard_remove(she_guard *guard);
 
+/* The guard of the mapping that begins here, or NULL. Serialised with she_guard_add by the caller. */
+const she_guard *she_guard_of(const void *base);
+
 /* True once the mapping was replaced. */
 static inline bool she_guard_broken(const she_guard *guard) {
     /* SYNC guard-broken: pairs with the store in replace; acquires the order of the two: a thread

@@ -39,8 +39,6 @@ _OPENED, _ENDED, _LOST, _REFUSED, _CLOSED = 1, 2, 3, 4, 5
 _COUNTER_BYTES = 8
 # Seconds that close() waits for the thread, which a signal handler may have stopped in a lock.
 _THREAD_ENDS_WITHIN = 2.0
-# Ends that are kept for `taken`, above which those whose samples were handed out are dropped.
-_MANY_ENDS = 1024
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,6 @@ class NativeIngress:
         self._lock = threading.RLock()  # makes an adoption and its record one step
         self._adopted: dict[int, _Adopted] = {}
         self._numbers: dict[int, int] = {}  # by connection: its number among the producers
-        self._ends: dict[int, int] = {}  # by connection that has ended: its last position
         self._closed = False
         config, keepalive = _config(native, ingress)
         out = ffi.new("she_ingress **")
@@ -138,10 +135,10 @@ class NativeIngress:
     def adopt(
         self,
         fd: int,
-        queued_before: int = 0,
+        queued_before: int,
+        position_before: int,
         *,
         peer: str,
-        position_before: int = 0,
         producer_id: str | None = None,
         on_end: Callable[[Ended], None] | None = None,
     ) -> int:
@@ -150,8 +147,8 @@ class NativeIngress:
         Args:
             fd: its descriptor; still the caller's if this fails.
             queued_before: samples of the same session that came by earlier connections.
-            peer: its address, "host:port".
             position_before: the last position of the session's earlier end; 0 without one.
+            peer: its address, "host:port".
             producer_id: the name that its producer gave itself.
             on_end: called by the thread of the events with the connection's end.
 
@@ -170,15 +167,16 @@ class NativeIngress:
         """End a connection once its whole samples are in the ring. Return False if it is gone."""
         return bool(lib.she_ingress_kick(self._pointer, connection))
 
-    def taken(self, connection: int, count: int) -> bool:
-        """Return True if the first `count` samples of a session were handed to the learner."""
+    def taken(self, connection: int, count: int) -> bool | None:
+        """Return True if the first `count` samples of a session were handed to the learner.
+
+        None if the connection is gone: `position_taken` answers for its last position.
+        """
         answer = lib.she_ingress_taken(self._pointer, connection, count)
-        if answer >= 0:
-            return bool(answer)
-        position = self._ends.get(connection)
-        if position is None:
-            # Dropped, as its samples were handed out, unless its end is still to be handled.
-            return connection not in self._numbers
+        return None if answer < 0 else bool(answer)
+
+    def position_taken(self, position: int) -> bool:
+        """Return True if every sample below a ring position was handed to the learner."""
         return bool(lib.she_ingress_position_taken(self._pointer, position))
 
     def taken_ticket(self) -> int:
@@ -259,9 +257,6 @@ class NativeIngress:
     def _end(self, connection: int, event: Any) -> None:
         with self._lock:
             adopted = self._adopted.pop(connection, None)
-        if adopted is not None:  # only such a session asks for what was taken
-            self._ends[connection] = int(event.last_position)
-            self._drop_ends()
         number = self._numbers.pop(connection, None)
         if number is not None:
             # A kick is for a session that has a new connection; a closed ring is no peer's fault.
@@ -273,12 +268,6 @@ class NativeIngress:
             adopted.on_end(
                 Ended(connection, int(event.queued), int(event.last_position), int(event.error))
             )
-
-    def _drop_ends(self) -> None:
-        if len(self._ends) > _MANY_ENDS:
-            for connection, position in list(self._ends.items()):
-                if lib.she_ingress_position_taken(self._pointer, position):
-                    del self._ends[connection]
 
     def _reason(self, event: Any) -> str:
         if event.error == 0:

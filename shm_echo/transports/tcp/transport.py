@@ -11,7 +11,6 @@ import contextlib
 import logging
 import os
 import socket
-import ssl
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,13 +18,18 @@ from shm_echo.control.protocol.ring_requests import check_label
 from shm_echo.copying import reject_copy
 from shm_echo.ring.segment import Backing
 from shm_echo.transports.base import Ingress
+from shm_echo.transports.entrances import check_advertise
 from shm_echo.transports.tcp.listener import host_and_port, is_loopback, open_listeners
 from shm_echo.transports.tcp.native_ingress import NativeIngress, NativeOptions
-from shm_echo.validation import check_count
+from shm_echo.validation import check_count, seconds
 
 if TYPE_CHECKING:
+    import ssl
+
+    from shm_echo.control.server.tokens import Tokens
     from shm_echo.ring.ring import RingConfig
     from shm_echo.spec import TreeSpec
+    from shm_echo.transports.connector import Connector
 
 __all__ = ["TcpTransport", "Wire"]
 
@@ -66,8 +70,8 @@ class TcpTransport:
         token: the secret that clients must know: a text, the path (a `pathlib.Path`) of a file
             with tokens, or texts by the names of their holders.
         tls: a server-side context that encrypts the connections.
-        advertise: the host names or addresses by which other machines reach this one, for
-            `Server.connector()`; None for those of `host`.
+        advertise: the addresses for other machines, for `Server.connector()`: one or several texts
+            "HOST", "HOST:PORT" or "[V6]:PORT", tried in this order; None for those of `host`.
         run_id: a name of the run, of 1 to 64 characters; clients of the shm wire must give the same
             one.
         ingress_bytes: a bound, in bytes, on all samples that wait in queues.
@@ -76,7 +80,9 @@ class TcpTransport:
 
     Attributes:
         host: as given.
-        wire: the wire in use.
+        wire: the protocol in use.
+        tokens: the tokens that clients may have, or None.
+        tls: as given.
         advertise: as given, as a tuple.
         run_id: as given.
         max_producers: 0: connections take no owner ids of the ring, and have no limit but that of
@@ -112,8 +118,8 @@ class TcpTransport:
         )
         self.host = _check_host(host)
         self.wire: Wire = _check_wire(wire, token=token, tls=tls, run_id=run_id)
-        self._token = token
-        self._tls = tls
+        self.tokens = _check_token(token)
+        self.tls = tls
         self.advertise = _check_advertise(advertise)
         self.run_id = run_id
         self.ingress_bytes = check_count("ingress_bytes", ingress_bytes, 1, most=2**63 - 1)
@@ -242,6 +248,25 @@ class TcpTransport:
         port = self._asked_port or self.port
         return f"tcp://{host_and_port(self.host, port)}"
 
+    def connector(self) -> Connector:
+        """Return the way to this port, to be sent to other processes and machines.
+
+        Raises:
+            RuntimeError: the port is chosen at the start, and it was not started.
+        """
+        from shm_echo.transports.tcp.tcp_connector import connector_of_port
+
+        if self._native is None and not self._asked_port:
+            raise RuntimeError("call start() first: port 0 becomes a number at the start")
+        return connector_of_port(
+            self.host,
+            self._asked_port or self.port,
+            self.advertise or None,
+            wire=self.wire,
+            tls=self.tls is not None,
+            run_id=self.run_id,
+        )
+
     def __getstate__(self) -> dict[str, Any]:
         if self._native is not None:  # before its start a transport is only a description
             reject_copy("a started TcpTransport", "it serves its port; send the address instead")
@@ -268,8 +293,11 @@ def _check_wire(wire: Any, *, token: Any, tls: Any, run_id: Any) -> Wire:
     if wire not in (None, "echo", "shm"):
         raise ValueError(f"wire must be 'echo', 'shm' or None, not {wire!r}")
     check_label("run_id", run_id)
-    if tls is not None and not isinstance(tls, ssl.SSLContext):
-        raise TypeError(f"tls must be an ssl.SSLContext or None, not {type(tls).__name__}")
+    if tls is not None:
+        from ssl import SSLContext  # imports much that a server without TLS does not need
+
+        if not isinstance(tls, SSLContext):
+            raise TypeError(f"tls must be an ssl.SSLContext or None, not {type(tls).__name__}")
     secured = token is not None or tls is not None
     if wire == "echo":
         for name, value in {"token": token, "tls": tls, "run_id": run_id}.items():
@@ -281,18 +309,30 @@ def _check_wire(wire: Any, *, token: Any, tls: Any, run_id: Any) -> Wire:
     return "shm" if secured or run_id is not None or wire == "shm" else "echo"
 
 
+def _check_token(token: Any) -> Tokens | None:
+    """Return the tokens that clients may have; no message shows one."""
+    if token is None:
+        return None
+    from shm_echo.control.server.tokens import Tokens  # imports cryptography
+
+    if type(token) is str:
+        return Tokens({"token": token})
+    if isinstance(token, Mapping):
+        return Tokens(token)
+    if isinstance(token, os.PathLike):
+        return Tokens.read(os.fspath(token))
+    raise TypeError(
+        "token must be text, a path, tokens by the names of their holders, or None, not "
+        f"{type(token).__name__}"
+    )
+
+
 def _check_advertise(advertise: Any) -> tuple[str, ...]:
-    names = () if advertise is None else advertise
-    names = (names,) if type(names) is str else tuple(names)
-    for name in names:
-        if type(name) is not str or not name or not name.isprintable():
-            raise ValueError(f"advertise must be host names or addresses, not {advertise!r}")
-    return names
+    check_advertise(advertise)
+    return (advertise,) if isinstance(advertise, str) else tuple(advertise or ())
 
 
 def _check_dead_after(dead_after: Any) -> float | None:
-    from shm_echo.validation import seconds
-
     value = seconds("dead_after", dead_after)
     if value is not None and not _LEAST_DEAD_AFTER <= value <= _MOST_DEAD_AFTER:
         raise ValueError(
