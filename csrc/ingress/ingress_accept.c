@@ -30,12 +30,12 @@ static void set_options(const she_ingress *g, connection *c) {
     const she_ingress_config *f = &g->config;
     if (c->peer.any.sa_family != AF_INET && c->peer.any.sa_family != AF_INET6)
         return;
+    c->tcp = true;
     set_option(c->fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set_option(c->fd, SOL_SOCKET, SO_KEEPALIVE, f->keepalive_idle_s != 0);
     set_option(c->fd, IPPROTO_TCP, TCP_KEEPIDLE, f->keepalive_idle_s);
     set_option(c->fd, IPPROTO_TCP, TCP_KEEPINTVL, f->keepalive_interval_s);
     set_option(c->fd, IPPROTO_TCP, TCP_KEEPCNT, f->keepalive_count);
-    set_option(c->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, f->user_timeout_ms);
     if (!large(g) || g->payload > INT32_MAX)
         return;
     /* Large samples are received as a whole if the kernel grants to keep so much. */

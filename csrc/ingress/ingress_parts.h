@@ -103,6 +103,8 @@ typedef struct connection {
     uint32_t lowat;      /* SO_RCVLOWAT as it is set */
     uint32_t interest;   /* epoll events asked for */
     bool registered, parked, retrying, direct, hung_up, deaf, starved, ending;
+    bool tcp, unconfirmed;  /* what was sent may not have arrived yet */
+    bool vanished;          /* its peer does not answer */
     int32_t error;          /* why it ends */
     uint64_t whole;         /* samples received in this session */
     uint64_t acked;         /* acknowledgements sent, or their count */
@@ -154,6 +156,7 @@ typedef struct {
     connection *retries; /* served without an event of their socket */
     pthread_mutex_t mail_lock;
     connection *mail_first, *mail_last;
+    uint64_t check_ns; /* when to look for vanished peers; 0: there is no reason to */
     /* Of reader 0. */
     uint64_t accept_again_ns; /* accepting pauses until then; 0 if it does not */
     uint64_t refused_told_ns;
@@ -255,6 +258,7 @@ int accept_resume(reader *r); /* milliseconds until the end of a pause; -1: ther
 int connection_make(she_ingress *g, int fd, bool greeted, uint64_t queued_before,
                     uint64_t position_before, uint64_t *id);
 
+void sent_something(reader *r, connection *c);
 void retry_add(reader *r, connection *c);
 void retry_remove(reader *r, connection *c);
 void watch(reader *r, connection *c, uint32_t interest);

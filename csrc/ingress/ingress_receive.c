@@ -192,6 +192,8 @@ void pay(reader *r, connection *c) {
             watch(r, c, c->interest | EPOLLOUT);
             return;
         }
+        if (sent > 0)
+            sent_something(r, c);
         if (sent < 0) /* nobody hears it; the samples count all the same */
             c->deaf = true;
         else if (greeting_left)
@@ -448,6 +450,8 @@ void serve(reader *r, connection *c) {
     enum outcome outcome = MORE;
     if (c->parked)
         unpark(r, c);
+    if (c->vanished)
+        begin_end(r, c, ETIMEDOUT);
     for (int round = 0; round < ROUNDS && outcome == MORE && !c->ending; round++) {
         outcome = receive(r, c);
         pay(r, c);

@@ -125,6 +125,17 @@ static inline bool client_read(int fd, void *bytes, uint64_t n) {
     return true;
 }
 
+/* The errno of a connection that cannot be made. */
+static inline int client_dial_error(const net *n) {
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)n->port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int error = connect(fd, (struct sockaddr *)&address, sizeof address) == 0 ? 0 : errno;
+    close(fd);
+    return error;
+}
+
 static inline int client_dial(const net *n) {
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_port = htons((uint16_t)n->port),

@@ -35,7 +35,9 @@ typedef struct {
     const uint32_t *leaf_order;
     const uint8_t *greeting; /* sent to each accepted connection, before anything else */
     uint64_t greeting_bytes;
-    /* Of accepted and adopted TCP connections; 0: as the system has it. */
+    /* Of accepted and adopted TCP connections; 0: as the system has it. `user_timeout_ms`: a peer
+     * that does not answer for so long is lost, even if acknowledgements are on their way to it; a
+     * peer that is alive and does not read them is not. */
     uint32_t keepalive_idle_s, keepalive_interval_s, keepalive_count, user_timeout_ms;
     uint32_t detailed; /* with histograms */
 } she_ingress_config;

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from shm_echo.control.server.tokens import Tokens
     from shm_echo.transports.base import Ingress
-    from shm_echo.transports.tcp.transport import TcpTransport
 
 __all__ = ["HANDSHAKE_SECONDS", "MAX_PENDING", "Door", "open_door"]
 
@@ -357,18 +356,23 @@ class Door(SocketThread):
 
 
 def open_door(
-    transport: TcpTransport,
     listeners: Sequence[socket.socket],
     native: NativeConnections,
     ingress: Ingress,
+    *,
+    tokens: Tokens | None,
+    tls: ssl.SSLContext | None,
+    run_id: str | None,
 ) -> Door:
     """Open the door of a transport: it accepts at once.
 
     Args:
-        transport: the transport, with its `tokens`, `tls` and `run_id`.
         listeners: its listening sockets, which the door closes.
         native: the connections of its C ingress.
         ingress: the server's side.
+        tokens: as for `Door`.
+        tls: likewise.
+        run_id: the run that clients must belong to, or None.
 
     Raises:
         ValueError: the descriptions of the examples are too large for a hello.
@@ -379,18 +383,11 @@ def open_door(
         ingress.instance_id,
         ingress.spec.to_wire(),
         publisher.spec.to_wire() if publisher is not None else None,
-        transport.run_id,
+        run_id,
     )
     control = ControlChannel(publisher, ingress.readers, native)
     try:
-        door = Door(
-            listeners,
-            description,
-            native,
-            control,
-            tokens=transport.tokens,
-            tls=transport.tls,
-        )
+        door = Door(listeners, description, native, control, tokens=tokens, tls=tls)
     except BaseException:
         control.close()
         raise

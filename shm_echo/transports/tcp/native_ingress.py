@@ -18,44 +18,30 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shm_echo.control.fork_safety import FORK_LOCK, register_at_fork
-from shm_echo.metrics import HistSnapshot
 from shm_echo.ring.core import check_result, ffi, lib
 from shm_echo.ring.ingress_meter import IngressFigures
 from shm_echo.ring.remote_producers import RemoteView
-from shm_echo.transports.tcp.echo_wire import server_hello
-from shm_echo.transports.tcp.listener import peer_text
+from shm_echo.transports.tcp.native_config import (
+    NativeOptions,
+    address_of,
+    check_errno,
+    config_of,
+    snapshot_of,
+)
 
 if TYPE_CHECKING:
     from shm_echo.transports.base import Ingress
 
-__all__ = ["Ended", "NativeIngress", "NativeOptions"]
+__all__ = ["Ended", "NativeIngress"]
 
 _log = logging.getLogger("shm_echo")
 
-# `enum she_wire` and `enum she_ingress_event_kind` of csrc/include/shm_echo/ingress.h.
-_WIRES = {"echo": 1, "shm": 2}
-_OPENED, _ENDED, _LOST, _REFUSED, _CLOSED = 1, 2, 3, 4, 5
 # A read of an eventfd takes its count, a write adds to it: 8 bytes in the machine's byte order.
 _COUNTER_BYTES = 8
 # Seconds that close() waits for the thread, which a signal handler may have stopped in a lock.
 _THREAD_ENDS_WITHIN = 2.0
-
-
-@dataclass(frozen=True)
-class NativeOptions:
-    """The arguments of a TcpTransport that concern its threads.
-
-    Attributes:
-        wire: "echo" or "shm".
-        num_readers: threads that read connections.
-        ingress_bytes: a bound on the memory of all queues together.
-        dead_after: seconds after which a vanished host counts as lost, or None.
-    """
-
-    wire: str
-    num_readers: int
-    ingress_bytes: int
-    dead_after: float | None
+# Ends that are kept for `taken`, above which those whose samples were handed out are dropped.
+_MANY_ENDS = 1024
 
 
 class Ended(NamedTuple):
@@ -76,10 +62,11 @@ class Ended(NamedTuple):
 
 @dataclass
 class _Adopted:
-    """What is known of a connection before its first event, or None: it was accepted in C."""
+    """What the transport knows of a connection that was not accepted in C."""
 
     peer: str
     producer_id: str | None = None
+    way: str | None = None
     queued_before: int = 0
     on_end: Callable[[Ended], None] | None = None
 
@@ -103,8 +90,9 @@ class NativeIngress:
         self._lock = threading.RLock()  # makes an adoption and its record one step
         self._adopted: dict[int, _Adopted] = {}
         self._numbers: dict[int, int] = {}  # by connection: its number among the producers
+        self._ends: dict[int, int] = {}  # by adopted connection that has ended: its last position
         self._closed = False
-        config, keepalive = _config(native, ingress)
+        config, keepalive = config_of(native, ingress)
         out = ffi.new("she_ingress **")
         with FORK_LOCK:
             check_result(
@@ -130,16 +118,17 @@ class NativeIngress:
             OSError: no descriptor is left.
         """
         with FORK_LOCK:
-            _check_errno(lib.she_ingress_listen(self._pointer, sock.fileno()))
+            check_errno(lib.she_ingress_listen(self._pointer, sock.fileno()))
 
     def adopt(
         self,
         fd: int,
-        queued_before: int,
-        position_before: int,
+        queued_before: int = 0,
         *,
         peer: str,
+        position_before: int = 0,
         producer_id: str | None = None,
+        way: str | None = None,
         on_end: Callable[[Ended], None] | None = None,
     ) -> int:
         """Take over a connection whose handshake is done, and return its number.
@@ -147,9 +136,10 @@ class NativeIngress:
         Args:
             fd: its descriptor; still the caller's if this fails.
             queued_before: samples of the same session that came by earlier connections.
-            position_before: the last position of the session's earlier end; 0 without one.
             peer: its address, "host:port".
+            position_before: the last position of the session's earlier end; 0 without one.
             producer_id: the name that its producer gave itself.
+            way: why a connector chose this transport.
             on_end: called by the thread of the events with the connection's end.
 
         Raises:
@@ -157,27 +147,32 @@ class NativeIngress:
         """
         number = ffi.new("uint64_t *")
         with self._lock:
-            _check_errno(
+            check_errno(
                 lib.she_ingress_adopt(self._pointer, fd, queued_before, position_before, number)
             )
-            self._adopted[number[0]] = _Adopted(peer, producer_id, queued_before, on_end)
+            self._adopted[number[0]] = _Adopted(peer, producer_id, way, queued_before, on_end)
         return int(number[0])
 
     def kick(self, connection: int) -> bool:
         """End a connection once its whole samples are in the ring. Return False if it is gone."""
         return bool(lib.she_ingress_kick(self._pointer, connection))
 
-    def taken(self, connection: int, count: int) -> bool | None:
+    def taken(self, connection: int, count: int) -> bool:
         """Return True if the first `count` samples of a session were handed to the learner.
 
-        None if the connection is gone: `position_taken` answers for its last position.
+        Of a connection that has ended, if all of its samples were.
         """
         answer = lib.she_ingress_taken(self._pointer, connection, count)
-        return None if answer < 0 else bool(answer)
+        if answer < 0:
+            position = self._ends.get(connection, 0)
+            return bool(lib.she_ingress_position_taken(self._pointer, position))
+        return bool(answer)
 
-    def position_taken(self, position: int) -> bool:
-        """Return True if every sample below a ring position was handed to the learner."""
-        return bool(lib.she_ingress_position_taken(self._pointer, position))
+    def set_waiting(self, connection: int, waiting: bool) -> None:
+        """Note that the producer of a connection waits until its samples are taken, or no more."""
+        number = self._numbers.get(connection)
+        if number is not None:
+            self._producers.set_waiting(number, waiting)
 
     def taken_ticket(self) -> int:
         """Return the ticket for a `taken_wait` that ends with the next batch that is taken."""
@@ -216,8 +211,8 @@ class NativeIngress:
             stats.queue_depth_sum,
             stats.queue_depth_max,
             stats.push_blocked_count,
-            _snapshot(stats.drain_round),
-            _snapshot(stats.queue_dwell),
+            snapshot_of(stats.drain_round),
+            snapshot_of(stats.queue_dwell),
         )
 
     def reset_histograms(self) -> None:
@@ -239,28 +234,35 @@ class NativeIngress:
 
     def _handle(self, event: Any) -> None:
         connection = int(event.id)
-        if event.kind == _OPENED:
+        if event.kind == lib.SHE_INGRESS_OPENED:
             with self._lock:  # after the adoption, if it is one
                 adopted = self._adopted.get(connection)
             self._numbers[connection] = self._producers.attach_remote(
                 self,
                 connection,
-                adopted.peer if adopted else _address(event),
+                adopted.peer if adopted else address_of(event),
                 adopted.producer_id if adopted else None,
                 transport=self._transport,
+                way=adopted.way if adopted else None,
             )
-        elif event.kind in (_ENDED, _LOST):
+        elif event.kind in (lib.SHE_INGRESS_ENDED, lib.SHE_INGRESS_LOST):
             self._end(connection, event)
-        elif event.kind == _REFUSED:
+        elif event.kind == lib.SHE_INGRESS_REFUSED:
             _log.warning("a TCP connection was refused: %s", os.strerror(event.error))
 
     def _end(self, connection: int, event: Any) -> None:
         with self._lock:
             adopted = self._adopted.pop(connection, None)
+        if adopted is not None:  # only such a session asks for what was taken
+            self._ends[connection] = int(event.last_position)
+            self._drop_ends()
         number = self._numbers.pop(connection, None)
         if number is not None:
             # A kick is for a session that has a new connection; a closed ring is no peer's fault.
-            if event.kind == _LOST and event.error not in (errno.ECANCELED, errno.ESHUTDOWN):
+            if event.kind == lib.SHE_INGRESS_LOST and event.error not in (
+                errno.ECANCELED,
+                errno.ESHUTDOWN,
+            ):
                 self._producers.lost(number, self._reason(event))
             else:
                 self._producers.close(number)
@@ -268,6 +270,12 @@ class NativeIngress:
             adopted.on_end(
                 Ended(connection, int(event.queued), int(event.last_position), int(event.error))
             )
+
+    def _drop_ends(self) -> None:
+        if len(self._ends) > _MANY_ENDS:
+            for connection, position in list(self._ends.items()):
+                if lib.she_ingress_position_taken(self._pointer, position):
+                    del self._ends[connection]  # as if it had never had samples
 
     def _reason(self, event: Any) -> str:
         if event.error == 0:
@@ -304,77 +312,3 @@ class NativeIngress:
         """Close the inherited descriptors; the threads are the parent's."""
         self._closed = True
         lib.she_ingress_after_fork(self._pointer)
-
-
-def _config(native: NativeOptions, ingress: Ingress) -> tuple[Any, list[Any]]:
-    """Return a `she_ingress_config` and the objects that it points to."""
-    options = ingress.options
-    owners = ffi.new(
-        "uint32_t[]", ingress.producers.reserve(native.num_readers + options.num_drainers)
-    )
-    greeting = server_hello(ingress.spec) if native.wire == "echo" else b""
-    hello = ffi.new("uint8_t[]", greeting or b"\0")
-    idle, interval, count = _keepalive(native.dead_after)
-    config = ffi.new(
-        "she_ingress_config *",
-        {
-            "num_readers": native.num_readers,
-            "num_drainers": options.num_drainers,
-            "queue_samples": options.producer_queue_size,
-            "wire": _WIRES[native.wire],
-            "ingress_bytes": native.ingress_bytes,
-            "owners": owners,
-            "greeting": hello,
-            "greeting_bytes": len(greeting),
-            "keepalive_idle_s": idle,
-            "keepalive_interval_s": interval,
-            "keepalive_count": count,
-            "user_timeout_ms": int((native.dead_after or 0) * 1000),
-            "detailed": int(ingress.ring.config.detailed),
-        },
-    )
-    return config, [owners, hello]
-
-
-def _keepalive(dead_after: float | None) -> tuple[int, int, int]:
-    """Return idle time, interval and count of the probes that notice a vanished host in time.
-
-    After a third of the time without traffic four probes share the rest: 10, 5 and 4 of 30 s.
-    """
-    if dead_after is None:
-        return 0, 0, 0
-    idle = max(1, round(dead_after / 3))
-    interval = max(1, round((dead_after - idle) / 4))
-    return idle, interval, max(1, int((dead_after - idle) / interval))
-
-
-def _check_errno(error: int) -> None:
-    if error:
-        raise OSError(error, os.strerror(error))
-
-
-def _address(event: Any) -> str:
-    """Return the address of an event's peer as text."""
-    storage = bytes(ffi.buffer(ffi.addressof(event, "peer"))[: event.peer_bytes])
-    family = int.from_bytes(storage[:2], sys.byteorder) if storage else socket.AF_UNSPEC
-    if family == socket.AF_INET:
-        return peer_text(socket.inet_ntop(family, storage[4:8]), _port(storage))
-    if family == socket.AF_INET6:
-        return peer_text(socket.inet_ntop(family, storage[8:24]), _port(storage))
-    return "a local socket"
-
-
-def _port(storage: bytes) -> int:
-    return int.from_bytes(storage[2:4], "big")
-
-
-def _snapshot(summary: Any) -> HistSnapshot:
-    return HistSnapshot(
-        summary.count,
-        summary.min_ns,
-        summary.max_ns,
-        summary.mean_ns,
-        summary.p50_ns,
-        summary.p90_ns,
-        summary.p99_ns,
-    )

@@ -20,7 +20,8 @@ from shm_echo.ring.segment import Backing
 from shm_echo.transports.base import Ingress
 from shm_echo.transports.entrances import check_advertise
 from shm_echo.transports.tcp.listener import host_and_port, is_loopback, open_listeners
-from shm_echo.transports.tcp.native_ingress import NativeIngress, NativeOptions
+from shm_echo.transports.tcp.native_config import NativeOptions
+from shm_echo.transports.tcp.native_ingress import NativeIngress
 from shm_echo.validation import check_count, seconds
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from shm_echo.ring.ring import RingConfig
     from shm_echo.spec import TreeSpec
     from shm_echo.transports.connector import Connector
+    from shm_echo.transports.tcp.door import Door
 
 __all__ = ["TcpTransport", "Wire"]
 
@@ -125,6 +127,7 @@ class TcpTransport:
         self.ingress_bytes = check_count("ingress_bytes", ingress_bytes, 1, most=2**63 - 1)
         self.dead_after = _check_dead_after(dead_after)
         self._native: NativeIngress | None = None
+        self._door: Door | None = None
         self._ports: list[int] = []
 
     # ---------------------------------------------------------------- what a server asks for
@@ -181,16 +184,30 @@ class TcpTransport:
         with contextlib.ExitStack() as undo:
             listeners = open_listeners(self.host, self._asked_port)
             for sock in listeners:
-                undo.callback(sock.close)  # the ingress has a duplicate of its own
+                undo.callback(sock.close)
             ports = list(dict.fromkeys(sock.getsockname()[1] for sock in listeners))
             native = NativeIngress(options, ingress)
-            with contextlib.ExitStack() as failed:
-                failed.callback(native.close)
-                for sock in listeners:
-                    native.listen(sock)
-                failed.pop_all()
+            undo.callback(native.close)
             self._announce(listeners)
+            self._door = self._let_in(listeners, native, ingress)
             self._native, self._ports = native, ports
+            undo.pop_all()
+
+    def _let_in(
+        self, listeners: Sequence[socket.socket], native: NativeIngress, ingress: Ingress
+    ) -> Door | None:
+        """Accept connections: in C, or through a door, which keeps the listeners."""
+        if self.wire == "shm":
+            from shm_echo.transports.tcp.door import open_door  # with all of the shm wire
+
+            return open_door(
+                listeners, native, ingress, tokens=self.tokens, tls=self.tls, run_id=self.run_id
+            )
+        for sock in listeners:
+            native.listen(sock)
+        for sock in listeners:
+            sock.close()  # the ingress has a duplicate of its own
+        return None
 
     def _announce(self, listeners: Sequence[socket.socket]) -> None:
         """Log where the transport listens, if that is narrower or wider than one may think."""
@@ -207,6 +224,9 @@ class TcpTransport:
     def close(self) -> None:
         """Close the port and all connections."""
         native, self._native = self._native, None
+        door, self._door = self._door, None
+        if door is not None:
+            door.close()
         if native is not None:
             dropped = native.close()
             if dropped:

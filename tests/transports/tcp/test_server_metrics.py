@@ -66,7 +66,7 @@ def test_queues_show_what_waits_for_room(serve: Callable[..., Server]) -> None:
         depths.add((sample.info.queue_depth_sum, sample.info.queue_depth_max))
     assert [i for i in came if i < 20] == list(range(9))
     assert [i for i in came if i >= 20] == [20, 21]
-    assert all(0 <= longest <= 3 and longest <= total <= 6 for total, longest in depths)
+    assert all(0 <= longest <= 3 and longest <= total <= 6 for total, longest in depths), depths
     assert max(total for total, _ in depths) > 0
     info = server.info()
     assert info.samples_inserted_total == 11
