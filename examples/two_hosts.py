@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import os
 import pickle
 import secrets
@@ -46,10 +47,13 @@ WAIT = 60.0  # seconds for the other side to come
 
 def learn(file: Path, actors: int, steps: int) -> None:
     """Train on the samples of all actors, near and far, and publish the weights to them."""
+    token = os.environ.get("SHM_ECHO_TOKEN")
+    if token is None:
+        sys.exit("set SHM_ECHO_TOKEN to at least 16 characters, on both machines")
     transports = [
         ShmTransport(),
         # All addresses of this host: the default, 127.0.0.1, would let no other machine in.
-        TcpTransport(port=0, host="0.0.0.0", token=os.environ["SHM_ECHO_TOKEN"]),
+        TcpTransport(port=0, host="0.0.0.0", token=token),
     ]
     weights = WEIGHTS["w"]
     with Server(EXAMPLE, 32, transports, publishes=WEIGHTS) as server:
@@ -80,6 +84,8 @@ def learn(file: Path, actors: int, steps: int) -> None:
 
 def act(file: Path, number: int) -> None:
     """Send samples until the learner has finished. This code is the same on every host."""
+    # The way is printed below, and the learner may end with samples still on theirs.
+    logging.getLogger("shm_echo").setLevel("ERROR")
     rng = np.random.default_rng(number)
     connector = pickle.loads(file.read_bytes())
     with connector.connect(EXAMPLE, connect_timeout=WAIT, producer_id=f"actor {number}") as client:
