@@ -78,7 +78,8 @@ def learn(file: Path, actors: int, steps: int) -> None:
                 print(f"step {step}: samples were made {age:.1f} versions ago", flush=True)
         for producer in server.producers():
             place = f"pid {producer.pid}" if producer.peer is None else producer.peer
-            print(f"{producer.producer_id}: {producer.samples} samples by {producer.transport}, {place}")
+            sent = f"{producer.samples} samples by {producer.transport}"
+            print(f"{producer.producer_id}: {sent}, {place}")
     print(f"largest error of a weight: {np.abs(weights - TRUE_WEIGHTS).max():.3f}")
 
 
@@ -113,21 +114,17 @@ def run_both(args: argparse.Namespace, enter: list[str]) -> None:
         far = {**near, "SHM_ECHO_RUNTIME_DIR": str(Path(folder, "elsewhere"))}
         actors = args.actors + args.remote_actors
         this = [sys.executable, __file__]
-        processes = [
-            subprocess.Popen(
-                [*this, "--learner", str(file), "--steps", str(args.steps), "--wait-for", str(actors)],
-                env=near,
-            )
-        ]
+        sizes = ["--steps", str(args.steps), "--wait-for", str(actors)]
+        processes = [subprocess.Popen([*this, "--learner", str(file), *sizes], env=near)]
         try:
             while not file.exists() and processes[0].poll() is None:
                 time.sleep(0.01)
             for number in range(actors if file.exists() else 0):
                 command = [*this, "--actor", str(file), "--number", str(number)]
-                here = number < args.actors
-                processes.append(
-                    subprocess.Popen(command if here else [*enter, *command], env=near if here else far)
-                )
+                if number < args.actors:
+                    processes.append(subprocess.Popen(command, env=near))
+                else:
+                    processes.append(subprocess.Popen([*enter, *command], env=far))
             statuses = [process.wait() for process in processes]
         finally:
             for process in processes:
