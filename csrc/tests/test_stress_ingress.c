@@ -47,7 +47,11 @@ static void kick_somebody(stage *s, uint64_t *chance) {
 static void one_connection(stage *s, uint64_t *chance, uint64_t stream) {
     uint64_t total = test_below(chance, s->most), size = total * SMALL_PAYLOAD, sent = 0;
     uint8_t *bytes = malloc(size + 1), greeting[sizeof net_greeting];
-    int fd = client_dial(&s->n);
+    int fd = client_try(&s->n);
+    if (fd < 0) { /* the server closes */
+        free(bytes);
+        return;
+    }
     bool open = client_read(fd, greeting, sizeof greeting);
     for (uint64_t i = 0; i < total; i++)
         client_sample(s->n.r.ring, bytes + i * SMALL_PAYLOAD, stream, i);
