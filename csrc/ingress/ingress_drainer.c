@@ -33,6 +33,8 @@ static void note_depths(she_ingress *g) {
     uint64_t sum = 0, max = 0;
     for (const connection *c = g->work_first; c; c = c->work_next) {
         uint64_t depth = she_load_relaxed(&c->pending); /* relaxed: a figure */
+        if (depth > g->config.queue_samples) /* samples that were read along, not acknowledged */
+            depth = g->config.queue_samples;
         sum += depth;
         if (depth > max)
             max = depth;

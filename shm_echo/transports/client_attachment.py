@@ -44,12 +44,14 @@ class ClientAttachment(PickledUnattached):
         connect_timeout: seconds to wait for the server, at each attachment.
         server_uid: another user whose server is trusted, beside this user.
         request: what the client says about itself.
+        instance_id: the server that must answer, at each attachment; None takes any.
         same_kind: send arrays of other dtypes, too, as NumPy's casting rule of this name allows.
     """
 
     _connection: ClientConnection
     _ring: Ring
     _subscriber: Subscriber | None
+    _server_pid: int
     # Until attached: __del__ also runs after a failed __init__, and a fork may come in between.
     _closed = True
     # CLOSED or REVOKED, once the server has confirmed it or the connection has ended.
@@ -66,6 +68,7 @@ class ClientAttachment(PickledUnattached):
         connect_timeout: float,
         server_uid: int | None,
         request: AttachRequest,
+        instance_id: bytes | None = None,
         *,
         same_kind: bool,
     ) -> None:
@@ -76,6 +79,7 @@ class ClientAttachment(PickledUnattached):
         self._connect_timeout = connect_timeout
         self._server_uid = server_uid
         self._request = request
+        self._instance_id = instance_id
         self._same_kind = same_kind
         self._register()
         self._attach()
@@ -95,12 +99,13 @@ class ClientAttachment(PickledUnattached):
             self._connect_timeout,
             self._server_uid,
             self._request,
+            self._instance_id,
         )
         self._ended_by = None
         # The sender comes last: other threads look at it to see if the client is attached.
         if self.role == "reader":
             self._connection, self._subscriber = attach_reader(*arguments)
-            self.server_pid = self._connection.peer.pid
+            self._server_pid = self._connection.peer.pid
             self._sender = NoSender(self.address)
             return
         connection, ring, owner, subscriber = attach(*arguments)
@@ -120,8 +125,20 @@ class ClientAttachment(PickledUnattached):
         self._owner = owner
         self._subscriber = subscriber
         self._connection = connection
-        self.server_pid = connection.peer.pid
+        self._server_pid = connection.peer.pid
         self._sender = sender
+
+    @property
+    def server_pid(self) -> int:
+        """The process that serves there. A client that was unpickled attaches to learn it.
+
+        Raises:
+            ConnectionClosedError: the client was closed before it attached.
+            HandshakeError: the server cannot be attached to.
+        """
+        if self._sender is UNATTACHED:
+            self._reattach()
+        return self._server_pid
 
     # ---------------------------------------------------------------- errors
 
@@ -153,7 +170,7 @@ class ClientAttachment(PickledUnattached):
             raise ConnectionClosedError(f"the server of {self.address} has closed the ring", sent)
         if result == Result.GONE:
             raise ConnectionClosedError(
-                f"the server of {self.address} (pid {self.server_pid}) has gone", sent
+                f"the server of {self.address} (pid {self._server_pid}) has gone", sent
             )
         raise ConnectionClosedError(
             f"the server of {self.address} has detached this client: its connection broke", sent

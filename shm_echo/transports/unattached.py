@@ -13,7 +13,7 @@ __all__ = ["UNATTACHED", "PickledUnattached"]
 
 # The attributes that belong to one attachment, and so to one process.
 _OF_THIS_PROCESS = frozenset(
-    ("_connection", "_lock", "_owner", "_ring", "_sender", "_subscriber", "server_pid")
+    ("_connection", "_lock", "_owner", "_ring", "_sender", "_subscriber", "_server_pid")
 )
 
 
@@ -25,7 +25,7 @@ class _Unattached:
     def _reject(self, *_: Any) -> NoReturn:
         raise ForkedHandleError("this client has not attached in this process yet")
 
-    send = send_batch = reserve = wait = _reject
+    send = send_batch = reserve = wait = wait_room = _reject
 
     def retire(self) -> None:
         """Do nothing, in the child of a fork: there is nothing that the parent owns."""

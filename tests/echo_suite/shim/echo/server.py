@@ -1,0 +1,5 @@
+"""`echo.server`."""
+
+from shm_echo import Sample, Server
+
+__all__ = ["Sample", "Server"]
