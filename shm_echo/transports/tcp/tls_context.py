@@ -47,7 +47,7 @@ def check_server_context(tls: object) -> ssl.SSLContext:
         ValueError: it is the context of a client, leaves out TLS 1.3, or has no certificate.
     """
     if not isinstance(tls, ssl.SSLContext):
-        raise TypeError(f"tls must be an ssl.SSLContext, not {tls!r}")
+        raise TypeError(f"tls must be an ssl.SSLContext or None, not {type(tls).__name__}")
     if tls.protocol == ssl.PROTOCOL_TLS_CLIENT:
         raise ValueError(
             "tls= is the context of a client: use ssl.create_default_context"
