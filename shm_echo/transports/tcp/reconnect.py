@@ -135,7 +135,7 @@ class Restorer:
         lost.disconnect()
         self._read = None
         self._pending = []
-        _log.warning("TcpClient for %s connected again", client._peer)
+        _log.info("TcpClient for %s connected again", client._peer)
         return True
 
     def _skip_arrived(self, entered: Entered) -> None:

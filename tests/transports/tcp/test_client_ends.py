@@ -179,10 +179,9 @@ def test_the_end_of_a_with_statement_waits_and_an_exception_does_not(
 
 def test_a_client_that_is_dropped_warns_and_closes() -> None:
     with ack_server(EXAMPLE) as server:
-        client = server.connect()
+        clients = [server.connect()]
         with pytest.warns(ResourceWarning, match="TcpClient of 127.0.0.1:.* was not closed"):
-            del client
-            gc.collect()
+            clients.clear()
         assert server.rest() == b""
 
 
