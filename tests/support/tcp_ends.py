@@ -182,11 +182,16 @@ class Collector:
         self.numbers: list[int] = []
 
     def take_now(self) -> int:
-        """Take what the ring holds, and return the number of samples."""
+        """Take a batch of what the ring holds, and return the number of its samples."""
         sample = self._server.flush(timeout=WATCHDOG)
         new = [] if sample is None else numbers_of(sample.batch)
         self.numbers += new
         return len(new)
+
+    def take_all(self) -> None:
+        """Take batches until the ring is empty."""
+        while self.take_now():
+            pass
 
     def until_idle(self) -> list[int]:
         """Take all samples until every connection has ended; return all numbers."""
@@ -194,8 +199,7 @@ class Collector:
         def ended() -> bool:
             # In this order: what is in the ring when nobody is connected is everything.
             gone = not self._server.producers()
-            while self.take_now():
-                pass
+            self.take_all()
             return gone
 
         wait_until(ended, "every connection has ended")
