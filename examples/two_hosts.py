@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import os
 import pickle
 import secrets
@@ -46,10 +47,13 @@ WAIT = 60.0  # seconds for the other side to come
 
 def learn(file: Path, actors: int, steps: int) -> None:
     """Train on the samples of all actors, near and far, and publish the weights to them."""
+    token = os.environ.get("SHM_ECHO_TOKEN")
+    if token is None:
+        sys.exit("set SHM_ECHO_TOKEN to at least 16 characters, on both machines")
     transports = [
         ShmTransport(),
         # All addresses of this host: the default, 127.0.0.1, would let no other machine in.
-        TcpTransport(port=0, host="0.0.0.0", token=os.environ["SHM_ECHO_TOKEN"]),
+        TcpTransport(port=0, host="0.0.0.0", token=token),
     ]
     weights = WEIGHTS["w"]
     with Server(EXAMPLE, 32, transports, publishes=WEIGHTS) as server:
@@ -74,12 +78,15 @@ def learn(file: Path, actors: int, steps: int) -> None:
                 print(f"step {step}: samples were made {age:.1f} versions ago", flush=True)
         for producer in server.producers():
             place = f"pid {producer.pid}" if producer.peer is None else producer.peer
-            print(f"{producer.producer_id}: {producer.samples} samples by {producer.transport}, {place}")
+            sent = f"{producer.samples} samples by {producer.transport}"
+            print(f"{producer.producer_id}: {sent}, {place}")
     print(f"largest error of a weight: {np.abs(weights - TRUE_WEIGHTS).max():.3f}")
 
 
 def act(file: Path, number: int) -> None:
     """Send samples until the learner has finished. This code is the same on every host."""
+    # The way is printed below, and the learner may end with samples still on theirs.
+    logging.getLogger("shm_echo").setLevel("ERROR")
     rng = np.random.default_rng(number)
     connector = pickle.loads(file.read_bytes())
     with connector.connect(EXAMPLE, connect_timeout=WAIT, producer_id=f"actor {number}") as client:
@@ -107,21 +114,17 @@ def run_both(args: argparse.Namespace, enter: list[str]) -> None:
         far = {**near, "SHM_ECHO_RUNTIME_DIR": str(Path(folder, "elsewhere"))}
         actors = args.actors + args.remote_actors
         this = [sys.executable, __file__]
-        processes = [
-            subprocess.Popen(
-                [*this, "--learner", str(file), "--steps", str(args.steps), "--wait-for", str(actors)],
-                env=near,
-            )
-        ]
+        sizes = ["--steps", str(args.steps), "--wait-for", str(actors)]
+        processes = [subprocess.Popen([*this, "--learner", str(file), *sizes], env=near)]
         try:
             while not file.exists() and processes[0].poll() is None:
                 time.sleep(0.01)
             for number in range(actors if file.exists() else 0):
                 command = [*this, "--actor", str(file), "--number", str(number)]
-                here = number < args.actors
-                processes.append(
-                    subprocess.Popen(command if here else [*enter, *command], env=near if here else far)
-                )
+                if number < args.actors:
+                    processes.append(subprocess.Popen(command, env=near))
+                else:
+                    processes.append(subprocess.Popen([*enter, *command], env=far))
             statuses = [process.wait() for process in processes]
         finally:
             for process in processes:

@@ -215,6 +215,15 @@ class Producers:
             if waiting:
                 lib.she_wake_consumer(self._consumer)  # all producers may wait for the learner now
 
+    def withdraw(self, number: int) -> None:
+        """Unregister a remote peer that has sent no sample, as if it had not come."""
+        with self._lock:
+            producer = self._active.get(number)
+            if isinstance(producer, RemoteProducer):
+                _log.debug("%s connected, and left without a sample", producer.peer)
+                self._arrivals.withdraw(producer.counted_as)  # first: `StreamEnd` takes no lock
+                self._end(number)
+
     def lost(self, number: int, reason: str) -> None:
         """Unregister a remote producer whose connection broke; see `on_producer_death`."""
         producer = self._active.get(number)

@@ -7,6 +7,8 @@ it would be the same.
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import logging
 import socket
 import threading
@@ -58,6 +60,8 @@ _log = logging.getLogger("shm_echo")
 DIAL_TIMEOUT = 2.0
 # Seconds that a server which has accepted a connection has at least for its answer.
 _HANDSHAKE_TIMEOUT = 5.0
+# Seconds, for clients that take no "without limit".
+_NO_LIMIT = 1e8
 # Seconds between two rounds of attempts, doubled each time.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.1
 
@@ -142,7 +146,7 @@ class _Attempt:
         return ShmClient(
             way.address,
             self.example,
-            1e9 if timeout is None else timeout,
+            _NO_LIMIT if timeout is None else timeout,
             run_id=self.connector.run_id,
             instance_id=self.connector.instance_id,
             way=self._describe(way, failures or []),
@@ -181,17 +185,21 @@ class _Attempt:
             example = self._example_for_echo()
             options.pop("producer_id", None)  # the wire does not carry it
         else:
-            options |= {
-                "run_id": self.connector.run_id,
-                "instance_id": self.connector.instance_id,
-                "way": self._describe(way, failures),
-            }
+            options["run_id"] = self.connector.run_id
         if way.entrance.tls:
             options.setdefault("tls", True)
             options.setdefault("server_hostname", way.host)  # the certificate has the name
         left = self._left()
-        options["connect_timeout"] = None if left is None else max(left, _HANDSHAKE_TIMEOUT)
-        return TcpClient(address, way.port, example, dial_timeout=DIAL_TIMEOUT, **options)
+        return TcpClient(
+            address,
+            way.port,
+            example,
+            connect_timeout=max(_HANDSHAKE_TIMEOUT, _NO_LIMIT if left is None else left),
+            dial_timeout=DIAL_TIMEOUT,
+            instance_id=self.connector.instance_id,
+            way=self._describe(way, failures),
+            **options,
+        )
 
     def _example_for_echo(self) -> Any:
         """Return the example, compared with the server's: the wire has sizes and shapes only.
@@ -267,14 +275,16 @@ def _resolve(host: str, port: int, timeout: float) -> list[str]:
     Raises:
         ServerNotFoundError: the name is unknown, or its server did not answer in time.
     """
+    with contextlib.suppress(ValueError):
+        return [str(ipaddress.ip_address(host))]
     where = describe_address(host, port)
-    found: list[list[str] | OSError | UnicodeError] = []
+    found: list[list[str] | Exception] = []
 
     def look_up() -> None:
         try:
             answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             found.append(list(dict.fromkeys(str(address[0]) for *_, address in answers)))
-        except (OSError, UnicodeError) as error:
+        except Exception as error:  # UnicodeError for odd names, and what a broken codec raises
             found.append(error)
 
     # The C library offers no time-out for a look-up, which takes up to a minute without a network.

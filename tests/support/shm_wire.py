@@ -59,6 +59,7 @@ class RecordingIngress:
         samples: the samples that came, over all connections.
         peers: what each adoption said: address, producer id, count before.
         hold_ends: set it to keep back the ends of connections.
+        waiting: by connection, True while its producer waits for the learner.
     """
 
     def __init__(self) -> None:
@@ -70,6 +71,7 @@ class RecordingIngress:
         self.peers: list[tuple[str, str | None, int]] = []
         self.hold_ends = threading.Event()
         self.taken_samples = 0
+        self.waiting: dict[int, bool] = {}
 
     def adopt(
         self,
@@ -132,6 +134,9 @@ class RecordingIngress:
         with self._lock:
             self.taken_samples = count
             self._lock.notify_all()
+
+    def set_waiting(self, connection: int, waiting: bool) -> None:
+        self.waiting[connection] = waiting
 
     def taken_ticket(self) -> int:
         return self.taken_samples

@@ -87,6 +87,7 @@ class ClientBase(PickledUnattached):
         if self._wishes.request.role == "reader":
             self._make_subscriber("reader").open()
             self.wire = "shm"
+            self._publishing = True  # else the server would have refused
             self._sender = ReaderSender(self._peer)
             register_at_fork(self)
             return

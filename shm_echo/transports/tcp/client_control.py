@@ -363,6 +363,8 @@ class _Stream:
                 raise TimeoutError(f"{self._address} did not answer in time")
         try:
             count = self._sock.recv_into(view)
+        except BlockingIOError:  # a packet with a wrong checksum woke the poll
+            return self._read(view, deadline)
         except OSError as error:
             raise self._gone(error) from None
         if count == 0:

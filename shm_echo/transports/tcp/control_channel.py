@@ -48,6 +48,7 @@ class _Client:
         reader: its number among the server's readers; None unless it is one.
         request: the request that is being answered; None between two of them.
         deadline: when the request's time is over; None if never, or if there is none.
+        waits_as: the connection of its producer, while that waits for the learner.
         out: what is to be sent.
         moved: when bytes of `out` were last taken.
     """
@@ -60,6 +61,7 @@ class _Client:
         self.frames = FrameDecoder(MESSAGE_LIMIT)
         self.request: Request | None = None
         self.deadline: float | None = None
+        self.waits_as: int | None = None
         self.out: list[memoryview] = []
         self.moved = 0.0
 
@@ -83,6 +85,7 @@ class ControlChannel(SocketThread):
     ) -> None:
         super().__init__("shm-echo-control")
         self._publisher = publisher
+        self._native = native
         self._readers = readers
         self._logged = LogLimit()
         self._clients: set[_Client] = set()
@@ -168,9 +171,12 @@ class ControlChannel(SocketThread):
             return
         timeout = request.timeout
         client.deadline = None if timeout is None else time.monotonic() + timeout
-        waits = self._draining if request.op == "taken" else self._waiting
-        waits.add(client)
+        (self._draining if request.op == "taken" else self._waiting).add(client)
         self._try(client, time.monotonic())
+        if client in self._draining:  # the learner is told that this producer waits for it
+            client.waits_as = self.sessions.find(client.key).connection
+            if client.waits_as is not None:
+                self._native.set_waiting(client.waits_as, True)
 
     def _try(self, client: _Client, now: float) -> None:
         """Answer a request if that is possible now, or if its time is over."""
@@ -225,9 +231,15 @@ class ControlChannel(SocketThread):
     # ---------------------------------------------------------------- replies
 
     def _answer(self, client: _Client, reply: Reply, payload: memoryview | None = None) -> None:
+        self._end_wait(client)
+        self._send(client, [memoryview(reply.encode()), *([payload] if payload else [])])
+
+    def _end_wait(self, client: _Client) -> None:
         self._waiting.discard(client)
         self._draining.discard(client)
-        self._send(client, [memoryview(reply.encode()), *([payload] if payload else [])])
+        if client.waits_as is not None:
+            self._native.set_waiting(client.waits_as, False)
+            client.waits_as = None
 
     def _send(self, client: _Client, out: list[memoryview]) -> None:
         client.out = out
@@ -261,8 +273,8 @@ class ControlChannel(SocketThread):
 
     def _drop(self, client: _Client) -> None:
         self.forget(client.sock)
-        for group in (self._clients, self._waiting, self._draining):
-            group.discard(client)
+        self._clients.discard(client)
+        self._end_wait(client)
         client.out = []
         client.sock.close()
         if client.reader is not None:

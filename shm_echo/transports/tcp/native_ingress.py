@@ -258,18 +258,22 @@ class NativeIngress:
             self._drop_ends()
         number = self._numbers.pop(connection, None)
         if number is not None:
-            # A kick is for a session that has a new connection; a closed ring is no peer's fault.
-            if event.kind == lib.SHE_INGRESS_LOST and event.error not in (
-                errno.ECANCELED,
-                errno.ESHUTDOWN,
-            ):
-                self._producers.lost(number, self._reason(event))
-            else:
-                self._producers.close(number)
+            self._unregister(number, event, accepted_in_c=adopted is None)
         if adopted is not None and adopted.on_end is not None:
             adopted.on_end(
                 Ended(connection, int(event.queued), int(event.last_position), int(event.error))
             )
+
+    def _unregister(self, number: int, event: Any, *, accepted_in_c: bool) -> None:
+        # A kick is for a session that has a new connection; a closed ring is no peer's fault.
+        by_server = event.error in (errno.ECANCELED, errno.ESHUTDOWN)
+        if accepted_in_c and event.queued == 0:
+            # On echo's wire a port scan, or a client that refuses the spec, looks like this.
+            self._producers.withdraw(number)
+        elif event.kind == lib.SHE_INGRESS_LOST and not by_server:
+            self._producers.lost(number, self._reason(event))
+        else:
+            self._producers.close(number)
 
     def _drop_ends(self) -> None:
         if len(self._ends) > _MANY_ENDS:

@@ -48,6 +48,9 @@ class NativeConnections(Protocol):
         It answers for connections that have ended, too.
         """
 
+    def set_waiting(self, connection: int, waiting: bool) -> None:
+        """Note that a producer waits until its samples are taken, or no more."""
+
     def taken_ticket(self) -> int:
         """Return a ticket for `taken_wait`."""
 

@@ -3,8 +3,8 @@
     TCP socket  <->  pump: encrypts and decrypts  <->  socketpair  <->  C ingress, or client
 
 So everything behind it sees a plain stream socket. A half-close goes through in both directions, as
-TLS's close_notify. TLS costs a call of Python's ssl for every 16 KiB, in which it holds no
-interpreter lock, and a copy more on each side; the guide has figures.
+TLS's close_notify; that takes TLS 1.3, since earlier versions end both directions at once. TLS
+costs a call of Python's ssl for every 16 KiB, and a copy more on each side; the guide has figures.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from shm_echo.errors import (
     ProtocolError,
 )
 from shm_echo.transports.tcp.socket_thread import start_without_signals
-from shm_echo.transports.tcp.tls_context import client_text, server_text
+from shm_echo.transports.tcp.tls_context import NEEDED_VERSION, client_text, server_text
 
 __all__ = ["accept_tls", "connect_tls"]
 
@@ -208,6 +208,11 @@ class _Pump:
             try:
                 self._tls.do_handshake()
                 self._send_all(deadline)
+                if self._tls.version() != NEEDED_VERSION:
+                    raise ssl.SSLError(
+                        f"the two agreed on {self._tls.version()}, without the "
+                        f"half-close of {NEEDED_VERSION}"
+                    )
                 return
             except ssl.SSLWantReadError:
                 self._send_all(deadline)
@@ -269,7 +274,7 @@ class _Pump:
             self._send_to_net()
             self._send_to_plain()
             done = not self._to_net and not self._plain_open
-            if done and not self._net_open:
+            if done and not self._net_open and not self._to_plain:
                 return
             _watch(poll, net, self._net_events())
             _watch(poll, plain, self._plain_events(), always=done)

@@ -6,7 +6,17 @@ import contextlib
 import os
 import ssl
 
-__all__ = ["check_server_context", "client_context", "client_text", "server_text"]
+__all__ = ["NEEDED_VERSION", "check_server_context", "client_context", "client_text", "server_text"]
+
+
+# Earlier versions have no half-close: a client could not wait for its last acknowledgements.
+NEEDED_VERSION = "TLSv1.3"
+
+
+def _check_version(context: ssl.SSLContext) -> None:
+    most = context.maximum_version
+    if most not in (ssl.TLSVersion.MAXIMUM_SUPPORTED, ssl.TLSVersion.TLSv1_3):
+        raise ValueError(f"tls= has maximum_version {most.name}, and TLSv1_3 is needed")
 
 
 def client_context(tls: object) -> ssl.SSLContext:
@@ -17,7 +27,7 @@ def client_context(tls: object) -> ssl.SSLContext:
 
     Raises:
         TypeError: it is neither.
-        ValueError: it is the context of a server.
+        ValueError: it is the context of a server, or leaves out TLS 1.3.
     """
     if tls is True:
         return ssl.create_default_context()
@@ -25,6 +35,7 @@ def client_context(tls: object) -> ssl.SSLContext:
         raise TypeError(f"tls must be True or an ssl.SSLContext, not {tls!r}")
     if tls.protocol == ssl.PROTOCOL_TLS_SERVER:
         raise ValueError("tls= is the context of a server (ssl.PROTOCOL_TLS_SERVER)")
+    _check_version(tls)
     return tls
 
 
@@ -33,15 +44,16 @@ def check_server_context(tls: object) -> ssl.SSLContext:
 
     Raises:
         TypeError: it is no context.
-        ValueError: it is the context of a client, or it has no certificate.
+        ValueError: it is the context of a client, leaves out TLS 1.3, or has no certificate.
     """
     if not isinstance(tls, ssl.SSLContext):
-        raise TypeError(f"tls must be an ssl.SSLContext, not {tls!r}")
+        raise TypeError(f"tls must be an ssl.SSLContext or None, not {type(tls).__name__}")
     if tls.protocol == ssl.PROTOCOL_TLS_CLIENT:
         raise ValueError(
             "tls= is the context of a client: use ssl.create_default_context"
             "(ssl.Purpose.CLIENT_AUTH)"
         )
+    _check_version(tls)
     trial = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trial.check_hostname, trial.verify_mode = False, ssl.CERT_NONE
     hello, unused, answer = ssl.MemoryBIO(), ssl.MemoryBIO(), ssl.MemoryBIO()

@@ -313,11 +313,6 @@ def _check_wire(wire: Any, *, token: Any, tls: Any, run_id: Any) -> Wire:
     if wire not in (None, "echo", "shm"):
         raise ValueError(f"wire must be 'echo', 'shm' or None, not {wire!r}")
     check_label("run_id", run_id)
-    if tls is not None:
-        from ssl import SSLContext  # imports much that a server without TLS does not need
-
-        if not isinstance(tls, SSLContext):
-            raise TypeError(f"tls must be an ssl.SSLContext or None, not {type(tls).__name__}")
     secured = token is not None or tls is not None
     if wire == "echo":
         for name, value in {"token": token, "tls": tls, "run_id": run_id}.items():
@@ -326,6 +321,11 @@ def _check_wire(wire: Any, *, token: Any, tls: Any, run_id: Any) -> Wire:
                     f"{name} needs wire='shm': the clients of echo's wire send nothing but samples"
                 )
         return "echo"
+    if tls is not None:
+        # With `ssl`, which imports much that a server without TLS does not need.
+        from shm_echo.transports.tcp.tls_context import check_server_context
+
+        check_server_context(tls)
     return "shm" if secured or run_id is not None or wire == "shm" else "echo"
 
 

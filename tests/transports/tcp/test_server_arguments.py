@@ -9,8 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import trustme
 
 from shm_echo import Server, ShmTransport, TcpTransport, Transport
+
+
+def with_certificate() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(context)
+    return context
+
 
 EXAMPLE = {"x": np.zeros(3, np.float32), "n": np.int64(0)}
 
@@ -71,7 +79,7 @@ def test_the_defaults_are_those_that_the_documentation_promises() -> None:
         {"wire": "shm"},
         {"token": "0123456789abcdef"},
         {"run_id": "run-7"},
-        {"tls": ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)},
+        {"tls": with_certificate()},
     ],
     ids=["by name", "token", "run", "tls"],
 )

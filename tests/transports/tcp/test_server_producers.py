@@ -249,7 +249,8 @@ def test_raise_if_last_waits_for_the_last_one(serve: Callable[..., Server]) -> N
     server = serve(on_producer_death="raise_if_last")
     first, last = attached(server, 2)
     address = first.address
-    last.send(numbered(0), numbered(1))
+    first.send(numbered(0))
+    last.send(numbered(1))
     first.reset()
     wait_until(lambda: len(server.producers()) == 1, "the first one is lost")
     sample = server.sample(timeout=WATCHDOG)
@@ -283,3 +284,48 @@ def send_and_stay_inside_a_sample(pipe: Any, port: int) -> None:
     client.sock.sendall(sample_bytes(numbered(3))[:FRAGMENT])
     pipe.send("sent")
     pipe.recv()
+
+
+# ---------------------------------------------------------------- peers that send no sample
+
+
+VISITS: dict[str, Callable[[EchoSocket], object]] = {
+    "port scan": lambda visitor: visitor.close(),
+    "reset": lambda visitor: visitor.reset(),
+    "HTTP": lambda visitor: (visitor.sock.sendall(b"GET / HTTP/1.0\r\n\r\n"), visitor.close()),
+}
+
+
+@pytest.mark.parametrize("visit", VISITS.values(), ids=VISITS)
+def test_a_peer_without_a_sample_is_neither_an_arrival_nor_a_death(
+    serve: Callable[..., Server],
+    visit: Callable[[EchoSocket], object],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = serve(on_producer_death="raise")
+    learner = Worker(streamed, server)
+    with caplog.at_level(logging.WARNING, "shm_echo"):
+        (visitor,) = attached(server, 1)
+        assert server.info().active_connections == 1
+        visit(visitor)
+        wait_until(lambda: not server.producers(), "it has left")
+    assert not caplog.messages
+    with EchoSocket(server.port) as client:
+        client.send(numbered(1))
+    assert learner.result() == [1]
+
+
+def test_a_visitor_does_not_stand_for_a_producer_that_has_not_come(
+    serve: Callable[..., Server],
+) -> None:
+    server = serve()
+    learner = Worker(streamed, server, 2)
+    with EchoSocket(server.port) as client:
+        client.send(numbered(1))
+    wait_until(lambda: not server.producers(), "the first one has left")
+    (visitor,) = attached(server, 1)
+    visitor.close()
+    wait_until(lambda: not server.producers(), "the visitor has left")
+    with EchoSocket(server.port) as client:
+        client.send(numbered(2))
+    assert learner.result() == [1, 2]

@@ -223,9 +223,11 @@ def test_taken_waits_for_the_learner() -> None:
                 remote.taken(3, 0.05)
             waiter = Worker(lambda: remote.taken(3, None))
             wait_until(lambda: listener.door._control._draining, "it waits")
+            assert listener.ingress.waiting == {1: True}
             listener.ingress.take(2)
             listener.ingress.take(3)
             waiter.result()
+            assert listener.ingress.waiting == {1: False}
 
 
 def test_nothing_sent_is_taken_at_once() -> None:
