@@ -234,8 +234,12 @@ void she_ingress_close(she_ingress *g, uint64_t *dropped) {
         return;
     stop_threads(g);
     for (uint64_t i = 0; i < g->num_slots; i++) { /* the table does not grow any more */
+        /* With the lock: a thread that takes events may be freeing one that has ended. */
+        pthread_mutex_lock(&g->table_lock);
         connection *c = g->slots[i];
-        if (c && !c->ended) {
+        bool open = c && !c->ended;
+        pthread_mutex_unlock(&g->table_lock);
+        if (open) {
             c->error = c->error ? c->error : ESHUTDOWN;
             connection_drop(g, c);
         }

@@ -181,8 +181,9 @@ class Door(SocketThread):
         except OSError:
             self._drop(newcomer)
             return
-        if newcomer.after is not None:
-            newcomer.after()
+        after, newcomer.after = newcomer.after, None
+        if after is not None:
+            after()
         else:
             self.watch(newcomer.sock, selectors.EVENT_READ, partial(self._on_ready, newcomer))
 
@@ -334,6 +335,7 @@ class Door(SocketThread):
 
     def _drop(self, newcomer: Newcomer) -> None:
         self._leave(newcomer)
+        newcomer.after = None
         newcomer.sock.close()
 
     # ---------------------------------------------------------------- time
