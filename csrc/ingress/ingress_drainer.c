@@ -3,6 +3,8 @@
 
 /* A wait for room ends now and then, to look whether the ring's memory is still whole. */
 #define SLICE_NS INT64_C(1000000000)
+/* A full queue of at least so many bytes takes longer to copy than a thread takes to wake up. */
+#define HELP_BYTES 65536u
 
 /* ---- the work list --------------------------------------------------------------------------- */
 
@@ -14,7 +16,8 @@ void work_add(she_ingress *g, connection *c) {
     else
         g->work_first = c;
     g->work_last = c;
-    pthread_cond_signal(&g->work_came);
+    if (!g->room_awaited) /* the ring is full, and who waits for room goes on with the list */
+        pthread_cond_signal(&g->work_came);
     pthread_mutex_unlock(&g->work_lock);
 }
 
@@ -73,8 +76,13 @@ static bool take_out(she_ingress *g, connection *c, uint64_t n) {
     c->read_next += (uint32_t)n;
     /* SYNC ingress-queue: pairs with the loads in enqueue, deliver and receive; releases this
      * thread's use of the queue, and the insertion of its samples. */
-    if (she_add_seq(&c->pending, 0 - n) != n)
+    if (she_add_seq(&c->pending, 0 - n) != n) {
+        /* SYNC ingress-progress: pairs with the store in want_progress; after `pending` and
+         * `inserted` are written. */
+        if (she_load32_seq(&c->awaits_progress))
+            mail_post(g, c, MAIL_PROGRESS);
         return false;
+    }
     mail_post(g, c, MAIL_RETURNED); /* a reader keeps the record until this has arrived */
     return true;
 }
@@ -127,6 +135,27 @@ static int drain(she_ingress *g, drainer *d, connection *c, uint32_t *ticket) {
     return SHE_OK;
 }
 
+/* Sleep until the ring may have room. One drainer waits for that, the others for it: room for a few
+ * samples would wake all of them, of which most find the ring full again. */
+static void await_room(she_ingress *g, drainer *d, uint32_t ticket) {
+    pthread_mutex_lock(&g->work_lock);
+    if (g->room_awaited) {
+        if (!closing(g))
+            pthread_cond_wait(&g->work_came, &g->work_lock);
+        pthread_mutex_unlock(&g->work_lock);
+        return;
+    }
+    g->room_awaited = true;
+    pthread_mutex_unlock(&g->work_lock);
+    (void)she_claim_wait(d->producer, ticket, SLICE_NS);
+    pthread_mutex_lock(&g->work_lock);
+    g->room_awaited = false;
+    if (g->work_first && g->work_first->work_next &&
+        g->payload * g->config.queue_samples >= HELP_BYTES)
+        pthread_cond_signal(&g->work_came);
+    pthread_mutex_unlock(&g->work_lock);
+}
+
 void *drainer_main(void *argument) {
     drainer *d = argument;
     she_ingress *g = d->ingress;
@@ -139,7 +168,7 @@ void *drainer_main(void *argument) {
             she_hist_record(g->rounds, she_now_ns() - began);
         fresh = result == SHE_FULL;
         if (fresh)
-            (void)she_claim_wait(d->producer, ticket, SLICE_NS);
+            await_room(g, d, ticket);
     }
     return NULL;
 }

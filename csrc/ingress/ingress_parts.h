@@ -87,6 +87,7 @@ enum mail {
     MAIL_NEW = 1,      /* a connection begins with this reader */
     MAIL_RETURNED = 2, /* a drainer has emptied the queue */
     MAIL_KICK = 4,
+    MAIL_PROGRESS = 8, /* a drainer has made room in the queue, and the reader wants to know */
 };
 
 typedef struct connection {
@@ -118,10 +119,11 @@ typedef struct connection {
     uint32_t read_next;
 
     /* Shared. */
-    she_atomic64 pending;       /* samples in the queue */
-    she_atomic64 queued;        /* acknowledged */
-    she_atomic64 inserted;      /* in the ring */
-    she_atomic64 last_position; /* 1 + the highest position of an inserted sample */
+    she_atomic64 pending;         /* samples in the queue */
+    she_atomic64 queued;          /* acknowledged */
+    she_atomic64 inserted;        /* in the ring */
+    she_atomic64 last_position;   /* 1 + the highest position of an inserted sample */
+    she_atomic32 awaits_progress; /* see want_progress */
     she_atomic64 last_seen_ns, blocked_ns, blocked_since_ns; /* 0: not parked */
 
     /* The mailbox of its reader; guarded by mail_lock. */
@@ -187,6 +189,7 @@ struct she_ingress {
     /* The connections with samples in their queues that no drainer holds. */
     pthread_mutex_t work_lock;
     pthread_cond_t work_came;
+    bool room_awaited; /* a drainer sleeps until the ring has room; it goes on with the list */
     connection *work_first, *work_last;
 
     pthread_mutex_t table_lock;

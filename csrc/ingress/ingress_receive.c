@@ -61,8 +61,8 @@ static void release_queue(she_ingress *g, connection *c) {
 static uint64_t enqueue(she_ingress *g, connection *c, const uint8_t *from, uint64_t n,
                         uint64_t now) {
     uint64_t done = 0;
-    /* SYNC ingress-queue: pairs with the subtraction in drain; acquires the drainer's last use of
-     * the queue, if it is empty. */
+    /* SYNC ingress-queue: pairs with the subtraction in take_out; acquires the drainer's last use
+     * of the queue, if it is empty. */
     bool empty = she_load_acquire(&c->pending) == 0;
     if (large(g)) { /* the block that it has arrived in becomes the queue's */
         if (empty)
@@ -85,7 +85,7 @@ static uint64_t enqueue(she_ingress *g, connection *c, const uint8_t *from, uint
     }
     if (done == 0)
         return 0;
-    /* SYNC ingress-queue: pairs with the load in drain; releases the samples. */
+    /* SYNC ingress-queue: pairs with the load in piece; releases the samples. */
     if (she_add_seq(&c->pending, done) == 0) {
         c->lent++;
         work_add(g, c);
@@ -162,13 +162,32 @@ static bool in_debt(const she_ingress *g, const connection *c) {
            she_load_relaxed(&c->queued) > c->acked;
 }
 
+/* Ask the drainers for mail at each step, not only at the end of the queue. Returns the samples in
+ * it; the mail of every step from there on comes. */
+static uint64_t want_progress(connection *c) {
+    /* SYNC ingress-progress: written, then `pending` read; a drainer writes `pending`, then reads
+     * this. In one total order at least one of the two sees the other. */
+    she_store32_seq(&c->awaits_progress, 1);
+    return she_load_seq(&c->pending);
+}
+
+static uint64_t acknowledgeable(const she_ingress *g, const connection *c) {
+    /* SYNC ingress-inserted: pairs with the store in note_inserted. */
+    uint64_t may = she_load_acquire(&c->inserted) + g->config.queue_samples;
+    return c->whole < may ? c->whole : may;
+}
+
 /* A sample is acknowledged when it is in the ring, or one of the first queue_samples of the queue.
  * One read may bring more than that: those wait in the queue without being acknowledged. */
 static void acknowledge(const she_ingress *g, connection *c) {
-    /* SYNC ingress-inserted: pairs with the store in note_inserted. */
-    uint64_t may = she_load_acquire(&c->inserted) + g->config.queue_samples;
-    /* Relaxed: for others, a figure. */
-    she_store_relaxed(&c->queued, c->whole < may ? c->whole : may);
+    uint64_t may = acknowledgeable(g, c);
+    if (may < c->whole) {
+        (void)want_progress(c);
+        may = acknowledgeable(g, c);
+    } else if (!c->parked) {
+        she_store32_relaxed(&c->awaits_progress, 0); /* relaxed: one mail too many is no harm */
+    }
+    she_store_relaxed(&c->queued, may); /* relaxed: for others, a figure */
 }
 
 void pay(reader *r, connection *c) {
@@ -213,8 +232,8 @@ static bool deliver(reader *r, connection *c, const uint8_t *from, uint64_t n, u
     uint64_t done = 0;
     int result = SHE_FULL;
     uint32_t ticket;
-    /* SYNC ingress-queue: pairs with the subtraction in drain: if the queue is empty, its samples
-     * are in the ring, and those that follow may go there, too. */
+    /* SYNC ingress-queue: pairs with the subtraction in take_out: if the queue is empty, its
+     * samples are in the ring, and those that follow may go there, too. */
     if (she_load_acquire(&c->pending) == 0)
         done = insert_samples(g, r->producer, c, from, g->payload, n, now, &ticket, &result);
     if (done < n && result == SHE_FULL)
@@ -425,10 +444,15 @@ static enum outcome receive_direct(reader *r, connection *c) {
 
 static enum outcome receive(reader *r, connection *c) {
     she_ingress *g = r->ingress;
-    /* SYNC ingress-queue: pairs with the subtraction in drain, as in deliver. */
+    /* SYNC ingress-queue: pairs with the subtraction in take_out, as in deliver. */
     uint64_t pending = she_load_acquire(&c->pending), limit = UINT64_MAX;
     if (pending) {
-        if (pending >= g->config.queue_samples || out_of_memory(g)) {
+        bool full = pending >= g->config.queue_samples || out_of_memory(g);
+        if (full) {
+            pending = want_progress(c);
+            full = pending >= g->config.queue_samples || (pending && out_of_memory(g));
+        }
+        if (full) {
             park(r, c);
             return ENOUGH;
         }
@@ -464,8 +488,9 @@ void serve(reader *r, connection *c) {
         return;
     }
     /* One read has brought more than the queue should hold. */
-    if (!c->parked && she_load_acquire(&c->pending) > g->config.queue_samples)
-        park(r, c); /* SYNC ingress-queue: a hint; the mail of the return is still to come */
+    if (!c->parked && c->whole > acknowledgeable(g, c) &&
+        want_progress(c) > g->config.queue_samples)
+        park(r, c);
     want_bytes(g, c);
     if (c->hung_up && !c->parked)
         retry_add(r, c);
@@ -550,8 +575,9 @@ void connection_mail(reader *r, connection *c, uint32_t mail, uint32_t returns) 
         end_perhaps(r, c);
         return;
     }
-    if (returns)
+    if (mail & (MAIL_RETURNED | MAIL_PROGRESS))
         pay(r, c);
-    if (returns && c->parked && !c->retrying)
+    /* SYNC ingress-queue: pairs with the subtraction in take_out. */
+    if (c->parked && !c->retrying && she_load_acquire(&c->pending) < g->config.queue_samples)
         unpark(r, c);
 }

@@ -125,25 +125,24 @@ static inline bool client_read(int fd, void *bytes, uint64_t n) {
     return true;
 }
 
-/* The errno of a connection that cannot be made. */
-static inline int client_dial_error(const net *n) {
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons((uint16_t)n->port),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int error = connect(fd, (struct sockaddr *)&address, sizeof address) == 0 ? 0 : errno;
-    close(fd);
-    return error;
-}
-
-static inline int client_dial(const net *n) {
+/* A connection; -1 with errno if there is none. */
+static inline int client_try(const net *n) {
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_port = htons((uint16_t)n->port),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
     CHECK(fd >= 0);
-    CHECK_EQ(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
-    CHECK_EQ(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one), 0);
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
+        close(fd);
+        return -1;
+    }
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    return fd;
+}
+
+static inline int client_dial(const net *n) {
+    int fd = client_try(n);
+    CHECK(fd >= 0);
     return fd;
 }
 

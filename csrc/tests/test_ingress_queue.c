@@ -195,3 +195,28 @@ CASE(a_closed_ingress_finds_nothing_to_do) {
     close(fd);
     CHECK_EQ(net_close(&n), 0);
 }
+
+/* A program of one thread that sends a little, takes a batch and sends again needs each of them. */
+CASE(each_batch_that_is_taken_makes_room_for_acknowledgements) {
+    net n;
+    uint64_t next[1] = {0};
+    net_open(&n, 5, 3);
+    n.config.queue_samples = 8;
+    net_again(&n);
+    int fd = client_open(&n);
+    client_send(&n, fd, 0, 0, 60);
+    client_acks(fd, 15 + 8);
+    CHECK(client_silent(fd));
+    for (int batch = 0; batch < 7; batch++) {
+        learner_take(&n, next, 1);
+        client_acks(fd, 5);
+    }
+    learner_take(&n, next, 1);
+    client_acks(fd, 2); /* of 60 */
+    CHECK(client_silent(fd));
+    while (next[0] < 60)
+        learner_take(&n, next, 1);
+    close(fd);
+    CHECK_EQ(next_end(&n).queued, 60);
+    CHECK_EQ(net_close(&n), 0);
+}

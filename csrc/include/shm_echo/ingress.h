@@ -44,9 +44,9 @@ typedef struct {
 
 typedef struct she_ingress she_ingress;
 
-/* SHE_E_CONFIG: no thread, no queue, a wire or a leaf that does not exist, or a ring whose samples have no
- * bytes: a stream of nothing would hold endless samples. SHE_E_MEMORY: no memory, no descriptor or
- * no thread left. */
+/* SHE_E_CONFIG: no thread, no queue, a wire or a leaf that does not exist, or a ring whose samples
+ * have no bytes: a stream of nothing would hold endless samples. SHE_E_MEMORY: no memory, no
+ * descriptor or no thread left. */
 int she_ingress_open(she_ring *ring, const she_ingress_config *config, she_ingress **out);
 /* Stop all threads and close all sockets. `dropped`: samples that were acknowledged and did not
  * reach the ring. Later calls of any function here find nothing to do. */

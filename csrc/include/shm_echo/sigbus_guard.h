@@ -33,7 +33,7 @@ void she_guard_remove(she_guard *guard);
 /* Install the handler again if it was removed. False if that fails. */
 bool she_guard_renew(void);
 
-/* The guard of the mapping that begins here, or NULL. Serialised with she_guard_add by the caller. */
+/* The guard of the mapping that begins here, or NULL. Serialised with the two by the caller. */
 const she_guard *she_guard_of(const void *base);
 
 /* True once the mapping was replaced. */
