@@ -61,8 +61,8 @@ static void release_queue(she_ingress *g, connection *c) {
 static uint64_t enqueue(she_ingress *g, connection *c, const uint8_t *from, uint64_t n,
                         uint64_t now) {
     uint64_t done = 0;
-    /* SYNC ingress-queue: pairs with the subtraction in take_out; acquires the drainer's last use of
-     * the queue, if it is empty. */
+    /* SYNC ingress-queue: pairs with the subtraction in take_out; acquires the drainer's last use
+     * of the queue, if it is empty. */
     bool empty = she_load_acquire(&c->pending) == 0;
     if (large(g)) { /* the block that it has arrived in becomes the queue's */
         if (empty)
@@ -232,8 +232,8 @@ static bool deliver(reader *r, connection *c, const uint8_t *from, uint64_t n, u
     uint64_t done = 0;
     int result = SHE_FULL;
     uint32_t ticket;
-    /* SYNC ingress-queue: pairs with the subtraction in take_out: if the queue is empty, its samples
-     * are in the ring, and those that follow may go there, too. */
+    /* SYNC ingress-queue: pairs with the subtraction in take_out: if the queue is empty, its
+     * samples are in the ring, and those that follow may go there, too. */
     if (she_load_acquire(&c->pending) == 0)
         done = insert_samples(g, r->producer, c, from, g->payload, n, now, &ticket, &result);
     if (done < n && result == SHE_FULL)
