@@ -522,6 +522,10 @@ void end_perhaps(reader *r, connection *c) {
         return; /* EPOLLOUT, or the end of the socket, goes on */
     retry_remove(r, c);
     mail_end(r, c);
+    /* Closing the socket is not enough: while the child of a fork has a copy of the descriptor, epoll
+     * would go on to report events of a connection that is forgotten. */
+    if (c->registered)
+        (void)epoll_ctl(r->epoll, EPOLL_CTL_DEL, c->fd, NULL);
     connection_drop(g, c);
 }
 
