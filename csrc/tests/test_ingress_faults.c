@@ -1,4 +1,4 @@
-/* Stray writes that hit the slot of a claim of the ingress. Needs the core built with SHE_FAULTS. */
+/* Stray writes that hit the slot of a claim of the ingress. The core is built with SHE_FAULTS. */
 #include "net.h"
 
 #include "shm_echo/fault.h"
