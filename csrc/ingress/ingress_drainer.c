@@ -102,9 +102,11 @@ static uint64_t piece(she_ingress *g, connection *c, const uint8_t **first) {
     return n < here ? n : here;
 }
 
-/* Drop a queue: the ring is closed. What it held counts as dropped at the end of the connection. */
+/* Drop a queue: the ring is closed, or its memory lost. What it held counts as dropped at the end
+ * of the connection. */
 static void discard(she_ingress *g, connection *c) {
     const uint8_t *first;
+    mail_post(g, c, MAIL_DISCARDED);
     while (!take_out(g, c, piece(g, c, &first))) {
     }
 }

@@ -87,7 +87,8 @@ enum mail {
     MAIL_NEW = 1,      /* a connection begins with this reader */
     MAIL_RETURNED = 2, /* a drainer has emptied the queue */
     MAIL_KICK = 4,
-    MAIL_PROGRESS = 8, /* a drainer has made room in the queue, and the reader wants to know */
+    MAIL_PROGRESS = 8,   /* a drainer has made room in the queue, and the reader wants to know */
+    MAIL_DISCARDED = 16, /* the queue's samples can't go into the ring any more */
 };
 
 typedef struct connection {

@@ -573,8 +573,10 @@ void connection_mail(reader *r, connection *c, uint32_t mail, uint32_t returns) 
         begin_end(r, c, ECANCELED);
     if (returns && !c->lent)
         release_queue(g, c);
-    if (returns && she_ring_closed(g->ring))
+    if (mail & MAIL_DISCARDED) {
         begin_end(r, c, ESHUTDOWN);
+        c->error = ESHUTDOWN; /* even if its stream had ended before */
+    }
     if (c->ending) {
         end_perhaps(r, c);
         return;

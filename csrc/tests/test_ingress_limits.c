@@ -160,6 +160,32 @@ CASE(a_forked_child_keeps_no_connection_open) {
     close(f.told[1]);
 }
 
+static void child_that_is_late(void *argument) {
+    (void)argument;
+    for (;;)
+        pause(); /* it has copies of all descriptors, and does not close them */
+}
+
+CASE(a_connection_that_ended_is_forgotten_though_a_child_has_its_socket) {
+    net n;
+    she_ingress_view view;
+    net_open(&n, 2, 2);
+    int fd = client_open(&n);
+    CHECK_EQ(she_ingress_connections(n.ingress, &view, 1), 1);
+    pid_t child = child_start(child_that_is_late, NULL);
+    CHECK(she_ingress_kick(n.ingress, view.id));
+    CHECK_EQ(next_end(&n).id, view.id);
+    CHECK(client_at_end(fd)); /* though the child is alive */
+    close(fd);                /* an event of a socket that the ingress has closed */
+    int other = client_open(&n);
+    client_send(&n, other, 0, 0, 2);
+    client_acks(other, 2);
+    close(other);
+    CHECK_EQ(next_end(&n).queued, 2);
+    child_kill(child);
+    CHECK_EQ(net_close(&n), 0);
+}
+
 /* ---- silent peers ---------------------------------------------------------------------------- */
 
 #define TIMEOUT_MS 100

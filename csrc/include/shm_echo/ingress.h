@@ -83,7 +83,7 @@ typedef struct {
     /* Of LOST and REFUSED: an errno, 0 for the end of the stream inside of a sample. ECANCELED: by
      * a kick; ESHUTDOWN: the ring is closed. */
     int32_t error;
-    uint64_t queued;        /* samples ever queued in this session, all of which are in the ring */
+    uint64_t queued;        /* samples ever queued in this session; in the ring unless ESHUTDOWN */
     uint64_t fragment;      /* bytes of an incomplete sample, which were dropped */
     uint64_t last_position; /* 1 + the highest ring position of the session's samples, or 0 */
     uint32_t peer_bytes;    /* of the address; 0 if it is not one of IPv4 or IPv6 */
