@@ -212,4 +212,14 @@ she_guard *she_guard_add(void *base, uint64_t bytes) {
 
 void she_guard_remove(she_guard *guard) { set_range(guard, 0, 0); }
 
+const she_guard *she_guard_of(const void *base) {
+    for (block *one = &first_block; one; one = next_block(one))
+        for (int i = 0; i < BLOCK_ENTRIES; i++)
+            /* Relaxed: the caller serialises this with the writers. */
+            if (she_load_relaxed(&one->entries[i].bytes) &&
+                she_load_relaxed(&one->entries[i].base) == (uintptr_t)base)
+                return &one->entries[i];
+    return NULL;
+}
+
 bool she_guard_renew(void) { return install(); }

@@ -1,4 +1,4 @@
-"""Shared-memory pytree batches between the processes of one Linux host.
+"""Batches of pytrees for a learner: from its host through shared memory, from others by TCP.
 
 The public names load on first use, so that `import shm_echo` costs almost nothing: optree, NumPy
 and the C core are imported when a name that needs them is used.
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from shm_echo.transports.connector import Connector
     from shm_echo.transports.shm import ShmClient, ShmTransport
     from shm_echo.transports.slot import Slot
+    from shm_echo.transports.tcp.client import TcpClient
+    from shm_echo.transports.tcp.transport import TcpTransport
 
 _HOMES = {
     "AddressInUseError": "shm_echo.errors",
@@ -61,6 +63,8 @@ _HOMES = {
     "ShmTransport": "shm_echo.transports.shm",
     "Slot": "shm_echo.transports.slot",
     "SpecMismatchError": "shm_echo.errors",
+    "TcpClient": "shm_echo.transports.tcp.client",
+    "TcpTransport": "shm_echo.transports.tcp.transport",
     "TrajectoryAccumulator": "shm_echo.trajectory",
     "Transport": "shm_echo.transports.base",
 }
@@ -91,6 +95,8 @@ __all__ = [
     "ShmTransport",
     "Slot",
     "SpecMismatchError",
+    "TcpClient",
+    "TcpTransport",
     "TrajectoryAccumulator",
     "Transport",
     "__version__",

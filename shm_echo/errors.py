@@ -8,23 +8,42 @@ same kind of failure, so that `except ConnectionError` and `except TimeoutError`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from shm_echo.connection_errors import (
+    AddressInUseError,
+    BindError,
+    EchoWireError,
+    HandshakeError,
+    HandshakeTimeoutError,
+    OtherServerError,
+    PeerRefusedError,
+    PortInUseError,
+    ProtocolError,
+    ProtocolVersionError,
+    RefusedError,
+    ServerNotFoundError,
+    ServiceUnavailableError,
+)
 from shm_echo.error_base import ShmEchoError, describe_death, mebibytes
 
 __all__ = [
     "AddressError",
     "AddressInUseError",
     "BatchesHeldError",
+    "BindError",
     "ConnectionClosedError",
     "DescriptorLimitError",
+    "EchoWireError",
     "ForkedHandleError",
     "HandshakeError",
     "HandshakeTimeoutError",
     "NotBuiltError",
+    "OtherServerError",
     "PeerRefusedError",
     "PidfdUnavailableError",
+    "PortInUseError",
     "ProducerDiedError",
     "ProtocolError",
     "ProtocolVersionError",
@@ -78,9 +97,16 @@ class SpecMismatchError(ShmEchoError, ValueError):
         super().__init__(f"{path or 'the sample'}: {detail}")
         self.path = path
 
+    @classmethod
+    def worded(cls, path: str, message: str) -> SpecMismatchError:
+        """Return an error whose message is this one."""
+        error = cls(path, "")
+        error.args = (message,)
+        return error
+
 
 class SendTimeoutError(ShmEchoError, TimeoutError):
-    """A send did not find room in the ring in time.
+    """A send did not find room in the ring, or on the way to it, in time.
 
     Attributes:
         sent: the number of samples of this call that were sent; they are the first ones.
@@ -89,10 +115,17 @@ class SendTimeoutError(ShmEchoError, TimeoutError):
 
     _fields = ("sent", "lent")
 
-    def __init__(self, timeout: float, sent: int = 0, lent: int = 0, buffers: int = 0) -> None:
+    def __init__(
+        self,
+        timeout: float,
+        sent: int = 0,
+        lent: int = 0,
+        buffers: int = 0,
+        what: str = "the ring stayed full",
+    ) -> None:
         held = f"holds {lent} of {buffers} batches, and " if lent else ""
         super().__init__(
-            f"the ring stayed full for {timeout:g} s ({sent} samples of this call were sent): "
+            f"{what} for {timeout:g} s ({sent} samples of this call were sent): "
             f"the learner {held}takes batches more slowly than they arrive, or has stopped"
         )
         self.sent, self.lent = sent, lent
@@ -152,18 +185,25 @@ class BatchesHeldError(ShmEchoError, RuntimeError):
 
 
 class ProducerDiedError(ShmEchoError, RuntimeError):
-    """A producer process ended without closing its client.
+    """A producer ended without closing its client, or its connection was lost.
 
     Attributes:
-        pid: the process.
+        pid: the process; None for a producer at the other end of a network connection.
         signal: the signal that ended it, or None where the kernel does not report it.
+        peer: the address of such a producer, as "host:port"; None for a process of this host.
     """
 
-    _fields = ("pid", "signal")
+    _fields = ("pid", "signal", "peer")
 
-    def __init__(self, pid: int, signal: int | None) -> None:
-        super().__init__(f"producer {describe_death(pid, signal)} without closing its client")
-        self.pid, self.signal = pid, signal
+    def __init__(
+        self, pid: int | None, signal: int | None, peer: str | None = None, reason: str = ""
+    ) -> None:
+        if peer is not None:
+            text = f"producer {peer} was lost: {reason or 'its connection broke'}"
+        else:
+            text = f"producer {describe_death(pid or 0, signal)} without closing its client"
+        super().__init__(text)
+        self.pid, self.signal, self.peer = pid, signal, peer
 
 
 class ShmTooSmallError(ShmEchoError, OSError):
@@ -205,13 +245,16 @@ class ConnectionClosedError(ShmEchoError, ConnectionError):
 
     Attributes:
         sent: the samples of the interrupted call that were sent (0 outside `send_batch`).
+        unacked: the samples that a TcpClient has sent and that its server has not acknowledged:
+            they may be lost. 0 for other clients.
     """
 
-    _fields: tuple[str, ...] = ("sent",)
+    _fields: tuple[str, ...] = ("sent", "unacked")
 
-    def __init__(self, message: str, sent: int = 0) -> None:
+    def __init__(self, message: str, sent: int = 0, unacked: int = 0) -> None:
         super().__init__(message)
         self.sent = sent
+        self.unacked = unacked
 
 
 class RequestTimeoutError(ConnectionClosedError, TimeoutError):
@@ -223,7 +266,7 @@ class RequestTimeoutError(ConnectionClosedError, TimeoutError):
         op: the name of the request.
     """
 
-    _fields = ("sent", "op")
+    _fields = ("sent", "unacked", "op")
 
     def __init__(self, address: str, op: str, timeout: float) -> None:
         super().__init__(
@@ -267,125 +310,6 @@ class DescriptorLimitError(ShmEchoError, OSError):
 
 class PidfdUnavailableError(ShmEchoError, OSError):
     """The kernel gives this process no pidfds, by which the end of another one is noticed."""
-
-
-class HandshakeError(ShmEchoError, ConnectionError):
-    """Attaching failed. The subclasses give the reason."""
-
-
-class ServerNotFoundError(HandshakeError):
-    """No server listens at this address.
-
-    Attributes:
-        address: the socket path or address that was tried.
-    """
-
-    _fields = ("address",)
-
-    def __init__(self, address: str, detail: str) -> None:
-        super().__init__(f"no server at {address}: {detail}")
-        self.address = address
-
-
-class HandshakeTimeoutError(HandshakeError, TimeoutError):
-    """The server is there and does not answer in time: it is stopped or busy.
-
-    Attributes:
-        address: the socket path or address of the server.
-        pid: the process that listens there, or None where it is not known.
-    """
-
-    _fields = ("address", "pid")
-
-    def __init__(
-        self, address: str, seconds: float, pid: int | None, heard: str = "no answer came"
-    ) -> None:
-        super().__init__(
-            f"{address}: the server is there{f' (pid {pid})' if pid else ''} and does not answer: "
-            f"{heard} within {round(seconds, 2):g} s: it is stopped or busy, such as a learner "
-            "that compiles or loads, or it is another program; connect_timeout= gives it more time"
-        )
-        self.address = address
-        self.pid = pid
-
-
-class ProtocolError(HandshakeError):
-    """The peer does not speak the control protocol of shm-echo, or violated it."""
-
-
-class ProtocolVersionError(HandshakeError):
-    """Both sides are shm-echo, with control protocols that do not match.
-
-    Attributes:
-        ours: the protocol version of this process.
-        theirs: the protocol version of the peer.
-    """
-
-    _fields = ("ours", "theirs")
-
-    def __init__(self, address: str, ours: int, theirs: int, their_package: str) -> None:
-        super().__init__(
-            f"{address} speaks control protocol {theirs} (shm-echo {their_package}), this process "
-            f"speaks {ours}: install the same shm-echo on both sides"
-        )
-        self.ours = ours
-        self.theirs = theirs
-
-
-class ServiceUnavailableError(HandshakeError):
-    """The server does not offer the requested service at this address.
-
-    Attributes:
-        service: the service that was requested.
-        offered: the services that the server offers at this address.
-    """
-
-    _fields = ("service", "offered")
-
-    def __init__(self, address: str, service: str, offered: Sequence[str]) -> None:
-        names = ", ".join(repr(name) for name in offered) or "none"
-        super().__init__(f"{address} offers no service {service!r} (it offers {names})")
-        self.service = service
-        self.offered = tuple(offered)
-
-
-class RefusedError(HandshakeError):
-    """The server rejected this client, for a reason that its message gives.
-
-    Attributes:
-        code: the reason, as a word for programs.
-        fields: the facts of the message.
-    """
-
-    _fields = ("code", "fields")
-
-    def __init__(self, address: str, code: str, message: str, fields: Mapping[str, Any]) -> None:
-        super().__init__(f"{address} refused this client: {message}")
-        self.code = code
-        self.fields = dict(fields)
-
-
-class PeerRefusedError(HandshakeError):
-    """The process at the other end is not trusted (another user, another pid namespace)."""
-
-
-class AddressInUseError(ShmEchoError, OSError):
-    """Another live process serves at this address.
-
-    Attributes:
-        address: the socket path.
-        pid: the process that serves there, or None where it is not known.
-    """
-
-    _fields = ("address", "pid")
-
-    def __init__(self, address: str, pid: int | None) -> None:
-        server = "another process" if pid is None else f"pid {pid}"
-        super().__init__(
-            f"{address} is already served by {server}: close that server or choose another name"
-        )
-        self.address = address
-        self.pid = pid
 
 
 class ForkedHandleError(ShmEchoError, RuntimeError):

@@ -119,8 +119,8 @@ class TrajectoryAccumulator:
             self._renew()
         if at >= scale.capacity:
             raise IndexError(
-                f"time scale {name!r} is full: its capacity is {scale.capacity}, and this is the "
-                f"item with index {at}; call build() or reset() first"
+                f"Timescale {name!r} has {scale.capacity} slots, but you tried to add at index "
+                f"{at}; call build() or reset() first"
             )
         leaves = scale.split(data)
         key = ... if scale.whole else at
@@ -302,8 +302,8 @@ def _common(name: object, leading: list[int | None]) -> int:
     first = leading[0]
     if any(n != first for n in leading):
         raise ValueError(
-            f"all leaves of the buffered time scale {name!r} must share one leading dimension, got "
-            f"{leading}; make a leaf 0-d, or all of shape (1, ...), to mark it single-item instead"
+            f"all leaves of buffered time scale {name!r} must share the same leading dimension, "
+            f"got {leading}; make a leaf 0-d, or all of shape (1, ...), to mark it single-item"
         )
     if not first:
         raise ValueError(f"the leaves of time scale {name!r} have a leading dimension of 0")

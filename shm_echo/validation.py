@@ -10,7 +10,7 @@ import os
 from numbers import Real
 from typing import Any
 
-__all__ = ["check_count", "environment_switch", "seconds"]
+__all__ = ["check_cast", "check_count", "environment_switch", "label_text", "seconds"]
 
 # Seconds (30 years). Longer time-outs mean "no limit"; locks and clocks overflow far above it.
 _NO_LIMIT = 1e9
@@ -83,3 +83,21 @@ def seconds(name: str, value: Any) -> float | None:
     if not number >= 0:
         raise ValueError(f"{name} must be None or a number >= 0, not {value!r}")
     return float(number) if number < _NO_LIMIT else None
+
+
+def label_text(label: str | int | None) -> str | None:
+    """Return a name as text: workers often have numbers, NumPy's among them."""
+    if hasattr(label, "__index__") and not isinstance(label, bool):
+        return str(operator.index(label))  # type: ignore[arg-type]
+    return label  # type: ignore[return-value]
+
+
+def check_cast(cast: str) -> bool:
+    """Return True for "same_kind", and False for "exact".
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if cast not in ("exact", "same_kind"):
+        raise ValueError(f"cast must be 'exact' or 'same_kind', not {cast!r}")
+    return cast == "same_kind"

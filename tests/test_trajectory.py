@@ -209,10 +209,10 @@ def test_adding_past_the_capacity_is_an_index_error_with_name_capacity_and_index
     acc = TrajectoryAccumulator(example())
     for i in range(3):
         acc.add("steps", step(i))
-    with pytest.raises(IndexError, match=r"'steps' is full: its capacity is 3, .* index 3"):
+    with pytest.raises(IndexError, match=r"'steps' has 3 slots, .* index 3"):
         acc.add("steps", step(9))
     acc.add("last", {"obs": np.ones(2, F4)})
-    with pytest.raises(IndexError, match=r"'last' is full: its capacity is 1, .* index 1"):
+    with pytest.raises(IndexError, match=r"'last' has 1 slots, .* index 1"):
         acc.add("last", {"obs": np.ones(2, F4)})
     assert acc.build()["steps"].obs[:, 0].tolist() == [0, 1, 2]
     acc.add("steps", step(9))
@@ -227,8 +227,11 @@ def test_an_example_that_is_no_dict_is_a_type_error(wrong: Any) -> None:
 @pytest.mark.parametrize(
     ("tree", "words"),
     [
-        ({"s": [array(3), array(2, 2)]}, r"'s' must share one leading dimension, got \[3, 2\]"),
-        ({"s": [array(3), array(1, 2)]}, r"share one leading dimension, got \[3, 1\]"),
+        (
+            {"s": [array(3), array(2, 2)]},
+            r"'s' must share the same leading dimension, got \[3, 2\]",
+        ),
+        ({"s": [array(3), array(1, 2)]}, r"share the same leading dimension, got \[3, 1\]"),
         ({"s": [array(0, 2), array(0)]}, "'s' have a leading dimension of 0"),
         ({"s": []}, r"^\['s'\] has no array leaves"),
         ({"a": array(1), "s": {"x": None}}, r"^\['s'\] has no array leaves"),

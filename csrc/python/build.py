@@ -1,7 +1,7 @@
 """The build of the extension modules `_core_cffi` and `_core_cpython` of `shm_echo.ring`.
 
-`_core_cffi` is the C core (csrc/*.c) through cffi in API mode; `_core_cpython` is the CPython
-binding in this folder. pyproject.toml names both modules and this file's command, so that every
+`_core_cffi` is the C core (csrc/*.c, csrc/ingress/*.c) through cffi in API mode; `_core_cpython` is
+the CPython binding in this folder. pyproject.toml names both modules and this file's command, so that every
 front end of setuptools runs it. The environment variable SHM_ECHO_WERROR=1 turns compiler warnings
 into errors, as the project's own checks do.
 """
@@ -24,6 +24,7 @@ ROOT = CORE.parent
 PREAMBLE = """
 #include "shm_echo/api.h"
 #include "shm_echo/broadcast.h"
+#include "shm_echo/ingress.h"
 """
 
 
@@ -68,7 +69,8 @@ class BuildExt(build_ext):
         headers = _paths(CORE / "include", "shm_echo/*.h")
         for ext in self.extensions:
             if ext.name.endswith("._core_cffi"):
-                ext.sources = _paths(CORE, "*.c")
+                ext.sources = [*_paths(CORE, "*.c"), *_paths(CORE / "ingress", "*.c")]
+                headers += _paths(CORE / "ingress", "*.h")
                 ext.depends = [*headers, *_paths(BINDING, "build.py", "core.cdef")]
             else:
                 ext.sources = _paths(BINDING, "*.c")
@@ -96,6 +98,7 @@ class BuildExt(build_ext):
                 "-Wno-cast-function-type",
                 "-Wno-unused-parameter",
             ]
-            ext.extra_link_args = ["-pthread"]  # for pthread_atfork, where the C library is old
+        # For threads, and pthread_atfork, where they are not in the C library itself.
+        ext.extra_link_args = ["-pthread"]
         ext.extra_compile_args = flags
         super().build_extension(ext)

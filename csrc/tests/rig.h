@@ -30,11 +30,13 @@ static inline void *rig_memory(uint64_t bytes) {
     return memory;
 }
 
-/* An odd row, a row of a few words and a row of half a page. */
-static inline void rig_config(rig *r, uint64_t batch_size, uint64_t num_buffers, bool detailed) {
-    static const uint64_t rows[RIG_LEAVES] = {24, 7, 2000};
+/* An odd row, a row of a few words and a row of half a page; or other rows. */
+static const uint64_t rig_rows[RIG_LEAVES] = {24, 7, 2000};
+
+static inline void rig_config_rows(rig *r, const uint64_t *rows, uint64_t batch_size,
+                                   uint64_t num_buffers, bool detailed) {
     memset(r, 0, sizeof *r);
-    memcpy(r->row_bytes, rows, sizeof rows);
+    memcpy(r->row_bytes, rows, sizeof r->row_bytes);
     memset(r->digest, 0xd1, sizeof r->digest);
     r->config = (she_config){.batch_size = batch_size,
                              .num_buffers = num_buffers,
@@ -45,10 +47,15 @@ static inline void rig_config(rig *r, uint64_t batch_size, uint64_t num_buffers,
                              .digest = r->digest};
 }
 
-static inline void rig_open(rig *r, uint64_t batch_size, uint64_t num_buffers, bool detailed) {
+static inline void rig_config(rig *r, uint64_t batch_size, uint64_t num_buffers, bool detailed) {
+    rig_config_rows(r, rig_rows, batch_size, num_buffers, detailed);
+}
+
+static inline void rig_open_rows(rig *r, const uint64_t *rows, uint64_t batch_size,
+                                 uint64_t num_buffers, bool detailed) {
     she_layout layout;
     uint64_t offsets[RIG_LEAVES];
-    rig_config(r, batch_size, num_buffers, detailed);
+    rig_config_rows(r, rows, batch_size, num_buffers, detailed);
     CHECK_EQ(she_layout_compute(&r->config, &layout, offsets), SHE_OK);
     r->bytes = layout.total_bytes;
     r->memory = rig_memory(r->bytes);
@@ -63,6 +70,10 @@ static inline void rig_open(rig *r, uint64_t batch_size, uint64_t num_buffers, b
         she_reinstate(r->ring, owner);
     for (uint32_t owner = 0; owner <= RIG_PRODUCERS; owner++)
         CHECK_EQ(she_producer_open(r->ring, owner, &r->producer[owner]), SHE_OK);
+}
+
+static inline void rig_open(rig *r, uint64_t batch_size, uint64_t num_buffers, bool detailed) {
+    rig_open_rows(r, rig_rows, batch_size, num_buffers, detailed);
 }
 
 static inline void rig_close(rig *r) {

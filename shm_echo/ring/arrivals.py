@@ -44,6 +44,11 @@ class Arrivals:
             self.come += 1
         return who
 
+    def withdraw(self, who: Who) -> None:
+        """Forget an arrival that nothing else tells apart: it was no producer."""
+        if who[0] == "arrival" and self._most.pop(who, 0):
+            self.come -= 1
+
     def leave(self, who: Who) -> None:
         """Note that a producer is no longer attached."""
         left = self._attached.pop(who, 0) - 1

@@ -85,6 +85,8 @@ class ShmTransport:
         ValueError: an argument is out of range, or the address is malformed.
     """
 
+    kind = "shm"
+
     def __init__(
         self,
         address: str | None = None,
@@ -124,7 +126,7 @@ class ShmTransport:
         from shm_echo.control.protocol.handshake import check_welcome
 
         try:
-            check_welcome(_describe(spec, config, publishes, self.run_id))
+            check_welcome(_describe(spec, config, publishes, self.run_id, bytes(16)))
         except ValueError as error:
             leaves = len(spec.leaves) + (len(publishes.leaves) if publishes else 0)
             raise ValueError(
@@ -164,7 +166,9 @@ class ShmTransport:
 
     def connector(self) -> Connector:
         """Return the way to this transport's server, to be sent to other processes."""
-        return Connector(self.address, self.run_id)
+        from shm_echo.transports.host_facts import this_host
+
+        return Connector(self.address, self.run_id, host=this_host())
 
     def __getstate__(self) -> dict[str, Any]:
         if self._control is not None:  # before its start a transport is only a description
@@ -186,7 +190,11 @@ class _Reader:
 
 
 def _describe(
-    spec: TreeSpec, config: RingConfig, publishes: TreeSpec | None, run_id: str | None
+    spec: TreeSpec,
+    config: RingConfig,
+    publishes: TreeSpec | None,
+    run_id: str | None,
+    instance_id: bytes,
 ) -> dict[str, Any]:
     """Return the description of a ring that its producers get with their welcome."""
     return {
@@ -199,6 +207,7 @@ def _describe(
         },
         "publishes": publishes.to_wire() if publishes else None,
         "run_id": run_id,
+        "instance_id": instance_id,
     }
 
 
@@ -216,7 +225,11 @@ class RingService:
         publisher = ingress.publisher
         session.watch = False  # a session without an owner id needs no clean-up when it ends
         return _describe(
-            ingress.spec, ingress.ring.config, publisher.spec if publisher else None, self._run_id
+            ingress.spec,
+            ingress.ring.config,
+            publisher.spec if publisher else None,
+            self._run_id,
+            ingress.instance_id,
         )
 
     def request(
@@ -248,7 +261,9 @@ class RingService:
         if request.role == "reader":
             return self._attach_reader(session)
         try:
-            owner = self._ingress.producers.attach(session.peer.pid, request.producer_id)
+            owner = self._ingress.producers.attach(
+                session.peer.pid, request.producer_id, way=request.way
+            )
         except OwnersExhaustedError as error:
             raise ServiceRefusalError("too_many_producers", str(error)) from None
         session.data = owner

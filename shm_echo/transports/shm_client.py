@@ -8,7 +8,6 @@ connection, `client_attachment` the behaviour across a fork.
 from __future__ import annotations
 
 import logging
-import operator
 import warnings
 from types import TracebackType
 from typing import Any, Literal
@@ -25,7 +24,7 @@ from shm_echo.transports.environment import address_from_environment
 from shm_echo.transports.no_sender import NoSender
 from shm_echo.transports.slot import Slot
 from shm_echo.transports.wait_until import WaitUntil, check_wait_until, wait_until_taken
-from shm_echo.validation import seconds
+from shm_echo.validation import check_cast, label_text, seconds
 
 __all__ = ["ShmClient"]
 
@@ -74,10 +73,14 @@ class ShmClient(ClientAttachment):
             nothing of the ring, needs no example and counts as no producer; the server lists it
             in `readers()`. There may be any number of them.
         wait_until: what `wait` waits for unless its call says: "taken" or "stored".
+        instance_id: the 16 bytes that name one server; another one at the address is refused. A
+            connector gives them.
+        way: why this client was chosen, in at most 200 characters; a connector gives it, and
+            `Server.producers()` shows it.
 
     Attributes:
         address: the address, as given or found in the environment.
-        role: as given.
+        role, way: as given.
         server_pid: the process that serves there.
 
     Raises:
@@ -105,7 +108,10 @@ class ShmClient(ClientAttachment):
         producer_id: str | int | None = None,
         role: Literal["producer", "reader"] = "producer",
         wait_until: WaitUntil = "taken",
+        instance_id: bytes | None = None,
+        way: str | None = None,
     ) -> None:
+        self.way = way
         self._wait_until = check_wait_until("wait_until", wait_until)
         super().__init__(
             address_from_environment() if address is None else address,
@@ -113,8 +119,9 @@ class ShmClient(ClientAttachment):
             None if publishes is None else TreeSpec.from_example(publishes),
             connect_timeout,
             server_uid,
-            AttachRequest(role, run_id, _label(producer_id)),
-            same_kind=_check_cast(cast),
+            AttachRequest(role, run_id, label_text(producer_id), way),
+            instance_id,
+            same_kind=check_cast(cast),
         )
 
     # ---------------------------------------------------------------- sending
@@ -309,17 +316,5 @@ class ShmClient(ClientAttachment):
 
     def __repr__(self) -> str:
         role = ", reader" if self.role == "reader" else ""
-        return f"<ShmClient of {self.address}{role}{', closed' if self._closed else ''}>"
-
-
-def _label(producer_id: str | int | None) -> str | None:
-    """Return a producer id as text: workers often have numbers, NumPy's among them."""
-    if hasattr(producer_id, "__index__") and not isinstance(producer_id, bool):
-        return str(operator.index(producer_id))  # type: ignore[arg-type]
-    return producer_id  # type: ignore[return-value]
-
-
-def _check_cast(cast: str) -> bool:
-    if cast not in ("exact", "same_kind"):
-        raise ValueError(f"cast must be 'exact' or 'same_kind', not {cast!r}")
-    return cast == "same_kind"
+        way = f", {self.way}" if self.way else ""
+        return f"<ShmClient of {self.address}{role}{way}{', closed' if self._closed else ''}>"

@@ -10,7 +10,7 @@ from shm_echo.ring.core import _core_cpython, lib
 from shm_echo.ring.ring import Ring
 from shm_echo.validation import seconds
 
-__all__ = ["WaitUntil", "check_wait_until", "wait_until_taken"]
+__all__ = ["WARN_AFTER", "WaitUntil", "check_wait_until", "wait_until_taken"]
 
 _log = logging.getLogger("shm_echo")
 
@@ -18,7 +18,7 @@ _log = logging.getLogger("shm_echo")
 WaitUntil = Literal["taken", "stored"]
 
 # Seconds of a wait for an incomplete batch until a warning says so.
-_WARN_AFTER = 5.0
+WARN_AFTER = 5.0
 
 
 def check_wait_until(name: str, value: Any) -> WaitUntil:
@@ -47,16 +47,16 @@ def wait_until_taken(sender: _core_cpython.Sender, ring: Ring, timeout: float | 
     """
     left = seconds("timeout", timeout)
     try:
-        if left is None or left > _WARN_AFTER:
+        if left is None or left > WARN_AFTER:
             try:
-                sender.wait(_WARN_AFTER)
+                sender.wait(WARN_AFTER)
                 return
             except SendTimeoutError:
                 if left is not None:
-                    left -= _WARN_AFTER
+                    left -= WARN_AFTER
             rest = _rest_of(ring)
             if rest:
-                _log.warning("wait() has waited %.0f s%s", _WARN_AFTER, rest)
+                _log.warning("wait() has waited %.0f s%s", WARN_AFTER, rest)
         sender.wait(left)
     except SendTimeoutError:
         raise TimeoutError(

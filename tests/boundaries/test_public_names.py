@@ -56,6 +56,8 @@ def test_the_public_names_are_these() -> None:
         "ShmTransport",
         "Slot",
         "SpecMismatchError",
+        "TcpClient",
+        "TcpTransport",
         "TrajectoryAccumulator",
         "Transport",
         "__version__",

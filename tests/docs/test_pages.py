@@ -209,7 +209,8 @@ def test_every_metric_has_its_row(record: str) -> None:
 
 
 def test_every_memory_order_tag_is_explained_and_every_explained_one_is_used() -> None:
-    sources = [*(ROOT / "csrc").glob("*.c"), *(ROOT / "csrc/include").rglob("*.h")]
+    folders = [ROOT / "csrc", ROOT / "csrc/ingress", ROOT / "csrc/include/shm_echo"]
+    sources = [source for folder in folders for source in folder.glob("*.[ch]")]
     used = {
         tag
         for source in sources

@@ -90,6 +90,17 @@ def test_the_async_learner_answers_while_it_waits_and_finds_the_weights() -> Non
     assert float(out.rsplit("largest error of a weight: ", 1)[1]) < 0.1
 
 
+def test_near_actors_take_shared_memory_and_far_ones_tcp() -> None:
+    out = run("two_hosts.py", "--actors", "1", "--remote-actors", "2", "--steps", "100")
+    where = r"two network namespaces: \S+ and \S+\n|no network namespaces here \(.+\): over .+\n"
+    assert re.match(where, out)
+    assert "actor 0: shm, since the socket of the server is on this host\n" in out
+    for actor in (1, 2):
+        assert f"actor {actor}: tcp, since there is no socket" in out
+        assert re.search(rf"^actor {actor}: \d+ samples by tcp, [\d.]+:\d+$", out, re.M)
+    assert float(out.rsplit("largest error of a weight: ", 1)[1]) < 0.1
+
+
 def test_every_example_is_run_by_a_test() -> None:
     source = Path(__file__).read_text()
     missing = [path.name for path in EXAMPLES.glob("*.py") if f'"{path.name}"' not in source]

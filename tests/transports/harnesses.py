@@ -1,4 +1,4 @@
-"""Adapters of the conformance suite to the two transports of the project.
+"""Adapters of the conformance suite to the transports of the project.
 
 A further transport needs one more `TransportHarness`, and a class in `test_conformance.py`.
 """
@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from shm_echo import ShmClient, ShmTransport, Transport
+from shm_echo import Server, ShmClient, ShmTransport, Transport
 from tests.support.numbered import EXAMPLE, stacked
 from tests.support.processes import start
 from tests.transports.memory import MemoryTransport
@@ -38,12 +38,14 @@ class Doomed:
     """A producer that the test can kill.
 
     Attributes:
-        pid: its process.
+        name: the words by which messages call it: "pid 12", or the address of its connection.
         die: end it with SIGKILL, or as if by it.
+        words: what the log says of its end.
     """
 
-    pid: int
+    name: str
     die: Callable[[], object]
+    words: str = "without closing"
 
 
 class TransportHarness(Protocol):
@@ -51,13 +53,19 @@ class TransportHarness(Protocol):
 
     Attributes:
         transport: not started yet, with room for MAX_PRODUCERS.
+        queues: True if a sample for which the ring has no room waits in a queue of the server.
     """
+
+    queues: bool
 
     @property
     def transport(self) -> Transport: ...
 
+    def served_by(self, server: Server) -> None:
+        """Called with the server, once it runs."""
+
     def attach(self) -> Producer:
-        """Attach a new producer of EXAMPLE, in this process."""
+        """Attach a new producer of EXAMPLE, in this process. The server lists it then."""
 
     def doomed(self, numbers: Sequence[int]) -> AbstractContextManager[Doomed]:
         """Return a producer that has sent the samples of these numbers."""
@@ -66,9 +74,14 @@ class TransportHarness(Protocol):
 class ShmHarness:
     """Clients in shared memory; a death is the end of a real process."""
 
+    queues = False
+
     def __init__(self, name: str) -> None:
         self._name = name
         self.transport = ShmTransport(name, max_producers=MAX_PRODUCERS)
+
+    def served_by(self, server: Server) -> None:
+        """See `TransportHarness`."""
 
     def attach(self) -> Producer:
         """See `TransportHarness`."""
@@ -79,7 +92,7 @@ class ShmHarness:
         """See `TransportHarness`."""
         with start(send_and_stay, self._name, list(numbers), method="forkserver") as child:
             child.expect("sent")
-            yield Doomed(child.pid, child.end)
+            yield Doomed(f"pid {child.pid}", child.end)
 
 
 def send_and_stay(pipe: Any, name: str, numbers: Sequence[int]) -> None:
@@ -94,9 +107,14 @@ def send_and_stay(pipe: Any, name: str, numbers: Sequence[int]) -> None:
 class MemoryHarness:
     """Objects of this process; a death is what the transport says."""
 
+    queues = False
+
     def __init__(self, name: str) -> None:
         self.transport = MemoryTransport(MAX_PRODUCERS)
         self._pids = iter(range(2_000_000_000, 2_100_000_000))  # none of them exists
+
+    def served_by(self, server: Server) -> None:
+        """See `TransportHarness`."""
 
     def attach(self) -> Producer:
         """See `TransportHarness`."""
@@ -108,4 +126,4 @@ class MemoryHarness:
         pid = next(self._pids)
         client = self.transport.connect(pid)
         client.send_batch(stacked(numbers))
-        yield Doomed(pid, lambda: client.die(signal.SIGKILL))
+        yield Doomed(f"pid {pid}", lambda: client.die(signal.SIGKILL))

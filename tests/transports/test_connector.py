@@ -73,7 +73,9 @@ def test_a_connector_is_a_small_frozen_value(folder: Path, run_id: str | None) -
     transport = ShmTransport(f"ipc://{folder}/s", run_id=run_id)
     with Server(EXAMPLE, 1, transport) as server:
         connector = server.connector()
-        assert connector == transport.connector() == Connector(f"ipc://{folder}/s", run_id)
+        assert connector == server.connector()
+        assert (connector.address, connector.run_id) == (f"ipc://{folder}/s", run_id)
+        assert connector.tcp == ()
         for same in (pickle.loads(pickle.dumps(connector)), copy.deepcopy(connector)):
             assert same == connector
             assert hash(same) == hash(connector)
@@ -81,6 +83,7 @@ def test_a_connector_is_a_small_frozen_value(folder: Path, run_id: str | None) -
                 client.send(numbered(1))
             assert server.sample(timeout=0) is not None
         assert len(pickle.dumps(connector)) < 500
+        assert run_id is None or run_id in repr(connector)
         with pytest.raises(dataclasses.FrozenInstanceError):
             connector.address = "other"  # type: ignore[misc]
 
@@ -88,8 +91,9 @@ def test_a_connector_is_a_small_frozen_value(folder: Path, run_id: str | None) -
 def test_the_address_outlives_the_server(name: str) -> None:
     with Server(EXAMPLE, 1, ShmTransport(name)) as server:
         assert server.address == name
+        connector = server.connector()
     assert server.address == name
-    assert server.connector() == Connector(name)
+    assert server.connector() == connector
 
 
 def test_a_server_without_a_transport_has_no_address() -> None:

@@ -261,7 +261,7 @@ def test_after_five_seconds_both_ends_say_that_they_wait_for_each_other(
 ) -> None:
     caplog.set_level(logging.WARNING, "shm_echo")
     monkeypatch.setattr("shm_echo.wait_checks._ALL_WAIT_AFTER", 0.02)
-    monkeypatch.setattr("shm_echo.transports.wait_until._WARN_AFTER", 0.02)
+    monkeypatch.setattr("shm_echo.transports.wait_until.WARN_AFTER", 0.02)
     with Server(EXAMPLE, 4, ShmTransport(name)) as server, ShmClient(name, EXAMPLE) as client:
         client.send_batch(stacked([0, 1]))
         waiting = Worker(client.wait)
@@ -286,7 +286,7 @@ def test_nothing_is_said_while_a_producer_may_fill_the_batch_or_a_batch_is_compl
 ) -> None:
     caplog.set_level(logging.WARNING, "shm_echo")
     monkeypatch.setattr("shm_echo.wait_checks._ALL_WAIT_AFTER", 0.0)
-    monkeypatch.setattr("shm_echo.transports.wait_until._WARN_AFTER", 0.01)
+    monkeypatch.setattr("shm_echo.transports.wait_until.WARN_AFTER", 0.01)
     with (
         Server(EXAMPLE, 2, ShmTransport(name)) as server,
         ShmClient(name, EXAMPLE) as client,
@@ -317,7 +317,7 @@ def test_a_time_out_of_the_wait_has_the_counts(name: str) -> None:
 def test_the_time_of_a_long_wait_is_not_prolonged_by_the_warning(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shm_echo.transports.wait_until._WARN_AFTER", 0.01)
+    monkeypatch.setattr("shm_echo.transports.wait_until.WARN_AFTER", 0.01)
     asked: list[float | None] = []
 
     class Impatient:

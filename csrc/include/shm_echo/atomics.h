@@ -65,11 +65,17 @@ static inline uint32_t she_load32_relaxed(const she_atomic32 *word) {
 static inline uint32_t she_load32_acquire(const she_atomic32 *word) {
     return atomic_load_explicit(word, memory_order_acquire);
 }
+static inline uint32_t she_load32_seq(const she_atomic32 *word) {
+    return atomic_load_explicit(word, memory_order_seq_cst);
+}
 static inline void she_store32_relaxed(she_atomic32 *word, uint32_t value) {
     atomic_store_explicit(word, value, memory_order_relaxed);
 }
 static inline void she_store32_release(she_atomic32 *word, uint32_t value) {
     atomic_store_explicit(word, value, memory_order_release);
+}
+static inline void she_store32_seq(she_atomic32 *word, uint32_t value) {
+    atomic_store_explicit(word, value, memory_order_seq_cst);
 }
 static inline uint32_t she_exchange32_seq(she_atomic32 *word, uint32_t value) {
     return atomic_exchange_explicit(word, value, memory_order_seq_cst);

@@ -3,8 +3,9 @@
  * Handles are private to a process; the mapping that they point into is shared. Functions whose
  * names begin with she_claim, she_commit or she_abort may be called by any thread of the process
  * that holds the she_producer, but she_claim, she_commit, she_commit_many and she_abort of one
- * producer only one at a time: the interpreter lock sees to that. The she_consumer has one user
- * at a time, except for she_release, which any thread may call for a batch that it holds, and
+ * producer only one at a time: the interpreter lock sees to that, and each thread of the ingress
+ * (ingress.h), which runs without that lock, has a producer of its own. The she_consumer has one
+ * user at a time, except for she_release, which any thread may call for a batch that it holds, and
  * she_wake_consumer, which any thread may call. Only the server calls she_recover, she_revoke
  * and she_reinstate. No function here allocates after the handle is made, takes a lock, or knows
  * of Python. */

@@ -33,6 +33,9 @@ void she_guard_remove(she_guard *guard);
 /* Install the handler again if it was removed. False if that fails. */
 bool she_guard_renew(void);
 
+/* The guard of the mapping that begins here, or NULL. Serialised with the two by the caller. */
+const she_guard *she_guard_of(const void *base);
+
 /* True once the mapping was replaced. */
 static inline bool she_guard_broken(const she_guard *guard) {
     /* SYNC guard-broken: pairs with the store in replace; acquires the order of the two: a thread

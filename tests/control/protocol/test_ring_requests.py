@@ -16,7 +16,7 @@ from shm_echo.control.protocol.ring_requests import (
     run_difference,
 )
 
-FULL = AttachRequest(role="reader", run_id="tuesday", producer_id="actor 3")
+FULL = AttachRequest(role="reader", run_id="tuesday", producer_id="actor 3", way="shm, since")
 
 WRONG_LABELS: list[tuple[Any, type[Exception], str]] = [
     (7, TypeError, "must be text or None, not int"),
