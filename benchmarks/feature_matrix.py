@@ -57,7 +57,7 @@ MOVERS = (
         "shm-echo",
         "ours.py",
         "shm_echo",
-        {"hosts": "no", "sampling": "no", "disk": "no", "macos": "no"},
+        {"sampling": "no", "disk": "no", "macos": "no"},
     ),
     Library("id-echo", "peer_id_echo.py", "echo", {"sampling": "no", "disk": "no", "macos": "yes"}),
     Library(

@@ -8,8 +8,8 @@ from tools.drawing import Arrow, Box, Drawing, Label
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "assets" / "diagrams"
 
-_DATA, _CONTROL, _METER = 20, 335, 610  # left edges of the columns
-_SIDE, _MIDDLE = 270, 230  # their widths
+_FAR, _DATA, _CONTROL, _METER = 20, 235, 550, 825  # left edges of the columns
+_REMOTE, _SIDE, _MIDDLE = 175, 270, 230  # their widths
 _TOP, _SHARED, _BOTTOM = 50, 215, 380  # upper edges of the rows
 _HEIGHT = 92
 
@@ -45,7 +45,9 @@ _ROWS = (
     ),
 )
 BOXES = [
-    Box(8, 362, 884, 146, "One server process", (), "frame"),
+    Box(8, 362, 1099, 146, "One server process", (), "frame"),
+    Box(_FAR, _TOP, _REMOTE, _HEIGHT, "Other machine", ("TcpClient", "or a client of echo"), "one"),
+    Box(_FAR, _BOTTOM, _REMOTE, _HEIGHT, "TCP ingress", ("threads in C", "a queue each"), "one"),
     *(Box(_DATA, y, _SIDE, _HEIGHT, *left, "one") for y, left, _ in _ROWS),
     *(Box(_METER, y, _SIDE, _HEIGHT, *right, "two") for y, _, right in _ROWS),
     Box(_CONTROL, _TOP, _MIDDLE, _BOTTOM + _HEIGHT - _TOP, "Control channel", _CHANNEL),
@@ -56,7 +58,21 @@ _RIGHT_IN, _RIGHT_OUT = _METER + 70, _METER + 200
 _EDGE_1, _EDGE_2, _EDGE_3 = _TOP + _HEIGHT, _SHARED + _HEIGHT, _BOTTOM
 _MEET = (_TOP + _HEIGHT / 2, _BOTTOM + _HEIGHT / 2)  # where the outer columns meet the middle one
 
+_FAR_IN, _FAR_OUT = _FAR + 22, _FAR + 95
+_GAP = (_FAR + _REMOTE + _DATA) / 2
+
 ARROWS = [
+    Arrow([(_FAR_IN, _EDGE_1), (_FAR_IN, _EDGE_3)], "one"),
+    Arrow([(_FAR_OUT, _EDGE_3), (_FAR_OUT, _EDGE_1)], "one"),
+    Arrow(
+        [
+            (_FAR + _REMOTE, _BOTTOM + _HEIGHT / 2),
+            (_GAP, _BOTTOM + _HEIGHT / 2),
+            (_GAP, _SHARED + _HEIGHT / 2),
+            (_DATA, _SHARED + _HEIGHT / 2),
+        ],
+        "one",
+    ),
     Arrow([(_LEFT_IN, _EDGE_1), (_LEFT_IN, _SHARED)], "one"),
     Arrow([(_LEFT_IN, _EDGE_2), (_LEFT_IN, _EDGE_3)], "one"),
     Arrow([(_LEFT_OUT, _EDGE_3), (_LEFT_OUT, _EDGE_2)], "one"),
@@ -69,7 +85,10 @@ ARROWS = [
     *(Arrow([(_CONTROL + _MIDDLE, y), (_METER, y)], both=True) for y in _MEET),
 ]
 LABELS = [
-    Label(_DATA + _SIDE / 2, 32, "Data plane", "one", anchor="middle", heading=True),
+    Label((_FAR + _DATA + _SIDE) / 2, 32, "Data plane", "one", anchor="middle", heading=True),
+    Label(_FAR_IN + 8, 266, "samples", "one"),
+    Label(_FAR_OUT + 8, 258, "acks,", "one"),
+    Label(_FAR_OUT + 8, 276, "values", "one"),
     Label(_CONTROL + _MIDDLE / 2, 32, "Backbone", anchor="middle", heading=True),
     Label(_METER + _SIDE / 2, 32, "Metered compute", "two", anchor="middle", heading=True),
     Label(_LEFT_IN + 10, 183, "one copy", "one"),
@@ -83,7 +102,9 @@ LABELS = [
 ]
 DESCRIPTION = (
     "Left, the data plane: producer processes copy samples into a ring in shared memory, and the "
-    "server hands out batches as views of it; published values go the other way. Right, metered "
+    "server hands out batches as views of it; published values go the other way. Producers on "
+    "other machines send samples over TCP to threads of the server, which copy them into the ring "
+    "and acknowledge them; published values go back to them, too. Right, metered "
     "compute: a mechestim program sends operations in a session, the service prices and charges "
     "them, runs them with NumPy, and returns handles. Between them the control channel, which "
     "both use to be let in, to receive memory, and to notice that a process has ended. The server "
@@ -94,7 +115,7 @@ DESCRIPTION = (
 def drawing() -> Drawing:
     """The picture."""
     title = "shm-echo: two halves on one control channel"
-    return Drawing("architecture", title, DESCRIPTION, 900, 520, BOXES, ARROWS, LABELS)
+    return Drawing("architecture", title, DESCRIPTION, 1115, 520, BOXES, ARROWS, LABELS)
 
 
 def files() -> dict[Path, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 import uuid
 from typing import Any
@@ -19,6 +20,8 @@ from shm_echo import (
     ShmClient,
     ShmTransport,
     SpecMismatchError,
+    TcpClient,
+    TcpTransport,
 )
 
 SMALL = {"obs": np.zeros(4, np.float32)}
@@ -138,6 +141,17 @@ def broadcast() -> str:
         return YES if client.latest()[1]["obs"].sum() == 28 else NO
 
 
+def hosts() -> str:
+    server = Server(SMALL, 1, TcpTransport(port=0, host="0.0.0.0")).start()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # sends nothing; picks the address other hosts would use
+        address = probe.getsockname()[0]
+    with TcpClient(address, server.port, SMALL) as client:
+        client.send({"obs": np.ones(4, np.float32)})
+    arrived = server.sample(timeout=PATIENCE).batch["obs"].sum() == 4
+    return YES if arrived and not address.startswith("127.") else NO
+
+
 if __name__ == "__main__":
     main(
         {
@@ -149,5 +163,6 @@ if __name__ == "__main__":
             "death": death,
             "learner_dies": learner_dies,
             "broadcast": broadcast,
+            "hosts": hosts,
         }
     )

@@ -93,9 +93,15 @@ void tcp_check_peer(TcpSender *self) {
     self->looked_ns = now;
     struct tcp_info info;
     socklen_t size = sizeof info;
-    if (getsockopt(self->fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
+    if (getsockopt(self->fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0) {
         self->dead_after_ns = 0; /* a socket pair: its other end is in this process */
-    else if (!info.tcpi_retransmits && !info.tcpi_probes)
+        return;
+    }
+    /* Nothing answers what was sent last. A kernel whose receive buffer is full drops what comes and
+     * answers each time; it does not answer a probe that comes too soon after another one. */
+    bool unanswered = info.tcpi_probes > 2 ||
+                      (info.tcpi_retransmits && info.tcpi_last_ack_recv > info.tcpi_last_data_sent);
+    if (!unanswered)
         self->silent_ns = 0;
     else if (!self->silent_ns)
         self->silent_ns = now;

@@ -24,7 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     import shm_echo
 
-    assert echo.Server is shm_echo.Server, "the installed echo hides the shim"
+    assert echo.TcpClient is shm_echo.TcpClient, "the installed echo hides the shim"
 
 
 @pytest.fixture(autouse=True)

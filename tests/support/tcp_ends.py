@@ -10,6 +10,7 @@ import contextlib
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
@@ -182,11 +183,16 @@ class Collector:
         self.numbers: list[int] = []
 
     def take_now(self) -> int:
-        """Take what the ring holds, and return the number of samples."""
+        """Take a batch of what the ring holds, and return the number of its samples."""
         sample = self._server.flush(timeout=WATCHDOG)
         new = [] if sample is None else numbers_of(sample.batch)
         self.numbers += new
         return len(new)
+
+    def take_all(self) -> None:
+        """Take batches until the ring is empty."""
+        while self.take_now():
+            pass
 
     def until_idle(self) -> list[int]:
         """Take all samples until every connection has ended; return all numbers."""
@@ -194,8 +200,7 @@ class Collector:
         def ended() -> bool:
             # In this order: what is in the ring when nobody is connected is everything.
             gone = not self._server.producers()
-            while self.take_now():
-                pass
+            self.take_all()
             return gone
 
         wait_until(ended, "every connection has ended")
@@ -203,9 +208,13 @@ class Collector:
 
     def until(self, count: int) -> list[int]:
         """Take samples until there are `count`; return all numbers."""
-        wait_until(
-            lambda: (self.take_now() and False) or len(self.numbers) >= count, f"{count} come"
-        )
+        deadline = time.monotonic() + WATCHDOG
+        while len(self.numbers) < count:
+            assert time.monotonic() < deadline, f"{len(self.numbers)} of {count} samples have come"
+            try:
+                self.numbers += numbers_of(self._server.sample(timeout=0.02).batch)
+            except TimeoutError:  # there is no whole batch
+                self.take_now()
         return self.numbers
 
     def check(self, sent: Sequence[range]) -> None:

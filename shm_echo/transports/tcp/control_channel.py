@@ -75,7 +75,7 @@ class ControlChannel(SocketThread):
         native: the connections of the C ingress, which know what the learner has taken.
 
     Attributes:
-        sessions: the sessions of the door; it sets them.
+        sessions: the sessions of the acceptor; it sets them.
     """
 
     sessions: Sessions
@@ -116,8 +116,8 @@ class ControlChannel(SocketThread):
             self._clients.add(client)
             self.watch(sock, selectors.EVENT_READ, partial(self._on_readable, client))
 
-        # After the end of the thread nobody makes the call, and the socket ends with the function.
-        self.call_soon(begin)
+        if not self.call_soon(begin):
+            sock.close()
 
     def close_all(self) -> None:
         for client in list(self._waiting | self._draining):
@@ -343,6 +343,7 @@ class _Progress:
         self._wanted.set()
         if self._thread is not None:
             self._thread.join(1.0)
+        self._on_progress = lambda: None  # else the two would keep each other until a collection
 
     def after_fork_in_child(self) -> None:
         """Forget the parent's thread."""

@@ -13,7 +13,7 @@ import random
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from shm_echo.errors import (
     ConnectionClosedError,
@@ -26,10 +26,9 @@ from shm_echo.errors import (
 
 if TYPE_CHECKING:
     from shm_echo.ring.core import _core_cpython
-    from shm_echo.transports.tcp.client_base import ClientBase
-    from shm_echo.transports.tcp.client_opening import Entered
+    from shm_echo.transports.tcp.client_opening import Entered, Opening
 
-__all__ = ["Restorer"]
+__all__ = ["Restorable", "Restorer"]
 
 _log = logging.getLogger("shm_echo")
 
@@ -40,6 +39,19 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _SLICE = 0.2
 
 
+class Restorable(Protocol):
+    """The part of a client that its Restorer uses."""
+
+    _peer: str
+    _opening: Opening
+    _sender: Any
+    _instance: bytes | None
+
+    def _make_sender(self, entered: Entered) -> _core_cpython.TcpSender: ...
+
+    def _adopt(self, entered: Entered, sender: _core_cpython.TcpSender) -> None: ...
+
+
 class Restorer:
     """Restores the connection of one client.
 
@@ -47,7 +59,7 @@ class Restorer:
         client: the client, which is referred to weakly.
     """
 
-    def __init__(self, client: ClientBase) -> None:
+    def __init__(self, client: Restorable) -> None:
         self._client = weakref.ref(client)
         # Re-entrant: the handler of a signal that interrupts an attempt may send, too.
         self._lock = threading.RLock()
@@ -100,7 +112,7 @@ class Restorer:
         return None if limit is None else max(0.0, limit - time.monotonic())
 
     def _attempt(
-        self, client: ClientBase, lost: _core_cpython.TcpSender, limit: float | None
+        self, client: Restorable, lost: _core_cpython.TcpSender, limit: float | None
     ) -> bool:
         if self._read is not lost:
             self._pending, self._base = lost.unacked_samples(), lost.first + lost.acked
@@ -135,7 +147,7 @@ class Restorer:
         lost.disconnect()
         self._read = None
         self._pending = []
-        _log.warning("TcpClient for %s connected again", client._peer)
+        _log.info("TcpClient for %s connected again", client._peer)
         return True
 
     def _skip_arrived(self, entered: Entered) -> None:
@@ -164,7 +176,7 @@ class Restorer:
         self._base += sender.acked
         sender.disconnect()
 
-    def _late(self, client: ClientBase, timeout: float | None) -> SendTimeoutError:
+    def _late(self, client: Restorable, timeout: float | None) -> SendTimeoutError:
         return SendTimeoutError(
             timeout or 0.0,
             what=f"TcpClient for {client._peer}: the connection was lost, and not there again,",

@@ -1,4 +1,4 @@
-"""A thread that serves non-blocking sockets: the loop that `door` and `control_channel` share."""
+"""A thread that serves non-blocking sockets: the loop of `shm_acceptor` and `control_channel`."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class SocketThread:
     def __init__(self, name: str) -> None:
         self._name = name
         self._calls: deque[Callable[[], object]] = deque()
-        self._wake_lock = threading.Lock()  # guards _wake against closing
+        self._wake_lock = threading.Lock()  # guards _wake against closing, and _calls
         self._stopping = False
         self._ended = False
         with FORK_LOCK:
@@ -87,10 +87,18 @@ class SocketThread:
         """Start the thread."""
         start_without_signals(self._thread)
 
-    def call_soon(self, function: Callable[[], object]) -> None:
-        """Call a function once, soon, on the thread; not at all if it has ended."""
-        self._calls.append(function)
-        self.wake()
+    def call_soon(self, function: Callable[[], object]) -> bool:
+        """Call a function once, soon, on the thread.
+
+        Returns:
+            False if the thread has ended; then the function is not called.
+        """
+        with self._wake_lock:
+            if self._ended:
+                return False
+            self._calls.append(function)
+            os.eventfd_write(self._wake, 1)
+            return True
 
     def wake(self) -> None:
         """Make the thread look at its calls and its time."""
@@ -180,6 +188,8 @@ class SocketThread:
             if self._ended:
                 return
             self._ended = True
-            self.close_all()
-            self.selector.close()
             os.close(self._wake)
+        while self._calls:  # a call that hands over a socket is made still
+            self._safely(self._calls.popleft())
+        self.close_all()
+        self.selector.close()

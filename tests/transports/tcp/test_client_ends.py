@@ -7,7 +7,11 @@ import gc
 import logging
 import os
 import pickle
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +23,9 @@ from tests.support.numbered import EXAMPLE, numbered, stacked
 from tests.support.processes import start
 from tests.support.tcp_ends import numbered_bytes
 from tests.support.threads import Worker
-from tests.support.waiting import wait_until
+from tests.support.waiting import WATCHDOG, wait_until
+
+ROOT = Path(__file__).resolve().parents[3]
 
 ENDS = {"fin": AckServer.hang_up, "reset": AckServer.reset}
 
@@ -95,6 +101,51 @@ def test_a_sender_that_never_waits_notices_the_end(end: Callable[[AckServer], No
             return False
 
         wait_until(send, "a send noticed the end")
+
+
+def test_a_server_that_takes_nothing_for_longer_than_dead_after_is_not_gone() -> None:
+    """Its kernel answers the probes, as during a long evaluation of a learner."""
+    large = {"x": np.zeros(1 << 22, np.uint8)}
+    with pair(large, dead_after=0.2, receive_buffer=1 << 14) as (server, client):
+        sending = Worker(client.send, large)
+        sending.thread.join(1.0)
+        assert sending.thread.is_alive()
+        assert not client.closed
+        server.read()
+        sending.result()
+
+
+VANISHED = """
+import subprocess
+from tests.support.ack_server import pair
+from tests.support.numbered import EXAMPLE, numbered
+
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+with pair(EXAMPLE, dead_after=0.5) as (server, client):
+    client.send(numbered(0))
+    server.ack()
+    client.wait()
+    subprocess.run(["ip", "link", "set", "lo", "down"], check=True)
+    try:
+        client.send(numbered(1))
+        client.wait()
+    except ConnectionError as error:
+        print(error)
+"""
+
+
+def test_a_host_that_vanishes_is_noticed() -> None:
+    tools = [shutil.which(name) for name in ("unshare", "ip")]
+    if None in tools or subprocess.run(["unshare", "-Urn", "true"], capture_output=True).returncode:
+        pytest.skip("this process may not make a network namespace")
+    out = subprocess.run(
+        ["unshare", "-Urn", sys.executable, "-c", VANISHED],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=WATCHDOG,
+    )
+    assert "connection lost: Connection timed out; 1 samples that were sent" in out.stdout, out
 
 
 # ---------------------------------------------------------------- close
@@ -179,10 +230,9 @@ def test_the_end_of_a_with_statement_waits_and_an_exception_does_not(
 
 def test_a_client_that_is_dropped_warns_and_closes() -> None:
     with ack_server(EXAMPLE) as server:
-        client = server.connect()
+        clients = [server.connect()]
         with pytest.warns(ResourceWarning, match="TcpClient of 127.0.0.1:.* was not closed"):
-            del client
-            gc.collect()
+            clients.clear()
         assert server.rest() == b""
 
 

@@ -110,11 +110,11 @@ def test_numbers_and_casts_are_sent_as_the_example_says() -> None:
     [
         (
             {"x": np.zeros(2, np.float32), "n": 0},
-            r"^Payload size 16 != expected 20: \['x'\]: expected float32 \(3,\), got float32 \(2,\)$",
+            r"^Payload size 16 != expected 20: \['x'\]: expected float32 \(3,\), got float32 \(2",
         ),
         (
             {"x": np.zeros(3, np.float64), "n": 0},
-            r"^Payload size 32 != expected 20: \['x'\]: expected float32 \(3,\), got float64 \(3,\)$",
+            r"^Payload size 32 != expected 20: \['x'\]: expected float32 \(3,\), got float64 \(3",
         ),
         (
             {"x": np.zeros(3, np.int32), "n": 0},

@@ -252,8 +252,7 @@ def test_a_client_that_is_stopped_with_a_full_window_goes_on(library: str) -> No
             child.expect("streaming")
             for number in (500, 1000, 1500):
                 stop(child.pid)
-                while collector.take_now():
-                    pass
+                collector.take_all()
                 child.kill(signal.SIGCONT)
                 collector.until(number)
             child.kill()

@@ -56,9 +56,9 @@ def test_garbage_is_cut_into_samples_and_harms_no_other_client(size: int) -> Non
             whole, came = size // SIZE, []
 
             def all_came() -> bool:
-                batch = server.flush(WATCHDOG).batch
-                rows = zip(batch["n"].tolist(), batch["x"], strict=True)
-                came.extend(np.int64(n).tobytes() + x.tobytes() for n, x in rows)
+                while len((batch := server.flush(WATCHDOG).batch)["n"]):
+                    rows = zip(batch["n"], batch["x"], strict=True)
+                    came.extend(n.tobytes() + x.tobytes() for n, x in rows)
                 return len(came) >= whole + 1
 
             wait_until(all_came, "everything came")

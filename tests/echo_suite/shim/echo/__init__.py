@@ -9,12 +9,13 @@ from shm_echo import (
     HistSnapshot,
     Sample,
     SampleInfo,
-    Server,
     TcpClient,
     TcpTransport,
     TrajectoryAccumulator,
     __version__,
 )
+
+from .server import Server
 
 __all__ = [
     "ConnectionClosedError",
