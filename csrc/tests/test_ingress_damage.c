@@ -66,6 +66,26 @@ CASE(rows_of_truncated_memory_are_not_read_into) {
     close(file);
 }
 
+/* A part of the sample is in its rows when the kernel finds that the others have no memory. */
+CASE(a_sample_that_is_read_in_part_is_not_acknowledged) {
+    static const uint64_t rows[RIG_LEAVES] = {48, 90000, 16};
+    static uint8_t bytes[48 + 90000 + 16];
+    net n;
+    she_guard *guard;
+    net_open_rows(&n, rows, 2, 2, false);
+    int file = into_a_file(&n, &guard);
+    int fd = client_open(&n);
+    client_write(fd, bytes, sizeof bytes);
+    client_acks(fd, 1);
+    uint64_t middle = n.r.ring->leaves[1].offset + 90000 + 45000;
+    CHECK_EQ(ftruncate(file, (off_t)(middle / 4096 * 4096)), 0);
+    client_write(fd, bytes, sizeof bytes);
+    ends_without_acknowledgement(&n, fd, 1);
+    CHECK_EQ(net_close(&n), 0);
+    she_guard_remove(guard);
+    close(file);
+}
+
 /* A drainer waits for room that never comes; it looks now and then. */
 CASE(a_queue_before_truncated_memory_is_dropped_and_counted) {
     net n;
