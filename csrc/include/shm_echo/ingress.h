@@ -27,7 +27,9 @@ typedef struct {
     uint32_t num_readers, num_drainers; /* threads */
     uint32_t queue_samples;             /* a connection's samples that are acknowledged and wait */
     uint32_t wire;                      /* enum she_wire */
-    uint64_t ingress_bytes;             /* bounds the memory of all queues together */
+    /* Bounds the memory of all queues and incomplete samples together. One read of each connection
+     * may overshoot it, and so may samples whose turn it is while others have stopped half-way. */
+    uint64_t ingress_bytes;
     /* num_readers + num_drainers owner ids of the ring, attached (she_reinstate), for this ingress
      * alone. */
     const uint32_t *owners;
