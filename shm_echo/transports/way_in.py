@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from shm_echo.control.protocol.ring_requests import MAX_WAY
 from shm_echo.errors import (
@@ -36,9 +36,9 @@ from shm_echo.transports.ways import (
     Choice,
     Failure,
     Prefer,
-    ShmWay,
-    TcpWay,
-    Way,
+    ShmRoute,
+    TcpRoute,
+    Route,
     choose_ways,
     describe_failures,
     describe_way,
@@ -47,11 +47,11 @@ from shm_echo.transports.ways import (
 from shm_echo.validation import seconds
 
 if TYPE_CHECKING:
-    from shm_echo.transports.connector import Connector
+    from shm_echo.transports.entrances import TcpEntrance
     from shm_echo.transports.shm_client import ShmClient
     from shm_echo.transports.tcp.client import TcpClient
 
-__all__ = ["open_client"]
+__all__ = ["Destination", "open_client"]
 
 _log = logging.getLogger("shm_echo")
 
@@ -79,8 +79,24 @@ _ELSEWHERE = (
 )
 
 
+class Destination(Protocol):
+    """What a connector knows of its server; `Connector` explains each."""
+
+    @property
+    def address(self) -> str | None: ...
+    @property
+    def run_id(self) -> str | None: ...
+    @property
+    def tcp(self) -> tuple[TcpEntrance, ...]: ...
+    @property
+    def host(self) -> HostFacts | None: ...
+    @property
+    def instance_id(self) -> bytes | None: ...
+    def described_spec(self) -> Any: ...
+
+
 def open_client(
-    connector: Connector, example: Any, prefer: Prefer, options: dict[str, Any]
+    connector: Destination, example: Any, prefer: Prefer, options: dict[str, Any]
 ) -> ShmClient | TcpClient:
     """Return a client of a connector's server; `Connector.connect` has the arguments."""
     here = this_host()
@@ -90,7 +106,7 @@ def open_client(
     )
     timeout = seconds("connect_timeout", options.get("connect_timeout", 0.0))
     attempt = _Attempt(connector, example, prefer, choice, here, options, timeout)
-    if len(choice.ways) == 1 and not choice.refusals and isinstance(choice.ways[0], ShmWay):
+    if len(choice.ways) == 1 and not choice.refusals and isinstance(choice.ways[0], ShmRoute):
         return attempt.by_memory(choice.ways[0], timeout)  # which waits for the server itself
     return attempt.run()
 
@@ -99,7 +115,7 @@ def open_client(
 class _Attempt:
     """One call of `connect`."""
 
-    connector: Connector
+    connector: Destination
     example: Any
     prefer: Prefer
     choice: Choice
@@ -126,7 +142,7 @@ class _Attempt:
         failures, errors = list(self.choice.refusals), list[Exception]()
         for way in self.choice.ways:
             try:
-                if isinstance(way, ShmWay):
+                if isinstance(way, ShmRoute):
                     return self.by_memory(way, 0.0, failures), failures, errors
                 client = self._by_tcp(way, failures, errors)
                 if client is not None:
@@ -139,7 +155,7 @@ class _Attempt:
     # ---------------------------------------------------------------- the two kinds
 
     def by_memory(
-        self, way: ShmWay, timeout: float | None, failures: list[Failure] | None = None
+        self, way: ShmRoute, timeout: float | None, failures: list[Failure] | None = None
     ) -> ShmClient:
         from shm_echo.transports.shm_client import ShmClient
 
@@ -154,7 +170,7 @@ class _Attempt:
         )
 
     def _by_tcp(
-        self, way: TcpWay, failures: list[Failure], errors: list[Exception]
+        self, way: TcpRoute, failures: list[Failure], errors: list[Exception]
     ) -> TcpClient | None:
         """Try each address that the host stands for."""
         where = describe_address(way.host, way.port)
@@ -176,7 +192,7 @@ class _Attempt:
                 errors.append(error)
         return None
 
-    def _dial(self, way: TcpWay, address: str, failures: list[Failure]) -> TcpClient:
+    def _dial(self, way: TcpRoute, address: str, failures: list[Failure]) -> TcpClient:
         from shm_echo.transports.tcp.client import TcpClient
 
         options = self._options(BOTH | TCP_ONLY)
@@ -236,7 +252,7 @@ class _Attempt:
             return None
         return max(0.0, self.began + self.timeout - time.monotonic())
 
-    def _describe(self, way: Way, failures: list[Failure]) -> str:
+    def _describe(self, way: Route, failures: list[Failure]) -> str:
         text = describe_way(way, self.prefer, self.connector.address is not None, failures)
         printable = "".join(c if c.isprintable() else " " for c in text)
         return printable if len(printable) <= MAX_WAY else f"{printable[: MAX_WAY - 3]}..."

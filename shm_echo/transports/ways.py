@@ -17,9 +17,9 @@ __all__ = [
     "Choice",
     "Failure",
     "Prefer",
-    "ShmWay",
-    "TcpWay",
-    "Way",
+    "ShmRoute",
+    "TcpRoute",
+    "Route",
     "check_prefer",
     "choose_ways",
     "describe_failures",
@@ -31,7 +31,7 @@ Prefer = Literal["shm", "tcp"]
 
 
 @dataclass(frozen=True)
-class ShmWay:
+class ShmRoute:
     """The server's Unix socket, which hands out the memory of the ring."""
 
     address: str
@@ -41,7 +41,7 @@ class ShmWay:
 
 
 @dataclass(frozen=True)
-class TcpWay:
+class TcpRoute:
     """One address of one of the server's TCP ports.
 
     Attributes:
@@ -60,7 +60,7 @@ class TcpWay:
         return f"tcp at {describe_address(self.host, self.port)}"
 
 
-Way = ShmWay | TcpWay
+Route = ShmRoute | TcpRoute
 
 
 class Failure(NamedTuple):
@@ -86,7 +86,7 @@ class Choice:
         refusals: why each of the other ways is not tried.
     """
 
-    ways: tuple[Way, ...]
+    ways: tuple[Route, ...]
     refusals: tuple[Failure, ...] = ()
 
 
@@ -119,15 +119,15 @@ def choose_ways(
         parameters: True if the client reads published values, which the echo wire does not carry.
     """
     refusals: list[Failure] = []
-    memory: list[Way] = []
+    memory: list[Route] = []
     if shm is not None:
         if here.may_share_memory(server):
-            memory.append(ShmWay(shm))
+            memory.append(ShmRoute(shm))
         else:
             assert server is not None
             text = f"the server runs on another machine, {server.name}"
             refusals.append(Failure("shm", text))
-    tcp: list[Way] = []
+    tcp: list[Route] = []
     # The listeners of the shm wire first: there the server proves that it is the one.
     for entrance in sorted(entrances, key=lambda entrance: entrance.wire == "echo"):
         if parameters and entrance.wire == "echo":
@@ -143,14 +143,14 @@ def choose_ways(
 
 def _tcp_ways(
     entrance: TcpEntrance, server: HostFacts | None, here: HostFacts
-) -> tuple[list[Way], list[str]]:
+) -> tuple[list[Route], list[str]]:
     same = here.same_network(server)
     addresses = list(entrance.addresses)
     if entrance.loopback is not None and same:
         # Certificates are for names and addresses that others use, so it comes last with TLS.
         addresses.insert(len(addresses) if entrance.tls else 0, entrance.loopback)
     elsewhere = not same and not entrance.advertised
-    ways: list[Way] = [TcpWay(host, port, entrance, elsewhere) for host, port in addresses]
+    ways: list[Route] = [TcpRoute(host, port, entrance, elsewhere) for host, port in addresses]
     if ways or entrance.loopback is None:
         return ways, []
     of_host = f" of {server.name}" if server is not None else ""
@@ -161,7 +161,7 @@ def _tcp_ways(
 
 
 def usable_addresses(
-    way: TcpWay, resolved: Sequence[str], own: Sequence[str]
+    way: TcpRoute, resolved: Sequence[str], own: Sequence[str]
 ) -> tuple[list[str], list[str]]:
     """Split the addresses that a way's host stands for.
 
@@ -188,7 +188,7 @@ def _is_loopback(address: str) -> bool:
 
 
 def describe_way(
-    way: Way, prefer: Prefer, has_memory: bool, failures: Sequence[Failure] = ()
+    way: Route, prefer: Prefer, has_memory: bool, failures: Sequence[Failure] = ()
 ) -> str:
     """Return why a client uses a way, for its repr and `Server.producers()`.
 
@@ -198,7 +198,7 @@ def describe_way(
         has_memory: True if the server has a Unix socket.
         failures: why other ways are not used.
     """
-    if isinstance(way, ShmWay):
+    if isinstance(way, ShmRoute):
         reasons = _texts(failures, "tcp") if prefer == "tcp" else ""
         return f"shm, since {reasons or 'the socket of the server is on this host'}"
     if not has_memory:

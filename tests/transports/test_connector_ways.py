@@ -91,6 +91,7 @@ def test_both_kinds_have_the_same_calls_and_say_why(
         with client.reserve(timeout=10) as slot:
             slot["x"][:], slot["n"][...] = 2, 2
         assert take(server) == [2]
+        wait_until(lambda: len(server.producers()) == 1, "the client is listed")
         [info] = server.producers()
         assert info.transport == prefer
         wire = server.connector().tcp[0].wire

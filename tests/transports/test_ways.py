@@ -11,9 +11,9 @@ from shm_echo.transports.host_facts import HostFacts
 from shm_echo.transports.ways import (
     Failure,
     Prefer,
-    ShmWay,
-    TcpWay,
-    Way,
+    ShmRoute,
+    TcpRoute,
+    Route,
     check_prefer,
     choose_ways,
     describe_failures,
@@ -103,8 +103,8 @@ ROWS: dict[str, tuple[str | None, list[TcpEntrance], HostFacts, list[str], list[
 }
 
 
-def text_of(way: Way) -> str:
-    if isinstance(way, ShmWay):
+def text_of(way: Route) -> str:
+    if isinstance(way, ShmRoute):
         return way.address
     return f"{way.host}:{way.port}{' elsewhere' if way.elsewhere else ''}"
 
@@ -127,7 +127,7 @@ def test_a_preference_changes_the_order_and_nothing_else(row: str) -> None:
     shm, entrances, here, _, _ = ROWS[row]
     usual = choose_ways(shm, entrances, SERVER, here)
     tcp_first = choose_ways(shm, entrances, SERVER, here, prefer="tcp")
-    kinds = [isinstance(way, ShmWay) for way in tcp_first.ways]
+    kinds = [isinstance(way, ShmRoute) for way in tcp_first.ways]
     assert kinds == sorted(kinds)
     assert set(tcp_first.ways) == set(usual.ways)
     assert tcp_first.refusals == usual.refusals
@@ -175,18 +175,18 @@ OWN = ["127.0.0.1", "10.0.0.7", "172.17.0.1", "::1"]
 def test_an_address_of_this_host_does_not_lead_to_a_server_elsewhere(
     elsewhere: bool, resolved: list[str], usable: list[str], own: list[str]
 ) -> None:
-    way = TcpWay("gpu1", 5000, WILDCARD, elsewhere)
+    way = TcpRoute("gpu1", 5000, WILDCARD, elsewhere)
     assert usable_addresses(way, resolved, OWN) == (usable, own)
 
 
 # ---------------------------------------------------------------- the reasons
 
-SHM = ShmWay("run1")
-TCP = TcpWay("gpu1", 5000, WILDCARD, True)
+SHM = ShmRoute("run1")
+TCP = TcpRoute("gpu1", 5000, WILDCARD, True)
 NO_SOCKET = Failure("shm", "there is no socket (run1)", lasting=False)
 REFUSED = Failure("tcp", "no server at gpu1:5000: Connection refused", lasting=False)
 
-REASONS: list[tuple[Way, Prefer, bool, list[Failure], str]] = [
+REASONS: list[tuple[Route, Prefer, bool, list[Failure], str]] = [
     (SHM, "shm", True, [], "shm, since the socket of the server is on this host"),
     (SHM, "tcp", True, [REFUSED], "shm, since no server at gpu1:5000: Connection refused"),
     (TCP, "shm", True, [NO_SOCKET], "tcp, since there is no socket (run1)"),
@@ -198,7 +198,7 @@ REASONS: list[tuple[Way, Prefer, bool, list[Failure], str]] = [
 
 @pytest.mark.parametrize(("way", "prefer", "has_memory", "failures", "text"), REASONS)
 def test_the_reason_for_a_way(
-    way: Way, prefer: Prefer, has_memory: bool, failures: list[Failure], text: str
+    way: Route, prefer: Prefer, has_memory: bool, failures: list[Failure], text: str
 ) -> None:
     assert describe_way(way, prefer, has_memory, failures) == text
 
