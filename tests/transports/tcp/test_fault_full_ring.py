@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -50,7 +51,7 @@ SENDERS: dict[str, Callable[[int, int], None]] = {
     "echo": _by_client(echo),
     "ours": _by_client(shm_echo),
     "FIN": _by_socket(RawPeer.close),
-    "half-close": _by_socket(RawPeer.rest),
+    "half-close": _by_socket(lambda peer: peer.sock.shutdown(socket.SHUT_WR)),
     "RST": _by_socket(RawPeer.reset),
     "a fragment, then FIN": _by_socket(lambda peer: peer.send(b"\x00" * 7)),
 }
