@@ -49,8 +49,9 @@ static bool detailed(const she_producer *p) { return p->ring->stamps != NULL; }
 
 /* The account of this producer's claims. Not one read-modify-write: only one thread at a time is
  * inside a claim, a commit or an abort of a producer, because the binding holds the interpreter
- * lock there, and each thread of the ingress has a producer of its own. SYNC account: pairs with the loads in she_check. `begun` comes before the CAS that
- * takes a slot, which releases it; `ended` comes after the last access to the row. */
+ * lock there, and each thread of the ingress has a producer of its own. SYNC account: pairs with
+ * the loads in she_check. `begun` comes before the CAS that takes a slot, which releases it;
+ * `ended` comes after the last access to the row. */
 static void begin(she_producer *p) {
     she_store_relaxed(&p->record->begun, she_load_relaxed(&p->record->begun) + 1);
 }

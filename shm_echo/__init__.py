@@ -1,4 +1,4 @@
-"""Shared-memory pytree batches between the processes of one Linux host.
+"""Batches of pytrees for a learner: from its host through shared memory, from others by TCP.
 
 The public names load on first use, so that `import shm_echo` costs almost nothing: optree, NumPy
 and the C core are imported when a name that needs them is used.

@@ -64,7 +64,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, Any]]:
     parser = argparse.ArgumentParser(
         prog="shm-echo",
         description=(
-            "NumPy data and metered compute, shared by the processes of one Linux host. "
+            "NumPy data and metered compute, shared by processes of one Linux host or of several. "
             "Run 'shm-echo COMMAND --help' for the options of a command."
         ),
     )

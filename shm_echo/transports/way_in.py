@@ -187,8 +187,9 @@ class _Attempt:
         else:
             options["run_id"] = self.connector.run_id
         if way.entrance.tls:
-            options.setdefault("tls", True)
-            options.setdefault("server_hostname", way.host)  # the certificate has the name
+            options["tls"] = True if options.get("tls") is None else options["tls"]
+            # The certificate has the name, and not the address that it stands for.
+            options["server_hostname"] = options.get("server_hostname") or way.host
         left = self._left()
         return TcpClient(
             address,

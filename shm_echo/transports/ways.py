@@ -147,7 +147,8 @@ def _tcp_ways(
     same = here.same_network(server)
     addresses = list(entrance.addresses)
     if entrance.loopback is not None and same:
-        addresses.insert(0, entrance.loopback)
+        # Certificates are for names and addresses that others use, so it comes last with TLS.
+        addresses.insert(len(addresses) if entrance.tls else 0, entrance.loopback)
     elsewhere = not same and not entrance.advertised
     ways: list[Way] = [TcpWay(host, port, entrance, elsewhere) for host, port in addresses]
     if ways or entrance.loopback is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 import re
 from collections.abc import Iterator
@@ -67,8 +68,8 @@ def test_a_loopback_port_is_not_tried_from_another_network_namespace(folder: Pat
 
 def test_without_a_socket_all_reasons_are_named(server: Server, folder: Path) -> None:
     require(OTHER_NETWORK)
-    (folder / "s").unlink()
-    said, _ = run_inside(OTHER_NETWORK, ACTOR, packed(server))
+    connector = dataclasses.replace(server.connector(), address=f"ipc://{folder}/none")
+    said, _ = run_inside(OTHER_NETWORK, ACTOR, pickle.dumps(connector).hex())
     assert said.startswith("ServerNotFoundError no server at ipc://")
     assert "by shared memory: there is no socket" in said
     assert "by tcp: the server listens on 127.0.0.1 of " in said

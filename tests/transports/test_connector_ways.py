@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import inspect
 import logging
 import pickle
@@ -46,6 +47,14 @@ def server(request: pytest.FixtureRequest, address: str) -> Iterator[Server]:
     transports = [ShmTransport(address), TcpTransport(port=0, wire=request.param)]
     with Server(EXAMPLE, 1, transports) as server:
         yield server
+
+
+def without_socket(server: Server, folder: Path) -> Connector:
+    """Return a connector of the server as it is where its socket cannot be seen.
+
+    To remove the socket would not do: the server makes it again within two seconds.
+    """
+    return dataclasses.replace(server.connector(), address=f"ipc://{folder}/none")
 
 
 def take(server: Server) -> list[int]:
@@ -94,13 +103,13 @@ def test_both_kinds_have_the_same_calls_and_say_why(
 def test_without_its_socket_tcp_is_taken_with_a_line_that_says_so(
     server: Server, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (folder / "s").unlink()
-    with server.connector().connect(EXAMPLE) as client:
+    connector = without_socket(server, folder)
+    with connector.connect(EXAMPLE) as client:
         assert isinstance(client, TcpClient)
-        assert client.way == f"tcp, since there is no socket ({folder}/s)"
+        assert client.way == f"tcp, since there is no socket ({folder}/none)"
     lines = [record for record in caplog.records if record.name == "shm_echo"]
     assert [line.levelname for line in lines] == ["WARNING"]  # on one host it could be mended
-    assert lines[0].getMessage() == f"connected to {server.connector()} by {client.way}"
+    assert lines[0].getMessage() == f"connected to {connector} by {client.way}"
 
 
 def test_without_its_ports_shared_memory_is_taken(server: Server, address: str) -> None:
@@ -189,9 +198,8 @@ def test_another_run_is_raised(address: str) -> None:
 
 def test_a_wrong_token_is_raised(address: str, folder: Path) -> None:
     with Server(EXAMPLE, 1, [ShmTransport(address), TcpTransport(port=0, token=TOKEN)]) as server:
-        connector = server.connector()
+        connector = without_socket(server, folder)
         assert TOKEN.encode() not in pickle.dumps(connector)
-        (folder / "s").unlink()
         for token in (None, TOKEN[::-1]):
             with pytest.raises(RefusedError) as caught:
                 connector.connect(EXAMPLE, token=token)
@@ -204,12 +212,11 @@ def test_a_server_that_does_not_answer_at_its_socket_is_not_left_for_tcp(
     server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shm_echo.control.client.client_connection._HANDSHAKE_TIMEOUT", 0.2)
-    (folder / "s").unlink()
     with socket.socket(socket.AF_UNIX) as silent:
-        silent.bind(str(folder / "s"))
+        silent.bind(str(folder / "none"))
         silent.listen()
         with pytest.raises(HandshakeTimeoutError):
-            server.connector().connect(EXAMPLE, connect_timeout=0.1)
+            without_socket(server, folder).connect(EXAMPLE, connect_timeout=0.1)
 
 
 # ---------------------------------------------------------------- the one server
@@ -217,11 +224,10 @@ def test_a_server_that_does_not_answer_at_its_socket_is_not_left_for_tcp(
 
 @pytest.mark.parametrize("wire", WIRES)
 def test_another_server_at_the_socket_is_left_alone(wire: Any, folder: Path) -> None:
-    address, other = f"ipc://{folder}/s", f"ipc://{folder}/t"
-    with Server(EXAMPLE, 1, [ShmTransport(address), TcpTransport(port=0, wire=wire)]) as server:
-        connector = server.connector()
-        with Server(EXAMPLE, 1, ShmTransport(other)) as impostor:
-            (folder / "t").rename(folder / "s")
+    transports = [ShmTransport(f"ipc://{folder}/s"), TcpTransport(port=0, wire=wire)]
+    with Server(EXAMPLE, 1, transports) as server:
+        connector = without_socket(server, folder)
+        with Server(EXAMPLE, 1, ShmTransport(f"ipc://{folder}/none")) as impostor:
             with connector.connect(EXAMPLE) as client:
                 assert isinstance(client, TcpClient)
                 assert "is served by another server" in str(client.way)
@@ -441,6 +447,5 @@ def test_values_do_not_come_through_echos_wire(folder: Path, address: str) -> No
     with Server(
         EXAMPLE, 1, [ShmTransport(address), TcpTransport(port=0)], publishes=weights
     ) as server:
-        (folder / "s").unlink()
         with pytest.raises(HandshakeError, match="is echo's, which carries no published values"):
-            server.connector().connect(EXAMPLE, publishes=weights)
+            without_socket(server, folder).connect(EXAMPLE, publishes=weights)

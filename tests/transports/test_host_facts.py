@@ -77,7 +77,8 @@ LISTS = """
 import json, subprocess
 from shm_echo.transports.host_facts import own_addresses
 for words in (
-    "link set lo up", "link add d0 type veth peer name d1", "link set d0 up", "addr add 10.7.0.1/24 dev d0",
+    "link set lo up", "link add d0 type veth peer name d1", "link set d0 up",
+    "addr add 10.7.0.1/24 dev d0",
     "addr add 10.7.0.9/24 dev d0", "-6 addr add fd07::1/64 dev d0 nodad",
 ):
     subprocess.run(["ip", *words.split()], check=True)

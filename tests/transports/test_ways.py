@@ -32,6 +32,7 @@ WILDCARD = TcpEntrance("0.0.0.0", (("gpu1", 5000), ("10.0.0.1", 5000)), ("127.0.
 ONE_ADDRESS = TcpEntrance("10.0.0.1", (("10.0.0.1", 5000),))
 TUNNEL = TcpEntrance("127.0.0.1", (("127.0.0.1", 6000),), ("127.0.0.1", 5000), advertised=True)
 NO_ADDRESS = TcpEntrance("0.0.0.0", (), ("127.0.0.1", 5000))
+WITH_TLS = TcpEntrance("0.0.0.0", (("gpu1", 5000),), ("127.0.0.1", 5000), "shm", tls=True)
 SHM_WIRE = TcpEntrance("10.0.0.1", (("10.0.0.1", 7000),), wire="shm")
 
 ELSEWHERE = "shm: the server runs on another machine, gpu1"
@@ -78,6 +79,13 @@ ROWS: dict[str, tuple[str | None, list[TcpEntrance], HostFacts, list[str], list[
     "other host, a tunnel": (None, [TUNNEL], OTHER, ["127.0.0.1:6000"], []),
     "a container, a tunnel": (None, [TUNNEL], CONTAINER, ["127.0.0.1:6000"], []),
     "one host, a tunnel": (None, [TUNNEL], SAME, ["127.0.0.1:5000", "127.0.0.1:6000"], []),
+    "one host, TLS": (
+        None,
+        [WITH_TLS],
+        SAME,
+        ["gpu1:5000", "127.0.0.1:5000"],
+        [],
+    ),
     "other host, two wires": (
         None,
         [ONE_ADDRESS, SHM_WIRE],

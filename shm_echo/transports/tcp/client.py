@@ -12,7 +12,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from shm_echo.control.protocol.ring_requests import AttachRequest
-from shm_echo.errors import ConnectionClosedError, ForkedHandleError, SendTimeoutError
+from shm_echo.errors import (
+    ConnectionClosedError,
+    ForkedHandleError,
+    SendTimeoutError,
+)
 from shm_echo.spec import TreeSpec
 from shm_echo.transports.tcp.client_base import ClientBase
 from shm_echo.transports.tcp.client_opening import Wishes, refuse_on_echo
@@ -21,13 +25,11 @@ from shm_echo.transports.tcp.client_token import ClientToken
 from shm_echo.transports.tcp.closed_event import ClosedEvent
 from shm_echo.transports.tcp.private_slot import PrivateSlot
 from shm_echo.transports.unattached import UNATTACHED
-from shm_echo.transports.wait_until import WARN_AFTER, WaitUntil, check_wait_until
+from shm_echo.transports.wait_until import WaitUntil, check_wait_until
 from shm_echo.validation import check_cast, check_count, label_text, seconds
 
 if TYPE_CHECKING:
     import ssl
-
-    from shm_echo.transports.tcp.client_control import RemoteSubscriber
 
 __all__ = ["TcpClient"]
 
@@ -40,9 +42,9 @@ _LAST_WAIT = 1.0
 class TcpClient(ClientBase):
     """A producer on any machine: sends samples over TCP into the ring of a server.
 
-    The server is one of this package or of `echo`; what it says first tells which wire it speaks.
-    The calls may be made from several threads at once. In the child of a fork an inherited client
-    raises ForkedHandleError; one that was pickled connects at its first use.
+    The server is one of this package or of `echo`: its first bytes say which wire it speaks.
+    Threads may share a client. In the child of a fork an inherited client raises
+    ForkedHandleError; one that was pickled connects at its first use.
 
     A send returns when the sample is on its way. At most `max_inflight_msgs` samples are there
     that the server has not acknowledged; `wait` and `close` wait for all of them. A send that ends
@@ -252,32 +254,6 @@ class TcpClient(ClientBase):
         if until == "taken":
             self._wait_taken(None if limit is None else began + limit)
 
-    def _wait_taken(self, end: float | None) -> None:
-        warned = False
-        while True:
-            sender = self._sender
-            left = None if end is None else max(0.0, end - time.monotonic())
-            first = not warned and (left is None or left > WARN_AFTER)
-            try:
-                self._require_subscriber(publishing=False).taken(
-                    sender.first + sender.sent, WARN_AFTER if first else left
-                )
-                return
-            except TimeoutError:
-                if not first:
-                    raise
-                warned = True
-                _log.warning(
-                    "wait() of %r has waited %.0f s: the learner has not taken all samples; a "
-                    "batch that does not fill is taken by sample(partial=True)",
-                    self,
-                    WARN_AFTER,
-                )
-            except ConnectionClosedError as error:
-                if not sender.look():
-                    raise
-                self._recover(sender, error, left)
-
     # ---------------------------------------------------------------- receiving
 
     def latest(self, timeout: float = 5.0, *, writable: bool = False) -> tuple[int, Any] | None:
@@ -295,7 +271,7 @@ class TcpClient(ClientBase):
             ConnectionClosedError: this client is closed, or the server has gone.
             RuntimeError: the server publishes nothing, or speaks echo's wire.
         """
-        return self._require_subscriber().latest(timeout, writable)
+        return self._ask(lambda control: control.latest(timeout, writable))
 
     def wait_for(self, version: int, timeout: float | None = None) -> int:
         """Block until the server has published `version` or a newer one; return the newest.
@@ -305,22 +281,7 @@ class TcpClient(ClientBase):
             ConnectionClosedError: this client is closed, or the server has gone.
             RuntimeError: the server publishes nothing, or speaks echo's wire.
         """
-        return self._require_subscriber().wait_for(version, timeout)
-
-    def _require_subscriber(self, publishing: bool = True) -> RemoteSubscriber:
-        if self._sender is UNATTACHED:
-            self._ensure_connected()
-        self._require_open()
-        if self._subscriber is None or (publishing and not self._publishing):
-            raise RuntimeError(
-                f"the server at {self._peer} publishes nothing: "
-                + (
-                    'it speaks echo\'s wire; give its TcpTransport wire="shm"'
-                    if self.wire == "echo"
-                    else "give its Server publishes=example"
-                )
-            )
-        return self._subscriber
+        return self._ask(lambda control: control.wait_for(version, timeout))
 
     # ---------------------------------------------------------------- the end
 

@@ -11,30 +11,36 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from functools import partial
-from typing import Any, NoReturn
-
-import numpy as np
-import optree
+from typing import Any, NoReturn, TypeVar
 
 from shm_echo.control.fork_safety import FORK_LOCK, register_at_fork
 from shm_echo.errors import (
     ConnectionClosedError,
     ForkedHandleError,
+    HandshakeError,
+    OtherServerError,
+    RefusedError,
     SendTimeoutError,
-    SpecMismatchError,
 )
 from shm_echo.ring.core import Result, _core_cpython
-from shm_echo.spec import TreeSpec
 from shm_echo.transports.tcp.client_control import RemoteSubscriber
 from shm_echo.transports.tcp.client_opening import Entered, Opening, Wire, Wishes
+from shm_echo.transports.tcp.payload_check import check_sample
 from shm_echo.transports.tcp.reader_sender import ReaderSender
 from shm_echo.transports.tcp.reconnect import Restorer
 from shm_echo.transports.unattached import UNATTACHED, PickledUnattached
+from shm_echo.transports.wait_until import WARN_AFTER
 
 __all__ = ["ClientBase"]
 
 _log = logging.getLogger("shm_echo")
+
+_T = TypeVar("_T")
+
+# Seconds until a lost control connection is opened again.
+_PAUSE = 0.05
 
 # What each process has of its own, beside what PickledUnattached knows.
 _OF_THIS_PROCESS = frozenset(
@@ -114,7 +120,7 @@ class ClientBase(PickledUnattached):
                 spec.plan,
                 spec.fast_flatten,
                 spec.unflatten,
-                partial(_check, spec, same_kind=self._same_kind),
+                partial(check_sample, spec, same_kind=self._same_kind),
                 raiser,
                 order if permuted else None,
                 self._window,
@@ -200,6 +206,62 @@ class ClientBase(PickledUnattached):
             sender.wait(timeout)
         except (ForkedHandleError, ConnectionClosedError) as error:
             self._again("wait", sender, error, timeout)
+
+    def _wait_taken(self, end: float | None) -> None:
+        warned = False
+        while True:
+            sender = self._sender
+            left = None if end is None else max(0.0, end - time.monotonic())
+            first = not warned and (left is None or left > WARN_AFTER)
+            try:
+                self._require_subscriber(publishing=False).taken(
+                    sender.first + sender.sent, WARN_AFTER if first else left
+                )
+                return
+            except (RefusedError, OtherServerError):
+                raise
+            except (ConnectionClosedError, HandshakeError) as error:
+                if not self._reconnect or self._ended:
+                    raise
+                if sender.look():
+                    self._recover(sender, error, left)
+                else:  # only the control connection was lost
+                    time.sleep(_PAUSE)
+            except TimeoutError:
+                if not first:
+                    raise
+                warned = True
+                _log.warning(
+                    "wait() of %r has waited %.0f s: the learner has not taken all samples; a "
+                    "batch that does not fill is taken by sample(partial=True)",
+                    self,
+                    WARN_AFTER,
+                )
+
+    def _ask(self, question: Callable[[RemoteSubscriber], _T]) -> _T:
+        """Ask the server about what it publishes."""
+        control = self._require_subscriber()
+        try:
+            return question(control)
+        except HandshakeError as error:  # of the first control connection
+            if not self._sender.look():
+                raise
+            raise ConnectionClosedError(f"the server of {self._peer} has gone: {error}") from None
+
+    def _require_subscriber(self, publishing: bool = True) -> RemoteSubscriber:
+        if self._sender is UNATTACHED:
+            self._ensure_connected()
+        self._require_open()
+        if self._subscriber is None or (publishing and not self._publishing):
+            raise RuntimeError(
+                f"the server at {self._peer} publishes nothing: "
+                + (
+                    'it speaks echo\'s wire; give its TcpTransport wire="shm"'
+                    if self.wire == "echo"
+                    else "give its Server publishes=example"
+                )
+            )
+        return self._subscriber
 
     # ---------------------------------------------------------------- errors
 
@@ -313,36 +375,6 @@ class _Senders:
 
 
 _senders = _Senders()
-
-
-def _check(spec: TreeSpec, tree: Any, stacked: bool, *, same_kind: bool) -> list[Any]:
-    try:
-        if stacked:
-            return spec.check_stacked(tree, same_kind=same_kind)[1]
-        return spec.check(tree, same_kind=same_kind)
-    except SpecMismatchError as error:
-        size = _payload_size(tree)
-        if stacked or size is None or size == spec.nbytes:
-            raise
-        raise SpecMismatchError.worded(
-            error.path, f"Payload size {size} != expected {spec.nbytes}: {error}"
-        ) from None
-
-
-def _payload_size(tree: Any) -> int | None:
-    """Return the bytes of all leaves of a tree; None if it has one that is no array or number."""
-    try:
-        leaves = optree.tree_leaves(tree)
-    except (RecursionError, TypeError, ValueError):
-        return None
-    sizes = 0
-    for leaf in leaves:
-        if isinstance(leaf, (bool, int, float, complex)):
-            leaf = np.asarray(leaf)
-        if not isinstance(leaf, (np.ndarray, np.generic)):
-            return None
-        sizes += leaf.nbytes
-    return sizes
 
 
 class _Raiser:

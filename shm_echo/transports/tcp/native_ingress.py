@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shm_echo.control.fork_safety import FORK_LOCK, register_at_fork
+from shm_echo.metrics import NO_TIMES
 from shm_echo.ring.core import check_result, ffi, lib
 from shm_echo.ring.ingress_meter import IngressFigures
 from shm_echo.ring.remote_producers import RemoteView
@@ -87,6 +88,7 @@ class NativeIngress:
         self._producers = ingress.producers
         self._transport = ingress.transport
         self._payload = ingress.spec.nbytes
+        self._detailed = ingress.ring.config.detailed
         self._lock = threading.RLock()  # makes an adoption and its record one step
         self._adopted: dict[int, _Adopted] = {}
         self._numbers: dict[int, int] = {}  # by connection: its number among the producers
@@ -206,13 +208,15 @@ class NativeIngress:
         """Return the figures for `SampleInfo`, see `IngressMeter`."""
         stats = ffi.new("she_ingress_stats *")
         lib.she_ingress_get_stats(self._pointer, stats)
+        times = (NO_TIMES, NO_TIMES)
+        if self._detailed:
+            times = snapshot_of(stats.drain_round), snapshot_of(stats.queue_dwell)
         return IngressFigures(
             stats.connections,
             stats.queue_depth_sum,
             stats.queue_depth_max,
             stats.push_blocked_count,
-            snapshot_of(stats.drain_round),
-            snapshot_of(stats.queue_dwell),
+            *times,
         )
 
     def reset_histograms(self) -> None:
@@ -310,7 +314,7 @@ class NativeIngress:
             self._thread.join(_THREAD_ENDS_WITHIN)
         for number in list(self._numbers.values()):
             self._producers.close(number)
-        self._adopted.clear()  # the ends that were to be told refer to the door, and that to here
+        self._adopted.clear()  # their on_end may refer to this object
         return int(dropped[0])
 
     def after_fork_in_child(self) -> None:
