@@ -162,8 +162,8 @@ def test_a_death_is_raised_where_that_is_wanted(end: str) -> None:
     with serving(shm_echo, ARRAYS, 4, on_producer_death="raise") as server:
         with RawPeer(server.port) as peer:
             name = peer.name
-            peer.send(b"\x00")
-            wait_until(lambda: server.producers(), "it is listed")
+            peer.send(numbered_bytes([1]) + b"\x00")
+            peer.acks(1)
             if end == "fragment":
                 assert peer.rest() == b""
             else:

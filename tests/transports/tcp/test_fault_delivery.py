@@ -86,6 +86,14 @@ def test_split_samples_of_many_pages(library: ModuleType, most: int) -> None:
         client.wait()
 
 
+def stream(library: ModuleType, port: int, count: int) -> None:
+    """Send samples, and wait for their acks."""
+    with connected(library, port, ARRAYS) as client:
+        for number in range(count):
+            client.send(arrays(number))
+        client.wait()
+
+
 @pytest.mark.parametrize("offset", [1, SIZE - 1, SIZE, SIZE + 1])
 def test_a_connection_that_stalls_inside_a_sample_delays_no_other(offset: int) -> None:
     data = numbered_bytes(range(1000, 1004))
@@ -94,13 +102,9 @@ def test_a_connection_that_stalls_inside_a_sample_delays_no_other(offset: int) -
         with RawPeer(server.port) as stalled:
             stalled.send(data[:offset])
             for library in LIBRARIES.values():
-                with connected(library, server.port, ARRAYS) as client:
-                    for number in range(200):
-                        client.send(arrays(number))
-                        if number % 5 == 0:  # the ring never holds what it could not hold alone
-                            collector.take_now()
-                    Worker(client.wait).result()
+                worker = Worker(stream, library, server.port, 200)
                 collector.until(200 + offset // SIZE)
+                worker.result()
                 mine = [number for number in collector.numbers if number < 1000]
                 assert mine == list(range(200))
                 collector.numbers = [number for number in collector.numbers if number >= 1000]

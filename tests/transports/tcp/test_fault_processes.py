@@ -61,7 +61,7 @@ def kill_clients(library: str, kills: int) -> None:
             def begin() -> None:
                 first = next(started) * ROOM
                 args = (library, server.port, first)
-                clients.append(stack.enter_context(start(stream, *args, method="forkserver")))
+                clients.append(stack.enter_context(start(stream, *args, method="fork")))
 
             for _ in range(3):
                 begin()
