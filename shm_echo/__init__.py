@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from shm_echo.transports.connector import Connector
     from shm_echo.transports.shm import ShmClient, ShmTransport
     from shm_echo.transports.slot import Slot
+    from shm_echo.transports.tcp.client import TcpClient
 
 _HOMES = {
     "AddressInUseError": "shm_echo.errors",
@@ -61,6 +62,7 @@ _HOMES = {
     "ShmTransport": "shm_echo.transports.shm",
     "Slot": "shm_echo.transports.slot",
     "SpecMismatchError": "shm_echo.errors",
+    "TcpClient": "shm_echo.transports.tcp.client",
     "TrajectoryAccumulator": "shm_echo.trajectory",
     "Transport": "shm_echo.transports.base",
 }
@@ -91,6 +93,7 @@ __all__ = [
     "ShmTransport",
     "Slot",
     "SpecMismatchError",
+    "TcpClient",
     "TrajectoryAccumulator",
     "Transport",
     "__version__",

@@ -17,6 +17,7 @@ import numpy as np
 from shm_echo.held_batches import HeldBatches
 from shm_echo.metrics import NO_TIMES, HistSnapshot, SampleInfo
 from shm_echo.ring.core import Result, _core_cpython, ffi, lib
+from shm_echo.ring.ingress_meter import IngressMeter, sum_of
 from shm_echo.ring.producers import Producers
 from shm_echo.ring.ring import Ring
 from shm_echo.server_options import ServerOptions
@@ -85,8 +86,12 @@ class Consumer:
             ffi.cast("she_consumer *", receiver.address()), lambda _pointer, _keep=receiver: None
         )
         self.producers = Producers(
-            ring, self._consumer, remember=_DEATHS_TO_REPORT[options.on_death]
+            ring,
+            self._consumer,
+            remember=_DEATHS_TO_REPORT[options.on_death],
+            reserved=options.own_producers,
         )
+        self.meters: list[IngressMeter] = []  # of transports with threads of their own
         self.checks = WaitChecks(receiver, self._consumer, self.producers, options)
         self.held = HeldBatches(receiver, options.debug)
         self._closed = False
@@ -318,6 +323,25 @@ class Consumer:
             memcpy, queue_dwell = HistSnapshot(*copies), HistSnapshot(*dwell)
         else:
             memcpy = queue_dwell = NO_TIMES
+        if self.meters:
+            ingress = sum_of([meter.figures() for meter in self.meters])
+            return SampleInfo(
+                stored,
+                self.producers.active_local + ingress.connections,
+                ingress.queue_depth_sum,
+                ingress.queue_depth_max,
+                blocked + ingress.push_blocked_count,
+                stored + taken - own,
+                full,
+                cas,
+                lost,
+                retries,
+                ingress.drain_round,
+                memcpy,
+                ingress.queue_dwell,
+                copied,
+                lent,
+            )
         return SampleInfo(
             stored,
             self.producers.active,
@@ -339,6 +363,8 @@ class Consumer:
     def reset_histograms(self) -> None:
         """Restart the histograms."""
         self._receiver.reset_times()
+        for meter in self.meters:
+            meter.reset_histograms()
 
     def close(self) -> None:
         """Make a waiting learner end its wait at its next check."""

@@ -12,19 +12,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shm_echo.error_base import ShmEchoError, describe_death, mebibytes
+from shm_echo.listen_errors import AddressInUseError, BindError, PortInUseError
 
 __all__ = [
     "AddressError",
     "AddressInUseError",
     "BatchesHeldError",
+    "BindError",
     "ConnectionClosedError",
     "DescriptorLimitError",
+    "EchoWireError",
     "ForkedHandleError",
     "HandshakeError",
     "HandshakeTimeoutError",
     "NotBuiltError",
+    "OtherServerError",
     "PeerRefusedError",
     "PidfdUnavailableError",
+    "PortInUseError",
     "ProducerDiedError",
     "ProtocolError",
     "ProtocolVersionError",
@@ -78,9 +83,16 @@ class SpecMismatchError(ShmEchoError, ValueError):
         super().__init__(f"{path or 'the sample'}: {detail}")
         self.path = path
 
+    @classmethod
+    def worded(cls, path: str, message: str) -> SpecMismatchError:
+        """Return an error whose message is this one."""
+        error = cls(path, "")
+        error.args = (message,)
+        return error
+
 
 class SendTimeoutError(ShmEchoError, TimeoutError):
-    """A send did not find room in the ring in time.
+    """A send did not find room in the ring, or on the way to it, in time.
 
     Attributes:
         sent: the number of samples of this call that were sent; they are the first ones.
@@ -89,10 +101,17 @@ class SendTimeoutError(ShmEchoError, TimeoutError):
 
     _fields = ("sent", "lent")
 
-    def __init__(self, timeout: float, sent: int = 0, lent: int = 0, buffers: int = 0) -> None:
+    def __init__(
+        self,
+        timeout: float,
+        sent: int = 0,
+        lent: int = 0,
+        buffers: int = 0,
+        what: str = "the ring stayed full",
+    ) -> None:
         held = f"holds {lent} of {buffers} batches, and " if lent else ""
         super().__init__(
-            f"the ring stayed full for {timeout:g} s ({sent} samples of this call were sent): "
+            f"{what} for {timeout:g} s ({sent} samples of this call were sent): "
             f"the learner {held}takes batches more slowly than they arrive, or has stopped"
         )
         self.sent, self.lent = sent, lent
@@ -152,18 +171,25 @@ class BatchesHeldError(ShmEchoError, RuntimeError):
 
 
 class ProducerDiedError(ShmEchoError, RuntimeError):
-    """A producer process ended without closing its client.
+    """A producer ended without closing its client, or its connection was lost.
 
     Attributes:
-        pid: the process.
+        pid: the process; None for a producer at the other end of a network connection.
         signal: the signal that ended it, or None where the kernel does not report it.
+        peer: the address of such a producer, as "host:port"; None for a process of this host.
     """
 
-    _fields = ("pid", "signal")
+    _fields = ("pid", "signal", "peer")
 
-    def __init__(self, pid: int, signal: int | None) -> None:
-        super().__init__(f"producer {describe_death(pid, signal)} without closing its client")
-        self.pid, self.signal = pid, signal
+    def __init__(
+        self, pid: int | None, signal: int | None, peer: str | None = None, reason: str = ""
+    ) -> None:
+        if peer is not None:
+            text = f"producer {peer} was lost: {reason or 'its connection broke'}"
+        else:
+            text = f"producer {describe_death(pid or 0, signal)} without closing its client"
+        super().__init__(text)
+        self.pid, self.signal, self.peer = pid, signal, peer
 
 
 class ShmTooSmallError(ShmEchoError, OSError):
@@ -205,13 +231,16 @@ class ConnectionClosedError(ShmEchoError, ConnectionError):
 
     Attributes:
         sent: the samples of the interrupted call that were sent (0 outside `send_batch`).
+        unacked: the samples that a TcpClient has sent and that its server has not acknowledged:
+            they may be lost. 0 for other clients.
     """
 
-    _fields: tuple[str, ...] = ("sent",)
+    _fields: tuple[str, ...] = ("sent", "unacked")
 
-    def __init__(self, message: str, sent: int = 0) -> None:
+    def __init__(self, message: str, sent: int = 0, unacked: int = 0) -> None:
         super().__init__(message)
         self.sent = sent
+        self.unacked = unacked
 
 
 class RequestTimeoutError(ConnectionClosedError, TimeoutError):
@@ -223,7 +252,7 @@ class RequestTimeoutError(ConnectionClosedError, TimeoutError):
         op: the name of the request.
     """
 
-    _fields = ("sent", "op")
+    _fields = ("sent", "unacked", "op")
 
     def __init__(self, address: str, op: str, timeout: float) -> None:
         super().__init__(
@@ -287,6 +316,23 @@ class ServerNotFoundError(HandshakeError):
         self.address = address
 
 
+class OtherServerError(HandshakeError):
+    """Another server answers at the address of a connector: not the one that made it.
+
+    Attributes:
+        address: the address that answered.
+    """
+
+    _fields = ("address",)
+
+    def __init__(self, address: str) -> None:
+        super().__init__(
+            f"{address} is served by another server than the one whose connector() this is, which "
+            "was closed or restarted, or lives elsewhere: get a connector from the new server"
+        )
+        self.address = address
+
+
 class HandshakeTimeoutError(HandshakeError, TimeoutError):
     """The server is there and does not answer in time: it is stopped or busy.
 
@@ -311,6 +357,13 @@ class HandshakeTimeoutError(HandshakeError, TimeoutError):
 
 class ProtocolError(HandshakeError):
     """The peer does not speak the control protocol of shm-echo, or violated it."""
+
+
+class EchoWireError(ProtocolError, ValueError):
+    """The peer of a TcpClient does not speak echo's wire, or another version of it.
+
+    It is a ValueError too, as in echo.
+    """
 
 
 class ProtocolVersionError(HandshakeError):
@@ -367,25 +420,6 @@ class RefusedError(HandshakeError):
 
 class PeerRefusedError(HandshakeError):
     """The process at the other end is not trusted (another user, another pid namespace)."""
-
-
-class AddressInUseError(ShmEchoError, OSError):
-    """Another live process serves at this address.
-
-    Attributes:
-        address: the socket path.
-        pid: the process that serves there, or None where it is not known.
-    """
-
-    _fields = ("address", "pid")
-
-    def __init__(self, address: str, pid: int | None) -> None:
-        server = "another process" if pid is None else f"pid {pid}"
-        super().__init__(
-            f"{address} is already served by {server}: close that server or choose another name"
-        )
-        self.address = address
-        self.pid = pid
 
 
 class ForkedHandleError(ShmEchoError, RuntimeError):

@@ -38,10 +38,13 @@ class SampleInfo(NamedTuple):
 
     Attributes:
         store_size: samples committed and not yet handed out.
-        active_connections: producers attached.
-        queue_depth_sum: samples waiting in per-connection queues; 0 where there are none.
-        queue_depth_max: the longest such queue; 0 where there are none.
-        push_blocked_count: times a producer had to wait for room, since the start.
+        active_connections: producers attached; those of a TcpTransport count while their
+            connection is open.
+        queue_depth_sum: samples in the queues of connections at the start of the last drain round;
+            0 without a TcpTransport.
+        queue_depth_max: the longest such queue at that moment.
+        push_blocked_count: times that a producer or a connection had to wait for room, since the
+            start.
         samples_inserted_total: samples that producers committed, since the start, without those
             of `Server.submit`.
         notify_count: batches completed, since the start.
@@ -49,9 +52,10 @@ class SampleInfo(NamedTuple):
             fields below).
         cas_failure_total: claims lost to another producer at the same slot.
         reservation_retries_total: rounds of the claim loop that claimed nothing.
-        drain_round: rounds of the drainer threads; empty where there are none.
+        drain_round: with a TcpTransport: rounds of its threads that moved samples into the ring.
         memcpy: time to copy the samples of one reservation.
-        queue_dwell: per sample, from its commit to its hand-out.
+        queue_dwell: per sample, from its commit to its hand-out; with a TcpTransport: of its
+            samples, from the arrival of the last byte to the claim of a slot.
         copied_total: batches handed out as private copies because arrays of earlier batches held
             the other buffers, since the start: see `lease="copy"` of [Server][shm_echo.Server].
         lent: batches whose memory in the ring is lent now, this one included.
@@ -97,8 +101,8 @@ class ProducerInfo(NamedTuple):
     """One attached producer, as `Server.producers()` lists it.
 
     Attributes:
-        id: its owner id in the ring.
-        pid: its process, or None if the transport does not know it.
+        id: its owner id in the ring; a number above all owner ids if it sends through TCP.
+        pid: its process, or None if the transport does not know it, as with TCP.
         samples: samples committed since it attached.
         bytes: the size of these samples.
         blocked_seconds: time spent waiting for room, the present wait included.
@@ -107,6 +111,8 @@ class ProducerInfo(NamedTuple):
         state: "attached"; "waiting" while it waits until its samples are taken; "hung up" when its
             connection broke while the process lives.
         producer_id: the name that it gave itself, or None.
+        peer: its address, "host:port", if it sends through TCP; else None.
+        transport: the way by which it is attached: "shm", "tcp", or the class of another transport.
     """
 
     id: int
@@ -118,6 +124,8 @@ class ProducerInfo(NamedTuple):
     last_seen: float
     state: str
     producer_id: str | None = None
+    peer: str | None = None
+    transport: str = ""
 
 
 class ReaderInfo(NamedTuple):
@@ -125,10 +133,12 @@ class ReaderInfo(NamedTuple):
 
     Attributes:
         id: its number, counted from 1 and never used twice.
-        pid: its process.
+        pid: its process; None if the transport does not know it.
         attached_seconds: seconds since it attached.
+        peer: the address that it connected from, over TCP; None in shared memory.
     """
 
     id: int
-    pid: int
+    pid: int | None
     attached_seconds: float
+    peer: str | None = None

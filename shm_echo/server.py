@@ -6,7 +6,7 @@ learner; `shm_echo.consumer` waits for batches and raises the errors when none c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -52,11 +52,14 @@ class Server(AsyncSampling):
         example: a sample: a pytree whose leaves are NumPy arrays or scalars, of any dtype without
             Python objects. It fixes structure, shapes and dtypes.
         batch_size: samples per batch.
-        transport: how producers reach this server, such as ShmTransport("name"); None for samples
+        transport: how producers reach this server, such as ShmTransport("name") or
+            TcpTransport(port=0); a list of several, which start and end together; None for samples
             of this process only, through `submit`.
         num_buffers: batches in the ring, at least 2 (3 with `lease=True`).
-        num_drainers: used by transports that have drainer threads; ShmTransport has none.
-        producer_queue_size: likewise, for transports that have per-connection queues.
+        num_drainers: threads that move queued samples into the ring, in a TcpTransport; an
+            ShmTransport has none.
+        producer_queue_size: samples that a TcpTransport queues for each connection while the ring
+            is full.
         detailed_metrics: also measure claims, copies and waiting times of samples.
         lease: "copy" lends a batch until nothing refers to it any more, and copies it if no other
             buffer would stay with the producers. True never copies: `sample()` waits while every
@@ -85,7 +88,7 @@ class Server(AsyncSampling):
         self,
         example: Any,
         batch_size: int,
-        transport: Transport | None = None,
+        transport: Transport | Sequence[Transport] | None = None,
         num_buffers: int = 3,
         num_drainers: int = 8,
         producer_queue_size: int = 8,
@@ -115,8 +118,8 @@ class Server(AsyncSampling):
         )
         self.batch_size = options.config.batch_size
         self.num_buffers = options.config.num_buffers
-        self.num_drainers = options.num_drainers
-        self.producer_queue_size = options.producer_queue_size
+        self.num_drainers = options.ingress.num_drainers
+        self.producer_queue_size = options.ingress.producer_queue_size
         super().__init__(options)
 
     # ---------------------------------------------------------------- the way in
@@ -129,6 +132,24 @@ class Server(AsyncSampling):
             RuntimeError: the server has no transport, or one without an address.
         """
         return str(transport_member(self._transport, "address"))
+
+    @property
+    def port(self) -> int:
+        """Return the TCP port of this server: of its first TcpTransport, if it has several.
+
+        Raises:
+            RuntimeError: the server has no TcpTransport, was not started, or is closed.
+        """
+        return int(transport_member(self._transport, "port"))
+
+    @property
+    def ports(self) -> list[int]:
+        """Return the TCP ports of all transports, in their order.
+
+        Raises:
+            RuntimeError: the server has no TcpTransport, was not started, or is closed.
+        """
+        return list(transport_member(self._transport, "ports"))
 
     def connector(self) -> Connector:
         """Return the way to this server: a small value to send to other processes.

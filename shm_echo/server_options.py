@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,7 +11,8 @@ from shm_echo.ring.broadcast import broadcast_bytes
 from shm_echo.ring.ring import MAX_PRODUCERS, Lease, RingConfig, ring_bytes
 from shm_echo.ring.segment import sigbus_guard_enabled
 from shm_echo.spec import TreeSpec
-from shm_echo.transports.base import Transport
+from shm_echo.transports.base import IngressOptions, Transport
+from shm_echo.transports.combined import check_transport, own_producers
 from shm_echo.validation import check_count, environment_switch, seconds
 
 __all__ = ["OnProducerDeath", "ServerOptions", "producers_that_end", "transport_member"]
@@ -33,8 +36,8 @@ class ServerOptions:
         on_death: the effect of a producer that dies.
         lease_timeout: seconds to wait for held batches; None waits without limit.
         pin_host_memory: True to page-lock the ring for copies to a GPU.
-        num_drainers: for transports that have drainer threads.
-        producer_queue_size: for transports that have queues.
+        ingress: what concerns transports with threads and queues of their own.
+        own_producers: owner ids of the ring that the transports' threads take.
         debug: True if SHM_ECHO_DEBUG is on.
         sigbus_guard: True to survive that another process truncates the memory.
     """
@@ -48,8 +51,8 @@ class ServerOptions:
     on_death: OnProducerDeath
     lease_timeout: float | None
     pin_host_memory: bool
-    num_drainers: int
-    producer_queue_size: int
+    ingress: IngressOptions
+    own_producers: int
     debug: bool
     sigbus_guard: bool
 
@@ -58,7 +61,7 @@ class ServerOptions:
         cls,
         example: Any,
         batch_size: int,
-        transport: Transport | None,
+        transport: Transport | Sequence[Transport] | None,
         num_buffers: int,
         num_drainers: int,
         producer_queue_size: int,
@@ -92,32 +95,26 @@ class ServerOptions:
                 f"on_producer_death must be one of {', '.join(map(repr, _DEATH_POLICIES))}, "
                 f"not {on_producer_death!r}"
             )
-        if transport is not None and not isinstance(transport, Transport):
-            advice = f"; ShmTransport({transport!r}) serves at it" if type(transport) is str else ""
-            raise TypeError(f"transport must be a Transport or None, not {transport!r}{advice}")
-        max_producers = check_count(
-            "max_producers of the transport",
-            getattr(transport, "max_producers", 256),
-            1,
-            most=MAX_PRODUCERS,
-        )
+        checked = check_transport(transport)
+        own = own_producers(checked, num_drainers)
+        max_producers = _max_producers(checked, own)
         config = RingConfig(batch_size, num_buffers, max_producers, bool(detailed_metrics))
         published = None if publishes is None else TreeSpec.from_example(publishes)
-        _check_limits(spec, config, published, transport)
+        _check_limits(spec, config, published, checked)
         return cls(
             spec,
             config,
-            transport,
+            checked,
             lease,
             bool(writable),
             published,
             on_producer_death,
             seconds("lease_timeout", lease_timeout),
             bool(pin_host_memory),
-            num_drainers,
-            producer_queue_size,
+            IngressOptions(num_drainers, producer_queue_size, os.urandom(16)),
+            own,
             environment_switch("SHM_ECHO_DEBUG"),
-            sigbus_guard_enabled() and bool(getattr(transport, "sigbus_guard", True)),
+            sigbus_guard_enabled() and bool(getattr(checked, "sigbus_guard", True)),
         )
 
 
@@ -134,6 +131,18 @@ def producers_that_end(until: str | None, min_producers: int) -> int | None:
     return None if until is None else min_producers
 
 
+def _max_producers(transport: Transport | None, own: int) -> int:
+    """Return the number of owner ids of the ring: those of `own` threads, and the producers'."""
+    most = check_count(
+        "max_producers of the transport",
+        getattr(transport, "max_producers", 256),
+        0 if own else 1,
+        most=MAX_PRODUCERS,
+    )
+    threads = f"; {own} are those of its threads" if own else ""
+    return check_count("owner ids of the transport" + threads, most + own, 1, most=MAX_PRODUCERS)
+
+
 def _is_copy(lease: object) -> bool:
     return isinstance(lease, str) and lease == "copy"
 
@@ -145,6 +154,8 @@ def transport_member(transport: Transport | None, member: str) -> Any:
         RuntimeError: there is no transport, or it has no such member.
     """
     if transport is None:
+        if member in ("port", "ports"):  # in the words of `echo`
+            raise RuntimeError("no transport configured; pass TcpTransport to __init__")
         raise RuntimeError(
             f"this server has no transport, so it has no {member}: give it one, such as "
             "ShmTransport()"

@@ -14,7 +14,7 @@ from shm_echo.ring.readers import Readers
 from shm_echo.ring.ring import Ring
 from shm_echo.ring.segment import Backing, sweep
 from shm_echo.server_options import ServerOptions
-from shm_echo.transports.base import Ingress
+from shm_echo.transports.base import Ingress, Transport, transport_kind
 
 if TYPE_CHECKING:
     from shm_echo.async_consumer import AsyncConsumer
@@ -55,13 +55,23 @@ class ServerParts:
             self.producers = self.consumer.producers
             self.local_producer = LocalProducer(self.ring, self.consumer)
             if self.transport is not None:
-                ingress = Ingress(self.ring, self.producers, self.publisher, self.readers)
-                self.transport.start(ingress)
+                self.transport.start(self._ingress(self.transport, options))
         except BaseException:
             if self.publisher is not None:
                 self.publisher.close()
             self.ring.segment.close()
             raise
+
+    def _ingress(self, transport: Transport, options: ServerOptions) -> Ingress:
+        return Ingress(
+            self.ring,
+            self.producers,
+            self.publisher,
+            self.readers,
+            options.ingress,
+            meters=self.consumer.meters,
+            transport=transport_kind(transport),
+        )
 
     def async_consumer(self) -> AsyncConsumer:
         """Return the consumer for coroutines and event loops, made at first use."""

@@ -44,7 +44,7 @@ BAD: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "an address as transport": (
         {"transport": "cartpole"},
         TypeError,
-        r"transport must be a Transport or None, not 'cartpole'; ShmTransport\('cartpole'\) serves",
+        r"must be a Transport, a list of them or None, not 'cartpole'; ShmTransport",
     ),
     "half a transport": ({"transport": Impostor()}, TypeError, "transport must be a Transport"),
     "unknown death policy": (

@@ -81,6 +81,7 @@ bool plan_walk(const Plan *plan, PyObject *tree, PyObject *list, Py_ssize_t *nex
  * False may leave an exception, as in plan_walk. */
 bool plan_matches(const Plan *plan, PyObject *tree, PyObject *leaves, Py_ssize_t *next);
 
-extern PyTypeObject Mapping_Type, Handle_Type, Sender_Type, Slot_Type, Receiver_Type, Lease_Type;
+extern PyTypeObject Mapping_Type, Handle_Type, Sender_Type, Slot_Type, Receiver_Type, Lease_Type,
+    TcpSender_Type;
 
 #endif

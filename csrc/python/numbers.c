@@ -4,7 +4,7 @@
  * types; the others are left to that check, which makes the messages too. */
 #include <math.h>
 
-#include "sender.h"
+#include "tree_spec.h"
 
 #include <numpy/arrayscalars.h>
 

@@ -6,19 +6,14 @@
 #define CHECK_EVERY_NS 100000000
 
 static int Sender_traverse(Sender *self, visitproc visit, void *arg) {
-    Py_VISIT(self->flatten);
-    Py_VISIT(self->unflatten);
-    Py_VISIT(self->check);
     Py_VISIT(self->raise_for_result);
     Py_VISIT(self->on_idle);
     Py_VISIT(self->watch);
-    return 0;
+    return spec_traverse(&self->spec, visit, arg);
 }
 
 static int Sender_clear(Sender *self) {
-    Py_CLEAR(self->flatten);
-    Py_CLEAR(self->unflatten);
-    Py_CLEAR(self->check);
+    spec_clear(&self->spec);
     Py_CLEAR(self->raise_for_result);
     Py_CLEAR(self->on_idle);
     Py_CLEAR(self->watch);
@@ -28,8 +23,7 @@ static int Sender_clear(Sender *self) {
 static void Sender_dealloc(Sender *self) {
     PyObject_GC_UnTrack(self);
     Sender_clear(self);
-    plan_free(&self->plan);
-    leaves_free(self->leaves, self->num_leaves);
+    spec_free(&self->spec);
     if (self->producer)
         api->producer_free(self->producer);
     Py_XDECREF(self->handle);
@@ -55,30 +49,21 @@ static PyObject *Sender_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     if (!self)
         return NULL;
     self->handle = (Handle *)Py_NewRef(handle);
-    self->flatten = Py_NewRef(flatten);
-    self->unflatten = Py_NewRef(unflatten);
-    self->check = Py_NewRef(check);
     self->raise_for_result = Py_NewRef(raise_for_result);
     self->watch = Py_NewRef(watch);
     self->watch_after_ns = watch_after_ns;
     self->server = server;
-    self->same_kind = (char)same_kind;
-    self->plain = plan != Py_None;
-    if (self->plain && plan_parse(plan, &self->plan) < 0)
+    if (spec_init(&self->spec, table, plan, flatten, unflatten, check, same_kind) < 0)
         goto fail;
-    self->leaves = leaves_parse(table, &self->num_leaves);
-    if (!self->leaves)
-        goto fail;
-    if ((uint32_t)self->num_leaves != self->handle->ring->num_leaves) {
+    if ((uint32_t)self->spec.num_leaves != self->handle->ring->num_leaves) {
         PyErr_SetString(PyExc_ValueError, "the ring has another number of leaves");
         goto fail;
     }
-    for (Py_ssize_t i = 0; i < self->num_leaves; i++) {
-        if (self->leaves[i].row_bytes != self->handle->ring->leaves[i].row_bytes) {
+    for (Py_ssize_t i = 0; i < self->spec.num_leaves; i++) {
+        if (self->spec.leaves[i].row_bytes != self->handle->ring->leaves[i].row_bytes) {
             PyErr_SetString(PyExc_ValueError, "the ring has another row size");
             goto fail;
         }
-        self->sample_bytes += self->leaves[i].row_bytes;
     }
     if (api->producer_open(self->handle->ring, owner, &self->producer) != SHE_OK) {
         PyErr_SetString(PyExc_ValueError, "no such owner id, or no memory");
@@ -119,42 +104,6 @@ PyObject *sender_raise(Sender *self, int result, Py_ssize_t sent, PyObject *time
         PyErr_Format(PyExc_SystemError, "result %d raised no exception", result);
     }
     return NULL;
-}
-
-/* None means no time-out, 0 polls. Sets *deadline to 0 for no time-out. */
-int parse_timeout(PyObject *timeout, uint64_t *deadline) {
-    *deadline = 0;
-    if (timeout == Py_None)
-        return 0;
-    if (PyBool_Check(timeout)) {
-        PyErr_Format(PyExc_TypeError, "timeout must be None or a number of seconds, not %R",
-                     timeout);
-        return -1;
-    }
-    double seconds = PyFloat_AsDouble(timeout);
-    if (seconds == -1.0 && PyErr_Occurred()) {
-        if (PyErr_ExceptionMatches(PyExc_TypeError))
-            PyErr_Format(PyExc_TypeError, "timeout must be None or a number of seconds, not %R",
-                         timeout);
-        return -1;
-    }
-    if (!(seconds >= 0)) {
-        PyErr_Format(PyExc_ValueError, "timeout must be None or a number >= 0, not %R", timeout);
-        return -1;
-    }
-    if (seconds < 1e9) /* longer ones, infinity included, count as no time-out */
-        *deadline = api->now_ns() + (uint64_t)(seconds * 1e9);
-    return 0;
-}
-
-/* The time to wait until the deadline, but at most a slice. */
-static int64_t slice_until(uint64_t deadline) {
-    if (!deadline)
-        return SLICE_NS;
-    uint64_t now = api->now_ns();
-    if (now >= deadline)
-        return 0;
-    return deadline - now < SLICE_NS ? (int64_t)(deadline - now) : SLICE_NS;
 }
 
 /* At intervals, even if no claim waits: record that this producer is alive, and check that the

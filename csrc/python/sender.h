@@ -3,7 +3,7 @@
 #ifndef SHM_ECHO_BINDING_SENDER_H
 #define SHM_ECHO_BINDING_SENDER_H
 
-#include "binding.h"
+#include "tree_spec.h"
 
 typedef struct Slot Slot;
 
@@ -11,15 +11,7 @@ typedef struct {
     PyObject_HEAD
     Handle *handle;
     she_producer *producer;
-    Leaf *leaves;
-    Py_ssize_t num_leaves;
-    uint64_t sample_bytes;
-    bool plain; /* trees are walked along `plan`; otherwise `flatten` does it */
-    Plan plan;
-    PyObject *flatten;   /* tree -> list of leaves, unchecked, or any exception */
-    PyObject *unflatten; /* leaves -> tree */
-    PyObject *check; /* (tree, stacked) -> list of exact arrays, or the exception for the user */
-    char same_kind;  /* arrays are also cast, by NumPy's rule of this name */
+    TreeSpec spec;
     PyObject *raise_for_result; /* (result, sent, timeout): raises the exception of a result */
     PyObject *watch;            /* called before each wait for space, may raise; or None */
     uint64_t watch_after_ns;    /* not before a claim has waited for so long */
@@ -31,9 +23,6 @@ typedef struct {
     PyObject *on_idle;          /* set by `leave`: called once, when both are 0 */
     char retired;               /* inherited by a fork: the owner id is the parent's */
 } Sender;
-
-/* A result beyond those of ring.h, for `raise_for_result`: the server's process has ended. */
-enum { BINDING_GONE = 100 };
 
 /* Claim a slot, waiting for space if necessary. -1 if a Python exception is set. */
 int sender_claim(Sender *self, uint64_t deadline, uint64_t *position);
@@ -51,9 +40,6 @@ static inline int sender_end_call(Sender *self) {
 PyObject *sender_raise(Sender *self, int result, Py_ssize_t sent, PyObject *timeout);
 /* True unless this is the child of a fork; false with an exception. */
 bool sender_usable(Sender *self);
-/* None means no time-out, 0 polls. Sets *deadline to 0 for no time-out. */
-int parse_timeout(PyObject *timeout, uint64_t *deadline);
-
 /* A result beyond those of ring.h: the memory was truncated. sender_raise makes the exception. */
 enum { BINDING_BROKEN = 101 };
 /* The result of a call of the core, unless it worked on the zeros of a truncated mapping. */
@@ -64,23 +50,9 @@ static inline int sender_result(const Sender *self, int rc) {
 PyObject *Sender_send(Sender *self, PyObject *const *args, Py_ssize_t nargs);
 PyObject *Sender_send_batch(Sender *self, PyObject *const *args, Py_ssize_t nargs);
 
-/* The leaves of a tree as a new list, unchecked. NULL without an exception if only the check in
- * Python can tell, NULL with one after an interrupt. (send.c) */
-PyObject *sender_split(Sender *self, PyObject *tree);
-/* Make a list of arrays that fit of the leaves of `tree`. Steals `list`, the result of
- * `sender_split`, which may be NULL. NULL with the exception for the user. (send.c) */
-PyObject *sender_fit(Sender *self, PyObject *tree, PyObject *list, int stacked);
 /* Copy the arrays of the list into a claimed slot. C-contiguous ones that lie in their row already
  * cost nothing. (send.c) */
 int sender_copy(Sender *self, PyObject *list, uint64_t position);
-/* Clear an exception that only says that the fast way does not fit. -1 if it is another one, such
- * as KeyboardInterrupt, which has to reach the user. (send.c) */
-int clear_ordinary_exception(void);
-
-/* A number, a NumPy scalar or a 0-d array as an array of exactly a 0-d leaf's dtype. NULL
- * without an exception leaves it to the check in Python. (numbers.c) */
-PyObject *number_array(const Leaf *leaf, PyObject *object);
-
 /* A slot of the ring, claimed to be written in place. One that dies uncommitted is given back by
  * its destructor, so that an interrupt at any moment leaves no claim behind. (slot.c) */
 struct Slot {

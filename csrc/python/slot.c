@@ -83,25 +83,26 @@ static int copy_aside(Slot *self, PyObject *list) {
  * after the checks of a send. */
 static int write_tree(Slot *self, PyObject *tree) {
     Sender *sender = self->sender;
-    if (sender->plain) {
+    if (sender->spec.plain) {
         Py_ssize_t next = 0;
-        if (plan_matches(&sender->plan, tree, self->views, &next) && next == sender->num_leaves)
+        if (plan_matches(&sender->spec.plan, tree, self->views, &next) &&
+            next == sender->spec.num_leaves)
             return 0;
         if (clear_ordinary_exception() < 0)
             return -1;
     }
-    PyObject *list = sender_split(sender, tree);
+    PyObject *list = spec_split(&sender->spec, tree);
     if (!list && PyErr_Occurred())
         return -1;
     Py_ssize_t same = 0;
-    while (list && same < sender->num_leaves &&
+    while (list && same < sender->spec.num_leaves &&
            is_view(PyList_GET_ITEM(list, same), PyTuple_GET_ITEM(self->views, same)))
         same++;
-    if (same == sender->num_leaves) {
+    if (same == sender->spec.num_leaves) {
         Py_DECREF(list);
         return 0;
     }
-    list = sender_fit(sender, tree, list, 0);
+    list = spec_fit(&sender->spec, tree, list, 0);
     if (!list)
         return -1;
     int rc = -1;
@@ -244,7 +245,7 @@ static void Slot_dealloc(Slot *self) {
 /* A slot without a claim. Everything that may fail or collect garbage, and so run other code, is
  * done here, before the claim is made. */
 static Slot *slot_new(Sender *sender) {
-    PyObject *views = PyTuple_New(sender->num_leaves);
+    PyObject *views = PyTuple_New(sender->spec.num_leaves);
     Slot *self = views ? PyObject_GC_New(Slot, &Slot_Type) : NULL;
     if (!self) {
         Py_XDECREF(views);
@@ -271,10 +272,10 @@ static void slot_open(Slot *self, uint64_t position) {
 
 static int make_views(Slot *self) {
     Sender *sender = self->sender;
-    for (Py_ssize_t i = 0; i < sender->num_leaves; i++) {
+    for (Py_ssize_t i = 0; i < sender->spec.num_leaves; i++) {
         void *row = she_row(sender->handle->ring, (uint32_t)i, self->position);
         PyObject *view =
-            leaf_view(&sender->leaves[i], row, false, 0, true, (PyObject *)sender->handle);
+            leaf_view(&sender->spec.leaves[i], row, false, 0, true, (PyObject *)sender->handle);
         if (!view)
             return -1;
         PyTuple_SET_ITEM(self->views, i, view);
@@ -301,7 +302,7 @@ PyObject *Sender_reserve(Sender *self, PyObject *timeout) {
     if (rc != SHE_OK && rc != -1)
         (void)sender_raise(self, rc, 0, timeout);
     if (rc == SHE_OK && make_views(slot) == 0)
-        slot->tree = PyObject_CallOneArg(self->unflatten, slot->views);
+        slot->tree = PyObject_CallOneArg(self->spec.unflatten, slot->views);
     PyObject_GC_Track((PyObject *)slot); /* the destructor untracks it */
     if (slot->tree)
         return (PyObject *)slot;

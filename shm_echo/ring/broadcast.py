@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from shm_echo.spec import LeafSpec, TreeSpec
     from shm_echo.spec.leaf import Array
 
-__all__ = ["Publisher", "Subscriber", "broadcast_bytes"]
+__all__ = ["Publisher", "Subscriber", "broadcast_bytes", "leaf_arrays", "payload_bytes"]
 
 _WAIT_SLICE = 0.1  # seconds between two checks of a blocked reader that the server is alive
 
@@ -52,6 +53,26 @@ def _offsets(spec: TreeSpec) -> tuple[list[int], int]:
         offsets.append(end)
         end += (leaf.nbytes + 7) & ~7  # the C side copies whole 8-byte words
     return offsets, end
+
+
+def payload_bytes(spec: TreeSpec) -> int:
+    """Return the size of one value, with each leaf at a multiple of 8 bytes."""
+    return _offsets(spec)[1]
+
+
+def leaf_arrays(spec: TreeSpec, memory: Array, *, writable: bool) -> list[Array]:
+    """Return the leaves of a value as arrays over its bytes.
+
+    Args:
+        spec: the spec of the value.
+        memory: `payload_bytes(spec)` bytes, which nothing else writes any more.
+        writable: False for arrays that cannot be made writable again.
+    """
+    whole = memory if writable else _read_only(memory)  # over a read-only memoryview
+    offsets, _ = _offsets(spec)
+    return [
+        _leaf_at(whole, offset, leaf) for offset, leaf in zip(offsets, spec.leaves, strict=True)
+    ]
 
 
 def broadcast_bytes(spec: TreeSpec) -> int:
@@ -88,6 +109,9 @@ def _leaf_at(whole: Array, offset: int, leaf: LeafSpec) -> Array:
 class Publisher:
     """The writing side. Threads may share it.
 
+    Attributes:
+        on_publish: called after each version, and at the end; None calls nothing. It must not wait.
+
     Raises:
         ShmTooSmallError: there is no room for three copies of the value.
         ValueError: the value is too large for a segment.
@@ -99,6 +123,8 @@ class Publisher:
         self._lock = threading.Lock()
         self.segment = self._mapping.segment
         self.spec = spec
+        self.on_publish: Callable[[], None] | None = None
+        self.closed = False
 
     @property
     def version(self) -> int:
@@ -120,12 +146,30 @@ class Publisher:
                 lib.she_bcast_write(cast.pointer, version, offset, source, array.nbytes)
             lib.she_bcast_end(cast.pointer, version)
         cast.segment.check_intact()
+        if self.on_publish is not None:
+            self.on_publish()
         return int(version)
+
+    def copy_newest(self) -> tuple[int, Array] | None:
+        """Return the newest version and a copy of its bytes, all of one version.
+
+        Returns:
+            None before the first version, and if the writer overtook the copy: try again.
+        """
+        mapping = self._mapping
+        memory = np.empty(max(1, mapping.nbytes), np.uint8)
+        target = ffi.cast("void *", memory.ctypes.data)
+        overtaken = ffi.new("int *")
+        version = int(lib.she_bcast_read(mapping.pointer, target, mapping.nbytes, overtaken))
+        return (version, memory[: mapping.nbytes]) if version else None
 
     def close(self) -> None:
         """Wake the readers that wait for a version: no further one follows."""
+        self.closed = True
         lib.she_bcast_close(self._mapping.pointer)
         self.segment.close()
+        if self.on_publish is not None:
+            self.on_publish()
 
 
 class Subscriber:
@@ -160,12 +204,7 @@ class Subscriber:
         if found is None:
             return None
         version, memory = found
-        # An array over a read-only memoryview cannot be made writable again.
-        whole = memory if writable else _read_only(memory)
-        arrays = [
-            _leaf_at(whole, offset, leaf)
-            for offset, leaf in zip(mapping.offsets, mapping.spec.leaves, strict=True)
-        ]
+        arrays = leaf_arrays(mapping.spec, memory, writable=writable)
         if not writable:
             self._last = version, arrays
         return version, mapping.spec.unflatten(arrays)

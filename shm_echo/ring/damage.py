@@ -96,9 +96,10 @@ class DamageCheck:
         if not self._reported:
             self._reported = True
             _log.warning("the shared memory of the ring is damaged: %s", detail)
-        if last or suspects == [0]:
+        if last or all(map(self._producers.is_own, suspects)):
             raise RingCorruptedError(detail, slot=slot)
 
     def _names(self, owners: list[int]) -> str:
         pids = (self._producers.pid_of(owner) for owner in owners)
-        return " or ".join(f"pid {pid}" if pid else "this process" for pid in pids)
+        names = [f"pid {pid}" if pid else "this process" for pid in pids]
+        return " or ".join(dict.fromkeys(names))  # the server's own threads are one process

@@ -4,6 +4,10 @@ A transport reports the events of its producers to this registry: attached, said
 died. The registry assigns owner ids, reclaims the slots of producers that have ended, and keeps the
 deaths that the server has to report. It assigns an id again only after its owner has ended and its
 slots are reclaimed.
+
+Producers of a network connection are here too, without an owner id: see `remote_producers`. The
+transport's own threads have the first owner ids of the table (`reserve`), and the producers those
+behind.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,6 +25,7 @@ from shm_echo.metrics import ProducerInfo
 from shm_echo.ring.arrivals import Arrivals
 from shm_echo.ring.core import Result, ffi, lib
 from shm_echo.ring.damage_text import describe, log_mended
+from shm_echo.ring.remote_producers import Death, RemoteProducer, RemoteSource, RemoteView
 from shm_echo.ring.ring import Ring
 
 __all__ = ["OwnersExhaustedError", "Producers"]
@@ -42,6 +48,7 @@ class _Producer:
     blocked_before_ns: int
     producer_id: str | None
     counted_as: tuple[str, ...]
+    transport: str
     revoked: bool = False
 
 
@@ -53,18 +60,25 @@ class Producers:
         consumer: its `she_consumer`, which counts the samples that were handed out.
         remember: the deaths that `next_death` reports: "none", "all", or "last": those after which
             no producer attached or closed in good order.
+        reserved: the number of owner ids that threads of transports take with `reserve`.
     """
 
-    def __init__(self, ring: Ring, consumer: Any, *, remember: Remember = "all") -> None:
+    def __init__(
+        self, ring: Ring, consumer: Any, *, remember: Remember = "all", reserved: int = 0
+    ) -> None:
         self._ring = ring
         self._consumer = consumer
         self._remember = remember
         # Re-entrant: a signal handler may close an inlet while its thread is in a method here.
         self._lock = threading.RLock()
-        self._active: dict[int, _Producer] = {}
+        self._active: dict[int, _Producer | RemoteProducer] = {}
+        self._reserved = deque(range(1, reserved + 1))
+        self._first_free = reserved + 1
         # Oldest first, so that each id stays unused for as long as possible.
-        self._free: deque[int] = deque(range(1, ring.config.max_producers + 1))
-        self._deaths: deque[tuple[int, int | None]] = deque()
+        self._free: deque[int] = deque(range(self._first_free, ring.config.max_producers + 1))
+        self._remotes = 0  # attached now
+        self._next_remote = ring.config.max_producers + 1
+        self._deaths: deque[Death] = deque()
         self._arrivals = Arrivals()
 
     @property
@@ -73,16 +87,45 @@ class Producers:
         return len(self._active)
 
     @property
+    def active_local(self) -> int:
+        """The number of attached producers that have an owner id."""
+        return len(self._active) - self._remotes
+
+    @property
     def come(self) -> int:
         """The number of producers that have come, see `arrivals`."""
         return self._arrivals.come
 
-    def attach(self, pid: int | None, producer_id: str | None = None) -> int:
+    def reserve(self, count: int) -> list[int]:
+        """Take owner ids for threads of a transport, which keep them until the ring closes.
+
+        Raises:
+            OwnersExhaustedError: fewer were reserved than are asked for.
+        """
+        with self._lock:
+            if count > len(self._reserved):
+                raise OwnersExhaustedError(
+                    f"{count} owner ids were asked for, and {len(self._reserved)} are reserved"
+                )
+            owners = [self._reserved.popleft() for _ in range(count)]
+            for owner in owners:
+                self._consumer.last_owner = max(self._consumer.last_owner, owner)
+                lib.she_reinstate(self._ring.pointer, owner)
+            return owners
+
+    def is_own(self, owner: int) -> bool:
+        """Return True if an owner id belongs to this process: `submit`, or a transport's thread."""
+        return owner < self._first_free
+
+    def attach(
+        self, pid: int | None, producer_id: str | None = None, *, transport: str = "shm"
+    ) -> int:
         """Register a new producer, and return its owner id.
 
         Args:
             pid: its process; None if the transport does not know it.
             producer_id: the name by which it is known again when it comes as another process.
+            transport: the kind of its transport.
 
         Raises:
             OwnersExhaustedError: the ring has as many producers as it was made for.
@@ -90,7 +133,7 @@ class Producers:
         with self._lock:
             if not self._free:
                 raise OwnersExhaustedError(
-                    f"it has as many producers as its ring was made for ({len(self._active)}): "
+                    f"it has as many producers as its ring was made for ({self.active_local}): "
                     "raise max_producers of its transport"
                 )
             owner = self._free.popleft()
@@ -106,9 +149,64 @@ class Producers:
                 view.blocked_ns,
                 producer_id,
                 self._arrivals.arrive(owner, pid, producer_id),
+                transport,
             )
             self._forget_earlier()
             return owner
+
+    def attach_remote(
+        self,
+        source: RemoteSource,
+        connection: int,
+        peer: str,
+        producer_id: str | None = None,
+        *,
+        transport: str = "tcp",
+    ) -> int:
+        """Register a producer at the other end of a connection, and return its number.
+
+        Without a `producer_id`, nothing tells two connections of one peer apart from two producers,
+        so each counts for `min_producers`.
+
+        Args:
+            source: the transport's table of connections.
+            connection: its number there.
+            peer: its address, "host:port".
+            producer_id: the name by which it is known again when it comes anew.
+            transport: the kind of its transport.
+        """
+        with self._lock:
+            number, self._next_remote = self._next_remote, self._next_remote + 1
+            self._active[number] = RemoteProducer(
+                number,
+                source,
+                connection,
+                peer,
+                transport,
+                lib.she_now_ns(),
+                producer_id,
+                self._arrivals.arrive(number, None, producer_id),
+            )
+            self._remotes += 1
+            self._forget_earlier()
+            return number
+
+    def set_waiting(self, number: int, waiting: bool) -> None:
+        """Note that a remote producer waits until its samples are taken, or no longer does."""
+        producer = self._active.get(number)
+        if isinstance(producer, RemoteProducer) and producer.waiting != waiting:
+            producer.waiting = waiting
+            if waiting:
+                lib.she_wake_consumer(self._consumer)  # all producers may wait for the learner now
+
+    def lost(self, number: int, reason: str) -> None:
+        """Unregister a remote producer whose connection broke; see `on_producer_death`."""
+        producer = self._active.get(number)
+        if isinstance(producer, RemoteProducer):
+            name = f" ({producer.producer_id})" if producer.producer_id else ""
+            # Logged before the learner wakes: it may end because of this death.
+            _log.warning("producer %s%s was lost: %s", producer.peer, name, reason)
+            self._end(number, Death(None, None, producer.peer, reason))
 
     def close(self, owner: int) -> None:
         """Unregister a producer that said goodbye: it does not write any more."""
@@ -121,7 +219,7 @@ class Producers:
         """
         with self._lock:
             producer = self._active.get(owner)
-            if producer is None or producer.revoked:
+            if not isinstance(producer, _Producer) or producer.revoked:
                 return
             producer.revoked = True
             self._arrivals.leave(producer.counted_as)
@@ -130,22 +228,30 @@ class Producers:
     def died(self, owner: int, signal: int | None) -> None:
         """Unregister a producer whose process has ended without a goodbye."""
         producer = self._active.get(owner)
-        if producer is not None and producer.pid is not None:
-            # Logged before the learner wakes: it may end because of this death.
-            _log.warning("producer %s without closing", describe_death(producer.pid, signal))
-        self._end(owner, death=(signal,))
+        if isinstance(producer, _Producer):
+            if producer.pid is not None:
+                # Logged before the learner wakes: it may end because of this death.
+                _log.warning("producer %s without closing", describe_death(producer.pid, signal))
+            self._end(owner, Death(producer.pid or 0, signal))
 
-    def _end(self, owner: int, death: tuple[int | None] | None = None) -> None:
+    def _end(self, owner: int, death: Death | None = None) -> None:
         with self._lock:
             producer = self._active.get(owner)
             if producer is None:
                 return
-            lib.she_revoke(self._ring.pointer, owner)
+            if isinstance(producer, _Producer):
+                lib.she_revoke(self._ring.pointer, owner)
             if death is None:
                 self._forget_earlier()
             elif self._remember != "none":
-                self._deaths.append((producer.pid or 0, death[0]))
+                self._deaths.append(death)
             del self._active[owner]
+            if isinstance(producer, RemoteProducer):
+                self._remotes -= 1
+                self._arrivals.leave(producer.counted_as)
+                # Also for the check of deaths, and of the producers that are left.
+                lib.she_wake_consumer(self._consumer)
+                return
             if not producer.revoked:
                 self._arrivals.leave(producer.counted_as)
             # Also wakes the learner, which checks the deaths and the producers that are left.
@@ -176,14 +282,14 @@ class Producers:
     def may_send(self, owner: int) -> bool:
         """Return True if the server has neither closed the ring nor revoked this owner."""
         producer = self._active.get(owner)
-        return not self._ring.closed and producer is not None and not producer.revoked
+        return not self._ring.closed and isinstance(producer, _Producer) and not producer.revoked
 
     def _forget_earlier(self) -> None:
         if self._remember == "last":
             self._deaths.clear()
 
-    def next_death(self) -> tuple[int, int | None] | None:
-        """Return and remove the oldest death, as (pid, signal); None if there is none."""
+    def next_death(self) -> Death | None:
+        """Return and remove the oldest death; None if there is none."""
         try:
             return self._deaths.popleft()
         except IndexError:
@@ -195,22 +301,37 @@ class Producers:
         One whose connection broke does not count: it sends nothing more.
         """
         with self._lock:
-            attached = [one.owner for one in self._active.values() if not one.revoked]
-        return bool(attached) and all(
-            lib.she_draining(self._ring.pointer, owner) for owner in attached
+            attached = list(self._active.values())
+        remote = [one for one in attached if isinstance(one, RemoteProducer)]
+        local = [one for one in attached if isinstance(one, _Producer) and not one.revoked]
+        return (
+            bool(remote or local)
+            and all(one.waiting for one in remote)
+            and all(lib.she_draining(self._ring.pointer, one.owner) for one in local)
         )
 
     def pid_of(self, owner: int) -> int | None:
         """Return the process id of an owner; None if it has none or is not attached."""
         producer = self._active.get(owner)
-        return producer.pid if producer else None
+        return producer.pid if isinstance(producer, _Producer) else None
 
     def snapshot(self) -> list[ProducerInfo]:
         """Return the state of all attached producers, in the order in which they attached."""
         nbytes = self._ring.spec.nbytes
         with self._lock:
             now = lib.she_now_ns()
-            return [self._info(producer, now, nbytes) for producer in list(self._active.values())]
+            views: dict[int, Mapping[int, RemoteView]] = {}  # by the identity of their source
+            infos = []
+            for producer in list(self._active.values()):
+                if isinstance(producer, _Producer):
+                    infos.append(self._info(producer, now, nbytes))
+                    continue
+                source = producer.source
+                if id(source) not in views:
+                    views[id(source)] = source.views()
+                view = views[id(source)].get(producer.connection)
+                infos.append(producer.info(view, now, nbytes))
+            return infos
 
     def _info(self, producer: _Producer, now: int, nbytes: int) -> ProducerInfo:
         view = self._view(producer.owner)
@@ -226,6 +347,7 @@ class Producers:
             last_seen=max(0, now - seen) / 1e9,
             state=self._state(producer),
             producer_id=producer.producer_id,
+            transport=producer.transport,
         )
 
     def _state(self, producer: _Producer) -> str:

@@ -1,7 +1,8 @@
 """The registry of readers: clients that read published values and send no samples.
 
-A reader maps the broadcast only. It has no owner id and writes nothing that another process waits
-for, so its end needs no recovery, and it counts for nothing that concerns producers.
+A reader maps the broadcast only, or gets its values over TCP. It has no owner id and writes nothing
+that another process waits for, so its end needs no recovery, and it counts for nothing that
+concerns producers.
 """
 
 from __future__ import annotations
@@ -20,14 +21,20 @@ class Readers:
     def __init__(self) -> None:
         # Re-entrant: a signal handler may close a server while its thread is in a method here.
         self._lock = threading.RLock()
-        self._attached: dict[int, tuple[int, float]] = {}  # pid and monotonic time, by number
+        # Pid, monotonic time and peer, by number.
+        self._attached: dict[int, tuple[int | None, float, str | None]] = {}
         self._last = 0
 
-    def attach(self, pid: int) -> int:
-        """Register a reader, and return its number."""
+    def attach(self, pid: int | None, peer: str | None = None) -> int:
+        """Register a reader, and return its number.
+
+        Args:
+            pid: its process; None if the transport does not know it.
+            peer: the address that it connected from, over TCP.
+        """
         with self._lock:
             self._last += 1
-            self._attached[self._last] = (pid, time.monotonic())
+            self._attached[self._last] = (pid, time.monotonic(), peer)
             return self._last
 
     def detach(self, number: int) -> None:
@@ -40,6 +47,6 @@ class Readers:
         with self._lock:
             now = time.monotonic()
             return [
-                ReaderInfo(number, pid, now - since)
-                for number, (pid, since) in self._attached.items()
+                ReaderInfo(number, pid, now - since, peer)
+                for number, (pid, since, peer) in self._attached.items()
             ]

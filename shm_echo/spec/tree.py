@@ -118,13 +118,17 @@ class TreeSpec:
             raise ValueError(f"{root or 'the example'} has no array leaves: nothing could be sent")
         return cls(node, builder, treedef)
 
+    @property
+    def optree_order(self) -> tuple[int, ...]:
+        """The rows of `leaves` in the order of optree: for each of its leaves, the row."""
+        return tuple(sorted(range(len(self._order)), key=self._order.__getitem__))
+
     def __repr__(self) -> str:
         return f"<TreeSpec: {len(self.leaves)} leaves, {self.nbytes} bytes, {self.treedef}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By dtypes and shapes: an example of zeros would be as large as a sample.
-        rank = sorted(range(len(self._order)), key=self._order.__getitem__)
-        parts = [(self.leaves[row].dtype, self.leaves[row].shape) for row in rank]
+        parts = [(self.leaves[row].dtype, self.leaves[row].shape) for row in self.optree_order]
         return _from_parts, (self.treedef, parts, self._path)
 
     # ------------------------------------------------------------ trees of this process

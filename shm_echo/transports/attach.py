@@ -19,6 +19,7 @@ from shm_echo.control.descriptors import descriptor_limit_error
 from shm_echo.control.protocol.ring_requests import AttachRequest, run_difference
 from shm_echo.errors import (
     HandshakeTimeoutError,
+    OtherServerError,
     ProtocolError,
     RefusedError,
     RequestError,
@@ -58,6 +59,7 @@ def attach(
     timeout: float,
     server_uid: int | None = None,
     request: AttachRequest = _NO_DETAILS,
+    instance_id: bytes | None = None,
 ) -> RingAttachment:
     """Attach to the ring of the server at `address`.
 
@@ -69,8 +71,10 @@ def attach(
             has 5 s at least.
         server_uid: another user whose server is trusted, beside this user.
         request: what the client says about itself.
+        instance_id: the server that must answer; None takes any.
 
     Raises:
+        OtherServerError: another server answered.
         SpecMismatchError: an example differs from the server's.
         ValueError: no example was given, and the server's cannot be made from its description.
         HandshakeError: attaching failed; the subclass gives the reason.
@@ -82,7 +86,7 @@ def attach(
     sigbus_guard_enabled()  # a wrong value of the variable is an error before the server is asked
     connection = connect(address, "ring", timeout=timeout, server_uid=server_uid)
     try:
-        _check_run(address, connection.info, request)
+        _check_server(address, connection.info, request, instance_id)
         config, spec, published = _check_examples(address, connection.info, spec, publishes)
         _, descriptors = _request(connection, address, "memory")
         ring, subscriber = _map_memory(connection, address, spec, config, published, descriptors)
@@ -118,6 +122,7 @@ def attach_reader(
     timeout: float,
     server_uid: int | None,
     request: AttachRequest,
+    instance_id: bytes | None = None,
 ) -> ReaderAttachment:
     """Attach to what the server at `address` publishes, and not to its ring.
 
@@ -128,8 +133,10 @@ def attach_reader(
         timeout: as for `attach`.
         server_uid: another user whose server is trusted, beside this user.
         request: what the client says about itself; its role is "reader".
+        instance_id: the server that must answer; None takes any.
 
     Raises:
+        OtherServerError: another server answered.
         RefusedError: the server publishes nothing, or serves another run.
         SpecMismatchError: an example differs from the server's.
         HandshakeError: attaching failed; the subclass gives the reason.
@@ -140,7 +147,7 @@ def attach_reader(
     connection = connect(address, "ring", timeout=timeout, server_uid=server_uid)
     try:
         info = connection.info
-        _check_run(address, info, request)
+        _check_server(address, info, request, instance_id)
         try:
             theirs, published = info["spec"], info["publishes"]
         except (KeyError, TypeError):
@@ -175,8 +182,15 @@ def _request(
         raise RefusedError(address, error.code, str(error), error.fields) from None
 
 
-def _check_run(address: str, info: Any, request: AttachRequest) -> None:
-    """Compare the runs: the server would refuse, but another run may also have other examples."""
+def _check_server(
+    address: str, info: Any, request: AttachRequest, instance_id: bytes | None
+) -> None:
+    """Check that the server is the one that is meant, and that it serves the client's run.
+
+    The server would refuse another run itself, but that may also have other examples.
+    """
+    if instance_id is not None and info.get("instance_id") != instance_id:
+        raise OtherServerError(address)
     theirs = info.get("run_id")
     if theirs is not None and type(theirs) is not str:
         raise ProtocolError(f"{address} described no ring")

@@ -9,6 +9,7 @@ deaths), in the same way for all transports.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -21,12 +22,13 @@ from shm_echo.transports.wait_until import wait_until_taken
 
 if TYPE_CHECKING:
     from shm_echo.ring.broadcast import Publisher
+    from shm_echo.ring.ingress_meter import IngressMeter
     from shm_echo.ring.producers import Producers
     from shm_echo.ring.readers import Readers
     from shm_echo.ring.ring import Ring
     from shm_echo.spec import TreeSpec
 
-__all__ = ["Ingress", "Inlet", "Transport"]
+__all__ = ["Ingress", "IngressOptions", "Inlet", "Transport", "transport_kind"]
 
 
 @runtime_checkable
@@ -47,23 +49,72 @@ class Transport(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class IngressOptions:
+    """The arguments of a server that concern its transports.
+
+    Attributes:
+        num_drainers: threads that empty queues into the ring, for transports that have them.
+        producer_queue_size: samples in the queue of one connection, likewise.
+        instance_id: 16 random bytes, by which a client knows that it reached this server.
+    """
+
+    num_drainers: int
+    producer_queue_size: int
+    instance_id: bytes
+
+
 class Ingress(Uncopyable):
     """The part of a server that its transport sees.
 
     Attributes:
         spec: the structure, shapes and dtypes of a sample.
+        options: the arguments of the server that concern its transports.
+        transport: the kind of the transport, as `producers()` shows it.
     """
 
     _copying_advice = "it is a part of a server in this process"
 
     def __init__(
-        self, ring: Ring, producers: Producers, publisher: Publisher | None, readers: Readers
+        self,
+        ring: Ring,
+        producers: Producers,
+        publisher: Publisher | None,
+        readers: Readers,
+        options: IngressOptions,
+        *,
+        meters: list[IngressMeter],
+        transport: str,
     ) -> None:
         self.spec: TreeSpec = ring.spec
         self.ring = ring
         self.producers = producers
         self.publisher = publisher
         self.readers = readers
+        self.options = options
+        self.transport = transport
+        self._meters = meters
+
+    def for_transport(self, transport: Transport) -> Ingress:
+        """Return the ingress of one of several transports of this server."""
+        return Ingress(
+            self.ring,
+            self.producers,
+            self.publisher,
+            self.readers,
+            self.options,
+            meters=self._meters,
+            transport=transport_kind(transport),
+        )
+
+    @property
+    def instance_id(self) -> bytes:
+        """The 16 random bytes by which a client knows that it reached this server."""
+        return self.options.instance_id
+
+    def add_meter(self, meter: IngressMeter) -> None:
+        """Include the figures of a transport's own threads in the server's metrics."""
+        self._meters.append(meter)
 
     def open(self, pid: int | None = None, *, producer_id: str | None = None) -> Inlet:
         """Attach a producer.
@@ -80,7 +131,13 @@ class Ingress(Uncopyable):
         """
         if self.ring.closed:
             raise ConnectionClosedError("the server has closed the ring")
-        return Inlet(self, self.producers.attach(pid, producer_id), pid)
+        owner = self.producers.attach(pid, producer_id, transport=self.transport)
+        return Inlet(self, owner, pid)
+
+
+def transport_kind(transport: Transport) -> str:
+    """Return the word by which `producers()` shows a transport: its `kind`, or its class."""
+    return str(getattr(transport, "kind", type(transport).__name__))
 
 
 class Inlet(Uncopyable):

@@ -44,6 +44,7 @@ class ClientAttachment(PickledUnattached):
         connect_timeout: seconds to wait for the server, at each attachment.
         server_uid: another user whose server is trusted, beside this user.
         request: what the client says about itself.
+        instance_id: the server that must answer, at each attachment; None takes any.
         same_kind: send arrays of other dtypes, too, as NumPy's casting rule of this name allows.
     """
 
@@ -66,6 +67,7 @@ class ClientAttachment(PickledUnattached):
         connect_timeout: float,
         server_uid: int | None,
         request: AttachRequest,
+        instance_id: bytes | None = None,
         *,
         same_kind: bool,
     ) -> None:
@@ -76,6 +78,7 @@ class ClientAttachment(PickledUnattached):
         self._connect_timeout = connect_timeout
         self._server_uid = server_uid
         self._request = request
+        self._instance_id = instance_id
         self._same_kind = same_kind
         self._register()
         self._attach()
@@ -95,6 +98,7 @@ class ClientAttachment(PickledUnattached):
             self._connect_timeout,
             self._server_uid,
             self._request,
+            self._instance_id,
         )
         self._ended_by = None
         # The sender comes last: other threads look at it to see if the client is attached.

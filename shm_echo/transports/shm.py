@@ -85,6 +85,8 @@ class ShmTransport:
         ValueError: an argument is out of range, or the address is malformed.
     """
 
+    kind = "shm"
+
     def __init__(
         self,
         address: str | None = None,
@@ -186,7 +188,11 @@ class _Reader:
 
 
 def _describe(
-    spec: TreeSpec, config: RingConfig, publishes: TreeSpec | None, run_id: str | None
+    spec: TreeSpec,
+    config: RingConfig,
+    publishes: TreeSpec | None,
+    run_id: str | None,
+    instance_id: bytes,
 ) -> dict[str, Any]:
     """Return the description of a ring that its producers get with their welcome."""
     return {
@@ -199,6 +205,7 @@ def _describe(
         },
         "publishes": publishes.to_wire() if publishes else None,
         "run_id": run_id,
+        "instance_id": instance_id,
     }
 
 

@@ -74,10 +74,14 @@ class ShmClient(ClientAttachment):
             nothing of the ring, needs no example and counts as no producer; the server lists it
             in `readers()`. There may be any number of them.
         wait_until: what `wait` waits for unless its call says: "taken" or "stored".
+        instance_id: the 16 bytes that name one server; another one at the address is refused. A
+            connector gives them.
+        way: why this client was chosen, in at most 200 characters; a connector gives it, and
+            `Server.producers()` shows it.
 
     Attributes:
         address: the address, as given or found in the environment.
-        role: as given.
+        role, way: as given.
         server_pid: the process that serves there.
 
     Raises:
@@ -105,6 +109,8 @@ class ShmClient(ClientAttachment):
         producer_id: str | int | None = None,
         role: Literal["producer", "reader"] = "producer",
         wait_until: WaitUntil = "taken",
+        instance_id: bytes | None = None,
+        way: str | None = None,
     ) -> None:
         self._wait_until = check_wait_until("wait_until", wait_until)
         super().__init__(
@@ -113,7 +119,8 @@ class ShmClient(ClientAttachment):
             None if publishes is None else TreeSpec.from_example(publishes),
             connect_timeout,
             server_uid,
-            AttachRequest(role, run_id, _label(producer_id)),
+            AttachRequest(role, run_id, _label(producer_id), way),
+            instance_id,
             same_kind=_check_cast(cast),
         )
 
@@ -309,7 +316,8 @@ class ShmClient(ClientAttachment):
 
     def __repr__(self) -> str:
         role = ", reader" if self.role == "reader" else ""
-        return f"<ShmClient of {self.address}{role}{', closed' if self._closed else ''}>"
+        way = f", {self.way}" if self.way else ""
+        return f"<ShmClient of {self.address}{role}{way}{', closed' if self._closed else ''}>"
 
 
 def _label(producer_id: str | int | None) -> str | None:

@@ -25,7 +25,7 @@ class _Unattached:
     def _reject(self, *_: Any) -> NoReturn:
         raise ForkedHandleError("this client has not attached in this process yet")
 
-    send = send_batch = reserve = wait = _reject
+    send = send_batch = reserve = wait = wait_room = _reject
 
     def retire(self) -> None:
         """Do nothing, in the child of a fork: there is nothing that the parent owns."""

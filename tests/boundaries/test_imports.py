@@ -168,14 +168,20 @@ def test_looking_at_its_names_loads_nothing_either() -> None:
 def test_the_errors_load_nothing_heavy() -> None:
     heavy, ours = loaded_by("from shm_echo import ConnectionClosedError, ShmEchoError")
     assert heavy == []
-    assert ours == ["shm_echo.error_base", "shm_echo.errors"]
+    assert ours == ["shm_echo.error_base", "shm_echo.errors", "shm_echo.listen_errors"]
 
 
 def test_the_control_plane_loads_no_numpy_and_no_ring() -> None:
     names = " ,".join(name for name, _ in modules() if name.startswith("shm_echo.control"))
     heavy, ours = loaded_by(f"import {names}")
     assert set(heavy) <= {"msgpack"}
-    leaves = ("shm_echo.control", "shm_echo.copying", "shm_echo.error", "shm_echo.validation")
+    leaves = (
+        "shm_echo.control",
+        "shm_echo.copying",
+        "shm_echo.error",
+        "shm_echo.listen_errors",
+        "shm_echo.validation",
+    )
     assert all(name.startswith(leaves) for name in ours)
 
 

@@ -56,6 +56,7 @@ def test_the_public_names_are_these() -> None:
         "ShmTransport",
         "Slot",
         "SpecMismatchError",
+        "TcpClient",
         "TrajectoryAccumulator",
         "Transport",
         "__version__",

@@ -88,6 +88,17 @@ class FrameDecoder:
         return payload
 
     @property
+    def missing(self) -> int:
+        """The number of bytes that the next frame still lacks, as far as it is known.
+
+        A caller that reads no more than this takes nothing that follows the frame.
+        """
+        if len(self._buffer) < _HEADER.size:
+            return _HEADER.size - len(self._buffer)
+        (length,) = _HEADER.unpack_from(self._buffer)
+        return max(0, _HEADER.size + int(length) - len(self._buffer))
+
+    @property
     def has_partial_frame(self) -> bool:
         """True if bytes have come that are not a whole frame yet."""
         return bool(self._buffer)

@@ -10,16 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-__all__ = ["MAX_LABEL", "ROLES", "AttachRequest", "check_label", "run_difference"]
+__all__ = ["MAX_LABEL", "MAX_WAY", "ROLES", "AttachRequest", "check_label", "run_difference"]
 
 # The longest label, in characters.
 MAX_LABEL = 64
+# The longest reason for which a connector chose a client, in characters.
+MAX_WAY = 200
 
 # A producer sends samples, and may read published values. A reader only reads them.
 ROLES = ("producer", "reader")
 
 
-def check_label(name: str, value: Any) -> None:
+def check_label(name: str, value: Any, most: int = MAX_LABEL) -> None:
     """Check that `value` is None or a short printable text, as it also appears in log lines.
 
     Raises:
@@ -30,8 +32,8 @@ def check_label(name: str, value: Any) -> None:
         return
     if type(value) is not str:
         raise TypeError(f"{name} must be text or None, not {type(value).__name__}")
-    if not 1 <= len(value) <= MAX_LABEL:
-        raise ValueError(f"{name} must have 1 to {MAX_LABEL} characters, not {len(value)}")
+    if not 1 <= len(value) <= most:
+        raise ValueError(f"{name} must have 1 to {most} characters, not {len(value)}")
     if not value.isprintable():
         raise ValueError(f"{name} must be printable, not {value!r}")
 
@@ -44,6 +46,7 @@ class AttachRequest:
         role: one of ROLES.
         run_id: the run that it belongs to; None if it names none.
         producer_id: the name by which a producer is known again when it comes as another process.
+        way: why a connector chose this way in; None for a client that was made without one.
 
     Raises:
         TypeError: a field has the wrong type.
@@ -53,12 +56,13 @@ class AttachRequest:
         >>> AttachRequest(run_id="tuesday").to_args()
         {'run_id': 'tuesday'}
         >>> AttachRequest.from_args({"role": "reader", "added later": 1})
-        AttachRequest(role='reader', run_id=None, producer_id=None)
+        AttachRequest(role='reader', run_id=None, producer_id=None, way=None)
     """
 
     role: str = "producer"
     run_id: str | None = None
     producer_id: str | None = None
+    way: str | None = None
 
     def __post_init__(self) -> None:
         if type(self.role) is not str:
@@ -67,6 +71,7 @@ class AttachRequest:
             raise ValueError(f"role must be {' or '.join(map(repr, ROLES))}, not {self.role!r}")
         check_label("run_id", self.run_id)
         check_label("producer_id", self.producer_id)
+        check_label("way", self.way, MAX_WAY)
 
     def to_args(self) -> dict[str, Any]:
         """Return the arguments of the request: the fields that differ from their default."""

@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from shm_echo.control.protocol.messages import MAX_TOKEN
 
@@ -125,6 +125,21 @@ class Tokens:
             if hmac.compare_digest(digest, known):
                 holders = name
         return holders
+
+    def holder_who(self, knows: Callable[[bytes], bool]) -> tuple[str, bytes] | None:
+        """Return the name and the key of a holder who has proved to know a token.
+
+        Args:
+            knows: returns True if a proof was made with this key, the SHA-256 of a token.
+
+        Returns:
+            None if no token's key fits.
+        """
+        found = None
+        for name, key in self._holders.items():  # no early exit, as above
+            if knows(key):
+                found = name, key
+        return found
 
     def __len__(self) -> int:
         return len(self._holders)

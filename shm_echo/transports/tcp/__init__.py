@@ -1,0 +1,1 @@
+"""The TCP transport: the server's side, and the client's."""

@@ -1,0 +1,388 @@
+"""The C ingress of one transport: its threads, its connections, and the events of these.
+
+The threads of the ingress know nothing of Python. Through an event descriptor they report which
+connections began and ended, and a thread here hands that to the server's registry of producers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from shm_echo.control.fork_safety import FORK_LOCK, register_at_fork
+from shm_echo.metrics import HistSnapshot
+from shm_echo.ring.core import check_result, ffi, lib
+from shm_echo.ring.ingress_meter import IngressFigures
+from shm_echo.ring.remote_producers import RemoteView
+from shm_echo.transports.tcp.echo_wire import server_hello
+from shm_echo.transports.tcp.listener import peer_text
+
+if TYPE_CHECKING:
+    from shm_echo.transports.base import Ingress
+
+__all__ = ["Ended", "NativeIngress", "NativeOptions"]
+
+_log = logging.getLogger("shm_echo")
+
+# `enum she_wire` and `enum she_ingress_event_kind` of csrc/include/shm_echo/ingress.h.
+_WIRES = {"echo": 1, "shm": 2}
+_OPENED, _ENDED, _LOST, _REFUSED, _CLOSED = 1, 2, 3, 4, 5
+# A read of an eventfd takes its count, a write adds to it: 8 bytes in the machine's byte order.
+_COUNTER_BYTES = 8
+# Seconds that close() waits for the thread, which a signal handler may have stopped in a lock.
+_THREAD_ENDS_WITHIN = 2.0
+# Ends that are kept for `taken`, above which those whose samples were handed out are dropped.
+_MANY_ENDS = 1024
+
+
+@dataclass(frozen=True)
+class NativeOptions:
+    """The arguments of a TcpTransport that concern its threads.
+
+    Attributes:
+        wire: "echo" or "shm".
+        num_readers: threads that read connections.
+        ingress_bytes: a bound on the memory of all queues together.
+        dead_after: seconds after which a vanished host counts as lost, or None.
+    """
+
+    wire: str
+    num_readers: int
+    ingress_bytes: int
+    dead_after: float | None
+
+
+class Ended(NamedTuple):
+    """The end of a connection.
+
+    Attributes:
+        id: its number.
+        queued: samples of its session that were acknowledged; all of them are in the ring.
+        last_position: 1 + the highest ring position of these samples; 0 without samples.
+        error: an errno, or 0.
+    """
+
+    id: int
+    queued: int
+    last_position: int
+    error: int
+
+
+@dataclass
+class _Adopted:
+    """What is known of a connection before its first event, or None: it was accepted in C."""
+
+    peer: str
+    producer_id: str | None = None
+    queued_before: int = 0
+    on_end: Callable[[Ended], None] | None = None
+
+
+class NativeIngress:
+    """The threads that read the connections of one transport. Any thread may call any method.
+
+    Args:
+        native: the arguments of the transport.
+        ingress: the server's side.
+
+    Raises:
+        MemoryError: no memory, descriptor or thread is left.
+    """
+
+    def __init__(self, native: NativeOptions, ingress: Ingress) -> None:
+        self._ring = ingress.ring  # the threads write into its memory: it must outlive them
+        self._producers = ingress.producers
+        self._transport = ingress.transport
+        self._payload = ingress.spec.nbytes
+        self._lock = threading.RLock()  # makes an adoption and its record one step
+        self._adopted: dict[int, _Adopted] = {}
+        self._numbers: dict[int, int] = {}  # by connection: its number among the producers
+        self._ends: dict[int, int] = {}  # by connection that has ended: its last position
+        self._closed = False
+        config, keepalive = _config(native, ingress)
+        out = ffi.new("she_ingress **")
+        with FORK_LOCK:
+            check_result(
+                lib.she_ingress_open(ingress.ring.pointer, config, out),
+                "failed to start transport: no memory, descriptor or thread is left",
+            )
+            self._pointer = ffi.gc(out[0], lib.she_ingress_free)
+            register_at_fork(self)
+        del keepalive
+        self._event_fd = lib.she_ingress_event_fd(self._pointer)
+        self._thread = threading.Thread(
+            target=self._follow, name="shm_echo-tcp-events", daemon=True
+        )
+        self._thread.start()
+        ingress.add_meter(self)
+
+    # ---------------------------------------------------------------- connections
+
+    def listen(self, sock: socket.socket) -> None:
+        """Accept the connections of a listening socket, of which it makes a duplicate.
+
+        Raises:
+            OSError: no descriptor is left.
+        """
+        with FORK_LOCK:
+            _check_errno(lib.she_ingress_listen(self._pointer, sock.fileno()))
+
+    def adopt(
+        self,
+        fd: int,
+        queued_before: int = 0,
+        *,
+        peer: str,
+        position_before: int = 0,
+        producer_id: str | None = None,
+        on_end: Callable[[Ended], None] | None = None,
+    ) -> int:
+        """Take over a connection whose handshake is done, and return its number.
+
+        Args:
+            fd: its descriptor; still the caller's if this fails.
+            queued_before: samples of the same session that came by earlier connections.
+            peer: its address, "host:port".
+            position_before: the last position of the session's earlier end; 0 without one.
+            producer_id: the name that its producer gave itself.
+            on_end: called by the thread of the events with the connection's end.
+
+        Raises:
+            OSError: no memory is left, or the ingress is closed.
+        """
+        number = ffi.new("uint64_t *")
+        with self._lock:
+            _check_errno(
+                lib.she_ingress_adopt(self._pointer, fd, queued_before, position_before, number)
+            )
+            self._adopted[number[0]] = _Adopted(peer, producer_id, queued_before, on_end)
+        return int(number[0])
+
+    def kick(self, connection: int) -> bool:
+        """End a connection once its whole samples are in the ring. Return False if it is gone."""
+        return bool(lib.she_ingress_kick(self._pointer, connection))
+
+    def taken(self, connection: int, count: int) -> bool:
+        """Return True if the first `count` samples of a session were handed to the learner."""
+        answer = lib.she_ingress_taken(self._pointer, connection, count)
+        if answer >= 0:
+            return bool(answer)
+        position = self._ends.get(connection, 0)
+        return bool(lib.she_ingress_position_taken(self._pointer, position))
+
+    def taken_ticket(self) -> int:
+        """Return the ticket for a `taken_wait` that ends with the next batch that is taken."""
+        return int(lib.she_ingress_taken_ticket(self._pointer))
+
+    def taken_wait(self, ticket: int, seconds: float) -> None:
+        """Wait until the learner has taken a batch since the ticket, or the ring is closed."""
+        lib.she_ingress_taken_wait(self._pointer, ticket, int(seconds * 1e9))
+
+    # ---------------------------------------------------------------- observing
+
+    def views(self) -> Mapping[int, RemoteView]:
+        """Return the counters of the open connections, see `RemoteSource`."""
+        room = 64
+        while True:
+            views = ffi.new("she_ingress_view[]", room)
+            count = lib.she_ingress_connections(self._pointer, views, room)
+            if count <= room:
+                break
+            room = 2 * count
+        found = {}
+        for i in range(count):
+            view = views[i]
+            adopted = self._adopted.get(view.id)
+            before = adopted.queued_before if adopted else 0
+            samples = max(0, int(view.inserted) - before)
+            found[int(view.id)] = RemoteView(samples, int(view.blocked_ns), int(view.last_seen_ns))
+        return found
+
+    def figures(self) -> IngressFigures:
+        """Return the figures for `SampleInfo`, see `IngressMeter`."""
+        stats = ffi.new("she_ingress_stats *")
+        lib.she_ingress_get_stats(self._pointer, stats)
+        return IngressFigures(
+            stats.connections,
+            stats.queue_depth_sum,
+            stats.queue_depth_max,
+            stats.push_blocked_count,
+            _snapshot(stats.drain_round),
+            _snapshot(stats.queue_dwell),
+        )
+
+    def reset_histograms(self) -> None:
+        """Restart the histograms."""
+        lib.she_ingress_reset_times(self._pointer)
+
+    # ---------------------------------------------------------------- events
+
+    def _follow(self) -> None:
+        """Hand the events of the connections to the registry: the thread's work."""
+        event = ffi.new("she_ingress_event *")
+        while not self._closed:
+            os.read(self._event_fd, _COUNTER_BYTES)
+            while not self._closed and lib.she_ingress_next_event(self._pointer, event):
+                try:
+                    self._handle(event)
+                except Exception:  # one bad event must not hide the later ones
+                    _log.exception("an event of a TCP connection could not be handled")
+
+    def _handle(self, event: Any) -> None:
+        connection = int(event.id)
+        if event.kind == _OPENED:
+            with self._lock:  # after the adoption, if it is one
+                adopted = self._adopted.get(connection)
+            self._numbers[connection] = self._producers.attach_remote(
+                self,
+                connection,
+                adopted.peer if adopted else _address(event),
+                adopted.producer_id if adopted else None,
+                transport=self._transport,
+            )
+        elif event.kind in (_ENDED, _LOST):
+            self._end(connection, event)
+        elif event.kind == _REFUSED:
+            _log.warning("a TCP connection was refused: %s", os.strerror(event.error))
+
+    def _end(self, connection: int, event: Any) -> None:
+        with self._lock:
+            adopted = self._adopted.pop(connection, None)
+        if adopted is not None:  # only such a session asks for what was taken
+            self._ends[connection] = int(event.last_position)
+            self._drop_ends()
+        number = self._numbers.pop(connection, None)
+        if number is not None:
+            # A kick is for a session that has a new connection; a closed ring is no peer's fault.
+            if event.kind == _LOST and event.error not in (errno.ECANCELED, errno.ESHUTDOWN):
+                self._producers.lost(number, self._reason(event))
+            else:
+                self._producers.close(number)
+        if adopted is not None and adopted.on_end is not None:
+            adopted.on_end(
+                Ended(connection, int(event.queued), int(event.last_position), int(event.error))
+            )
+
+    def _drop_ends(self) -> None:
+        if len(self._ends) > _MANY_ENDS:
+            for connection, position in list(self._ends.items()):
+                if lib.she_ingress_position_taken(self._pointer, position):
+                    del self._ends[connection]
+
+    def _reason(self, event: Any) -> str:
+        if event.error == 0:
+            text = "its connection ended inside of a sample"
+        else:
+            text = f"its connection failed ({os.strerror(event.error)})"
+        if event.fragment:
+            text += f"; {event.fragment:,} of {self._payload:,} bytes of a sample were dropped"
+        return text
+
+    # ---------------------------------------------------------------- the end
+
+    def close(self) -> int:
+        """Stop the threads and close all sockets.
+
+        Returns:
+            The number of samples that were acknowledged and did not reach the ring.
+        """
+        dropped = ffi.new("uint64_t *")
+        if self._closed:
+            return 0
+        lib.she_ingress_close(self._pointer, dropped)
+        self._closed = True
+        # Wakes the thread once more if it has seen the last event already.
+        with contextlib.suppress(OSError):
+            os.write(self._event_fd, (1).to_bytes(_COUNTER_BYTES, sys.byteorder))
+        if threading.current_thread() is not self._thread:
+            self._thread.join(_THREAD_ENDS_WITHIN)
+        for number in list(self._numbers.values()):
+            self._producers.close(number)
+        return int(dropped[0])
+
+    def after_fork_in_child(self) -> None:
+        """Close the inherited descriptors; the threads are the parent's."""
+        self._closed = True
+        lib.she_ingress_after_fork(self._pointer)
+
+
+def _config(native: NativeOptions, ingress: Ingress) -> tuple[Any, list[Any]]:
+    """Return a `she_ingress_config` and the objects that it points to."""
+    options = ingress.options
+    owners = ffi.new(
+        "uint32_t[]", ingress.producers.reserve(native.num_readers + options.num_drainers)
+    )
+    greeting = server_hello(ingress.spec) if native.wire == "echo" else b""
+    hello = ffi.new("uint8_t[]", greeting or b"\0")
+    idle, interval, count = _keepalive(native.dead_after)
+    config = ffi.new(
+        "she_ingress_config *",
+        {
+            "num_readers": native.num_readers,
+            "num_drainers": options.num_drainers,
+            "queue_samples": options.producer_queue_size,
+            "wire": _WIRES[native.wire],
+            "ingress_bytes": native.ingress_bytes,
+            "owners": owners,
+            "greeting": hello,
+            "greeting_bytes": len(greeting),
+            "keepalive_idle_s": idle,
+            "keepalive_interval_s": interval,
+            "keepalive_count": count,
+            "user_timeout_ms": int((native.dead_after or 0) * 1000),
+            "detailed": int(ingress.ring.config.detailed),
+        },
+    )
+    return config, [owners, hello]
+
+
+def _keepalive(dead_after: float | None) -> tuple[int, int, int]:
+    """Return idle time, interval and count of the probes that notice a vanished host in time.
+
+    After a third of the time without traffic four probes share the rest: 10, 5 and 4 of 30 s.
+    """
+    if dead_after is None:
+        return 0, 0, 0
+    idle = max(1, round(dead_after / 3))
+    interval = max(1, round((dead_after - idle) / 4))
+    return idle, interval, max(1, int((dead_after - idle) / interval))
+
+
+def _check_errno(error: int) -> None:
+    if error:
+        raise OSError(error, os.strerror(error))
+
+
+def _address(event: Any) -> str:
+    """Return the address of an event's peer as text."""
+    storage = bytes(ffi.buffer(ffi.addressof(event, "peer"))[: event.peer_bytes])
+    family = int.from_bytes(storage[:2], sys.byteorder) if storage else socket.AF_UNSPEC
+    if family == socket.AF_INET:
+        return peer_text(socket.inet_ntop(family, storage[4:8]), _port(storage))
+    if family == socket.AF_INET6:
+        return peer_text(socket.inet_ntop(family, storage[8:24]), _port(storage))
+    return "a local socket"
+
+
+def _port(storage: bytes) -> int:
+    return int.from_bytes(storage[2:4], "big")
+
+
+def _snapshot(summary: Any) -> HistSnapshot:
+    return HistSnapshot(
+        summary.count,
+        summary.min_ns,
+        summary.max_ns,
+        summary.mean_ns,
+        summary.p50_ns,
+        summary.p90_ns,
+        summary.p99_ns,
+    )
