@@ -59,7 +59,8 @@ def serve(
 ) -> None:
     """Run a server and take its batches; with `computes`, in a thread beside a Python loop.
 
-    `closing` is an event that ends it.
+    `closing` is a semaphore that ends it: unlike an event's, its release never waits for a process
+    that has been killed.
     """
     sockets.raise_descriptor_limit(4096)
     server = end.open(load)
@@ -68,18 +69,19 @@ def serve(
     state.port = server.port
 
     def close() -> None:
-        closing.wait()
+        closing.acquire()
         server.hush()
         state.port = 0
         server.close()
 
-    threading.Thread(target=close, daemon=True).start()
+    closer = threading.Thread(target=close, daemon=True)
+    closer.start()
     if computes:
         threading.Thread(target=_take, args=(server, load, state), daemon=True).start()
         _compute(stop, state)
     else:
         _take(server, load, state)
-    closing.wait()
+    closer.join()
 
 
 def _take(server: Any, load: Load, state: Any) -> None:

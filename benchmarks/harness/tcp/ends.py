@@ -73,9 +73,9 @@ def _no_echo() -> str | None:
     return None
 
 
-def _no_tcp() -> str | None:
-    if "TcpTransport" not in importlib.import_module("shm_echo").__all__:
-        return "shm-echo: this build has no TcpTransport"
+def _no_tcp(name: str) -> str | None:
+    if name not in importlib.import_module("shm_echo").__all__:
+        return f"shm-echo: this build has no {name}"
     return None
 
 
@@ -131,7 +131,7 @@ class OurServer:
     name: str = "shm-echo"
 
     def missing(self) -> str | None:
-        return _no_tcp()
+        return _no_tcp("TcpTransport")
 
     def open(self, load: Load, /) -> Opened:
         logging.getLogger("shm_echo").setLevel(logging.ERROR)  # producers are killed on purpose
@@ -168,7 +168,7 @@ class OurClient:
         return "shm-echo send_batch" if self.batched else "shm-echo"
 
     def missing(self) -> str | None:
-        return _no_tcp()
+        return _no_tcp("TcpClient")
 
     def fits(self, load: Load, /) -> bool:
         return bool(load.stack) or not self.batched

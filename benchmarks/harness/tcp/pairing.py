@@ -198,7 +198,7 @@ def live(
 ) -> Iterator[Live]:
     """Start a server and its clients; end them, the clients first, on leaving."""
     state = context().RawValue(State)
-    closing = context().Event()
+    closing = context().Semaphore(0)
     arguments = (0, server, load, setting.congestion, state, closing, computes)
     programs: dict[str, Program] = {f"the server of {server.name}": (children.serve, arguments)}
     if clients is not None:
@@ -212,7 +212,7 @@ def live(
             stop.value = True
             halted = list(filter(None, pairing.client_pids)) if clients and clients.in_c else []
             _signal(halted, signal.SIGSTOP)  # it would complain about the server that closes
-            closing.set()
+            closing.release()
             with contextlib.suppress(StuckError):
                 pairing.wait(lambda: not state.port, "the server did not close", 1.0)
             _signal(halted, signal.SIGKILL)
