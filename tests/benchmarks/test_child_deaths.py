@@ -52,6 +52,7 @@ CHILDREN = (
     Child("ring_latency.py", "--smoke", "id-echo", "producer 0 of id-echo", "echo"),
     Child("ring_latency.py", "--smoke", "Queue", r"producer 0 of mp.Queue \+ np.stack"),
     Child("ring_latency.py", "--smoke", "fifo", "producer 0 of faster-fifo.*", "faster_fifo"),
+    Child("tcp_throughput.py", f"{PAIRS} shm-echo", "server of shm", "the server of shm-echo"),
     Child("tcp_throughput.py", f"{PAIRS} id-echo", "the server", "the server of id-echo", "echo"),
     Child("tcp_throughput.py", f"{PAIRS} id-echo", "client", "client 0 of id-echo", "echo"),
     Child("tcp_throughput.py", f"{PAIRS} C", "in C", "the sender in C", "echo"),

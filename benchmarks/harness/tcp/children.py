@@ -59,8 +59,8 @@ def serve(
 ) -> None:
     """Run a server and take its batches; with `computes`, in a thread beside a Python loop.
 
-    `closing` is a semaphore that ends it: unlike an event's, its release never waits for a process
-    that has been killed.
+    `closing` is a semaphore that announces the stop: unlike an event's, its release never waits for
+    a process that has been killed.
     """
     sockets.raise_descriptor_limit(4096)
     server = end.open(load)
@@ -72,6 +72,8 @@ def serve(
         closing.acquire()
         server.hush()
         state.port = 0
+        while not stop.value:
+            time.sleep(0.001)
         server.close()
 
     closer = threading.Thread(target=close, daemon=True)

@@ -25,7 +25,8 @@ __all__ = ["HELD", "Found", "compare", "show", "targets"]
 
 HELD = 20_000  # samples per second over all connections
 SHARE = 0.95
-SETTLE_S = 0.1  # for what the sockets still hold, after the senders were stopped
+PHASES = 12  # of a run, in turns with the senders running and stopped
+SETTLE_S = 0.05  # for what the sockets still hold, after the senders were stopped
 
 
 @dataclass
@@ -45,14 +46,35 @@ class Found:
     stuck: list[StuckError] = field(default_factory=list)
 
 
-def _speeds(live: Live, seconds: float) -> tuple[float, float]:
-    """Return iterations per second of processor time, and by the clock."""
-    state = live.state
-    before = state.iterations, state.loop_ns, time.monotonic_ns()
-    time.sleep(seconds)
-    after = state.iterations, state.loop_ns, time.monotonic_ns()
-    iterations, used, passed = (b - a for a, b in zip(before, after, strict=True))
-    return iterations / max(used, 1), iterations / max(passed, 1)
+@dataclass
+class Counts:
+    """What the loop did in some periods: iterations, its processor time, the clock's time."""
+
+    iterations: int = 0
+    used_ns: int = 0
+    passed_ns: int = 0
+
+    def add(self, live: Live, seconds: float) -> None:
+        """Count for so long."""
+        state = live.state
+        before = state.iterations, state.loop_ns, time.monotonic_ns()
+        time.sleep(seconds)
+        self.iterations += state.iterations - before[0]
+        self.used_ns += state.loop_ns - before[1]
+        self.passed_ns += time.monotonic_ns() - before[2]
+
+    @property
+    def per_cpu(self) -> float:
+        return self.iterations / max(self.used_ns, 1)
+
+    @property
+    def by_clock(self) -> float:
+        return self.iterations / max(self.passed_ns, 1)
+
+
+def _require(*counts: Counts) -> None:
+    if not all(one.iterations for one in counts):
+        raise StuckError("the learner's loop did not get the processor")
 
 
 def _ratios(
@@ -63,15 +85,16 @@ def _ratios(
     with pairing.live(server, clients, load, setting, computes=True) as live:
         live.wait_batches(2)
         (pid,) = live.client_pids
-        totals = [[0.0, 0.0], [0.0, 0.0]]
-        for runs in (True, False, False, True):  # a drift of the machine falls out
+        totals = [Counts(), Counts()]
+        for runs in (True, False, False, True) * (PHASES // 4):  # a drift falls out
             os.kill(pid, signal.SIGCONT if runs else signal.SIGSTOP)
             time.sleep(SETTLE_S)
             if runs:
                 live.wait_batches(1)
-            for at, speed in enumerate(_speeds(live, setting.seconds / 2)):
-                totals[runs][at] += speed
-    return totals[True][0] / totals[False][0], totals[True][1] / totals[False][1]
+            totals[runs].add(live, 2 * setting.seconds / PHASES)
+        alone, beside = totals
+    _require(alone, beside)
+    return beside.per_cpu / alone.per_cpu, beside.by_clock / alone.by_clock
 
 
 def _beside_bare(load: Load, connections: int, setting: Setting) -> float:
@@ -79,12 +102,14 @@ def _beside_bare(load: Load, connections: int, setting: Setting) -> float:
     with pairing.live(
         OURS if OURS.missing() is None else ECHO, None, load, setting, computes=True
     ) as live:
-        alone, _ = _speeds(live, setting.seconds / 2)
+        alone, beside = Counts(), Counts()
+        alone.add(live, setting.seconds / 2)
         with bare.streaming(connections, load.nbytes, setting.congestion):
             time.sleep(SETTLE_S)
-            beside, _ = _speeds(live, setting.seconds)
-        again, _ = _speeds(live, setting.seconds / 2)
-    return 2 * beside / (alone + again)
+            beside.add(live, setting.seconds)
+        alone.add(live, setting.seconds / 2)
+    _require(alone, beside)
+    return beside.per_cpu / alone.per_cpu
 
 
 def compare(load: Load, connections: int, setting: Setting, rounds: int) -> dict[str, Found]:

@@ -209,12 +209,12 @@ def live(
             pairing.wait_connected()
             yield pairing
         finally:
-            stop.value = True
             halted = list(filter(None, pairing.client_pids)) if clients and clients.in_c else []
             _signal(halted, signal.SIGSTOP)  # it would complain about the server that closes
             closing.release()
             with contextlib.suppress(StuckError):
                 pairing.wait(lambda: not state.port, "the server did not close", 1.0)
+            stop.value = True
             _signal(halted, signal.SIGKILL)
 
 
