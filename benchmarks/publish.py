@@ -3,7 +3,8 @@
     python benchmarks/publish.py [--short] [--only NAME ...]
 
 Writes the charts throughput.png, latency.png and tcp.png in docs/assets, and
-docs/explanation/measurements.md: what each benchmark printed, with the machine, the date, the versions, and ratios with their ranges.
+docs/explanation/measurements.md: what each benchmark printed, with the machine, the date, the
+versions, and ratios with their ranges.
 `just bench` calls it. A benchmark that fails keeps its old section, and the exit status is 1.
 """
 

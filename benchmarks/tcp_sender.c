@@ -239,8 +239,10 @@ __attribute__((noreturn)) static void send_all(size_t payload, uint64_t per_writ
 static volatile sig_atomic_t is_over, begins;
 
 static void on_signal(int number) {
-    if (number == SIGTERM) is_over = 1;
-    if (number == SIGUSR1) begins = 1;
+    if (number == SIGTERM)
+        is_over = 1;
+    if (number == SIGUSR1)
+        begins = 1;
 }
 
 static void accept_all(const char *congestion) {

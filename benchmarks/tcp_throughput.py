@@ -20,8 +20,6 @@ from harness.tcp import bare, growth, idle, learner, pairs, sender
 from harness.tcp.pairing import Setting
 from harness.tcp.sockets import available_congestion
 
-IDLE = 1000
-
 
 def measure_pairs(args: argparse.Namespace, setting: Setting) -> list[Target]:
     """All clients with all servers."""
@@ -103,7 +101,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--connections", nargs="+", type=int, default=[1, 2, 8, 64])
     parser.add_argument("--only", nargs="+", default=[], help="pairs, by a part of the name")
     parser.add_argument("--processes", type=int, default=8, help="of clients in Python, at most")
-    parser.add_argument("--idle", type=int, default=IDLE, help="connections that send nothing")
+    parser.add_argument("--idle", type=int, default=idle.IDLE, help="connections that send nothing")
     parser.add_argument("--growth", nargs="+", type=int, default=list(growth.COUNTS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.5, help="measured, in each round")

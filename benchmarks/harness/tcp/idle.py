@@ -13,8 +13,9 @@ from harness.tcp import pairing, sockets
 from harness.tcp.ends import ECHO, OURS, ServerEnd
 from harness.tcp.pairing import Setting, StuckError
 
-__all__ = ["Found", "compare", "show", "targets"]
+__all__ = ["IDLE", "Found", "compare", "show", "targets"]
 
+IDLE = 1000  # connections, by default
 MOST_MB = 6.0
 INGRESS_MB = 256 * 1.048576  # the default of TcpTransport(ingress_bytes=...)
 PAUSE_S = 0.5  # until a server has dealt with what has arrived
@@ -128,11 +129,12 @@ def show(small: Load, large: Load, found: dict[str, Found]) -> None:
 def targets(found: dict[str, Found]) -> list[Target]:
     """Return the targets for our server."""
     ours = found.get(OURS.name)
+    count = IDLE if ours is None else ours.connections
     numbers = (
         (None, None, None) if ours is None else (ours.idle_mb, ours.idle_ticks, ours.partial_mb)
     )
     return [
-        Target("1,000 idle connections: memory", MOST_MB, numbers[0], "MB", False),
-        Target("1,000 idle connections: processor time", 0, numbers[1], "ticks", False),
+        Target(f"{count:,} idle connections: memory", MOST_MB, numbers[0], "MB", False),
+        Target(f"{count:,} idle connections: processor time", 0, numbers[1], "ticks", False),
         Target("1 byte of 4 MB from each: memory", INGRESS_MB, numbers[2], "MB", False),
     ]

@@ -144,8 +144,8 @@ def show(load: Load, connections: int, results: Results, pairs: Sequence[Pair]) 
     title = f"{load.name}: {load.nbytes:,} bytes per sample, {connections} connection"
     print_table(title + "s" * (connections > 1), [*head, "stuck"], rows)
     for name, found in results.items():
-        for stuck in found.stuck:
-            print(f"stuck: {name}: {stuck}")
+        for reason in found.stuck:
+            print(f"stuck: {name}: {reason}")
 
 
 def _median(series: Series | None) -> str:
