@@ -10,6 +10,7 @@ server takes batches and reads one element of each. See harness/tcp/ for how eac
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -119,6 +120,7 @@ def options() -> argparse.Namespace:
 
 
 def main() -> None:
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a run takes long
     args = options()
     setting = Setting(available_congestion(), args.seconds, args.warmup, args.processes)
     print(machine())
