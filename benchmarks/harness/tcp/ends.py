@@ -73,12 +73,6 @@ def _no_echo() -> str | None:
     return None
 
 
-def _no_tcp(name: str) -> str | None:
-    if name not in importlib.import_module("shm_echo").__all__:
-        return f"shm-echo: this build has no {name}"
-    return None
-
-
 class _Open:
     """A server of either library: they have the same methods."""
 
@@ -131,7 +125,7 @@ class OurServer:
     name: str = "shm-echo"
 
     def missing(self) -> str | None:
-        return _no_tcp("TcpTransport")
+        return None
 
     def open(self, load: Load, /) -> Opened:
         logging.getLogger("shm_echo").setLevel(logging.ERROR)  # producers are killed on purpose
@@ -168,7 +162,7 @@ class OurClient:
         return "shm-echo send_batch" if self.batched else "shm-echo"
 
     def missing(self) -> str | None:
-        return _no_tcp("TcpClient")
+        return None
 
     def fits(self, load: Load, /) -> bool:
         return bool(load.stack) or not self.batched
