@@ -11,7 +11,7 @@ dev:
 
 # The quick tests, in a minute: none starts a server or kills a process.
 test-fast *OPTIONS:
-    {{python}} -m pytest -q tests/boundaries tests/spec tests/control/protocol tests/mechestim/costs tests/mechestim/symmetry tests/tools tests/test_trajectory.py {{OPTIONS}}
+    {{python}} -m pytest -q tests/boundaries tests/spec tests/control/protocol tests/mechestim/costs tests/mechestim/symmetry tests/tools tests/test_trajectory.py tests/test_trajectory_slots.py {{OPTIONS}}
 
 # The tests of a source file or folder, or of several.
 test +PATHS:

@@ -41,6 +41,7 @@ static const she_api table = {
     .process_gone = she_process_gone,
     .guard_add = she_guard_add,
     .guard_remove = she_guard_remove,
+    .guard_renew = she_guard_renew,
 };
 
 const she_api *she_api_table(void) { return &table; }

@@ -126,15 +126,30 @@ static void on_sigbus(int number, siginfo_t *info, void *context) {
 
 /* ---- outside of the handler ------------------------------------------------------------------ */
 
-/* Install the handler, unless it is there or another one, which has to call it, was put over it. */
+static bool is_default(const struct sigaction *action) {
+    return !(action->sa_flags & SA_SIGINFO) &&
+           (action->sa_handler == SIG_DFL || action->sa_handler == SIG_IGN);
+}
+
+static bool is_same(const struct sigaction *one, const struct sigaction *other) {
+    if ((one->sa_flags ^ other->sa_flags) & SA_SIGINFO)
+        return false;
+    return one->sa_flags & SA_SIGINFO ? one->sa_sigaction == other->sa_sigaction
+                                      : one->sa_handler == other->sa_handler;
+}
+
+/* Install the handler, unless it is there or another one, which has to call it, was put over it.
+ *
+ * It was removed if the default is back, and also if the handler before it is: faulthandler that
+ * was enabled before the guard restores the default when it is disabled, and does not call the
+ * guard when it is enabled again. */
 static bool install(void) {
     struct sigaction now;
     if (sigaction(SIGBUS, NULL, &now) != 0)
         return false;
-    bool default_again =
-        !(now.sa_flags & SA_SIGINFO) && (now.sa_handler == SIG_DFL || now.sa_handler == SIG_IGN);
     /* Relaxed: only this function stores it, and its callers are serialised. */
-    if (she_load_relaxed(&previous) && !default_again)
+    const struct sigaction *known = (void *)(uintptr_t)she_load_relaxed(&previous);
+    if (known && !is_default(&now) && !is_same(&now, known))
         return true;
     struct sigaction *before = malloc(sizeof *before);
     if (!before)
@@ -196,3 +211,5 @@ she_guard *she_guard_add(void *base, uint64_t bytes) {
 }
 
 void she_guard_remove(she_guard *guard) { set_range(guard, 0, 0); }
+
+bool she_guard_renew(void) { return install(); }

@@ -55,24 +55,24 @@ class AsyncConsumer:
         polled = PolledWait(seconds("timeout", timeout))
         try:
             while True:
-                with contextlib.suppress(NotReadyError):
-                    # No await between the taking and the return: a cancelled task loses nothing.
-                    return self._round(polled, partial, until_closed_by, copy)
+                # Written out, because each call that returns is a place for an interrupt, as is the
+                # end of a `with`. No await comes after the taking: a cancelled task loses nothing.
+                handover = self._consumer.handover()
+                try:
+                    sample = self._consumer.take(
+                        handover, None, partial, until_closed_by, copy, polled
+                    )
+                    handover.confirm()
+                    return sample
+                except NotReadyError:
+                    handover.put_back()
+                except BaseException:
+                    handover.put_back()
+                    raise
                 await self._waker.sleep(polled.pause)
-        finally:
+        except BaseException:
             if partial:
                 self._consumer.unseal()
-
-    def _round(
-        self, polled: PolledWait, partial: bool, until_closed_by: int | None, copy: bool
-    ) -> Sample | None:
-        handover = self._consumer.handover()
-        try:
-            sample = self._consumer.take(handover, None, partial, until_closed_by, copy, polled)
-            handover.confirm()
-            return sample
-        except BaseException:
-            handover.put_back()
             raise
 
     def fileno(self) -> int:

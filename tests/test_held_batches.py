@@ -22,6 +22,7 @@ from shm_echo import (
 )
 from tests.support.manual_transport import ManualTransport
 from tests.support.numbered import EXAMPLE, numbered, numbers_of, stacked
+from tests.support.ring_words import HEADER, RingWords
 from tests.support.scripts import run_script
 from tests.support.threads import Worker
 from tests.support.waiting import wait_until
@@ -299,6 +300,25 @@ def test_a_send_that_times_out_says_how_many_batches_the_learner_holds(name: str
         client.send(numbered(4), timeout=60)
         with pytest.raises(SendTimeoutError, match="the learner holds 1 of 3 batches"):
             client.send_batch(stacked(range(9)), timeout=0)
+
+
+@pytest.mark.parametrize("stray", [4, 2**31, 2**32 - 1])
+def test_an_overwritten_count_of_held_batches_is_bounded_and_put_right(
+    name: str, stray: int
+) -> None:
+    with (
+        Server(EXAMPLE, 1, ShmTransport(name), lease=True) as server,
+        ShmClient(name, EXAMPLE) as client,
+    ):
+        client.send_batch(stacked(range(3)))
+        RingWords(server, 256)[HEADER["taken"]] |= stray << 32
+        with pytest.raises(SendTimeoutError, match="the learner holds 3 of 3 batches") as caught:
+            client.send(numbered(3), timeout=0)
+        assert caught.value.lent == 3
+        kept = server.sample(timeout=60)
+        with pytest.raises(SendTimeoutError, match="the learner holds 1 of 3 batches"):
+            client.send(numbered(3), timeout=0)
+        assert kept is not None
 
 
 def test_an_inlet_that_times_out_says_it_too() -> None:

@@ -39,6 +39,8 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "packaging": ("tests/mechestim/remote/test_wheel.py",),
     "pyproject.toml": ("tests/boundaries", "tests/test_build.py", "tests/test_project_files.py"),
     "shm_echo/__init__.py": ("tests/boundaries",),
+    "shm_echo/async_consumer.py": ("tests/async_consumer",),
+    "shm_echo/async_sampling.py": ("tests/async_consumer",),
     "tools": ("tests/tools", "tests/mechestim/registry"),
 }
 

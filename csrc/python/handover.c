@@ -20,6 +20,42 @@
  * it before or after a step. */
 #include "receiver.h"
 
+/* A wait for the lock wakes at this interval, in microseconds: far below any limit of the
+ * platform. */
+#define LOCK_SLICE_US 3600000000.0
+
+int receiver_lock(Receiver *self, double timeout) {
+    unsigned long me = PyThread_get_thread_ident();
+    if (self->lock_depth && self->lock_owner == me) {
+        self->lock_depth++;
+        return 1;
+    }
+    uint64_t deadline = timeout < 0 ? 0 : api->now_ns() + (uint64_t)(timeout * 1e9);
+    PyLockStatus status = PyThread_acquire_lock_timed(self->lock, 0, 0);
+    while (status != PY_LOCK_ACQUIRED) {
+        double left_us = LOCK_SLICE_US;
+        if (timeout >= 0) {
+            uint64_t now = api->now_ns();
+            if (now >= deadline)
+                return 0;
+            left_us = Py_MIN(left_us, (double)(deadline - now) / 1e3 + 1);
+        }
+        Py_BEGIN_ALLOW_THREADS
+        status = PyThread_acquire_lock_timed(self->lock, (PY_TIMEOUT_T)left_us, 1);
+        Py_END_ALLOW_THREADS
+        if (status == PY_LOCK_INTR && PyErr_CheckSignals() < 0)
+            return -1;
+    }
+    self->lock_owner = me;
+    self->lock_depth = 1;
+    return 1;
+}
+
+void receiver_unlock(Receiver *self) {
+    if (--self->lock_depth == 0)
+        PyThread_release_lock(self->lock);
+}
+
 typedef struct {
     PyObject_HEAD
     Receiver *receiver;

@@ -1,20 +1,12 @@
-/* Lease: the memory behind the arrays of one batch, and the spare buffers of copies
- * (receiver.h). */
+/* Lease: the memory behind the arrays of one batch, and the spare buffers of copies (lease.h). */
 #define _GNU_SOURCE
-#include <pthread.h>
+#include "lease.h"
+
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#include "receiver.h"
-
 /* As in glibc, before it adapts: from here on a mapping is worth its two system calls. */
 #define MAPPED_BYTES (1u << 17)
-
-unsigned long forks;
-
-static void count_fork(void) { forks++; }
-
-int watch_forks(void) { return pthread_atfork(NULL, NULL, count_fork) == 0 ? 0 : -1; }
 
 /* ---- spare buffers --------------------------------------------------------------------------- */
 
@@ -69,20 +61,20 @@ static void spares_put(Spares *spares, void *memory) {
 
 /* ---- leases ---------------------------------------------------------------------------------- */
 
-Lease *lease_new(enum batch_kind kind, Handle *handle) {
+Lease *lease_new(Handle *handle) {
     Lease *lease = PyObject_New(Lease, &Lease_Type);
     if (!lease)
         return NULL;
-    lease->kind = kind;
     lease->handle = (Handle *)Py_XNewRef((PyObject *)handle);
-    lease->receiver = NULL;
+    lease->ended = NULL;
+    lease->owner = NULL;
     lease->spares = NULL;
     lease->memory = NULL;
     return lease;
 }
 
 Lease *lease_of_copy(Spares *spares) {
-    Lease *lease = lease_new(COPIED, NULL);
+    Lease *lease = lease_new(NULL);
     if (!lease)
         return NULL;
     lease->memory = spares_get(spares);
@@ -96,33 +88,19 @@ Lease *lease_of_copy(Spares *spares) {
     return lease;
 }
 
-void lease_activate(Lease *lease, Receiver *receiver, uint64_t batch) {
-    lease->receiver = (Receiver *)Py_NewRef(receiver);
-    if (lease->kind == LENT) {
-        lease->buffer = batch % receiver->handle->ring->num_buffers;
-        receiver->buffers[lease->buffer] = (LentBuffer){.release = batch + 1,
-                                                        .number = receiver->taken_total,
-                                                        .since_ns = api->now_coarse_ns(),
-                                                        .root = lease};
-        receiver->held++;
-    } else {
-        receiver->recent[1] = receiver->recent[0];
-        receiver->recent[0] = lease;
-    }
+void lease_activate(Lease *lease, PyObject *owner, void (*ended)(PyObject *, Lease *)) {
+    lease->owner = Py_NewRef(owner);
+    lease->ended = ended;
 }
 
 static void Lease_dealloc(Lease *self) {
-    Receiver *receiver = self->receiver;
     if (self->spares) {
         spares_put(self->spares, self->memory);
         spares_unref(self->spares);
     }
-    if (receiver && self->kind == LENT)
-        receiver_lease_ended(receiver, self->buffer);
-    for (int i = 0; receiver && i < 2; i++)
-        if (receiver->recent[i] == self)
-            receiver->recent[i] = NULL;
-    Py_XDECREF(receiver);
+    if (self->ended)
+        self->ended(self->owner, self);
+    Py_XDECREF(self->owner);
     Py_XDECREF(self->handle);
     Py_TYPE(self)->tp_free((PyObject *)self);
 }

@@ -9,6 +9,8 @@
 
 #include <sys/mman.h>
 
+const she_api *api;
+
 static PyObject *Mapping_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"fd", "size", "guarded", NULL};
     int fd, guarded = 0;
@@ -63,6 +65,16 @@ static Py_ssize_t Mapping_length(Mapping *self) { return self->size; }
 static PyBufferProcs Mapping_buffer = {.bf_getbuffer = (getbufferproc)Mapping_getbuffer};
 static PySequenceMethods Mapping_sequence = {.sq_length = (lenfunc)Mapping_length};
 
+/* Bring the guard's handler back if something has removed it, where the mapping is guarded. */
+static PyObject *Mapping_renew_guard(Mapping *self, PyObject *Py_UNUSED(ignored)) {
+    return PyBool_FromLong(!self->guard || api->guard_renew());
+}
+
+static PyMethodDef Mapping_methods[] = {
+    {"renew_guard", (PyCFunction)Mapping_renew_guard, METH_NOARGS, NULL},
+    {0},
+};
+
 static PyObject *Mapping_get_broken(Mapping *self, void *Py_UNUSED(closure)) {
     return PyBool_FromLong(mapping_broken(self));
 }
@@ -81,5 +93,6 @@ PyTypeObject Mapping_Type = {
     .tp_dealloc = (destructor)Mapping_dealloc,
     .tp_as_buffer = &Mapping_buffer,
     .tp_as_sequence = &Mapping_sequence,
+    .tp_methods = Mapping_methods,
     .tp_getset = Mapping_getset,
 };

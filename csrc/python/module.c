@@ -11,8 +11,6 @@
 #include "receiver.h"
 #include "sender.h"
 
-const she_api *api;
-
 static PyObject *bind(PyObject *Py_UNUSED(module), PyObject *address) {
     const she_api *table = PyLong_AsVoidPtr(address);
     if (!table && PyErr_Occurred())

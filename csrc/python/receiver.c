@@ -1,49 +1,6 @@
 /* Receiver: the consumer of a ring. It owns the memory behind each batch's arrays (receiver.h). */
 #include "receiver.h"
 
-/* A wait for the lock wakes at this interval, in microseconds: far below any limit of the
- * platform. */
-#define LOCK_SLICE_US 3600000000.0
-
-/* Tell the producers, for their messages, how many buffers the learner holds. Relaxed: no decision
- * depends on it. */
-void receiver_publish_lent(Receiver *self) {
-    she_store32_relaxed(&self->handle->ring->header->lent,
-                        (uint32_t)self->held + (uint32_t)self->has_batch);
-}
-
-void receiver_release(Receiver *self, uint64_t batch) {
-    if (self->poisoned)
-        api->poison(self->handle->ring, batch);
-    api->release(self->handle->ring, batch);
-}
-
-/* Skip buffers that earlier leases still hold, as long as any other buffer is free of leases. */
-void receiver_skip_held(Receiver *self) {
-    uint64_t buffers = self->handle->ring->num_buffers;
-    while (self->held && (uint64_t)self->held < buffers) {
-        uint64_t *release = &self->buffers[self->consumer->next_batch % buffers].release;
-        if (!*release)
-            return;
-        *release = api->skip(self->consumer) + 1;
-    }
-}
-
-void receiver_lease_ended(Receiver *self, uint64_t buffer) {
-    uint64_t batch = self->buffers[buffer].release - 1;
-    self->buffers[buffer] = (LentBuffer){0};
-    self->held--;
-    if (self->forks != forks)
-        return; /* this is the child of a fork: the ring is the parent's */
-    receiver_release(self, batch);
-    receiver_publish_lent(self);
-    /* A thread that waits without the interpreter lock uses the consumer: it does the skipping. */
-    if (self->waiting)
-        api->wake_consumer(self->consumer);
-    else
-        receiver_skip_held(self);
-}
-
 /* ---- life ------------------------------------------------------------------------------------ */
 
 static void drop_put_back(Receiver *self) {
@@ -118,40 +75,6 @@ static PyObject *Receiver_new(PyTypeObject *type, PyObject *args, PyObject *kwar
         return NULL;
     }
     return (PyObject *)self;
-}
-
-/* ---- the lock -------------------------------------------------------------------------------- */
-
-int receiver_lock(Receiver *self, double timeout) {
-    unsigned long me = PyThread_get_thread_ident();
-    if (self->lock_depth && self->lock_owner == me) {
-        self->lock_depth++;
-        return 1;
-    }
-    uint64_t deadline = timeout < 0 ? 0 : api->now_ns() + (uint64_t)(timeout * 1e9);
-    PyLockStatus status = PyThread_acquire_lock_timed(self->lock, 0, 0);
-    while (status != PY_LOCK_ACQUIRED) {
-        double left_us = LOCK_SLICE_US;
-        if (timeout >= 0) {
-            uint64_t now = api->now_ns();
-            if (now >= deadline)
-                return 0;
-            left_us = Py_MIN(left_us, (double)(deadline - now) / 1e3 + 1);
-        }
-        Py_BEGIN_ALLOW_THREADS
-        status = PyThread_acquire_lock_timed(self->lock, (PY_TIMEOUT_T)left_us, 1);
-        Py_END_ALLOW_THREADS
-        if (status == PY_LOCK_INTR && PyErr_CheckSignals() < 0)
-            return -1;
-    }
-    self->lock_owner = me;
-    self->lock_depth = 1;
-    return 1;
-}
-
-void receiver_unlock(Receiver *self) {
-    if (--self->lock_depth == 0)
-        PyThread_release_lock(self->lock);
 }
 
 /* ---- taking ---------------------------------------------------------------------------------- */

@@ -1,10 +1,11 @@
-/* Receiver: the consumer. The declarations that receiver.c, lease.c and handover.c share. */
+/* Receiver: the consumer. The declarations of its files, lowest first: lease.c (lease.h),
+ * buffers.c, take.c, handover.c, receiver.c. Each calls lower ones only. */
 #ifndef SHM_ECHO_BINDING_RECEIVER_H
 #define SHM_ECHO_BINDING_RECEIVER_H
 
 #include <sys/types.h>
 
-#include "binding.h"
+#include "lease.h"
 
 /* The fate of a batch's memory, chosen per receiver. The values are those of
  * `_LEASE_MODES` in shm_echo/ring/ring.py. */
@@ -31,15 +32,6 @@ typedef struct Batch {
     struct Batch *next; /* in the queue of those that were put back */
 } Batch;
 
-/* Private buffers, each of the size of a batch, that are not in use. The receiver and every copy
- * that is alive refer to it: a copy does not keep the ring mapped. */
-typedef struct {
-    Py_ssize_t references, count, limit; /* `limit` bounds the buffers that wait for a use */
-    size_t bytes;
-    char poisoned;
-    void *free[];
-} Spares;
-
 /* The memory of a leaf in a copy: whole cache lines, so that no leaf is less aligned than in the
  * ring. */
 static inline uint64_t align_leaf(uint64_t bytes) { return (bytes + 63) & ~UINT64_C(63); }
@@ -47,24 +39,10 @@ static inline uint64_t align_leaf(uint64_t bytes) { return (bytes + 63) & ~UINT6
 /* One buffer of the ring, as far as leases go. */
 typedef struct {
     uint64_t release;  /* 0, or 1 + the batch number under which to release it */
-    uint64_t number;   /* of the batch that is lent: the how-manieth that was taken, from 1 */
+    uint64_t number;   /* of the batch that is lent: its number among those taken, from 1 */
     uint64_t since_ns; /* when it was taken: monotonic, coarse */
     struct Lease *root;
 } LentBuffer;
-
-/* The root of the base chains of a batch's arrays. It has no buffer interface, so NumPy does not
- * let an array over it become writable again. It dies when no array, slice, memoryview or DLPack
- * capsule over the batch is left, because NumPy collapses base chains to their root. Its death
- * releases a lent batch, and gives the memory of a copied one back to the spare buffers. */
-typedef struct Lease {
-    PyObject_HEAD
-    enum batch_kind kind;
-    Handle *handle;            /* keeps the ring mapped; NULL for a copy */
-    struct Receiver *receiver; /* of a lent or reused batch, as soon as its arrays exist */
-    uint64_t buffer;           /* of a lent batch */
-    Spares *spares;            /* of a copy */
-    void *memory;
-} Lease;
 
 /* The batches of which `many_copies` considers the kind. */
 #define RECENT_BATCHES 100
@@ -109,19 +87,18 @@ typedef struct Receiver {
     unsigned recent_next, recent_copies;
 } Receiver;
 
-extern PyTypeObject Handover_Type;
-PyObject *receiver_handover(Receiver *receiver, PyObject *ignored); /* handover.c */
-
-/* lease.c */
-Spares *spares_new(uint64_t bytes, Py_ssize_t limit, char poisoned);
-void spares_close(Spares *spares); /* free the spare buffers, and later ones at once */
-void spares_unref(Spares *spares);
-Lease *lease_new(enum batch_kind kind, Handle *handle);
-Lease *lease_of_copy(Spares *spares); /* with memory of its own, of the size of a batch */
-void lease_activate(Lease *lease, Receiver *receiver, uint64_t batch);
+/* buffers.c */
 /* Count forks, so that a child recognizes what belongs to its parent. */
 int watch_forks(void);
 extern unsigned long forks;
+/* Make the root the lease of a batch, until its death (LENT) or until the next take (REUSED). */
+void receiver_lend(Receiver *self, Lease *root, uint64_t batch);
+void receiver_reuse(Receiver *self, Lease *root, uint64_t batch);
+void receiver_release(Receiver *self, uint64_t batch);
+/* Skip buffers that earlier leases still hold, as long as any other buffer is free of leases. */
+void receiver_skip_held(Receiver *self);
+/* Tell the producers, for their messages, how many buffers the learner holds. */
+void receiver_publish_lent(Receiver *self);
 
 /* take.c */
 /* Take the next batch: 1 if there is one, 0 if it is not complete, -1 with an exception, after
@@ -130,15 +107,11 @@ int receiver_take(Receiver *self, bool owned, Batch *out);
 /* Let the next take give this batch again. Consumes batch->arrays. */
 void receiver_put_back(Receiver *self, Batch *batch);
 
-/* receiver.c */
+/* handover.c */
+extern PyTypeObject Handover_Type;
+PyObject *receiver_handover(Receiver *receiver, PyObject *ignored);
 /* 1 with the lock, 0 if it was not free in time, -1 with an exception. */
 int receiver_lock(Receiver *self, double timeout);
 void receiver_unlock(Receiver *self);
-void receiver_release(Receiver *self, uint64_t batch);
-/* Skip buffers that earlier leases still hold, as long as any other buffer is free of leases. */
-void receiver_skip_held(Receiver *self);
-/* Tell the producers, for their messages, how many buffers the learner holds. */
-void receiver_publish_lent(Receiver *self);
-void receiver_lease_ended(Receiver *self, uint64_t buffer);
 
 #endif

@@ -86,7 +86,7 @@ static int make_batch(Receiver *self, bool owned, PyObject *arrays, Batch *out) 
     if (kind == COPIED)
         root = lease_of_copy(self->spares);
     else if (kind != OWNED)
-        root = lease_new(kind, self->handle);
+        root = lease_new(self->handle);
     if ((!root && kind != OWNED) || make_arrays(self, root, arrays) < 0) {
         Py_XDECREF(root);
         return -1;
@@ -97,14 +97,12 @@ static int make_batch(Receiver *self, bool owned, PyObject *arrays, Batch *out) 
         Py_XDECREF(root);
         return -1;
     }
-    if (kind == LENT || kind == REUSED)
-        lease_activate(root, self, batch);
-    if (kind == REUSED) {
-        self->batch = batch;
-        self->has_batch = 1;
-    } else if (kind != LENT) {
+    if (kind == LENT)
+        receiver_lend(self, root, batch);
+    else if (kind == REUSED)
+        receiver_reuse(self, root, batch);
+    else
         receiver_release(self, batch);
-    }
     if (self->mode == LEND_OR_COPY && (kind == LENT || kind == COPIED))
         note_kind(self, kind == COPIED);
     Py_XDECREF(root);

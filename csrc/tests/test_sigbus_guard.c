@@ -276,6 +276,36 @@ CASE(a_handler_that_reports_and_raises_again_may_come_before_or_after) {
     CHECK_KILLED_BY(reporter_before, SIGBUS);
 }
 
+/* The reporter was there first, and its end has restored the default. Then it begins again. */
+static mapping under_a_reporter_again(void) {
+    struct sigaction action = {.sa_handler = report, .sa_flags = SA_NODEFER};
+    CHECK(sigaction(SIGBUS, &action, &restored) == 0);
+    mapping ours = map(true);
+    CHECK(sigaction(SIGBUS, &restored, NULL) == 0);
+    CHECK(sigaction(SIGBUS, &action, &restored) == 0);
+    return ours;
+}
+static void reporter_again_our_fault(void) {
+    mapping ours = under_a_reporter_again();
+    CHECK(she_guard_renew());
+    CHECK(she_guard_renew());
+    cut(&ours, 0);
+    CHECK_EQ(ours.bytes[0], 0);
+    CHECK_EQ(calls, 0);
+    raise(SIGBUS); /* the reporter's: it restores the default, which ends the process */
+}
+static void reporter_again_new_range(void) {
+    mapping ours = under_a_reporter_again(), later = map(true);
+    cut(&ours, 0);
+    cut(&later, 0);
+    CHECK_EQ(ours.bytes[0] + later.bytes[0], 0);
+    CHECK_EQ(calls, 0);
+}
+CASE(a_handler_that_was_replaced_by_the_one_before_it_comes_back) {
+    CHECK_KILLED_BY(reporter_again_our_fault, SIGBUS);
+    CHECK_ENDS_WELL(reporter_again_new_range);
+}
+
 static void default_again(void) {
     mapping first = map(true);
     signal(SIGBUS, SIG_DFL);
@@ -284,8 +314,16 @@ static void default_again(void) {
     cut(&second, 0);
     CHECK_EQ(first.bytes[0] + second.bytes[0], 0);
 }
-CASE(a_handler_that_was_removed_comes_back_with_the_next_mapping) {
+static void default_renewed(void) {
+    mapping only = map(true);
+    signal(SIGBUS, SIG_DFL);
+    CHECK(she_guard_renew());
+    cut(&only, 0);
+    CHECK_EQ(only.bytes[0], 0);
+}
+CASE(a_handler_that_was_removed_comes_back_with_the_next_mapping_or_a_renewal) {
     CHECK_ENDS_WELL(default_again);
+    CHECK_ENDS_WELL(default_renewed);
 }
 
 /* ---- threads --------------------------------------------------------------------------------- */

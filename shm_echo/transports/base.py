@@ -18,7 +18,8 @@ from shm_echo.copying import Uncopyable
 from shm_echo.errors import ConnectionClosedError, RingCorruptedError, SendTimeoutError
 from shm_echo.ring.core import Result
 from shm_echo.ring.segment import Backing
-from shm_echo.transports.wait_until import wait_until_taken
+from shm_echo.transports.wait_until import WaitUntil, check_wait_until, wait_until_taken
+from shm_echo.validation import seconds
 
 if TYPE_CHECKING:
     from shm_echo.ring.broadcast import Publisher
@@ -173,14 +174,28 @@ class Inlet(Uncopyable):
         """
         return self._sender.send_batch(data, timeout)
 
-    def wait(self, timeout: float | None = None) -> None:
-        """Wait until every sample that was sent has been handed to the learner.
+    def wait(self, timeout: float | None = None, *, until: WaitUntil = "taken") -> None:
+        """Wait until every sample that was sent has arrived.
+
+        Args:
+            timeout: seconds to wait; None waits as long as the server lives.
+            until: "taken" waits until the learner has taken the batches of all samples, "stored"
+                until the ring has the samples, as it has when a send returns.
 
         Raises:
             TimeoutError: `timeout` seconds passed before.
             ConnectionClosedError: this inlet or the server was closed before.
+            ValueError: `until` is unknown.
         """
-        wait_until_taken(self._sender, self._ring, timeout)
+        seconds("timeout", timeout)
+        if check_wait_until("until", until) == "taken":
+            wait_until_taken(self._sender, self._ring, timeout)
+        elif self._ring.closed:
+            _raise_for_result(self._ring, Result.CLOSED, 0, timeout)
+        elif not self._open:
+            _raise_for_result(self._ring, Result.STOPPED, 0, timeout)
+        else:
+            self._ring.segment.check_intact()
 
     def close(self) -> None:
         """Detach the producer, which left in good order.

@@ -51,6 +51,7 @@ class ClientAttachment(PickledUnattached):
     _connection: ClientConnection
     _ring: Ring
     _subscriber: Subscriber | None
+    _server_pid: int
     # Until attached: __del__ also runs after a failed __init__, and a fork may come in between.
     _closed = True
     # CLOSED or REVOKED, once the server has confirmed it or the connection has ended.
@@ -104,7 +105,7 @@ class ClientAttachment(PickledUnattached):
         # The sender comes last: other threads look at it to see if the client is attached.
         if self.role == "reader":
             self._connection, self._subscriber = attach_reader(*arguments)
-            self.server_pid = self._connection.peer.pid
+            self._server_pid = self._connection.peer.pid
             self._sender = NoSender(self.address)
             return
         connection, ring, owner, subscriber = attach(*arguments)
@@ -124,8 +125,20 @@ class ClientAttachment(PickledUnattached):
         self._owner = owner
         self._subscriber = subscriber
         self._connection = connection
-        self.server_pid = connection.peer.pid
+        self._server_pid = connection.peer.pid
         self._sender = sender
+
+    @property
+    def server_pid(self) -> int:
+        """The process that serves there. A client that was unpickled attaches to learn it.
+
+        Raises:
+            ConnectionClosedError: the client was closed before it attached.
+            HandshakeError: the server cannot be attached to.
+        """
+        if self._sender is UNATTACHED:
+            self._reattach()
+        return self._server_pid
 
     # ---------------------------------------------------------------- errors
 
@@ -157,7 +170,7 @@ class ClientAttachment(PickledUnattached):
             raise ConnectionClosedError(f"the server of {self.address} has closed the ring", sent)
         if result == Result.GONE:
             raise ConnectionClosedError(
-                f"the server of {self.address} (pid {self.server_pid}) has gone", sent
+                f"the server of {self.address} (pid {self._server_pid}) has gone", sent
             )
         raise ConnectionClosedError(
             f"the server of {self.address} has detached this client: its connection broke", sent

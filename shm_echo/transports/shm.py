@@ -302,4 +302,5 @@ class RingService:
         return not isinstance(session.data, int)
 
     def tick(self, now: float) -> None:
-        """Nothing here depends on the clock."""
+        """Bring the SIGBUS handler back if this program has removed it."""
+        self._ingress.ring.segment.mapping.renew_guard()

@@ -13,7 +13,7 @@ __all__ = ["UNATTACHED", "PickledUnattached"]
 
 # The attributes that belong to one attachment, and so to one process.
 _OF_THIS_PROCESS = frozenset(
-    ("_connection", "_lock", "_owner", "_ring", "_sender", "_subscriber", "server_pid")
+    ("_connection", "_lock", "_owner", "_ring", "_sender", "_subscriber", "_server_pid")
 )
 
 

@@ -6,18 +6,29 @@ has taken must come from the next one: nothing is lost, and nothing comes twice.
 
 from __future__ import annotations
 
+import asyncio
 import random
 import signal
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+import shm_echo.async_consumer  # noqa: F401, an import takes longer than the longest alarm
 from shm_echo import Sample, Server
 from tests.support.manual_transport import ManualTransport
 
 __all__ = ["WAYS", "take_interrupted"]
 
-WAYS = ("sample", "flush", "dataset_iter", "dataset_iter(copy=True)", "the end of a stream")
+WAYS = (
+    "sample",
+    "flush",
+    "dataset_iter",
+    "dataset_iter(copy=True)",
+    "the end of a stream",
+    "sample_async",
+    "dataset_iter_async",
+)
 # Batches of these are partial: of one sample, where two would fill it.
 _PARTIAL = ("flush", "the end of a stream")
 # The longest time until a signal, in seconds: a little longer than any of these calls takes.
@@ -67,7 +78,7 @@ def take_interrupted(pipe: Any, way: str, lease: Any, rounds: int) -> None:
 
 
 def _take(server: Server, way: str, rounds: int) -> tuple[int, int, int]:
-    alarm = Alarm()
+    alarm, loop = Alarm(), asyncio.new_event_loop()
     ending: Any = "producers_closed" if way == "the end of a stream" else None
     sent = lost = wrong = 0
     held = None  # as an ordinary loop holds a batch while it asks for the next one
@@ -75,20 +86,10 @@ def _take(server: Server, way: str, rounds: int) -> tuple[int, int, int]:
         sent += 1
         server.submit(np.int64(sent))
         batches = server.dataset_iter(copy=way.endswith("(copy=True)"), until=ending)
-        sample: Sample | None = None
-        try:
-            alarm.start()
-            # Stored in this frame: the instant after a call belongs to its caller.
-            if way == "sample":
-                sample = server.sample()
-            elif way == "flush":
-                sample = server.flush()
-            else:
-                for sample in batches:  # noqa: B007
-                    break
-            alarm.wait()
-        except Interrupted:
-            pass
+        if way.endswith("_async"):
+            sample = loop.run_until_complete(_interrupted_task(server, alarm, way))
+        else:
+            sample = _interrupted_call(server, alarm, batches, way)
         if sample is None:
             sample = _again(server, batches, way)
         if sample is None:
@@ -97,7 +98,44 @@ def _take(server: Server, way: str, rounds: int) -> tuple[int, int, int]:
             wrong += sample.batch.tolist() != [sent]
             held = sample
     del held
+    loop.close()
     return sent, lost, wrong
+
+
+def _interrupted_call(
+    server: Server, alarm: Alarm, batches: Iterator[Sample], way: str
+) -> Sample | None:
+    """Take a batch while the alarm comes; return it if the call was not interrupted."""
+    sample: Sample | None = None
+    try:
+        alarm.start()
+        # Stored in this frame: the instant after a call belongs to its caller.
+        if way == "sample":
+            sample = server.sample()
+        elif way == "flush":
+            sample = server.flush()
+        else:
+            for sample in batches:  # noqa: B007
+                break
+        alarm.wait()
+    except Interrupted:
+        pass
+    return sample
+
+
+async def _interrupted_task(server: Server, alarm: Alarm, way: str) -> Sample | None:
+    sample: Sample | None = None
+    try:
+        alarm.start()
+        if way == "sample_async":
+            sample = await server.sample_async()
+        else:
+            async for sample in server.dataset_iter_async():  # noqa: B007
+                break
+        alarm.wait()
+    except Interrupted:
+        pass
+    return sample
 
 
 def _again(server: Server, batches: Any, way: str) -> Sample | None:

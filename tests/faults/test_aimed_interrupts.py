@@ -14,8 +14,9 @@ pytestmark = pytest.mark.usefixtures("shm_unchanged")
 
 INTERRUPTS = 400
 # After a Python function has returned, CPython 3.10 runs signal handlers before the caller stores
-# the value. No callee can prevent that: docs/how-to/zero-copy.md names it.
-LOST_OF_1000 = 40 if sys.version_info < (3, 11) else 0
+# the value. No callee can prevent that: docs/how-to/zero-copy.md has the figures.
+CAN_LOSE = ("sample", "flush") if sys.version_info < (3, 11) else ()
+LOST_OF_1000 = 20
 
 
 def check(way: str, lease: Any, interrupts: int) -> None:
@@ -24,7 +25,7 @@ def check(way: str, lease: Any, interrupts: int) -> None:
         assert child.wait() == 0
     assert sent >= interrupts
     assert wrong == 0
-    assert lost <= LOST_OF_1000 * interrupts // 1000
+    assert lost <= (LOST_OF_1000 * interrupts // 1000 if way in CAN_LOSE else 0)
 
 
 @pytest.mark.parametrize("lease", [False, True, "copy"])

@@ -25,7 +25,7 @@ HEADER = {
     "awaited": 512,
     "data": 520,
     "taken_cursor": 640,
-    "taken": 648,
+    "taken": 648,  # its upper half is `lent`
 }
 _LINE = 128
 _RECORDS = 6 * _LINE  # they follow the header

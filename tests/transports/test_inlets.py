@@ -37,6 +37,29 @@ def server(transport: ManualTransport) -> Iterator[Server]:
         yield running
 
 
+def test_an_inlet_waits_until_its_samples_are_stored_or_taken(
+    server: Server, transport: ManualTransport
+) -> None:
+    inlet = transport.open()
+    inlet.send(MAKER.sample(0))
+    inlet.wait(until="stored")
+    with pytest.raises(TimeoutError):
+        inlet.wait(0)
+    with pytest.raises(ValueError, match="^until must be 'taken' or 'stored', not 'sent'"):
+        inlet.wait(until="sent")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="timeout"):
+        inlet.wait("soon", until="stored")  # type: ignore[arg-type]
+    assert server.flush() is not None
+    inlet.wait(0, until="taken")
+    other = transport.open()
+    other.close()
+    with pytest.raises(ConnectionClosedError, match="this inlet is closed"):
+        other.wait(until="stored")
+    server.close()
+    with pytest.raises(ConnectionClosedError, match="the server has closed the ring"):
+        inlet.wait(until="stored")
+
+
 @pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
 @pytest.mark.parametrize("end", [Inlet.close, Inlet.died])
 def test_the_end_of_an_inlet_wakes_its_own_waiting_calls_only(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import os
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -109,6 +110,19 @@ def test_an_unpickled_client_reads_published_values(server: Server, client: ShmC
     with again(client) as other:
         assert other.wait_for(1, timeout=WATCHDOG) == 1
         other.wait(timeout=WATCHDOG)
+
+
+@pytest.mark.parametrize("role", ["producer", "reader"])
+def test_an_unpickled_client_attaches_to_tell_who_serves(
+    server: Server, name: str, role: Any
+) -> None:
+    with ShmClient(name, EXAMPLE, role=role) as client, again(client) as other:
+        assert len(server.producers()) + len(server.readers()) == 1
+        assert other.server_pid == client.server_pid == os.getpid()
+        assert len(server.producers()) + len(server.readers()) == 2
+    assert other.server_pid == os.getpid()
+    with again(client) as closed, pytest.raises(ConnectionClosedError, match="is closed"):
+        _ = closed.server_pid
 
 
 def test_threads_that_use_it_first_at_once_attach_once(server: Server, client: ShmClient) -> None:

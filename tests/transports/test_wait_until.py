@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -146,6 +147,35 @@ def test_a_producer_that_does_not_wait_may_still_fill_the_batch(name: str) -> No
             child.say("leave")
         busy.close()
         learner.result()
+
+
+LAST_ONES: dict[str, Callable[[ShmClient], object]] = {
+    "waits": lambda client: Worker(client.wait),
+    "closes": lambda client: client.close(),
+    "breaks off": lambda client: client._connection.close(),
+}
+
+
+@pytest.mark.parametrize("last_one", LAST_ONES.values(), ids=LAST_ONES)
+def test_the_learner_is_woken_by_what_makes_the_rest_due(
+    name: str, last_one: Callable[[ShmClient], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shm_echo.wait_checks._WAIT_SLICE", 3600.0)  # it looks when it is woken
+    batches: list[list[int]] = []
+    with Server(EXAMPLE, 4, ShmTransport(name)) as server, ShmClient(name, EXAMPLE) as client:
+        learner = Worker(stream, server, batches)
+        last = ShmClient(name, EXAMPLE)
+        client.send(numbered(0))
+        last.send(numbered(1))
+        waiting = Worker(client.wait)
+        wait_until(lambda: server.producers()[0].state == "waiting", "it waits")
+        learner.wait_until_asleep()
+        last_one(last)
+        waiting.result()
+        wait_until(lambda: batches == [[0, 1]], "the learner has it")
+        server.close()
+        learner.result()
+        last.close()
 
 
 def test_workers_that_have_not_come_yet_are_not_waited_for(name: str) -> None:

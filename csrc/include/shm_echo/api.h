@@ -49,6 +49,7 @@ typedef struct {
     bool (*process_gone)(int);
     she_guard *(*guard_add)(void *, uint64_t);
     void (*guard_remove)(she_guard *);
+    bool (*guard_renew)(void);
 } she_api;
 
 const she_api *she_api_table(void);

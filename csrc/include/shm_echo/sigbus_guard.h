@@ -6,10 +6,11 @@
  * whoever reads looks at the flag before it believes what it read. Every other SIGBUS goes to the
  * handler that was there before.
  *
- * The handler is installed once per process, with the first range, and stays. A handler that is
- * installed later has to call the one before it, as Python's faulthandler does.
+ * The handler is installed with the first range, and stays. A handler that is installed later has
+ * to call the one before it, as Python's faulthandler does. If the handler was removed, the next
+ * range brings it back, as does she_guard_renew.
  *
- * The caller serialises she_guard_add and she_guard_remove (the binding by the interpreter lock).
+ * The caller serialises these functions (the binding by the interpreter lock).
  * The handler may run at any moment in any thread.
  */
 #ifndef SHM_ECHO_SIGBUS_GUARD_H
@@ -29,6 +30,8 @@ typedef struct {
 she_guard *she_guard_add(void *base, uint64_t bytes);
 /* End the guard. Call it before the mapping is unmapped: its addresses may become another's. */
 void she_guard_remove(she_guard *guard);
+/* Install the handler again if it was removed. False if that fails. */
+bool she_guard_renew(void);
 
 /* True once the mapping was replaced. */
 static inline bool she_guard_broken(const she_guard *guard) {

@@ -24,7 +24,7 @@ from shm_echo.copying import Uncopyable
 from shm_echo.mechestim.accounting.settings import settings
 from shm_echo.mechestim.service.hosting.session_hosts import ProcessHost, SessionHost, ThreadHost
 from shm_echo.mechestim.service.hosting.supervisor import Supervisor
-from shm_echo.mechestim.service.hosting.worker_process import WorkerProcess
+from shm_echo.mechestim.service.hosting.worker_supply import WorkerSupply
 from shm_echo.mechestim.service.metering.principals import GIVEN, Key, Principal, Principals
 from shm_echo.mechestim.service.metering.quotas import Quotas
 from shm_echo.mechestim.service.scheduling.leader_followers import LeaderFollowersPool
@@ -88,11 +88,10 @@ class MechEstimService(Uncopyable):
         self._lock = threading.Lock()
         self._closed = False
         self._supervisor: Supervisor | None = None
-        self._spare_worker: WorkerProcess | None = None  # for the supervisor's thread alone
+        self._workers = WorkerSupply()
         self._requests_ended = 0
         self._rate = 0.0
         self._rate_sample = (time.monotonic(), 0)
-        self._keeps_spare_worker = False
         register_at_fork(self)
         if isolation == "process":
             self.keep_worker_ready()
@@ -104,11 +103,11 @@ class MechEstimService(Uncopyable):
         itself: one whose sessions all run on threads needs no workers.
         """
         with FORK_LOCK, self._lock:
-            if self._closed or self._keeps_spare_worker or self._others_isolation != "process":
+            if self._closed or self._workers.keeps_spare or self._others_isolation != "process":
                 return
-            self._keeps_spare_worker = True
+            self._workers.keeps_spare = True
             supervisor = self._supervisor = self._supervisor or Supervisor(self._on_tick)
-        supervisor.call_soon(self._start_spare_worker)
+        supervisor.call_soon(self._workers.start_spare)
 
     # Called by the control server ----
 
@@ -234,7 +233,7 @@ class MechEstimService(Uncopyable):
             self._hosts[host] = principal
             principal.add(host.stats)
         if isinstance(host, ProcessHost):
-            supervisor.call_soon(partial(self._assign_worker, host, supervisor))
+            supervisor.call_soon(partial(self._workers.assign, host, supervisor))
         else:
             try:
                 host.start()
@@ -253,30 +252,6 @@ class MechEstimService(Uncopyable):
             return ProcessHost(sock, self.quotas, ceiling, weights, handshake, self._on_ended)
         pool = self._pool = self._pool or LeaderFollowersPool(self._scheduler)
         return ThreadHost(sock, self.quotas, ceiling, weights, pool, handshake, self._on_ended)
-
-    def _assign_worker(self, host: ProcessHost, supervisor: Supervisor) -> None:
-        """Assign a session to a worker; on the supervisor's thread, which the workers end with."""
-        spare, self._spare_worker = self._spare_worker, None
-        try:
-            with FORK_LOCK:
-                if spare is None or not _assigned(host, spare):
-                    host.start()
-        except OSError as error:
-            _log.error("cannot start a worker process: %s", error)
-            host.fail(f"the server cannot start a worker process: {error.strerror or error}")
-        else:
-            supervisor.watch(host.pidfd, host.reap)
-        if self._keeps_spare_worker:
-            supervisor.call_soon(self._start_spare_worker)
-
-    def _start_spare_worker(self) -> None:
-        """Start a worker for the next session; on the supervisor's thread."""
-        if self._spare_worker is None and not self._closed:
-            try:
-                with FORK_LOCK:
-                    self._spare_worker = WorkerProcess()
-            except OSError as error:
-                _log.warning("cannot keep a worker process ready: %s", error)
 
     def _on_ended(self, host: SessionHost) -> None:
         with self._lock:
@@ -340,7 +315,7 @@ class MechEstimService(Uncopyable):
             reason: The reason that clients receive.
         """
         with self._lock:
-            self._closed = True
+            self._closed = self._workers.closing = True
             hosts = list(self._hosts)
             supervisor = self._supervisor
         if supervisor is None:
@@ -354,16 +329,11 @@ class MechEstimService(Uncopyable):
         for host in late:
             if isinstance(host, ProcessHost):
                 host.wait(60.0)  # for the kernel to end it; a thread ends by itself, later
-        supervisor.call_soon(self._terminate_spare_worker)
+        supervisor.call_soon(self._workers.close)
         supervisor.stop()
         self._supervisor = None
         if self._pool is not None:
             self._pool.close()
-
-    def _terminate_spare_worker(self) -> None:
-        spare, self._spare_worker = self._spare_worker, None
-        if spare is not None:
-            spare.terminate()
 
     def after_fork_in_child(self) -> None:
         """Close all that a forked child has inherited, without a message to the clients."""
@@ -376,9 +346,7 @@ class MechEstimService(Uncopyable):
         if self._pool is not None:
             self._pool.after_fork_in_child()
             self._pool = None
-        if self._spare_worker is not None:
-            self._spare_worker.after_fork_in_child()
-            self._spare_worker = None
+        self._workers.after_fork_in_child()
         if self._supervisor is not None:
             self._supervisor.after_fork_in_child()
             self._supervisor = None
@@ -389,12 +357,3 @@ def _principal_key(session: ControlSession) -> Key:
     if session.holder is not None:
         return "token", session.holder
     return "user", session.peer.uid
-
-
-def _assigned(host: ProcessHost, spare: WorkerProcess) -> bool:
-    """Assign a session to the ready worker. Return False if that worker has died meanwhile."""
-    try:
-        host.assign(spare)
-    except OSError:
-        return False
-    return True

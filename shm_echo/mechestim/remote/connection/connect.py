@@ -182,11 +182,16 @@ def connect_socket(url: str, seconds: float) -> int:
     from shm_echo.control.client.socket_connect import connect_tcp, connect_unix
 
     endpoint = parse_tcp(url, min_port=1)
-    if endpoint is not None:
-        sock = connect_tcp(endpoint, seconds)
-    else:
-        address = parse_address(url, ("tcp", "fd"))
-        sock = connect_unix(address, server_uid(), f"{_SAME_USER} ({SERVER_UID})")
+    try:
+        if endpoint is not None:
+            sock = connect_tcp(endpoint, seconds)
+        else:
+            address = parse_address(url, ("tcp", "fd"))
+            sock = connect_unix(address, server_uid(), f"{_SAME_USER} ({SERVER_UID})")
+    except ServerNotFoundError as error:
+        found = str(error).removeprefix(f"no server at {error.address}: ")
+        found += f" (shm-echo serve --url {url} starts one)"
+        raise ServerNotFoundError(error.address, found) from None
     sock.setblocking(True)
     timeval = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)

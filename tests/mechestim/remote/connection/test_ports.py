@@ -173,9 +173,22 @@ def test_a_port_without_a_listener_is_named_in_the_error() -> None:
     with socket.socket() as taken:  # no other process gets the port, and none listens there
         taken.bind(("127.0.0.1", 0))
         url = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
-        refused = f"^no server at {url}: Connection refused; start"
+        refused = (
+            f"^no server at {url}: Connection refused; start .* "
+            rf"\(shm-echo serve --url {url} starts one\)$"
+        )
         with pytest.raises(ServerNotFoundError, match=refused):
             open_session(url)
+
+
+@pytest.mark.parametrize("url", ["ipc://{}/absent.sock", "absent-{}"])
+def test_an_address_without_a_server_is_named_with_the_command_that_starts_one(
+    url: str, tmp_path: Path
+) -> None:
+    url = url.format(tmp_path if "/" in url else tmp_path.name)
+    command = rf"\(shm-echo serve --url {url} starts one\)$"
+    with pytest.raises(ServerNotFoundError, match=f"absent.*: there is no socket; .* {command}"):
+        open_session(url)
 
 
 def test_a_port_whose_server_does_not_answer_is_named_in_the_error(
