@@ -2,8 +2,9 @@
 
     python benchmarks/publish.py [--short] [--only NAME ...]
 
-Writes docs/assets/throughput.png and docs/assets/latency.png, and docs/explanation/measurements.md:
-what each benchmark printed, with the machine, the date, the versions, and ratios with their ranges.
+Writes the charts throughput.png, latency.png and tcp.png in docs/assets, and
+docs/explanation/measurements.md: what each benchmark printed, with the machine, the date, the
+versions, and ratios with their ranges.
 `just bench` calls it. A benchmark that fails keeps its old section, and the exit status is 1.
 """
 
@@ -78,6 +79,7 @@ BENCHMARKS = (
         "latency.png",
         ("--rounds", "5", "--samples", "1000", "--producers", "1"),
     ),
+    Benchmark("tcp_throughput", "Throughput over TCP", "tcp.png", ("--quick",)),
     Benchmark("learner_side", "The learner's side", None, ("--rounds", "5", "--batches", "500")),
     Benchmark("mechestim_overhead", "What counting costs", None, ("--rounds", "5")),
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 from harness.report import si
 from harness.rounds import Series
 
-__all__ = ["bars", "lines", "whiskers"]
+__all__ = ["bars", "growth", "lines", "whiskers"]
 
 # White letters on the first two and black ones on the third have a contrast above 5 to 1.
 _OURS, _PEER, _LIMIT = "#0b6e4f", "#5c677d", "#d9a441"
@@ -115,5 +115,50 @@ def lines(
     axis.set_ylim(bottom=0)
     axis.grid(alpha=0.3)
     axis.legend()
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def growth(
+    path: Path,
+    panels: dict[str, dict[str, list[tuple[float, float, float, float]]]],
+    x_label: str,
+    note: str,
+) -> None:
+    """Draw a panel per quantity, two in a row, and in it a curve per contender over log2 x.
+
+    Args:
+        path: the file to write.
+        panels: by title, then by contender: x, and the median, the lowest and the highest there.
+        x_label: below the panels of the last row.
+        note: stands below the panels: where and how this was measured.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    from matplotlib.ticker import FuncFormatter
+
+    rows = -(-len(panels) // 2)
+    figure, axes = pyplot.subplots(
+        rows, 2, figsize=(9, 2.8 * rows + 0.6), squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat[len(panels) :]:
+        axis.set_visible(False)
+    for axis, (title, curves) in zip(axes.flat, panels.items(), strict=False):
+        for name, points in curves.items():
+            x, middle, low, high = zip(*points, strict=True)
+            axis.plot(x, middle, marker=".", color=_colour(name), label=name)
+            axis.fill_between(x, low, high, color=_colour(name), alpha=0.15, linewidth=0)
+        axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: si(value) if value else "0"))
+        axis.set_ylim(bottom=0)
+        axis.set_title(title, fontsize=10)
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8)
+    for axis in axes[-1]:
+        axis.set_xlabel(x_label)
+    figure.supxlabel(note, fontsize=8, color="#555555")
     figure.savefig(path, dpi=110)
     pyplot.close(figure)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.context import ForkServerContext
 from typing import Any
 
 from harness.children import ChildDiedError, watching
 
-__all__ = ["Stop", "context", "producers"]
+__all__ = ["Program", "Stop", "context", "producers", "running"]
 
 PRELOAD = [
     "numpy",
@@ -28,9 +28,11 @@ PRELOAD = [
     "harness.ours",
     "harness.peers",
     "harness.limit",
+    "harness.tcp.children",
 ]
 
 Stop = Any  # a ctypes bool in shared memory: reading it costs a producer some 50 ns
+Program = tuple[Callable[..., None], tuple[Any, ...]]  # a target and its arguments, behind the stop
 _context: ForkServerContext | None = None
 
 
@@ -66,12 +68,31 @@ def producers(
     Raises:
         ChildDiedError: a producer ended too early.
     """
+    programs: dict[str, Program] = {
+        f"producer {index} of {name}": (target, (index, *args)) for index in range(count)
+    }
+    with running(programs, interrupt) as stop:
+        yield stop
+
+
+@contextlib.contextmanager
+def running(
+    programs: Mapping[str, Program], interrupt: Callable[[], None] | None = None
+) -> Iterator[Stop]:
+    """Run `target(stop, *args)` of each program in a process of its own; see `producers`.
+
+    Args:
+        programs: by the name that an error gives to the process. They are started in this order,
+            and ended in the reverse order.
+        interrupt: ends a wait of the main thread that no signal interrupts.
+
+    Raises:
+        ChildDiedError: a process ended too early.
+    """
     stop = context().RawValue(ctypes.c_bool, False)
     children = {
-        f"producer {index} of {name}": context().Process(
-            target=target, args=(stop, index, *args), daemon=True
-        )
-        for index in range(count)
+        title: context().Process(target=target, args=(stop, *args), daemon=True)
+        for title, (target, args) in programs.items()
     }
     try:
         for title, child in children.items():
@@ -83,7 +104,7 @@ def producers(
             yield stop
     finally:
         stop.value = True
-        for child in children.values():
+        for child in reversed(children.values()):
             if child.pid is None:
                 continue
             child.join(0.1)

@@ -27,6 +27,7 @@ class Target:
         at_least: True if more is better.
         undisturbed: the result from the best round of each side, for a shared machine; it is shown
             and does not count.
+        spread: the results of the rounds, of which `measured` is the median.
     """
 
     what: str
@@ -35,6 +36,7 @@ class Target:
     unit: str
     at_least: bool
     undisturbed: float | None = None
+    spread: Series | None = None
 
     @property
     def met(self) -> bool | None:
@@ -81,11 +83,18 @@ def print_targets(targets: Sequence[Target]) -> None:
             "-" if number is None else f"{short(number)} {target.unit}"
             for number in (target.measured, target.undisturbed)
         ]
+        spread = target.spread
+        numbers.append("-" if spread is None else f"{short(spread.low)}..{short(spread.high)}")
         verdict = {True: "yes", False: "NO", None: "not measured"}[target.met]
         rows.append([target.what, f"{sign} {target.bound:g} {target.unit}", *numbers, verdict])
-    head = ["", "target", "measured", "best rounds", "met"]
-    if all(target.undisturbed is None for target in targets):
-        head, rows = head[:3] + head[4:], [row[:3] + row[4:] for row in rows]
+    head = ["", "target", "measured", "best rounds", "min..max", "met"]
+    for name, absent in (
+        ("best rounds", all(target.undisturbed is None for target in targets)),
+        ("min..max", all(target.spread is None for target in targets)),
+    ):
+        if absent:
+            at = head.index(name)
+            head, rows = head[:at] + head[at + 1 :], [row[:at] + row[at + 1 :] for row in rows]
     print_table("Targets", head, rows)
 
 

@@ -37,6 +37,8 @@ class Child(NamedTuple):
     needs: str = "numpy"
 
 
+PAIRS = "--smoke --parts pairs --only"
+
 # A script that is not here starts no child process.
 CHILDREN = (
     Child("ring_throughput.py", "--smoke", "limit: numpy", "producer 0 of limit: numpy copy"),
@@ -50,6 +52,10 @@ CHILDREN = (
     Child("ring_latency.py", "--smoke", "id-echo", "producer 0 of id-echo", "echo"),
     Child("ring_latency.py", "--smoke", "Queue", r"producer 0 of mp.Queue \+ np.stack"),
     Child("ring_latency.py", "--smoke", "fifo", "producer 0 of faster-fifo.*", "faster_fifo"),
+    Child("tcp_throughput.py", f"{PAIRS} shm-echo", "server of shm", "the server of shm-echo"),
+    Child("tcp_throughput.py", f"{PAIRS} id-echo", "the server", "the server of id-echo", "echo"),
+    Child("tcp_throughput.py", f"{PAIRS} id-echo", "client", "client 0 of id-echo", "echo"),
+    Child("tcp_throughput.py", f"{PAIRS} C", "in C", "the sender in C", "echo"),
     Child("footprint.py", "--smoke", "^import shm_echo$", "python -c 'import shm_echo'"),
     Child("footprint.py", "--smoke", "import numpy, optree\n", "the bare process"),
     Child("footprint.py", "--smoke", "subprocess, sys, numpy", "the learner"),
@@ -89,6 +95,20 @@ WORKING = (
     Child("ring_latency.py", f"{ENDLESS} Queue", "Queue", r"producer 0 of mp.Queue \+ np.stack"),
     Child(
         "ring_latency.py", f"{ENDLESS} fifo", "fifo", "producer 0 of faster-fifo.*", "faster_fifo"
+    ),
+    Child(
+        "tcp_throughput.py",
+        "--seconds 300 --parts pairs --only id-echo",
+        "the server",
+        "the server of id-echo",
+        "echo",
+    ),
+    Child(
+        "tcp_throughput.py",
+        "--seconds 300 --parts pairs --only id-echo",
+        "client",
+        "client 0 of id-echo",
+        "echo",
     ),
     Child("mechestim_remote.py", "--rounds 1000", r"shm_echo\.cli\.main", "the server"),
     Child("mechestim_remote.py", "--rounds 1000", "CASES = .*add", "the client of mechestim"),
@@ -154,7 +174,7 @@ def test_a_learner_ends_when_its_actor_dies() -> None:
 
 
 def test_every_script_that_starts_processes_is_tried_here() -> None:
-    starts = re.compile(r"\b(producers|LineClient|run_python|serving|posix_spawn)\(")
+    starts = re.compile(r"\b(producers|LineClient|run_python|serving|posix_spawn|pairs\.compare)\(")
     found = {path.name for path in BENCHMARKS.glob("*.py") if starts.search(path.read_text())}
 
     assert found == {child.script for child in CHILDREN}

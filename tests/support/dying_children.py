@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,14 +97,16 @@ def main() -> None:
     import dying_children  # this file under the name that a producer imports it by
     from harness import processes
 
-    producers = processes.producers
+    running = processes.running
 
-    def dying(name: str, target: Callable[..., None], *rest: Any, **options: Any) -> Any:
-        if re.search(child, name):
-            target = dying_children.Dying(way, target)
-        return producers(name, target, *rest, **options)
+    def dying(programs: Mapping[str, processes.Program], *rest: Any, **options: Any) -> Any:
+        changed = {
+            title: (dying_children.Dying(way, target) if re.search(child, title) else target, args)
+            for title, (target, args) in programs.items()
+        }
+        return running(changed, *rest, **options)
 
-    processes.producers = dying
+    processes.running = dying
     runpy.run_path(script, run_name="__main__")
 
 
