@@ -38,15 +38,13 @@ static void set_options(const she_ingress *g, connection *c) {
     set_option(c->fd, IPPROTO_TCP, TCP_KEEPCNT, f->keepalive_count);
     if (!large(g) || g->payload > INT32_MAX)
         return;
-    /* Large samples are received as a whole if the kernel grants to keep so much. */
+    /* Large samples are received as a whole if the kernel grants to keep so much of them. */
     int want = (int)g->payload, granted = 0;
     socklen_t bytes = sizeof granted;
     if (setsockopt(c->fd, SOL_SOCKET, SO_RCVLOWAT, &want, sizeof want) == 0 &&
-        getsockopt(c->fd, SOL_SOCKET, SO_RCVLOWAT, &granted, &bytes) == 0 && granted == want) {
-        c->direct = true;
-        c->lowat = (uint32_t)want;
-    } else {
-        set_option(c->fd, SOL_SOCKET, SO_RCVLOWAT, 1);
+        getsockopt(c->fd, SOL_SOCKET, SO_RCVLOWAT, &granted, &bytes) == 0 && granted > 0) {
+        c->direct = granted == want;
+        c->lowat = c->lowat_most = (uint32_t)granted;
     }
 }
 

@@ -83,6 +83,7 @@ static bool take_out(she_ingress *g, connection *c, uint64_t n) {
             mail_post(g, c, MAIL_PROGRESS);
         return false;
     }
+    she_add_relaxed(&g->busy_queues, UINT64_MAX); /* minus one; relaxed: a hint */
     mail_post(g, c, MAIL_RETURNED); /* a reader keeps the record until this has arrived */
     return true;
 }
@@ -102,9 +103,11 @@ static uint64_t piece(she_ingress *g, connection *c, const uint8_t **first) {
     return n < here ? n : here;
 }
 
-/* Drop a queue: the ring is closed. What it held counts as dropped at the end of the connection. */
+/* Drop a queue: the ring is closed, or its memory lost. What it held counts as dropped at the end
+ * of the connection. */
 static void discard(she_ingress *g, connection *c) {
     const uint8_t *first;
+    mail_post(g, c, MAIL_DISCARDED);
     while (!take_out(g, c, piece(g, c, &first))) {
     }
 }

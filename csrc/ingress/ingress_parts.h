@@ -87,7 +87,8 @@ enum mail {
     MAIL_NEW = 1,      /* a connection begins with this reader */
     MAIL_RETURNED = 2, /* a drainer has emptied the queue */
     MAIL_KICK = 4,
-    MAIL_PROGRESS = 8, /* a drainer has made room in the queue, and the reader wants to know */
+    MAIL_PROGRESS = 8,   /* a drainer has made room in the queue, and the reader wants to know */
+    MAIL_DISCARDED = 16, /* the queue's samples can't go into the ring any more */
 };
 
 typedef struct connection {
@@ -102,6 +103,8 @@ typedef struct connection {
     uint32_t write_next; /* samples in it */
     uint32_t lent;       /* hand-overs to drainers minus returns */
     uint32_t lowat;      /* SO_RCVLOWAT as it is set */
+    uint32_t lowat_most; /* the most that the kernel grants; 0: it is left alone */
+    uint64_t starved_ns; /* since when there is no memory for its next sample */
     uint32_t interest;   /* epoll events asked for */
     bool registered, parked, retrying, direct, hung_up, deaf, starved, ending;
     bool tcp, unconfirmed;  /* what was sent may not have arrived yet */
@@ -184,6 +187,7 @@ struct she_ingress {
     drainer *drainers;
     she_atomic32 closing;
     she_atomic64 dropped, push_blocked, depth_sum, depth_max, held;
+    she_atomic64 busy_queues; /* connections with samples in their queues */
     pool blocks, fragments;
 
     /* The connections with samples in their queues that no drainer holds. */

@@ -15,6 +15,8 @@
 #define ROUNDS 4
 /* Rows of a large sample are read with as many system calls as this needs. */
 #define SLICE 64
+/* How long a connection waits for memory that nobody uses. */
+#define STARVED_OUT_NS UINT64_C(500000000)
 
 enum outcome {
     MORE,    /* there may be more to read */
@@ -87,6 +89,7 @@ static uint64_t enqueue(she_ingress *g, connection *c, const uint8_t *from, uint
         return 0;
     /* SYNC ingress-queue: pairs with the load in piece; releases the samples. */
     if (she_add_seq(&c->pending, done) == 0) {
+        she_add_relaxed(&g->busy_queues, 1); /* relaxed: a hint, see starved_out */
         c->lent++;
         work_add(g, c);
     }
@@ -253,9 +256,10 @@ static void set_lowat(const connection *c, uint64_t bytes) {
 }
 
 static void want_bytes(const she_ingress *g, connection *c) {
-    if (!c->direct)
+    if (!c->lowat_most)
         return;
     uint64_t want = g->payload - c->in.have;
+    want = want < c->lowat_most ? want : c->lowat_most;
     if (want != c->lowat) {
         set_lowat(c, want);
         c->lowat = (uint32_t)want;
@@ -290,9 +294,20 @@ static void unpark(reader *r, connection *c) {
 /* No memory for this connection's next sample. Its reader tries again every few milliseconds: the
  * memory is other connections', and so rare a case is not worth a list of waiters. */
 static void starve(reader *r, connection *c) {
+    if (!c->starved)
+        c->starved_ns = she_now_coarse_ns();
     park(r, c);
     c->starved = true;
     retry_add(r, c);
+}
+
+/* True if others hold the memory and do nothing: beginnings of samples whose peers have stopped.
+ * Then the bound gives way, or they would stop this connection, too. Samples in queues are no
+ * reason, because they leave as soon as the learner takes more. */
+static bool starved_out(const she_ingress *g, const connection *c) {
+    /* Relaxed: a hint; the connection tries again. */
+    return c->starved && she_now_coarse_ns() - c->starved_ns > STARVED_OUT_NS &&
+           she_load_relaxed(&g->busy_queues) == 0;
 }
 
 /* A read has failed, or the stream is at its end. */
@@ -333,7 +348,7 @@ static enum outcome receive_small(reader *r, connection *c, uint64_t limit) {
 
 static enum outcome receive_large(reader *r, connection *c) {
     she_ingress *g = r->ingress;
-    if (!c->fragment && out_of_memory(g)) {
+    if (!c->fragment && out_of_memory(g) && !starved_out(g, c)) {
         starve(r, c);
         return ENOUGH;
     }
@@ -522,8 +537,8 @@ void end_perhaps(reader *r, connection *c) {
         return; /* EPOLLOUT, or the end of the socket, goes on */
     retry_remove(r, c);
     mail_end(r, c);
-    /* Closing the socket is not enough: while the child of a fork has a copy of the descriptor, epoll
-     * would go on to report events of a connection that is forgotten. */
+    /* Closing the socket is not enough: while the child of a fork has a copy of the descriptor,
+     * epoll would go on to report events of a connection that is forgotten. */
     if (c->registered)
         (void)epoll_ctl(r->epoll, EPOLL_CTL_DEL, c->fd, NULL);
     connection_drop(g, c);
@@ -573,8 +588,10 @@ void connection_mail(reader *r, connection *c, uint32_t mail, uint32_t returns) 
         begin_end(r, c, ECANCELED);
     if (returns && !c->lent)
         release_queue(g, c);
-    if (returns && she_ring_closed(g->ring))
+    if (mail & MAIL_DISCARDED) {
         begin_end(r, c, ESHUTDOWN);
+        c->error = ESHUTDOWN; /* even if its stream had ended before */
+    }
     if (c->ending) {
         end_perhaps(r, c);
         return;

@@ -205,3 +205,33 @@ CASE(large_samples_come_through_sockets_of_other_kinds_too) {
     CHECK_EQ(end.peer_bytes, 0);
     CHECK_EQ(net_close(&n), 0);
 }
+
+/* Peers that stop inside of a sample hold memory, and stop nobody else. */
+CASE(stopped_peers_do_not_stop_others) {
+    enum { STOPPED = 4 };
+    net n;
+    uint64_t id, next[1] = {0};
+    static uint8_t bytes[LARGE_SAMPLE];
+    int stopped[STOPPED], pair[2];
+    large_open(&n, 1, 2);
+    n.config.ingress_bytes = 3 * LARGE_SAMPLE;
+    net_again(&n);
+    for (int i = 0; i < STOPPED; i++) { /* not by TCP: the kernel would keep what is not whole */
+        CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+        CHECK_EQ(she_ingress_adopt(n.ingress, pair[1], 0, 0, &id), 0);
+        client_write(pair[0], bytes, 1000);
+        stopped[i] = pair[0];
+    }
+    UNTIL(stats_of(&n).bytes_held > 2 * LARGE_SAMPLE);
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    CHECK_EQ(she_ingress_adopt(n.ingress, pair[1], 0, 0, &id), 0);
+    for (uint64_t i = 0; i < 3; i++) {
+        large_send(pair[0], 0, i, i + 1);
+        client_acks(pair[0], 1);
+        large_take(&n, next, 1);
+    }
+    close(pair[0]);
+    for (int i = 0; i < STOPPED; i++)
+        close(stopped[i]);
+    CHECK_EQ(net_close(&n), 0);
+}

@@ -77,8 +77,9 @@ CASE(a_client_that_reads_no_acknowledgement_costs_a_number) {
     /* At most a block for a queue and one for a fragment, if none was needed before. */
     CHECK_BETWEEN(before, she_load_relaxed(&allocations), before + 2);
     UNTIL(stats_of(&n).inserted_total == number);
+    shutdown(fd, SHUT_WR);
     client_acks(fd, number); /* it may still change its mind */
-    CHECK(client_silent(fd));
+    CHECK(client_at_end(fd));
     free(bytes);
     close(fd);
     CHECK_EQ(net_close(&n), 0);
@@ -158,6 +159,32 @@ CASE(a_forked_child_keeps_no_connection_open) {
     close(f.fd);
     close(f.told[0]);
     close(f.told[1]);
+}
+
+static void child_that_is_late(void *argument) {
+    close(*(int *)argument); /* the client's end */
+    for (;;)
+        pause(); /* it has copies of the ingress' descriptors, and does not close them */
+}
+
+CASE(a_connection_that_ended_is_forgotten_though_a_child_has_its_socket) {
+    net n;
+    she_ingress_view view;
+    net_open(&n, 2, 2);
+    int fd = client_open(&n);
+    CHECK_EQ(she_ingress_connections(n.ingress, &view, 1), 1);
+    pid_t child = child_start(child_that_is_late, &fd);
+    CHECK(she_ingress_kick(n.ingress, view.id));
+    CHECK_EQ(next_end(&n).id, view.id);
+    CHECK(client_at_end(fd)); /* though the child is alive */
+    close(fd);                /* an event of a socket that only the child has */
+    int other = client_open(&n);
+    client_send(&n, other, 0, 0, 2);
+    client_acks(other, 2);
+    close(other);
+    CHECK_EQ(next_end(&n).queued, 2);
+    child_kill(child);
+    CHECK_EQ(net_close(&n), 0);
 }
 
 /* ---- silent peers ---------------------------------------------------------------------------- */

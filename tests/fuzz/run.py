@@ -2,24 +2,29 @@
 
 Each target has a process of its own. A fuzzer saves an input that fails in ``--folder`` as
 ``TARGET-crash-...`` (or ``-timeout-``, ``-oom-``); ``--replay TARGET FILE`` runs the target with it
-again, without a fuzzer. The exit status is 1 if an input has failed.
+again, without a fuzzer. The exit status is 1 if an input has failed. The target ``ingress`` is C:
+``make fuzz`` of csrc/tests runs it under libFuzzer, if clang is installed.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-_SHARES = {"codec": 0.15, "values": 0.15, "session": 0.7}
+_SHARES = {"codec": 0.15, "values": 0.15, "ingress": 0.1, "session": 0.6}
+_NATIVE = Path(__file__).parents[2] / "csrc" / "tests"
 _MAX_SECONDS = 10  # an input that takes longer counts as a failure
 _MAX_MIB = 2048  # of memory: more is a failure, too
 
 
 def start(target: str, seconds: float, folder: Path, seeds: Path | None) -> int:
     """Run one target for some seconds, print its last statistics, and return its exit status."""
+    if target == "ingress":
+        return start_native(seconds, folder)
     corpus = folder / f"{target}-corpus"
     corpus.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "tests.fuzz.fuzzer", target, str(corpus)]
@@ -32,6 +37,20 @@ def start(target: str, seconds: float, folder: Path, seeds: Path | None) -> int:
         "-max_len=16384",
         "-print_final_stats=1",
     ]
+    return run(target, command, seconds)
+
+
+def start_native(seconds: float, folder: Path) -> int:
+    """Build the parser of the ingress with libFuzzer and run it."""
+    if shutil.which("make") is None or shutil.which("clang") is None:
+        print("ingress: skipped, make and clang are not installed")
+        return 0
+    command = ["make", "-s", "-C", str(_NATIVE), "fuzz", f"SECONDS={max(1, int(seconds))}"]
+    return run("ingress", [*command, f"FUZZ_FOLDER={folder.resolve()}"], seconds)
+
+
+def run(target: str, command: list[str], seconds: float) -> int:
+    """Run a fuzzer, print its last statistics, and return its exit status."""
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     lines = (done.stdout + done.stderr).splitlines()
     shown = [line for line in lines if line.startswith(("stat::number_of", "INFO: Loaded"))]

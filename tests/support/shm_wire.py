@@ -1,4 +1,4 @@
-"""A listener of the shm wire for tests: the real door, with a Python double of the C ingress."""
+"""A listener of the shm wire for tests: the real acceptor, with a double of the C ingress."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from shm_echo.ring.readers import Readers
 from shm_echo.spec import TreeSpec
 from shm_echo.transports.tcp.client_token import ClientToken
 from shm_echo.transports.tcp.control_channel import ControlChannel
-from shm_echo.transports.tcp.door import Door
 from shm_echo.transports.tcp.server_handshake import Description
+from shm_echo.transports.tcp.shm_acceptor import ShmAcceptor
 from shm_echo.transports.tcp.shm_handshake import ClientIdentity, Opened, shake_hands
 from shm_echo.transports.tcp.shm_wire import Role
 from tests.support.waiting import WATCHDOG
@@ -160,9 +160,9 @@ class RecordingIngress:
 
 
 class Listener(NamedTuple):
-    """A door that listens, and its parts."""
+    """An acceptor that listens, and its parts."""
 
-    door: Door
+    acceptor: ShmAcceptor
     port: int
     ingress: RecordingIngress
     publisher: Publisher | None
@@ -194,7 +194,7 @@ def serving(
         run_id,
     )
     control = ControlChannel(publisher, readers, ingress)
-    door = Door(
+    acceptor = ShmAcceptor(
         [sock],
         description,
         ingress,
@@ -203,11 +203,11 @@ def serving(
         tls=tls,
     )
     port = sock.getsockname()[1]
-    door.start()
+    acceptor.start()
     try:
-        yield Listener(door, port, ingress, publisher, readers)
+        yield Listener(acceptor, port, ingress, publisher, readers)
     finally:
-        door.close()
+        acceptor.close()
         ingress.close()
         if publisher is not None:
             publisher.close()

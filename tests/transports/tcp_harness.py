@@ -61,7 +61,9 @@ class TcpHarness:
         before = {p.id for p in self._server.producers()}
         with start(send_and_stay, self._port, list(numbers), method="forkserver") as child:
             child.expect("sent")
-            (info,) = [p for p in self._server.producers() if p.id not in before]
+            (info,) = wait_until(
+                lambda: [p for p in self._server.producers() if p.id not in before], "it is listed"
+            )
             words = f"was lost: its connection ended inside of a sample; {FRAGMENT} of 20 bytes"
             yield Doomed(str(info.peer), child.end, words)
 

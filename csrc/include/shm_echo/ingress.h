@@ -27,7 +27,9 @@ typedef struct {
     uint32_t num_readers, num_drainers; /* threads */
     uint32_t queue_samples;             /* a connection's samples that are acknowledged and wait */
     uint32_t wire;                      /* enum she_wire */
-    uint64_t ingress_bytes;             /* bounds the memory of all queues together */
+    /* Bounds the memory of all queues and incomplete samples together. One read of each connection
+     * may overshoot it, and so may samples whose turn it is while others have stopped half-way. */
+    uint64_t ingress_bytes;
     /* num_readers + num_drainers owner ids of the ring, attached (she_reinstate), for this ingress
      * alone. */
     const uint32_t *owners;
@@ -83,7 +85,7 @@ typedef struct {
     /* Of LOST and REFUSED: an errno, 0 for the end of the stream inside of a sample. ECANCELED: by
      * a kick; ESHUTDOWN: the ring is closed. */
     int32_t error;
-    uint64_t queued;        /* samples ever queued in this session, all of which are in the ring */
+    uint64_t queued;        /* samples ever queued in this session; in the ring unless ESHUTDOWN */
     uint64_t fragment;      /* bytes of an incomplete sample, which were dropped */
     uint64_t last_position; /* 1 + the highest ring position of the session's samples, or 0 */
     uint32_t peer_bytes;    /* of the address; 0 if it is not one of IPv4 or IPv6 */

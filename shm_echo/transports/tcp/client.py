@@ -42,9 +42,9 @@ _LAST_WAIT = 1.0
 class TcpClient(ClientBase):
     """A producer on any machine: sends samples over TCP into the ring of a server.
 
-    The server is one of this package or of `echo`: its first bytes say which wire it speaks. Several
-    threads may use a client. In the child of a fork an inherited client raises ForkedHandleError;
-    one that was pickled connects at its first use.
+    The server is one of this package or of `echo`: its first bytes say which wire it speaks.
+    Threads may share a client. In the child of a fork an inherited client raises
+    ForkedHandleError; one that was pickled connects at its first use.
 
     A send returns when the sample is on its way. At most `max_inflight_msgs` samples are there
     that the server has not acknowledged; `wait` and `close` wait for all of them. A send that ends
@@ -271,7 +271,7 @@ class TcpClient(ClientBase):
             ConnectionClosedError: this client is closed, or the server has gone.
             RuntimeError: the server publishes nothing, or speaks echo's wire.
         """
-        return self._require_subscriber().latest(timeout, writable)
+        return self._ask(lambda control: control.latest(timeout, writable))
 
     def wait_for(self, version: int, timeout: float | None = None) -> int:
         """Block until the server has published `version` or a newer one; return the newest.
@@ -281,7 +281,7 @@ class TcpClient(ClientBase):
             ConnectionClosedError: this client is closed, or the server has gone.
             RuntimeError: the server publishes nothing, or speaks echo's wire.
         """
-        return self._require_subscriber().wait_for(version, timeout)
+        return self._ask(lambda control: control.wait_for(version, timeout))
 
     # ---------------------------------------------------------------- the end
 

@@ -11,8 +11,9 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from shm_echo.control.fork_safety import FORK_LOCK, register_at_fork
 from shm_echo.errors import (
@@ -35,6 +36,8 @@ from shm_echo.transports.wait_until import WARN_AFTER
 __all__ = ["ClientBase"]
 
 _log = logging.getLogger("shm_echo")
+
+_T = TypeVar("_T")
 
 # Seconds until a lost control connection is opened again.
 _PAUSE = 0.05
@@ -234,6 +237,16 @@ class ClientBase(PickledUnattached):
                     self,
                     WARN_AFTER,
                 )
+
+    def _ask(self, question: Callable[[RemoteSubscriber], _T]) -> _T:
+        """Ask the server about what it publishes."""
+        control = self._require_subscriber()
+        try:
+            return question(control)
+        except HandshakeError as error:  # of the first control connection
+            if not self._sender.look():
+                raise
+            raise ConnectionClosedError(f"the server of {self._peer} has gone: {error}") from None
 
     def _require_subscriber(self, publishing: bool = True) -> RemoteSubscriber:
         if self._sender is UNATTACHED:

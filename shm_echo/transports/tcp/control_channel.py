@@ -75,7 +75,7 @@ class ControlChannel(SocketThread):
         native: the connections of the C ingress, which know what the learner has taken.
 
     Attributes:
-        sessions: the sessions of the door; it sets them.
+        sessions: the sessions of the acceptor; it sets them.
     """
 
     sessions: Sessions

@@ -314,7 +314,7 @@ class NativeIngress:
             self._thread.join(_THREAD_ENDS_WITHIN)
         for number in list(self._numbers.values()):
             self._producers.close(number)
-        self._adopted.clear()  # the ends that were to be told refer to the door, and that to here
+        self._adopted.clear()  # their on_end may refer to this object
         return int(dropped[0])
 
     def after_fork_in_child(self) -> None:

@@ -284,7 +284,8 @@ class ClientHello:
             type(way) is str and len(way) <= WAY_LIMIT and way.isprintable()
         ):
             raise ProtocolError("a client's hello has a malformed way")
-        return cls(cast("Role", role), session, nonce, producer_id, run_id, way)  # type: ignore[arg-type]
+        made = (cast("Role", role), session, nonce, producer_id, run_id, way)
+        return cls(*made)  # type: ignore[arg-type]
 
 
 class ClientHelloParser:

@@ -1,4 +1,4 @@
-"""A thread that serves non-blocking sockets: the loop that `door` and `control_channel` share."""
+"""A thread that serves non-blocking sockets: the loop of `shm_acceptor` and `control_channel`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The TCP transport, server side: samples of other machines, and of echo's own clients.
 
 Sockets are opened here, when the server starts. The C ingress then accepts, reads and acknowledges
-without Python (`native_ingress`). On the shm wire a `Door` accepts instead, since its connections
-begin with a conversation, and gives the descriptors to the ingress.
+without Python (`native_ingress`). On the shm wire a `ShmAcceptor` accepts instead, since its
+connections begin with a conversation, and gives the descriptors to the ingress.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from shm_echo.ring.ring import RingConfig
     from shm_echo.spec import TreeSpec
     from shm_echo.transports.connector import Connector
-    from shm_echo.transports.tcp.door import Door
+    from shm_echo.transports.tcp.shm_acceptor import ShmAcceptor
 
 __all__ = ["TcpTransport", "Wire"]
 
@@ -127,7 +127,7 @@ class TcpTransport:
         self.ingress_bytes = check_count("ingress_bytes", ingress_bytes, 1, most=2**63 - 1)
         self.dead_after = _check_dead_after(dead_after)
         self._native: NativeIngress | None = None
-        self._door: Door | None = None
+        self._acceptor: ShmAcceptor | None = None
         self._ports: list[int] = []
 
     # ---------------------------------------------------------------- what a server asks for
@@ -189,18 +189,20 @@ class TcpTransport:
             native = NativeIngress(options, ingress)
             undo.callback(native.close)
             self._announce(listeners)
-            self._door = self._let_in(listeners, native, ingress)
+            self._acceptor = self._let_in(listeners, native, ingress)
             self._native, self._ports = native, ports
             undo.pop_all()
 
     def _let_in(
         self, listeners: Sequence[socket.socket], native: NativeIngress, ingress: Ingress
-    ) -> Door | None:
-        """Accept connections: in C, or through a door, which keeps the listeners."""
+    ) -> ShmAcceptor | None:
+        """Accept connections: in C, or through an acceptor, which keeps the listeners."""
         if self.wire == "shm":
-            from shm_echo.transports.tcp.door import open_door  # with all of the shm wire
+            from shm_echo.transports.tcp.shm_acceptor import (
+                open_acceptor,
+            )  # with all of the shm wire
 
-            return open_door(
+            return open_acceptor(
                 listeners, native, ingress, tokens=self.tokens, tls=self.tls, run_id=self.run_id
             )
         for sock in listeners:
@@ -224,9 +226,9 @@ class TcpTransport:
     def close(self) -> None:
         """Close the port and all connections."""
         native, self._native = self._native, None
-        door, self._door = self._door, None
-        if door is not None:
-            door.close()
+        acceptor, self._acceptor = self._acceptor, None
+        if acceptor is not None:
+            acceptor.close()
         if native is not None:
             dropped = native.close()
             if dropped:

@@ -78,6 +78,7 @@ def test_a_producer_that_comes_anew_with_its_name_counts_once(
     for number in range(3):
         with client_of(server, producer_id="worker") as client:
             client.send(numbered(number))
+            client.wait()
             wait_until(server.producers, "it is listed")
             (info,) = server.producers()
             assert (info.producer_id, info.transport, info.samples) == ("worker", "tcp", 1)
@@ -118,10 +119,10 @@ def test_a_producer_that_waits_is_shown(serve: Callable[..., Server]) -> None:
     with client_of(server) as client:
         client.send(numbered(1))
         waiting = Worker(client.wait, until="taken")
-        wait_until(lambda: server.producers()[0].state == "waiting", "it waits")
+        wait_until(lambda: [p.state for p in server.producers()] == ["waiting"], "it waits")
         assert server.flush(timeout=WATCHDOG) is not None
         waiting.result()
-        wait_until(lambda: server.producers()[0].state == "attached", "it waits no more")
+        wait_until(lambda: [p.state for p in server.producers()] == ["attached"], "it goes on")
 
 
 def test_closing_the_server_leaves_no_thread_and_no_descriptor() -> None:

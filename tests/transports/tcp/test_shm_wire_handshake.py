@@ -1,4 +1,4 @@
-"""The door of the shm wire over real sockets: who gets in, and what is said to the others."""
+"""The acceptor of the shm wire over real sockets: who gets in, and what is said to the others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from shm_echo.errors import (
     SpecMismatchError,
 )
 from shm_echo.spec import TreeSpec
-from shm_echo.transports.tcp import door as door_module
+from shm_echo.transports.tcp import shm_acceptor as acceptor_module
 from shm_echo.transports.tcp.server_handshake import Description, FailureLimit
 from shm_echo.transports.tcp.shm_handshake import shake_hands
 from shm_echo.transports.tcp.shm_wire import MAC_BYTES, Answer, ClientHello, FrameDecoder
@@ -321,7 +321,7 @@ def test_a_stranger_is_disconnected_and_named_once(
 
 
 def test_a_silent_client_is_disconnected_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door_module, "HANDSHAKE_SECONDS", 0.1)
+    monkeypatch.setattr(acceptor_module, "HANDSHAKE_SECONDS", 0.1)
     with serving() as listener, connected(listener.port) as sock:
         assert ended(sock)
 
@@ -329,10 +329,10 @@ def test_a_silent_client_is_disconnected_in_time(monkeypatch: pytest.MonkeyPatch
 def test_more_newcomers_than_the_limit_wait_for_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(door_module, "MAX_PENDING", 4)
+    monkeypatch.setattr(acceptor_module, "MAX_PENDING", 4)
     with serving() as listener, contextlib.ExitStack() as stack:
         silent = [stack.enter_context(connected(listener.port)) for _ in range(4)]
-        wait_until(lambda: len(listener.door._newcomers) == 4, "four newcomers")
+        wait_until(lambda: len(listener.acceptor._pending) == 4, "four pending connections")
         with connected(listener.port) as sock:
             with pytest.raises(HandshakeTimeoutError, match="its hello did not come"):
                 shake_hands(
@@ -343,7 +343,7 @@ def test_more_newcomers_than_the_limit_wait_for_the_others(
             assert send_number(sock, 3) == 1
 
 
-def test_without_descriptors_the_door_pauses_and_goes_on(
+def test_without_descriptors_the_acceptor_pauses_and_goes_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -161,7 +161,7 @@ def test_wait_for_a_version_that_is_there_returns_the_newest() -> None:
 def test_publish_wakes_a_client_that_waits() -> None:
     with serving(publishes=VALUE) as listener, subscriber(listener) as remote:
         waiter = Worker(lambda: remote.wait_for(2, None))
-        wait_until(lambda: listener.door._control._waiting, "it waits")
+        wait_until(lambda: listener.acceptor._control._waiting, "it waits")
         publish(listener, 1)
         publish(listener, 2)
         assert waiter.result() == 2
@@ -178,8 +178,8 @@ def test_a_wait_for_a_version_ends_in_time() -> None:
 def test_the_end_of_the_server_ends_a_wait() -> None:
     with serving(publishes=VALUE) as listener, subscriber(listener) as remote:
         waiter = Worker(lambda: remote.wait_for(1, None))
-        wait_until(lambda: listener.door._control._waiting, "it waits")
-        listener.door.close()
+        wait_until(lambda: listener.acceptor._control._waiting, "it waits")
+        listener.acceptor.close()
         with pytest.raises(ConnectionClosedError, match="has gone"):
             waiter.result()
         with pytest.raises(ConnectionClosedError, match="has gone"):
@@ -189,7 +189,7 @@ def test_the_end_of_the_server_ends_a_wait() -> None:
 def test_closing_the_client_ends_its_waits() -> None:
     with serving(publishes=VALUE) as listener, subscriber(listener) as remote:
         waiter = Worker(lambda: remote.wait_for(1, None))
-        wait_until(lambda: listener.door._control._waiting, "it waits")
+        wait_until(lambda: listener.acceptor._control._waiting, "it waits")
         remote.close()
         with pytest.raises(ConnectionClosedError, match="is closed"):
             waiter.result()
@@ -200,7 +200,7 @@ def test_closing_the_client_ends_its_waits() -> None:
 def test_threads_share_a_subscriber_and_none_waits_for_another() -> None:
     with serving(publishes=VALUE) as listener, subscriber(listener) as remote:
         waiter = Worker(lambda: remote.wait_for(2, None))
-        wait_until(lambda: listener.door._control._waiting, "it waits")
+        wait_until(lambda: listener.acceptor._control._waiting, "it waits")
         publish(listener, 1)
         found = remote.latest(None)
         assert found is not None
@@ -222,7 +222,7 @@ def test_taken_waits_for_the_learner() -> None:
             with pytest.raises(TimeoutError, match=r"within 0.05 s"):
                 remote.taken(3, 0.05)
             waiter = Worker(lambda: remote.taken(3, None))
-            wait_until(lambda: listener.door._control._draining, "it waits")
+            wait_until(lambda: listener.acceptor._control._draining, "it waits")
             assert listener.ingress.waiting == {1: True}
             listener.ingress.take(2)
             listener.ingress.take(3)
@@ -242,7 +242,9 @@ def test_samples_of_earlier_connections_count_as_taken_when_they_are() -> None:
             open_wire(sock, who)
             sock.sendall(bytes(16))
             listener.ingress.wait_for_samples(2)
-        wait_until(lambda: listener.door.sessions.find((None, who.session)).queued == 2, "its end")
+        wait_until(
+            lambda: listener.acceptor.sessions.find((None, who.session)).queued == 2, "its end"
+        )
         with pytest.raises(TimeoutError):
             remote.taken(2, 0)
         listener.ingress.take(2)
@@ -281,7 +283,7 @@ def test_readers_that_read_nothing_delay_neither_publish_nor_each_other() -> Non
             open_wire(sock, role="reader")
             sock.sendall(Request("newest").encode())
         wait_until(
-            lambda: sum(bool(one.out) for one in list(listener.door._control._clients)) == 20,
+            lambda: sum(bool(one.out) for one in list(listener.acceptor._control._clients)) == 20,
             "all are being sent a value",
         )
         remote = stack.enter_context(subscriber(listener))
@@ -301,7 +303,7 @@ def test_one_copy_of_a_version_serves_all_readers() -> None:
             sock = stack.enter_context(connected(listener.port))
             open_wire(sock, role="reader")
             sock.sendall(Request("newest").encode())
-        clients = listener.door._control._clients
+        clients = listener.acceptor._control._clients
         wait_until(lambda: sum(bool(one.out) for one in list(clients)) == 8, "all are sent it")
         assert len({id(one.out[-1].obj) for one in clients}) == 1
 
@@ -353,7 +355,7 @@ def test_without_reconnect_another_server_is_not_accepted() -> None:
         publish(first, 1)
         with subscriber(first) as remote:
             assert remote.latest(None) is not None
-            first.door.close()
+            first.acceptor.close()
             with serving(publishes=VALUE, instance_id=b"j" * 16) as second:
                 remote._open_stream = lambda deadline: connected(second.port)
                 with pytest.raises(ConnectionClosedError, match="has gone"):
@@ -366,7 +368,7 @@ def test_with_reconnect_a_new_server_is_read_from_its_first_version_on() -> None
         publish(first, 2)
         with subscriber(first, reconnect=True) as remote:
             assert remote.latest(None) is not None
-            first.door.close()
+            first.acceptor.close()
             with serving(publishes=VALUE, instance_id=b"j" * 16) as second:
                 remote._open_stream = lambda deadline: connected(second.port)
                 publish(second, 8)

@@ -19,7 +19,7 @@ from shm_echo.errors import (
     PeerRefusedError,
     ProtocolError,
 )
-from shm_echo.transports.tcp import door as door_module
+from shm_echo.transports.tcp import shm_acceptor as acceptor_module
 from shm_echo.transports.tcp.client_control import RemoteSubscriber
 from shm_echo.transports.tcp.tls import accept_tls, connect_tls
 from shm_echo.transports.tcp.tls_context import check_server_context, client_context
@@ -232,7 +232,7 @@ def test_a_client_without_tls_is_named(caplog: pytest.LogCaptureFixture) -> None
 def test_a_silent_client_is_disconnected_in_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(door_module, "HANDSHAKE_SECONDS", 0.1)
+    monkeypatch.setattr(acceptor_module, "HANDSHAKE_SECONDS", 0.1)
     with serving(tls=server_context()) as listener, connected(listener.port) as sock:
         assert read_all(sock) == b""
 

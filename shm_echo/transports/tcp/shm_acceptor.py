@@ -1,4 +1,4 @@
-"""The door of the shm wire: accepts connections, does their handshakes, and hands them on.
+"""The acceptor of the shm wire: accepts connections, does their handshakes, and hands them on.
 
 A connection that sends samples goes to the C ingress, and the others go to the control channel. One
 thread does this for all connections, and waits for no peer: each has 5 seconds, and at most 256 are
@@ -20,7 +20,7 @@ from shm_echo.control.fork_safety import FORK_LOCK
 from shm_echo.errors import ConnectionClosedError, ProtocolError
 from shm_echo.transports.tcp.control_channel import ControlChannel
 from shm_echo.transports.tcp.listener import peer_text
-from shm_echo.transports.tcp.newcomer import Newcomer
+from shm_echo.transports.tcp.pending_connection import PendingConnection
 from shm_echo.transports.tcp.server_handshake import (
     Description,
     FailureLimit,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from shm_echo.control.server.tokens import Tokens
     from shm_echo.transports.base import Ingress
 
-__all__ = ["HANDSHAKE_SECONDS", "MAX_PENDING", "Door", "open_door"]
+__all__ = ["HANDSHAKE_SECONDS", "MAX_PENDING", "ShmAcceptor", "open_acceptor"]
 
 MAX_PENDING = 256
 HANDSHAKE_SECONDS = 5.0
@@ -52,14 +52,14 @@ _REFUSED_SECONDS = 1.0
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-class Door(SocketThread):
+class ShmAcceptor(SocketThread):
     """Accepts connections of the shm wire.
 
     Args:
-        listeners: listening sockets that do not block. The door closes them.
+        listeners: listening sockets that do not block. It closes them.
         description: what the server says about itself.
         native: the connections of the C ingress.
-        control: serves the connections that send no samples. The door starts and closes it.
+        control: serves the connections that send no samples. It is started and closed here.
         tokens: the tokens that clients may prove to have; None asks for none.
         tls: what the connections are encrypted with; None leaves them plain.
     """
@@ -75,7 +75,7 @@ class Door(SocketThread):
         tls: ssl.SSLContext | None = None,
     ) -> None:
         _ = description.encoded  # one that is too large fails at the start
-        super().__init__("shm-echo-door")
+        super().__init__("shm-echo-acceptor")
         self._listeners = list(listeners)
         self._description = description
         self._native = native
@@ -84,7 +84,7 @@ class Door(SocketThread):
         self._tls = tls
         self._failures = FailureLimit()
         self._logged = LogLimit()
-        self._newcomers: set[Newcomer] = set()
+        self._pending: set[PendingConnection] = set()
         self._listening = False
         self._accept_again: float | None = None
         self.sessions = Sessions(native)
@@ -102,8 +102,8 @@ class Door(SocketThread):
         self._control.close()
 
     def close_all(self) -> None:
-        for newcomer in self._newcomers:
-            newcomer.sock.close()
+        for pending in self._pending:
+            pending.sock.close()
         for listener in self._listeners:
             listener.close()
 
@@ -121,13 +121,13 @@ class Door(SocketThread):
 
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(_ACCEPTS_PER_ROUND):
-            if len(self._newcomers) >= MAX_PENDING:
+            if len(self._pending) >= MAX_PENDING:
                 self._set_listening(False)
                 return
             try:
                 with FORK_LOCK:
                     sock, peer = listener.accept()
-                    newcomer = self._newcomer(sock, peer)
+                    pending = self._begin(sock, peer)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
@@ -135,7 +135,7 @@ class Door(SocketThread):
                     self._pause(error)
                     return
                 continue  # a connection that ended before it was accepted
-            self._send(newcomer)
+            self._send(pending)
 
     def _pause(self, error: OSError) -> None:
         self._logged.warn(
@@ -146,7 +146,7 @@ class Door(SocketThread):
         self._set_listening(False)
         self._accept_again = time.monotonic() + _NO_DESCRIPTOR_PAUSE
 
-    def _newcomer(self, sock: socket.socket, peer: Any) -> Newcomer:
+    def _begin(self, sock: socket.socket, peer: Any) -> PendingConnection:
         address = peer_text(peer[0], peer[1])
         try:
             sock.setblocking(False)
@@ -161,127 +161,129 @@ class Door(SocketThread):
         except BaseException:
             sock.close()
             raise
-        newcomer = Newcomer(sock, address, peer[0], handshake, time.monotonic() + HANDSHAKE_SECONDS)
-        self._newcomers.add(newcomer)
-        return newcomer
+        pending = PendingConnection(
+            sock, address, peer[0], handshake, time.monotonic() + HANDSHAKE_SECONDS
+        )
+        self._pending.add(pending)
+        return pending
 
     # ---------------------------------------------------------------- one connection
 
-    def _send(self, newcomer: Newcomer) -> None:
+    def _send(self, pending: PendingConnection) -> None:
         """Send what is to be sent, then go on."""
         try:
-            while newcomer.out:
-                sent = newcomer.sock.send(newcomer.out, socket.MSG_NOSIGNAL)
-                newcomer.out = newcomer.out[sent:]
+            while pending.out:
+                sent = pending.sock.send(pending.out, socket.MSG_NOSIGNAL)
+                pending.out = pending.out[sent:]
         except (BlockingIOError, InterruptedError):
             both = selectors.EVENT_READ | selectors.EVENT_WRITE
-            events = both if newcomer.handshake.client is None else selectors.EVENT_WRITE
-            self.watch(newcomer.sock, events, partial(self._on_ready, newcomer))
+            events = both if pending.handshake.client is None else selectors.EVENT_WRITE
+            self.watch(pending.sock, events, partial(self._on_ready, pending))
             return
         except OSError:
-            self._drop(newcomer)
+            self._drop(pending)
             return
-        after, newcomer.after = newcomer.after, None
+        after, pending.after = pending.after, None
         if after is not None:
             after()
         else:
-            self.watch(newcomer.sock, selectors.EVENT_READ, partial(self._on_ready, newcomer))
+            self.watch(pending.sock, selectors.EVENT_READ, partial(self._on_ready, pending))
 
-    def _on_ready(self, newcomer: Newcomer) -> None:
-        if newcomer.handshake.client is not None:
-            if newcomer.out:
-                self._send(newcomer)
+    def _on_ready(self, pending: PendingConnection) -> None:
+        if pending.handshake.client is not None:
+            if pending.out:
+                self._send(pending)
             else:
-                self._drop(newcomer)  # it has closed, or sent more, while it is to wait
+                self._drop(pending)  # it has closed, or sent more, while it is to wait
             return
         try:
-            data = newcomer.sock.recv(newcomer.handshake.missing)
-            whole = bool(data) and newcomer.handshake.feed(data)
+            data = pending.sock.recv(pending.handshake.missing)
+            whole = bool(data) and pending.handshake.feed(data)
         except (BlockingIOError, InterruptedError):
-            if newcomer.out:
-                self._send(newcomer)
+            if pending.out:
+                self._send(pending)
             return
         except ProtocolError as error:  # first: it is an OSError, too
             self._logged.warn(
-                "protocol", "%s does not speak the shm wire: %s", newcomer.address, error
+                "protocol", "%s does not speak the shm wire: %s", pending.address, error
             )
             data = b""
         except OSError:
             data = b""
         if not data:
-            self._drop(newcomer)
+            self._drop(pending)
         elif whole:
-            self._decide(newcomer)
-        elif newcomer.out:
-            self._send(newcomer)
+            self._decide(pending)
+        elif pending.out:
+            self._send(pending)
 
-    def _decide(self, newcomer: Newcomer) -> None:
+    def _decide(self, pending: PendingConnection) -> None:
         """Check a client whose hello is whole, unless its address has to wait."""
-        wait = self._failures.wait(newcomer.host) if self._tokens is not None else 0.0
+        wait = self._failures.wait(pending.host) if self._tokens is not None else 0.0
         if wait > 0:
-            newcomer.due = time.monotonic() + wait
-            self.watch(newcomer.sock, selectors.EVENT_READ, partial(self._on_ready, newcomer))
+            pending.due = time.monotonic() + wait
+            self.watch(pending.sock, selectors.EVENT_READ, partial(self._on_ready, pending))
             return
-        newcomer.due = None
-        handshake = newcomer.handshake
+        pending.due = None
+        handshake = pending.handshake
         try:
             handshake.check()
         except RefusalError as error:
             if error.code == "token":
-                self._failures.failed(newcomer.host)
-            self._refuse(newcomer, error)
+                self._failures.failed(pending.host)
+            self._refuse(pending, error)
             return
         client = handshake.client
         assert client is not None
-        newcomer.key = (handshake.holder, client.session)
+        pending.key = (handshake.holder, client.session)
         if client.role == "samples":
-            self._join_session(newcomer)
+            self._join_session(pending)
         else:
-            newcomer.after = partial(self._give_to_control, newcomer)
-            newcomer.out = memoryview(handshake.answer(0))
-            self._send(newcomer)
+            pending.after = partial(self._give_to_control, pending)
+            pending.out = memoryview(handshake.answer(0))
+            self._send(pending)
 
-    def _refuse(self, newcomer: Newcomer, error: RefusalError) -> None:
+    def _refuse(self, pending: PendingConnection, error: RefusalError) -> None:
         self._logged.warn(
-            error.code, "the TCP transport refused %s: %s", newcomer.address, error.message
+            error.code, "the TCP transport refused %s: %s", pending.address, error.message
         )
-        newcomer.out = memoryview(newcomer.handshake.refusal(error))
-        newcomer.deadline = time.monotonic() + _REFUSED_SECONDS
-        newcomer.after = partial(self._finish_refusal, newcomer)
-        self._send(newcomer)
+        pending.out = memoryview(pending.handshake.refusal(error))
+        pending.deadline = time.monotonic() + _REFUSED_SECONDS
+        pending.after = partial(self._finish_refusal, pending)
+        self._send(pending)
 
-    def _finish_refusal(self, newcomer: Newcomer) -> None:
+    def _finish_refusal(self, pending: PendingConnection) -> None:
         """Close as soon as the client has: a reset might overtake the reason."""
         try:
-            newcomer.sock.shutdown(socket.SHUT_WR)
+            pending.sock.shutdown(socket.SHUT_WR)
         except OSError:
-            self._drop(newcomer)
+            self._drop(pending)
             return
-        self.watch(newcomer.sock, selectors.EVENT_READ, partial(self._drop, newcomer))
+        self.watch(pending.sock, selectors.EVENT_READ, partial(self._drop, pending))
 
     # ---------------------------------------------------------------- handing on
 
-    def _join_session(self, newcomer: Newcomer) -> None:
+    def _join_session(self, pending: PendingConnection) -> None:
         """Answer a producer with the count of its session, once that is final."""
-        assert newcomer.key is not None
-        for other in [one for one in self._newcomers if one.key == newcomer.key and one.sends]:
-            if other is not newcomer:
+        assert pending.key is not None
+        for other in [one for one in self._pending if one.key == pending.key and one.sends]:
+            if other is not pending:
                 self._drop(other)  # an earlier try of the same client
-        session = self.sessions.find(newcomer.key)
+        session = self.sessions.find(pending.key)
         if session.is_open and session.connection is not None:
-            newcomer.deadline = time.monotonic() + _SEAM_SECONDS
-            self.watch(newcomer.sock, selectors.EVENT_READ, partial(self._on_ready, newcomer))
+            pending.deadline = time.monotonic() + _SEAM_SECONDS
+            self.watch(pending.sock, selectors.EVENT_READ, partial(self._on_ready, pending))
             self._native.kick(session.connection)
             return  # `_on_end` continues
-        newcomer.after = partial(self._give_to_ingress, newcomer, session.queued, session.position)
-        newcomer.out = memoryview(newcomer.handshake.answer(session.queued))
-        self._send(newcomer)
+        pending.after = partial(self._give_to_ingress, pending, session.queued, session.position)
+        pending.out = memoryview(pending.handshake.answer(session.queued))
+        self._send(pending)
 
-    def _give_to_ingress(self, newcomer: Newcomer, queued: int, position: int) -> None:
-        client, key = newcomer.handshake.client, newcomer.key
+    def _give_to_ingress(self, pending: PendingConnection, queued: int, position: int) -> None:
+        client, key = pending.handshake.client, pending.key
         assert client is not None
         assert key is not None
-        self._leave(newcomer)
+        self._leave(pending)
         ended: list[Any] = []
         begun = False
 
@@ -296,52 +298,52 @@ class Door(SocketThread):
 
         try:
             connection = self._native.adopt(
-                newcomer.sock.fileno(),
+                pending.sock.fileno(),
                 queued,
                 position_before=position,
-                peer=newcomer.address,
+                peer=pending.address,
                 producer_id=client.producer_id,
                 way=client.way,
                 on_end=on_end,
             )
         except (ConnectionClosedError, OSError, RuntimeError) as error:
-            newcomer.sock.close()
-            self._logged.warn("adopt", "%s was not let in: %s", newcomer.address, error)
+            pending.sock.close()
+            self._logged.warn("adopt", "%s was not let in: %s", pending.address, error)
             return
-        newcomer.sock.detach()
+        pending.sock.detach()
         self.sessions.begin(key, connection)
         begun = True
         note_end()
 
     def _on_end(self, key: Key, connection: int, queued: int, position: int) -> None:
         self.sessions.end(key, connection, queued, position)
-        for newcomer in [one for one in self._newcomers if one.key == key and one.sends]:
-            if newcomer.after is None:
-                newcomer.deadline = time.monotonic() + HANDSHAKE_SECONDS
-                self._join_session(newcomer)
+        for pending in [one for one in self._pending if one.key == key and one.sends]:
+            if pending.after is None:
+                pending.deadline = time.monotonic() + HANDSHAKE_SECONDS
+                self._join_session(pending)
 
-    def _give_to_control(self, newcomer: Newcomer) -> None:
-        client, key = newcomer.handshake.client, newcomer.key
+    def _give_to_control(self, pending: PendingConnection) -> None:
+        client, key = pending.handshake.client, pending.key
         assert client is not None
         assert key is not None
-        self._leave(newcomer)
-        self._control.add(newcomer.sock, newcomer.address, key, is_reader=client.role == "reader")
+        self._leave(pending)
+        self._control.add(pending.sock, pending.address, key, is_reader=client.role == "reader")
 
-    def _leave(self, newcomer: Newcomer) -> None:
-        self.forget(newcomer.sock)
-        self._newcomers.discard(newcomer)
+    def _leave(self, pending: PendingConnection) -> None:
+        self.forget(pending.sock)
+        self._pending.discard(pending)
         if self._accept_again is None:
             self._set_listening(True)
 
-    def _drop(self, newcomer: Newcomer) -> None:
-        self._leave(newcomer)
-        newcomer.after = None
-        newcomer.sock.close()
+    def _drop(self, pending: PendingConnection) -> None:
+        self._leave(pending)
+        pending.after = None
+        pending.sock.close()
 
     # ---------------------------------------------------------------- time
 
     def seconds_to_next(self, now: float) -> float | None:
-        times = [min(one.deadline, one.due or one.deadline) for one in self._newcomers]
+        times = [min(one.deadline, one.due or one.deadline) for one in self._pending]
         if self._accept_again is not None:
             times.append(self._accept_again)
         return min(times) - now if times else None
@@ -349,15 +351,15 @@ class Door(SocketThread):
     def on_time(self, now: float) -> None:
         if self._accept_again is not None and now >= self._accept_again:
             self._accept_again = None
-            self._set_listening(len(self._newcomers) < MAX_PENDING)
-        for newcomer in list(self._newcomers):
-            if now >= newcomer.deadline:
-                self._drop(newcomer)
-            elif newcomer.due is not None and now >= newcomer.due:
-                self._decide(newcomer)
+            self._set_listening(len(self._pending) < MAX_PENDING)
+        for pending in list(self._pending):
+            if now >= pending.deadline:
+                self._drop(pending)
+            elif pending.due is not None and now >= pending.due:
+                self._decide(pending)
 
 
-def open_door(
+def open_acceptor(
     listeners: Sequence[socket.socket],
     native: NativeConnections,
     ingress: Ingress,
@@ -365,14 +367,14 @@ def open_door(
     tokens: Tokens | None,
     tls: ssl.SSLContext | None,
     run_id: str | None,
-) -> Door:
-    """Open the door of a transport: it accepts at once.
+) -> ShmAcceptor:
+    """Start the acceptor of a transport.
 
     Args:
-        listeners: its listening sockets, which the door closes.
+        listeners: its listening sockets, which it closes.
         native: the connections of its C ingress.
         ingress: the server's side.
-        tokens: as for `Door`.
+        tokens: as for `ShmAcceptor`.
         tls: likewise.
         run_id: the run that clients must belong to, or None.
 
@@ -389,9 +391,9 @@ def open_door(
     )
     control = ControlChannel(publisher, ingress.readers, native)
     try:
-        door = Door(listeners, description, native, control, tokens=tokens, tls=tls)
+        acceptor = ShmAcceptor(listeners, description, native, control, tokens=tokens, tls=tls)
     except BaseException:
         control.close()
         raise
-    door.start()
-    return door
+    acceptor.start()
+    return acceptor

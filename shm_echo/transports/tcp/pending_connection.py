@@ -8,10 +8,10 @@ from collections.abc import Callable
 from shm_echo.transports.tcp.server_handshake import ServerHandshake
 from shm_echo.transports.tcp.sessions import Key
 
-__all__ = ["Newcomer"]
+__all__ = ["PendingConnection"]
 
 
-class Newcomer:
+class PendingConnection:
     """A connection whose handshake is not done.
 
     Attributes:
