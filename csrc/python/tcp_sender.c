@@ -145,12 +145,14 @@ static int status(const TcpSender *self) {
  * it: *events says what to wait for. */
 static int write_more(TcpSender *self, TcpCall *call, short *events) {
     *events = 0;
+    if (call->index == call->count && !self->rest_bytes)
+        return SHE_OK;
     if (self->writing && !call->turn)
         return TCP_FULL;
     *events = POLLOUT;
     int rc = tcp_write_rest(self);
     if (rc != SHE_OK || call->index == call->count)
-        return rc;
+        return rc; /* all is written */
     /* A batch waits for half of the window: a write for each acknowledgement would be slow. */
     uint64_t left = call->count - call->index, half = (self->window + 1) / 2;
     uint64_t want = call->offset ? 1 : left < half ? left : half;
@@ -237,7 +239,6 @@ static PyObject *TcpSender_send_batch(TcpSender *self, PyObject *const *args, Py
         if (!call.list)
             return NULL;
         call.count = (uint64_t)total;
-        call.copied = call.index;
         rc = call.index <= call.count ? send_all(self, &call) : SHE_OK;
         Py_DECREF(call.list);
     }

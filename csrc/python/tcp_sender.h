@@ -60,7 +60,7 @@ typedef struct {
     uint64_t count;  /* samples to send */
     uint64_t index;  /* of the sample that comes next: all before it are sent */
     uint64_t offset; /* bytes of it that are written */
-    uint64_t copied; /* samples that were copied to `kept` */
+    uint64_t copied; /* the samples before this one are in `kept` */
     uint64_t deadline;
     uint64_t checked_ns; /* when signal handlers ran last */
     bool turn;           /* this call has set `writing` */

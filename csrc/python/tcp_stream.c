@@ -65,7 +65,8 @@ void tcp_read_acks(TcpSender *self) {
         return;
     self->checked_ns = api->now_coarse_ns();
     uint64_t before = self->acked;
-    for (;;) {
+    /* A peer that never stops talking must not keep this thread. */
+    for (int rounds = 0; rounds < 64; rounds++) {
         ssize_t n = recv(self->fd, bytes, sizeof bytes, MSG_DONTWAIT);
         if (n < 0 && errno == EINTR)
             continue;

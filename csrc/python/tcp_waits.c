@@ -54,6 +54,7 @@ void tcp_give_turn(TcpSender *self, TcpCall *call) {
     if (!call->turn)
         return;
     call->turn = false;
+    call->copied = 0; /* samples of other calls may take the slots of `kept` */
     if (self->retired)
         return;
     self->writing = 0;

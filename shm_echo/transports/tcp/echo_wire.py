@@ -60,8 +60,8 @@ def server_hello(spec: TreeSpec) -> bytes:
     Example:
         >>> import numpy as np
         >>> from shm_echo.spec import TreeSpec
-        >>> server_hello(TreeSpec.from_example({"x": np.zeros(3, np.float32)})).hex(" ", 4)
-        '4543 484f0101 00000004 00000001 00000003 000000'
+        >>> server_hello(TreeSpec.from_example({"x": np.zeros(3, np.float32)})).hex()
+        '4543484f0101000000040000000100000003000000'
     """
     leaves = wire_leaves(spec)
     hello = bytearray(MAGIC)

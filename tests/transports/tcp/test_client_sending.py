@@ -46,6 +46,12 @@ SAMPLES: dict[str, Any] = {
 }
 
 
+@pytest.fixture(params=[False, True], ids=["", "keeps copies"])
+def keeps(request: pytest.FixtureRequest) -> bool:
+    """Return if the client is to keep copies, from which it sends, then, too."""
+    return bool(request.param)
+
+
 @pytest.fixture(params=SAMPLES)
 def sample(request: pytest.FixtureRequest) -> Any:
     return SAMPLES[request.param]
@@ -57,8 +63,8 @@ def mapped(tree: Any, function: Any) -> Any:
     return optree.tree_map(function, tree)
 
 
-def test_a_sample_is_the_bytes_of_its_leaves(sample: Any) -> None:
-    with pair(sample) as (server, client):
+def test_a_sample_is_the_bytes_of_its_leaves(sample: Any, keeps: bool) -> None:
+    with pair(sample, reconnect=keeps) as (server, client):
         for factor in (1, 2):
             scaled = mapped(sample, lambda leaf, f=factor: leaf * leaf.dtype.type(f))
             writer = Worker(client.send, scaled)
@@ -80,13 +86,15 @@ def test_strided_leaves_are_sent_in_the_order_of_their_elements(sample: Any) -> 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 7])
 @pytest.mark.parametrize("window", [1, 4, 100])
-def test_a_batch_is_its_samples_one_after_the_other(sample: Any, count: int, window: int) -> None:
+def test_a_batch_is_its_samples_one_after_the_other(
+    sample: Any, count: int, window: int, keeps: bool
+) -> None:
     stack = mapped(
         sample, lambda leaf: np.stack([leaf * leaf.dtype.type(i) for i in range(count)] or [leaf])
     )
     if count == 0:
         stack = mapped(stack, lambda leaf: leaf[:0])
-    with pair(sample, max_inflight_msgs=window) as (server, client):
+    with pair(sample, max_inflight_msgs=window, reconnect=keeps) as (server, client):
         writer = Worker(client.send_batch, stack)
         for i in range(count):
             assert server.read() == payload(mapped(stack, lambda leaf, i=i: leaf[i]))
@@ -190,12 +198,15 @@ def test_strange_bytes_are_skipped_and_one_ack_too_many_is_ignored() -> None:
         client.wait()
 
 
-def test_several_threads_share_the_window_and_no_sample_is_torn() -> None:
-    with pair(EXAMPLE, max_inflight_msgs=3) as (server, client):
-        threads = [
-            Worker(lambda k=k: [client.send(numbered(100 * k + i)) for i in range(50)])
-            for k in range(4)
-        ]
+def test_several_threads_share_the_window_and_no_sample_is_torn(keeps: bool) -> None:
+    def send(client: Any, first: int) -> None:
+        for i in range(first, first + 50, 5):
+            client.send(numbered(i))
+            client.send_batch(stacked(range(i + 1, i + 5)))
+
+    ranges = [range(100 * k, 100 * k + 50) for k in range(4)]
+    with pair(EXAMPLE, max_inflight_msgs=3, reconnect=keeps) as (server, client):
+        threads = [Worker(send, client, one.start) for one in ranges]
         got = []
         for _ in range(200):
             got.append(server.read())
@@ -203,10 +214,10 @@ def test_several_threads_share_the_window_and_no_sample_is_torn() -> None:
         for thread in threads:
             thread.result()
         client.wait()
-    known = {numbered_bytes([n]): n for k in range(4) for n in range(100 * k, 100 * k + 50)}
+    known = {numbered_bytes([n]): n for one in ranges for n in one}
     numbers = [known[sample] for sample in got]
-    for k in range(4):
-        assert [n for n in numbers if n // 100 == k] == list(range(100 * k, 100 * k + 50))
+    for one in ranges:
+        assert [n for n in numbers if n in one] == list(one)
 
 
 # ---------------------------------------------------------------- samples that are cut
@@ -214,8 +225,10 @@ def test_several_threads_share_the_window_and_no_sample_is_torn() -> None:
 LARGE: dict[str, Any] = {"a": np.arange(1 << 20, dtype=np.int32), "b": np.arange(9, dtype=np.int8)}
 
 
-def test_a_sample_that_a_time_out_cuts_counts_as_sent_and_the_next_call_writes_its_rest() -> None:
-    with pair(LARGE, receive_buffer=1 << 14) as (server, client):
+def test_a_sample_that_a_time_out_cuts_counts_as_sent_and_the_next_call_writes_its_rest(
+    keeps: bool,
+) -> None:
+    with pair(LARGE, receive_buffer=1 << 14, reconnect=keeps) as (server, client):
         client.send(LARGE, timeout=0.02)  # the first bytes fit into the sockets' buffers
         assert client._in_flight_count == 1
         second = {"a": LARGE["a"] + 1, "b": LARGE["b"] + 1}
@@ -227,8 +240,10 @@ def test_a_sample_that_a_time_out_cuts_counts_as_sent_and_the_next_call_writes_i
         writer.result()
 
 
-def test_wait_writes_the_rest_of_a_cut_sample() -> None:
-    with pair(LARGE, receive_buffer=1 << 14) as (server, client):
+def test_wait_writes_the_rest_of_a_cut_sample(
+    keeps: bool,
+) -> None:
+    with pair(LARGE, receive_buffer=1 << 14, reconnect=keeps) as (server, client):
         client.send(LARGE, timeout=0.02)
         waiter = Worker(client.wait)
         assert server.read() == payload(LARGE)
@@ -236,8 +251,10 @@ def test_wait_writes_the_rest_of_a_cut_sample() -> None:
         waiter.result()
 
 
-def test_other_threads_wait_for_a_sample_that_is_being_written() -> None:
-    with pair(LARGE, receive_buffer=1 << 14) as (server, client):
+def test_other_threads_wait_for_a_sample_that_is_being_written(
+    keeps: bool,
+) -> None:
+    with pair(LARGE, receive_buffer=1 << 14, reconnect=keeps) as (server, client):
         trees = [{"a": LARGE["a"] + i, "b": LARGE["b"] + i} for i in range(4)]
         writers = [Worker(client.send, tree) for tree in trees]
         known = {payload(tree) for tree in trees}
