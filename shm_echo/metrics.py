@@ -115,6 +115,7 @@ class ProducerInfo(NamedTuple):
         transport: the way by which it is attached: "shm", "tcp", or the class of another transport.
         way: why a [Connector][shm_echo.Connector] chose this transport; None if none did, or if the
             wire does not tell.
+        holder: the name of the holder of its token, where the transport asks for one; else None.
     """
 
     id: int
@@ -129,6 +130,7 @@ class ProducerInfo(NamedTuple):
     peer: str | None = None
     transport: str = ""
     way: str | None = None
+    holder: str | None = None
 
 
 class ReaderInfo(NamedTuple):

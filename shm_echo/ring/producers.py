@@ -176,6 +176,7 @@ class Producers:
         *,
         transport: str = "tcp",
         way: str | None = None,
+        holder: str | None = None,
     ) -> int:
         """Register a producer at the other end of a connection, and return its number.
 
@@ -184,11 +185,10 @@ class Producers:
 
         Args:
             source: the transport's table of connections.
-            connection: its number there.
-            peer: its address, "host:port".
+            connection, peer: its number there, and its address, "host:port".
             producer_id: the name by which it is known again when it comes anew.
-            transport: the kind of its transport.
-            way: why a connector chose it.
+            transport, way: the kind of its transport, and why a connector chose it.
+            holder: the holder of its token.
         """
         with self._lock:
             number, self._next_remote = self._next_remote, self._next_remote + 1
@@ -202,6 +202,7 @@ class Producers:
                 producer_id,
                 self._arrivals.arrive(number, None, producer_id),
                 way=way,
+                holder=holder,
             )
             self._remotes += 1
             self._forget_earlier()

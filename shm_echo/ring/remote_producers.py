@@ -66,6 +66,7 @@ class RemoteProducer:
         producer_id: the name that it gave itself, or None.
         counted_as: its key in `Arrivals`.
         way: why a connector chose its transport, if it was made by one.
+        holder: the holder of the token that it has proved to have, or None.
         waiting: True while it waits until its samples are taken.
     """
 
@@ -78,6 +79,7 @@ class RemoteProducer:
     producer_id: str | None
     counted_as: tuple[str, ...]
     way: str | None = None
+    holder: str | None = None
     waiting: bool = False
 
     def info(self, view: RemoteView | None, now: int, nbytes: int) -> ProducerInfo:
@@ -96,4 +98,5 @@ class RemoteProducer:
             peer=self.peer,
             transport=self.transport,
             way=self.way,
+            holder=self.holder,
         )

@@ -82,6 +82,7 @@ class RecordingIngress:
         position_before: int = 0,
         producer_id: str | None = None,
         way: str | None = None,
+        holder: str | None = None,
         on_end: Callable[[Any], None] | None = None,
     ) -> int:
         with self._lock:

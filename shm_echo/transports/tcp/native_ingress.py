@@ -68,6 +68,7 @@ class _Adopted:
     peer: str
     producer_id: str | None = None
     way: str | None = None
+    holder: str | None = None
     queued_before: int = 0
     on_end: Callable[[Ended], None] | None = None
 
@@ -131,6 +132,7 @@ class NativeIngress:
         position_before: int = 0,
         producer_id: str | None = None,
         way: str | None = None,
+        holder: str | None = None,
         on_end: Callable[[Ended], None] | None = None,
     ) -> int:
         """Take over a connection whose handshake is done, and return its number.
@@ -142,6 +144,7 @@ class NativeIngress:
             position_before: the last position of the session's earlier end; 0 without one.
             producer_id: the name that its producer gave itself.
             way: why a connector chose this transport.
+            holder: the holder of its producer's token.
             on_end: called by the thread of the events with the connection's end.
 
         Raises:
@@ -152,7 +155,9 @@ class NativeIngress:
             check_errno(
                 lib.she_ingress_adopt(self._pointer, fd, queued_before, position_before, number)
             )
-            self._adopted[number[0]] = _Adopted(peer, producer_id, way, queued_before, on_end)
+            self._adopted[number[0]] = _Adopted(
+                peer, producer_id, way, holder, queued_before, on_end
+            )
         return int(number[0])
 
     def kick(self, connection: int) -> bool:
@@ -248,6 +253,7 @@ class NativeIngress:
                 adopted.producer_id if adopted else None,
                 transport=self._transport,
                 way=adopted.way if adopted else None,
+                holder=adopted.holder if adopted else None,
             )
         elif event.kind in (lib.SHE_INGRESS_ENDED, lib.SHE_INGRESS_LOST):
             self._end(connection, event)

@@ -35,6 +35,7 @@ class NativeConnections(Protocol):
         position_before: int = 0,
         producer_id: str | None = None,
         way: str | None = None,
+        holder: str | None = None,
         on_end: Callable[[Any], None] | None = None,
     ) -> int:
         """Take over a connection, and return its number. On an error the descriptor stays here."""

@@ -304,6 +304,7 @@ class ShmAcceptor(SocketThread):
                 peer=pending.address,
                 producer_id=client.producer_id,
                 way=client.way,
+                holder=key[0],
                 on_end=on_end,
             )
         except (ConnectionClosedError, OSError, RuntimeError) as error:

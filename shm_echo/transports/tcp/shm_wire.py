@@ -331,8 +331,7 @@ class ClientHelloParser:
         except ProtocolError as error:
             self._error = str(error)
             raise
-        whole = self._hello is not None and self.missing == 0
-        return self._hello if whole else None
+        return self._hello if self.missing == 0 else None
 
     def _take(self, part: bytes) -> None:
         if self._hello is not None:

@@ -70,3 +70,14 @@ def test_the_longest_frame_passes_and_one_more_byte_does_not() -> None:
         encode_frame(b"x" * 11, max_frame=10)
     with pytest.raises(ValueError, match="cannot be empty"):
         encode_frame(b"")
+
+
+def test_reading_what_is_missing_takes_nothing_that_follows() -> None:
+    decoder = FrameDecoder()
+    stream = encode_frame(b"abc") + b"more"
+    position = 0
+    while (payload := decoder.next_frame()) is None:
+        decoder.feed(stream[position : (position := position + decoder.missing)])
+    assert payload == b"abc"
+    assert stream[position:] == b"more"
+    assert not decoder.has_partial_frame

@@ -276,6 +276,7 @@ def test_all_of_a_client_with_a_token_works() -> None:
         actor.send(numbered(1))
         assert taken_numbers(server) == [0, 1]
         actor.wait(WATCHDOG, until="taken")
+        assert [one.holder for one in server.producers()] == ["bob"]
 
 
 @pytest.mark.parametrize("token", ["short", "has spaces in between them", "", "é" * 20])
