@@ -226,3 +226,13 @@ CASE(each_batch_that_is_taken_makes_room_for_acknowledgements) {
     CHECK_EQ(next_end(&n).queued, 60);
     CHECK_EQ(net_close(&n), 0);
 }
+
+CASE(closing_counts_those_of_connections_that_have_ended_too) {
+    net n;
+    net_open(&n, 2, 2);
+    int fd = client_open(&n);
+    client_send(&n, fd, 0, 0, 8);
+    client_acks(fd, 8);
+    close(fd);
+    CHECK_EQ(net_close(&n), 4);
+}
