@@ -10,7 +10,7 @@ import pytest
 
 from shm_echo import ConnectionClosedError, Server, TcpClient, TcpTransport
 from tests.support.forwarder import End, Forwarder, Way, random_sizes
-from tests.support.tcp_ends import ARRAYS, SIZE, Collector, arrays
+from tests.support.tcp_ends import ARRAYS, SIZE, Collector, arrays, idle
 from tests.support.threads import Worker
 from tests.support.waiting import WATCHDOG, wait_until
 
@@ -76,7 +76,7 @@ def test_a_handshake_that_is_cut_at_any_byte_is_a_connection_error(
         with connect(server.port, TOKEN) as client:
             client.send(arrays(1))
             assert Collector(server).until(1) == [1]
-        wait_until(lambda: not server.producers(), "all connections have ended")
+        wait_until(lambda: idle(server), "all connections have ended")
 
 
 @pytest.mark.parametrize("end", ["close", "reset"])
