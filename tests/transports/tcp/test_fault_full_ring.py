@@ -20,6 +20,7 @@ from tests.support.tcp_ends import (
     RawPeer,
     arrays,
     connected,
+    idle,
     numbered_bytes,
     payload,
     serving,
@@ -80,7 +81,7 @@ def test_a_connection_with_samples_in_its_queue_is_listed_until_they_are_in_the_
         assert len(server.producers()) == 1
         collector = Collector(server)
         collector.until(10)
-        wait_until(lambda: not server.producers(), "it is forgotten")
+        wait_until(lambda: idle(server), "it is forgotten")
         assert collector.numbers == list(range(10))
 
 
