@@ -83,6 +83,11 @@ class CombinedTransport:
         """Return True unless a transport leaves SIGBUS to the program."""
         return all(getattr(part, "sigbus_guard", True) for part in self.parts)
 
+    @property
+    def carries_values(self) -> bool:
+        """Return True if producers of one of the transports can read what the server publishes."""
+        return any(getattr(part, "carries_values", True) for part in self.parts)
+
     def own_producers(self, num_drainers: int) -> int:
         """Return the number of owner ids that the transports' threads need."""
         return sum(own_producers(part, num_drainers) for part in self.parts)

@@ -168,6 +168,11 @@ class TcpTransport:
                     f"{_MAX_UINT32:,}, the largest that the wire can tell"
                 )
 
+    @property
+    def carries_values(self) -> bool:
+        """Return True if producers can read what the server publishes."""
+        return self.wire == "shm"
+
     # ---------------------------------------------------------------- life
 
     def start(self, ingress: Ingress) -> None:
@@ -336,8 +341,10 @@ def _check_token(token: Any) -> Tokens | None:
     if token is None:
         return None
     from shm_echo.control.server.tokens import Tokens  # imports cryptography
+    from shm_echo.transports.tcp.client_token import ClientToken
 
     if type(token) is str:
+        ClientToken(token, "token=")  # its words: this token has no holder's name
         return Tokens({"token": token})
     if isinstance(token, Mapping):
         return Tokens(token)
