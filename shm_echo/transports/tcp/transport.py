@@ -221,12 +221,16 @@ class TcpTransport:
         at = ", ".join(host_and_port(*sock.getsockname()[:2]) for sock in listeners)
         if all(map(is_loopback, listeners)):
             _log.info("listening on %s only; host='0.0.0.0' lets other machines in", at)
-        elif self.wire == "echo":
+        elif self.tokens is None and not self._wants_certificate():
             _log.warning(
                 "listening on %s without a token: every machine that reaches it can send samples "
-                "(token= or tls= asks clients for one)",
+                "(token= asks clients for one)",
                 at,
             )
+
+    def _wants_certificate(self) -> bool:
+        """Return True if clients must have a certificate, which names them as a token does."""
+        return self.tls is not None and self.tls.verify_mode.name == "CERT_REQUIRED"
 
     def close(self) -> None:
         """Close the port and all connections."""
