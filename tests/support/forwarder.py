@@ -22,7 +22,7 @@ from typing import Literal
 
 from tests.support.waiting import WATCHDOG
 
-__all__ = ["Forwarder", "Link", "Way", "random_sizes", "reset"]
+__all__ = ["Forwarder", "Link", "Way", "random_sizes", "reset", "unsent"]
 
 End = Literal["close", "reset", "silence"]
 
@@ -51,7 +51,7 @@ def _finish_sending(sock: socket.socket) -> None:
     with contextlib.suppress(OSError):  # the peer has gone
         sock.shutdown(socket.SHUT_WR)
         scrap = bytearray(_WHOLE)
-        left, give_up = _unsent(sock), time.monotonic() + _FULL_FOR
+        left, give_up = unsent(sock), time.monotonic() + _FULL_FOR
         while True:
             with contextlib.suppress(BlockingIOError):
                 while sock.recv_into(scrap):
@@ -59,11 +59,11 @@ def _finish_sending(sock: socket.socket) -> None:
             if not left or time.monotonic() >= give_up:
                 break
             time.sleep(0.001)  # the kernel reports no acknowledgements
-            if (now := _unsent(sock)) != left:
+            if (now := unsent(sock)) != left:
                 left, give_up = now, time.monotonic() + _FULL_FOR
 
 
-def _unsent(sock: socket.socket) -> int:
+def unsent(sock: socket.socket) -> int:
     """Return the number of bytes that the peer's kernel has not acknowledged."""
     left = fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4))
     return int.from_bytes(left, sys.byteorder)

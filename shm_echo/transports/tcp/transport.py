@@ -227,12 +227,13 @@ class TcpTransport:
         """Close the port and all connections."""
         native, self._native = self._native, None
         acceptor, self._acceptor = self._acceptor, None
-        if acceptor is not None:
-            acceptor.close()
-        if native is not None:
-            dropped = native.close()
+        try:
+            if acceptor is not None:
+                acceptor.close()
+        finally:  # after an interrupt, too: its threads write into the ring, which goes next
+            dropped = native.close() if native is not None else 0
             if dropped:
-                _log.info(
+                _log.warning(
                     "%r dropped %d samples that were acknowledged and not yet in the ring",
                     self,
                     dropped,
