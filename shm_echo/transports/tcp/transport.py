@@ -20,7 +20,7 @@ from shm_echo.ring.segment import Backing
 from shm_echo.transports.base import Ingress
 from shm_echo.transports.entrances import check_advertise
 from shm_echo.transports.tcp.listener import host_and_port, is_loopback, open_listeners
-from shm_echo.transports.tcp.native_config import NativeOptions
+from shm_echo.transports.tcp.native_config import NativeOptions, set_for_accepted
 from shm_echo.transports.tcp.native_ingress import NativeIngress
 from shm_echo.validation import check_count, seconds
 
@@ -202,6 +202,8 @@ class TcpTransport:
                 open_acceptor,
             )  # with all of the shm wire
 
+            for sock in listeners:
+                set_for_accepted(sock, self.dead_after, with_tls=self.tls is not None)
             return open_acceptor(
                 listeners, native, ingress, tokens=self.tokens, tls=self.tls, run_id=self.run_id
             )
