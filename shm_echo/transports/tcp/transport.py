@@ -20,7 +20,7 @@ from shm_echo.ring.segment import Backing
 from shm_echo.transports.base import Ingress
 from shm_echo.transports.entrances import check_advertise
 from shm_echo.transports.tcp.listener import host_and_port, is_loopback, open_listeners
-from shm_echo.transports.tcp.native_config import NativeOptions
+from shm_echo.transports.tcp.native_config import NativeOptions, set_for_accepted
 from shm_echo.transports.tcp.native_ingress import NativeIngress
 from shm_echo.validation import check_count, seconds
 
@@ -207,6 +207,8 @@ class TcpTransport:
                 open_acceptor,
             )  # with all of the shm wire
 
+            for sock in listeners:
+                set_for_accepted(sock, self.dead_after, with_tls=self.tls is not None)
             return open_acceptor(
                 listeners, native, ingress, tokens=self.tokens, tls=self.tls, run_id=self.run_id
             )
@@ -236,12 +238,13 @@ class TcpTransport:
         """Close the port and all connections."""
         native, self._native = self._native, None
         acceptor, self._acceptor = self._acceptor, None
-        if acceptor is not None:
-            acceptor.close()
-        if native is not None:
-            dropped = native.close()
+        try:
+            if acceptor is not None:
+                acceptor.close()
+        finally:  # after an interrupt, too: its threads write into the ring, which goes next
+            dropped = native.close() if native is not None else 0
             if dropped:
-                _log.info(
+                _log.warning(
                     "%r dropped %d samples that were acknowledged and not yet in the ring",
                     self,
                     dropped,
