@@ -168,6 +168,11 @@ class TcpTransport:
                     f"{_MAX_UINT32:,}, the largest that the wire can tell"
                 )
 
+    @property
+    def carries_values(self) -> bool:
+        """Return True if producers can read what the server publishes."""
+        return self.wire == "shm"
+
     # ---------------------------------------------------------------- life
 
     def start(self, ingress: Ingress) -> None:
@@ -218,12 +223,16 @@ class TcpTransport:
         at = ", ".join(host_and_port(*sock.getsockname()[:2]) for sock in listeners)
         if all(map(is_loopback, listeners)):
             _log.info("listening on %s only; host='0.0.0.0' lets other machines in", at)
-        elif self.wire == "echo":
+        elif self.tokens is None and not self._wants_certificate():
             _log.warning(
                 "listening on %s without a token: every machine that reaches it can send samples "
-                "(token= or tls= asks clients for one)",
+                "(token= asks clients for one)",
                 at,
             )
+
+    def _wants_certificate(self) -> bool:
+        """Return True if clients must have a certificate, which names them as a token does."""
+        return self.tls is not None and self.tls.verify_mode.name == "CERT_REQUIRED"
 
     def close(self) -> None:
         """Close the port and all connections."""
@@ -339,8 +348,10 @@ def _check_token(token: Any) -> Tokens | None:
     if token is None:
         return None
     from shm_echo.control.server.tokens import Tokens  # imports cryptography
+    from shm_echo.transports.tcp.client_token import ClientToken
 
     if type(token) is str:
+        ClientToken(token, "token=")  # its words: this token has no holder's name
         return Tokens({"token": token})
     if isinstance(token, Mapping):
         return Tokens(token)
