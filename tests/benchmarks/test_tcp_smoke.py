@@ -65,7 +65,11 @@ def test_large_samples_are_compared_with_a_bare_loop() -> None:
     output = run_benchmark(SCRIPT, "--smoke", "--parts", "bare")
 
     assert output.count("bare send and recv ") == 2
-    assert row(output, "4MB, C, 8 connections: our server / bare").split()[-1] in ("yes", "NO")
+    assert row(output, "4MB, C, 8 connections: our server / bare").split()[-1] in (
+        "yes",
+        "NO",
+        "measured",
+    )  # too short under load
 
 
 @needs_compiler
