@@ -77,10 +77,10 @@ def test_a_client_that_is_interrupted_during_its_attach_is_detached(
     with Server(EXAMPLE, 2, ShmTransport(name)) as server:
         attach = server._producers.attach
 
-        def hesitate(*args: Any) -> int:
+        def hesitate(*args: Any, **named: Any) -> int:
             asked.set()
             assert go.wait(WATCHDOG)
-            owners.append(attach(*args))
+            owners.append(attach(*args, **named))
             return owners[-1]
 
         monkeypatch.setattr(server._producers, "attach", hesitate)
@@ -125,10 +125,10 @@ def test_a_server_that_ends_between_memory_and_owner_id_is_a_closed_connection(
     with Server(EXAMPLE, 2, ShmTransport(name)) as server:
         attach = server._producers.attach
 
-        def hesitate(*args: Any) -> int:
+        def hesitate(*args: Any, **named: Any) -> int:
             asked.set()
             assert go.wait(WATCHDOG)
-            return attach(*args)
+            return attach(*args, **named)
 
         monkeypatch.setattr(server._producers, "attach", hesitate)
         attaching = Worker(ShmClient, name, EXAMPLE)
