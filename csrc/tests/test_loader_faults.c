@@ -3,7 +3,8 @@
  * Built with SHE_FAULTS. The parent is the trainer: it announces batches of several epochs, each
  * with a short last one, keeps one batch for the whole run, and takes the rest. One child, the
  * victim, works alone until it is killed or stopped, at a step for the nth time; then two others
- * begin. The trainer recovers the dead one and starts another with its id, or continues the stopped one.
+ * begin. The trainer recovers the dead one and starts another with its id, or continues the stopped
+ * one.
  * Every item of the sampler comes once, whole and in order, and no wait has a time-out, so that a
  * lost wake runs into the watchdog.
  */
