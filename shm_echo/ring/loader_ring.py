@@ -108,7 +108,8 @@ class LoaderBatch(NamedTuple):
     failed: tuple[FailedRun, ...]
 
 
-class LateRow(NamedTuple):
+@dataclass(frozen=True)
+class LateRow:
     """The first row of the awaited batch that is not finished.
 
     Attributes:
