@@ -12,7 +12,7 @@ import numpy as np
 from shm_echo.ring.core import Result
 from shm_echo.ring.loader_ring import LoaderBatch, LoaderRing, LoaderSizes
 from tests.support.loader_rings import (
-    Crew,
+    WorkerProcesses,
     announce,
     indices_of,
     loader_ring,
@@ -64,61 +64,61 @@ class Loop:
 
 
 def test_the_rows_of_a_worker_that_dies_between_claim_and_commit_are_made_again() -> None:
-    with loader_ring(SIZES) as ring, Crew(ring) as crew:
-        victim = crew.hire(hold=True)
+    with loader_ring(SIZES) as ring, WorkerProcesses(ring) as workers:
+        victim = workers.hire(hold=True)
         announce(ring, [range(10), range(10, 20)])
-        crew.workers[victim].expect((0, 1, 2, 3))
+        workers.children[victim].expect((0, 1, 2, 3))
         assert (ring.row_of(victim), ring.held_by(victim)) == (2, 1)
-        crew.hire()
+        workers.hire()
         wait_until(lambda: ring.stats().ready == 1, "the other worker has made all other rows")
         assert poll(ring) is None
         late = ring.straggler()
         assert late is not None
         assert (late.index, late.owner) == (2, victim)
-        crew.kill(victim)
+        workers.kill(victim)
         assert ring.row_of(victim) == 2  # until its id has a new owner
         assert [indices_of(take(ring)) for _ in range(2)] == [list(range(10)), list(range(10, 20))]
 
 
 def test_the_last_short_run_of_an_epoch_survives_its_worker() -> None:
-    with loader_ring(SIZES) as ring, Crew(ring) as crew:
+    with loader_ring(SIZES) as ring, WorkerProcesses(ring) as workers:
         for _ in range(3):
-            victim = crew.hire(hold=True)
+            victim = workers.hire(hold=True)
             announce(ring, [range(3)])
-            crew.workers[victim].expect((0, 1, 2))
-            crew.kill(victim)
-            maker = crew.hire()
+            workers.children[victim].expect((0, 1, 2))
+            workers.kill(victim)
+            maker = workers.hire()
             batch = take(ring)
             assert (indices_of(batch), batch.rows) == ([0, 1, 2], 3)
-            crew.kill(maker)
+            workers.kill(maker)
 
 
 def test_a_stopped_worker_holds_its_batch_up_until_it_is_killed() -> None:
-    with loader_ring(SIZES) as ring, Crew(ring) as crew:
-        victim = crew.hire(hold=True)
+    with loader_ring(SIZES) as ring, WorkerProcesses(ring) as workers:
+        victim = workers.hire(hold=True)
         announce(ring, [range(10)])
-        crew.workers[victim].hear()
-        stop(crew.workers[victim].pid)
-        crew.hire()
+        workers.children[victim].hear()
+        stop(workers.children[victim].pid)
+        workers.hire()
         assert poll(ring) is None
-        crew.kill(victim)
+        workers.kill(victim)
         assert indices_of(take(ring)) == list(range(10))
 
 
 def test_every_index_comes_in_order_while_workers_are_killed_at_random_moments() -> None:
     chance = random.Random(3)
     rows = 1203
-    with loader_ring(SIZES) as ring, Crew(ring) as crew:
-        crew.hire()
-        crew.hire()
+    with loader_ring(SIZES) as ring, WorkerProcesses(ring) as workers:
+        workers.hire()
+        workers.hire()
         loop = Loop(ring, batches_of(rows, 10))
         seen: list[int] = []
         kept: deque[tuple[int, LoaderBatch]] = deque(maxlen=4)
         while len(seen) < rows:
             loop.announce()
             if chance.random() < 0.25:
-                crew.kill(chance.choice(list(crew.workers)))
-                crew.hire()
+                workers.kill(chance.choice(list(workers.children)))
+                workers.hire()
             batch = loop.next()
             assert batch.first_row == len(seen)
             if chance.random() < 0.5:
@@ -130,32 +130,32 @@ def test_every_index_comes_in_order_while_workers_are_killed_at_random_moments()
 
 
 def test_all_workers_may_die_at_once() -> None:
-    with loader_ring(SIZES) as ring, Crew(ring) as crew:
+    with loader_ring(SIZES) as ring, WorkerProcesses(ring) as workers:
         loop = Loop(ring, batches_of(105, 10))
         seen: list[int] = []
         for _ in range(3):
-            victims = [crew.hire(hold=True) for _ in range(3)]
+            victims = [workers.hire(hold=True) for _ in range(3)]
             loop.announce()
             for victim in victims:
-                crew.workers[victim].hear()
+                workers.children[victim].hear()
             for victim in victims:
-                crew.workers[victim].kill()
+                workers.children[victim].kill()
             for victim in victims:
-                crew.kill(victim)
-            maker = crew.hire()
+                workers.kill(victim)
+            maker = workers.hire()
             for _ in range(3):
                 seen += indices_of(loop.next())
-            crew.kill(maker)
-        crew.hire()
+            workers.kill(maker)
+        workers.hire()
         while len(seen) < 105:
             seen += indices_of(loop.next())
         assert seen == list(range(105))
 
 
 def test_kept_batches_are_never_overwritten_and_copies_are_counted() -> None:
-    with loader_ring(SIZES) as ring, Crew(ring) as crew:
-        crew.hire()
-        crew.hire()
+    with loader_ring(SIZES) as ring, WorkerProcesses(ring) as workers:
+        workers.hire()
+        workers.hire()
         loop = Loop(ring, batches_of(400, 10))
         kept = [loop.next() for _ in range(40)]
         assert [index for batch in kept for index in indices_of(batch)] == list(range(400))
@@ -163,16 +163,16 @@ def test_kept_batches_are_never_overwritten_and_copies_are_counted() -> None:
 
 
 def test_a_cancelled_loop_waits_for_nobody_but_the_open_claims() -> None:
-    with loader_ring(SIZES) as ring, Crew(ring) as crew:
-        victim = crew.hire(hold=True)
+    with loader_ring(SIZES) as ring, WorkerProcesses(ring) as workers:
+        victim = workers.hire(hold=True)
         announce(ring, [range(10)] * 3)
-        crew.workers[victim].hear()
+        workers.children[victim].hear()
         ring.cancel()
-        crew.hire()
+        workers.hire()
         announce_when_free = Loop(ring, batches_of(50, 10))
         assert poll(ring) is None
         announce_when_free.announce()
-        crew.kill(victim)
+        workers.kill(victim)
         seen: list[int] = []
         for _ in range(5):
             seen += indices_of(announce_when_free.next())
@@ -180,10 +180,10 @@ def test_a_cancelled_loop_waits_for_nobody_but_the_open_claims() -> None:
 
 
 def test_workers_end_when_the_ring_closes() -> None:
-    with loader_ring(SIZES) as ring, Crew(ring) as crew:
-        crew.hire()
+    with loader_ring(SIZES) as ring, WorkerProcesses(ring) as workers:
+        workers.hire()
         ring.close()
-        (child,) = crew.workers.values()
+        (child,) = workers.children.values()
         child.expect("the loader has closed its ring")
         assert child.wait() == 0
 
@@ -206,8 +206,8 @@ def test_a_worker_ends_when_the_process_of_the_loop_has_ended() -> None:
 
 
 def test_a_loop_that_sleeps_is_woken_by_the_commit_of_another_process() -> None:
-    with loader_ring(SIZES) as ring, Crew(ring) as crew:
-        crew.hire()
+    with loader_ring(SIZES) as ring, WorkerProcesses(ring) as workers:
+        workers.hire()
         for batch in range(20):
             handover = ring.handover()
             assert handover.begin(WATCHDOG)

@@ -21,7 +21,7 @@ from tests.support.waiting import WATCHDOG, wait_until
 __all__ = [
     "ITEM",
     "SPEC",
-    "Crew",
+    "WorkerProcesses",
     "announce",
     "attach",
     "indices_of",
@@ -147,7 +147,7 @@ def work(
         pipe.send(str(error))
 
 
-class Crew:
+class WorkerProcesses:
     """Worker processes of one ring, which the test kills and replaces.
 
     Args:
@@ -156,7 +156,7 @@ class Crew:
 
     def __init__(self, ring: LoaderRing) -> None:
         self.ring = ring
-        self.workers: dict[int, Child] = {}
+        self.children: dict[int, Child] = {}
 
     def hire(self, hold: bool = False) -> int:
         """Start a worker, and return its owner id once it has opened the ring."""
@@ -165,17 +165,17 @@ class Crew:
         child = start(work, self.ring.sizes, fd, owner, hold)
         os.close(fd)
         child.expect("attached")
-        self.workers[owner] = child
+        self.children[owner] = child
         return owner
 
     def kill(self, owner: int) -> None:
         """Kill a worker, and give what it held to the others."""
-        self.workers.pop(owner).end()
+        self.children.pop(owner).end()
         self.ring.producers.close(owner)
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> WorkerProcesses:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for child in self.workers.values():
+        for child in self.children.values():
             child.end()
