@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gc
 import os
@@ -15,8 +16,14 @@ import numpy as np
 import optree
 import pytest
 
-from shm_echo.errors import ConnectionClosedError, ForkedHandleError, SpecMismatchError
+from shm_echo.errors import (
+    ConnectionClosedError,
+    ForkedHandleError,
+    RingCorruptedError,
+    SpecMismatchError,
+)
 from shm_echo.ring._core_cpython import Run, Sender
+from shm_echo.ring.core import ffi, lib
 from shm_echo.ring.loader_ring import LoaderRing, LoaderSizes, loader_sender
 from shm_echo.ring.ring import Ring, RingConfig
 from shm_echo.spec import TreeSpec
@@ -33,6 +40,7 @@ from tests.support.loader_rings import (
     take,
 )
 from tests.support.slots import Box
+from tests.support.waiting import wait_until
 
 SIZES = LoaderSizes(batch_size=8, run_rows=4, num_buffers=3, max_workers=3)
 
@@ -290,6 +298,60 @@ def test_a_dead_worker_gives_its_runs_back_and_its_row_is_known(ring: LoaderRing
     _, other = attach(ring)
     assert sorted(make_all(other)) == [(100, 101, 102, 103), (104, 105, 106, 107)]
     assert indices_of(take(ring)) == list(range(100, 108))
+
+
+def test_a_run_cannot_end_while_another_thread_copies_into_it() -> None:
+    spec = TreeSpec.from_example(np.zeros(8_000_000, np.uint8))
+    ring = LoaderRing.create(spec, LoaderSizes(1, 1, 2, 1))
+    owner = ring.producers.attach(None)
+    sender = loader_sender(spec, ring.sizes, os.dup(ring.fileno()), owner)
+    announce(ring, [range(1)])
+    zeros = np.zeros(8_000_000, np.uint8)
+
+    def refused_while_copying() -> bool:
+        run = sender.claim_run(0)
+        begun = threading.Event()
+
+        def write() -> None:
+            begun.set()
+            with contextlib.suppress(ConnectionClosedError):  # the abort came first
+                run.write(0, zeros)
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        begun.wait()
+        try:
+            run.abort()
+        except RuntimeError as error:
+            assert str(error) == "another thread is writing into this run"
+            return run.is_open
+        finally:
+            thread.join()
+        return False
+
+    wait_until(refused_while_copying, "an abort meets a copy")
+    ring.close()
+
+
+def test_an_order_entry_that_was_overwritten_is_reported(ring: LoaderRing, sender: Sender) -> None:
+    announce(ring, [range(8)])
+    order = ffi.cast("she_run *", lib.she_loader_run(ring._ring.pointer, 0))
+    order.count = 5
+    with pytest.raises(RingCorruptedError, match="slot 0 of the loader's ring"):
+        sender.claim_run(0)
+
+
+def test_a_watch_may_end_a_claim(ring: LoaderRing) -> None:
+    class StopError(Exception):
+        pass
+
+    def watch() -> None:
+        raise StopError
+
+    owner = ring.producers.attach(None)
+    sender = loader_sender(ring.spec, SIZES, os.dup(ring.fileno()), owner, watch=watch)
+    with pytest.raises(StopError):
+        sender.claim_run(None)
 
 
 def test_a_claim_waits_for_an_announcement(ring: LoaderRing, sender: Sender) -> None:
