@@ -338,6 +338,17 @@ def test_a_failed_run_is_named_by_row_and_status() -> None:
         assert fill(ring, sender, 0).failed == ()
 
 
+def test_the_rows_of_taken_batches_are_counted_by_worker() -> None:
+    with loader_ring(SIZES) as ring:
+        (first, one), (second, other) = attach(ring), attach(ring)
+        announce(ring, [range(10)])
+        make(one.claim_run(0))
+        make_all(other)
+        assert ring.delivered(first) == ring.delivered(second) == 0
+        take(ring)
+        assert (ring.delivered(first), ring.delivered(second)) == (4, 6)
+
+
 # ---------------------------------------------------------------- sizes and bad input
 
 

@@ -30,6 +30,7 @@ from shm_echo.spec import TreeSpec
 from tests.support.loader_rings import (
     ITEM,
     SPEC,
+    admit,
     announce,
     attach,
     indices_of,
@@ -120,7 +121,7 @@ def test_an_item_is_written_as_send_does(
 
 
 def test_casts_of_the_same_kind_are_allowed_where_asked_for(ring: LoaderRing) -> None:
-    owner = ring.producers.attach(None)
+    owner = admit(ring)
     fd = os.dup(ring.fileno())
     announce(ring, [range(4)])
     run = loader_sender(ring.spec, SIZES, fd, owner, same_kind=True).claim_run(0)
@@ -188,7 +189,7 @@ def test_an_item_may_lie_in_the_run_itself(ring: LoaderRing, sender: Sender) -> 
 def test_leaves_that_swap_their_places_keep_their_content() -> None:
     spec = TreeSpec.from_example((np.zeros(4, np.int32), np.zeros(4, np.int32)))
     ring = LoaderRing.create(spec, LoaderSizes(2, 2, 2, 1))
-    owner = ring.producers.attach(None)
+    owner = admit(ring)
     sender = loader_sender(spec, ring.sizes, os.dup(ring.fileno()), owner)
     announce(ring, [range(2)])
     run = sender.claim_run(0)
@@ -206,7 +207,7 @@ def test_leaves_that_swap_their_places_keep_their_content() -> None:
 def test_large_items_are_copied_without_the_interpreter_lock() -> None:
     spec = TreeSpec.from_example(np.zeros(50_000, np.float32))
     ring = LoaderRing.create(spec, LoaderSizes(4, 2, 2, 1))
-    owner = ring.producers.attach(None)
+    owner = admit(ring)
     sender = loader_sender(spec, ring.sizes, os.dup(ring.fileno()), owner)
     announce(ring, [range(4)])
     for _ in range(2):
@@ -268,7 +269,7 @@ def test_a_worker_may_hold_several_runs(ring: LoaderRing, sender: Sender) -> Non
 def test_code_of_the_item_may_end_the_run() -> None:
     spec = TreeSpec.from_example(Box(np.zeros(2), np.zeros(2)))
     ring = LoaderRing.create(spec, LoaderSizes(2, 2, 2, 1))
-    owner = ring.producers.attach(None)
+    owner = admit(ring)
     sender = loader_sender(spec, ring.sizes, os.dup(ring.fileno()), owner)
     announce(ring, [range(2)])
     run = sender.claim_run(0)
@@ -289,7 +290,7 @@ def test_a_dead_worker_gives_its_runs_back_and_its_row_is_known(ring: LoaderRing
     run.write(0, item(1))
     run.at_row(1)
     assert (ring.row_of(owner), ring.index_of(41), ring.held_by(owner)) == (41, 101, 1)
-    ring.producers.close(owner)
+    assert ring.recover(owner) == 1
     assert (ring.row_of(owner), ring.held_by(owner)) == (41, 0)
     with pytest.raises(ConnectionClosedError, match="has revoked"):
         sender.claim_run(0)
@@ -303,7 +304,7 @@ def test_a_dead_worker_gives_its_runs_back_and_its_row_is_known(ring: LoaderRing
 def test_a_run_cannot_end_while_another_thread_copies_into_it() -> None:
     spec = TreeSpec.from_example(np.zeros(8_000_000, np.uint8))
     ring = LoaderRing.create(spec, LoaderSizes(1, 1, 2, 1))
-    owner = ring.producers.attach(None)
+    owner = admit(ring)
     sender = loader_sender(spec, ring.sizes, os.dup(ring.fileno()), owner)
     announce(ring, [range(1)])
     zeros = np.zeros(8_000_000, np.uint8)
@@ -348,7 +349,7 @@ def test_a_watch_may_end_a_claim(ring: LoaderRing) -> None:
     def watch() -> None:
         raise StopError
 
-    owner = ring.producers.attach(None)
+    owner = admit(ring)
     sender = loader_sender(ring.spec, SIZES, os.dup(ring.fileno()), owner, watch=watch)
     with pytest.raises(StopError):
         sender.claim_run(None)
