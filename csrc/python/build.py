@@ -1,9 +1,9 @@
 """The build of the extension modules `_core_cffi` and `_core_cpython` of `shm_echo.ring`.
 
 `_core_cffi` is the C core (csrc/*.c, csrc/ingress/*.c) through cffi in API mode; `_core_cpython` is
-the CPython binding in this folder. pyproject.toml names both modules and this file's command, so that every
-front end of setuptools runs it. The environment variable SHM_ECHO_WERROR=1 turns compiler warnings
-into errors, as the project's own checks do.
+the CPython binding in this folder. pyproject.toml names both modules and this file's command, so
+that every front end of setuptools runs it. The environment variable SHM_ECHO_WERROR=1 turns
+compiler warnings into errors, as the project's own checks do.
 """
 
 from __future__ import annotations

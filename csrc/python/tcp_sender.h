@@ -1,5 +1,5 @@
-/* TcpSender: a producer at one end of a stream socket. tcp_sender.c has the type and its calls,
- * tcp_stream.c the bytes that go out and come in, tcp_waits.c the sleeping.
+/* TcpSender: a producer at one end of a stream socket. tcp_sender.c has the type, tcp_send.c the
+ * calls that send, tcp_stream.c the bytes that go out and come in, tcp_waits.c the sleeping.
  *
  * A sample is the bytes of its leaves, one after the other, without a frame. So whatever happens in
  * the middle of one, the next bytes of the stream have to be the rest of it: if a call ends there
@@ -94,6 +94,16 @@ int tcp_pause(TcpSender *self, TcpCall *call, short events);
 void tcp_give_turn(TcpSender *self, TcpCall *call);
 /* Close the socket, if no call is in progress. */
 void tcp_close_if_idle(TcpSender *self);
+
+/* SHE_OK if a call may send: a result otherwise. (tcp_sender.c) */
+int tcp_status(const TcpSender *self);
+/* Raise the exception of a result, by `raise_for_result`. Returns NULL. */
+PyObject *tcp_raise(TcpSender *self, int result, uint64_t sent, PyObject *timeout);
+
+/* (tcp_send.c) */
+PyObject *TcpSender_send(TcpSender *self, PyObject *const *args, Py_ssize_t nargs);
+PyObject *TcpSender_send_batch(TcpSender *self, PyObject *const *args, Py_ssize_t nargs);
+PyObject *TcpSender_resend(TcpSender *self, PyObject *const *args, Py_ssize_t nargs);
 
 static inline uint64_t tcp_unacked(const TcpSender *self) { return self->sent - self->acked; }
 static inline void tcp_begin_call(TcpSender *self) { self->busy++; }

@@ -99,17 +99,23 @@ CASE(after_a_reset_the_queue_and_the_socket_are_emptied) {
 
 CASE(half_a_connection_gets_its_acknowledgements_after_the_end_of_the_other_half) {
     net n;
-    uint64_t next[1] = {0};
+    uint64_t next[2] = {0};
     net_open(&n, 2, 2);
     int fd = client_open(&n);
     client_send(&n, fd, 0, 0, 12);
     shutdown(fd, SHUT_WR);
     client_acks(fd, 8);
-    for (int i = 0; i < 6; i++)
-        learner_take(&n, next, 1);
+    int short_one = client_open(&n); /* all of it is acknowledged: its end does not wait for room */
+    client_send(&n, short_one, 1, 0, 2);
+    shutdown(short_one, SHUT_WR);
+    client_acks(short_one, 2);
+    CHECK(client_at_end(short_one));
+    close(short_one);
+    for (int i = 0; i < 7; i++)
+        learner_take(&n, next, 2);
     client_acks(fd, 4);
     CHECK(client_at_end(fd));
-    CHECK_EQ(next_end(&n).queued, 12);
+    CHECK_EQ(next_end(&n).queued + next_end(&n).queued, 14);
     close(fd);
     CHECK_EQ(net_close(&n), 0);
 }
@@ -219,4 +225,14 @@ CASE(each_batch_that_is_taken_makes_room_for_acknowledgements) {
     close(fd);
     CHECK_EQ(next_end(&n).queued, 60);
     CHECK_EQ(net_close(&n), 0);
+}
+
+CASE(closing_counts_those_of_connections_that_have_ended_too) {
+    net n;
+    net_open(&n, 2, 2);
+    int fd = client_open(&n);
+    client_send(&n, fd, 0, 0, 8);
+    client_acks(fd, 8);
+    close(fd);
+    CHECK_EQ(net_close(&n), 4);
 }

@@ -10,7 +10,9 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["shm_echo.mechestim", "shm_echo.control"]):
+with atheris.instrument_imports(
+    include=["shm_echo.mechestim", "shm_echo.control", "shm_echo.transports.tcp"]
+):
     from tests.fuzz import mutations, targets
 
 

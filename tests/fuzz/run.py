@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-_SHARES = {"codec": 0.15, "values": 0.15, "ingress": 0.1, "session": 0.6}
+_SHARES = {"codec": 0.1, "values": 0.15, "handshakes": 0.1, "ingress": 0.1, "session": 0.55}
 _NATIVE = Path(__file__).parents[2] / "csrc" / "tests"
 _MAX_SECONDS = 10  # an input that takes longer counts as a failure
 _MAX_MIB = 2048  # of memory: more is a failure, too
@@ -27,6 +27,11 @@ def start(target: str, seconds: float, folder: Path, seeds: Path | None) -> int:
         return start_native(seconds, folder)
     corpus = folder / f"{target}-corpus"
     corpus.mkdir(parents=True, exist_ok=True)
+    if target == "handshakes":
+        from tests.fuzz.tcp_handshakes import SEEDS
+
+        for number, seed in enumerate(SEEDS):
+            (corpus / f"seed-{number}").write_bytes(seed)
     command = [sys.executable, "-m", "tests.fuzz.fuzzer", target, str(corpus)]
     command += [str(seeds)] if seeds is not None else []
     command += [

@@ -26,6 +26,7 @@ from shm_echo.mechestim.service.objects.value_codec import SessionValueCodec
 from shm_echo.mechestim.service.session import warning_capture
 from shm_echo.mechestim.service.session.session import Session, SessionEnvironment
 from shm_echo.mechestim.wire import Wire
+from tests.fuzz.tcp_handshakes import handshakes
 
 __all__ = ["TARGETS", "codec", "session", "values"]
 
@@ -168,5 +169,6 @@ def _one_session(data: bytes) -> None:
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "codec": codec,
     "values": values,
+    "handshakes": handshakes,
     "session": session,
 }

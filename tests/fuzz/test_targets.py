@@ -14,7 +14,8 @@ import pytest
 from shm_echo.mechestim import wire
 from shm_echo.mechestim.service.objects.handle_table import HandleTable
 from shm_echo.mechestim.service.operations.dispatch import Dispatcher
-from tests.fuzz import mutations, targets
+from shm_echo.transports.tcp.echo_wire import HelloReader
+from tests.fuzz import mutations, targets, tcp_handshakes
 from tests.fuzz.record import record
 
 REQUESTS: list[dict[str, Any]] = [
@@ -62,6 +63,26 @@ def test_the_requests_of_a_client_are_recorded_and_can_be_played_again(tmp_path:
     assert {"add", "linalg.svd", "sort", "budget.open"} <= asked
     for seed in seeds:
         targets.session(seed)
+
+
+def test_handshakes_of_peers_pass_and_so_do_damaged_ones() -> None:
+    source = random.Random(6)
+    for seed in tcp_handshakes.SEEDS:
+        targets.handshakes(seed)
+        targets.handshakes(seed + b"\x00")
+        for end in range(len(seed)):
+            targets.handshakes(seed[:end])
+        for _ in range(60):
+            damaged = bytearray(seed)
+            for _ in range(source.randrange(1, 4)):
+                damaged[source.randrange(len(damaged))] = source.randrange(256)
+            targets.handshakes(bytes(damaged))
+
+
+def test_a_parser_that_reads_pieces_otherwise_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HelloReader, "feed", lambda self, data: setattr(self, "missing", 0))
+    with pytest.raises(AssertionError):
+        targets.handshakes(tcp_handshakes.SEEDS[0])
 
 
 def test_objects_that_stay_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

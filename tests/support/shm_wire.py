@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -83,6 +83,7 @@ class RecordingIngress:
         producer_id: str | None = None,
         way: str | None = None,
         holder: str | None = None,
+        lost: Callable[[], bool] | None = None,
         on_end: Callable[[Any], None] | None = None,
     ) -> int:
         with self._lock:
@@ -124,7 +125,7 @@ class RecordingIngress:
         with self._lock:
             sock = self._sockets.get(connection)
             if sock is not None:
-                sock.shutdown(socket.SHUT_RDWR)
+                _shut(sock)
             return sock is not None
 
     def taken(self, connection: int, count: int) -> bool:
@@ -155,9 +156,14 @@ class RecordingIngress:
         self.hold_ends.clear()
         with self._lock:
             for sock in self._sockets.values():
-                sock.shutdown(socket.SHUT_RDWR)
+                _shut(sock)
         for thread in self._threads:
             thread.join(WATCHDOG)
+
+
+def _shut(sock: socket.socket) -> None:
+    with suppress(OSError):  # its peer may have reset it
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 class Listener(NamedTuple):

@@ -33,6 +33,7 @@ __all__ = [
     "connected",
     "fake_server",
     "greeting",
+    "idle",
     "numbered_bytes",
     "payload",
     "serving",
@@ -94,6 +95,15 @@ def connected(library: ModuleType, port: int, example: Any, **options: Any) -> I
         client.close()
         if library.__name__ == "echo":
             client._sock.close()  # its close() does not, after the end of the server
+
+
+def idle(server: Any) -> bool:
+    """Return True if a server of ours has no connection.
+
+    The list of producers learns of a connection a moment after the connection is counted, and of
+    its end a moment after that, too.
+    """
+    return server.info().active_connections == 0 and not server.producers()
 
 
 def take(server: Any) -> Any:
@@ -199,7 +209,7 @@ class Collector:
 
         def ended() -> bool:
             # In this order: what is in the ring when nobody is connected is everything.
-            gone = not self._server.producers()
+            gone = idle(self._server)
             self.take_all()
             return gone
 

@@ -11,9 +11,9 @@ from shm_echo.transports.host_facts import HostFacts
 from shm_echo.transports.ways import (
     Failure,
     Prefer,
+    Route,
     ShmRoute,
     TcpRoute,
-    Route,
     check_prefer,
     choose_ways,
     describe_failures,

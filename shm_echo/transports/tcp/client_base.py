@@ -114,23 +114,27 @@ class ClientBase(PickledUnattached):
             )
         raiser = _Raiser(self)
         with FORK_LOCK:
-            sender = _core_cpython.TcpSender(
-                entered.dialed.sock.fileno(),
-                tuple((leaf.dtype, leaf.shape) for leaf in spec.leaves),
-                spec.plan,
-                spec.fast_flatten,
-                spec.unflatten,
-                partial(check_sample, spec, same_kind=self._same_kind),
-                raiser,
-                order if permuted else None,
-                self._window,
-                entered.wire == "shm",
-                entered.queued,
-                self._reconnect,
-                self._same_kind,
-                round(self._wishes.target.dead_after * 1e9),
-            )
-            entered.dialed.sock.detach()
+            fd = entered.dialed.sock.detach()
+            try:
+                sender = _core_cpython.TcpSender(
+                    fd,
+                    tuple((leaf.dtype, leaf.shape) for leaf in spec.leaves),
+                    spec.plan,
+                    spec.fast_flatten,
+                    spec.unflatten,
+                    partial(check_sample, spec, same_kind=self._same_kind),
+                    raiser,
+                    order if permuted else None,
+                    self._window,
+                    entered.wire == "shm",
+                    entered.queued,
+                    self._reconnect,
+                    self._same_kind,
+                    round(self._wishes.target.dead_after * 1e9),
+                )
+            except Exception:  # not an interrupt, after which the sender may own it
+                os.close(fd)
+                raise
             _senders.add(sender)
         raiser.sender = weakref.ref(sender)
         return sender

@@ -57,7 +57,7 @@ import numpy as np
 import shm_echo
 from shm_echo import ConnectionClosedError
 from tests.support.echo_specs import random_sample
-from tests.support.tcp_ends import ARRAYS, Collector, arrays, connected, numbered_bytes, serving
+from tests.support.tcp_ends import ARRAYS, Collector, arrays, connected, serving
 from tests.support.threads import Worker
 from tests.support.waiting import wait_until
 """

@@ -18,7 +18,7 @@ import shm_echo
 from shm_echo import ConnectionClosedError, ForkedHandleError
 from tests.support.numbered import numbers_of
 from tests.support.processes import Child, start
-from tests.support.tcp_ends import ARRAYS, Collector, arrays, connected, serving
+from tests.support.tcp_ends import ARRAYS, Collector, arrays, connected, idle, serving
 from tests.support.threads import Worker
 from tests.support.waiting import WATCHDOG, stop, wait_until
 
@@ -258,7 +258,7 @@ def test_a_client_that_is_stopped_with_a_full_window_goes_on(library: str) -> No
             child.kill()
             child.wait()
             collector.until_idle()
-        wait_until(lambda: not server.producers(), "it has gone")
+        wait_until(lambda: idle(server), "it has gone")
     numbers = collector.numbers
     assert numbers == list(range(len(numbers)))
     assert len(numbers) >= 1500

@@ -23,6 +23,7 @@ from tests.support.tcp_ends import (
     connected,
     fake_server,
     greeting,
+    idle,
     numbered_bytes,
     serving,
 )
@@ -40,7 +41,7 @@ def test_an_http_request_is_samples_if_they_are_short(caplog: pytest.LogCaptureF
     with serving(shm_echo, EIGHT, 2) as server, RawPeer(server.port, EIGHT) as peer:
         peer.send(REQUEST)
         assert peer.rest() == b"\x01\x01"
-        wait_until(lambda: not server.producers(), "it has gone")
+        wait_until(lambda: idle(server), "it has gone")
         sample = server.sample(WATCHDOG)
     assert bytes(sample.batch["x"].tobytes()) == REQUEST[:16]
     assert any(r.levelno == logging.WARNING for r in caplog.records), "two bytes were dropped"
@@ -68,7 +69,7 @@ def test_garbage_is_cut_into_samples_and_harms_no_other_client(size: int) -> Non
             client.wait()
         came.remove(numbered_bytes([1]))
         assert b"".join(came) == garbage[: whole * SIZE]
-        wait_until(lambda: not server.producers(), "they have gone")
+        wait_until(lambda: idle(server), "they have gone")
         assert Collector(server).until(1) == [2]
 
 
@@ -86,7 +87,7 @@ def test_peers_that_send_nothing_cost_nothing_and_are_no_deaths(
             client.wait()
         for peer in silent:
             peer.close()
-        wait_until(lambda: not server.producers(), "all have gone")
+        wait_until(lambda: idle(server), "all have gone")
         assert Collector(server).until(4) == [4, 5, 6, 7]
     assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
 
@@ -98,7 +99,7 @@ def test_peers_that_leave_before_the_greeting_are_forgotten() -> None:
         with RawPeer(server.port) as peer:
             peer.send(numbered_bytes([0]))
             peer.acks(1)
-        wait_until(lambda: not server.producers(), "all have gone")
+        wait_until(lambda: idle(server), "all have gone")
         assert Collector(server).until(1) == [0]
 
 
