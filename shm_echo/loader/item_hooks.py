@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from shm_echo.loader.items import ItemSpec, RowWriter
+from shm_echo.loader.order_base import ROW_LIMIT
 from shm_echo.loader.randomness import (
     SEED_LIMIT,
     ItemRandomness,
@@ -63,8 +64,14 @@ class ItemHooks:
         self._runs.call_init_fn(lambda: function(worker_id), (self._seed + worker_id) % SEED_LIMIT)
 
     def begin_run(self, epoch: int, first_row: int) -> None:
-        """Set the global generators for a run of rows."""
-        self._runs.set_for_run(epoch, first_row)
+        """Set the global generators for a run of rows.
+
+        Args:
+            epoch: epoch.
+            first_row: position of its first row in the order of the epoch, in the low 40 bits: the
+                ring's row numbers have the number of the loop above them.
+        """
+        self._runs.set_for_run(epoch, first_row & (ROW_LIMIT - 1))
 
     def begin_item(self, epoch: int, index: int) -> None:
         """Set what `item_rng` returns to the generator of an item."""

@@ -1,4 +1,4 @@
-"""Items of a dataset as rows of a batch: what an item may be, and the spec that the first one fixes.
+"""Items as rows of a batch: what an item may be, and the spec that the first one fixes.
 
 An item is a tree of arrays, NumPy scalars and Python numbers, as for the rest of the package. A
 loader's datasets also give torch tensors, PIL images and mappings that are no dicts, which are
@@ -209,14 +209,14 @@ def _convert_sequence(value: Any, path: str, depth: int) -> tuple[Any, bool]:
 
 def _convert_node(value: Any, path: str, depth: int) -> tuple[Any, bool]:
     """Convert the children of a node that is registered with optree."""
-    children, _, entries, rebuild, *_ = optree.tree_flatten_one_level(value)
+    children, metadata, entries, rebuild, *_ = optree.tree_flatten_one_level(value)
     pairs = [
         _convert(child, f"{path}[{entry!r}]", depth + 1)
         for child, entry in zip(children, entries, strict=True)
     ]
     if not any(changed for _, changed in pairs):
         return value, False
-    return rebuild([child for child, _ in pairs]), True
+    return rebuild(metadata, [child for child, _ in pairs]), True
 
 
 def _leaf_array(value: Any, path: str) -> Any:
@@ -233,7 +233,8 @@ def _leaf_array(value: Any, path: str) -> Any:
             "give its number in a vocabulary, or a uint8 array of fixed length"
         )
     if isinstance(value, _NUMBERS):  # IntEnum and its like
-        return next(kind(value) for kind in _NUMBERS if isinstance(value, kind))
+        plain: Any = next(kind for kind in _NUMBERS if isinstance(value, kind))
+        return plain(value)
     if isinstance(value, np.ndarray):
         return value  # a subclass: the spec accepts or refuses it
     torch = sys.modules.get("torch")
