@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 from shm_echo.loader.samplers import Indices
 
-__all__ = ["IndexBatch", "Order", "shortened"]
+__all__ = ["ROW_LIMIT", "IndexBatch", "Order", "shortened"]
 
 STATE_VERSION = 1
+# An epoch has fewer rows than this (2**40 = 1.1e12).
+ROW_LIMIT = 2**40
 
 
 class IndexBatch(NamedTuple):

@@ -6,6 +6,7 @@ epoch can begin anywhere, at no cost, and the next one is known before it is ask
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -77,7 +78,8 @@ class _Network:
             again = self._permute(words[outside])
             words[outside] = again
             outside = outside[again >= self._length]
-        return words.view(np.int64)
+        indices: Indices = words.view(np.int64)
+        return indices
 
     def _permute(self, words: Words) -> Words:
         high, low = words >> self._low_bits, words & self._low_mask
@@ -86,9 +88,9 @@ class _Network:
                 low ^= mix_words(high + key) & self._low_mask
             else:
                 high ^= mix_words(low + key) & self._high_mask
-        high <<= self._low_bits
-        high |= low
-        return high
+        joined: Words = high << self._low_bits
+        joined |= low
+        return joined
 
 
 class Weights:
@@ -142,12 +144,11 @@ class Weights:
             places *= self._sums[-1]
             found = np.searchsorted(self._sums, places, side="right")
             # A product that rounds up to the sum of all would be found beyond the end.
-            return np.minimum(found, self._last).astype(np.int64, copy=False)
+            drawn: Indices = np.minimum(found, self._last).astype(np.int64, copy=False)
+            return drawn
 
         return at
 
     def digest(self) -> int:
         """Return 32 bits that differ for other weights, nearly always."""
-        import zlib
-
         return zlib.crc32(self._sums.data)
