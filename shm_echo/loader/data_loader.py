@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Literal
 
 from shm_echo.copying import Uncopyable
@@ -222,27 +223,21 @@ class DataLoader(Uncopyable):
 
     def _start_batches(self) -> WorkerBatches:
         options = self._options
-        hooks = self._hooks()
-        pool = WorkerPool(
-            self.dataset,
-            PoolOptions(
-                options.num_workers,
-                hooks,
-                options.seed,
-                options.start_method,
-                options.worker_init_fn,
-            ),
+        pool_options = PoolOptions(
+            options.num_workers,
+            self._hooks(),
+            options.seed,
+            options.start_method,
+            options.worker_init_fn,
         )
-        batches = WorkerBatches(
-            pool,
+        return WorkerBatches(
+            partial(WorkerPool, self.dataset, pool_options),
             self._layouts,
             prefetch=options.prefetch_batches,
             timeout=options.timeout,
             restart=options.on_hang == "restart",
             reuse=options.reuse,
         )
-        batches.start()
-        return batches
 
     def _hooks(self) -> ItemHooks:
         hooks = ItemHooks(self._options.seed, self._options.rank)

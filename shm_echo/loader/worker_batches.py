@@ -44,17 +44,20 @@ class WorkerBatches:
     """A pool of workers, their ring, and the batches between them and the loop.
 
     Args:
-        pool: the workers, not yet started.
+        start_pool: starts the workers; gets what they call when something has changed.
         layouts: has the layout of batches, or makes it from the first item.
         prefetch: batches that are announced ahead of the loop.
         timeout: seconds to wait for a batch; None for no limit.
         restart: True to kill and replace a worker that hangs; False to raise.
         reuse: True for batches that are valid until the next one is taken only.
+
+    Raises:
+        WorkerStartError: the workers could not be started.
     """
 
     def __init__(
         self,
-        pool: WorkerPool,
+        start_pool: Callable[[Callable[[], None]], WorkerPool],
         layouts: Layouts,
         *,
         prefetch: int,
@@ -62,7 +65,6 @@ class WorkerBatches:
         restart: bool,
         reuse: bool,
     ) -> None:
-        self.pool = pool
         self.ring: LoaderRing | None = None
         self._layouts = layouts
         self._prefetch = prefetch
@@ -75,14 +77,7 @@ class WorkerBatches:
         self._loops = 0
         self._pid = os.getpid()
         self._closed = False
-
-    def start(self) -> None:
-        """Start the workers.
-
-        Raises:
-            WorkerStartError: they could not be started.
-        """
-        self.pool.start(self._wake)
+        self.pool = start_pool(self._wake)
 
     def _wake(self) -> None:
         ring = self.ring
