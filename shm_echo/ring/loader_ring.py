@@ -341,6 +341,31 @@ class LoaderRing:
         """
         return Result(self._receiver.wait(int(min(max(0.0, timeout) * 1e9, _LONGEST_WAIT_NS))))
 
+    # ---------------------------------------------------------------- workers
+
+    def admit(self, owner: int) -> None:
+        """Let a worker claim runs under an owner id from 1 to `max_workers`.
+
+        The id is free: no process that had it before writes any more. Its `row_of` is forgotten.
+        """
+        self._consumer.last_owner = max(self._consumer.last_owner, owner)
+        lib.she_reinstate(self._ring.pointer, owner)
+
+    def recover(self, owner: int) -> int:
+        """Give the runs of a worker whose process has ended to the others.
+
+        Returns:
+            The number of runs that it had claimed and not finished.
+        """
+        lib.she_revoke(self._ring.pointer, owner)
+        runs = lib.she_recover(self._ring.pointer, owner)
+        lib.she_wake_consumer(self._consumer)
+        return int(runs)
+
+    def delivered(self, owner: int) -> int:
+        """Return the number of rows of taken batches that were made under an owner id."""
+        return int(self._consumer.taken_by[owner])
+
     # ---------------------------------------------------------------- observing
 
     def straggler(self) -> LateRow | None:
