@@ -200,12 +200,12 @@ class Attach:
     """Open the ring, whose descriptor comes with it, and fill runs.
 
     Attributes:
-        opener: makes the worker's sender from (descriptor, owner id, pidfd of the trainer).
+        opener: makes the worker's sender from (descriptor, owner id, pidfd of the trainer, hooks).
         owner: the owner id of the worker.
         singly: the rows at which runs begin whose rows are made one by one.
     """
 
-    opener: Callable[[int, int, int], Sender]
+    opener: Callable[[int, int, int, Hooks], Sender]
     owner: int
     singly: tuple[int, ...]
 

@@ -8,6 +8,7 @@ a row end the loader, too.
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 
 from shm_echo.loader.errors import WorkerDiedError
@@ -31,6 +32,7 @@ class Death:
         productive: True if any worker has finished a run since the last death.
         batched: True if it made the rows of its run together.
         hung: True if the loader killed it because it hung.
+        attached: True if it had got the ring.
     """
 
     worker: int
@@ -41,6 +43,13 @@ class Death:
     productive: bool
     batched: bool = False
     hung: bool = False
+    attached: bool = False
+
+    @property
+    def outside(self) -> bool:
+        """True if another process killed it while it waited for work: it says nothing about us."""
+        killed = self.code in (-signal.SIGKILL, -signal.SIGTERM)
+        return self.attached and self.row is None and killed
 
 
 @dataclass(frozen=True)
@@ -77,7 +86,7 @@ class Supervisor:
         if death.productive:
             self._idle_deaths = 0
         if row is None:
-            self._idle_deaths += not death.productive
+            self._idle_deaths += not (death.productive or death.outside)
             if self._idle_deaths >= _MOST_DEATHS:
                 return Verdict(_error(death, self._idle_deaths, at_row=False))
             return Verdict()

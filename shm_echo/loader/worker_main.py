@@ -91,7 +91,8 @@ class _Worker:
                     self._singly.add(message.row)
                 elif isinstance(message, Attach):
                     self._singly.update(message.singly)
-                    return message.opener(descriptors[0], message.owner, self._trainer)
+                    hooks = self._setup.hooks
+                    return message.opener(descriptors[0], message.owner, self._trainer, hooks)
                 elif isinstance(message, End):
                     return None
 

@@ -23,6 +23,7 @@ from shm_echo.loader.messages import (
     FirstSpec,
     Forked,
     ForkFailed,
+    Hooks,
     InitFailed,
     NurseryFailed,
     Ready,
@@ -42,8 +43,11 @@ class TrainerRing(Protocol):
     def fileno(self) -> int:
         """Return the descriptor for the workers."""
 
-    def opener(self) -> Callable[[int, int, int], Sender]:
-        """Return what opens the ring in a worker: (descriptor, owner id, trainer's pidfd)."""
+    def opener(self) -> Callable[[int, int, int, Hooks], Sender]:
+        """Return what opens the ring in a worker: (descriptor, owner id, trainer's pidfd, hooks).
+
+        It takes over the descriptor, and is pickled.
+        """
 
     def admit(self, owner: int) -> None:
         """Let an owner id claim runs."""
@@ -52,7 +56,7 @@ class TrainerRing(Protocol):
         """Return the row that a worker makes or made, and its item; None if it was at none."""
 
     def committed(self, owner: int) -> int:
-        """Return a count of runs that only grows."""
+        """Return a count of finished work that only grows."""
 
     def recover(self, owner: int) -> None:
         """Give the runs of an owner whose process has ended to others."""
@@ -241,6 +245,7 @@ class WorkerWatch:
             Death(
                 slot.number, died.pid, died.code, row, index, productive,
                 batched=slot.batched and ring is not None, hung=slot.killed,
+                attached=ring is not None,
             )
         )  # fmt: skip
         if verdict.error is not None:
