@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, Literal
 
 from shm_echo.copying import Uncopyable
-from shm_echo.error_base import mebibytes
 from shm_echo.loader.batch_layout import Layouts
 from shm_echo.loader.epoch_order import EpochOrder
 from shm_echo.loader.item_hooks import ItemHooks
@@ -144,6 +143,11 @@ class DataLoader(Uncopyable):
             progress=progress,
             collate_fn=collate_fn,
         )
+        if options.progress:
+            raise NotImplementedError(
+                "this version of shm_echo.DataLoader does not support progress=True; a later one "
+                "will: loader.stats() has the figures"
+            )
         self.dataset = dataset
         self.seed: int = options.seed
         self._order = order = make_order(
@@ -197,7 +201,7 @@ class DataLoader(Uncopyable):
             order = EpochOrder(0, epoch, self._order.batches(epoch))
             return BatchIterator(local, order, self._meter, self)
         running = None if self._loop is None else self._loop()
-        if running is not None and not running.finished:
+        if running is not None and running.running:
             return self._begin_nested_loop(epoch)
         batches = self._batches
         if batches is None or not batches.usable:
@@ -267,7 +271,7 @@ class DataLoader(Uncopyable):
             parts.append(
                 "ring: made with the first batch"
                 if layout is None
-                else f"ring: {mebibytes(layout.nbytes)}, {layout.sizes.num_buffers} batches, "
+                else f"ring: {layout.nbytes:,} bytes, {layout.sizes.num_buffers} batches, "
                 f"{layout.run_rows} rows a claim"
             )
         return f"<DataLoader of {type(self.dataset).__name__}: {', '.join(parts)}>"
