@@ -260,6 +260,11 @@ class DataLoader(Uncopyable):
             return stats
         return batches.add_stats(stats)
 
+    def worker_pids(self) -> list[int]:
+        """Return the processes of the workers that run now; none before the first `iter()`."""
+        batches = self._batches
+        return batches.pool.pids() if batches is not None and batches.usable else []
+
     def __repr__(self) -> str:
         options = self._options
         parts = [f"batch_size={options.batch_size}", f"num_workers={options.num_workers}"]

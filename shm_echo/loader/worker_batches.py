@@ -20,7 +20,7 @@ from shm_echo.loader.errors import LoaderTimeoutError
 from shm_echo.loader.failures import ItemFailure
 from shm_echo.loader.items import ItemSpec
 from shm_echo.loader.order import IndexBatch
-from shm_echo.loader.stats import LoaderStats, cpu_seconds
+from shm_echo.loader.stats import LoaderStats, cpu_seconds, is_stopped
 from shm_echo.loader.worker_pool import WorkerPool
 from shm_echo.loader.worker_ring import WorkerRing
 from shm_echo.ring.core import Result
@@ -353,20 +353,25 @@ class WorkerBatches:
         Raises:
             LoaderTimeoutError: always, unless a worker was restarted.
         """
-        late = ring.straggler()
-        index = None if late is None else late.index
-        worker = self._holder_of_cancelled(ring) if late is None else late.owner
-        if worker is not None:
-            worker -= 1  # owner ids begin at 1
-        if self._restart and worker is not None and self.pool.restart(worker):
+        late = self._late_workers(ring)
+        if self._restart and late and all([self.pool.restart(worker) for worker, _ in late]):
             return
-        raise self.pool.timeout_error(waited, worker, index)
+        raise self.pool.timeout_error(waited, *(late[0] if late else (None, None)))
 
-    @staticmethod
-    def _holder_of_cancelled(ring: LoaderRing) -> int | None:
-        """Return the first worker that still makes rows of a cancelled batch, by its owner id."""
-        owners = range(1, ring.sizes.max_workers + 1)
-        return next((owner for owner in owners if ring.held_by(owner)), None)
+    def _late_workers(self, ring: LoaderRing) -> list[tuple[int, int | None]]:
+        """Return the workers that hold up the batch, each with the item that it is at."""
+        late = ring.straggler()
+        if late is not None and late.owner is not None:
+            return [(late.owner - 1, late.index)]
+        # No worker has come for the row: each of them is stopped, or makes other rows (those of
+        # cancelled batches among them).
+        found = []
+        for worker in range(ring.sizes.max_workers):
+            pid = self.pool.pid_of(worker)
+            if pid is not None and (ring.held_by(worker + 1) or is_stopped(pid)):
+                row = ring.row_of(worker + 1)
+                found.append((worker, None if row is None else self._index_of(row)))
+        return found
 
     def add_stats(self, stats: LoaderStats) -> LoaderStats:
         """Return the figures of a loader, with those of workers and ring."""
