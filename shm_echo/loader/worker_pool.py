@@ -161,6 +161,12 @@ class WorkerPool:
         """The number of workers that have died unasked."""
         return self._watch.deaths
 
+    @property
+    def nursery_pid(self) -> int:
+        """The process that makes the workers."""
+        assert self._nursery is not None
+        return self._nursery.pid
+
     def pids(self) -> list[int]:
         """Return the processes of the workers, in the order of their numbers."""
         with self._watch.changed:
