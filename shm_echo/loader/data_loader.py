@@ -235,7 +235,7 @@ class DataLoader(Uncopyable):
             options.worker_init_fn,
         )
         return WorkerBatches(
-            partial(WorkerPool, self.dataset, pool_options),
+            partial(_start_pool, self.dataset, pool_options),
             self._layouts,
             prefetch=options.prefetch_batches,
             timeout=options.timeout,
@@ -298,3 +298,11 @@ class DataLoader(Uncopyable):
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _start_pool(
+    dataset: Any, options: PoolOptions, on_change: Callable[[], None]
+) -> WorkerPool:
+    pool = WorkerPool(dataset, options)
+    pool.start(on_change)
+    return pool

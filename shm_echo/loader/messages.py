@@ -205,7 +205,7 @@ class Attach:
         singly: the rows at which runs begin whose rows are made one by one.
     """
 
-    opener: Callable[[int, int, int, Hooks], Sender]
+    opener: Callable[..., Sender]
     owner: int
     singly: tuple[int, ...]
 

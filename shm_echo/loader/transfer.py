@@ -8,6 +8,7 @@ be pickled at no other time, work as in its own processes.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 import signal
 import socket
@@ -107,6 +108,8 @@ def start_process(
     blocked = [] if method == "forkserver" else [signal.SIGINT]
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
     try:
+        if method == "forkserver":
+            _forget_inherited_fork_server()
         with warnings.catch_warnings():
             # Python 3.12 warns of forks beside threads. The child uses only what it makes itself.
             warnings.filterwarnings("ignore", "This process .* is multi-threaded")
@@ -117,3 +120,23 @@ def start_process(
         raise WorkerStartError(f"no process could be started for the workers: {error}") from None
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _forget_inherited_fork_server() -> None:
+    """In a fork of a process that has a fork server: have a new one started.
+
+    `multiprocessing` would ask for the state of the inherited one, which is no child of this
+    process, and fail with ChildProcessError.
+    """
+    from multiprocessing import forkserver
+
+    server: Any = forkserver._forkserver
+    pid = server._forkserver_pid
+    if pid is None:
+        return
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        # This process's copy: the parent's keeps the server alive.
+        os.close(server._forkserver_alive_fd)
+        server._forkserver_pid = server._forkserver_address = server._forkserver_alive_fd = None

@@ -52,26 +52,34 @@ class WorkerPool:
     Args:
         dataset: makes the items.
         options: all else.
-        on_change: called by the thread after a death was handled, and after an error that ends the
-            loader.
-
-    Raises:
-        WorkerStartError: the dataset or another part cannot be pickled, by name, or no process can
-            be made.
     """
 
-    def __init__(
-        self, dataset: Any, options: PoolOptions, on_change: Callable[[], None] = lambda: None
-    ) -> None:
-        setup = WorkerSetup(
+    _nursery: NurseryProcess | None = None
+    _watch: WorkerWatch  # from `start` on
+
+    def __init__(self, dataset: Any, options: PoolOptions) -> None:
+        self._options = options
+        self._setup = WorkerSetup(
             dataset, options.hooks, options.worker_init_fn, options.num_workers, options.seed
         )
-        method = options.start_method or multiprocessing.get_start_method()
         self._owner_pid = os.getpid()
         self._closed = False
         self._closing = threading.RLock()
-        self._nursery = NurseryProcess(method, setup)
-        self._watch = WorkerWatch(self._nursery, options.num_workers, on_change)
+
+    def start(self, on_change: Callable[[], None] = lambda: None) -> None:
+        """Start the nursery, the workers, and the thread that watches over them.
+
+        Args:
+            on_change: called by the thread after a death was handled, and after an error that ends
+                the loader.
+
+        Raises:
+            WorkerStartError: the dataset or another part cannot be pickled, by name, or no process
+                can be made.
+        """
+        method = self._options.start_method or multiprocessing.get_start_method()
+        self._nursery = NurseryProcess(method, self._setup)
+        self._watch = WorkerWatch(self._nursery, self._options.num_workers, on_change)
         atexit.register(self.close)
         self._watch.start()
 
@@ -153,6 +161,12 @@ class WorkerPool:
         """The number of workers that have died unasked."""
         return self._watch.deaths
 
+    @property
+    def nursery_pid(self) -> int:
+        """The process that makes the workers."""
+        assert self._nursery is not None
+        return self._nursery.pid
+
     def pids(self) -> list[int]:
         """Return the processes of the workers, in the order of their numbers."""
         with self._watch.changed:
@@ -197,7 +211,7 @@ class WorkerPool:
         if os.getpid() != self._owner_pid:
             return
         with self._closing:
-            if self._closed:
+            if self._closed or self._nursery is None:
                 return
             # Every step may be done twice: Ctrl-C may end this call anywhere, and the exit of the
             # process calls it again.

@@ -23,7 +23,6 @@ from shm_echo.loader.messages import (
     FirstSpec,
     Forked,
     ForkFailed,
-    Hooks,
     InitFailed,
     NurseryFailed,
     Ready,
@@ -43,7 +42,7 @@ class TrainerRing(Protocol):
     def fileno(self) -> int:
         """Return the descriptor for the workers."""
 
-    def opener(self) -> Callable[[int, int, int, Hooks], Sender]:
+    def opener(self) -> Callable[..., Sender]:
         """Return what opens the ring in a worker: (descriptor, owner id, trainer's pidfd, hooks).
 
         It takes over the descriptor, and is pickled.

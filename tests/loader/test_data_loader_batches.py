@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from shm_echo import DataLoader
 from shm_echo.errors import SpecMismatchError
-from tests.support.loader_datasets import Augmented, Failing, Numbers, as_lists
+from tests.support.loop_datasets import Augmented, Failing, Numbers, as_lists
 
 WORKERS = [0, 1, 2, 5]
 Point = namedtuple("Point", "x y")

@@ -14,7 +14,7 @@ import pytest
 
 from shm_echo import DataLoader
 from shm_echo.loader import ItemError, LoaderTimeoutError, WorkerDiedError, worker_info
-from tests.support.loader_datasets import Augmented, Numbers, Pids, Stuck, as_lists
+from tests.support.loop_datasets import Augmented, Numbers, Pids, Stuck, as_lists
 from tests.support.waiting import process_state, wait_until
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from shm_echo import DataLoader
 from tests.support.leftovers import child_processes
-from tests.support.loader_datasets import Augmented, Failing, Numbers, Pids, as_lists
+from tests.support.loop_datasets import Augmented, Failing, Numbers, Pids, as_lists
 from tests.support.waiting import process_state, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -228,7 +228,7 @@ def test_a_forked_child_gets_workers_of_its_own() -> None:
 PROGRAM = """
 import os, sys, time
 from shm_echo import DataLoader
-from tests.support.loader_datasets import Pids
+from tests.support.loop_datasets import Pids
 if __name__ == "__main__":
     loader = DataLoader(Pids(1000, 0.01), 4, num_workers=2, start_method=sys.argv[1])
     for batch in loader:
