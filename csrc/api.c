@@ -42,6 +42,12 @@ static const she_api table = {
     .guard_add = she_guard_add,
     .guard_remove = she_guard_remove,
     .guard_renew = she_guard_renew,
+    .loader_claim = she_loader_claim,
+    .loader_set_status = she_loader_set_status,
+    .loader_at_row = she_loader_at_row,
+    .loader_ready = she_loader_ready,
+    .loader_ready_wait = she_loader_ready_wait,
+    .loader_take = she_loader_take,
 };
 
 const she_api *she_api_table(void) { return &table; }

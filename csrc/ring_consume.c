@@ -4,9 +4,11 @@
 #include <string.h>
 
 #include "shm_echo/fault.h"
-#include "shm_echo/ring.h"
+#include "shm_echo/loader_ring.h"
 
 int she_consumer_open(she_ring *ring, she_consumer **out) {
+    if (ring->run_rows && !ring->own)
+        return SHE_E_CONFIG; /* the server announces, by marks in its private memory */
     she_consumer *c = calloc(1, sizeof *c);
     if (!c)
         return SHE_E_MEMORY;
@@ -18,8 +20,9 @@ int she_consumer_open(she_ring *ring, she_consumer **out) {
     c->skips = calloc(ring->batch_size, sizeof *c->skips);
     c->accounts = calloc(ring->max_producers + 1u, sizeof *c->accounts);
     c->times = ring->stamps ? calloc(1, sizeof *c->times) : NULL;
+    c->loader = ring->run_rows ? she_loader_state_new(ring) : NULL;
     if (!c->taken_by || !c->known || !c->known_own || !c->skips || !c->accounts ||
-        (ring->stamps && !c->times)) {
+        (ring->stamps && !c->times) || (ring->run_rows && !c->loader)) {
         she_consumer_free(c);
         return SHE_E_MEMORY;
     }
@@ -36,6 +39,7 @@ void she_consumer_free(she_consumer *c) {
     free(c->times);
     free(c->skips);
     free(c->accounts);
+    she_loader_state_free(c->loader);
     free(c);
 }
 
@@ -206,7 +210,8 @@ void she_release(she_ring *ring, uint64_t batch) {
     for (uint64_t i = 0; i < ring->word_lines * SHE_WORDS_PER_CACHE_LINE; i++)
         she_store_release(&words[i], fresh);
     set_out(ring, batch, 0);
-    she_ec_signal(&ring->header->space);
+    if (!ring->run_rows) /* in a loader's ring only an announcement makes room */
+        she_ec_signal(&ring->header->space);
 }
 
 uint64_t she_skip(she_consumer *c) {

@@ -35,6 +35,12 @@ int she_layout_compute(const she_config *c, she_layout *layout, uint64_t *leaf_o
     if (ok && c->detailed)
         ok = place(&end, capacity, sizeof(she_atomic64), SHE_LINE, &layout->stamps) &&
              place(&end, SHE_HIST_SHARDS, sizeof(she_histogram), SHE_LINE, &layout->histograms);
+    if (ok && c->run_rows) {
+        layout->run_bytes = (sizeof(she_run) + c->run_rows * UINT64_C(8) + 63) & ~UINT64_C(63);
+        ok = place(&end, 1, sizeof(she_atomic64), SHE_LINE, &layout->gate) &&
+             place(&end, c->num_buffers, sizeof(she_atomic64), SHE_LINE, &layout->queue) &&
+             place(&end, capacity, layout->run_bytes, SHE_LINE, &layout->runs);
+    }
     for (uint32_t i = 0; ok && i < c->num_leaves; i++)
         ok = place(&end, capacity, c->row_bytes[i], c->row_bytes[i] >= 4096 ? 4096 : 64,
                    &leaf_offsets[i]);
@@ -65,6 +71,13 @@ static int open_ring(void *memory, uint64_t bytes, const she_config *c, she_ring
     if (c->detailed) {
         ring->stamps = (she_atomic64 *)(void *)(ring->base + layout.stamps);
         ring->histograms = (she_histogram *)(void *)(ring->base + layout.histograms);
+    }
+    if (c->run_rows) {
+        ring->gate = (she_atomic64 *)(void *)(ring->base + layout.gate);
+        ring->queue = (she_atomic64 *)(void *)(ring->base + layout.queue);
+        ring->runs = ring->base + layout.runs;
+        ring->run_bytes = layout.run_bytes;
+        ring->run_rows = c->run_rows;
     }
     ring->batch_size = c->batch_size;
     ring->num_buffers = c->num_buffers;
@@ -102,6 +115,7 @@ int she_ring_create(void *memory, uint64_t bytes, const she_config *c, uint64_t 
     h->detailed = c->detailed;
     h->creator_pid = creator_pid;
     memcpy(h->digest, c->digest, sizeof h->digest);
+    h->run_rows = c->run_rows;
     /* SYNC ring-magic: pairs with the load in she_ring_attach; releases the identity. */
     she_store_release(&h->magic, SHE_MAGIC);
     memcpy(ring->identity, h, SHE_LINE);
@@ -119,7 +133,8 @@ int she_ring_attach(void *memory, uint64_t bytes, const she_config *c, she_ring 
         return SHE_E_VERSION;
     if (h->num_leaves != c->num_leaves || h->batch_size != c->batch_size ||
         h->num_buffers != c->num_buffers || h->max_producers != c->max_producers ||
-        h->detailed != c->detailed || memcmp(h->digest, c->digest, sizeof h->digest) != 0)
+        h->detailed != c->detailed || h->run_rows != c->run_rows ||
+        memcmp(h->digest, c->digest, sizeof h->digest) != 0)
         return SHE_E_MISMATCH;
     return open_ring(memory, bytes, c, out);
 }

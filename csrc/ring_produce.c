@@ -47,24 +47,12 @@ int she_producer_status(const she_producer *p) {
 
 static bool detailed(const she_producer *p) { return p->ring->stamps != NULL; }
 
-/* The account of this producer's claims. Not one read-modify-write: only one thread at a time is
- * inside a claim, a commit or an abort of a producer, because the binding holds the interpreter
- * lock there, and each thread of the ingress has a producer of its own. SYNC account: pairs with
- * the loads in she_check. `begun` comes before the CAS that takes a slot, which releases it;
- * `ended` comes after the last access to the row. */
-static void begin(she_producer *p) {
-    she_store_relaxed(&p->record->begun, she_load_relaxed(&p->record->begun) + 1);
-}
-static void end(she_producer *p) {
-    she_store_release(&p->record->ended, she_load_relaxed(&p->record->ended) + 1);
-}
-
 /* The CAS of a commit or an abort failed. A recovery revokes the owner first and closes its
  * account; otherwise a stray write has hit the word. */
 static int word_lost(she_producer *p, uint64_t position) {
     if (revoked(p))
         return SHE_GIVEN_UP;
-    end(p);
+    she_account_end(p);
     p->lost_slot = position % p->ring->capacity;
     return SHE_CORRUPTED;
 }
@@ -184,10 +172,10 @@ int she_claim(she_producer *p, uint64_t *position) {
     if (rc != SHE_OK)
         return rc;
     SHE_FAULT(SHE_STEP_CLAIM_START);
-    begin(p);
+    she_account_begin(p);
     rc = claim(p, position);
     if (rc != SHE_OK)
-        end(p);
+        she_account_end(p);
     return rc;
 }
 
@@ -293,7 +281,7 @@ static int commit(she_producer *p, uint64_t position) {
                      she_word(lap, p->owner, SHE_COMMITTED)))
         return word_lost(p, position);
     SHE_FAULT(SHE_STEP_COMMITTED);
-    end(p);
+    she_account_end(p);
     /* SYNC awaited: pairs with the store in sleep_until_ready. The state word is written; now read
      * the position that the consumer waits for. */
     if (she_load_seq(&ring->header->awaited) == position + 1)
@@ -332,7 +320,7 @@ int she_abort(she_producer *p, uint64_t position) {
                      she_word(lap, 0, SHE_HOLE)))
         return word_lost(p, position);
     SHE_FAULT(SHE_STEP_ABORT_HOLE);
-    end(p);
+    she_account_end(p);
     /* SYNC hole-gen: pairs with the load in she_claim; after the hole was made. */
     she_add_seq(&ring->header->hole_gen, 1);
     SHE_FAULT(SHE_STEP_ABORT_BUMPED);

@@ -7,7 +7,7 @@
 uint64_t she_recover(she_ring *ring, uint32_t owner) {
     uint64_t holes = 0, words = she_held(ring, owner);
     she_record *record = &ring->records[owner];
-    /* SYNC account: pairs with the stores in begin and end (ring_produce.c). More words than open
+    /* SYNC account: pairs with the stores in she_account_begin and she_account_end. More words than open
      * claims: one of them is forged, over a row into which a live producer may be writing. Then the
      * learner decides (she_check). */
     uint64_t open = she_load_acquire(&record->begun) - she_load_acquire(&record->ended);
@@ -50,6 +50,7 @@ void she_reinstate(she_ring *ring, uint32_t owner) {
     /* Relaxed: the last owner may have died in a wait, and the new one gets its id after this. */
     she_store_relaxed(&record->blocked_since_ns, 0);
     she_store_relaxed(&record->drainers, 0);
+    she_store_relaxed(&record->at_row, 0);
     /* The new owner starts without open claims. SYNC account: pairs with the loads in she_check. */
     she_store_release(&record->ended, she_load_relaxed(&record->begun));
     /* For the relaxed load in she_producer_status. The new owner gets its id after this. */

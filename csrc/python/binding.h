@@ -23,6 +23,10 @@ extern const she_api *api; /* the C core; NULL until `bind` is called */
 /* A wait returns at least ten times a second, to run signal handlers and to notice deaths. */
 #define SLICE_NS 100000000
 
+/* Count forks, so that a child recognizes what belongs to its parent. (buffers.c) */
+int watch_forks(void);
+extern unsigned long forks;
+
 /* Mapped memory, shared or private. (mapping.c) */
 typedef struct {
     PyObject_HEAD
@@ -81,7 +85,7 @@ bool plan_walk(const Plan *plan, PyObject *tree, PyObject *list, Py_ssize_t *nex
  * False may leave an exception, as in plan_walk. */
 bool plan_matches(const Plan *plan, PyObject *tree, PyObject *leaves, Py_ssize_t *next);
 
-extern PyTypeObject Mapping_Type, Handle_Type, Sender_Type, Slot_Type, Receiver_Type, Lease_Type,
-    TcpSender_Type;
+extern PyTypeObject Mapping_Type, Handle_Type, Sender_Type, Slot_Type, Run_Type, Receiver_Type,
+    Lease_Type, TcpSender_Type;
 
 #endif

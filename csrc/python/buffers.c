@@ -25,6 +25,8 @@ void receiver_release(Receiver *self, uint64_t batch) {
 /* Skip buffers that earlier leases still hold, as long as any other buffer is free of leases. */
 void receiver_skip_held(Receiver *self) {
     uint64_t buffers = self->handle->ring->num_buffers;
+    if (receiver_of_loader(self)) /* a batch is announced into any buffer that is free */
+        return;
     while (self->held && (uint64_t)self->held < buffers) {
         uint64_t *release = &self->buffers[self->consumer->next_batch % buffers].release;
         if (!*release)
@@ -42,8 +44,9 @@ static void lent_ended(PyObject *owner, Lease *lease) {
         return; /* this is the child of a fork: the ring is the parent's */
     receiver_release(self, batch);
     receiver_publish_lent(self);
-    /* A thread that waits without the interpreter lock uses the consumer: it does the skipping. */
-    if (self->waiting)
+    /* A thread that waits without the interpreter lock uses the consumer: it does the skipping. On a
+     * loader's ring the thread that iterates announces a batch: it looks again before it sleeps. */
+    if (self->waiting || receiver_of_loader(self))
         api->wake_consumer(self->consumer);
     else
         receiver_skip_held(self);

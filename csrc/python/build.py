@@ -25,6 +25,7 @@ PREAMBLE = """
 #include "shm_echo/api.h"
 #include "shm_echo/broadcast.h"
 #include "shm_echo/ingress.h"
+#include "shm_echo/loader_ring.h"
 """
 
 

@@ -68,7 +68,7 @@ PyObject *receiver_handover(Receiver *receiver, PyObject *Py_UNUSED(ignored)) {
     if (!self)
         return NULL;
     self->receiver = (Receiver *)Py_NewRef(receiver);
-    self->batch.arrays = NULL;
+    self->batch = (Batch){0};
     self->locked = 0;
     return (PyObject *)self;
 }
@@ -91,7 +91,7 @@ static PyObject *Handover_begin(Handover *self, PyObject *timeout) {
     self->locked = (char)rc;
     /* An interrupted call, or the one in which this one is nested, may have left it sealed; that
      * one seals it again before it waits. A call that wants whole batches gets no short one. */
-    if (rc && self->receiver->consumer->sealed)
+    if (rc && self->receiver->consumer->sealed && !receiver_of_loader(self->receiver))
         api->unseal(self->receiver->consumer);
     return PyBool_FromLong(rc);
 }
@@ -107,6 +107,12 @@ static PyObject *Handover_take(Handover *self, PyObject *owned) {
     if (rc < 0)
         return NULL;
     return Py_NewRef(rc ? self->batch.arrays : Py_None);
+}
+
+/* No caller shall get this batch: give its memory back. The lock stays, and another may be taken. */
+static PyObject *Handover_drop(Handover *self, PyObject *Py_UNUSED(ignored)) {
+    batch_clear(&self->batch);
+    Py_RETURN_NONE;
 }
 
 /* The caller's next statement returns the batch, or returns without one. */
@@ -127,7 +133,7 @@ static void Handover_dealloc(Handover *self) {
     if (self->locked && self->batch.arrays) /* neither confirmed nor put back */
         receiver_put_back(self->receiver, &self->batch);
     unlock(self);
-    Py_XDECREF(self->batch.arrays);
+    batch_clear(&self->batch);
     Py_DECREF(self->receiver);
     Py_TYPE(self)->tp_free((PyObject *)self);
 }
@@ -137,6 +143,23 @@ static PyMethodDef Handover_methods[] = {
     {"take", (PyCFunction)Handover_take, METH_O, NULL},
     {"confirm", (PyCFunction)Handover_confirm, METH_NOARGS, NULL},
     {"put_back", (PyCFunction)Handover_put_back, METH_NOARGS, NULL},
+    {"drop", (PyCFunction)Handover_drop, METH_NOARGS, NULL},
+    {0},
+};
+
+/* The failed runs of the batch: a tuple of (first row, rows, status). */
+static PyObject *Handover_failed(Handover *self, void *Py_UNUSED(closure)) {
+    return self->batch.failed ? Py_NewRef(self->batch.failed) : PyTuple_New(0);
+}
+
+static PyGetSetDef Handover_getset[] = {
+    {"failed", (getter)Handover_failed, NULL, NULL, NULL},
+    {0},
+};
+
+static PyMemberDef Handover_members[] = {
+    {"rows", T_ULONGLONG, offsetof(Handover, batch.rows), READONLY, NULL},
+    {"first_row", T_ULONGLONG, offsetof(Handover, batch.first_row), READONLY, NULL},
     {0},
 };
 
@@ -147,4 +170,6 @@ PyTypeObject Handover_Type = {
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .tp_dealloc = (destructor)Handover_dealloc,
     .tp_methods = Handover_methods,
+    .tp_getset = Handover_getset,
+    .tp_members = Handover_members,
 };

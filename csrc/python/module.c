@@ -39,8 +39,9 @@ static struct PyModuleDef module = {
 
 PyMODINIT_FUNC PyInit__core_cpython(void) {
     import_array();
-    PyTypeObject *types[] = {&Mapping_Type,  &Handle_Type, &Sender_Type,   &Slot_Type,
-                             &Receiver_Type, &Lease_Type,  &Handover_Type, &TcpSender_Type};
+    PyTypeObject *types[] = {&Mapping_Type, &Handle_Type,   &Sender_Type,
+                             &Slot_Type,    &Run_Type,      &Receiver_Type,
+                             &Lease_Type,   &Handover_Type, &TcpSender_Type};
     PyObject *self = watch_forks() == 0 ? PyModule_Create(&module) : PyErr_NoMemory();
     for (size_t i = 0; self && i < sizeof types / sizeof *types; i++)
         if (PyModule_AddType(self, types[i]) < 0)

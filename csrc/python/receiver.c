@@ -3,25 +3,16 @@
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-static void drop_put_back(Receiver *self) {
-    while (self->put_back) {
-        Batch *batch = self->put_back;
-        self->put_back = batch->next;
-        Py_DECREF(batch->arrays);
-        PyMem_Free(batch);
-    }
-}
-
 /* Drop what was put back, which refers to this object, and the spare buffers. */
 static PyObject *Receiver_close(Receiver *self, PyObject *Py_UNUSED(ignored)) {
     self->closed = 1;
-    drop_put_back(self);
+    receiver_drop_put_back(self);
     spares_close(self->spares);
     Py_RETURN_NONE;
 }
 
 static void Receiver_dealloc(Receiver *self) {
-    drop_put_back(self);
+    receiver_drop_put_back(self);
     if (self->spares) {
         spares_close(self->spares);
         spares_unref(self->spares);
@@ -42,8 +33,9 @@ static bool open_parts(Receiver *self, PyObject *table) {
     if (!self->leaves)
         return false;
     uint64_t bytes = 0;
+    self->batch_rows = ring->batch_size * Py_MAX(1, ring->run_rows);
     for (Py_ssize_t i = 0; i < self->num_leaves; i++)
-        bytes += align_leaf(self->leaves[i].row_bytes * ring->batch_size);
+        bytes += align_leaf(self->leaves[i].row_bytes * self->batch_rows);
     self->buffers = PyMem_Calloc(ring->num_buffers, sizeof *self->buffers);
     self->lock = PyThread_allocate_lock();
     /* As many as the ring has buffers: spare memory is never larger than the ring. */
@@ -90,8 +82,10 @@ static PyObject *Receiver_wait(Receiver *self, PyObject *arg) {
     receiver_skip_held(self);
     char before = self->waiting;
     self->waiting = 1;
+    int (*wait)(she_consumer *, int64_t) =
+        receiver_of_loader(self) ? api->loader_ready_wait : api->ready_wait;
     Py_BEGIN_ALLOW_THREADS
-    rc = api->ready_wait(self->consumer, ns);
+    rc = wait(self->consumer, ns);
     Py_END_ALLOW_THREADS
     self->waiting = before;
     if (PyErr_CheckSignals() < 0 || handle_check(self->handle, 0) < 0)
@@ -113,6 +107,16 @@ static PyObject *Receiver_watch(Receiver *self, PyObject *arg) {
     self->watching = 0;
     receiver_unlock(self);
     return result;
+}
+
+/* Of a loader's ring: drop the batches that no caller got, after an interrupt. With the lock. */
+static PyObject *Receiver_forget(Receiver *self, PyObject *Py_UNUSED(ignored)) {
+    receiver_drop_put_back(self);
+    if (self->taken) {
+        self->taken = 0;
+        receiver_release(self, self->taken_batch);
+    }
+    Py_RETURN_NONE;
 }
 
 /* End a wait that is in progress, or the next one at its beginning. */
@@ -147,6 +151,10 @@ static PyObject *Receiver_leases(Receiver *self, PyObject *Py_UNUSED(ignored)) {
  * interpreter lock keeps the consumer from moving meanwhile, so that the numbers are consistent. */
 static PyObject *Receiver_stats(Receiver *self, PyObject *Py_UNUSED(ignored)) {
     she_ring_stats stats;
+    if (receiver_of_loader(self)) {
+        PyErr_SetString(PyExc_TypeError, "a loader's ring has statistics of its own");
+        return NULL;
+    }
     api->stats(self->consumer, &stats);
     return Py_BuildValue(
         "KKKKKKKKKn", (unsigned long long)stats.stored,
@@ -184,6 +192,7 @@ static PyMethodDef Receiver_methods[] = {
     {"handover", (PyCFunction)receiver_handover, METH_NOARGS, NULL},
     {"wait", (PyCFunction)Receiver_wait, METH_O, NULL},
     {"watch", (PyCFunction)Receiver_watch, METH_O, NULL},
+    {"forget", (PyCFunction)Receiver_forget, METH_NOARGS, NULL},
     {"wake", (PyCFunction)Receiver_wake, METH_NOARGS, NULL},
     {"leases", (PyCFunction)Receiver_leases, METH_NOARGS, NULL},
     {"close", (PyCFunction)Receiver_close, METH_NOARGS, NULL},
@@ -196,6 +205,7 @@ static PyMethodDef Receiver_methods[] = {
 
 static PyMemberDef Receiver_members[] = {
     {"held", T_PYSSIZET, offsetof(Receiver, held), READONLY, NULL},
+    {"copied", T_ULONGLONG, offsetof(Receiver, copied_total), READONLY, NULL},
     {"waiting", T_BOOL, offsetof(Receiver, waiting), 0, NULL},
     {"watching", T_BOOL, offsetof(Receiver, watching), READONLY, NULL},
     {"notices", T_INT, offsetof(Receiver, notices), READONLY, NULL},

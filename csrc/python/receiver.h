@@ -29,6 +29,10 @@ typedef struct Batch {
     PyObject *arrays; /* a list, one array per leaf; NULL for no batch */
     uint64_t number;
     enum batch_kind kind;
+    uint64_t turn; /* it was the turn-th that was taken */
+    uint64_t rows;
+    uint64_t first_row; /* of a loader's ring, like the next one */
+    PyObject *failed;   /* a tuple of (first row, rows, status) per failed run; NULL for none */
     struct Batch *next; /* in the queue of those that were put back */
 } Batch;
 
@@ -59,6 +63,7 @@ typedef struct Receiver {
     she_consumer *consumer;
     Leaf *leaves;
     Py_ssize_t num_leaves;
+    uint64_t batch_rows; /* the rows of a full batch */
     char mode, writable, poisoned, closed;
     char waiting;        /* a thread uses the consumer, perhaps without the interpreter lock */
     char watching;       /* `watch` holds the lock: a wake ends it */
@@ -73,6 +78,8 @@ typedef struct Receiver {
 
     char taken; /* a batch was taken from the ring, and its arrays could not be made yet */
     uint64_t taken_batch, taken_rows, taken_total;
+    uint64_t taken_first_row; /* of a loader's ring, like the next one */
+    uint32_t taken_errors;
     Batch *put_back; /* batches that no caller got, oldest first */
 
     Py_ssize_t held; /* leased batches that are alive */
@@ -87,10 +94,12 @@ typedef struct Receiver {
     unsigned recent_next, recent_copies;
 } Receiver;
 
+/* True for the ring of a loader: batches come as they were announced, none is skipped or sealed. */
+static inline bool receiver_of_loader(const Receiver *self) {
+    return self->handle->ring->run_rows != 0;
+}
+
 /* buffers.c */
-/* Count forks, so that a child recognizes what belongs to its parent. */
-int watch_forks(void);
-extern unsigned long forks;
 /* Make the root the lease of a batch, until its death (LENT) or until the next take (REUSED). */
 void receiver_lend(Receiver *self, Lease *root, uint64_t batch);
 void receiver_reuse(Receiver *self, Lease *root, uint64_t batch);
@@ -104,8 +113,12 @@ void receiver_publish_lent(Receiver *self);
 /* Take the next batch: 1 if there is one, 0 if it is not complete, -1 with an exception, after
  * which the next call tries again. */
 int receiver_take(Receiver *self, bool owned, Batch *out);
-/* Let the next take give this batch again. Consumes batch->arrays. */
+/* Let the next take give this batch again. Consumes its references. */
 void receiver_put_back(Receiver *self, Batch *batch);
+/* Drop the references of a batch, which may end its lease. */
+void batch_clear(Batch *batch);
+/* Drop what was put back. */
+void receiver_drop_put_back(Receiver *self);
 
 /* handover.c */
 extern PyTypeObject Handover_Type;

@@ -11,36 +11,50 @@
 #define CHUNK_BYTES (1u << 20)
 
 /* NumPy copies the leaves that are not C-contiguous. */
-static int copy_strided(Sender *self, PyObject *list, uint64_t position) {
+static int copy_strided(Sender *self, PyObject *list, uint64_t position, uint64_t row) {
     for (Py_ssize_t i = 0; i < self->spec.num_leaves; i++) {
         PyArrayObject *array = (PyArrayObject *)PyList_GET_ITEM(list, i);
         if (PyArray_IS_C_CONTIGUOUS(array))
             continue;
-        PyObject *row =
-            leaf_view(&self->spec.leaves[i], she_row(self->handle->ring, (uint32_t)i, position),
-                      false, 0, true, (PyObject *)self->handle);
-        int failed = !row || PyArray_CopyInto((PyArrayObject *)row, array) < 0;
-        Py_XDECREF(row);
+        PyObject *place = leaf_view(&self->spec.leaves[i], sender_place(self, i, position, row),
+                                    false, 0, true, (PyObject *)self->handle);
+        int failed = !place || PyArray_CopyInto((PyArrayObject *)place, array) < 0;
+        Py_XDECREF(place);
         if (failed)
             return -1;
     }
     return 0;
 }
 
-int sender_copy(Sender *self, PyObject *list, uint64_t position) {
+int sender_copy_aside(Sender *self, PyObject *list, uint64_t position, uint64_t row) {
+    const char *ring = self->handle->mapping->base, *end = ring + self->handle->mapping->size;
+    for (Py_ssize_t i = 0; i < self->spec.num_leaves; i++) {
+        PyArrayObject *leaf = (PyArrayObject *)PyList_GET_ITEM(list, i);
+        const char *data = PyArray_BYTES(leaf);
+        if (data < ring || data >= end ||
+            (data == sender_place(self, i, position, row) && PyArray_IS_C_CONTIGUOUS(leaf)))
+            continue;
+        PyObject *copy = PyArray_NewCopy(leaf, NPY_CORDER);
+        if (!copy || PyList_SetItem(list, i, copy) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int sender_copy(Sender *self, PyObject *list, uint64_t position, uint64_t row) {
     she_ring *ring = self->handle->ring;
     bool unlock = self->spec.sample_bytes >= UNLOCK_BYTES;
     PyThreadState *state = NULL;
     uint64_t start = ring->stamps ? api->now_ns() : 0;
-    if (copy_strided(self, list, position) < 0)
+    if (copy_strided(self, list, position, row) < 0)
         return -1;
     if (unlock)
         state = PyEval_SaveThread();
     for (Py_ssize_t i = 0; i < self->spec.num_leaves; i++) {
         PyArrayObject *array = (PyArrayObject *)PyList_GET_ITEM(list, i);
-        void *row = she_row(ring, (uint32_t)i, position);
-        if (PyArray_IS_C_CONTIGUOUS(array) && PyArray_DATA(array) != row)
-            api->copy(row, PyArray_DATA(array), self->spec.leaves[i].row_bytes);
+        void *place = sender_place(self, i, position, row);
+        if (PyArray_IS_C_CONTIGUOUS(array) && PyArray_DATA(array) != place)
+            api->copy(place, PyArray_DATA(array), self->spec.leaves[i].row_bytes);
     }
     if (unlock)
         PyEval_RestoreThread(state);
@@ -53,7 +67,7 @@ PyObject *Sender_send(Sender *self, PyObject *const *args, Py_ssize_t nargs) {
     PyObject *timeout;
     uint64_t deadline, position;
     if (parse_send("send", args, nargs, &timeout) < 0 || parse_timeout(timeout, &deadline) < 0 ||
-        !sender_usable(self))
+        !sender_usable_for(self, false))
         return NULL;
     PyObject *list = spec_leaves(&self->spec, args[0], 0);
     if (!list)
@@ -62,7 +76,7 @@ PyObject *Sender_send(Sender *self, PyObject *const *args, Py_ssize_t nargs) {
     PyObject *result = NULL;
     int rc = sender_claim(self, deadline, &position);
     if (rc == SHE_OK) {
-        if (sender_copy(self, list, position) < 0)
+        if (sender_copy(self, list, position, 0) < 0)
             api->abort(self->producer, position);
         else if ((rc = sender_result(self, api->commit(self->producer, position))) == SHE_OK)
             result = Py_NewRef(Py_None);
@@ -99,7 +113,7 @@ PyObject *Sender_send_batch(Sender *self, PyObject *const *args, Py_ssize_t narg
     PyObject *timeout;
     uint64_t deadline, positions[CHUNK];
     if (parse_send("send_batch", args, nargs, &timeout) < 0 ||
-        parse_timeout(timeout, &deadline) < 0 || !sender_usable(self))
+        parse_timeout(timeout, &deadline) < 0 || !sender_usable_for(self, false))
         return NULL;
     npy_intp total;
     PyObject *list = spec_rows(&self->spec, args[0], &total);

@@ -1,5 +1,5 @@
-/* Sender: a producer, its lifetime and its waits. send.c has the sending, slot.c what `reserve`
- * hands out. */
+/* Sender: a producer, its lifetime and its waits. send.c has the sending, slot.c and run.c what
+ * `reserve` and `claim_run` hand out. */
 #include "sender.h"
 
 /* A sender that never waits checks ten times a second whether the server is alive. */
@@ -22,6 +22,8 @@ static int Sender_clear(Sender *self) {
 
 static void Sender_dealloc(Sender *self) {
     PyObject_GC_UnTrack(self);
+    if (self->weakrefs)
+        PyObject_ClearWeakRefs((PyObject *)self);
     Sender_clear(self);
     spec_free(&self->spec);
     if (self->producer)
@@ -53,14 +55,17 @@ static PyObject *Sender_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     self->watch = Py_NewRef(watch);
     self->watch_after_ns = watch_after_ns;
     self->server = server;
+    self->forks = forks;
     if (spec_init(&self->spec, table, plan, flatten, unflatten, check, same_kind) < 0)
         goto fail;
+    uint64_t rows = Py_MAX(1, self->handle->ring->run_rows); /* of a slot */
+    self->claim = self->handle->ring->run_rows ? api->loader_claim : api->claim;
     if ((uint32_t)self->spec.num_leaves != self->handle->ring->num_leaves) {
         PyErr_SetString(PyExc_ValueError, "the ring has another number of leaves");
         goto fail;
     }
     for (Py_ssize_t i = 0; i < self->spec.num_leaves; i++) {
-        if (self->spec.leaves[i].row_bytes != self->handle->ring->leaves[i].row_bytes) {
+        if (self->spec.leaves[i].row_bytes * rows != self->handle->ring->leaves[i].row_bytes) {
             PyErr_SetString(PyExc_ValueError, "the ring has another row size");
             goto fail;
         }
@@ -152,7 +157,7 @@ int sender_claim(Sender *self, uint64_t deadline, uint64_t *position) {
     uint64_t since = 0;
     while (rc == SHE_OK) {
         uint32_t ticket = she_claim_ticket(self->producer);
-        rc = api->claim(self->producer, position);
+        rc = self->claim(self->producer, position);
         if (rc == SHE_OK) /* a sample in truncated memory is noticed by its commit */
             break;
         rc = sender_result(self, rc);
@@ -189,25 +194,33 @@ int sender_claim(Sender *self, uint64_t deadline, uint64_t *position) {
         rc = self->server >= 0 && api->process_gone(self->server) ? BINDING_GONE : SHE_OK;
         if (PyErr_CheckSignals() < 0)
             rc = -1;
-        else if (self->retired) /* in the child of a signal handler that forks */
+        else if (sender_retired(self)) /* in the child of a signal handler that forks */
             rc = SHE_STOPPED;
     }
-    if (since && !self->retired)
+    if (since && !sender_retired(self))
         api->wait_end(self->producer, since);
     return rc;
 }
 
 bool sender_usable(Sender *self) {
-    if (!self->retired)
+    if (!sender_retired(self))
         return true;
     (void)sender_raise(self, SHE_STOPPED, 0, Py_None);
+    return false;
+}
+
+bool sender_usable_for(Sender *self, bool runs) {
+    if ((self->handle->ring->run_rows != 0) == runs)
+        return sender_usable(self);
+    PyErr_SetString(PyExc_TypeError, runs ? "this ring takes single samples: use reserve"
+                                          : "this is a loader's ring: use claim_run");
     return false;
 }
 
 /* Wait until every committed sample has been handed out. */
 static PyObject *Sender_wait(Sender *self, PyObject *timeout) {
     uint64_t deadline;
-    if (parse_timeout(timeout, &deadline) < 0 || !sender_usable(self))
+    if (parse_timeout(timeout, &deadline) < 0 || !sender_usable_for(self, false))
         return NULL;
     sender_begin_call(self);
     int rc = she_load32_relaxed(&self->producer->stop)
@@ -237,7 +250,7 @@ static PyObject *Sender_wait(Sender *self, PyObject *timeout) {
             rc = -1;
             break;
         }
-        if (self->retired) { /* in the child of a signal handler that forks */
+        if (sender_retired(self)) { /* in the child of a signal handler that forks */
             rc = SHE_STOPPED;
             break;
         }
@@ -246,7 +259,7 @@ static PyObject *Sender_wait(Sender *self, PyObject *timeout) {
             break;
         }
     }
-    if (waits && !self->retired)
+    if (waits && !sender_retired(self))
         api->drain_end(self->producer);
     if (sender_end_call(self) < 0 || rc == -1)
         return NULL;
@@ -256,7 +269,7 @@ static PyObject *Sender_wait(Sender *self, PyObject *timeout) {
 }
 
 static PyObject *Sender_stop(Sender *self, PyObject *Py_UNUSED(ignored)) {
-    if (!self->retired)
+    if (!sender_retired(self))
         api->producer_stop(self->producer);
     Py_RETURN_NONE;
 }
@@ -265,7 +278,7 @@ static PyObject *Sender_stop(Sender *self, PyObject *Py_UNUSED(ignored)) {
  * or at the end of the last one. It does not wait for that, because the calls may be this thread's
  * own, below a signal handler. */
 static PyObject *Sender_leave(Sender *self, PyObject *on_idle) {
-    if (!self->retired) {
+    if (!sender_retired(self)) {
         api->producer_stop(self->producer);
         Py_XSETREF(self->on_idle, Py_NewRef(on_idle));
         if (sender_call_on_idle(self) < 0)
@@ -274,12 +287,14 @@ static PyObject *Sender_leave(Sender *self, PyObject *on_idle) {
     Py_RETURN_NONE;
 }
 
-/* In the child of a fork: the slots and calls are the parent's, which alone may write the
- * memory. */
-static PyObject *Sender_retire(Sender *self, PyObject *Py_UNUSED(ignored)) {
+void sender_retire(Sender *self) {
     self->retired = 1;
     sender_freeze_slots(self);
     self->busy = self->reserved = 0;
+}
+
+static PyObject *Sender_retire(Sender *self, PyObject *Py_UNUSED(ignored)) {
+    sender_retire(self);
     Py_RETURN_NONE;
 }
 
@@ -287,6 +302,7 @@ static PyMethodDef Sender_methods[] = {
     {"send", (PyCFunction)(void (*)(void))Sender_send, METH_FASTCALL, NULL},
     {"send_batch", (PyCFunction)(void (*)(void))Sender_send_batch, METH_FASTCALL, NULL},
     {"reserve", (PyCFunction)Sender_reserve, METH_O, NULL},
+    {"claim_run", (PyCFunction)Sender_claim_run, METH_O, NULL},
     {"wait", (PyCFunction)Sender_wait, METH_O, NULL},
     {"stop", (PyCFunction)Sender_stop, METH_NOARGS, NULL},
     {"leave", (PyCFunction)Sender_leave, METH_O, NULL},
@@ -320,6 +336,7 @@ PyTypeObject Sender_Type = {
     .tp_dealloc = (destructor)Sender_dealloc,
     .tp_traverse = (traverseproc)Sender_traverse,
     .tp_clear = (inquiry)Sender_clear,
+    .tp_weaklistoffset = offsetof(Sender, weakrefs),
     .tp_methods = Sender_methods,
     .tp_members = Sender_members,
     .tp_getset = Sender_getset,

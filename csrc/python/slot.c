@@ -38,9 +38,8 @@ static int slot_ended(Slot *self) {
     return sender_call_on_idle(self->sender);
 }
 
-/* Give the claim back, if it is open. */
-static int give_back(Slot *self) {
-    if (!self->open)
+int slot_give_back(Slot *self) {
+    if (sender_retired(self->sender) || !self->open)
         return 0;
     self->open = 0;
     freeze(self);
@@ -60,23 +59,6 @@ static bool is_view(PyObject *leaf, PyObject *view) {
            memcmp(PyArray_DIMS(a), PyArray_DIMS(b), bytes) == 0 &&
            memcmp(PyArray_STRIDES(a), PyArray_STRIDES(b), bytes) == 0 &&
            PyArray_EquivTypes(PyArray_DESCR(a), PyArray_DESCR(b));
-}
-
-/* Replace the arrays of the list that lie in the ring, but not in their own place, by private
- * copies: sender_copy may write the memory of one leaf before it reads the next. */
-static int copy_aside(Slot *self, PyObject *list) {
-    Handle *handle = self->sender->handle;
-    const char *ring = handle->mapping->base, *end = ring + handle->mapping->size;
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++) {
-        PyObject *leaf = PyList_GET_ITEM(list, i);
-        const char *data = PyArray_BYTES((PyArrayObject *)leaf);
-        if (data < ring || data >= end || is_view(leaf, PyTuple_GET_ITEM(self->views, i)))
-            continue;
-        PyObject *copy = PyArray_NewCopy((PyArrayObject *)leaf, NPY_CORDER);
-        if (!copy || PyList_SetItem(list, i, copy) < 0)
-            return -1;
-    }
-    return 0;
 }
 
 /* Bring the memory up to date with the tree: copy the leaves that were replaced into their rows,
@@ -107,48 +89,59 @@ static int write_tree(Slot *self, PyObject *tree) {
         return -1;
     int rc = -1;
     if (sender_usable(sender)) /* code of the tree's nodes has run, and may have forked */
-        rc = copy_aside(self, list) < 0 ? -1 : sender_copy(sender, list, self->position);
+        rc = sender_copy_aside(sender, list, self->position, 0) < 0
+                 ? -1
+                 : sender_copy(sender, list, self->position, 0);
     Py_DECREF(list);
     return rc;
 }
 
-static void raise_ended(void) {
+static void raise_ended(const Slot *self) {
     PyObject *errors = PyImport_ImportModule("shm_echo.errors");
     PyObject *class = errors ? PyObject_GetAttrString(errors, "ConnectionClosedError") : NULL;
     if (class)
-        PyErr_SetString(class, "this slot was committed or given back already");
+        PyErr_Format(class, "this %s was committed or given back already",
+                     Py_TYPE(self) == &Slot_Type ? "slot" : "run");
     Py_XDECREF(class);
     Py_XDECREF(errors);
+}
+
+bool slot_writable(Slot *self) {
+    if (!sender_usable(self->sender))
+        return false;
+    if (!self->open)
+        raise_ended(self);
+    return self->open;
+}
+
+int slot_end(Slot *self, int failed) {
+    Sender *sender = self->sender;
+    freeze(self);
+    if (sender_retired(sender))
+        return failed;
+    int rc = SHE_OK;
+    if (failed < 0)
+        api->abort(sender->producer, self->position);
+    else
+        rc = sender_result(sender, api->commit(sender->producer, self->position));
+    if (rc != SHE_OK) {
+        (void)sender_raise(sender, rc, 0, Py_None);
+        failed = -1;
+    }
+    return slot_ended(self) < 0 ? -1 : failed;
 }
 
 /* Commit what the tree says now, and close the slot. After a failure the claim is given back. */
 static int commit(Slot *self) {
     Sender *sender = self->sender;
-    if (!sender_usable(sender))
+    if (!slot_writable(self))
         return -1;
-    if (!self->open) {
-        raise_ended();
-        return -1;
-    }
     self->open = 0; /* it ends in this call, and in no other that code of the tree may make */
     PyObject *tree = Py_NewRef(self->tree ? self->tree : Py_None);
     int written = write_tree(self, tree);
     if (written == 0 && !sender_usable(sender))
         written = -1;
-    freeze(self);
-    if (!sender->retired) {
-        int rc = SHE_OK;
-        if (written < 0)
-            api->abort(sender->producer, self->position);
-        else
-            rc = sender_result(sender, api->commit(sender->producer, self->position));
-        if (rc != SHE_OK) {
-            (void)sender_raise(sender, rc, 0, Py_None);
-            written = -1;
-        }
-        if (slot_ended(self) < 0)
-            written = -1;
-    }
+    written = slot_end(self, written);
     Py_DECREF(tree);
     return written;
 }
@@ -160,7 +153,7 @@ static PyObject *Slot_commit(Slot *self, PyObject *Py_UNUSED(ignored)) {
 }
 
 static PyObject *Slot_abort(Slot *self, PyObject *Py_UNUSED(ignored)) {
-    return none_unless(give_back(self));
+    return none_unless(slot_give_back(self));
 }
 
 static PyObject *Slot_enter(Slot *self, PyObject *Py_UNUSED(ignored)) {
@@ -173,7 +166,7 @@ static PyObject *Slot_exit(Slot *self, PyObject *const *args, Py_ssize_t nargs) 
         return NULL;
     }
     if (args[0] != Py_None)
-        return none_unless(give_back(self));
+        return none_unless(slot_give_back(self));
     return none_unless(self->open ? commit(self) : 0);
 }
 
@@ -188,9 +181,7 @@ static PyObject *Slot_repr(Slot *self) {
     return PyUnicode_FromString(self->open ? "<Slot open>" : "<Slot closed>");
 }
 
-static PyObject *Slot_is_open(Slot *self, void *Py_UNUSED(closure)) {
-    return PyBool_FromLong(self->open);
-}
+PyObject *slot_is_open(Slot *self, void *Py_UNUSED(closure)) { return PyBool_FromLong(self->open); }
 
 static PyObject *tree_of(Slot *self) {
     if (!self->tree)
@@ -214,7 +205,7 @@ static int Slot_setitem(Slot *self, PyObject *key, PyObject *value) {
     return rc;
 }
 
-static int Slot_traverse(Slot *self, visitproc visit, void *arg) {
+int slot_traverse(Slot *self, visitproc visit, void *arg) {
     Py_VISIT(self->sender);
     Py_VISIT(self->views);
     Py_VISIT(self->tree);
@@ -222,16 +213,16 @@ static int Slot_traverse(Slot *self, visitproc visit, void *arg) {
 }
 
 /* The sender and the arrays stay: the destructor needs them to give the claim back. */
-static int Slot_clear(Slot *self) {
+int slot_clear(Slot *self) {
     Py_CLEAR(self->tree);
     return 0;
 }
 
-static void Slot_dealloc(Slot *self) {
+void slot_dealloc(Slot *self) {
     PyObject_GC_UnTrack(self);
     PyObject *type, *value, *trace;
     PyErr_Fetch(&type, &value, &trace);
-    if (give_back(self) < 0)
+    if (slot_give_back(self) < 0)
         PyErr_WriteUnraisable(NULL);
     if (self->weakrefs)
         PyObject_ClearWeakRefs((PyObject *)self);
@@ -242,16 +233,14 @@ static void Slot_dealloc(Slot *self) {
     PyObject_GC_Del(self);
 }
 
-/* A slot without a claim. Everything that may fail or collect garbage, and so run other code, is
- * done here, before the claim is made. */
-static Slot *slot_new(Sender *sender) {
+Slot *slot_new(PyTypeObject *type, Sender *sender) {
     PyObject *views = PyTuple_New(sender->spec.num_leaves);
-    Slot *self = views ? PyObject_GC_New(Slot, &Slot_Type) : NULL;
+    Slot *self = views ? PyObject_GC_New(Slot, type) : NULL;
     if (!self) {
         Py_XDECREF(views);
         return NULL;
     }
-    memset((char *)self + sizeof(PyObject), 0, sizeof *self - sizeof(PyObject));
+    memset((char *)self + sizeof(PyObject), 0, (size_t)type->tp_basicsize - sizeof(PyObject));
     self->sender = (Sender *)Py_NewRef((PyObject *)sender);
     self->views = views;
     return self;
@@ -270,6 +259,22 @@ static void slot_open(Slot *self, uint64_t position) {
     sender->reserved++;
 }
 
+int slot_claim(Slot *self, uint64_t deadline, PyObject *timeout) {
+    Sender *sender = self->sender;
+    uint64_t position;
+    sender_begin_call(sender);
+    int rc = sender_claim(sender, deadline, &position);
+    if (rc == SHE_OK) /* a claim in truncated memory need not be given back: that is private */
+        rc = sender_result(sender, rc);
+    if (rc == SHE_OK)
+        slot_open(self, position);
+    if (sender_end_call(sender) < 0)
+        return -1;
+    if (rc != SHE_OK && rc != -1)
+        (void)sender_raise(sender, rc, 0, timeout);
+    return rc == SHE_OK ? 0 : -1;
+}
+
 static int make_views(Slot *self) {
     Sender *sender = self->sender;
     for (Py_ssize_t i = 0; i < sender->spec.num_leaves; i++) {
@@ -285,23 +290,13 @@ static int make_views(Slot *self) {
 
 /* reserve(timeout): a slot with its claim, its arrays and its tree. */
 PyObject *Sender_reserve(Sender *self, PyObject *timeout) {
-    uint64_t deadline, position;
-    if (parse_timeout(timeout, &deadline) < 0 || !sender_usable(self))
+    uint64_t deadline;
+    if (parse_timeout(timeout, &deadline) < 0 || !sender_usable_for(self, false))
         return NULL;
-    Slot *slot = slot_new(self);
+    Slot *slot = slot_new(&Slot_Type, self);
     if (!slot)
         return NULL;
-    sender_begin_call(self);
-    int rc = sender_claim(self, deadline, &position);
-    if (rc == SHE_OK) /* a claim in truncated memory need not be given back: that is private */
-        rc = sender_result(self, rc);
-    if (rc == SHE_OK)
-        slot_open(slot, position);
-    if (sender_end_call(self) < 0)
-        rc = -1;
-    if (rc != SHE_OK && rc != -1)
-        (void)sender_raise(self, rc, 0, timeout);
-    if (rc == SHE_OK && make_views(slot) == 0)
+    if (slot_claim(slot, deadline, timeout) == 0 && make_views(slot) == 0)
         slot->tree = PyObject_CallOneArg(self->spec.unflatten, slot->views);
     PyObject_GC_Track((PyObject *)slot); /* the destructor untracks it */
     if (slot->tree)
@@ -370,7 +365,7 @@ static PyMemberDef Slot_members[] = {
 };
 
 static PyGetSetDef Slot_getset[] = {
-    {"is_open", (getter)Slot_is_open, NULL,
+    {"is_open", (getter)slot_is_open, NULL,
      "Return True if the slot can be written and committed; never in the child of a fork.", NULL},
     {0},
 };
@@ -386,9 +381,9 @@ PyTypeObject Slot_Type = {
     .tp_doc = Slot_doc,
     .tp_basicsize = sizeof(Slot),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .tp_dealloc = (destructor)Slot_dealloc,
-    .tp_traverse = (traverseproc)Slot_traverse,
-    .tp_clear = (inquiry)Slot_clear,
+    .tp_dealloc = (destructor)slot_dealloc,
+    .tp_traverse = (traverseproc)slot_traverse,
+    .tp_clear = (inquiry)slot_clear,
     .tp_repr = (reprfunc)Slot_repr,
     .tp_as_mapping = &Slot_mapping,
     .tp_weaklistoffset = offsetof(Slot, weakrefs),

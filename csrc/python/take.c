@@ -64,7 +64,7 @@ static int make_arrays(const Receiver *self, Lease *root, PyObject *list) {
         void *data = NULL;
         if (memory) {
             data = memory;
-            memory += align_leaf(leaf->row_bytes * ring->batch_size);
+            memory += align_leaf(leaf->row_bytes * self->batch_rows);
         } else if (root) {
             data = she_row(ring, (uint32_t)i, self->taken_batch * ring->batch_size);
         }
@@ -77,24 +77,52 @@ static int make_arrays(const Receiver *self, Lease *root, PyObject *list) {
     return 0;
 }
 
+/* The runs of the taken batch whose status is not 0: read now, because another batch may be
+ * announced in this buffer as soon as it is released. */
+static PyObject *failed_runs(const Receiver *self) {
+    const she_ring *ring = self->handle->ring;
+    PyObject *list = PyList_New(0);
+    for (uint64_t row = 0, slot = 0; list && row < self->taken_rows;
+         row += ring->run_rows, slot++) {
+        uint64_t position = self->taken_batch * ring->batch_size + slot;
+        unsigned int status = she_loader_run(ring, position)->status;
+        if (!status)
+            continue;
+        PyObject *run = Py_BuildValue(
+            "KKI", (unsigned long long)(self->taken_first_row + row),
+            (unsigned long long)Py_MIN(ring->run_rows, self->taken_rows - row), status);
+        if (!run || PyList_Append(list, run) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(run);
+    }
+    PyObject *tuple = list ? PyList_AsTuple(list) : NULL;
+    Py_XDECREF(list);
+    return tuple;
+}
+
 /* Make the arrays of the taken batch, in the empty list; on failure it stays taken, for the next
  * try. */
 static int make_batch(Receiver *self, bool owned, PyObject *arrays, Batch *out) {
     enum batch_kind kind = kind_of_next(self, owned);
     uint64_t batch = self->taken_batch;
     Lease *root = NULL;
+    PyObject *failed = NULL;
+    if (self->taken_errors && !(failed = failed_runs(self)))
+        return -1;
     if (kind == COPIED)
         root = lease_of_copy(self->spares);
     else if (kind != OWNED)
         root = lease_new(self->handle);
     if ((!root && kind != OWNED) || make_arrays(self, root, arrays) < 0) {
         Py_XDECREF(root);
+        Py_XDECREF(failed);
         return -1;
     }
     if (kind == COPIED || kind == OWNED)
         copy_rows(self, arrays);
     if (handle_check(self->handle, 0) < 0) {
         Py_XDECREF(root);
+        Py_XDECREF(failed);
         return -1;
     }
     if (kind == LENT)
@@ -106,7 +134,13 @@ static int make_batch(Receiver *self, bool owned, PyObject *arrays, Batch *out) 
     if (self->mode == LEND_OR_COPY && (kind == LENT || kind == COPIED))
         note_kind(self, kind == COPIED);
     Py_XDECREF(root);
-    *out = (Batch){.arrays = Py_NewRef(arrays), .number = batch, .kind = kind};
+    *out = (Batch){.arrays = Py_NewRef(arrays),
+                   .number = batch,
+                   .kind = kind,
+                   .turn = self->taken_total,
+                   .rows = self->taken_rows,
+                   .first_row = self->taken_first_row,
+                   .failed = failed};
     return 0;
 }
 
@@ -158,14 +192,19 @@ static int take_into(Receiver *self, bool owned, PyObject *list, Batch *out) {
     if (!self->taken) {
         release_reused(self);
         receiver_skip_held(self);
-        bool ready = api->ready(self->consumer) == SHE_OK;
+        bool loader = receiver_of_loader(self);
+        bool ready = (loader ? api->loader_ready : api->ready)(self->consumer) == SHE_OK;
         if (handle_check(self->handle, 0) < 0)
             return -1;
+        if (ready && loader)
+            ready = api->loader_take(self->consumer, &self->taken_batch, &self->taken_rows,
+                                     &self->taken_first_row, &self->taken_errors) == SHE_OK;
         if (!ready) {
             receiver_publish_lent(self);
             return 0;
         }
-        api->take(self->consumer, &self->taken_batch, &self->taken_rows);
+        if (!loader)
+            api->take(self->consumer, &self->taken_batch, &self->taken_rows);
         self->taken_total++;
         self->taken = 1;
     }
@@ -188,19 +227,34 @@ int receiver_take(Receiver *self, bool owned, Batch *out) {
     return rc;
 }
 
+void batch_clear(Batch *batch) {
+    Py_CLEAR(batch->failed);
+    Py_CLEAR(batch->arrays);
+}
+
+void receiver_drop_put_back(Receiver *self) {
+    while (self->put_back) {
+        Batch *batch = self->put_back;
+        self->put_back = batch->next;
+        batch_clear(batch);
+        PyMem_Free(batch);
+    }
+}
+
 void receiver_put_back(Receiver *self, Batch *batch) {
-    PyObject *arrays = batch->arrays;
-    batch->arrays = NULL;
+    Batch back = *batch;
+    batch->arrays = batch->failed = NULL;
     /* No rows are no loss, and another thread's take may have reused an unleased batch. */
     bool lost = batch->kind == REUSED && !(self->has_batch && self->batch == batch->number);
     Batch *copy = self->closed || batch->kind == EMPTY || lost ? NULL : PyMem_Malloc(sizeof *copy);
     if (!copy) {
-        Py_DECREF(arrays);
+        batch_clear(&back);
         return;
     }
     Batch **at = &self->put_back;
-    while (*at && (*at)->number < batch->number)
+    while (*at && (*at)->turn < back.turn)
         at = &(*at)->next;
-    *copy = (Batch){.arrays = arrays, .number = batch->number, .kind = batch->kind, .next = *at};
+    *copy = back;
+    copy->next = *at;
     *at = copy;
 }

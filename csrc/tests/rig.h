@@ -51,14 +51,8 @@ static inline void rig_config(rig *r, uint64_t batch_size, uint64_t num_buffers,
     rig_config_rows(r, rig_rows, batch_size, num_buffers, detailed);
 }
 
-static inline void rig_open_rows(rig *r, const uint64_t *rows, uint64_t batch_size,
-                                 uint64_t num_buffers, bool detailed) {
-    she_layout layout;
-    uint64_t offsets[RIG_LEAVES];
-    rig_config_rows(r, rows, batch_size, num_buffers, detailed);
-    CHECK_EQ(she_layout_compute(&r->config, &layout, offsets), SHE_OK);
-    r->bytes = layout.total_bytes;
-    r->memory = rig_memory(r->bytes);
+/* Make the ring in r->memory, its consumer and its producers. */
+static inline void rig_start(rig *r) {
     CHECK_EQ(she_ring_create(r->memory, r->bytes, &r->config, (uint64_t)getpid(), &r->ring),
              SHE_OK);
     CHECK_EQ(she_consumer_open(r->ring, &r->consumer), SHE_OK);
@@ -70,6 +64,17 @@ static inline void rig_open_rows(rig *r, const uint64_t *rows, uint64_t batch_si
         she_reinstate(r->ring, owner);
     for (uint32_t owner = 0; owner <= RIG_PRODUCERS; owner++)
         CHECK_EQ(she_producer_open(r->ring, owner, &r->producer[owner]), SHE_OK);
+}
+
+static inline void rig_open_rows(rig *r, const uint64_t *rows, uint64_t batch_size,
+                                 uint64_t num_buffers, bool detailed) {
+    she_layout layout;
+    uint64_t offsets[RIG_LEAVES];
+    rig_config_rows(r, rows, batch_size, num_buffers, detailed);
+    CHECK_EQ(she_layout_compute(&r->config, &layout, offsets), SHE_OK);
+    r->bytes = layout.total_bytes;
+    r->memory = rig_memory(r->bytes);
+    rig_start(r);
 }
 
 static inline void rig_open(rig *r, uint64_t batch_size, uint64_t num_buffers, bool detailed) {

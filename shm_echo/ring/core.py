@@ -98,8 +98,19 @@ def make_config(
     num_buffers: int,
     max_producers: int,
     detailed: bool,
+    run_rows: int = 0,
 ) -> tuple[Any, list[Any]]:
-    """Return a `she_config` and the objects that it points to, which must outlive it."""
+    """Return a `she_config` and the objects that it points to, which must outlive it.
+
+    Args:
+        row_bytes: of one slot, per leaf.
+        digest: of the tree spec.
+        batch_size: slots per batch.
+        num_buffers: batches in the ring.
+        max_producers: the number of producers that may be attached at once.
+        detailed: True to keep commit times and histograms.
+        run_rows: 0, or the number of rows in a slot of a loader's ring.
+    """
     rows = ffi.new("uint64_t[]", list(row_bytes))
     spec = ffi.new("uint8_t[32]", digest)
     config = ffi.new(
@@ -110,6 +121,7 @@ def make_config(
             "num_leaves": len(row_bytes),
             "max_producers": max_producers,
             "detailed": int(detailed),
+            "run_rows": run_rows,
             "row_bytes": rows,
             "digest": spec,
         },

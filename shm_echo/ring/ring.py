@@ -39,12 +39,14 @@ class RingConfig:
         num_buffers: batches in the ring.
         max_producers: the number of producers that may be attached at once.
         detailed: True to keep commit times and histograms.
+        run_rows: 0, or the rows in a slot of a loader's ring, whose `batch_size` counts slots.
     """
 
     batch_size: int
     num_buffers: int
     max_producers: int
     detailed: bool
+    run_rows: int = 0
 
     @property
     def capacity(self) -> int:
@@ -194,11 +196,13 @@ class Ring:
 
 
 def _c_config(spec: TreeSpec, config: RingConfig) -> tuple[Any, list[Any]]:
+    rows = max(1, config.run_rows)
     return make_config(
-        [leaf.nbytes for leaf in spec.leaves],
+        [rows * leaf.nbytes for leaf in spec.leaves],
         spec.digest(),
         batch_size=config.batch_size,
         num_buffers=config.num_buffers,
         max_producers=config.max_producers,
         detailed=config.detailed,
+        run_rows=config.run_rows,
     )

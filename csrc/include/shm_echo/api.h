@@ -4,10 +4,11 @@
 #ifndef SHM_ECHO_API_H
 #define SHM_ECHO_API_H
 
+#include "shm_echo/loader_ring.h"
 #include "shm_echo/ring.h"
 #include "shm_echo/sigbus_guard.h"
 
-#define SHE_API_VERSION 2u
+#define SHE_API_VERSION 3u
 
 typedef struct {
     uint32_t version;
@@ -50,6 +51,12 @@ typedef struct {
     she_guard *(*guard_add)(void *, uint64_t);
     void (*guard_remove)(she_guard *);
     bool (*guard_renew)(void);
+    int (*loader_claim)(she_producer *, uint64_t *);
+    void (*loader_set_status)(she_producer *, uint64_t, uint32_t);
+    void (*loader_at_row)(she_producer *, uint64_t);
+    int (*loader_ready)(she_consumer *);
+    int (*loader_ready_wait)(she_consumer *, int64_t);
+    int (*loader_take)(she_consumer *, uint64_t *, uint64_t *, uint64_t *, uint32_t *);
 } she_api;
 
 const she_api *she_api_table(void);

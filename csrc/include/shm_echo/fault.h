@@ -41,6 +41,11 @@ enum she_fault_step {
     SHE_STEP_WAIT_LOOKED,  /* the batch is not complete, `awaited` not written */
     SHE_STEP_WAIT_AWAITED, /* `awaited` is written, the state word not checked again */
     SHE_STEP_WAIT_SLEEP,   /* checked again: about to sleep */
+    /* Of a loader's ring. The first is a worker's, the others its consumer's. */
+    SHE_STEP_LOADER_GATE,   /* cursor and gate read, the queue's entry not */
+    SHE_STEP_LOADER_ORDER,  /* an announcement: its orders are written, its entry is not */
+    SHE_STEP_LOADER_QUEUED, /* its entry is written, the gate not moved */
+    SHE_STEP_LOADER_OPENED, /* the gate is moved, space not signalled */
 };
 
 #endif

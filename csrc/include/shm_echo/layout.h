@@ -10,6 +10,9 @@
  *            | commit times, one u64 a slot    (detailed only)  |
  *            | memcpy histograms, a few        (detailed only)  |
  *            +--------------------------------------------------+
+ *            | gate | announce queue | order table              |  a loader's ring only: see
+ *            |                                                  |  loader_ring.h
+ *            +--------------------------------------------------+
  *            | leaf 0: capacity rows, no gaps                   |  64-byte aligned; page aligned
  *            | leaf 1: ...                                      |  if a row fills a page
  *     total  +--------------------------------------------------+
@@ -28,7 +31,7 @@
 #include "shm_echo/histogram.h"
 
 #define SHE_MAGIC UINT64_C(0x004f4843454d4853) /* "SHMECHO" */
-#define SHE_LAYOUT_VERSION 3u
+#define SHE_LAYOUT_VERSION 4u
 /* Two cache lines: x86 prefetches them in pairs, and some arm64 processors have 128-byte ones. */
 #define SHE_LINE 128
 #define SHE_WORDS_PER_CACHE_LINE 8u /* 64-byte lines of 8-byte words */
@@ -66,6 +69,7 @@ typedef struct {
     uint32_t detailed;
     uint64_t creator_pid;
     uint8_t digest[32]; /* of the tree spec */
+    uint32_t run_rows;  /* 0, or the rows of a slot of a loader's ring */
 
     _Alignas(SHE_LINE) she_atomic64 write_cursor;
 
@@ -103,6 +107,7 @@ typedef struct {
     she_atomic64 begun;                      /* claims begun: before the CAS that takes a slot */
     she_atomic64 ended;                      /* claims ended: committed, aborted, or without slot */
     she_atomic64 drainers;                   /* threads that wait for their samples to be taken */
+    she_atomic64 at_row; /* a loader's worker: 1 + the number of the row that it makes, or 0 */
 } she_record;
 
 _Static_assert(sizeof(she_header) == 6 * SHE_LINE, "header: six lines");
@@ -117,6 +122,16 @@ _Static_assert(offsetof(she_header, taken_cursor) == 5 * SHE_LINE, "layout");
  * every batch, and enough to avoid contention between producers. */
 #define SHE_HIST_SHARDS 8u
 
+/* An entry of a loader's order table: what belongs into one slot. loader_ring.h has its rules. */
+typedef struct {
+    uint64_t first_row; /* the number of its first row in the order of all epochs */
+    uint32_t count;     /* rows: at most run_rows */
+    uint32_t status;    /* written by the owner of the claim: 0, or what went wrong */
+    uint32_t epoch;
+    uint32_t reserved;
+    int64_t index[]; /* count items of the dataset */
+} she_run;
+
 /* ---- the configuration that both sides agree on, and the layout that follows from it --------- */
 
 typedef struct {
@@ -125,14 +140,16 @@ typedef struct {
     uint32_t num_leaves;
     uint32_t max_producers;
     uint32_t detailed;
-    const uint64_t *row_bytes; /* one per leaf */
+    uint32_t run_rows;         /* 0; or a loader's ring, whose slots are runs of so many rows */
+    const uint64_t *row_bytes; /* one per leaf, of a slot */
     const uint8_t *digest;     /* 32 bytes */
 } she_config;
 
 typedef struct {
-    uint64_t records, words, stamps, histograms; /* offsets; 0 if absent */
+    uint64_t records, words, stamps, histograms, gate, queue, runs; /* offsets; 0 if absent */
     uint64_t total_bytes;
     uint64_t word_lines; /* cache lines of state words per batch */
+    uint64_t run_bytes;  /* of an entry of the order table */
 } she_layout;
 
 #endif

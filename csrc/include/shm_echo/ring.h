@@ -62,6 +62,11 @@ typedef struct she_ring {
     she_histogram *histograms; /* NULL unless detailed */
     she_own *own;              /* NULL in a process that has attached */
     void *identity;            /* likewise: a copy of the header's first line */
+    she_atomic64 *gate;        /* NULL unless it is a loader's ring, like the next two */
+    she_atomic64 *queue;
+    uint8_t *runs; /* the order table: she_loader_run */
+    uint64_t run_bytes;
+    uint32_t run_rows; /* 0 unless it is a loader's ring */
     uint64_t batch_size, num_buffers, capacity;
     uint32_t word_lines, max_producers, num_leaves;
     she_leaf leaves[];
@@ -112,7 +117,8 @@ typedef struct she_consumer {
      * committed, and those of them that owner 0 committed. */
     uint64_t *known;
     uint64_t *known_own;
-    she_times *times; /* NULL unless detailed */
+    she_times *times;          /* NULL unless detailed */
+    struct she_loader *loader; /* NULL unless it is a loader's ring */
 } she_consumer;
 
 /* ---- making and opening (ring_create.c) ------------------------------------------------------ */
@@ -190,6 +196,20 @@ static inline bool she_finished(uint64_t word, uint64_t lap) {
 int she_producer_open(she_ring *ring, uint32_t owner, she_producer **out);
 void she_producer_free(she_producer *producer);
 void she_producer_stop(she_producer *producer); /* its waiters and next claims return SHE_STOPPED */
+
+/* The account of this producer's claims. Not one read-modify-write: only one thread at a time is
+ * inside a claim, a commit or an abort of a producer, because the binding holds the interpreter
+ * lock there, and each thread of the ingress has a producer of its own. SYNC account: pairs with
+ * the loads in she_check. `begun` comes before the CAS that takes a slot, which releases it;
+ * `ended` comes after the last access to the row. */
+static inline void she_account_begin(she_producer *producer) {
+    she_atomic64 *begun = &producer->record->begun;
+    she_store_relaxed(begun, she_load_relaxed(begun) + 1);
+}
+static inline void she_account_end(she_producer *producer) {
+    she_atomic64 *ended = &producer->record->ended;
+    she_store_release(ended, she_load_relaxed(ended) + 1);
+}
 
 /* SHE_OK if this producer may claim, else the reason: SHE_CLOSED, SHE_STOPPED or SHE_REVOKED. */
 int she_producer_status(const she_producer *producer);
