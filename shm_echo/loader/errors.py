@@ -55,9 +55,11 @@ class WorkerDiedError(ShmEchoError, RuntimeError):
         exit_status: its exit status; None if a signal ended it.
         index: the item at which the workers died; None if they died before any item was done.
         deaths: the number of deaths that were counted.
+        stack: the Python stack of the worker at a crash, such as a segmentation fault; "" if there
+            is none.
     """
 
-    _fields = ("deaths", "exit_status", "index", "pid", "signal", "worker")
+    _fields = ("deaths", "exit_status", "index", "pid", "signal", "stack", "worker")
 
     def __init__(
         self,
@@ -70,6 +72,7 @@ class WorkerDiedError(ShmEchoError, RuntimeError):
         deaths: int,
         at_row: bool,
         hung: bool = False,
+        stack: str = "",
     ) -> None:
         where = (
             f"{deaths} workers died at item {'of unknown index' if index is None else index}"
@@ -82,9 +85,10 @@ class WorkerDiedError(ShmEchoError, RuntimeError):
         elif hung:
             end = f"pid {pid} hung and was killed by the loader"
         advice = _MEMORY_ADVICE if signal == _signal.SIGKILL and not hung else ""
-        super().__init__(f"{where}; the last, worker {worker}: {end}{advice}")
+        text = f"{where}; the last, worker {worker}: {end}{advice}"
+        super().__init__(f"{text}\n\n{stack.rstrip()}" if stack else text)
         self.worker, self.pid, self.index, self.deaths = worker, pid, index, deaths
-        self.signal, self.exit_status = signal, exit_status
+        self.signal, self.exit_status, self.stack = signal, exit_status, stack
 
 
 class LoaderTimeoutError(ShmEchoError, TimeoutError, RuntimeError):

@@ -245,6 +245,7 @@ class WorkerWatch:
                 slot.number, died.pid, died.code, row, index, productive,
                 batched=slot.batched and ring is not None, hung=slot.killed,
                 attached=ring is not None,
+                stack=slot.crash(),
             )
         )  # fmt: skip
         if verdict.error is not None:
