@@ -1,7 +1,7 @@
 #!/bin/sh
-# Check ring_protocol.pml with spin.
+# Check ring_protocol.pml, and loader_ring.pml in the variants loader-*, with spin.
 #
-#   run.sh quick              the small variants, and every mutation: under three minutes
+#   run.sh quick              the small variants, and every mutation: under four minutes
 #   run.sh full               the large variants: under half an hour, and up to 8 GB of memory
 #   run.sh one NAME [N]       one variant, with mutation N if given
 #   run.sh trace NAME N       a short path to the error that mutation N causes in that variant
@@ -46,6 +46,18 @@ crash-loop      cycles -DP=1 -DBS=1 -DSENDS=3 -DCRASHES=1
 abort-loop      cycles -DBS=1 -DNB=1 -DSENDS=1 -DABORTS=1
 flush-loop      cycles -DP=1 -DSENDS=3 -DSEALS=1 -DUNDOS=1
 lease-loop      cycles -DP=1 -DBS=1 -DSENDS=3 -DLEASE -DKEEP=1
+loader-one      safety -DP=1
+loader-two      safety -DBS=1 -DNB=1 -DE=2
+loader-two-2x1  safety -DNB=1 -DE=2
+loader-keep     safety -DP=1 -DBS=1 -DE=4 -DKEEP=1
+loader-keep-2   safety -DP=1 -DBS=1 -DNB=3 -DE=4 -DKEEP=2
+loader-copy     safety -DP=1 -DBS=1 -DE=4 -DCOPY
+loader-crash    safety -DP=1 -DNB=1 -DCRASHES=1
+loader-cancel   safety -DP=1 -DNB=1 -DE=3 -DEPOCHS=2 -DCANCELS=1
+loader-cancel-2 safety -DP=1 -DE=2 -DEPOCHS=2 -DCANCELS=1
+loader-breaks   safety -DP=1 -DNB=1 -DE=2 -DEPOCHS=2 -DCANCELS=1 -DCRASHES=1
+loader-loop     cycles -DP=1 -DNB=1 -DE=2 -DCRASHES=1
+loader-loop-2   cycles -DP=1 -DNB=1 -DE=2 -DEPOCHS=2 -DCANCELS=1
 '
 large='
 send-3x2        safety -DSENDS=3
@@ -80,6 +92,16 @@ send-loop       cycles -DSENDS=2
 crash-loop-2    cycles -DNB=1 -DOTHERS=1 -DCRASHES=1
 flush-loop-2    cycles -DSENDS=1 -DSEALS=1 -DUNDOS=1
 lease-loop-2    cycles -DBS=1 -DOTHERS=1 -DLEASE -DKEEP=1
+loader-2x1      safety -DBS=1 -DE=2
+loader-2-keep   safety -DBS=1 -DE=3 -DKEEP=1
+loader-2-short  safety -DNB=1 -DE=3
+loader-2-crash  safety -DNB=1 -DE=3 -DCRASHES=1
+loader-2-cancel safety -DBS=1 -DNB=1 -DE=2 -DEPOCHS=2 -DCANCELS=1
+loader-kept     safety -DP=1 -DE=3 -DEPOCHS=2 -DKEEP=1 -DCRASHES=1
+loader-3-keep   safety -DP=1 -DBS=1 -DNB=3 -DE=6 -DKEEP=2
+loader-ahead    safety -DP=1 -DBS=1 -DE=2 -DEPOCHS=2 -DCANCELS=1
+loader-breaks-2 safety -DP=1 -DE=3 -DEPOCHS=2 -DCANCELS=1 -DCRASHES=1
+loader-loop-3   cycles -DP=1 -DE=3 -DEPOCHS=2 -DCANCELS=1
 '
 # mutation, and the variant that catches it and passes without it. README.md describes them.
 mutations='
@@ -91,6 +113,12 @@ mutations='
 26 lease-keep  27 lease-keep  28 stray       29 stray        30 stray
 31 stray-abort 32 stray       33 stray-abort 34 stray        35 stray-crash
 36 stray-flush 37 stray       38 stray-flush
+'
+loader_mutations='
+1 loader-one     2 loader-one     3 loader-one      4 loader-two     5 loader-one
+6 loader-keep    7 loader-one     8 loader-keep     9 loader-keep   10 loader-cancel
+11 loader-cancel 12 loader-keep  13 loader-crash   14 loader-ahead  15 loader-one
+16 loader-crash
 '
 
 die() {
@@ -108,8 +136,9 @@ build() {
     defines=$(echo "$line" | sed 's/^[^ ]* *[^ ]* *//')
     [ "$mutation" = 0 ] || defines="$defines -DMUTATE=$mutation"
     rm -rf "${work:?}"/* && cp "$here"/*.pml "$work" && cd "$work" || die "cannot write to $work"
+    case $name in loader-*) model=loader_ring.pml ;; *) model=ring_protocol.pml ;; esac
     # shellcheck disable=SC2086  # the definitions are words
-    spin -a $defines ring_protocol.pml >spin.log 2>&1 || die "spin: $(tail -3 spin.log)"
+    spin -a $defines $model >spin.log 2>&1 || die "spin: $(tail -3 spin.log)"
     if [ "$kind" = cycles ]; then set -- "$@" -DNP; else set -- "$@" -DSAFETY; fi
     "$cc" -w "$@" -o pan pan.c || die "$cc does not compile the verifier of $name"
 }
@@ -157,7 +186,7 @@ case ${1-} in
 quick) # -O0: compiling takes longer than the search
     for variant in $(names "$small"); do check "$variant" 0 -O0 -DMEMLIM=3500; done
     # shellcheck disable=SC2086
-    set -- $mutations
+    set -- $mutations $loader_mutations
     while [ $# -gt 0 ]; do
         check "$2" "$1" -O0 -DMEMLIM=3500
         shift 2
@@ -176,7 +205,7 @@ trace)
     build "${2?name of a variant}" "${3?number of a mutation}" -O1 -DREACH -DMEMLIM=8000
     if [ "$kind" = cycles ]; then ./pan -n -m5000 -l -i; else ./pan -n -m5000 -i; fi >out 2>&1
     # shellcheck disable=SC2086
-    spin -t -p -g -l $defines ring_protocol.pml
+    spin -t -p -g -l $defines $model
     ;;
 *)
     die "usage: run.sh quick | full | one NAME [MUTATION] | trace NAME MUTATION"

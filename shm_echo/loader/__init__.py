@@ -10,15 +10,39 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shm_echo.loader.current_worker import WorkerInfo, worker_info
+    from shm_echo.loader.data_loader import DataLoader
+    from shm_echo.loader.errors import (
+        ItemError,
+        LoaderTimeoutError,
+        WorkerDiedError,
+        WorkerStartError,
+    )
     from shm_echo.loader.randomness import item_rng
+    from shm_echo.loader.stats import LoaderStats
 
 _HOMES = {
+    "DataLoader": "shm_echo.loader.data_loader",
+    "ItemError": "shm_echo.loader.errors",
+    "LoaderStats": "shm_echo.loader.stats",
+    "LoaderTimeoutError": "shm_echo.loader.errors",
+    "WorkerDiedError": "shm_echo.loader.errors",
     "WorkerInfo": "shm_echo.loader.current_worker",
+    "WorkerStartError": "shm_echo.loader.errors",
     "item_rng": "shm_echo.loader.randomness",
     "worker_info": "shm_echo.loader.current_worker",
 }
 
-__all__ = ["WorkerInfo", "item_rng", "worker_info"]
+__all__ = [
+    "DataLoader",
+    "ItemError",
+    "LoaderStats",
+    "LoaderTimeoutError",
+    "WorkerDiedError",
+    "WorkerInfo",
+    "WorkerStartError",
+    "item_rng",
+    "worker_info",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Literal
 
 from shm_echo.copying import Uncopyable
-from shm_echo.error_base import mebibytes
 from shm_echo.loader.batch_layout import Layouts
 from shm_echo.loader.epoch_order import EpochOrder
 from shm_echo.loader.item_hooks import ItemHooks
@@ -143,6 +143,11 @@ class DataLoader(Uncopyable):
             progress=progress,
             collate_fn=collate_fn,
         )
+        if options.progress:
+            raise NotImplementedError(
+                "this version of shm_echo.DataLoader does not support progress=True; a later one "
+                "will: loader.stats() has the figures"
+            )
         self.dataset = dataset
         self.seed: int = options.seed
         self._order = order = make_order(
@@ -196,7 +201,7 @@ class DataLoader(Uncopyable):
             order = EpochOrder(0, epoch, self._order.batches(epoch))
             return BatchIterator(local, order, self._meter, self)
         running = None if self._loop is None else self._loop()
-        if running is not None and not running.finished:
+        if running is not None and running.running:
             return self._begin_nested_loop(epoch)
         batches = self._batches
         if batches is None or not batches.usable:
@@ -222,27 +227,21 @@ class DataLoader(Uncopyable):
 
     def _start_batches(self) -> WorkerBatches:
         options = self._options
-        hooks = self._hooks()
-        pool = WorkerPool(
-            self.dataset,
-            PoolOptions(
-                options.num_workers,
-                hooks,
-                options.seed,
-                options.start_method,
-                options.worker_init_fn,
-            ),
+        pool_options = PoolOptions(
+            options.num_workers,
+            self._hooks(),
+            options.seed,
+            options.start_method,
+            options.worker_init_fn,
         )
-        batches = WorkerBatches(
-            pool,
+        return WorkerBatches(
+            partial(_start_pool, self.dataset, pool_options),
             self._layouts,
             prefetch=options.prefetch_batches,
             timeout=options.timeout,
             restart=options.on_hang == "restart",
             reuse=options.reuse,
         )
-        batches.start()
-        return batches
 
     def _hooks(self) -> ItemHooks:
         hooks = ItemHooks(self._options.seed, self._options.rank)
@@ -261,6 +260,11 @@ class DataLoader(Uncopyable):
             return stats
         return batches.add_stats(stats)
 
+    def worker_pids(self) -> list[int]:
+        """Return the processes of the workers that run now; none before the first `iter()`."""
+        batches = self._batches
+        return batches.pool.pids() if batches is not None and batches.usable else []
+
     def __repr__(self) -> str:
         options = self._options
         parts = [f"batch_size={options.batch_size}", f"num_workers={options.num_workers}"]
@@ -272,7 +276,7 @@ class DataLoader(Uncopyable):
             parts.append(
                 "ring: made with the first batch"
                 if layout is None
-                else f"ring: {mebibytes(layout.nbytes)}, {layout.sizes.num_buffers} batches, "
+                else f"ring: {layout.nbytes:,} bytes, {layout.sizes.num_buffers} batches, "
                 f"{layout.run_rows} rows a claim"
             )
         return f"<DataLoader of {type(self.dataset).__name__}: {', '.join(parts)}>"
@@ -294,3 +298,11 @@ class DataLoader(Uncopyable):
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _start_pool(
+    dataset: Any, options: PoolOptions, on_change: Callable[[], None]
+) -> WorkerPool:
+    pool = WorkerPool(dataset, options)
+    pool.start(on_change)
+    return pool

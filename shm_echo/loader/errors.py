@@ -113,7 +113,8 @@ class LoaderTimeoutError(ShmEchoError, TimeoutError, RuntimeError):
     ) -> None:
         text = f"the next batch was not ready within {timeout:g} s"
         if worker is not None:
-            text += f": worker {worker} (pid {pid}) is at item {index}"
+            place = "does not go on" if index is None else f"is at item {index}"
+            text += f": worker {worker} (pid {pid}) {place}"
         if detail:
             text += f" ({detail})"
         if stack:

@@ -110,18 +110,21 @@ class ItemSpec:
             except (SpecMismatchError, TypeError):
                 pass  # it may fit once it is converted; else the error comes again, worded
         try:
-            rows.write(row, item_arrays(item)[0])
-        except SpecMismatchError as error:
-            detail = str(error)
-            raise SpecMismatchError.worded(
-                error.path,
-                f"item {index} of the dataset differs from the first one at {detail}"
-                f"{_shape_advice(detail)}",
-            ) from None
+            tree, _ = item_arrays(item)
         except (TypeError, ValueError) as error:
-            path, _, detail = str(error).partition(": ")
+            path, _, _ = str(error).partition(": ")
             raise SpecMismatchError.worded(
                 path, f"item {index} of the dataset can't be put into a batch: {error}"
+            ) from None
+        try:
+            rows.write(row, tree)
+        except SpecMismatchError as error:
+            detail = str(error).removeprefix("the sample: ")
+            where = " at " if error.path else ": "
+            raise SpecMismatchError.worded(
+                error.path,
+                f"item {index} of the dataset differs from the first one{where}{detail}"
+                f"{_shape_advice(detail)}",
             ) from None
 
 

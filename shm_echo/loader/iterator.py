@@ -53,20 +53,32 @@ class BatchIterator(Iterator[Any], Uncopyable):
         self._at_end = at_end
         self._last_end: float | None = None
         self._lock = threading.Lock()
-        self.finished = False
+        self._finished = False
+        self._raised = False
+
+    @property
+    def running(self) -> bool:
+        """Return True if the loop may go on: neither at its end nor at an exception.
+
+        A loop that stopped at an exception can go on, but a new loop takes its workers over: a
+        traceback that is kept somewhere, as in a notebook, refers to this iterator.
+        """
+        return not (self._finished or self._raised)
 
     def __next__(self) -> Any:
         with self._lock:
-            if self.finished:
+            if self._finished:
                 raise StopIteration
+            self._raised = True  # until the call has its result
             began = time.monotonic()
             taken = self._batches.next_batch(self._order)
+            self._raised = False
             if taken is not None:
                 ended = time.monotonic()
                 self._meter.waited(began, ended, self._last_end, taken[1])
                 self._last_end = ended
                 return taken[0]
-            self.finished = True
+            self._finished = True
             if self._at_end is not None:
                 self._at_end()
         raise StopIteration

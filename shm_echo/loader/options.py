@@ -24,11 +24,11 @@ __all__ = [
 OnHang = Literal["raise", "restart"]
 StartMethod = Literal["fork", "spawn", "forkserver"]
 
-# A worker gets ids of 16 bits in the ring (SHE_MAX_PRODUCERS in layout.h); so many are never useful.
+# The ring's own limit is higher (SHE_MAX_PRODUCERS in layout.h); more are never useful.
 _MAX_WORKERS = 4096
 _MOST_ROWS_PER_CLAIM = 32
 _MOST_BYTES_PER_CLAIM = 4 * 2**20
-# Buffers beside those that are filled ahead: the batch in the loop's hands, and one that circulates.
+# Beside those that are filled ahead: the batch in the loop's hands, and one that circulates.
 _FURTHER_BUFFERS = 2
 
 

@@ -25,7 +25,7 @@ _SHUFFLE, _WEIGHTED = 1, 2
 
 # Up to this length a shuffle sorts random keys, which makes all orders equally likely. Longer
 # ones use a network of rounds, whose small halves would be too small for short lengths.
-_SORTED_LENGTH = 2**16
+_SORTED_LENGTH = 2**14
 _ROUNDS = 8
 
 
@@ -37,7 +37,7 @@ def sequential(positions: Indices) -> Indices:
 def shuffled(length: int, seed: int, epoch: int) -> PositionMap:
     """Return a pseudo-random permutation of `range(length)`, for one epoch.
 
-    Up to 65,536 items it is the order of random keys, 8 bytes an item. Above that it is a keyed
+    Up to 16,384 items it is the order of random keys, 8 bytes an item. Above that it is a keyed
     permutation that stores nothing: a Feistel network of 8 rounds over the smallest number of bits
     that holds the length. A result outside the range goes through the network again until it is
     inside (cycle walking), which keeps the map one to one.
@@ -55,7 +55,7 @@ def shuffled(length: int, seed: int, epoch: int) -> PositionMap:
     key = stream_key(seed, epoch, _SHUFFLE)
     if length <= _SORTED_LENGTH:
         # The keys are all different, because `mix` is one to one: no ties.
-        order = np.argsort(stream_words(key, np.arange(length)), kind="stable")
+        order = np.argsort(stream_words(key, np.arange(length)))
         return order.astype(np.int64, copy=False).__getitem__
     return _Network(length, key)
 
@@ -142,10 +142,12 @@ class Weights:
             # 53 random bits, as NumPy makes a double of [0, 1).
             places = (stream_words(key, positions) >> np.uint64(11)) * 2.0**-53
             places *= self._sums[-1]
-            found = np.searchsorted(self._sums, places, side="right")
+            # Sorted places read the sums in order, which takes half the time.
+            order = np.argsort(places)
+            drawn = np.empty(len(places), np.int64)
+            drawn[order] = np.searchsorted(self._sums, places[order], side="right")
             # A product that rounds up to the sum of all would be found beyond the end.
-            drawn: Indices = np.minimum(found, self._last).astype(np.int64, copy=False)
-            return drawn
+            return np.minimum(drawn, self._last, out=drawn)
 
         return at
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["LoaderStats", "LoopMeter", "cpu_seconds"]
+__all__ = ["LoaderStats", "LoopMeter", "cpu_seconds", "is_stopped"]
 
 _log = logging.getLogger("shm_echo")
 
@@ -120,18 +120,27 @@ class LoopMeter:
 
 
 def cpu_seconds(pids: Sequence[int]) -> list[tuple[float, float]]:
-    """Return for each process that exists the CPU seconds that it has used, and its age in seconds."""
+    """Return the CPU seconds and the age in seconds of each process that exists."""
     tick = os.sysconf("SC_CLK_TCK")
     with open("/proc/uptime") as file:
         uptime = float(file.read().split()[0])
     found = []
     for pid in pids:
-        try:
-            with open(f"/proc/{pid}/stat") as file:
-                # The name in parentheses may hold spaces.
-                fields = file.read().rpartition(")")[2].split()
-        except OSError:
-            continue
-        user, system, started = int(fields[11]), int(fields[12]), int(fields[19])
-        found.append(((user + system) / tick, max(uptime - started / tick, 1 / tick)))
+        if fields := _stat_fields(pid):
+            user, system, started = int(fields[11]), int(fields[12]), int(fields[19])
+            found.append(((user + system) / tick, max(uptime - started / tick, 1 / tick)))
     return found
+
+
+def is_stopped(pid: int) -> bool:
+    """Return True if a process is stopped, by a signal or by a debugger."""
+    return _stat_fields(pid)[:1] in (["T"], ["t"])
+
+
+def _stat_fields(pid: int) -> list[str]:
+    """Return the fields of /proc/PID/stat behind the name, which may hold spaces; [] if it ended."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()
+    except OSError:
+        return []
