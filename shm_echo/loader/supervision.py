@@ -11,7 +11,7 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 
-from shm_echo.loader.errors import WorkerDiedError
+from shm_echo.errors import WorkerDiedError
 
 __all__ = ["Death", "Supervisor", "Verdict"]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from shm_echo.loader.errors import ItemError, LoaderTimeoutError, WorkerDiedError, WorkerStartError
+from shm_echo.errors import ItemError, LoaderTimeoutError, WorkerDiedError, WorkerStartError
 from tests.support.loader_datasets import (
     Dying,
     Hanging,

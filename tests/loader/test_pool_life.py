@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from shm_echo.loader.errors import WorkerStartError
+from shm_echo.errors import WorkerStartError
 from shm_echo.loader.item_hooks import ItemHooks
 from shm_echo.loader.worker_pool import PoolOptions, WorkerPool
 from tests.support.leftovers import child_processes, open_descriptors

@@ -1,4 +1,4 @@
-"""The exceptions of the data loader.
+"""The exceptions of the data loader; `shm_echo.errors` is their public place.
 
 A worker that raises, dies or hangs shows in the training loop, where the batch that it worked on is
 due. All of them are RuntimeErrors, which code that retries a training step catches already.
@@ -11,6 +11,8 @@ import signal as _signal
 from shm_echo.error_base import ShmEchoError, describe_death
 
 __all__ = ["ItemError", "LoaderTimeoutError", "WorkerDiedError", "WorkerStartError"]
+
+_PUBLIC_PLACE = "shm_echo.errors"  # which tracebacks and pickles name
 
 _MEMORY_ADVICE = (
     "; the kernel sends SIGKILL to a process when memory runs out (dmesg says so): use fewer "
@@ -30,20 +32,23 @@ class ItemError(ShmEchoError, RuntimeError):
         traceback: the traceback in the worker, as text.
     """
 
+    __module__ = _PUBLIC_PLACE
+
     _fields = ("index", "pid", "traceback", "worker")
 
     def __init__(
         self, index: int | None, worker: int, pid: int, description: str, traceback: str
     ) -> None:
         item = f"item {index}" if index is not None else "the start"
-        super().__init__(
-            f"{item} failed in worker {worker} (pid {pid}): {description}\n\n{traceback.rstrip()}"
-        )
+        text = f"{item} failed in worker {worker} (pid {pid}): {description}"
+        super().__init__(f"{text}\n\n{traceback.rstrip()}" if traceback else text)
         self.index, self.worker, self.pid, self.traceback = index, worker, pid, traceback
 
 
 class WorkerStartError(ShmEchoError, RuntimeError):
     """The worker processes of a loader could not be started."""
+
+    __module__ = _PUBLIC_PLACE
 
 
 class WorkerDiedError(ShmEchoError, RuntimeError):
@@ -58,6 +63,8 @@ class WorkerDiedError(ShmEchoError, RuntimeError):
         stack: the Python stack of the worker at a crash, such as a segmentation fault; "" if there
             is none.
     """
+
+    __module__ = _PUBLIC_PLACE
 
     _fields = ("deaths", "exit_status", "index", "pid", "signal", "stack", "worker")
 
@@ -99,6 +106,8 @@ class LoaderTimeoutError(ShmEchoError, TimeoutError, RuntimeError):
         index: the item that the worker makes; None if unknown.
         stack: the Python stack of the worker, as text; "" if it gave none.
     """
+
+    __module__ = _PUBLIC_PLACE
 
     _fields = ("index", "pid", "stack", "worker")
 
