@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from typing import Any
 
 from shm_echo.errors import ConnectionClosedError
@@ -62,6 +63,8 @@ class _Worker:
 
     def run(self) -> int:
         setup, number = self._setup, self._number
+        if (torch := sys.modules.get("torch")) is not None:
+            torch.set_num_threads(1)  # each worker would start as many threads as there are cores
         seed = (setup.seed + number) % 2**64
         set_worker_info(WorkerInfo(number, setup.num_workers, seed, setup.dataset))
         try:

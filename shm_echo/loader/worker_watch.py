@@ -12,8 +12,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from shm_echo.errors import WorkerStartError
 from shm_echo.loader.channel import ChannelClosedError, wait_readable
-from shm_echo.loader.errors import WorkerStartError
 from shm_echo.loader.failures import ItemFailure
 from shm_echo.loader.messages import (
     Attach,
@@ -245,6 +245,7 @@ class WorkerWatch:
                 slot.number, died.pid, died.code, row, index, productive,
                 batched=slot.batched and ring is not None, hung=slot.killed,
                 attached=ring is not None,
+                stack=slot.crash(),
             )
         )  # fmt: skip
         if verdict.error is not None:
