@@ -162,7 +162,8 @@ class _Nursery:
             self._channel.close()
             _close([*self._children])
             show_stack_on_signal(stack)
-            status = run_worker(self._setup, number, socket.socket(fileno=sock), self._trainer)
+            with socket.socket(fileno=sock) as channel:  # unclosed, it warns under -X dev
+                status = run_worker(self._setup, number, channel, self._trainer)
         except BaseException:
             traceback.print_exc()
         finally:
