@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         ShmTooSmallError,
         SpecMismatchError,
     )
+    from shm_echo.loader.data_loader import DataLoader
     from shm_echo.metrics import HeldBatch, HistSnapshot, ProducerInfo, ReaderInfo, SampleInfo
     from shm_echo.server import Server
     from shm_echo.trajectory import TrajectoryAccumulator
@@ -42,6 +43,7 @@ _HOMES = {
     "BatchesHeldError": "shm_echo.errors",
     "ConnectionClosedError": "shm_echo.errors",
     "Connector": "shm_echo.transports.connector",
+    "DataLoader": "shm_echo.loader.data_loader",
     "ForkedHandleError": "shm_echo.errors",
     "HeldBatch": "shm_echo.metrics",
     "HistSnapshot": "shm_echo.metrics",
@@ -74,6 +76,7 @@ __all__ = [
     "BatchesHeldError",
     "ConnectionClosedError",
     "Connector",
+    "DataLoader",
     "ForkedHandleError",
     "HeldBatch",
     "HistSnapshot",

@@ -19,7 +19,7 @@ GRAPH = import_graph(module_files())
 LEVELS: list[tuple[str, ...]] = [
     ("shm_echo",),
     ("shm_echo.error_base",),
-    ("shm_echo.connection_errors",),
+    ("shm_echo.connection_errors", "shm_echo.loader_errors"),
     ("shm_echo.copying", "shm_echo.errors", "shm_echo.validation", "shm_echo.metrics"),
     ("shm_echo.spec",),
     ("shm_echo.ring",),
@@ -47,6 +47,7 @@ LEVELS: list[tuple[str, ...]] = [
     ("shm_echo.server_life",),
     ("shm_echo.async_sampling",),
     ("shm_echo.server",),
+    ("shm_echo.loader",),
     (
         "shm_echo.mechestim.adaptive_spin",
         "shm_echo.mechestim.backend_choice",

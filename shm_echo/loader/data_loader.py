@@ -1,0 +1,306 @@
+"""`DataLoader`: batches of a dataset's items, made by worker processes in shared memory."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, Literal
+
+from shm_echo.copying import Uncopyable
+from shm_echo.loader.batch_layout import Layouts
+from shm_echo.loader.epoch_order import EpochOrder
+from shm_echo.loader.item_hooks import ItemHooks
+from shm_echo.loader.iterator import BatchIterator
+from shm_echo.loader.local_batches import LocalBatches
+from shm_echo.loader.options import check_options
+from shm_echo.loader.order import make_order
+from shm_echo.loader.stats import LoaderStats, LoopMeter
+from shm_echo.loader.worker_batches import WorkerBatches
+from shm_echo.loader.worker_pool import PoolOptions, WorkerPool
+
+__all__ = ["DataLoader"]
+
+
+class DataLoader(Uncopyable):
+    """Batches of a dataset's items.
+
+    Each `iter()` is one epoch. A batch is a tree like an item, whose leaves are arrays with a
+    leading axis: item i of the batch is row i. All items have the structure, shapes and dtypes of
+    the first one.
+
+    Batches depend on the dataset, the sampler and the seed only: not on the number of workers, on
+    timing, or on workers that die. The loop may keep batches, and write into them.
+
+    With `num_workers=0` the loop makes the items itself. Otherwise worker processes write them into
+    shared memory, and a batch refers to that memory. Workers are started by the first `iter()` and
+    live until `close()`, or until nothing refers to the loader. A program that starts workers by
+    "spawn" or "forkserver" must be importable: keep its main part behind
+    `if __name__ == "__main__":`.
+
+    Args:
+        dataset: anything with `__len__` and `__getitem__`. Items are trees (dicts, tuples, lists)
+            of NumPy arrays, NumPy or Python numbers, torch tensors or PIL images. Faster where the
+            dataset has them: `load_into(index, out)` writes an item into the row `out`;
+            `__getitems__(indices)` returns a list of items; `__getitems__(indices, out=)` writes
+            into the stacked rows `out`.
+        batch_size: items per batch. The last batch of an epoch may be shorter.
+        shuffle: True for a new random order in each epoch.
+        sampler: an iterable of indices, drawn from in each `iter()`.
+        batch_sampler: an iterable of lists of indices, one list per batch.
+        num_workers: worker processes; 0 for none.
+        seed: base seed of order and random numbers; None draws one.
+        drop_last: True to leave out a last batch that is short.
+        rank: number of this process among the processes that share the dataset.
+        world_size: number of those processes. All get equally many batches.
+        weights: one weight per item: items are drawn with replacement, in proportion to them.
+        example: an item that fixes structure, shapes and dtypes; None takes the first one that a
+            worker makes.
+        prefetch_batches: batches that workers make ahead of the loop.
+        rows_per_claim: rows that a worker takes at a time; None chooses by batch size and bytes
+            per item. The random numbers of the global generators depend on it.
+        timeout: seconds that the loop waits for one batch; 0 or None for no limit.
+        on_hang: what happens then: "raise", or "restart" to kill and replace the worker.
+        worker_init_fn: called with the worker's number in each worker, before its first item.
+        start_method: "fork", "spawn" or "forkserver"; None takes multiprocessing's.
+        reuse: True for batches that are valid until the next one only, without any copy.
+        max_bytes: the largest ring in bytes that may be allocated.
+        progress: not there yet: True raises NotImplementedError.
+        collate_fn: not there yet: anything but None raises NotImplementedError.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: an argument is out of range, or excludes another one.
+        NotImplementedError: an argument belongs to a feature that is not there yet.
+
+    Example:
+        >>> import numpy as np
+        >>> from shm_echo import DataLoader
+        >>> class Squares:
+        ...     def __len__(self):
+        ...         return 5
+        ...     def __getitem__(self, i):
+        ...         return {"x": np.float32(i), "y": np.float32(i * i)}
+        >>> loader = DataLoader(Squares(), batch_size=2)
+        >>> [batch["y"].tolist() for batch in loader]
+        [[0.0, 1.0], [4.0, 9.0], [16.0]]
+
+    Attributes:
+        dataset: as given.
+        seed: the base seed.
+    """
+
+    _copying_advice = "workers and memory belong to one process; make a new one there"
+
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int = 1,
+        shuffle: bool = False,
+        *,
+        sampler: Iterable[Any] | None = None,
+        batch_sampler: Iterable[Any] | None = None,
+        num_workers: int = 0,
+        seed: int | None = None,
+        drop_last: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
+        weights: Any = None,
+        example: Any = None,
+        prefetch_batches: int = 3,
+        rows_per_claim: int | None = None,
+        timeout: float | None = 0,
+        on_hang: Literal["raise", "restart"] = "raise",
+        worker_init_fn: Callable[[int], object] | None = None,
+        start_method: Literal["fork", "spawn", "forkserver"] | None = None,
+        reuse: bool = False,
+        max_bytes: int | None = None,
+        progress: bool = False,
+        collate_fn: Any = None,
+    ) -> None:
+        self._options = options = check_options(
+            dataset,
+            batch_size,
+            shuffle,
+            sampler=sampler,
+            batch_sampler=batch_sampler,
+            num_workers=num_workers,
+            seed=seed,
+            drop_last=drop_last,
+            rank=rank,
+            world_size=world_size,
+            weights=weights,
+            example=example,
+            prefetch_batches=prefetch_batches,
+            rows_per_claim=rows_per_claim,
+            timeout=timeout,
+            on_hang=on_hang,
+            worker_init_fn=worker_init_fn,
+            start_method=start_method,
+            reuse=reuse,
+            max_bytes=max_bytes,
+            progress=progress,
+            collate_fn=collate_fn,
+        )
+        if options.progress:
+            raise NotImplementedError(
+                "this version of shm_echo.DataLoader does not support progress=True; a later one "
+                "will: loader.stats() has the figures"
+            )
+        self.dataset = dataset
+        self.seed: int = options.seed
+        self._order = order = make_order(
+            dataset,
+            batch_size=options.batch_size,
+            shuffle=options.shuffle,
+            sampler=sampler,
+            batch_sampler=batch_sampler,
+            seed=options.seed,
+            drop_last=options.drop_last,
+            rank=options.rank,
+            world_size=options.world_size,
+            weights=weights,
+        )
+        self._layouts = Layouts(options, order)
+        self._meter = LoopMeter(options.num_workers)
+        self._epoch = 0
+        self._lock = threading.RLock()  # a finalizer of another loop may run under it
+        self._batches: WorkerBatches | None = None
+        self._end_batches: weakref.finalize[..., Any] | None = None
+        self._loop: weakref.ref[BatchIterator] | None = None
+
+    # ---------------------------------------------------------------- loops
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch.
+
+        Raises:
+            TypeError: the sampler has no length.
+        """
+        return len(self._order)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Begin the next epoch.
+
+        While another loop over this loader goes on, the new one gets workers of its own, which end
+        with it.
+
+        Raises:
+            WorkerStartError: the workers could not be started.
+        """
+        with self._lock:
+            epoch = self._epoch
+            loop = self._begin_loop(epoch)
+            self._epoch = epoch + 1
+            return loop
+
+    def _begin_loop(self, epoch: int) -> BatchIterator:
+        if self._options.num_workers == 0:
+            local = LocalBatches(self.dataset, self._hooks(), self._layouts)
+            order = EpochOrder(0, epoch, self._order.batches(epoch))
+            return BatchIterator(local, order, self._meter, self)
+        running = None if self._loop is None else self._loop()
+        if running is not None and running.running:
+            return self._begin_nested_loop(epoch)
+        batches = self._batches
+        if batches is None or not batches.usable:
+            self.close()
+            batches = self._start_batches()
+            self._end_batches = weakref.finalize(self, batches.close)
+            self._batches = batches
+        order = batches.begin_loop(epoch, self._order.batches, self._order.own)
+        loop = BatchIterator(batches, order, self._meter, self)
+        self._loop = weakref.ref(loop)
+        return loop
+
+    def _begin_nested_loop(self, epoch: int) -> BatchIterator:
+        batches = self._start_batches()
+        try:
+            order = batches.begin_loop(epoch, self._order.batches, own=False)
+            loop = BatchIterator(batches, order, self._meter, self, at_end=batches.close)
+            weakref.finalize(loop, batches.close)
+        except BaseException:
+            batches.close()
+            raise
+        return loop
+
+    def _start_batches(self) -> WorkerBatches:
+        options = self._options
+        pool_options = PoolOptions(
+            options.num_workers,
+            self._hooks(),
+            options.seed,
+            options.start_method,
+            options.worker_init_fn,
+        )
+        return WorkerBatches(
+            partial(_start_pool, self.dataset, pool_options),
+            self._layouts,
+            prefetch=options.prefetch_batches,
+            timeout=options.timeout,
+            restart=options.on_hang == "restart",
+            reuse=options.reuse,
+        )
+
+    def _hooks(self) -> ItemHooks:
+        hooks = ItemHooks(self._options.seed, self._options.rank)
+        layout = self._layouts.known
+        if layout is not None:
+            hooks.spec = layout.spec
+        return hooks
+
+    # ---------------------------------------------------------------- looking at it
+
+    def stats(self) -> LoaderStats:
+        """Return the figures of this moment. Any thread may call it."""
+        meter, batches = self._meter, self._batches
+        stats = LoaderStats(meter.batches, meter.items, meter.seconds, meter.wait_seconds)
+        if batches is None or not batches.usable:
+            return stats
+        return batches.add_stats(stats)
+
+    def worker_pids(self) -> list[int]:
+        """Return the processes of the workers that run now; none before the first `iter()`."""
+        batches = self._batches
+        return batches.pool.pids() if batches is not None and batches.usable else []
+
+    def __repr__(self) -> str:
+        options = self._options
+        parts = [f"batch_size={options.batch_size}", f"num_workers={options.num_workers}"]
+        if options.batch_sampler is not None:
+            parts[0] = "batch_sampler=..."
+        parts.append(f"seed={options.seed}")
+        layout = self._layouts.known
+        if options.num_workers:
+            parts.append(
+                "ring: made with the first batch"
+                if layout is None
+                else f"ring: {layout.nbytes:,} bytes, {layout.sizes.num_buffers} batches, "
+                f"{layout.run_rows} rows a claim"
+            )
+        return f"<DataLoader of {type(self.dataset).__name__}: {', '.join(parts)}>"
+
+    # ---------------------------------------------------------------- the end
+
+    def close(self) -> None:
+        """End the workers and give the memory back; batches that are held stay as they are.
+
+        A loop that runs raises RuntimeError at its next batch. A later `iter()` starts workers
+        again. Calling it is not needed where the loader is garbage collected or the program ends.
+        """
+        end, self._end_batches, self._batches = self._end_batches, None, None
+        if end is not None:
+            end()
+
+    def __enter__(self) -> DataLoader:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _start_pool(dataset: Any, options: PoolOptions, on_change: Callable[[], None]) -> WorkerPool:
+    pool = WorkerPool(dataset, options)
+    pool.start(on_change)
+    return pool

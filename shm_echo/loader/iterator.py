@@ -1,0 +1,84 @@
+"""The iterator of one loop over a loader."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from shm_echo.copying import Uncopyable
+from shm_echo.loader.epoch_order import EpochOrder
+from shm_echo.loader.stats import LoopMeter
+
+__all__ = ["BatchIterator", "Batches"]
+
+
+class Batches(Protocol):
+    """What makes batches: `LocalBatches` or `WorkerBatches`."""
+
+    def next_batch(self, order: EpochOrder) -> tuple[Any, int] | None:
+        """Return the next batch of a loop and its number of items; None at the end."""
+
+
+class BatchIterator(Iterator[Any], Uncopyable):
+    """Gives the batches of one epoch, each a tree like an item with a leading axis on each leaf.
+
+    An exception of an item comes out of the call for its batch, and the next call gives the next
+    batch. The end of the iterator, by `break` for example, cancels the batches ahead at the next
+    loop.
+
+    Args:
+        batches: makes them.
+        order: of this loop.
+        meter: counts batches and waits.
+        loader: kept alive by this iterator.
+        at_end: called once, when the last batch was given.
+    """
+
+    _copying_advice = "a loop belongs to its process; make a new one with iter(loader)"
+
+    def __init__(
+        self,
+        batches: Batches,
+        order: EpochOrder,
+        meter: LoopMeter,
+        loader: object,
+        at_end: Callable[[], None] | None = None,
+    ) -> None:
+        self._batches = batches
+        self._order = order
+        self._meter = meter
+        self._loader = loader
+        self._at_end = at_end
+        self._last_end: float | None = None
+        self._lock = threading.Lock()
+        self._finished = False
+        self._raised = False
+
+    @property
+    def running(self) -> bool:
+        """Return True if the loop may go on: neither at its end nor at an exception.
+
+        A loop that stopped at an exception can go on, but a new loop takes its workers over: a
+        traceback that is kept somewhere, as in a notebook, refers to this iterator.
+        """
+        return not (self._finished or self._raised)
+
+    def __next__(self) -> Any:
+        with self._lock:
+            if self._finished:
+                raise StopIteration
+            self._raised = True  # until the call has its result
+            began = time.monotonic()
+            taken = self._batches.next_batch(self._order)
+            self._raised = False
+            if taken is not None:
+                ended = time.monotonic()
+                self._meter.waited(began, ended, self._last_end, taken[1])
+                self._last_end = ended
+                return taken[0]
+            self._finished = True
+            if self._at_end is not None:
+                self._at_end()
+        raise StopIteration

@@ -1,0 +1,222 @@
+"""What the trainer's process, the nursery and the workers tell each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+__all__ = [
+    "Attach",
+    "Claimed",
+    "Died",
+    "End",
+    "FirstItem",
+    "FirstSpec",
+    "Fork",
+    "ForkFailed",
+    "Forked",
+    "Hooks",
+    "InitFailed",
+    "NurseryFailed",
+    "NurseryReady",
+    "Ready",
+    "Run",
+    "Sender",
+    "Singly",
+    "WorkerSetup",
+]
+
+
+class Run(Protocol):
+    """Rows of one batch that a worker has claimed: `_core_cpython.Run`."""
+
+    @property
+    def first_row(self) -> int: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def indices(self) -> tuple[int, ...]: ...
+    @property
+    def tree(self) -> Any: ...
+    def row(self, place: int, /) -> Any: ...
+    def at_row(self, place: int | None, /) -> None: ...
+    def write(self, place: int, tree: Any, /) -> None: ...
+    def commit(self, status: int = 0, /) -> None: ...
+
+
+class Sender(Protocol):
+    """A worker's way into the ring."""
+
+    def claim_run(self, timeout: float | None, /) -> Run: ...
+
+
+class Hooks(Protocol):
+    """What the loader does around items. It is pickled for spawned workers."""
+
+    def activate(self) -> None:
+        """Make `item_rng` work in this process, which is a worker."""
+
+    def call_init_fn(self, function: Callable[[int], object], worker: int) -> None:
+        """Call `worker_init_fn`, and respect the generators that it seeds."""
+
+    def begin_run(self, epoch: int, first_row: int) -> None:
+        """Set the global random generators for a run of rows."""
+
+    def begin_item(self, epoch: int, index: int) -> None:
+        """Note the item that is made now, for `item_rng`."""
+
+    def spec_of(self, item: Any, index: int) -> Any:
+        """Return what the trainer needs to know about the first item."""
+
+    def write(self, run: Any, place: int, item: Any, index: int) -> None:
+        """Write an item into a row of a run."""
+
+    def state(self) -> Any:
+        """Return the state of the global random generators."""
+
+    def restore(self, state: Any) -> None:
+        """Set the state of the global random generators."""
+
+
+@dataclass(frozen=True)
+class WorkerSetup:
+    """What each worker gets from the nursery.
+
+    Attributes:
+        dataset: makes the items.
+        hooks: what the loader does around items.
+        worker_init_fn: called in each worker with its number, before any item.
+        num_workers, seed: for `worker_info`.
+    """
+
+    dataset: Any
+    hooks: Hooks
+    worker_init_fn: Callable[[int], object] | None
+    num_workers: int
+    seed: int
+
+
+# ---------------------------------------------------------------- trainer and nursery
+
+
+@dataclass(frozen=True)
+class NurseryReady:
+    """The nursery has the dataset, and takes requests."""
+
+
+@dataclass(frozen=True)
+class NurseryFailed:
+    """The nursery could not read the setup."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Fork:
+    """Make a worker. With it come the worker's socket and the file for its stack."""
+
+    worker: int
+    life: int
+
+
+@dataclass(frozen=True)
+class Forked:
+    """A worker has been made. With it comes its pidfd."""
+
+    worker: int
+    life: int
+    pid: int
+
+
+@dataclass(frozen=True)
+class ForkFailed:
+    """A worker could not be made."""
+
+    worker: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Died:
+    """A worker has ended, and its process is gone. `code` is negative for a signal."""
+
+    worker: int
+    life: int
+    pid: int
+    code: int
+
+
+@dataclass(frozen=True)
+class End:
+    """End the workers, if they do not end by themselves within `grace` seconds, and then yourself.
+
+    Without a nursery between, it ends a worker that waits for its ring.
+    """
+
+    grace: float
+
+
+# ---------------------------------------------------------------- trainer and worker
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The worker has run `worker_init_fn`, and waits for requests.
+
+    Attributes:
+        batched: True if the dataset makes the rows of a run together.
+    """
+
+    batched: bool
+
+
+@dataclass(frozen=True)
+class InitFailed:
+    """`worker_init_fn` has raised. `failure` is an ItemFailure."""
+
+    failure: Any
+
+
+@dataclass(frozen=True)
+class FirstItem:
+    """Make the item that row `row` will be, and say what it is like."""
+
+    row: int
+    epoch: int
+    index: int
+
+
+@dataclass(frozen=True)
+class FirstSpec:
+    """The answer of `Hooks.spec_of` about the first item."""
+
+    row: int
+    spec: Any
+
+
+@dataclass(frozen=True)
+class Attach:
+    """Open the ring, whose descriptor comes with it, and fill runs.
+
+    Attributes:
+        opener: makes the worker's sender from (descriptor, owner id, pidfd of the trainer, hooks).
+        owner: the owner id of the worker.
+        singly: the rows at which runs begin whose rows are made one by one.
+    """
+
+    opener: Callable[..., Sender]
+    owner: int
+    singly: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """The worker has claimed its first run."""
+
+
+@dataclass(frozen=True)
+class Singly:
+    """Make the rows of the run that begins at `row` one by one: a worker has died at it."""
+
+    row: int

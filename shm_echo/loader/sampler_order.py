@@ -1,0 +1,191 @@
+"""The order of a sampler of the user's: `sampler=` and `batch_sampler=`.
+
+It is drawn from after `iter()` of the loader only, one batch at a time, as torch's loader does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from operator import index as as_int
+from typing import Any, NoReturn
+
+import numpy as np
+
+from shm_echo.loader.order_base import IndexBatch, Order, shortened
+from shm_echo.loader.samplers import Indices
+
+__all__ = ["BatchSamplerOrder", "SamplerOrder"]
+
+# A batch sampler that has no batch_size: the longest of so many lists is taken for it.
+_LISTS_AHEAD = 64
+
+
+class SamplerOrder(Order):
+    """The order of a sampler of the user's: an iterable of dataset indices.
+
+    Args:
+        sampler: gives the indices of an epoch each time it is iterated. It sets its own seed and
+            its own rank; call its `set_epoch`, if it has one, before `iter()` of the loader.
+        batch_size: rows per batch.
+        drop_last: True to leave out a short last batch.
+
+    Example:
+        >>> from shm_echo.loader.sampler_order import SamplerOrder
+        >>> order = SamplerOrder(range(9, 4, -1), batch_size=2)
+        >>> [batch.indices.tolist() for batch in order.batches(epoch=0)]
+        [[9, 8], [7, 6], [5]]
+    """
+
+    def __init__(self, sampler: Iterable[Any], *, batch_size: int, drop_last: bool = False) -> None:
+        self.batch_size: int = batch_size
+        self._sampler = sampler
+        self._drop_last = drop_last
+
+    def __len__(self) -> int:
+        rows = _length("sampler", self._sampler)
+        return rows // self.batch_size if self._drop_last else -(-rows // self.batch_size)
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[IndexBatch]:
+        return self._batches(epoch, start, iter(self._sampler))
+
+    def _batches(self, epoch: int, start: int, keys: Iterator[Any]) -> Iterator[IndexBatch]:
+        size = self.batch_size
+        first = 0
+        # A failing sampler loses the keys that it gave for the batch it failed in.
+        while chunk := list(islice(keys, size)):
+            if len(chunk) < size and self._drop_last:
+                return
+            if first >= start * size:
+                yield IndexBatch(first, epoch, _as_indices("sampler", chunk))
+            first += len(chunk)
+            if len(chunk) < size:
+                return
+
+    def _description(self) -> dict[str, Any]:
+        return {
+            "kind": "sampler",
+            "sampler": _type_name(self._sampler),
+            "batch_size": self.batch_size,
+            "drop_last": self._drop_last,
+        }
+
+
+class BatchSamplerOrder(Order):
+    """The order of a batch sampler of the user's: an iterable of lists of dataset indices.
+
+    The lists may differ in length. The longest possible one is the sampler's attribute `batch_size`
+    if it has one. Otherwise the first call of `batches` draws up to 64 lists ahead, and takes the
+    longest of them.
+
+    Args:
+        batch_sampler: gives the lists of an epoch each time it is iterated.
+
+    Example:
+        >>> from shm_echo.loader.sampler_order import BatchSamplerOrder
+        >>> order = BatchSamplerOrder([[0, 1, 2], [7], [4, 4]])
+        >>> order.batch_size is None
+        True
+        >>> [(batch.first_row, batch.indices.tolist()) for batch in order.batches(epoch=0)]
+        [(0, [0, 1, 2]), (3, [7]), (4, [4, 4])]
+        >>> order.batch_size
+        3
+    """
+
+    def __init__(self, batch_sampler: Iterable[Iterable[Any]]) -> None:
+        self._sampler = batch_sampler
+        size = getattr(batch_sampler, "batch_size", None)
+        known = isinstance(size, int) and not isinstance(size, bool) and size > 0
+        self.batch_size: int | None = size if known else None
+
+    def __len__(self) -> int:
+        return _length("batch_sampler", self._sampler)
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[IndexBatch]:
+        lists = iter(self._sampler)
+        drawn: list[Indices] = []
+        failure: Exception | None = None
+        if self.batch_size is None:
+            try:
+                drawn.extend(map(_list_of_keys, islice(lists, _LISTS_AHEAD)))
+            except Exception as error:  # raised after the lists before it
+                failure = error
+            self.batch_size = max(map(len, drawn), default=None)
+        return self._batches(epoch, start, _replayed(drawn, failure, lists))
+
+    def _batches(self, epoch: int, start: int, lists: Iterator[Indices]) -> Iterator[IndexBatch]:
+        first = 0
+        for number, indices in enumerate(lists):
+            if self.batch_size is not None and len(indices) > self.batch_size:
+                raise ValueError(
+                    f"batch_sampler= gave a list of {len(indices)} indices as batch {number}, and "
+                    f"the loader has room for {self.batch_size}: give the batch sampler an "
+                    "attribute batch_size with the length of its longest list (without one, the "
+                    f"longest of the first {_LISTS_AHEAD} lists is taken)"
+                )
+            if number >= start:
+                yield IndexBatch(first, epoch, indices)
+            first += len(indices)
+
+    def _description(self) -> dict[str, Any]:
+        return {"kind": "batch_sampler", "sampler": _type_name(self._sampler)}
+
+
+def _replayed(
+    drawn: list[Indices], failure: Exception | None, lists: Iterator[Any]
+) -> Iterator[Indices]:
+    yield from drawn
+    if failure is not None:
+        raise failure
+    yield from map(_list_of_keys, lists)
+
+
+def _list_of_keys(keys: Any) -> Indices:
+    if isinstance(keys, (str, bytes)) or not isinstance(keys, Iterable):
+        raise TypeError(
+            f"batch_sampler= must give lists of indices, and gave {shortened(keys)} "
+            f"({type(keys).__name__}): an iterable of indices is passed as sampler="
+        )
+    listed = list(keys)
+    if not listed:
+        raise ValueError("batch_sampler= gave an empty list: a batch has at least one item")
+    return _as_indices("batch_sampler", listed)
+
+
+def _as_indices(argument: str, keys: list[Any]) -> Indices:
+    try:
+        indices = np.array([as_int(key) for key in keys], dtype=np.int64)
+    except (TypeError, ValueError, OverflowError):
+        _raise_for_key(argument, keys)
+    indices.flags.writeable = False
+    return indices
+
+
+def _raise_for_key(argument: str, keys: list[Any]) -> NoReturn:
+    """Raise the error of the first key that is no index."""
+    for key in keys:
+        try:
+            number = as_int(key)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"{argument}= gave the key {shortened(key)} ({type(key).__name__}): this version "
+                "of shm_echo.DataLoader takes integer keys only, and keys of other types come "
+                "with a later one"
+            ) from None
+        if not -(2**63) <= number < 2**63:
+            raise ValueError(f"{argument}= gave the index {number}, which is no 64-bit integer")
+    raise AssertionError(f"every key is an index: {keys}")
+
+
+def _length(argument: str, sampler: Any) -> int:
+    try:
+        return len(sampler)
+    except TypeError:
+        raise TypeError(
+            f"the loader has no len(), because its {argument}= ({_type_name(sampler)}) has none"
+        ) from None
+
+
+def _type_name(value: object) -> str:
+    kind = type(value)
+    return f"{kind.__module__}.{kind.__qualname__}"

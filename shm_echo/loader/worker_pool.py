@@ -1,0 +1,224 @@
+"""The workers of a loader, as the training loop uses them."""
+
+from __future__ import annotations
+
+import atexit
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from shm_echo.errors import LoaderTimeoutError
+from shm_echo.loader.failures import ItemFailure
+from shm_echo.loader.messages import End, FirstItem, FirstSpec, Hooks, WorkerSetup
+from shm_echo.loader.nursery_process import NurseryProcess
+from shm_echo.loader.worker_watch import TrainerRing, WorkerWatch
+
+__all__ = ["PoolOptions", "StartMethod", "TrainerRing", "WorkerPool"]
+
+StartMethod = Literal["fork", "spawn", "forkserver"]
+
+# A worker's report is in its socket before its run is committed, so the thread only has to read it.
+_REPORT_ARRIVES_WITHIN = 30.0
+# A wait for the thread looks up as often, in seconds: Python runs signal handlers then.
+_LOOK = 0.2
+
+
+@dataclass(frozen=True)
+class PoolOptions:
+    """What a pool is made of, beside the dataset.
+
+    Attributes:
+        num_workers: the number of workers, at least 1.
+        hooks: what the loader does around items.
+        seed: for `worker_info`.
+        start_method: how the nursery is made; None takes that of `multiprocessing`.
+        worker_init_fn: called in each worker with its number, before any item.
+    """
+
+    num_workers: int
+    hooks: Hooks
+    seed: int = 0
+    start_method: StartMethod | None = None
+    worker_init_fn: Callable[[int], object] | None = None
+
+
+class WorkerPool:
+    """Worker processes that fill runs of a ring, and the thread that watches over them.
+
+    Args:
+        dataset: makes the items.
+        options: all else.
+    """
+
+    _nursery: NurseryProcess | None = None
+    _watch: WorkerWatch  # from `start` on
+
+    def __init__(self, dataset: Any, options: PoolOptions) -> None:
+        self._options = options
+        self._setup = WorkerSetup(
+            dataset, options.hooks, options.worker_init_fn, options.num_workers, options.seed
+        )
+        self._owner_pid = os.getpid()
+        self._closed = False
+        self._closing = threading.RLock()
+
+    def start(self, on_change: Callable[[], None] = lambda: None) -> None:
+        """Start the nursery, the workers, and the thread that watches over them.
+
+        Args:
+            on_change: called by the thread after a death was handled, and after an error that ends
+                the loader.
+
+        Raises:
+            WorkerStartError: the dataset or another part cannot be pickled, by name, or no process
+                can be made.
+        """
+        method = self._options.start_method or multiprocessing.get_start_method()
+        self._nursery = NurseryProcess(method, self._setup)
+        self._watch = WorkerWatch(self._nursery, self._options.num_workers, on_change)
+        atexit.register(self.close)
+        self._watch.start()
+
+    # ---------------------------------------------------------------- the ring
+
+    def first_item(
+        self, row: int, epoch: int, index: int, timeout: float | None = None
+    ) -> Any | ItemFailure:
+        """Have worker 0 make the first item; return what its `Hooks.spec_of` says about it.
+
+        The worker keeps the item, and writes it when it gets the ring.
+
+        Args:
+            row, epoch, index: as they will be in the ring.
+            timeout: seconds to wait; None waits as long as it takes.
+
+        Raises:
+            WorkerDiedError: the item kills workers.
+            LoaderTimeoutError: it was not made in time.
+        """
+        watch = self._watch
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with watch.changed:
+            watch.first, watch.first_result = FirstItem(row, epoch, index), None
+            watch.kept = True
+            if watch.slots[0].ready:
+                watch.slots[0].send(watch.first)
+            while (left := _LOOK if deadline is None else deadline - time.monotonic()) > 0:
+                self.check()
+                if (result := watch.first_result) is not None:
+                    watch.first = watch.first_result = None
+                    return result.spec if isinstance(result, FirstSpec) else result
+                watch.changed.wait(min(left, _LOOK))
+        raise self.timeout_error(timeout or 0.0, 0, index)
+
+    def attach(self, ring: TrainerRing) -> None:
+        """Hand the ring to the workers. Worker 0 gets it first, to write the item it has kept."""
+        with self._watch.changed:
+            self._watch.ring = ring
+            self._watch.hand_out_ring()
+
+    # ---------------------------------------------------------------- errors
+
+    def check(self) -> None:
+        """Raise the error that has ended the workers, if there is one."""
+        if self._watch.fatal is not None:
+            raise self._watch.fatal
+
+    def failure(self, row: int) -> ItemFailure | None:
+        """Return the report about the run that begins at `row`, whose status was not 0."""
+        watch = self._watch
+        deadline = time.monotonic() + _REPORT_ARRIVES_WITHIN
+        with watch.changed:
+            while row not in watch.failures and not watch.stopped:
+                if (left := deadline - time.monotonic()) <= 0:
+                    break
+                watch.changed.wait(min(left, _LOOK))
+            return watch.failures.pop(row, None)
+
+    def forget_failures(self) -> None:
+        """Drop the reports that nobody has asked for, as after a `break`."""
+        with self._watch.changed:
+            self._watch.failures.clear()
+
+    def timeout_error(
+        self, seconds: float, worker: int | None, index: int | None
+    ) -> LoaderTimeoutError:
+        """Return the error of a batch that a worker holds up, with the worker's stack."""
+        if worker is None:
+            return LoaderTimeoutError(seconds)
+        stack = self.stack(worker)
+        detail = "" if stack else "it shows no Python stack: it is stopped, or has just ended"
+        return LoaderTimeoutError(seconds, worker, self.pid_of(worker), index, stack, detail)
+
+    # ---------------------------------------------------------------- single workers
+
+    @property
+    def deaths(self) -> int:
+        """The number of workers that have died unasked."""
+        return self._watch.deaths
+
+    @property
+    def nursery_pid(self) -> int:
+        """The process that makes the workers."""
+        assert self._nursery is not None
+        return self._nursery.pid
+
+    def pids(self) -> list[int]:
+        """Return the processes of the workers, in the order of their numbers."""
+        with self._watch.changed:
+            return [slot.pid for slot in self._watch.slots if slot.pid is not None]
+
+    def pid_of(self, worker: int) -> int | None:
+        """Return the process of a worker; None while it is being replaced."""
+        return self._watch.slots[worker].pid
+
+    def stack(self, worker: int) -> str:
+        """Return the Python stack of a worker as text, "" if it is stopped or has ended."""
+        with self._watch.changed:  # else its descriptors may be closed meanwhile
+            return self._watch.slots[worker].stack()
+
+    def restart(self, worker: int, wait: float = 5.0) -> bool:
+        """Kill a worker that hangs; its rows are done again.
+
+        Returns:
+            False if its process has not ended within `wait` seconds, as in a call of the kernel
+            that cannot be interrupted.
+        """
+        watch = self._watch
+        deadline = time.monotonic() + wait
+        with watch.changed:
+            slot = watch.slots[worker]
+            life = slot.life
+            slot.kill()
+            while slot.life == life and not watch.stopped:
+                if (left := deadline - time.monotonic()) <= 0:
+                    return False
+                watch.changed.wait(min(left, _LOOK))
+        return True
+
+    def close(self, grace: float = 2.0) -> None:
+        """End all workers and the nursery. Close the ring before, which ends idle workers.
+
+        In a child of the process that made the pool it does nothing.
+
+        Args:
+            grace: seconds for workers to finish the item they make; then they are killed.
+        """
+        if os.getpid() != self._owner_pid:
+            return
+        with self._closing:
+            if self._closed or self._nursery is None:
+                return
+            # Every step may be done twice: Ctrl-C may end this call anywhere, and the exit of the
+            # process calls it again.
+            self._watch.stop()
+            for slot in self._watch.slots:
+                slot.send(End(grace))
+            self._nursery.close(grace)
+            self._watch.close()
+            self._closed = True
+            atexit.unregister(self.close)

@@ -1,0 +1,66 @@
+"""The ring as the pool of workers sees it: by worker, and without batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from shm_echo.loader.item_hooks import ItemHooks
+from shm_echo.loader.items import ItemSpec
+from shm_echo.ring.loader_ring import LoaderRing, LoaderSizes, loader_sender
+
+__all__ = ["WorkerRing"]
+
+
+class WorkerRing:
+    """What `WorkerPool` does with a ring. Thread-safe.
+
+    Args:
+        ring: the ring.
+        spec: of an item.
+        index_of: returns the item of an announced row; None if it is not known.
+
+    Attributes:
+        redone: runs that dead workers had begun, and that others make again.
+    """
+
+    def __init__(
+        self, ring: LoaderRing, spec: ItemSpec, index_of: Callable[[int], int | None]
+    ) -> None:
+        self._ring = ring
+        self._spec = spec
+        self.redone = 0
+        self._index_of = index_of
+
+    def fileno(self) -> int:
+        """Return the descriptor of the ring's memory."""
+        return self._ring.fileno()
+
+    def opener(self) -> Callable[[int, int, int, ItemHooks], Any]:
+        """Return what opens the ring in a worker: a call with descriptor, owner, pidfd, hooks."""
+        return partial(_open, self._spec, self._ring.sizes)
+
+    def admit(self, owner: int) -> None:
+        """Let a new worker claim runs under an owner id."""
+        self._ring.admit(owner)
+
+    def row_at_work(self, owner: int) -> tuple[int, int | None] | None:
+        """Return the row that a worker makes, or made when it died, and its item."""
+        row = self._ring.row_of(owner)
+        return None if row is None else (row, self._index_of(row))
+
+    def committed(self, owner: int) -> int:
+        """Return a count that grows as long as a worker makes rows."""
+        return self._ring.delivered(owner)
+
+    def recover(self, owner: int) -> None:
+        """Give the runs of a dead worker to the others."""
+        self.redone += self._ring.recover(owner)
+
+
+def _open(
+    spec: ItemSpec, sizes: LoaderSizes, fd: int, owner: int, trainer: int, hooks: ItemHooks
+) -> Any:
+    hooks.spec = spec
+    return loader_sender(spec.tree, sizes, fd, owner, trainer=trainer)

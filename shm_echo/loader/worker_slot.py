@@ -1,0 +1,88 @@
+"""What the trainer's process holds of one worker: its channel, its pidfd, the file of its stack."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from typing import Any
+
+from shm_echo.loader.channel import Channel, ChannelClosedError
+from shm_echo.loader.messages import Fork
+from shm_echo.loader.signals import read_crash, read_stack
+
+__all__ = ["WorkerSlot"]
+
+
+class WorkerSlot:
+    """The place of one worker, which replacements take over.
+
+    Attributes:
+        number: the number of the worker.
+        life: how many workers have had this place before; tells late news apart.
+        pid: the process; None until it is made and after its end.
+        ready: True once it waits for requests.
+        batched: True if its dataset makes the rows of a run together.
+        attached: True once it has got the ring.
+        killed: True once the loader itself has killed it.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.life = -1
+        self.pid: int | None = None
+        self.ready = self.batched = self.attached = self.killed = False
+        self.channel: Channel | None = None
+        self._pidfd = self._stack = -1
+
+    def request_from(self, nursery: Channel) -> None:
+        """Ask the nursery for a worker in this place.
+
+        Raises:
+            ChannelClosedError: the nursery has ended.
+        """
+        self.close()
+        self.life += 1
+        self.ready = self.batched = self.attached = self.killed = False
+        self._stack = os.memfd_create("shm-echo-stack", os.MFD_CLOEXEC)
+        self.channel, theirs = Channel.pair()
+        with theirs:
+            nursery.send(Fork(self.number, self.life), [theirs.fileno(), self._stack])
+
+    def made(self, pid: int, pidfd: int) -> None:
+        """Note the process of the worker; takes over its pidfd."""
+        self.pid, self._pidfd = pid, pidfd
+
+    def send(self, message: Any, fds: tuple[int, ...] = ()) -> None:
+        """Send a message to the worker. One that has ended gets none: its death is on its way."""
+        if self.channel is not None:
+            with contextlib.suppress(ChannelClosedError):
+                self.channel.send(message, fds)
+
+    def kill(self) -> None:
+        """Kill the worker, if it has not ended."""
+        if self._pidfd >= 0:
+            self.killed = True
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def stack(self) -> str:
+        """Return the Python stack of the worker, "" if it gives none."""
+        if self.pid is None or self._pidfd < 0:
+            return ""
+        return read_stack(self.pid, self._pidfd, self._stack)
+
+    def crash(self) -> str:
+        """Return the Python stack of a worker that has crashed, "" if it gave none."""
+        return read_crash(self._stack) if self._stack >= 0 else ""
+
+    def close(self) -> None:
+        """Close all descriptors of the worker."""
+        self.pid = None
+        if self.channel is not None:
+            self.channel.close()
+            self.channel = None
+        for fd in (self._pidfd, self._stack):
+            if fd >= 0:
+                os.close(fd)
+        self._pidfd = self._stack = -1

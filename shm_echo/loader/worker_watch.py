@@ -1,0 +1,294 @@
+"""The thread of the trainer's process that watches over the workers.
+
+It reads what nursery and workers say, and replaces workers that died, also while the training loop
+is busy elsewhere. Nothing else reads the channels, so an interrupt in the loop loses no message.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from shm_echo.errors import WorkerStartError
+from shm_echo.loader.channel import ChannelClosedError, wait_readable
+from shm_echo.loader.failures import ItemFailure
+from shm_echo.loader.messages import (
+    Attach,
+    Claimed,
+    Died,
+    FirstItem,
+    FirstSpec,
+    Forked,
+    ForkFailed,
+    InitFailed,
+    NurseryFailed,
+    Ready,
+    Sender,
+    Singly,
+)
+from shm_echo.loader.nursery_process import NurseryProcess
+from shm_echo.loader.supervision import Death, Supervisor
+from shm_echo.loader.worker_slot import WorkerSlot
+
+__all__ = ["TrainerRing", "WorkerWatch"]
+
+
+class TrainerRing(Protocol):
+    """The ring as the pool uses it. Owner ids are worker + 1."""
+
+    def fileno(self) -> int:
+        """Return the descriptor for the workers."""
+
+    def opener(self) -> Callable[..., Sender]:
+        """Return what opens the ring in a worker: (descriptor, owner id, trainer's pidfd, hooks).
+
+        It takes over the descriptor, and is pickled.
+        """
+
+    def admit(self, owner: int) -> None:
+        """Let an owner id claim runs."""
+
+    def row_at_work(self, owner: int) -> tuple[int, int | None] | None:
+        """Return the row that a worker makes or made, and its item; None if it was at none."""
+
+    def committed(self, owner: int) -> int:
+        """Return a count of finished work that only grows."""
+
+    def recover(self, owner: int) -> None:
+        """Give the runs of an owner whose process has ended to others."""
+
+
+class WorkerWatch:
+    """The places of the workers, and the thread that keeps them filled.
+
+    Args:
+        nursery: makes the workers.
+        num_workers: the number of places.
+        on_change: called by the thread after a death was handled, and after an error that ends the
+            loader.
+
+    Attributes:
+        changed: the lock of everything here. Each news notifies it.
+        slots: the places, by the number of the worker.
+        deaths: the number of workers that have died unasked.
+        ring: the ring; None until the workers get it.
+        failures: reports about runs that failed, by the first row of the run.
+        first: the first item, while worker 0 is asked for it.
+        first_result: the answer.
+        kept: True while worker 0 keeps an item for the ring. The others get the ring after it.
+        fatal: the error that ended the workers.
+    """
+
+    def __init__(
+        self, nursery: NurseryProcess, num_workers: int, on_change: Callable[[], None]
+    ) -> None:
+        # Re-entrant: a signal handler may close the loader while its thread holds the lock.
+        self.changed = threading.Condition(threading.RLock())
+        self.slots = [WorkerSlot(number) for number in range(num_workers)]
+        self.ring: TrainerRing | None = None
+        self.failures: dict[int, ItemFailure] = {}
+        self.first: FirstItem | None = None
+        self.first_result: FirstSpec | ItemFailure | None = None
+        self.kept = False
+        self.fatal: Exception | None = None
+        self._nursery = nursery
+        self._on_change = on_change
+        self._supervisor = Supervisor()
+        self._committed = 0
+        self._stopping = False
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._thread = threading.Thread(target=self._watch, name="shm-echo-loader", daemon=True)
+
+    @property
+    def deaths(self) -> int:
+        return self._supervisor.deaths
+
+    @property
+    def stopped(self) -> bool:
+        """True once nothing reads the channels any more."""
+        return self._stopping or self.fatal is not None
+
+    def start(self) -> None:
+        """Ask for the workers, and start the thread."""
+        for slot in self.slots:
+            self._request(slot)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop the thread. Workers that die from now on are not replaced."""
+        with self.changed:
+            self._stopping = True
+            self.changed.notify_all()
+        os.eventfd_write(self._wake, 1)
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def close(self) -> None:
+        """Kill the workers that are left, and close the descriptors."""
+        with self.changed:
+            for slot in self.slots:
+                slot.kill()  # none is left, unless the nursery itself was killed
+                slot.close()
+            if self._wake >= 0:
+                os.close(self._wake)
+                self._wake = -1
+
+    def hand_out_ring(self) -> None:
+        """Hand the ring to the workers that are ready for it."""
+        if self.ring is None:
+            return
+        for slot in self.slots:
+            if slot.ready and not slot.attached and not (slot.number and self.kept):
+                owner = slot.number + 1
+                self.ring.admit(owner)
+                slot.attached = True
+                slot.send(
+                    Attach(self.ring.opener(), owner, self._supervisor.singly),
+                    (self.ring.fileno(),),
+                )
+
+    # ---------------------------------------------------------------- the thread
+
+    def _watch(self) -> None:
+        nursery = self._nursery
+        try:
+            while not self._stopping and self.fatal is None:
+                channels = [s.channel.fileno() for s in self.slots if s.channel is not None]
+                readable = set(
+                    wait_readable([self._wake, nursery.pidfd, nursery.channel.fileno(), *channels])
+                )
+                with self.changed:
+                    if self._stopping:
+                        return
+                    self._read_all(nursery, readable)
+                    self.changed.notify_all()
+        except Exception as error:
+            # Without the thread nothing would replace workers: the loop must not wait for ever.
+            self._end_with(error)
+
+    def _read_all(self, nursery: NurseryProcess, readable: set[int]) -> None:
+        # Workers first: a report about an item comes before the news that its worker has died.
+        for slot in self.slots:
+            if slot.channel is not None and slot.channel.fileno() in readable:
+                try:
+                    for message, _ in slot.channel.receive_all():
+                        self._on_worker(slot, message)
+                except ChannelClosedError:
+                    slot.channel.close()
+                    slot.channel = None  # the nursery tells how it ended
+        if nursery.channel.fileno() in readable or nursery.pidfd in readable:
+            try:
+                for message, fds in nursery.channel.receive_all():
+                    self._on_nursery(message, fds)
+            except ChannelClosedError:
+                self._on_nursery_end(nursery)
+
+    def _on_worker(self, slot: WorkerSlot, message: Any) -> None:
+        if isinstance(message, ItemFailure):
+            if self.first is not None and self.ring is None:
+                self.first_result = message
+            else:
+                self.failures[message.row] = message
+        elif isinstance(message, FirstSpec):
+            self.first_result = message
+        elif isinstance(message, Ready):
+            slot.ready, slot.batched = True, message.batched
+            if slot.number == 0 and self.first is not None and self.first_result is None:
+                slot.send(self.first)
+            self.hand_out_ring()
+        elif isinstance(message, Claimed):
+            self.kept = False
+            self.hand_out_ring()
+        elif isinstance(message, InitFailed):
+            self._end_with(message.failure.exception())
+
+    def _on_nursery(self, message: Any, fds: list[int]) -> None:
+        if isinstance(message, Forked):
+            self.slots[message.worker].made(message.pid, fds[0])
+        elif isinstance(message, Died):
+            slot = self.slots[message.worker]
+            if slot.life == message.life:
+                self._on_death(slot, message)
+        elif isinstance(message, ForkFailed):
+            self._end_with(
+                WorkerStartError(f"worker {message.worker} could not be made: {message.text}")
+            )
+        elif isinstance(message, NurseryFailed):
+            self._end_with(
+                WorkerStartError(
+                    "the dataset could be pickled, but not unpickled in the process of the "
+                    f"workers:\n\n{message.text}"
+                )
+            )
+
+    def _on_death(self, slot: WorkerSlot, died: Died) -> None:
+        if slot.channel is not None:  # what it said last
+            with contextlib.suppress(ChannelClosedError):
+                for message, _ in slot.channel.receive_all():
+                    self._on_worker(slot, message)
+        if self.fatal is not None:
+            return
+        owner = slot.number + 1
+        ring = self.ring if slot.attached else None
+        at = ring.row_at_work(owner) if ring is not None else self._first_at_work(slot)
+        committed = 0
+        if self.ring is not None:
+            committed = sum(self.ring.committed(s.number + 1) for s in self.slots)
+        row, index = at if at is not None else (None, None)
+        productive = committed > self._committed
+        self._committed = committed
+        verdict = self._supervisor.on_death(
+            Death(
+                slot.number, died.pid, died.code, row, index, productive,
+                batched=slot.batched and ring is not None, hung=slot.killed,
+                attached=ring is not None,
+                stack=slot.crash(),
+            )
+        )  # fmt: skip
+        if verdict.error is not None:
+            self._end_with(verdict.error)
+            return
+        if verdict.singly and row is not None:
+            for other in self.slots:
+                other.send(Singly(row))
+        if ring is not None:
+            ring.recover(owner)  # after the notes: they are read before the run is claimed again
+        if slot.number == 0:
+            self.kept = False
+        self._request(slot)
+        self.hand_out_ring()
+        self._on_change()
+
+    def _first_at_work(self, slot: WorkerSlot) -> tuple[int, int | None] | None:
+        if slot.number == 0 and slot.ready and self.first is not None:
+            return self.first.row, self.first.index
+        return None
+
+    def _on_nursery_end(self, nursery: NurseryProcess) -> None:
+        code = nursery.exit_code()
+        end = f"was ended by signal {-code}" if code < 0 else f"exited with status {code}"
+        hint = ""
+        if not any(slot.ready for slot in self.slots) and code >= 0:
+            hint = (
+                "; its output says why. With spawn and forkserver, a script needs "
+                "`if __name__ == '__main__':` around what starts a loop"
+            )
+        self._end_with(
+            WorkerStartError(f"the process that makes the workers (pid {nursery.pid}) {end}{hint}")
+        )
+        for slot in self.slots:
+            slot.kill()  # nobody else would end them while they make an item
+
+    def _end_with(self, error: Exception) -> None:
+        with self.changed:
+            if self.fatal is None:
+                self.fatal = error
+            self.changed.notify_all()
+        self._on_change()
+
+    def _request(self, slot: WorkerSlot) -> None:
+        with contextlib.suppress(ChannelClosedError):  # the thread reads why
+            slot.request_from(self._nursery.channel)
