@@ -247,3 +247,11 @@ def test_a_dataset_that_cannot_be_unpickled_is_an_error_with_its_traceback(metho
 def test_the_start_method_of_multiprocessing_must_exist() -> None:
     with pytest.raises(ValueError, match="cannot find context for 'thread'"):
         pool_of(Numbers(8), "thread").start()
+
+
+def test_a_signal_handler_may_close_the_pool_anywhere() -> None:
+    with PoolLoop(Numbers(60)) as loop:
+        loop.open().next_batch()
+        with loop.pool._watch.changed:  # as in the middle of any call
+            loop.close()  # what the handler does
+        assert loop.pool.pids() == []
