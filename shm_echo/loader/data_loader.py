@@ -300,9 +300,7 @@ class DataLoader(Uncopyable):
         self.close()
 
 
-def _start_pool(
-    dataset: Any, options: PoolOptions, on_change: Callable[[], None]
-) -> WorkerPool:
+def _start_pool(dataset: Any, options: PoolOptions, on_change: Callable[[], None]) -> WorkerPool:
     pool = WorkerPool(dataset, options)
     pool.start(on_change)
     return pool
