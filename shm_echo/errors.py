@@ -27,6 +27,12 @@ from shm_echo.connection_errors import (
     ServiceUnavailableError,
 )
 from shm_echo.error_base import ShmEchoError, describe_death, mebibytes
+from shm_echo.loader_errors import (
+    ItemError,
+    LoaderTimeoutError,
+    WorkerDiedError,
+    WorkerStartError,
+)
 
 __all__ = [
     "AddressError",
@@ -39,6 +45,8 @@ __all__ = [
     "ForkedHandleError",
     "HandshakeError",
     "HandshakeTimeoutError",
+    "ItemError",
+    "LoaderTimeoutError",
     "NotBuiltError",
     "OtherServerError",
     "PeerRefusedError",
@@ -58,6 +66,8 @@ __all__ = [
     "ShmEchoError",
     "ShmTooSmallError",
     "SpecMismatchError",
+    "WorkerDiedError",
+    "WorkerStartError",
 ]
 
 

@@ -62,6 +62,16 @@ CASES: dict[str, tuple[ShmEchoError, type[Exception], tuple[str, ...]]] = {
     ),
     "ForkedHandleError": (errors.ForkedHandleError("the parent's"), RuntimeError, ("parent's",)),
     "HandshakeError": (errors.HandshakeError("no"), ConnectionError, ("no",)),
+    "ItemError": (
+        errors.ItemError(17, 2, 77, "ValueError: bad image", ""),
+        RuntimeError,
+        ("item 17 failed in worker 2 (pid 77): ValueError: bad image",),
+    ),
+    "LoaderTimeoutError": (
+        errors.LoaderTimeoutError(2.5, 1, 77, 17),
+        TimeoutError,
+        ("not ready within 2.5 s", "worker 1 (pid 77)", "item 17"),
+    ),
     "NotBuiltError": (
         errors.NotBuiltError("/src/shm_echo", "python -m pip install -e /src"),
         ImportError,
@@ -145,6 +155,14 @@ CASES: dict[str, tuple[ShmEchoError, type[Exception], tuple[str, ...]]] = {
         ValueError,
         ("['obs']: expected this, got that",),
     ),
+    "WorkerDiedError": (
+        errors.WorkerDiedError(
+            1, 77, signal=signal.SIGKILL, exit_status=None, index=17, deaths=3, at_row=True
+        ),
+        RuntimeError,
+        ("3 workers died at item 17", "worker 1", "pid 77 was ended by SIGKILL", "memory", "fewer"),
+    ),
+    "WorkerStartError": (errors.WorkerStartError("no memory"), RuntimeError, ("no memory",)),
 }
 
 
@@ -165,7 +183,11 @@ def test_no_other_module_defines_an_exception_for_users() -> None:
     """Private ones never leave the package. The demo is a program of its own."""
     elsewhere = []
     for path in PACKAGE.rglob("*.py"):
-        if path in (PACKAGE / "errors.py", PACKAGE / "connection_errors.py"):
+        if path in (
+            PACKAGE / "errors.py",
+            PACKAGE / "connection_errors.py",
+            PACKAGE / "loader_errors.py",
+        ):
             continue
         if path.parent.name in ("demo", "cli"):
             continue
@@ -221,6 +243,9 @@ def test_the_attributes_have_the_given_values() -> None:
     given: dict[str, dict[str, Any]] = {
         "BatchesHeldError": {"held": 3},
         "HandshakeTimeoutError": {"address": "/run/a.sock", "pid": 12},
+        "ItemError": {"index": 17, "worker": 2, "pid": 77, "traceback": ""},
+        "LoaderTimeoutError": {"worker": 1, "pid": 77, "index": 17, "stack": ""},
+        "WorkerDiedError": {"index": 17, "signal": 9, "exit_status": None, "deaths": 3},
         "NotBuiltError": {
             "command": "python -m pip install -e /src",
             "folder": "/src/shm_echo",

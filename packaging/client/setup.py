@@ -30,7 +30,10 @@ WHOLE = (
 # The modules of the packages that do not.
 PARTS = {
     "mechestim": {"__init__", "_finder", "errors", "fft", "flops", "linalg", "random", "stats"},
-    "shm_echo": {"__init__", "copying", "error_base", "errors", "validation"},
+    "shm_echo": {
+        *("__init__", "connection_errors", "copying", "error_base", "errors", "loader_errors"),
+        "validation",
+    },
     "shm_echo.control": {"__init__", "address", "descriptors", "peer"},
     "shm_echo.control.client": {"__init__", "client_stream", "socket_connect"},
     "shm_echo.mechestim": {

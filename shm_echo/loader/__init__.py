@@ -9,25 +9,25 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from shm_echo.loader.current_worker import WorkerInfo, worker_info
-    from shm_echo.loader.data_loader import DataLoader
-    from shm_echo.loader.errors import (
+    from shm_echo.errors import (
         ItemError,
         LoaderTimeoutError,
         WorkerDiedError,
         WorkerStartError,
     )
+    from shm_echo.loader.current_worker import WorkerInfo, worker_info
+    from shm_echo.loader.data_loader import DataLoader
     from shm_echo.loader.randomness import item_rng
     from shm_echo.loader.stats import LoaderStats
 
 _HOMES = {
     "DataLoader": "shm_echo.loader.data_loader",
-    "ItemError": "shm_echo.loader.errors",
+    "ItemError": "shm_echo.errors",
     "LoaderStats": "shm_echo.loader.stats",
-    "LoaderTimeoutError": "shm_echo.loader.errors",
-    "WorkerDiedError": "shm_echo.loader.errors",
+    "LoaderTimeoutError": "shm_echo.errors",
+    "WorkerDiedError": "shm_echo.errors",
     "WorkerInfo": "shm_echo.loader.current_worker",
-    "WorkerStartError": "shm_echo.loader.errors",
+    "WorkerStartError": "shm_echo.errors",
     "item_rng": "shm_echo.loader.randomness",
     "worker_info": "shm_echo.loader.current_worker",
 }

@@ -7,7 +7,7 @@ import pickle
 import traceback
 from dataclasses import dataclass
 
-from shm_echo.loader.errors import ItemError
+from shm_echo.errors import ItemError
 
 __all__ = ["ItemFailure"]
 

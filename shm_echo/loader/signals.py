@@ -12,13 +12,14 @@ import signal
 import time
 from pathlib import Path
 
-__all__ = ["STACK_SIGNAL", "read_stack", "set_child_signals", "show_stack_on_signal"]
+__all__ = ["STACK_SIGNAL", "read_crash", "read_stack", "set_child_signals", "show_stack_on_signal"]
 
 # One that neither programs nor the C library use. faulthandler answers it even while the worker is
 # inside of C code.
 STACK_SIGNAL = signal.SIGRTMAX - 5
 _WAIT_FOR_STACK = 1.0
 _QUIET = 0.02
+_MOST_OF_CRASH = 64 << 10
 
 
 def set_child_signals() -> None:
@@ -38,8 +39,18 @@ def set_child_signals() -> None:
 
 
 def show_stack_on_signal(fd: int) -> None:
-    """Write the stacks of all threads into `fd` whenever STACK_SIGNAL comes."""
+    """Write the stacks of all threads into `fd` whenever STACK_SIGNAL comes, and at a crash."""
     faulthandler.register(STACK_SIGNAL, file=fd, all_threads=True, chain=False)
+    if not faulthandler.is_enabled():  # else the program has its own place for crashes
+        faulthandler.enable(file=fd)
+
+
+def read_crash(fd: int) -> str:
+    """Return what a worker that has ended by a crash wrote into its file."""
+    size = os.fstat(fd).st_size
+    start = max(0, size - _MOST_OF_CRASH)
+    text = os.pread(fd, size - start, start).decode("utf-8", "replace")
+    return text[text.rfind("Fatal Python error") :] if "Fatal Python error" in text else ""
 
 
 def read_stack(pid: int, pidfd: int, fd: int) -> str:

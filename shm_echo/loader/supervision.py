@@ -11,7 +11,7 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 
-from shm_echo.loader.errors import WorkerDiedError
+from shm_echo.errors import WorkerDiedError
 
 __all__ = ["Death", "Supervisor", "Verdict"]
 
@@ -33,6 +33,7 @@ class Death:
         batched: True if it made the rows of its run together.
         hung: True if the loader killed it because it hung.
         attached: True if it had got the ring.
+        stack: its Python stack at a crash.
     """
 
     worker: int
@@ -44,6 +45,7 @@ class Death:
     batched: bool = False
     hung: bool = False
     attached: bool = False
+    stack: str = ""
 
     @property
     def outside(self) -> bool:
@@ -110,4 +112,5 @@ def _error(death: Death, count: int, *, at_row: bool) -> WorkerDiedError:
         deaths=count,
         at_row=at_row,
         hung=death.hung,
+        stack=death.stack,
     )

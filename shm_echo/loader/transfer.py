@@ -18,7 +18,7 @@ from collections.abc import Callable
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from shm_echo.loader.errors import WorkerStartError
+from shm_echo.errors import WorkerStartError
 from shm_echo.loader.messages import WorkerSetup
 
 __all__ = ["Transfer", "TransferError", "start_process"]

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from shm_echo.errors import LoaderTimeoutError
 from shm_echo.loader.batch_layout import Layouts
 from shm_echo.loader.epoch_order import EpochOrder
-from shm_echo.loader.errors import LoaderTimeoutError
 from shm_echo.loader.failures import ItemFailure
 from shm_echo.loader.items import ItemSpec
 from shm_echo.loader.order import IndexBatch

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from typing import Any
 
 from shm_echo.errors import ConnectionClosedError
@@ -44,11 +45,13 @@ def run_worker(setup: WorkerSetup, number: int, sock: socket.socket, trainer: in
         sock: its end of the channel to the trainer.
         trainer: pidfd of the trainer's process.
     """
-    worker = _Worker(setup, number, Channel(sock), trainer)
+    channel = Channel(sock)
     try:
-        return worker.run()
+        return _Worker(setup, number, channel, trainer).run()
     except ChannelClosedError:
         return 0  # the trainer has given this worker up, or has ended
+    finally:
+        channel.close()
 
 
 class _Worker:
@@ -62,6 +65,8 @@ class _Worker:
 
     def run(self) -> int:
         setup, number = self._setup, self._number
+        if (torch := sys.modules.get("torch")) is not None:
+            torch.set_num_threads(1)  # each worker would start as many threads as there are cores
         seed = (setup.seed + number) % 2**64
         set_worker_info(WorkerInfo(number, setup.num_workers, seed, setup.dataset))
         try:
@@ -81,7 +86,8 @@ class _Worker:
     def _wait_for_ring(self) -> Sender | None:
         """Answer requests until the ring comes; return None if this worker shall end."""
         fds = [self._channel.fileno(), self._trainer]
-        while True:
+        sender: Sender | None = None
+        while sender is None:
             if self._trainer in wait_readable(fds):
                 return None
             for message, descriptors in self._channel.receive_all():
@@ -92,9 +98,10 @@ class _Worker:
                 elif isinstance(message, Attach):
                     self._singly.update(message.singly)
                     hooks = self._setup.hooks
-                    return message.opener(descriptors[0], message.owner, self._trainer, hooks)
+                    sender = message.opener(descriptors[0], message.owner, self._trainer, hooks)
                 elif isinstance(message, End):
                     return None
+        return sender  # after all messages that came with it: a note about a run may be among them
 
     def _make_first(self, request: FirstItem) -> None:
         reply: Any

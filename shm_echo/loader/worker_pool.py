@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from shm_echo.loader.errors import LoaderTimeoutError
+from shm_echo.errors import LoaderTimeoutError
 from shm_echo.loader.failures import ItemFailure
 from shm_echo.loader.messages import End, FirstItem, FirstSpec, Hooks, WorkerSetup
 from shm_echo.loader.nursery_process import NurseryProcess

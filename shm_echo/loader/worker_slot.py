@@ -9,7 +9,7 @@ from typing import Any
 
 from shm_echo.loader.channel import Channel, ChannelClosedError
 from shm_echo.loader.messages import Fork
-from shm_echo.loader.signals import read_stack
+from shm_echo.loader.signals import read_crash, read_stack
 
 __all__ = ["WorkerSlot"]
 
@@ -71,6 +71,10 @@ class WorkerSlot:
         if self.pid is None or self._pidfd < 0:
             return ""
         return read_stack(self.pid, self._pidfd, self._stack)
+
+    def crash(self) -> str:
+        """Return the Python stack of a worker that has crashed, "" if it gave none."""
+        return read_crash(self._stack) if self._stack >= 0 else ""
 
     def close(self) -> None:
         """Close all descriptors of the worker."""

@@ -12,8 +12,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from shm_echo.errors import WorkerStartError
 from shm_echo.loader.channel import ChannelClosedError, wait_readable
-from shm_echo.loader.errors import WorkerStartError
 from shm_echo.loader.failures import ItemFailure
 from shm_echo.loader.messages import (
     Attach,
@@ -160,14 +160,29 @@ class WorkerWatch:
                 readable = set(
                     wait_readable([self._wake, nursery.pidfd, nursery.channel.fileno(), *channels])
                 )
-                with self.changed:
-                    if self._stopping:
-                        return
+                if not self._lock():
+                    return
+                try:
                     self._read_all(nursery, readable)
                     self.changed.notify_all()
+                finally:
+                    self.changed.release()
         except Exception as error:
             # Without the thread nothing would replace workers: the loop must not wait for ever.
             self._end_with(error)
+
+    def _lock(self) -> bool:
+        """Take the lock; return False if the thread shall stop.
+
+        A signal handler or a finalizer may stop the thread, and wait for its end, while it
+        interrupts code that holds the lock.
+        """
+        while not self.changed.acquire(timeout=0.1):
+            if self._stopping:
+                return False
+        if self._stopping:
+            self.changed.release()
+        return not self._stopping
 
     def _read_all(self, nursery: NurseryProcess, readable: set[int]) -> None:
         # Workers first: a report about an item comes before the news that its worker has died.
@@ -245,6 +260,7 @@ class WorkerWatch:
                 slot.number, died.pid, died.code, row, index, productive,
                 batched=slot.batched and ring is not None, hung=slot.killed,
                 attached=ring is not None,
+                stack=slot.crash(),
             )
         )  # fmt: skip
         if verdict.error is not None:

@@ -19,7 +19,7 @@ GRAPH = import_graph(module_files())
 LEVELS: list[tuple[str, ...]] = [
     ("shm_echo",),
     ("shm_echo.error_base",),
-    ("shm_echo.connection_errors",),
+    ("shm_echo.connection_errors", "shm_echo.loader_errors"),
     ("shm_echo.copying", "shm_echo.errors", "shm_echo.validation", "shm_echo.metrics"),
     ("shm_echo.spec",),
     ("shm_echo.ring",),

@@ -168,7 +168,12 @@ def test_looking_at_its_names_loads_nothing_either() -> None:
 def test_the_errors_load_nothing_heavy() -> None:
     heavy, ours = loaded_by("from shm_echo import ConnectionClosedError, ShmEchoError")
     assert heavy == []
-    assert ours == ["shm_echo.connection_errors", "shm_echo.error_base", "shm_echo.errors"]
+    assert ours == [
+        "shm_echo.connection_errors",
+        "shm_echo.error_base",
+        "shm_echo.errors",
+        "shm_echo.loader_errors",
+    ]
 
 
 def test_the_control_plane_loads_no_numpy_and_no_ring() -> None:
@@ -180,6 +185,7 @@ def test_the_control_plane_loads_no_numpy_and_no_ring() -> None:
         "shm_echo.copying",
         "shm_echo.error",
         "shm_echo.connection_errors",
+        "shm_echo.loader_errors",
         "shm_echo.validation",
     )
     assert all(name.startswith(leaves) for name in ours)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from shm_echo.loader.errors import ItemError, LoaderTimeoutError, WorkerDiedError, WorkerStartError
+from shm_echo.errors import ItemError, LoaderTimeoutError, WorkerDiedError, WorkerStartError
 from tests.support.loader_datasets import (
     Dying,
     Hanging,
@@ -71,6 +73,17 @@ def test_the_error_says_how_the_workers_ended(tmp_path: Path, number: int, text:
     assert "memory" not in str(caught.value)
 
 
+def test_a_crash_shows_the_python_stack(tmp_path: Path) -> None:
+    dataset = Dying(9, tmp_path / "log", index=4, times=99, number=signal.SIGSEGV)
+    # Forks would inherit pytest's handler of crashes, and keep it.
+    with PoolLoop(dataset, method="spawn") as loop:
+        loop.open()
+        with pytest.raises(WorkerDiedError, match="SIGSEGV") as caught:
+            loop.items()
+    assert "Segmentation fault" in caught.value.stack
+    assert "in die_at" in str(caught.value)
+
+
 @pytest.mark.parametrize("way", BATCHED)
 def test_after_a_death_the_rows_of_a_run_are_made_one_by_one(tmp_path: Path, way: Any) -> None:
     dataset = way(12, tmp_path / "log", index=4, times=1)
@@ -98,6 +111,21 @@ def test_workers_that_die_at_their_start_end_the_loader() -> None:
         with pytest.raises(WorkerDiedError, match="3 workers in a row died before") as caught:
             loop.open()
     assert (caught.value.index, caught.value.exit_status) == (None, 7)
+
+
+def test_random_kills_lose_and_repeat_nothing() -> None:
+    rng = random.Random(7)
+    with PoolLoop(Numbers(900), 3) as loop:
+        loop.open()
+        items: list[int] = []
+        while len(items) < 900:
+            # At most two kills while a row is in the ring: the third at one row ends the loader.
+            if len(items) % 12 == 0 and (pids := loop.pool.pids()):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(rng.choice(pids), signal.SIGKILL)
+            items += loop.rows(loop.next_batch())
+        assert items == list(range(900))
+        assert loop.pool.deaths > 10
 
 
 def test_idle_workers_may_be_killed_any_number_of_times() -> None:
@@ -227,6 +255,14 @@ def test_a_hang_shows_its_python_stack(tmp_path: Path) -> None:
         pid = loop.pool.pid_of(worker)
         assert f"within 2 s: worker {worker} (pid {pid}) is at item 4" in str(error)
         assert "in hang_here" in str(error)
+
+
+def test_a_first_item_that_hangs_is_an_error_with_its_stack(tmp_path: Path) -> None:
+    with PoolLoop(Hanging(12, tmp_path / "log", index=0)) as loop:
+        wait_until(lambda: len(loop.pool.pids()) == 2, "the workers run")
+        with pytest.raises(LoaderTimeoutError, match="worker 0 .* is at item 0") as caught:
+            loop.pool.first_item(0, 0, 0, timeout=1.0)
+        assert caught.value.index == 0
 
 
 def test_a_worker_that_hangs_is_replaced_on_demand(tmp_path: Path) -> None:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from shm_echo.loader.errors import WorkerStartError
+from shm_echo.errors import WorkerStartError
 from shm_echo.loader.item_hooks import ItemHooks
 from shm_echo.loader.worker_pool import PoolOptions, WorkerPool
 from tests.support.leftovers import child_processes, open_descriptors
 from tests.support.loader_datasets import Barred, Hanging, Numbers, Unreadable
 from tests.support.loader_pools import METHODS, PoolLoop
 from tests.support.processes import start
-from tests.support.waiting import process_state, wait_until
+from tests.support.waiting import WATCHDOG, process_state, wait_until
 
 
 def gone(pid: int) -> bool:
@@ -157,6 +159,44 @@ def test_signals_of_the_terminal_do_not_end_workers() -> None:
         assert loop.pool.deaths == 0
 
 
+_SCRIPT = """
+import sys
+from tests.support.loader_datasets import Numbers
+from tests.support.loader_pools import PoolLoop
+
+if __name__ == "__main__":
+    with PoolLoop(Numbers(10**6), method=sys.argv[1]) as loop:
+        loop.open().next_batch()
+        print(loop.pool.nursery_pid, *loop.pool.pids(), flush=True)
+        while True:
+            loop.next_batch()
+"""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_ctrl_c_gives_one_traceback_and_leaves_nothing(tmp_path: Path, method: str) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(_SCRIPT)
+    with subprocess.Popen(
+        [sys.executable, str(script), method],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # a process group like that of a terminal
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+    ) as trainer:
+        assert trainer.stdout is not None
+        pids = [int(pid) for pid in trainer.stdout.readline().split()]
+        os.killpg(trainer.pid, signal.SIGINT)
+        _, errors = trainer.communicate(timeout=WATCHDOG)
+    assert trainer.returncode == -signal.SIGINT, errors
+    assert errors.count("Traceback") == 1
+    assert errors.endswith("KeyboardInterrupt\n")
+    assert len(pids) == 3
+    for pid in pids:
+        wait_until(lambda pid=pid: gone(pid), "nursery and workers end")  # type: ignore[misc]
+
+
 def test_handlers_of_the_trainer_do_not_run_in_workers(tmp_path: Path) -> None:
     mark = tmp_path / "handled"
     before = signal.signal(signal.SIGUSR1, lambda *_: mark.write_text(str(os.getpid())))
@@ -207,3 +247,11 @@ def test_a_dataset_that_cannot_be_unpickled_is_an_error_with_its_traceback(metho
 def test_the_start_method_of_multiprocessing_must_exist() -> None:
     with pytest.raises(ValueError, match="cannot find context for 'thread'"):
         pool_of(Numbers(8), "thread").start()
+
+
+def test_a_signal_handler_may_close_the_pool_anywhere() -> None:
+    with PoolLoop(Numbers(60)) as loop:
+        loop.open().next_batch()
+        with loop.pool._watch.changed:  # as in the middle of any call
+            loop.close()  # what the handler does
+        assert loop.pool.pids() == []

@@ -1,4 +1,4 @@
-"""The exceptions of the data loader.
+"""The exceptions of the data loader; `shm_echo.errors` is their public place.
 
 A worker that raises, dies or hangs shows in the training loop, where the batch that it worked on is
 due. All of them are RuntimeErrors, which code that retries a training step catches already.
@@ -11,6 +11,8 @@ import signal as _signal
 from shm_echo.error_base import ShmEchoError, describe_death
 
 __all__ = ["ItemError", "LoaderTimeoutError", "WorkerDiedError", "WorkerStartError"]
+
+_PUBLIC_PLACE = "shm_echo.errors"  # which tracebacks and pickles name
 
 _MEMORY_ADVICE = (
     "; the kernel sends SIGKILL to a process when memory runs out (dmesg says so): use fewer "
@@ -30,20 +32,23 @@ class ItemError(ShmEchoError, RuntimeError):
         traceback: the traceback in the worker, as text.
     """
 
+    __module__ = _PUBLIC_PLACE
+
     _fields = ("index", "pid", "traceback", "worker")
 
     def __init__(
         self, index: int | None, worker: int, pid: int, description: str, traceback: str
     ) -> None:
         item = f"item {index}" if index is not None else "the start"
-        super().__init__(
-            f"{item} failed in worker {worker} (pid {pid}): {description}\n\n{traceback.rstrip()}"
-        )
+        text = f"{item} failed in worker {worker} (pid {pid}): {description}"
+        super().__init__(f"{text}\n\n{traceback.rstrip()}" if traceback else text)
         self.index, self.worker, self.pid, self.traceback = index, worker, pid, traceback
 
 
 class WorkerStartError(ShmEchoError, RuntimeError):
     """The worker processes of a loader could not be started."""
+
+    __module__ = _PUBLIC_PLACE
 
 
 class WorkerDiedError(ShmEchoError, RuntimeError):
@@ -55,9 +60,13 @@ class WorkerDiedError(ShmEchoError, RuntimeError):
         exit_status: its exit status; None if a signal ended it.
         index: the item at which the workers died; None if they died before any item was done.
         deaths: the number of deaths that were counted.
+        stack: the Python stack of the worker at a crash, such as a segmentation fault; "" if there
+            is none.
     """
 
-    _fields = ("deaths", "exit_status", "index", "pid", "signal", "worker")
+    __module__ = _PUBLIC_PLACE
+
+    _fields = ("deaths", "exit_status", "index", "pid", "signal", "stack", "worker")
 
     def __init__(
         self,
@@ -70,6 +79,7 @@ class WorkerDiedError(ShmEchoError, RuntimeError):
         deaths: int,
         at_row: bool,
         hung: bool = False,
+        stack: str = "",
     ) -> None:
         where = (
             f"{deaths} workers died at item {'of unknown index' if index is None else index}"
@@ -82,9 +92,10 @@ class WorkerDiedError(ShmEchoError, RuntimeError):
         elif hung:
             end = f"pid {pid} hung and was killed by the loader"
         advice = _MEMORY_ADVICE if signal == _signal.SIGKILL and not hung else ""
-        super().__init__(f"{where}; the last, worker {worker}: {end}{advice}")
+        text = f"{where}; the last, worker {worker}: {end}{advice}"
+        super().__init__(f"{text}\n\n{stack.rstrip()}" if stack else text)
         self.worker, self.pid, self.index, self.deaths = worker, pid, index, deaths
-        self.signal, self.exit_status = signal, exit_status
+        self.signal, self.exit_status, self.stack = signal, exit_status, stack
 
 
 class LoaderTimeoutError(ShmEchoError, TimeoutError, RuntimeError):
@@ -95,6 +106,8 @@ class LoaderTimeoutError(ShmEchoError, TimeoutError, RuntimeError):
         index: the item that the worker makes; None if unknown.
         stack: the Python stack of the worker, as text; "" if it gave none.
     """
+
+    __module__ = _PUBLIC_PLACE
 
     _fields = ("index", "pid", "stack", "worker")
 
