@@ -44,15 +44,18 @@ class _Child:
     pid: int
 
 
-def nursery_main(sock: socket.socket, transfer: Transfer) -> NoReturn:
+def nursery_main(sock: socket.socket, transfer: Transfer, inherited: int) -> NoReturn:
     """Run the nursery in a new process, to the end of that process.
 
     Args:
         sock: its end of the channel to the trainer. The first message carries the trainer's pidfd.
         transfer: the dataset, and what belongs to it.
+        inherited: descriptor of the trainer's end of the channel that a fork has here, or -1.
     """
     status = 1
     try:
+        if inherited >= 0:
+            os.close(inherited)
         set_child_signals()
         status = _run(Channel(sock), transfer)
     except ChannelClosedError:
@@ -162,7 +165,8 @@ class _Nursery:
             self._channel.close()
             _close([*self._children])
             show_stack_on_signal(stack)
-            status = run_worker(self._setup, number, socket.socket(fileno=sock), self._trainer)
+            with socket.socket(fileno=sock) as channel:  # unclosed, it warns under -X dev
+                status = run_worker(self._setup, number, channel, self._trainer)
         except BaseException:
             traceback.print_exc()
         finally:

@@ -31,22 +31,34 @@ class NurseryProcess:
 
     def __init__(self, method: str, setup: WorkerSetup) -> None:
         self.channel, theirs = Channel.pair()
+        self._popen: Any = None
+        # A fork has this end, too, and closes it: else it would never see that we close ours.
+        inherited = self.channel.fileno() if method == "fork" else -1
         try:
             with theirs:
-                self._popen: Any = start_process(
-                    method, nursery_main, theirs, Transfer(setup, method)
+                self._send_trainer()
+                self._popen = start_process(
+                    method, nursery_main, theirs, Transfer(setup, method), inherited
                 )
+            self.pid = int(self._popen.pid)
+            # Our child until it is waited for, or at least the child of a fork server that waits
+            # for it only when it has ended: the number is still its own.
+            self.pidfd = os.pidfd_open(self.pid)
         except BaseException:
             self.channel.close()
+            if self._popen is not None:  # an interrupt came after the start
+                self._popen.kill()
+                self._popen.wait()
             raise
-        self.pid = int(self._popen.pid)
-        # Our child until it is waited for, or at least the child of a fork server that waits for it
-        # only when it has ended: the number is still its own.
-        self.pidfd = os.pidfd_open(self.pid)
+
+    def _send_trainer(self) -> None:
+        """Leave the trainer's pidfd in the channel for the nursery.
+
+        It waits there before the start: a trainer that dies just after the start leaves no orphan.
+        """
         trainer = os.pidfd_open(os.getpid())
         try:
-            with contextlib.suppress(ChannelClosedError):  # it failed: the pool reads that
-                self.channel.send("trainer", [trainer])
+            self.channel.send("trainer", [trainer])
         finally:
             os.close(trainer)
 

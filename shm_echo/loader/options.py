@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -157,11 +158,20 @@ def _reject_later_parts(
         raise NotImplementedError(
             later.format(f"rows_per_claim={rows_per_claim!r}") + ": give a number, or None"
         )
-    if hasattr(dataset, "__iter__") and not hasattr(dataset, "__getitem__"):
+    if _has_no_indices(dataset):
         raise NotImplementedError(
             later.format(f"datasets that are iterables ({type(dataset).__qualname__})")
             + ": give it __getitem__ and __len__"
         )
+
+
+def _has_no_indices(dataset: Any) -> bool:
+    """Return True for a dataset that can only be iterated."""
+    # torch's IterableDataset inherits a __getitem__ that raises.
+    torch_data = sys.modules.get("torch.utils.data")
+    if isinstance(dataset, getattr(torch_data, "IterableDataset", ())):
+        return True
+    return hasattr(dataset, "__iter__") and not hasattr(dataset, "__getitem__")
 
 
 def _check_dataset(dataset: Any, own_order: bool) -> None:
@@ -189,7 +199,8 @@ def _check_sampling(
 ) -> None:
     """Refuse arguments that describe two orders at once."""
     for name, value in (("sampler", sampler), ("batch_sampler", batch_sampler)):
-        if value is not None and not hasattr(value, "__iter__"):
+        iterable = hasattr(value, "__iter__") or hasattr(value, "__getitem__")
+        if value is not None and not iterable:
             raise TypeError(f"{name} must be an iterable, not {value!r}")
     given = {
         "shuffle": shuffle,

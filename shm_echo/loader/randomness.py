@@ -34,6 +34,8 @@ __all__ = [
 SEED_LIMIT = 2**64
 # What a stream of random numbers is for (see `samplers`, which has 1 and 2).
 _RUNS = 3
+# Third word of the counter: apart from numbers that a dataset draws from a Philox of the same key.
+_ITEMS = 0x6974656D  # "item"
 # The initial seed of torch's generator when torch has just been imported.
 _TORCH_SEED = 67280421310721
 
@@ -106,7 +108,7 @@ class ItemRandomness:
 
     def __init__(self, seed: int) -> None:
         self._key = np.array([seed, 0], np.uint64)
-        self._counter = np.zeros(4, np.uint64)
+        self._counter = np.array([0, 0, _ITEMS, 0], np.uint64)
         self._bits = np.random.Philox(key=self._key)
         self._generator = np.random.Generator(self._bits)
         self._start = self._bits.state

@@ -11,7 +11,6 @@ import multiprocessing
 import os
 import pickle
 import signal
-import socket
 import traceback
 import warnings
 from collections.abc import Callable
@@ -93,16 +92,14 @@ def _culprit(name: str, value: Any, depth: int = 3) -> str:
     return f"{name} ({getattr(value, '__qualname__', type(value).__qualname__)})"
 
 
-def start_process(
-    method: str, target: Callable[..., Any], sock: socket.socket, transfer: Transfer
-) -> Any:
-    """Start a process that runs `target(sock, transfer)`; return its Popen of `multiprocessing`.
+def start_process(method: str, target: Callable[..., Any], *args: Any) -> Any:
+    """Start a process that runs `target(*args)`; return its Popen of `multiprocessing`.
 
     Raises:
         WorkerStartError: a part cannot be pickled, or no process can be made.
     """
     context: Any = multiprocessing.get_context(method)
-    process = context.Process(target=target, args=(sock, transfer), daemon=False)
+    process = context.Process(target=target, args=args, daemon=False)
     # Ctrl-C reaches the new process, too: it stays blocked there until it is ignored. Not for a
     # fork server, whose later processes would inherit that.
     blocked = [] if method == "forkserver" else [signal.SIGINT]

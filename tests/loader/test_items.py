@@ -7,6 +7,7 @@ import pickle
 import sys
 from collections import OrderedDict, UserDict, deque, namedtuple
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -190,6 +191,16 @@ def test_tensors_and_arrays_alias_their_memory() -> None:
     item = (array, 1, {"a": np.float32(1), "b": None})
     assert item_arrays(item) == (item, False)
     assert item_arrays(item)[0] is item
+
+
+def test_rows_of_a_memmap_become_plain_arrays_without_a_copy(tmp_path: Path) -> None:
+    dataset = np.memmap(tmp_path / "data", np.float32, "w+", shape=(3, 4))
+    dataset[:] = np.arange(12).reshape(3, 4)
+    converted, changed = item_arrays(dataset[1])
+    assert changed
+    assert type(converted) is np.ndarray
+    assert np.shares_memory(converted, dataset)
+    assert written(dataset[0], dataset[1], dataset[2]).tolist() == dataset.tolist()
 
 
 # ---------------------------------------------------------------- what an item can't be

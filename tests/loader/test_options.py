@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -140,6 +142,27 @@ def test_a_dataset_needs_items_and_a_length(
 ) -> None:
     with pytest.raises(error, match=text):
         check_options(dataset)
+
+
+def test_torch_s_iterable_datasets_are_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
+    class IterableDataset:
+        def __iter__(self) -> Iterator[int]:
+            return iter(DATA)
+
+        def __getitem__(self, index: int) -> int:
+            raise NotImplementedError
+
+        def __len__(self) -> int:
+            return 10
+
+    module: Any = SimpleNamespace(IterableDataset=IterableDataset)
+    monkeypatch.setitem(sys.modules, "torch.utils.data", module)
+    with pytest.raises(NotImplementedError, match=r"iterables \(.*IterableDataset\)"):
+        check_options(IterableDataset())
+
+
+def test_a_sampler_may_be_a_sequence_in_the_old_way() -> None:
+    check_options(DATA, sampler=Endless())
 
 
 @pytest.mark.parametrize("argument", ["sampler", "batch_sampler"])

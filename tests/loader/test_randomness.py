@@ -122,8 +122,10 @@ def test_buffered_halves_of_words_do_not_reach_the_next_item() -> None:
 
 
 def test_the_numbers_are_those_of_a_philox_with_this_key() -> None:
-    bits = np.random.Philox(key=[7, 9], counter=[0, 0, 0, 3])
+    bits = np.random.Philox(key=[7, 9], counter=[0, 0, 0x6974656D, 3])
     assert numbers(7, 3, 9) == np.random.Generator(bits).integers(0, 2**63, 4).tolist()
+    dataset_s_own = np.random.Generator(np.random.Philox(key=7))
+    assert numbers(7, 0, 0) != dataset_s_own.integers(0, 2**63, 4).tolist()
 
 
 def test_outside_an_item_there_is_no_generator() -> None:
