@@ -19,7 +19,6 @@ from shm_echo.ring.loader_records import (
     LoaderRingStats,
     LoaderSizes,
 )
-from shm_echo.ring.producers import Producers
 from shm_echo.ring.ring import Ring, ring_bytes
 
 if TYPE_CHECKING:
@@ -92,7 +91,6 @@ class LoaderRing:
             ffi.cast("she_consumer *", receiver.address()), lambda _pointer, _keep=receiver: None
         )
         self._announced_batch = ffi.new("uint64_t *")
-        self.producers = Producers(ring, self._consumer, remember="none")
 
     @staticmethod
     def bytes_needed(spec: TreeSpec, sizes: LoaderSizes) -> int:

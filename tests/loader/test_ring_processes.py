@@ -13,6 +13,7 @@ from shm_echo.ring.core import Result
 from shm_echo.ring.loader_ring import LoaderBatch, LoaderRing, LoaderSizes
 from tests.support.loader_rings import (
     WorkerProcesses,
+    admit,
     announce,
     indices_of,
     loader_ring,
@@ -194,7 +195,7 @@ def trainer_of_a_worker(pipe: object) -> None:
 
 def test_a_worker_ends_when_the_process_of_the_loop_has_ended() -> None:
     with loader_ring(SIZES) as ring, start(trainer_of_a_worker) as trainer:
-        owner = ring.producers.attach(None)
+        owner = admit(ring)
         fd = os.dup(ring.fileno())
         worker: Child = start(work, SIZES, fd, owner, False, trainer.pid)
         os.close(fd)

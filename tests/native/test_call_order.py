@@ -1,7 +1,7 @@
 """The C sources call each other one way: no circle in the core, none on the learner's side.
 
 A file calls another if it names one of its functions or variables that are not static. A sender and
-its slots refer to each other, so the files of the producers' side are left out.
+its slots and runs refer to each other, so the files of the producers' side are left out.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _DEFINITION = re.compile(
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*|\"(?:\\.|[^\"\\])*\"", re.DOTALL)
 
 
-_PRODUCERS_SIDE = re.compile(r"send|slot|tcp")
+_PRODUCERS_SIDE = re.compile(r"send|slot|run|tcp")
 
 
 def call_graph(texts: dict[str, str]) -> dict[str, set[str]]:

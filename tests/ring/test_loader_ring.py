@@ -6,7 +6,6 @@ import gc
 import os
 import random
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -173,6 +172,15 @@ def test_with_reuse_the_memory_of_a_batch_is_used_from_the_next_take_on() -> Non
         assert ring.stats().copied == 0
 
 
+def test_memory_that_is_given_back_can_be_poisoned() -> None:
+    with loader_ring(SIZES, reuse=True, poisoned=True) as ring:
+        _, sender = attach(ring)
+        stale = fill(ring, sender, 0)
+        assert poll(ring) is None
+        assert np.isnan(stale.arrays[0]).all()
+        assert (stale.arrays[1] == -1).all()
+
+
 def test_a_lease_that_ends_in_another_thread_wakes_a_loop_that_cannot_announce() -> None:
     with loader_ring(LoaderSizes(4, 2, 2, 1)) as ring:
         _, sender = attach(ring)
@@ -232,78 +240,6 @@ def test_batches_outlive_the_ring() -> None:
     assert indices_of(batch) == list(range(10))
 
 
-# ---------------------------------------------------------------- interrupts
-
-
-def after_take(ring: LoaderRing) -> None:
-    handover = ring.handover()
-    assert handover.begin(WATCHDOG)
-    assert ring.take(handover) is not None
-    handover.put_back()
-
-
-def after_confirm(ring: LoaderRing) -> None:
-    handover = ring.handover()
-    assert handover.begin(WATCHDOG)
-    assert ring.take(handover) is not None
-    handover.confirm()
-    handover.put_back()
-
-
-def without_a_word(ring: LoaderRing) -> None:
-    handover = ring.handover()
-    assert handover.begin(WATCHDOG)
-    assert ring.take(handover) is not None
-
-
-@pytest.mark.parametrize("interrupt", [after_take, after_confirm, without_a_word])
-@pytest.mark.parametrize("keep", [False, True], ids=["lent", "copied"])
-def test_an_interrupted_take_loses_nothing(
-    interrupt: Callable[[LoaderRing], None], keep: bool
-) -> None:
-    with loader_ring(LoaderSizes(4, 2, 2, 1)) as ring:
-        _, sender = attach(ring)
-        announce(ring, [range(4), range(4, 8)])
-        make_all(sender)
-        kept = take(ring) if keep else None
-        first_run = 4 if keep else 0
-        interrupt(ring)
-        batch = take(ring)
-        assert indices_of(batch) == list(range(first_run, first_run + 4))
-        assert batch.first_row == first_run
-        assert (kept is not None) == bool(ring.stats().copied)
-
-
-def test_an_interrupted_take_keeps_the_runs_that_failed() -> None:
-    with loader_ring(LoaderSizes(4, 2, 2, 1)) as ring:
-        _, sender = attach(ring)
-        kept = []
-        for batch in range(2):
-            announce(ring, [range(4)], 4 * batch)
-            make(sender.claim_run(0))
-            sender.claim_run(0).commit(9)
-            after_take(ring)
-            announce(ring, [range(4)], 90)  # the other buffer, or that of the copy
-            make_all(sender)
-            kept.append(take(ring))
-            assert kept[-1].failed == (FailedRun(4 * batch + 2, 2, 9),)
-            take(ring)
-
-
-def test_a_batch_that_is_dropped_does_not_come_again() -> None:
-    with loader_ring(LoaderSizes(4, 2, 2, 1)) as ring:
-        _, sender = attach(ring)
-        announce(ring, [range(4), range(4, 8)])
-        make_all(sender)
-        handover = ring.handover()
-        assert handover.begin(WATCHDOG)
-        assert ring.take(handover) is not None
-        handover.drop()
-        handover.put_back()
-        assert ring.stats().free_buffers == 1
-        assert indices_of(take(ring)) == list(range(4, 8))
-
-
 # ---------------------------------------------------------------- cancel
 
 
@@ -334,7 +270,10 @@ def test_cancel_drops_what_an_interrupted_take_put_back() -> None:
         _, sender = attach(ring)
         announce(ring, [range(10)])
         make_all(sender)
-        after_take(ring)
+        handover = ring.handover()
+        assert handover.begin(WATCHDOG)
+        assert ring.take(handover) is not None
+        handover.put_back()
         ring.cancel()
         assert ring.stats()[2:5] == (0, 3, 0)
         assert poll(ring) is None
@@ -397,6 +336,17 @@ def test_a_failed_run_is_named_by_row_and_status() -> None:
             sender.claim_run(0).commit(status)
         assert take(ring).failed == (FailedRun(34, 4, 2**32 - 1), FailedRun(38, 2, 5))
         assert fill(ring, sender, 0).failed == ()
+
+
+def test_the_rows_of_taken_batches_are_counted_by_worker() -> None:
+    with loader_ring(SIZES) as ring:
+        (first, one), (second, other) = attach(ring), attach(ring)
+        announce(ring, [range(10)])
+        make(one.claim_run(0))
+        make_all(other)
+        assert ring.delivered(first) == ring.delivered(second) == 0
+        take(ring)
+        assert (ring.delivered(first), ring.delivered(second)) == (4, 6)
 
 
 # ---------------------------------------------------------------- sizes and bad input

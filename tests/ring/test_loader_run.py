@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gc
 import os
@@ -15,14 +16,21 @@ import numpy as np
 import optree
 import pytest
 
-from shm_echo.errors import ConnectionClosedError, ForkedHandleError, SpecMismatchError
+from shm_echo.errors import (
+    ConnectionClosedError,
+    ForkedHandleError,
+    RingCorruptedError,
+    SpecMismatchError,
+)
 from shm_echo.ring._core_cpython import Run, Sender
+from shm_echo.ring.core import ffi, lib
 from shm_echo.ring.loader_ring import LoaderRing, LoaderSizes, loader_sender
 from shm_echo.ring.ring import Ring, RingConfig
 from shm_echo.spec import TreeSpec
 from tests.support.loader_rings import (
     ITEM,
     SPEC,
+    admit,
     announce,
     attach,
     indices_of,
@@ -33,6 +41,7 @@ from tests.support.loader_rings import (
     take,
 )
 from tests.support.slots import Box
+from tests.support.waiting import wait_until
 
 SIZES = LoaderSizes(batch_size=8, run_rows=4, num_buffers=3, max_workers=3)
 
@@ -112,7 +121,7 @@ def test_an_item_is_written_as_send_does(
 
 
 def test_casts_of_the_same_kind_are_allowed_where_asked_for(ring: LoaderRing) -> None:
-    owner = ring.producers.attach(None)
+    owner = admit(ring)
     fd = os.dup(ring.fileno())
     announce(ring, [range(4)])
     run = loader_sender(ring.spec, SIZES, fd, owner, same_kind=True).claim_run(0)
@@ -180,7 +189,7 @@ def test_an_item_may_lie_in_the_run_itself(ring: LoaderRing, sender: Sender) -> 
 def test_leaves_that_swap_their_places_keep_their_content() -> None:
     spec = TreeSpec.from_example((np.zeros(4, np.int32), np.zeros(4, np.int32)))
     ring = LoaderRing.create(spec, LoaderSizes(2, 2, 2, 1))
-    owner = ring.producers.attach(None)
+    owner = admit(ring)
     sender = loader_sender(spec, ring.sizes, os.dup(ring.fileno()), owner)
     announce(ring, [range(2)])
     run = sender.claim_run(0)
@@ -198,7 +207,7 @@ def test_leaves_that_swap_their_places_keep_their_content() -> None:
 def test_large_items_are_copied_without_the_interpreter_lock() -> None:
     spec = TreeSpec.from_example(np.zeros(50_000, np.float32))
     ring = LoaderRing.create(spec, LoaderSizes(4, 2, 2, 1))
-    owner = ring.producers.attach(None)
+    owner = admit(ring)
     sender = loader_sender(spec, ring.sizes, os.dup(ring.fileno()), owner)
     announce(ring, [range(4)])
     for _ in range(2):
@@ -260,7 +269,7 @@ def test_a_worker_may_hold_several_runs(ring: LoaderRing, sender: Sender) -> Non
 def test_code_of_the_item_may_end_the_run() -> None:
     spec = TreeSpec.from_example(Box(np.zeros(2), np.zeros(2)))
     ring = LoaderRing.create(spec, LoaderSizes(2, 2, 2, 1))
-    owner = ring.producers.attach(None)
+    owner = admit(ring)
     sender = loader_sender(spec, ring.sizes, os.dup(ring.fileno()), owner)
     announce(ring, [range(2)])
     run = sender.claim_run(0)
@@ -281,7 +290,7 @@ def test_a_dead_worker_gives_its_runs_back_and_its_row_is_known(ring: LoaderRing
     run.write(0, item(1))
     run.at_row(1)
     assert (ring.row_of(owner), ring.index_of(41), ring.held_by(owner)) == (41, 101, 1)
-    ring.producers.close(owner)
+    assert ring.recover(owner) == 1
     assert (ring.row_of(owner), ring.held_by(owner)) == (41, 0)
     with pytest.raises(ConnectionClosedError, match="has revoked"):
         sender.claim_run(0)
@@ -290,6 +299,60 @@ def test_a_dead_worker_gives_its_runs_back_and_its_row_is_known(ring: LoaderRing
     _, other = attach(ring)
     assert sorted(make_all(other)) == [(100, 101, 102, 103), (104, 105, 106, 107)]
     assert indices_of(take(ring)) == list(range(100, 108))
+
+
+def test_a_run_cannot_end_while_another_thread_copies_into_it() -> None:
+    spec = TreeSpec.from_example(np.zeros(8_000_000, np.uint8))
+    ring = LoaderRing.create(spec, LoaderSizes(1, 1, 2, 1))
+    owner = admit(ring)
+    sender = loader_sender(spec, ring.sizes, os.dup(ring.fileno()), owner)
+    announce(ring, [range(1)])
+    zeros = np.zeros(8_000_000, np.uint8)
+
+    def refused_while_copying() -> bool:
+        run = sender.claim_run(0)
+        begun = threading.Event()
+
+        def write() -> None:
+            begun.set()
+            with contextlib.suppress(ConnectionClosedError):  # the abort came first
+                run.write(0, zeros)
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        begun.wait()
+        try:
+            run.abort()
+        except RuntimeError as error:
+            assert str(error) == "another thread is writing into this run"
+            return run.is_open
+        finally:
+            thread.join()
+        return False
+
+    wait_until(refused_while_copying, "an abort meets a copy")
+    ring.close()
+
+
+def test_an_order_entry_that_was_overwritten_is_reported(ring: LoaderRing, sender: Sender) -> None:
+    announce(ring, [range(8)])
+    order = ffi.cast("she_run *", lib.she_loader_run(ring._ring.pointer, 0))
+    order.count = 5
+    with pytest.raises(RingCorruptedError, match="slot 0 of the loader's ring"):
+        sender.claim_run(0)
+
+
+def test_a_watch_may_end_a_claim(ring: LoaderRing) -> None:
+    class StopError(Exception):
+        pass
+
+    def watch() -> None:
+        raise StopError
+
+    owner = admit(ring)
+    sender = loader_sender(ring.spec, SIZES, os.dup(ring.fileno()), owner, watch=watch)
+    with pytest.raises(StopError):
+        sender.claim_run(None)
 
 
 def test_a_claim_waits_for_an_announcement(ring: LoaderRing, sender: Sender) -> None:

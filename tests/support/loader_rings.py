@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
+import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +24,7 @@ __all__ = [
     "ITEM",
     "SPEC",
     "WorkerProcesses",
+    "admit",
     "announce",
     "attach",
     "indices_of",
@@ -53,9 +56,20 @@ def loader_ring(sizes: LoaderSizes, **options: Any) -> Iterator[LoaderRing]:
         ring.close()
 
 
+_owners: weakref.WeakKeyDictionary[LoaderRing, Iterator[int]] = weakref.WeakKeyDictionary()
+
+
+def admit(ring: LoaderRing) -> int:
+    """Admit a worker, and return its owner id: all ids in turn, then the first one again."""
+    ids = _owners.setdefault(ring, itertools.cycle(range(1, ring.sizes.max_workers + 1)))
+    owner = next(ids)
+    ring.admit(owner)
+    return owner
+
+
 def attach(ring: LoaderRing) -> tuple[int, Sender]:
     """Return the owner id and the sender of a new worker in this process."""
-    owner = ring.producers.attach(os.getpid())
+    owner = admit(ring)
     return owner, loader_sender(ring.spec, ring.sizes, os.dup(ring.fileno()), owner)
 
 
@@ -160,7 +174,10 @@ class WorkerProcesses:
 
     def hire(self, hold: bool = False) -> int:
         """Start a worker, and return its owner id once it has opened the ring."""
-        owner = self.ring.producers.attach(None)
+        owner = next(
+            id_ for id_ in range(1, self.ring.sizes.max_workers + 1) if id_ not in self.children
+        )
+        self.ring.admit(owner)
         fd = os.dup(self.ring.fileno())
         child = start(work, self.ring.sizes, fd, owner, hold)
         os.close(fd)
@@ -171,7 +188,7 @@ class WorkerProcesses:
     def kill(self, owner: int) -> None:
         """Kill a worker, and give what it held to the others."""
         self.children.pop(owner).end()
-        self.ring.producers.close(owner)
+        self.ring.recover(owner)
 
     def __enter__(self) -> WorkerProcesses:
         return self
