@@ -1,30 +1,9 @@
 /* The consumer of a loader's ring announces batches and takes them: PROTOCOL.md has these steps in
  * this order. The wait for the words of one batch is that of ring_consume.c. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "shm_echo/fault.h"
 #include "shm_echo/loader_ring.h"
-
-she_loader *she_loader_state_new(const she_ring *ring) {
-    she_loader *l = calloc(1, sizeof *l);
-    if (!l)
-        return NULL;
-    l->uses = calloc(ring->num_buffers, sizeof *l->uses);
-    l->batches = calloc(ring->num_buffers, sizeof *l->batches);
-    if (l->uses && l->batches)
-        return l;
-    she_loader_state_free(l);
-    return NULL;
-}
-
-void she_loader_state_free(she_loader *l) {
-    if (!l)
-        return;
-    free(l->uses);
-    free(l->batches);
-    free(l);
-}
 
 static she_announced *announced(const she_consumer *c, uint64_t number) {
     return &c->loader->batches[number % c->ring->num_buffers];

@@ -107,7 +107,8 @@ static suspect look(const she_consumer *c) {
 /* ---- the accounts ---------------------------------------------------------------------------- */
 
 static bool account_moved(const she_ring *ring, uint32_t owner, she_account *a) {
-    /* SYNC account: pairs with the stores in she_account_begin and she_account_end and in she_recover. */
+    /* SYNC account: pairs with the stores in she_account_begin, she_account_end and
+     * she_recover. */
     uint64_t begun = she_load_acquire(&ring->records[owner].begun);
     uint64_t ended = she_load_acquire(&ring->records[owner].ended);
     bool moved = begun != a->begun || ended != a->ended;

@@ -7,9 +7,9 @@
 uint64_t she_recover(she_ring *ring, uint32_t owner) {
     uint64_t holes = 0, words = she_held(ring, owner);
     she_record *record = &ring->records[owner];
-    /* SYNC account: pairs with the stores in she_account_begin and she_account_end. More words than open
-     * claims: one of them is forged, over a row into which a live producer may be writing. Then the
-     * learner decides (she_check). */
+    /* SYNC account: pairs with the stores in she_account_begin and she_account_end. More words than
+     * open claims: one of them is forged, over a row into which a live producer may be writing.
+     * Then the learner decides (she_check). */
     uint64_t open = she_load_acquire(&record->begun) - she_load_acquire(&record->ended);
     for (uint64_t slot = 0; slot < ring->capacity && words <= open; slot++) {
         she_atomic64 *word = &ring->words[she_word_index(ring, slot)];

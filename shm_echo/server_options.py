@@ -178,6 +178,12 @@ def _check_limits(
     ring_bytes(spec, config)
     if published is not None:
         broadcast_bytes(published)
+        if not getattr(transport, "carries_values", True):
+            raise ValueError(
+                f"publishes= needs a transport that brings values to the producers, and "
+                f"{transport!r} does not: echo's wire carries samples and acknowledgements only; "
+                "give a TcpTransport wire='shm'"
+            )
     check_examples = getattr(transport, "check_examples", None)
     if check_examples is not None:
         check_examples(spec, config, published)

@@ -46,6 +46,12 @@ BAD: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         TypeError,
         r"must be a Transport, a list of them or None, not 'cartpole'; ShmTransport",
     ),
+    "a transport's port": ({"transport": 50051}, TypeError, r"; TcpTransport\(50051\) listens at"),
+    "a transport's url": (
+        {"transport": "tcp://127.0.0.1:50051"},
+        TypeError,
+        r"not 'tcp://127.0.0.1:50051'; TcpTransport\(port, host=...\) listens at a port$",
+    ),
     "half a transport": ({"transport": Impostor()}, TypeError, "transport must be a Transport"),
     "unknown death policy": (
         {"on_producer_death": "panic"},

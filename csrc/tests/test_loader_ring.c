@@ -1,4 +1,5 @@
-/* A loader's ring step by step: announcements, claims, takes, kept buffers, short batches, holes. */
+/* A loader's ring step by step: announcements, claims, takes, kept buffers, short batches,
+ * holes. */
 #include "loader_rig.h"
 
 /* ---- layout and opening ---------------------------------------------------------------------- */

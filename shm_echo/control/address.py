@@ -50,7 +50,8 @@ _UNIX_FORMS = ("a name (letters, digits, '.', '_', '-'; at most 64)", "ipc:///ab
 # These forms are valid for some callers only, which name them in `other_schemes`.
 _OTHER_FORMS = {"tcp": "tcp://HOST:PORT", "fd": "fd://N"}
 _HINTS = {
-    "tcp": "tcp:// does not reach this service, which is offered at Unix sockets of this host only",
+    "tcp": "tcp:// does not reach this service, which is offered at Unix sockets of this host only "
+    "(samples go over TCP by TcpTransport and TcpClient)",
     "fd": "fd:// is for mechestim clients, which inherit a connected descriptor",
 }
 _TCP_FORM = "expected tcp://HOST:PORT, such as tcp://127.0.0.1:5000"

@@ -31,9 +31,9 @@ def check_transport(transport: Any) -> Transport | None:
         one: Transport | None = transport
         return one
     if not isinstance(transport, (list, tuple)):
-        advice = f"; ShmTransport({transport!r}) serves at it" if type(transport) is str else ""
         raise TypeError(
-            f"transport must be a Transport, a list of them or None, not {transport!r}{advice}"
+            f"transport must be a Transport, a list of them or None, not {transport!r}"
+            f"{_advice(transport)}"
         )
     if not transport:
         raise ValueError("transport is an empty list: give None for a server without a transport")
@@ -43,6 +43,17 @@ def check_transport(transport: Any) -> Transport | None:
     if len({id(part) for part in transport}) < len(transport):
         raise ValueError("transport names one Transport twice: each may be started once")
     return transport[0] if len(transport) == 1 else CombinedTransport(transport)
+
+
+def _advice(value: Any) -> str:
+    """Return how to serve at what was given for a transport."""
+    if type(value) is int:
+        return f"; TcpTransport({value}) listens at this port"
+    if type(value) is not str:
+        return ""
+    if value.startswith("tcp://"):
+        return "; TcpTransport(port, host=...) listens at a port"
+    return f"; ShmTransport({value!r}) serves at it"
 
 
 def _is_transport(value: object) -> bool:
@@ -82,6 +93,11 @@ class CombinedTransport:
     def sigbus_guard(self) -> bool:
         """Return True unless a transport leaves SIGBUS to the program."""
         return all(getattr(part, "sigbus_guard", True) for part in self.parts)
+
+    @property
+    def carries_values(self) -> bool:
+        """Return True if producers of one of the transports can read what the server publishes."""
+        return any(getattr(part, "carries_values", True) for part in self.parts)
 
     def own_producers(self, num_drainers: int) -> int:
         """Return the number of owner ids that the transports' threads need."""

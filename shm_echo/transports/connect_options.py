@@ -6,6 +6,7 @@ and has no effect on the other. A wrong one is an error on every host.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -56,6 +57,11 @@ def _check_text(name: str) -> Callable[[Any], None]:
     return check
 
 
+def _check_token(value: Any) -> None:
+    if value is not None and not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"token must be text, a path or None, not {type(value).__name__}")
+
+
 def _check_dead_after(value: Any) -> None:
     if not seconds("dead_after", value):
         raise ValueError(f"dead_after must be a number of seconds above 0, not {value!r}")
@@ -79,7 +85,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "server_uid": _check_uid,
     "max_inflight_msgs": lambda value: check_count("max_inflight_msgs", value, 1),
     "reconnect": _check_reconnect,
-    "token": _check_text("token"),
+    "token": _check_token,
     "server_hostname": _check_text("server_hostname"),
     "dead_after": _check_dead_after,
     "tls": _check_tls,

@@ -119,5 +119,6 @@ def test_serve_checks_the_address_before_it_asks_for_a_token(
 def test_status_says_that_it_is_offered_at_unix_sockets_only() -> None:
     assert said("status", "tcp://127.0.0.1:5000") == (
         "shm-echo status: address 'tcp://127.0.0.1:5000': tcp:// does not reach this service, "
-        f"which is offered at Unix sockets of this host only: {FORMS['status']}"
+        "which is offered at Unix sockets of this host only (samples go over TCP by TcpTransport "
+        f"and TcpClient): {FORMS['status']}"
     )

@@ -6,11 +6,14 @@ Its sockets are real, so both ends see what a network would do to them; it needs
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import random
 import select
 import socket
 import struct
+import sys
+import termios
 import threading
 import time
 from collections.abc import Callable
@@ -19,11 +22,13 @@ from typing import Literal
 
 from tests.support.waiting import WATCHDOG
 
-__all__ = ["Forwarder", "Link", "Way", "random_sizes", "reset"]
+__all__ = ["Forwarder", "Link", "Way", "random_sizes", "reset", "unsent"]
 
 End = Literal["close", "reset", "silence"]
 
 _WHOLE = 1 << 16
+# Seconds after which a peer's kernel that takes nothing more is full, and its program does not read.
+_FULL_FOR = 2.0
 
 
 def random_sizes(seed: int, most: int) -> Callable[[], int]:
@@ -36,6 +41,32 @@ def reset(sock: socket.socket) -> None:
     """Close a socket with RST: what a crashed host's kernel answers, without an end of stream."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
+
+
+def _finish_sending(sock: socket.socket) -> None:
+    """Send FIN, and wait until the peer's kernel has all that was sent.
+
+    A socket that is closed with unread bytes sends RST, and drops what it has not sent yet.
+    """
+    with contextlib.suppress(OSError):  # the peer has gone
+        sock.shutdown(socket.SHUT_WR)
+        scrap = bytearray(_WHOLE)
+        left, give_up = unsent(sock), time.monotonic() + _FULL_FOR
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                while sock.recv_into(scrap):
+                    pass
+            if not left or time.monotonic() >= give_up:
+                break
+            time.sleep(0.001)  # the kernel reports no acknowledgements
+            if (now := unsent(sock)) != left:
+                left, give_up = now, time.monotonic() + _FULL_FOR
+
+
+def unsent(sock: socket.socket) -> int:
+    """Return the number of bytes that the peer's kernel has not acknowledged."""
+    left = fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4))
+    return int.from_bytes(left, sys.byteorder)
 
 
 @dataclass
@@ -147,6 +178,9 @@ class Link:
         return self._wake not in {fd for fd, _ in poll.poll()}
 
     def _finish(self) -> None:
+        if self._how == "close":
+            for end in self._ends:
+                _finish_sending(end)
         if self._how != "silence":
             self.close()
         self.done.set()

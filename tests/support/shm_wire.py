@@ -83,6 +83,7 @@ class RecordingIngress:
         producer_id: str | None = None,
         way: str | None = None,
         holder: str | None = None,
+        lost: Callable[[], bool] | None = None,
         on_end: Callable[[Any], None] | None = None,
     ) -> int:
         with self._lock:

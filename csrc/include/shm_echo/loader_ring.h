@@ -55,6 +55,7 @@ typedef struct she_loader {
     uint64_t *uses;         /* by buffer: how often it was announced */
     she_announced *batches; /* by batch number % num_buffers */
 } she_loader;
+/* loader_state.c; called by she_consumer_open and she_consumer_free. NULL: no memory. */
 she_loader *she_loader_state_new(const she_ring *ring);
 void she_loader_state_free(she_loader *loader);
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 import warnings
 from types import TracebackType
@@ -21,7 +22,7 @@ from shm_echo.spec import TreeSpec
 from shm_echo.transports.tcp.client_base import ClientBase
 from shm_echo.transports.tcp.client_opening import Wishes, refuse_on_echo
 from shm_echo.transports.tcp.client_target import check_instance, check_target, check_tls
-from shm_echo.transports.tcp.client_token import ClientToken
+from shm_echo.transports.tcp.client_token import find_token
 from shm_echo.transports.tcp.closed_event import ClosedEvent
 from shm_echo.transports.tcp.private_slot import PrivateSlot
 from shm_echo.transports.unattached import UNATTACHED
@@ -78,8 +79,9 @@ class TcpClient(ClientBase):
             was not acknowledged, of which the client keeps copies (`max_inflight_msgs` samples). On
             the shm wire each sample arrives once, as long as the server lives; on echo's, samples
             may arrive twice.
-        token: the token of a server that wants one; None takes it from the environment variable
-            SHM_ECHO_TOKEN or the file that SHM_ECHO_TOKEN_FILE names.
+        token: the token of a server that wants one, or the `pathlib.Path` of a file with it; None
+            takes it from the environment variable SHM_ECHO_TOKEN or the file that
+            SHM_ECHO_TOKEN_FILE names.
         tls: True, or the context for a server with TLS.
         server_hostname: the name that the server's certificate is to have, if it is not `host`.
         publishes: an example of the published values, which must be like the server's; None
@@ -122,7 +124,7 @@ class TcpClient(ClientBase):
         connect_timeout: float = 5.0,
         dial_timeout: float | None = None,
         reconnect: bool = False,
-        token: str | None = None,
+        token: str | os.PathLike[str] | None = None,
         tls: ssl.SSLContext | bool | None = None,
         server_hostname: str | None = None,
         publishes: Any = None,
@@ -143,7 +145,7 @@ class TcpClient(ClientBase):
             AttachRequest(role, run_id, label_text(producer_id), way),
             wait_until == "taken",
             check_instance(instance_id),
-            None if token is None else ClientToken(token, "token="),
+            None if token is None else find_token(token),
             check_tls(tls),
             server_hostname,
         )

@@ -10,6 +10,7 @@ import errno
 import os
 import select
 import socket
+import sys
 import threading
 import time
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from shm_echo.control.descriptors import descriptor_limit_error
 from shm_echo.control.fork_safety import FORK_LOCK, register_at_fork
 from shm_echo.errors import HandshakeTimeoutError, ProtocolError, ServerNotFoundError
 
-__all__ = ["Dialed", "Target", "connect", "is_loopback", "read_exactly"]
+__all__ = ["Dialed", "Target", "connect", "is_loopback", "read_exactly", "refuse_a_greeting"]
 
 # Seconds that a name, a connection and a handshake have at least, whatever connect_timeout is.
 LEAST_ATTEMPT = 1.0
@@ -31,6 +32,11 @@ _FOR_LOOPBACK = (b"cubic", b"reno")
 # Probes of a silent connection until it counts as lost. The first one comes after a third of
 # dead_after, and they share the rest.
 _PROBES = 4
+# Seconds, besides the way there and back, in which a busy server's greeting comes, and which each
+# connection of TLS is later therefore.
+_GREETING_WAIT = 0.05
+# The place of tcpi_rtt, in microseconds, in the kernel's struct tcp_info.
+_RTT_OFFSET = 68
 
 
 class Target(NamedTuple):
@@ -128,7 +134,7 @@ def _dial(target: Target, end: float) -> Dialed | OSError:
 
 def _reason(failure: OSError) -> str:
     if isinstance(failure, TimeoutError):
-        return "no answer in time"
+        return "no answer in time: a firewall drops the packets, or the machine is off"
     reason = failure.strerror or str(failure)
     if failure.errno == errno.ECONNREFUSED:
         reason += "; start the server first, or give it time to start (connect_timeout=)"
@@ -186,6 +192,38 @@ def _dial_address(family: int, address: Any, seconds: float) -> Dialed:
         sock.close()
         raise
     return dialed
+
+
+def refuse_a_greeting(dialed: Dialed, peer: str) -> None:
+    """Refuse, before TLS begins, a server that speaks first: with TLS the client does.
+
+    On echo's wire all bytes are samples: a server would store those by which TLS begins. One that
+    greets later than this waits is not found out.
+
+    Args:
+        dialed: the connection.
+        peer: the server's address, for messages.
+
+    Raises:
+        ProtocolError: bytes have come.
+    """
+    from shm_echo.transports.tcp.tls_context import no_tls_text  # imports ssl
+
+    end = min(dialed.deadline, time.monotonic() + _GREETING_WAIT + 2 * _round_trip(dialed.sock))
+    if not _ready(dialed.sock, select.POLLIN, end):
+        return
+    try:
+        greeting = dialed.sock.recv(1, socket.MSG_PEEK)
+    except OSError:
+        return  # the handshake of TLS meets it again
+    if greeting:
+        raise ProtocolError(no_tls_text(peer))
+
+
+def _round_trip(sock: socket.socket) -> float:
+    """Return the kernel's estimate of the time to the peer and back, in seconds."""
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RTT_OFFSET + 4)
+    return int.from_bytes(info[_RTT_OFFSET:], sys.byteorder) / 1e6
 
 
 def is_loopback(host: str) -> bool:

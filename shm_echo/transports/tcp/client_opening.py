@@ -18,7 +18,12 @@ from shm_echo.spec import TreeSpec
 from shm_echo.transports.tcp import client_connect, echo_wire
 from shm_echo.transports.tcp.client_connect import Dialed, Target
 from shm_echo.transports.tcp.client_token import ClientToken, find_token
-from shm_echo.transports.tcp.shm_handshake import ClientIdentity, shake_hands, speaks_shm
+from shm_echo.transports.tcp.shm_handshake import (
+    ClientIdentity,
+    beyond_echo_text,
+    shake_hands,
+    speaks_shm,
+)
 from shm_echo.transports.tcp.shm_wire import SESSION_BYTES
 
 if TYPE_CHECKING:
@@ -146,6 +151,7 @@ class Opening:
         try:
             if self._context is None:
                 self._context = client_context(self._wishes.tls)
+            client_connect.refuse_a_greeting(dialed, self._peer)
             name = self._wishes.server_hostname or target.host
             deadline = dialed.deadline
             sock = dialed.sock.dup()
@@ -226,7 +232,4 @@ class Opening:
 
 def refuse_on_echo(peer: str, name: str) -> NoReturn:
     """Raise the error of something that echo's wire does not have."""
-    raise ValueError(
-        f"{name} is not possible with {peer}: it speaks echo's wire, which carries samples and "
-        'acknowledgements and nothing else; give its TcpTransport wire="shm"'
-    )
+    raise ValueError(beyond_echo_text(peer, name))

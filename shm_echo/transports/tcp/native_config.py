@@ -16,7 +16,14 @@ from shm_echo.transports.tcp.listener import peer_text
 if TYPE_CHECKING:
     from shm_echo.transports.base import Ingress
 
-__all__ = ["NativeOptions", "address_of", "check_errno", "config_of", "snapshot_of"]
+__all__ = [
+    "NativeOptions",
+    "address_of",
+    "check_errno",
+    "config_of",
+    "set_for_accepted",
+    "snapshot_of",
+]
 
 _WIRES = {"echo": lib.SHE_WIRE_ECHO, "shm": lib.SHE_WIRE_SHM}
 
@@ -50,7 +57,7 @@ def config_of(native: NativeOptions, ingress: Ingress) -> tuple[Any, list[Any]]:
     else:
         greeting, order = b"", ffi.NULL
     hello = ffi.new("uint8_t[]", greeting or b"\0")
-    idle, interval, count = _keepalive(native.dead_after)
+    idle, interval, count = keepalive_times(native.dead_after)
     config = ffi.new(
         "she_ingress_config *",
         {
@@ -73,7 +80,7 @@ def config_of(native: NativeOptions, ingress: Ingress) -> tuple[Any, list[Any]]:
     return config, [owners, order, hello]
 
 
-def _keepalive(dead_after: float | None) -> tuple[int, int, int]:
+def keepalive_times(dead_after: float | None) -> tuple[int, int, int]:
     """Return idle time, interval and count of the probes that notice a vanished host in time.
 
     After a third of the time without traffic four probes share the rest: 10, 5 and 4 of 30 s.
@@ -83,6 +90,29 @@ def _keepalive(dead_after: float | None) -> tuple[int, int, int]:
     idle = max(1, round(dead_after / 3))
     interval = max(1, round((dead_after - idle) / 4))
     return idle, interval, max(1, int((dead_after - idle) / interval))
+
+
+def set_for_accepted(sock: socket.socket, dead_after: float | None, *, with_tls: bool) -> None:
+    """Set the options of the connections that a listening socket accepts, which inherit them.
+
+    The C ingress sets its own. This is for those that Python keeps: control connections, and the
+    encrypted side of TLS.
+
+    Args:
+        dead_after: seconds after which a peer whose host has vanished is lost; None: never.
+        with_tls: True if all of them are encrypted. Then data that no host acknowledges counts,
+            too, because the ingress does not see the real socket.
+    """
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if dead_after is None:
+        return
+    idle, interval, count = keepalive_times(dead_after)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, interval)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, count)
+    if with_tls:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(dead_after * 1000))
 
 
 def check_errno(error: int) -> None:

@@ -70,6 +70,7 @@ class _Adopted:
     way: str | None = None
     holder: str | None = None
     queued_before: int = 0
+    lost: Callable[[], bool] | None = None
     on_end: Callable[[Ended], None] | None = None
 
 
@@ -133,6 +134,7 @@ class NativeIngress:
         producer_id: str | None = None,
         way: str | None = None,
         holder: str | None = None,
+        lost: Callable[[], bool] | None = None,
         on_end: Callable[[Ended], None] | None = None,
     ) -> int:
         """Take over a connection whose handshake is done, and return its number.
@@ -145,6 +147,7 @@ class NativeIngress:
             producer_id: the name that its producer gave itself.
             way: why a connector chose this transport.
             holder: the holder of its producer's token.
+            lost: says, at the end of the stream, if that was not an end in good order.
             on_end: called by the thread of the events with the connection's end.
 
         Raises:
@@ -156,7 +159,7 @@ class NativeIngress:
                 lib.she_ingress_adopt(self._pointer, fd, queued_before, position_before, number)
             )
             self._adopted[number[0]] = _Adopted(
-                peer, producer_id, way, holder, queued_before, on_end
+                peer, producer_id, way, holder, queued_before, lost, on_end
             )
         return int(number[0])
 
@@ -259,6 +262,8 @@ class NativeIngress:
             self._end(connection, event)
         elif event.kind == lib.SHE_INGRESS_REFUSED:
             _log.warning("a TCP connection was refused: %s", os.strerror(event.error))
+        elif event.kind == lib.SHE_INGRESS_CLOSED:
+            self._closed = True  # an interrupt may have kept `close` from saying so
 
     def _end(self, connection: int, event: Any) -> None:
         with self._lock:
@@ -268,20 +273,22 @@ class NativeIngress:
             self._drop_ends()
         number = self._numbers.pop(connection, None)
         if number is not None:
-            self._unregister(number, event, accepted_in_c=adopted is None)
+            self._unregister(number, event, adopted)
         if adopted is not None and adopted.on_end is not None:
             adopted.on_end(
                 Ended(connection, int(event.queued), int(event.last_position), int(event.error))
             )
 
-    def _unregister(self, number: int, event: Any, *, accepted_in_c: bool) -> None:
+    def _unregister(self, number: int, event: Any, adopted: _Adopted | None) -> None:
         # A kick is for a session that has a new connection; a closed ring is no peer's fault.
         by_server = event.error in (errno.ECANCELED, errno.ESHUTDOWN)
-        if accepted_in_c and event.queued == 0:
+        if adopted is None and event.queued == 0:
             # On echo's wire a port scan, or a client that refuses the spec, looks like this.
             self._producers.withdraw(number)
         elif event.kind == lib.SHE_INGRESS_LOST and not by_server:
             self._producers.lost(number, self._reason(event))
+        elif adopted is not None and adopted.lost is not None and not by_server and adopted.lost():
+            self._producers.lost(number, "its encrypted connection broke off")
         else:
             self._producers.close(number)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable
 
 from shm_echo.transports.tcp.server_handshake import ServerHandshake
@@ -23,6 +24,7 @@ class PendingConnection:
         out: bytes that are to be sent.
         after: what follows when they are.
         key: its session, when it waits for the end of the session's earlier connection.
+        lost: set when its encrypted stream has ended without the end that TLS has.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class PendingConnection:
         self.out = memoryview(handshake.hello)
         self.after: Callable[[], None] | None = None
         self.key: Key | None = None
+        self.lost = threading.Event()
 
     @property
     def sends(self) -> bool:

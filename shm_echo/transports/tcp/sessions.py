@@ -36,6 +36,7 @@ class NativeConnections(Protocol):
         producer_id: str | None = None,
         way: str | None = None,
         holder: str | None = None,
+        lost: Callable[[], bool] | None = None,
         on_end: Callable[[Any], None] | None = None,
     ) -> int:
         """Take over a connection, and return its number. On an error the descriptor stays here."""

@@ -150,20 +150,19 @@ class ShmAcceptor(SocketThread):
         address = peer_text(peer[0], peer[1])
         try:
             sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            handshake = ServerHandshake(self._description, self._tokens)
+            deadline = time.monotonic() + HANDSHAKE_SECONDS
+            pending = PendingConnection(sock, address, peer[0], handshake, deadline)
             if self._tls is not None:
                 from shm_echo.transports.tcp.tls import accept_tls
 
                 report = partial(self._logged.warn, "tls", "%s: %s", address)
-                sock = accept_tls(sock, self._tls, HANDSHAKE_SECONDS, report)
-                sock.setblocking(False)
-            handshake = ServerHandshake(self._description, self._tokens)
+                lost = pending.lost.set
+                pending.sock = accept_tls(sock, self._tls, HANDSHAKE_SECONDS, report, lost)
+                pending.sock.setblocking(False)
         except BaseException:
             sock.close()
             raise
-        pending = PendingConnection(
-            sock, address, peer[0], handshake, time.monotonic() + HANDSHAKE_SECONDS
-        )
         self._pending.add(pending)
         return pending
 
@@ -305,6 +304,7 @@ class ShmAcceptor(SocketThread):
                 producer_id=client.producer_id,
                 way=client.way,
                 holder=key[0],
+                lost=pending.lost.is_set,
                 on_end=on_end,
             )
         except (ConnectionClosedError, OSError, RuntimeError) as error:

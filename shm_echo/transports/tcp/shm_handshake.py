@@ -23,6 +23,7 @@ from shm_echo.errors import (
     ProtocolError,
     RefusedError,
 )
+from shm_echo.transports.tcp import echo_wire
 from shm_echo.transports.tcp.client_token import (
     TOKEN_FILE_VARIABLE,
     TOKEN_VARIABLE,
@@ -44,7 +45,14 @@ from shm_echo.transports.tcp.shm_wire import (
 if TYPE_CHECKING:
     from shm_echo.spec import TreeSpec
 
-__all__ = ["ClientIdentity", "Opened", "published_spec", "shake_hands", "speaks_shm"]
+__all__ = [
+    "ClientIdentity",
+    "Opened",
+    "beyond_echo_text",
+    "published_spec",
+    "shake_hands",
+    "speaks_shm",
+]
 
 _T = TypeVar("_T")
 
@@ -101,6 +109,14 @@ def speaks_shm(first: bytes) -> bool:
     return bytes(first[:4]) == MAGIC
 
 
+def beyond_echo_text(peer: str, name: str) -> str:
+    """Describe something that echo's wire does not have."""
+    return (
+        f"{name} is not possible with {peer}: it speaks echo's wire, which carries samples and "
+        'acknowledgements and nothing else; give its TcpTransport wire="shm"'
+    )
+
+
 def shake_hands(
     sock: socket.socket,
     first: bytes,
@@ -140,7 +156,10 @@ def shake_hands(
         parser = ServerHelloParser()
         hello = parser.feed(bytes(first))
         while hello is None:
-            hello = parser.feed(stream.read(parser.missing, "its hello did not come"))
+            part = stream.read(parser.missing, "its hello did not come")
+            if role == "reader" and not parser.raw and part.startswith(echo_wire.MAGIC):
+                raise ValueError(beyond_echo_text(address, 'role="reader"'))
+            hello = parser.feed(part)
         if instance_id is not None and hello.instance_id != instance_id:
             raise OtherServerError(address)
         published = _check_hello(hello, role, identity, address, spec, publishes)

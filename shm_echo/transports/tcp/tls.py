@@ -9,12 +9,14 @@ costs a call of Python's ssl for every 16 KiB, and a copy more on each side; the
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import select
 import socket
 import ssl
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 
@@ -33,6 +35,8 @@ __all__ = ["accept_tls", "connect_tls"]
 
 # Bytes that are read at once.
 _PIECE = 1 << 18
+# Seconds at the exit of the process for connections that were closed before.
+_LAST_WAIT = 1.0
 
 
 def connect_tls(
@@ -89,6 +93,7 @@ def connect_tls(
     except BaseException:
         pump.close_all()
         raise
+    _clients.add(pump)
     return pump.start()
 
 
@@ -97,6 +102,7 @@ def accept_tls(
     context: ssl.SSLContext,
     seconds: float,
     report: Callable[[str], None],
+    lost: Callable[[], object] = lambda: None,
 ) -> socket.socket:
     """Begin TLS as a server, without waiting, and return a plain socket for what is inside.
 
@@ -105,16 +111,28 @@ def accept_tls(
         context: the server's context.
         seconds: the time of the handshake, after which the connection is closed.
         report: called with the reason if the handshake fails.
+        lost: called before the plain socket ends, if the peer has not said that it ends the stream.
 
     Raises:
         OSError: this process may open no more descriptors.
     """
     try:
-        pump = _Pump(sock, context, True, None)
+        pump = _Pump(sock, context, True, None, lost)
     except BaseException:
         sock.close()
         raise
     return pump.start(time.monotonic() + seconds, report)
+
+
+_clients: weakref.WeakSet[_Pump] = weakref.WeakSet()
+
+
+@atexit.register
+def _finish_clients() -> None:
+    """Wait until what was closed has said so: else it counts as lost at its server."""
+    until = time.monotonic() + _LAST_WAIT
+    for pump in list(_clients):
+        pump.finish(until)
 
 
 class _Pump:
@@ -125,6 +143,7 @@ class _Pump:
         context: the context of this side.
         server_side: True on the server's side.
         server_hostname: the name that the server's certificate is to have, on the client's side.
+        lost: as for `accept_tls`.
     """
 
     def __init__(
@@ -133,7 +152,10 @@ class _Pump:
         context: ssl.SSLContext,
         server_side: bool,
         server_hostname: str | None,
+        lost: Callable[[], object] = lambda: None,
     ) -> None:
+        self._lost = lost
+        self._thread: threading.Thread | None = None
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         try:
             self._tls = context.wrap_bio(
@@ -177,16 +199,24 @@ class _Pump:
         """
         other_end = self._other_end
         del self._other_end  # the caller's: if it goes, the thread must notice
-        thread = threading.Thread(
+        self._thread = threading.Thread(
             target=self._run, args=(deadline, report), name="shm-echo-tls", daemon=True
         )
         try:
-            start_without_signals(thread)
+            start_without_signals(self._thread)
         except BaseException:
             self._close()
             other_end.close()
             raise
         return other_end
+
+    def finish(self, until: float) -> None:
+        """Wait until the thread has ended, if nobody has the plain socket any more."""
+        poll = select.poll()
+        with contextlib.suppress(ValueError):  # it closes them now
+            poll.register(self._plain, select.POLLRDHUP)
+        if self._thread is not None and poll.poll(0):
+            self._thread.join(max(0.0, until - time.monotonic()))
 
     def _close(self) -> None:
         self._sock.close()
@@ -263,6 +293,7 @@ class _Pump:
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             if deadline is not None and report is not None:
                 report(server_text(error))
+            self._lost()
         finally:
             self._close()
 
@@ -311,8 +342,10 @@ class _Pump:
                 return
         except ssl.SSLWantReadError:
             return
-        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-            pass  # a client that is killed sends no close_notify; a sample is whole or is not
+        except ssl.SSLZeroReturnError:
+            pass
+        except ssl.SSLEOFError:  # without close_notify: a peer that was killed, or a cut connection
+            self._lost()
         self._net_open = False
         self._send_to_plain()
 

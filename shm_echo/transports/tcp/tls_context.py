@@ -6,7 +6,14 @@ import contextlib
 import os
 import ssl
 
-__all__ = ["NEEDED_VERSION", "check_server_context", "client_context", "client_text", "server_text"]
+__all__ = [
+    "NEEDED_VERSION",
+    "check_server_context",
+    "client_context",
+    "client_text",
+    "no_tls_text",
+    "server_text",
+]
 
 
 # Earlier versions have no half-close: a client could not wait for its last acknowledgements.
@@ -76,10 +83,15 @@ def _reason(error: ssl.SSLError) -> str:
     return reason.lower().replace("_", " ") if reason else str(error.strerror or error)
 
 
+def no_tls_text(address: str) -> str:
+    """Describe, for the client, a server that does not speak TLS."""
+    return f"{address}: it does not answer with TLS: its server was made without tls="
+
+
 def client_text(address: str, error: ssl.SSLError) -> str:
     """Describe, for the client, why a handshake failed."""
     if getattr(error, "reason", None) in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
-        return f"{address}: it does not answer with TLS: its server was made without tls="
+        return no_tls_text(address)
     return f"{address}: the TLS handshake failed: {_reason(error)}"
 
 

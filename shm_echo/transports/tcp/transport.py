@@ -20,7 +20,7 @@ from shm_echo.ring.segment import Backing
 from shm_echo.transports.base import Ingress
 from shm_echo.transports.entrances import check_advertise
 from shm_echo.transports.tcp.listener import host_and_port, is_loopback, open_listeners
-from shm_echo.transports.tcp.native_config import NativeOptions
+from shm_echo.transports.tcp.native_config import NativeOptions, set_for_accepted
 from shm_echo.transports.tcp.native_ingress import NativeIngress
 from shm_echo.validation import check_count, seconds
 
@@ -168,6 +168,11 @@ class TcpTransport:
                     f"{_MAX_UINT32:,}, the largest that the wire can tell"
                 )
 
+    @property
+    def carries_values(self) -> bool:
+        """Return True if producers can read what the server publishes."""
+        return self.wire == "shm"
+
     # ---------------------------------------------------------------- life
 
     def start(self, ingress: Ingress) -> None:
@@ -202,6 +207,8 @@ class TcpTransport:
                 open_acceptor,
             )  # with all of the shm wire
 
+            for sock in listeners:
+                set_for_accepted(sock, self.dead_after, with_tls=self.tls is not None)
             return open_acceptor(
                 listeners, native, ingress, tokens=self.tokens, tls=self.tls, run_id=self.run_id
             )
@@ -216,23 +223,28 @@ class TcpTransport:
         at = ", ".join(host_and_port(*sock.getsockname()[:2]) for sock in listeners)
         if all(map(is_loopback, listeners)):
             _log.info("listening on %s only; host='0.0.0.0' lets other machines in", at)
-        elif self.wire == "echo":
+        elif self.tokens is None and not self._wants_certificate():
             _log.warning(
                 "listening on %s without a token: every machine that reaches it can send samples "
-                "(token= or tls= asks clients for one)",
+                "(token= asks clients for one)",
                 at,
             )
+
+    def _wants_certificate(self) -> bool:
+        """Return True if clients must have a certificate, which names them as a token does."""
+        return self.tls is not None and self.tls.verify_mode.name == "CERT_REQUIRED"
 
     def close(self) -> None:
         """Close the port and all connections."""
         native, self._native = self._native, None
         acceptor, self._acceptor = self._acceptor, None
-        if acceptor is not None:
-            acceptor.close()
-        if native is not None:
-            dropped = native.close()
+        try:
+            if acceptor is not None:
+                acceptor.close()
+        finally:  # after an interrupt, too: its threads write into the ring, which goes next
+            dropped = native.close() if native is not None else 0
             if dropped:
-                _log.info(
+                _log.warning(
                     "%r dropped %d samples that were acknowledged and not yet in the ring",
                     self,
                     dropped,
@@ -336,8 +348,10 @@ def _check_token(token: Any) -> Tokens | None:
     if token is None:
         return None
     from shm_echo.control.server.tokens import Tokens  # imports cryptography
+    from shm_echo.transports.tcp.client_token import ClientToken
 
     if type(token) is str:
+        ClientToken(token, "token=")  # its words: this token has no holder's name
         return Tokens({"token": token})
     if isinstance(token, Mapping):
         return Tokens(token)

@@ -6,12 +6,13 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from shm_echo import ConnectionClosedError, ServerNotFoundError, TcpClient
+from shm_echo import ConnectionClosedError, Server, ServerNotFoundError, TcpClient, TcpTransport
 from shm_echo.errors import (
     EchoWireError,
     HandshakeTimeoutError,
@@ -24,6 +25,7 @@ from tests.support.ack_server import ack_server, pair
 from tests.support.numbered import EXAMPLE, numbered
 from tests.support.tcp_ends import fake_server, greeting, numbered_bytes
 from tests.support.threads import Worker
+from tests.support.waiting import WATCHDOG
 
 GREETING = greeting(EXAMPLE)
 
@@ -61,7 +63,9 @@ def unused_port(host: str = "127.0.0.1") -> Iterator[int]:
         ({"run_id": ""}, ValueError, "run_id must have 1 to 64 characters"),
         ({"producer_id": True}, TypeError, "producer_id must be text or None, not bool"),
         ({"token": "short"}, ValueError, "token= has 5 characters"),
-        ({"token": b"x" * 20}, TypeError, "token= must be text, not bytes"),
+        ({"token": b"x" * 20}, TypeError, "token= must be text or a path, not bytes"),
+        ({"token": "/etc/shm-echo-token"}, ValueError, "token= looks like the path of a file"),
+        ({"token": Path("/no/file")}, ValueError, "token=/no/file: No such file"),
         ({"tls": "yes"}, TypeError, "tls must be True or an ssl.SSLContext"),
         ({"instance_id": b"x"}, ValueError, "instance_id must have 16 bytes, not 1"),
         ({"instance_id": "x"}, TypeError, "instance_id must be bytes or None"),
@@ -112,6 +116,24 @@ def test_a_token_is_not_risked_on_echos_wire(way: str, monkeypatch: pytest.Monke
     with fake_server(lambda connection: connection.sendall(GREETING)) as port:
         with pytest.raises(RefusedError, match="it speaks echo's wire, which has no tokens"):
             TcpClient("127.0.0.1", port, EXAMPLE, **options)
+
+
+def test_a_reader_of_echos_wire_is_refused_by_name() -> None:
+    with fake_server(lambda connection: connection.sendall(GREETING)) as port:
+        with pytest.raises(ValueError, match=r'^role="reader" is not possible .* wire="shm"$'):
+            TcpClient("127.0.0.1", port, role="reader")
+
+
+def test_a_server_of_echos_wire_stores_no_bytes_of_tls() -> None:
+    with Server(EXAMPLE, 1, TcpTransport(0)) as server:
+        with pytest.raises(ProtocolError, match="its server was made without tls="):
+            TcpClient("127.0.0.1", server.port, EXAMPLE, tls=True)
+        with TcpClient("127.0.0.1", server.port, EXAMPLE) as client:
+            client.send(numbered(1))
+            client.wait(WATCHDOG)
+            sample = server.sample(WATCHDOG)
+            assert sample is not None
+            assert sample.info.samples_inserted_total == 1
 
 
 def test_echos_wire_needs_an_example() -> None:

@@ -128,6 +128,7 @@ def test_a_reader_reads_and_sends_nothing() -> None:
     with serving() as server:
         server.publish({"w": np.ones(2)})
         with client_of(server, None, role="reader") as reader:
+            wait_until(lambda: server.readers(), "the reader is listed")
             assert [reader.peer is not None for reader in server.readers()] == [True]
             assert server.producers() == []
             newest = reader.latest()
@@ -166,6 +167,7 @@ def test_what_does_not_fit_is_refused() -> None:
         with client_of(server, producer_id=5, way="by hand", **good) as client:
             client.send(numbered(1))
             assert taken(server) == [1]
+            wait_until(lambda: server.producers(), "the producer is listed")
             (info,) = server.producers()
             assert (info.producer_id, info.way) == ("5", "by hand")
 

@@ -49,7 +49,7 @@ BAD: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "ingress_bytes": ({"ingress_bytes": 0}, ValueError, "ingress_bytes must be at least 1"),
     "dead_after": ({"dead_after": 1}, ValueError, "dead_after must be None or 2 to 86,400 seconds"),
     "dead_after as text": ({"dead_after": "x"}, TypeError, "dead_after must be None or a number"),
-    "short token": ({"token": "short"}, ValueError, "token"),
+    "short token": ({"token": "short"}, ValueError, "token= has 5 characters"),
     "token as int": ({"token": 7}, TypeError, "token must be"),
 }
 
@@ -98,6 +98,15 @@ def test_before_its_start_a_transport_can_be_pickled() -> None:
 
 
 # ---------------------------------------------------------------- examples
+
+
+def test_publishing_needs_a_wire_that_carries_values() -> None:
+    echo, shm = TcpTransport(0), TcpTransport(0, wire="shm")
+    for transport in (echo, [echo], [echo, TcpTransport(0)]):
+        with pytest.raises(ValueError, match=r"^publishes= needs a transport .* wire='shm'$"):
+            Server(EXAMPLE, 2, transport, publishes=EXAMPLE)
+    for other in (None, shm, [echo, shm], [echo, ShmTransport()]):
+        Server(EXAMPLE, 2, other, publishes=EXAMPLE)
 
 
 @pytest.mark.parametrize(

@@ -277,3 +277,29 @@ def test_a_peer_that_speaks_http_harms_nobody() -> None:
         sample = server.sample(timeout=WATCHDOG)
         assert sample is not None
         assert numbers_of(sample.batch) == [1]
+
+
+@pytest.mark.parametrize("wire", ["echo", "shm"])
+def test_an_interrupt_of_close_leaves_no_thread_that_writes_into_the_ring(
+    wire: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport = TcpTransport(0, wire=wire)
+    with Server(EXAMPLE, 1, transport) as server:
+        port = server.port
+        owner = transport._acceptor or transport._native
+        assert owner is not None
+        close = owner.close
+
+        def interrupted() -> int:
+            close()
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(owner, "close", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            transport.close()
+        wait_until(
+            lambda: not [t for t in threading.enumerate() if t.name == "shm_echo-tcp-events"],
+            "the ingress has ended",
+        )
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port)).close()

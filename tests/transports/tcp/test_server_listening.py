@@ -6,11 +6,14 @@ import errno
 import logging
 import pickle
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import numpy as np
 import pytest
+import trustme
 
 from shm_echo import AddressInUseError, Server, ShmTransport, TcpTransport, Transport
 from shm_echo.errors import BindError, PortInUseError
@@ -241,3 +244,23 @@ def test_an_open_listener_is_warned_of_once_with_its_address(
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert record.getMessage().startswith(f"listening on {address} without a token")
+
+
+@pytest.mark.parametrize("way", ["wire", "run", "tls", "client certificates", "token"])
+def test_the_warning_is_for_every_listener_that_lets_in_whoever_comes(
+    way: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trustme.CA().issue_cert("localhost").configure_cert(context)
+    if way == "client certificates":
+        context.verify_mode = ssl.CERT_REQUIRED
+    options: dict[str, Any] = {
+        "wire": {"wire": "shm"},
+        "run": {"run_id": "tuesday"},
+        "tls": {"tls": context},
+        "client certificates": {"tls": context},
+        "token": {"token": "correct-horse-battery"},
+    }[way]
+    with server_of(TcpTransport(0, host="0.0.0.0", **options)):
+        warned = "without a token" in caplog.text
+    assert warned == (way in ("wire", "run", "tls"))

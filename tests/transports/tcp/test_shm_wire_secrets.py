@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from shm_echo import TcpTransport
 from shm_echo.control.server.tokens import Tokens
 from shm_echo.transports.tcp import sessions as sessions_module
 from shm_echo.transports.tcp.client_token import ClientToken, find_token
@@ -65,6 +66,30 @@ def test_a_file_without_a_token_is_named(
     monkeypatch.setenv("SHM_ECHO_TOKEN_FILE", str(path))
     with pytest.raises(ValueError, match=rf"SHM_ECHO_TOKEN_FILE {path}.*{text}"):
         find_token()
+
+
+def test_the_argument_may_be_the_path_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text(f"{TOKEN}\n")
+    assert key_of(find_token(path)) == token_key(TOKEN)
+    assert repr(find_token(path)) == f"<token from token={path}>"
+    with pytest.raises(ValueError, match=f"token={tmp_path}/no: No such file"):
+        find_token(tmp_path / "no")
+
+
+@pytest.mark.parametrize("text", ["/etc/{}", "./{}", "../{}", "~/{}"])
+def test_the_path_of_a_file_as_text_is_no_token(text: str) -> None:
+    path = text.format("token-of-the-cluster")
+    with pytest.raises(ValueError, match="looks like the path of a file") as error:
+        find_token(path)
+    assert path not in str(error.value)
+    with pytest.raises(ValueError, match="token= looks like the path of a file"):
+        TcpTransport(0, token=path)
+
+
+def test_a_token_may_begin_with_a_slash() -> None:
+    for token in ("/wEPDwUKLTQ1NjY4ODk2", "/no-such-folder/wEPDwUKLTQ"):
+        assert key_of(find_token(token)) == token_key(token)
 
 
 def test_a_missing_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
