@@ -24,6 +24,7 @@ from shm_echo.loader.messages import (
     Forked,
     ForkFailed,
     InitFailed,
+    Left,
     NurseryFailed,
     Ready,
     Sender,
@@ -160,14 +161,29 @@ class WorkerWatch:
                 readable = set(
                     wait_readable([self._wake, nursery.pidfd, nursery.channel.fileno(), *channels])
                 )
-                with self.changed:
-                    if self._stopping:
-                        return
+                if not self._lock():
+                    return
+                try:
                     self._read_all(nursery, readable)
                     self.changed.notify_all()
+                finally:
+                    self.changed.release()
         except Exception as error:
             # Without the thread nothing would replace workers: the loop must not wait for ever.
             self._end_with(error)
+
+    def _lock(self) -> bool:
+        """Take the lock; return False if the thread shall stop.
+
+        A signal handler or a finalizer may stop the thread, and wait for its end, while it
+        interrupts code that holds the lock.
+        """
+        while not self.changed.acquire(timeout=0.1):
+            if self._stopping:
+                return False
+        if self._stopping:
+            self.changed.release()
+        return not self._stopping
 
     def _read_all(self, nursery: NurseryProcess, readable: set[int]) -> None:
         # Workers first: a report about an item comes before the news that its worker has died.
@@ -202,6 +218,8 @@ class WorkerWatch:
         elif isinstance(message, Claimed):
             self.kept = False
             self.hand_out_ring()
+        elif isinstance(message, Left):
+            slot.left = True
         elif isinstance(message, InitFailed):
             self._end_with(message.failure.exception())
 
@@ -229,6 +247,9 @@ class WorkerWatch:
             with contextlib.suppress(ChannelClosedError):
                 for message, _ in slot.channel.receive_all():
                     self._on_worker(slot, message)
+        if slot.left:
+            slot.close()
+            return
         if self.fatal is not None:
             return
         owner = slot.number + 1

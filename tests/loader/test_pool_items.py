@@ -17,6 +17,7 @@ from tests.support.loader_datasets import (
     note_worker,
 )
 from tests.support.loader_pools import METHODS, PoolLoop
+from tests.support.waiting import WATCHDOG
 
 WAYS: tuple[type[Dying], ...] = (Dying, InPlace, Listing, Stacking)
 
@@ -88,6 +89,7 @@ def test_random_numbers_are_the_same_after_a_death(tmp_path: Path) -> None:
 def test_what_workers_print_arrives(method: Any, capfd: pytest.CaptureFixture[str]) -> None:
     with PoolLoop(Numbers(8), method=method, worker_init_fn=note_worker) as loop:
         loop.open().items()
+        loop.close(grace=WATCHDOG)  # a worker may have begun to start just now
     assert sorted(capfd.readouterr().out.split("\n")) == ["", "worker 0", "worker 1"]
 
 

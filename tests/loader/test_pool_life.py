@@ -63,6 +63,19 @@ def test_close_leaves_no_process_no_descriptor_and_no_thread(method: Any, when: 
     assert open_descriptors() == descriptors
 
 
+def test_workers_that_end_with_the_ring_are_not_replaced() -> None:
+    with PoolLoop(Numbers(20)) as loop:
+        loop.open().items()
+        pids = family(loop)[1:]
+        wait_until(lambda: all(s.attached for s in loop.pool._watch.slots), "both have the ring")
+        assert loop.ring is not None
+        loop.ring.close()
+        for pid in pids:
+            wait_until(lambda pid=pid: gone(pid), "the workers end")  # type: ignore[misc]
+        wait_until(lambda: loop.pool.pids() == [], "their ends are seen")
+        assert loop.pool.deaths == 0
+
+
 def test_close_kills_a_worker_that_does_not_end(tmp_path: Path) -> None:
     dataset = Hanging(12, tmp_path / "log", index=4)
     with PoolLoop(dataset) as loop:
@@ -247,3 +260,11 @@ def test_a_dataset_that_cannot_be_unpickled_is_an_error_with_its_traceback(metho
 def test_the_start_method_of_multiprocessing_must_exist() -> None:
     with pytest.raises(ValueError, match="cannot find context for 'thread'"):
         pool_of(Numbers(8), "thread").start()
+
+
+def test_a_signal_handler_may_close_the_pool_anywhere() -> None:
+    with PoolLoop(Numbers(60)) as loop:
+        loop.open().next_batch()
+        with loop.pool._watch.changed:  # as in the middle of any call
+            loop.close()  # what the handler does
+        assert loop.pool.pids() == []

@@ -100,11 +100,11 @@ class PoolLoop:
         assert (tree["x"] == tree["i"][:, None]).all(), tree
         return [int(item) for item in tree["i"]]
 
-    def close(self) -> None:
+    def close(self, grace: float = 2.0) -> None:
         """End everything."""
         if self.ring is not None:
             self.ring.close()
-        self.pool.close()
+        self.pool.close(grace)
 
     def __enter__(self) -> PoolLoop:
         self.pool.start()
