@@ -124,7 +124,7 @@ def test_close_ends_workers_and_loops_and_a_later_loop_starts_again() -> None:
 
 def test_garbage_collection_ends_the_workers() -> None:
     loader = DataLoader(Numbers(8), 2, num_workers=2)
-    kept = [batch for batch in loader]
+    kept = list(loader)
     pids = loader.worker_pids()
     del loader
     gc.collect()
@@ -305,7 +305,8 @@ def test_an_interrupted_loop_can_go_on() -> None:
 
 def test_arrays_hold_their_memory_after_the_loader() -> None:
     loader = DataLoader(np.arange(40.0), 4, num_workers=1)
-    row = list(loader)[0][1:3]
+    batches = list(loader)
+    row = batches.pop(0)[1:3]
     loader.close()
     del loader
     gc.collect()
