@@ -18,6 +18,7 @@ __all__ = [
     "Forked",
     "Hooks",
     "InitFailed",
+    "Left",
     "NurseryFailed",
     "NurseryReady",
     "Ready",
@@ -213,6 +214,11 @@ class Attach:
 @dataclass(frozen=True)
 class Claimed:
     """The worker has claimed its first run."""
+
+
+@dataclass(frozen=True)
+class Left:
+    """The worker ends because the ring is closed: its end is no death."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from shm_echo.loader.messages import (
     FirstItem,
     FirstSpec,
     InitFailed,
+    Left,
     Ready,
     Run,
     Sender,
@@ -122,7 +123,7 @@ class _Worker:
                 del run  # before the wait: it refers to the slot
                 run = claim_run(None)
         except ConnectionClosedError:
-            return
+            self._channel.send(Left())
 
     def _fill(self, run: Run) -> None:
         source = self._source

@@ -25,13 +25,14 @@ class WorkerSlot:
         batched: True if its dataset makes the rows of a run together.
         attached: True once it has got the ring.
         killed: True once the loader itself has killed it.
+        left: True once it ends because the ring is closed.
     """
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.life = -1
         self.pid: int | None = None
-        self.ready = self.batched = self.attached = self.killed = False
+        self.ready = self.batched = self.attached = self.killed = self.left = False
         self.channel: Channel | None = None
         self._pidfd = self._stack = -1
 
@@ -43,7 +44,7 @@ class WorkerSlot:
         """
         self.close()
         self.life += 1
-        self.ready = self.batched = self.attached = self.killed = False
+        self.ready = self.batched = self.attached = self.killed = self.left = False
         self._stack = os.memfd_create("shm-echo-stack", os.MFD_CLOEXEC)
         self.channel, theirs = Channel.pair()
         with theirs:

@@ -24,6 +24,7 @@ from shm_echo.loader.messages import (
     Forked,
     ForkFailed,
     InitFailed,
+    Left,
     NurseryFailed,
     Ready,
     Sender,
@@ -217,6 +218,8 @@ class WorkerWatch:
         elif isinstance(message, Claimed):
             self.kept = False
             self.hand_out_ring()
+        elif isinstance(message, Left):
+            slot.left = True
         elif isinstance(message, InitFailed):
             self._end_with(message.failure.exception())
 
@@ -244,6 +247,9 @@ class WorkerWatch:
             with contextlib.suppress(ChannelClosedError):
                 for message, _ in slot.channel.receive_all():
                     self._on_worker(slot, message)
+        if slot.left:
+            slot.close()
+            return
         if self.fatal is not None:
             return
         owner = slot.number + 1

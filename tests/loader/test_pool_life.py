@@ -63,6 +63,18 @@ def test_close_leaves_no_process_no_descriptor_and_no_thread(method: Any, when: 
     assert open_descriptors() == descriptors
 
 
+def test_workers_that_end_with_the_ring_are_not_replaced() -> None:
+    with PoolLoop(Numbers(20)) as loop:
+        loop.open().items()
+        pids = family(loop)[1:]
+        assert loop.ring is not None
+        loop.ring.close()
+        for pid in pids:
+            wait_until(lambda pid=pid: gone(pid), "the workers end")  # type: ignore[misc]
+        wait_until(lambda: loop.pool.pids() == [], "their ends are seen")
+        assert loop.pool.deaths == 0
+
+
 def test_close_kills_a_worker_that_does_not_end(tmp_path: Path) -> None:
     dataset = Hanging(12, tmp_path / "log", index=4)
     with PoolLoop(dataset) as loop:

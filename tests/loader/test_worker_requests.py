@@ -14,7 +14,7 @@ from shm_echo.errors import ConnectionClosedError
 from shm_echo.loader.channel import Channel
 from shm_echo.loader.current_worker import set_worker_info
 from shm_echo.loader.item_hooks import ItemHooks
-from shm_echo.loader.messages import Attach, Claimed, End, Ready, Singly, WorkerSetup
+from shm_echo.loader.messages import Attach, Claimed, End, Left, Ready, Singly, WorkerSetup
 from shm_echo.loader.randomness import saved_generators
 from shm_echo.loader.worker_main import run_worker
 from tests.support.loader_datasets import Listing, Numbers
@@ -92,7 +92,11 @@ def test_a_note_that_comes_with_the_ring_is_not_lost(tmp_path: Path, trainer: in
     channel.send(Singly(3))
     os.close(null)
     assert run_worker(WorkerSetup(dataset, ItemHooks(0), None, 1, 0), 0, theirs, trainer) == 0
-    assert [message for message, _ in channel.receive_all()] == [Ready(batched=True), Claimed()]
+    assert [message for message, _ in channel.receive_all()] == [
+        Ready(batched=True),
+        Claimed(),
+        Left(),
+    ]
     channel.close()
     assert dataset.calls() == [(3,), (4,), (5,)]
     assert RUNS.pop().rows == [(0, 3), (1, 4), (2, 5)]
