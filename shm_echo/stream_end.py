@@ -30,6 +30,13 @@ class StreamEnd:
 
     def reached(self) -> bool:
         """Return True if enough producers have come and all have left."""
+        if not self._seems_reached():
+            return False
+        # A connection that began just now may not be registered yet. Its end is at most late.
+        self._producers.catch_up()
+        return self._seems_reached()
+
+    def _seems_reached(self) -> bool:
         producers = self._producers
         return producers.come >= self._at_least and producers.active == 0
 

@@ -1,4 +1,4 @@
-/* send, send_batch and resend of a TcpSender: check the leaves, then write, in one call from Python. */
+/* send, send_batch and resend of a TcpSender: check the leaves, then write, in one call. */
 #include "tcp_sender.h"
 
 #include <poll.h>

@@ -2,6 +2,7 @@
 #include "tcp_sender.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -98,7 +99,7 @@ static PyObject *TcpSender_new(PyTypeObject *type, PyObject *args, PyObject *kwa
     TcpSender *self = (TcpSender *)type->tp_alloc(type, 0);
     if (!self)
         return NULL;
-    self->fd = -1; /* the descriptor stays the caller's if this fails */
+    self->fd = -1;
     self->raise_for_result = Py_NewRef(raise_for_result);
     self->wide_acks = (char)wide_acks;
     self->first = first;
@@ -112,7 +113,13 @@ static PyObject *TcpSender_new(PyTypeObject *type, PyObject *args, PyObject *kwa
     }
     if (parse_order(self, order) < 0 || allocate(self, keep) < 0 || make_condition(self) < 0)
         goto fail;
-    self->fd = fd;
+    /* Of its own, so that the caller closes its descriptor whatever happens: an interrupt may come
+     * right after this call, before the caller knows of the result. */
+    self->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    if (self->fd < 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        goto fail;
+    }
     return (PyObject *)self;
 fail:
     Py_DECREF(self);

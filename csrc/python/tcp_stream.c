@@ -98,8 +98,8 @@ void tcp_check_peer(TcpSender *self) {
         self->dead_after_ns = 0; /* a socket pair: its other end is in this process */
         return;
     }
-    /* Nothing answers what was sent last. A kernel whose receive buffer is full drops what comes and
-     * answers each time; it does not answer a probe that comes too soon after another one. */
+    /* Nothing answers what was sent last. A kernel whose receive buffer is full drops what comes
+     * and answers each time; it does not answer a probe that comes too soon after another one. */
     bool unanswered = info.tcpi_probes > 2 ||
                       (info.tcpi_retransmits && info.tcpi_last_ack_recv > info.tcpi_last_data_sent);
     if (!unanswered)

@@ -1,5 +1,5 @@
-/* The check of a tree against the example, in one call from Python (tree_spec.h), and what the sends
- * of all transports have in common. */
+/* The check of a tree against the example, in one call from Python (tree_spec.h), and what the
+ * sends of all transports have in common. */
 #include "tree_spec.h"
 
 int spec_init(TreeSpec *spec, PyObject *table, PyObject *plan, PyObject *flatten,

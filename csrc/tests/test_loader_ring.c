@@ -190,12 +190,9 @@ CASE(batches_are_released_in_any_order) {
     for (int round = 0; round < 200; round++) {
         for (int i = 0; i < 3; i++)
             (void)loader_announce(&l, 1 + test_below(&state, 4));
-        while (true) {
-            uint64_t position;
-            if (she_loader_claim(l.r.producer[1], &position) != SHE_OK)
-                break;
+        uint64_t position;
+        while (she_loader_claim(l.r.producer[1], &position) == SHE_OK)
             loader_finish(&l, 1, position);
-        }
         for (int i = 0; i < 3; i++) {
             uint64_t rows, first;
             uint32_t errors;

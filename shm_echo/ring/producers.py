@@ -16,8 +16,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sized
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sized
 from typing import Any, Literal
 
 from shm_echo.error_base import describe_death
@@ -25,6 +24,7 @@ from shm_echo.metrics import ProducerInfo
 from shm_echo.ring.arrivals import Arrivals
 from shm_echo.ring.core import Result, ffi, lib
 from shm_echo.ring.damage_text import describe, log_mended
+from shm_echo.ring.mapped_producer import MappedProducer
 from shm_echo.ring.remote_producers import Death, RemoteProducer, RemoteSource, RemoteView
 from shm_echo.ring.ring import Ring
 
@@ -37,20 +37,6 @@ _log = logging.getLogger("shm_echo")
 
 class OwnersExhaustedError(RuntimeError):
     """All owner ids are assigned. The transport reports it to the peer in its own terms."""
-
-
-@dataclass
-class _Producer:
-    owner: int
-    pid: int | None
-    attached_ns: int
-    samples_before: int
-    blocked_before_ns: int
-    producer_id: str | None
-    counted_as: tuple[str, ...]
-    transport: str
-    way: str | None
-    revoked: bool = False
 
 
 class Producers:
@@ -72,7 +58,7 @@ class Producers:
         self._remember = remember
         # Re-entrant: a signal handler may close an inlet while its thread is in a method here.
         self._lock = threading.RLock()
-        self._active: dict[int, _Producer | RemoteProducer] = {}
+        self._active: dict[int, MappedProducer | RemoteProducer] = {}
         self._reserved = deque(range(1, reserved + 1))
         self._first_free = reserved + 1
         # Oldest first, so that each id stays unused for as long as possible.
@@ -81,6 +67,23 @@ class Producers:
         self._next_remote = ring.config.max_producers + 1
         self._deaths: deque[Death] = deque()
         self._arrivals = Arrivals()
+        self._event_queues: list[Callable[[], None]] = []
+
+    def follow(self, handle_events: Callable[[], None]) -> None:
+        """Call `handle_events` before the producers are listed, or a stream is seen to end.
+
+        A transport whose threads report connections later than they begin hands them over then.
+        """
+        self._event_queues.append(handle_events)
+
+    def unfollow(self, handle_events: Callable[[], None]) -> None:
+        """Undo `follow`."""
+        self._event_queues.remove(handle_events)
+
+    def catch_up(self) -> None:
+        """Register the connections that began, and unregister those that ended, until now."""
+        for handle_events in self._event_queues.copy():  # another thread may close a transport
+            handle_events()
 
     @property
     def attached(self) -> Sized:
@@ -153,7 +156,7 @@ class Producers:
             # First: else the view of a last owner that died in a wait counts it until now.
             lib.she_reinstate(self._ring.pointer, owner)
             view = self._view(owner)
-            self._active[owner] = _Producer(
+            self._active[owner] = MappedProducer(
                 owner,
                 pid,
                 lib.she_now_ns(),
@@ -245,7 +248,7 @@ class Producers:
         """
         with self._lock:
             producer = self._active.get(owner)
-            if not isinstance(producer, _Producer) or producer.revoked:
+            if not isinstance(producer, MappedProducer) or producer.revoked:
                 return
             producer.revoked = True
             self._arrivals.leave(producer.counted_as)
@@ -254,7 +257,7 @@ class Producers:
     def died(self, owner: int, signal: int | None) -> None:
         """Unregister a producer whose process has ended without a goodbye."""
         producer = self._active.get(owner)
-        if isinstance(producer, _Producer):
+        if isinstance(producer, MappedProducer):
             if producer.pid is not None:
                 # Logged before the learner wakes: it may end because of this death.
                 _log.warning("producer %s without closing", describe_death(producer.pid, signal))
@@ -265,7 +268,7 @@ class Producers:
             producer = self._active.get(owner)
             if producer is None:
                 return
-            if isinstance(producer, _Producer):
+            if isinstance(producer, MappedProducer):
                 lib.she_revoke(self._ring.pointer, owner)
             if death is None:
                 self._forget_earlier()
@@ -308,7 +311,9 @@ class Producers:
     def may_send(self, owner: int) -> bool:
         """Return True if the server has neither closed the ring nor revoked this owner."""
         producer = self._active.get(owner)
-        return not self._ring.closed and isinstance(producer, _Producer) and not producer.revoked
+        return (
+            not self._ring.closed and isinstance(producer, MappedProducer) and not producer.revoked
+        )
 
     def _forget_earlier(self) -> None:
         if self._remember == "last":
@@ -329,7 +334,7 @@ class Producers:
         with self._lock:
             attached = list(self._active.values())
         remote = [one for one in attached if isinstance(one, RemoteProducer)]
-        local = [one for one in attached if isinstance(one, _Producer) and not one.revoked]
+        local = [one for one in attached if isinstance(one, MappedProducer) and not one.revoked]
         return (
             bool(remote or local)
             and all(one.waiting for one in remote)
@@ -339,17 +344,18 @@ class Producers:
     def pid_of(self, owner: int) -> int | None:
         """Return the process id of an owner; None if it has none or is not attached."""
         producer = self._active.get(owner)
-        return producer.pid if isinstance(producer, _Producer) else None
+        return producer.pid if isinstance(producer, MappedProducer) else None
 
     def snapshot(self) -> list[ProducerInfo]:
         """Return the state of all attached producers, in the order in which they attached."""
+        self.catch_up()
         nbytes = self._ring.spec.nbytes
         with self._lock:
             now = lib.she_now_ns()
             views: dict[int, Mapping[int, RemoteView]] = {}  # by the identity of their source
             infos = []
             for producer in list(self._active.values()):
-                if isinstance(producer, _Producer):
+                if isinstance(producer, MappedProducer):
                     infos.append(self._info(producer, now, nbytes))
                     continue
                 source = producer.source
@@ -359,29 +365,10 @@ class Producers:
                 infos.append(producer.info(view, now, nbytes))
             return infos
 
-    def _info(self, producer: _Producer, now: int, nbytes: int) -> ProducerInfo:
-        view = self._view(producer.owner)
-        samples = self._samples(producer.owner) - producer.samples_before
-        seen = max(view.last_seen_ns, producer.attached_ns)
-        return ProducerInfo(
-            id=producer.owner,
-            pid=producer.pid,
-            samples=samples,
-            bytes=samples * nbytes,
-            blocked_seconds=max(0, view.blocked_ns - producer.blocked_before_ns) / 1e9,
-            held=view.held,
-            last_seen=max(0, now - seen) / 1e9,
-            state=self._state(producer),
-            producer_id=producer.producer_id,
-            transport=producer.transport,
-            way=producer.way,
-        )
-
-    def _state(self, producer: _Producer) -> str:
-        if producer.revoked:
-            return "hung up"
-        waits = lib.she_draining(self._ring.pointer, producer.owner)
-        return "waiting" if waits else "attached"
+    def _info(self, producer: MappedProducer, now: int, nbytes: int) -> ProducerInfo:
+        owner = producer.owner
+        waits = bool(lib.she_draining(self._ring.pointer, owner))
+        return producer.info(self._view(owner), self._samples(owner), waits, now, nbytes)
 
     def _samples(self, owner: int) -> int:
         """Return the samples ever committed under this id: handed out, or still in the ring."""

@@ -27,7 +27,7 @@ __all__ = ["Forwarder", "Link", "Way", "random_sizes", "reset", "unsent"]
 End = Literal["close", "reset", "silence"]
 
 _WHOLE = 1 << 16
-# Seconds after which a peer's kernel that takes nothing more is full, and its program does not read.
+# Seconds after which a peer's kernel that takes nothing more is full, and nobody reads there.
 _FULL_FOR = 2.0
 
 

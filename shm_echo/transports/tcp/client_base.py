@@ -15,6 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NoReturn, TypeVar
 
+from shm_echo.control.descriptors import descriptor_limit_error
 from shm_echo.control.fork_safety import FORK_LOCK, register_at_fork
 from shm_echo.errors import (
     ConnectionClosedError,
@@ -102,7 +103,7 @@ class ClientBase(PickledUnattached):
             self._adopt(entered, self._make_sender(entered))
 
     def _make_sender(self, entered: Entered) -> _core_cpython.TcpSender:
-        """Make the sender of a connection, which it owns from then on."""
+        """Make the sender of a connection, which has a descriptor of its own."""
         spec = self._spec = entered.spec
         order = spec.optree_order
         # The wire of shm-echo has the leaves in their canonical order.
@@ -114,10 +115,9 @@ class ClientBase(PickledUnattached):
             )
         raiser = _Raiser(self)
         with FORK_LOCK:
-            fd = entered.dialed.sock.detach()
             try:
                 sender = _core_cpython.TcpSender(
-                    fd,
+                    entered.dialed.sock.fileno(),
                     tuple((leaf.dtype, leaf.shape) for leaf in spec.leaves),
                     spec.plan,
                     spec.fast_flatten,
@@ -132,9 +132,8 @@ class ClientBase(PickledUnattached):
                     self._same_kind,
                     round(self._wishes.target.dead_after * 1e9),
                 )
-            except Exception:  # not an interrupt, after which the sender may own it
-                os.close(fd)
-                raise
+            except OSError:
+                raise descriptor_limit_error(f"a connection to {self._peer}") from None
             _senders.add(sender)
         raiser.sender = weakref.ref(sender)
         return sender

@@ -180,12 +180,14 @@ class Opening:
 
     def _refuse_beyond_echo(self) -> None:
         wishes, request = self._wishes, self._wishes.request
-        if (wishes.token or find_token()) is not None:
+        token = wishes.token or find_token()
+        if token is not None:
             raise RefusedError(
                 self._peer,
                 "unproven",
                 "it speaks echo's wire, which has no tokens, so it cannot prove that it is the "
-                "server that knows this one: nothing was sent",
+                f"server that knows the one from {token.source}: nothing was sent. Leave the token "
+                "out if that is no matter, or give its TcpTransport token=",
                 {},
             )
         asked = {

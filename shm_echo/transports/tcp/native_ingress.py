@@ -92,6 +92,9 @@ class NativeIngress:
         self._payload = ingress.spec.nbytes
         self._detailed = ingress.ring.config.detailed
         self._lock = threading.RLock()  # makes an adoption and its record one step
+        # Keeps the events in order. Re-entrant: a signal handler may list the producers.
+        self._events_lock = threading.RLock()
+        self._handling = False
         self._adopted: dict[int, _Adopted] = {}
         self._numbers: dict[int, int] = {}  # by connection: its number among the producers
         self._ends: dict[int, int] = {}  # by adopted connection that has ended: its last position
@@ -112,6 +115,7 @@ class NativeIngress:
         )
         self._thread.start()
         ingress.add_meter(self)
+        ingress.producers.follow(self._handle_events)
 
     # ---------------------------------------------------------------- connections
 
@@ -235,14 +239,28 @@ class NativeIngress:
 
     def _follow(self) -> None:
         """Hand the events of the connections to the registry: the thread's work."""
-        event = ffi.new("she_ingress_event *")
         while not self._closed:
             os.read(self._event_fd, _COUNTER_BYTES)
-            while not self._closed and lib.she_ingress_next_event(self._pointer, event):
-                try:
-                    self._handle(event)
-                except Exception:  # one bad event must not hide the later ones
-                    _log.exception("an event of a TCP connection could not be handled")
+            self._handle_events()
+
+    def _handle_events(self) -> None:
+        """Hand over the events that have come. Also called by whoever lists the producers."""
+        event = ffi.new("she_ingress_event *")
+        with self._events_lock:
+            if self._handling:  # a signal handler that interrupted this loop: it goes on afterwards
+                return
+            self._handling = True
+            try:
+                self._handle_each(event)
+            finally:
+                self._handling = False
+
+    def _handle_each(self, event: Any) -> None:
+        while not self._closed and lib.she_ingress_next_event(self._pointer, event):
+            try:
+                self._handle(event)
+            except Exception:  # one bad event must not hide the later ones
+                _log.exception("an event of a TCP connection could not be handled")
 
     def _handle(self, event: Any) -> None:
         connection = int(event.id)
@@ -318,6 +336,8 @@ class NativeIngress:
         dropped = ffi.new("uint64_t *")
         if self._closed:
             return 0
+        with contextlib.suppress(ValueError):  # an interrupted close has done it before
+            self._producers.unfollow(self._handle_events)
         lib.she_ingress_close(self._pointer, dropped)
         self._closed = True
         # Wakes the thread once more if it has seen the last event already.

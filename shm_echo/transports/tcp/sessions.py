@@ -118,6 +118,8 @@ class Sessions:
             if session.connection != connection:
                 return
             del self._open[key]
+            if not queued:
+                return  # as if it had never come: strangers must not push others out
             self._ended[key] = Session(connection, False, queued, position)
             while len(self._ended) > MAX_ENDED:
                 self._ended.popitem(last=False)

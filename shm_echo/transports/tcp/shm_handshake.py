@@ -182,7 +182,10 @@ def shake_hands(
     except ProtocolError as error:
         raise ProtocolError(f"{address}: {error}") from None
     if answer.error is not None:
-        raise RefusedError(address, answer.error, answer.message, answer.fields or {})
+        message = answer.message
+        if answer.error == "token" and identity.token is not None:
+            message += f" (from {identity.token.source})"
+        raise RefusedError(address, answer.error, message, answer.fields or {})
     _check_proof(answer, identity.token, theirs, mine, address)
     return Opened(hello, answer.queued, published)
 

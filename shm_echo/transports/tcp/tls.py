@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import select
 import socket
 import ssl
@@ -114,7 +115,7 @@ def accept_tls(
         lost: called before the plain socket ends, if the peer has not said that it ends the stream.
 
     Raises:
-        OSError: this process may open no more descriptors.
+        OSError: this process may open no more descriptors, or start no more threads.
     """
     try:
         pump = _Pump(sock, context, True, None, lost)
@@ -204,9 +205,12 @@ class _Pump:
         )
         try:
             start_without_signals(self._thread)
-        except BaseException:
+        except BaseException as error:
             self._close()
             other_end.close()
+            if isinstance(error, RuntimeError):
+                text = "this process may start no more threads, and a TLS connection needs one"
+                raise OSError(errno.ENOMEM, text) from None
             raise
         return other_end
 

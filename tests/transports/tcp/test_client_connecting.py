@@ -21,6 +21,8 @@ from shm_echo.errors import (
     SpecMismatchError,
 )
 from shm_echo.transports.tcp import client_connect
+from shm_echo.transports.tcp.client_base import ClientBase
+from shm_echo.transports.tcp.client_opening import Entered
 from tests.support.ack_server import ack_server, pair
 from tests.support.numbered import EXAMPLE, numbered
 from tests.support.tcp_ends import fake_server, greeting, numbered_bytes
@@ -114,7 +116,10 @@ def test_a_token_is_not_risked_on_echos_wire(way: str, monkeypatch: pytest.Monke
     else:
         monkeypatch.setenv("SHM_ECHO_TOKEN", "correct-horse-battery")
     with fake_server(lambda connection: connection.sendall(GREETING)) as port:
-        with pytest.raises(RefusedError, match="it speaks echo's wire, which has no tokens"):
+        with pytest.raises(
+            RefusedError,
+            match=r"no tokens, .* the one from (token=|SHM_ECHO_TOKEN): .* TcpTransport token=$",
+        ):
             TcpClient("127.0.0.1", port, EXAMPLE, **options)
 
 
@@ -304,9 +309,10 @@ def test_another_peer_is_a_value_error_and_its_connection_is_closed(peer: str) -
 
 def test_the_options_of_the_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Any] = {}
-    detach = socket.socket.detach
+    make = ClientBase._make_sender
 
-    def look(sock: socket.socket) -> int:
+    def look(client: Any, entered: Entered) -> Any:
+        sock = entered.dialed.sock
         for level, name in (
             (socket.IPPROTO_TCP, "TCP_NODELAY"),
             (socket.SOL_SOCKET, "SO_KEEPALIVE"),
@@ -318,9 +324,9 @@ def test_the_options_of_the_socket(monkeypatch: pytest.MonkeyPatch) -> None:
         congestion = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
         seen["TCP_CONGESTION"] = congestion.rstrip(b"\0")
         seen["inheritable"] = sock.get_inheritable()
-        return detach(sock)
+        return make(client, entered)
 
-    monkeypatch.setattr(socket.socket, "detach", look)
+    monkeypatch.setattr(ClientBase, "_make_sender", look)
     with pair(EXAMPLE, dead_after=12.0):
         pass
     assert seen.pop("TCP_CONGESTION") in (b"cubic", b"reno")

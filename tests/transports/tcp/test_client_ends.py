@@ -10,6 +10,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shm_echo import ConnectionClosedError, ForkedHandleError, SpecMismatchError, TcpClient
+from shm_echo import (
+    ConnectionClosedError,
+    ForkedHandleError,
+    Server,
+    SpecMismatchError,
+    TcpClient,
+    TcpTransport,
+)
+from shm_echo.transports.tcp import client_base
 from tests.support.ack_server import AckServer, ack_server, pair
+from tests.support.leftovers import open_descriptors
 from tests.support.numbered import EXAMPLE, numbered, stacked
 from tests.support.processes import start
 from tests.support.tcp_ends import numbered_bytes
@@ -370,3 +380,26 @@ def test_a_client_frees_its_descriptor_and_memory_without_the_garbage_collector(
             assert len(os.listdir("/proc/self/fd")) == before
         finally:
             gc.enable()
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_an_interrupt_at_the_birth_of_the_sender_leaves_no_descriptor(
+    after: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = client_base._core_cpython.TcpSender
+
+    def interrupted(*args: Any) -> Any:
+        if after:
+            make(*args)
+        raise KeyboardInterrupt
+
+    with Server(EXAMPLE, 1, TcpTransport(0)) as server:
+        before = open_descriptors()
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                client_base, "_core_cpython", types.SimpleNamespace(TcpSender=interrupted)
+            )
+            with pytest.raises(KeyboardInterrupt):
+                TcpClient("127.0.0.1", server.port, EXAMPLE)
+        gc.collect()
+        wait_until(lambda: open_descriptors() == before, "both ends are closed")

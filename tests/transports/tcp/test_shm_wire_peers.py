@@ -15,6 +15,7 @@ import pytest
 import trustme
 
 from shm_echo import Server, TcpClient, TcpTransport
+from shm_echo.transports.tcp import tls
 from tests.support.forwarder import Forwarder
 from tests.support.numbered import EXAMPLE, numbered
 from tests.support.processes import start
@@ -79,6 +80,25 @@ def test_only_a_stream_that_is_closed_ends_in_good_order(
     assert all("encrypted connection broke off" in text for text in told)
 
 
+def test_without_threads_the_acceptor_pauses_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def none_left(thread: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with Server(EXAMPLE, 1, TcpTransport(0, tls=server_context())) as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(tls, "start_without_signals", none_left)
+            for _ in range(3):
+                with socket.create_connection(("127.0.0.1", server.port), WATCHDOG) as sock:
+                    assert sock.recv(1) == b""
+        with connected(server.port, authority()) as client:
+            client.send(numbered(1))
+        assert server.sample(WATCHDOG) is not None
+    assert caplog.text.count("accepts no connection for now") == 1
+    assert "Traceback" not in caplog.text
+
+
 # ---------------------------------------------------------------- hosts that vanish
 
 
@@ -102,17 +122,17 @@ def tcp_option(sock: socket.socket, name: int) -> int:
 
 
 @pytest.mark.parametrize("dead_after", [30.0, 9.0, None])
-@pytest.mark.parametrize("tls", [False, True])
-def test_every_connection_is_probed(tls: bool, dead_after: float | None) -> None:
-    context = server_context() if tls else None
+@pytest.mark.parametrize("secured", [False, True])
+def test_every_connection_is_probed(secured: bool, dead_after: float | None) -> None:
+    context = server_context() if secured else None
     transport = TcpTransport(0, wire="shm", tls=context, dead_after=dead_after)
     with Server(EXAMPLE, 1, transport, publishes=np.zeros(2)) as server:
         with TcpClient(
             "127.0.0.1",
             server.port,
             EXAMPLE,
-            tls=client_context(authority()) if tls else None,
-            server_hostname="localhost" if tls else None,
+            tls=client_context(authority()) if secured else None,
+            server_hostname="localhost" if secured else None,
         ) as client:
             client.send(numbered(1))
             client.wait()
@@ -128,5 +148,5 @@ def test_every_connection_is_probed(tls: bool, dead_after: float | None) -> None
                         interval = tcp_option(sock, socket.TCP_KEEPINTVL)
                         count = tcp_option(sock, socket.TCP_KEEPCNT)
                         assert idle + count * interval <= dead_after
-                    limit = round(1000 * dead_after) if tls and dead_after is not None else 0
+                    limit = round(1000 * dead_after) if secured and dead_after is not None else 0
                     assert tcp_option(sock, socket.TCP_USER_TIMEOUT) == limit

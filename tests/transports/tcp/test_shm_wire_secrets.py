@@ -176,6 +176,18 @@ def test_the_oldest_ended_sessions_are_forgotten(monkeypatch: pytest.MonkeyPatch
     assert [sessions.find(key).queued for key in keys] == [0, 0, 1, 1, 1]
 
 
+def test_sessions_without_samples_push_no_other_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions_module, "MAX_ENDED", 1)
+    sessions = Sessions(RecordingIngress())
+    sessions.begin(KEY, 1)
+    sessions.end(KEY, 1, 5, 50)
+    for number in range(2, 10):
+        stranger = (None, bytes([number]) * 16)
+        sessions.begin(stranger, number)
+        sessions.end(stranger, number, 0, 0)
+    assert sessions.find(KEY).queued == 5
+
+
 def test_taken_counts_no_more_than_what_the_server_has() -> None:
     ingress = RecordingIngress()
     sessions = Sessions(ingress)
