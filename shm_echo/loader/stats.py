@@ -138,9 +138,10 @@ def is_stopped(pid: int) -> bool:
 
 
 def _stat_fields(pid: int) -> list[str]:
-    """Return the fields of /proc/PID/stat behind the name, which may hold spaces; [] if it ended."""
+    """Return the fields of /proc/PID/stat behind the name; [] if the process has gone."""
     try:
         with open(f"/proc/{pid}/stat") as file:
+            # The name may hold spaces.
             return file.read().rpartition(")")[2].split()
     except OSError:
         return []

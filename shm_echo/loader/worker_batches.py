@@ -20,7 +20,7 @@ from shm_echo.loader.epoch_order import EpochOrder
 from shm_echo.loader.failures import ItemFailure
 from shm_echo.loader.items import ItemSpec
 from shm_echo.loader.order import IndexBatch
-from shm_echo.loader.stats import LoaderStats, cpu_seconds, is_stopped
+from shm_echo.loader.stats import LoaderStats, cpu_seconds
 from shm_echo.loader.worker_pool import WorkerPool
 from shm_echo.loader.worker_ring import WorkerRing
 from shm_echo.ring.core import Result
@@ -192,7 +192,7 @@ class WorkerBatches:
             self._require_current(order)
             self.pool.check()
             if self._timeout is not None and waited >= self._timeout:
-                self._handle_late_batch(ring, self._timeout)
+                self._handle_late_batch(self._timeout)
                 waited = 0.0
 
     def _is_due(self, order: EpochOrder) -> bool:
@@ -347,31 +347,18 @@ class WorkerBatches:
         # Not the time in which the whole job was stopped (Ctrl-Z): the workers stood still, too.
         return min(time.monotonic() - began, _LONGEST_SLICE)
 
-    def _handle_late_batch(self, ring: LoaderRing, waited: float) -> None:
+    def _handle_late_batch(self, waited: float) -> None:
         """Restart the worker that holds up the batch, or raise.
 
         Raises:
             LoaderTimeoutError: always, unless a worker was restarted.
         """
-        late = self._late_workers(ring)
-        if self._restart and late and all([self.pool.restart(worker) for worker, _ in late]):
-            return
+        late = self._workers.late_workers(self.pool.pid_of)
+        if self._restart and late:
+            restarted = [self.pool.restart(worker) for worker, _ in late]
+            if all(restarted):
+                return
         raise self.pool.timeout_error(waited, *(late[0] if late else (None, None)))
-
-    def _late_workers(self, ring: LoaderRing) -> list[tuple[int, int | None]]:
-        """Return the workers that hold up the batch, each with the item that it is at."""
-        late = ring.straggler()
-        if late is not None and late.owner is not None:
-            return [(late.owner - 1, late.index)]
-        # No worker has come for the row: each of them is stopped, or makes other rows (those of
-        # cancelled batches among them).
-        found = []
-        for worker in range(ring.sizes.max_workers):
-            pid = self.pool.pid_of(worker)
-            if pid is not None and (ring.held_by(worker + 1) or is_stopped(pid)):
-                row = ring.row_of(worker + 1)
-                found.append((worker, None if row is None else self._index_of(row)))
-        return found
 
     def add_stats(self, stats: LoaderStats) -> LoaderStats:
         """Return the figures of a loader, with those of workers and ring."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from shm_echo.loader.item_hooks import ItemHooks
 from shm_echo.loader.items import ItemSpec
+from shm_echo.loader.stats import is_stopped
 from shm_echo.ring.loader_ring import LoaderRing, LoaderSizes, loader_sender
 
 __all__ = ["WorkerRing"]
@@ -57,6 +58,25 @@ class WorkerRing:
     def recover(self, owner: int) -> None:
         """Give the runs of a dead worker to the others."""
         self.redone += self._ring.recover(owner)
+
+    def late_workers(self, pid_of: Callable[[int], int | None]) -> list[tuple[int, int | None]]:
+        """Return the workers that hold up the next batch, each with the item that it is at.
+
+        Args:
+            pid_of: returns the process of a worker; None while there is none.
+        """
+        ring, late = self._ring, self._ring.straggler()
+        if late is not None and late.owner is not None:
+            return [(late.owner - 1, late.index)]  # owner ids begin at 1
+        # No worker has come for the row: each of them is stopped, or makes other rows (those of
+        # cancelled batches among them).
+        found = []
+        for worker in range(ring.sizes.max_workers):
+            pid = pid_of(worker)
+            if pid is not None and (ring.held_by(worker + 1) or is_stopped(pid)):
+                row = ring.row_of(worker + 1)
+                found.append((worker, None if row is None else self._index_of(row)))
+        return found
 
 
 def _open(

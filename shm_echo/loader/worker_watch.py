@@ -124,7 +124,7 @@ class WorkerWatch:
             self._stopping = True
             self.changed.notify_all()
         os.eventfd_write(self._wake, 1)
-        if self._thread is not threading.current_thread():
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
             self._thread.join()
 
     def close(self) -> None:
