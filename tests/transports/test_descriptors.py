@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from multiprocessing.connection import Connection
 
 import numpy as np
@@ -19,6 +20,7 @@ from tests.support.waiting import WATCHDOG, wait_until
 def test_closing_gives_back_every_descriptor_while_the_objects_live(
     backing: Backing, name: str
 ) -> None:
+    gc.collect()  # descriptors of earlier tests' objects are not to go meanwhile
     before = open_descriptors()
     server = Server(EXAMPLE, 1, ShmTransport(name, backing), publishes=EXAMPLE, lease=True)
     server.start()
