@@ -44,8 +44,9 @@ static void lent_ended(PyObject *owner, Lease *lease) {
         return; /* this is the child of a fork: the ring is the parent's */
     receiver_release(self, batch);
     receiver_publish_lent(self);
-    /* A thread that waits without the interpreter lock uses the consumer: it does the skipping. On a
-     * loader's ring the thread that iterates announces a batch: it looks again before it sleeps. */
+    /* A thread that waits without the interpreter lock uses the consumer: it does the skipping. On
+     * a loader's ring the thread that iterates announces a batch: it looks again before it sleeps.
+     */
     if (self->waiting || receiver_of_loader(self))
         api->wake_consumer(self->consumer);
     else

@@ -109,7 +109,7 @@ static PyObject *Handover_take(Handover *self, PyObject *owned) {
     return Py_NewRef(rc ? self->batch.arrays : Py_None);
 }
 
-/* No caller shall get this batch: give its memory back. The lock stays, and another may be taken. */
+/* No caller shall get this batch: give its memory back. The lock stays; another may be taken. */
 static PyObject *Handover_drop(Handover *self, PyObject *Py_UNUSED(ignored)) {
     batch_clear(&self->batch);
     Py_RETURN_NONE;

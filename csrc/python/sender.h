@@ -1,5 +1,5 @@
 /* Sender, a producer, and what it hands out to be written in place: Slot by `reserve`, and Run by
- * `claim_run` of a loader's ring. The declarations that sender.c, send.c, slot.c and run.c share. */
+ * `claim_run` of a loader's ring. What sender.c, send.c, slot.c and run.c share stands here. */
 #ifndef SHM_ECHO_BINDING_SENDER_H
 #define SHM_ECHO_BINDING_SENDER_H
 
