@@ -3,7 +3,10 @@
  *     ingress.c           opens and closes it; the calls of other threads
  *     ingress_accept.c    listening sockets, and the making of connections
  *     ingress_reader.c    a reader's loop: which connection is served when
- *     ingress_receive.c   from a socket to the ring or the queue; acknowledgements
+ *     ingress_receive.c   from a socket to the ring or the queue
+ *     ingress_fill.c      what a reader keeps: the write end of queues, incomplete samples
+ *     ingress_acks.c      acknowledgements
+ *     ingress_end.c       the end of a connection
  *     ingress_drainer.c   from the queues to the ring
  *     ingress_insert.c    samples into the ring: claims, copies, commits
  *     ingress_stream.c    a stream of bytes into samples, without sockets
@@ -270,10 +273,22 @@ void retry_add(reader *r, connection *c);
 void retry_remove(reader *r, connection *c);
 void watch(reader *r, connection *c, uint32_t interest);
 void serve(reader *r, connection *c);
+void connection_mail(reader *r, connection *c, uint32_t mail, uint32_t returns);
+
+uint64_t enqueue(she_ingress *g, connection *c, const uint8_t *from, uint64_t n, uint64_t now);
+void release_queue(she_ingress *g, connection *c);
+bool get_fragment(she_ingress *g, connection *c);
+void put_fragment(she_ingress *g, connection *c);
+bool out_of_memory(const she_ingress *g);
+
+bool in_debt(const she_ingress *g, const connection *c);
+uint64_t acknowledgeable(const she_ingress *g, const connection *c); /* whole samples, by now */
+uint64_t want_progress(connection *c);
 void pay(reader *r, connection *c);
+
+void count_blocked(connection *c); /* the end of a pause in reading */
 void begin_end(reader *r, connection *c, int32_t error);
 void end_perhaps(reader *r, connection *c);
-void connection_mail(reader *r, connection *c, uint32_t mail, uint32_t returns);
 void connection_drop(she_ingress *g, connection *c);
 
 int table_add(she_ingress *g, connection *c, uint64_t *id);
