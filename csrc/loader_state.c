@@ -1,4 +1,4 @@
-/* What the consumer of a loader's ring keeps privately: made and freed with the she_consumer. */
+/* The private state of the consumer of a loader's ring: made and freed with the she_consumer. */
 #include <stdlib.h>
 
 #include "shm_echo/loader_ring.h"

@@ -97,7 +97,7 @@ void pay(reader *r, connection *c) {
         }
         if (sent > 0)
             sent_something(r, c);
-        if (sent < 0) /* nobody hears it; the samples count all the same */
+        if (sent < 0) /* no client reads it; the samples count even so */
             c->deaf = true;
         else if (greeting_left)
             c->greeting_sent += (uint64_t)sent;

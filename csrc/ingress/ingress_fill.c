@@ -1,5 +1,5 @@
-/* What a reader keeps of a connection: the queue's write end, and the sample that has arrived in
- * part. Called by the connection's reader only. */
+/* The memory of a connection that its reader fills: the queue's write end, and the sample that
+ * has arrived in part. Called by the connection's reader only. */
 #include <string.h>
 
 #include "ingress_parts.h"

@@ -91,7 +91,7 @@ struct Slot {
     char open; /* it may be written and committed, by the process that reserved it */
 };
 
-/* What Slot and Run share. (slot.c) */
+/* Shared by Slot and Run. (slot.c) */
 /* An object of `type`, which begins with a Slot, without a claim and not tracked by the collector.
  * Everything that may fail or collect garbage, and so run other code, is done here, before the
  * claim is made. */

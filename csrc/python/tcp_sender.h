@@ -53,7 +53,7 @@ typedef struct {
     PyObject *weakrefs;
 } TcpSender;
 
-/* What one call sends, how far it is, and how long it may wait. */
+/* The samples of one call, its progress, and its time limit. */
 typedef struct {
     PyObject *list; /* the leaves; NULL if `raw` is the bytes of one sample */
     const char *raw;

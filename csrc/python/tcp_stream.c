@@ -206,7 +206,7 @@ static void pieces_of_leaves(TcpSender *self, TcpCall *call, uint64_t limit, Pie
     }
 }
 
-/* What send(2) says: the number of bytes, or -1 with errno. */
+/* The result of send(2): the number of bytes, or -1 with errno. */
 static ssize_t write_pieces(TcpSender *self, Pieces *pieces) {
     struct msghdr message = {.msg_iov = pieces->at, .msg_iovlen = (size_t)pieces->count};
     int flags = MSG_DONTWAIT | MSG_NOSIGNAL;

@@ -1,4 +1,4 @@
-/* What runs out: descriptors, patience, peers that read nothing, processes that fork. */
+/* Exhaustion: descriptors, time limits, peers that read nothing, processes that fork. */
 #include "net.h"
 #include "processes.h"
 

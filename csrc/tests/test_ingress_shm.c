@@ -103,7 +103,7 @@ CASE(what_the_learner_has_taken_is_known_by_number) {
     learner_take(&n, next, 1);
     CHECK_EQ(she_ingress_taken(n.ingress, id, 4), 1);
     CHECK_EQ(she_ingress_taken(n.ingress, id, 5), 0);
-    /* The connection goes on sending, and the answer for an earlier sample comes all the same. */
+    /* The connection goes on sending, and the answer for an earlier sample comes even so. */
     client_send(&n, fd, 0, 4, 6);
     counts_until(fd, 6);
     CHECK_EQ(she_ingress_taken(n.ingress, id, 6), 0);

@@ -14,7 +14,7 @@ __all__ = ["BatchLayout", "Layouts"]
 
 @dataclass(frozen=True)
 class BatchLayout:
-    """What the first item of a loader has fixed.
+    """The structure that the first item of a loader has fixed.
 
     Attributes:
         spec: of an item.

@@ -1,4 +1,4 @@
-"""What a worker process knows about itself: `worker_info()`."""
+"""The facts that a worker process has about itself: `worker_info()`."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _MOST_TEXT = 64 << 10
 
 @dataclass(frozen=True)
 class ItemFailure:
-    """What a worker reports about an exception.
+    """The report of a worker about an exception.
 
     Attributes:
         row: the first row of the run that is lost by it.

@@ -1,4 +1,4 @@
-"""What the process that makes items does around each one: generators, spec, conversion.
+"""The steps around each item, in the process that makes it: generators, spec, conversion.
 
 A worker and a loader with `num_workers=0` do the same through this class, so their batches are
 equal.

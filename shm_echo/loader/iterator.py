@@ -15,7 +15,7 @@ __all__ = ["BatchIterator", "Batches"]
 
 
 class Batches(Protocol):
-    """What makes batches: `LocalBatches` or `WorkerBatches`."""
+    """A maker of batches: `LocalBatches` or `WorkerBatches`."""
 
     def next_batch(self, order: EpochOrder) -> tuple[Any, int] | None:
         """Return the next batch of a loop and its number of items; None at the end."""

@@ -1,4 +1,4 @@
-"""What the trainer's process, the nursery and the workers tell each other."""
+"""The messages between the trainer's process, the nursery and the workers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Sender(Protocol):
 
 
 class Hooks(Protocol):
-    """What the loader does around items. It is pickled for spawned workers."""
+    """The steps of the loader around items. It is pickled for spawned workers."""
 
     def activate(self) -> None:
         """Make `item_rng` work in this process, which is a worker."""
@@ -82,7 +82,7 @@ class Hooks(Protocol):
 
 @dataclass(frozen=True)
 class WorkerSetup:
-    """What each worker gets from the nursery.
+    """The arguments that each worker gets from the nursery.
 
     Attributes:
         dataset: makes the items.

@@ -14,7 +14,7 @@ from shm_echo.loader.transfer import Transfer, start_process
 
 __all__ = ["NurseryProcess"]
 
-# What the nursery needs beyond the grace of its workers, on a busy machine.
+# Seconds that the nursery needs beyond the grace of its workers, on a busy machine.
 _EXTRA_GRACE = 10.0
 
 

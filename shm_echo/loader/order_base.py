@@ -1,4 +1,4 @@
-"""What every order of a loader has: batches, epoch by epoch, and positions that can be stored."""
+"""The base of every order of a loader: batches by epoch, and positions that can be stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a loader measures about its loop, and the hint to a loop that waits too much."""
+"""The measurements of a loader about its loop, and the hint to a loop that waits too much."""
 
 from __future__ import annotations
 

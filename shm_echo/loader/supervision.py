@@ -1,4 +1,4 @@
-"""What follows from the death of a worker: replace it, or give up. No processes, no clocks.
+"""The consequences of a worker's death: replace it, or give up. No processes, no clocks.
 
 A death counts against the row that the worker was at, and not against rows that it merely held. If
 the dataset makes the rows of a run together, the first death only has them made one by one, which
@@ -56,7 +56,7 @@ class Death:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What to do about a death.
+    """The decision about a death.
 
     Attributes:
         error: ends the loader, if it is not None; otherwise the worker is replaced.

@@ -1,4 +1,4 @@
-"""How a dataset comes into the nursery: inherited through a fork, or pickled.
+"""The ways of a dataset into the nursery: inherited through a fork, or pickled.
 
 A part that cannot be pickled is an error that names it before a process is made. The parts are
 pickled while `multiprocessing` starts a process, so its locks, queues and shared arrays, which can

@@ -29,7 +29,7 @@ _LOOK = 0.2
 
 @dataclass(frozen=True)
 class PoolOptions:
-    """What a pool is made of, beside the dataset.
+    """The options of a pool, beside the dataset.
 
     Attributes:
         num_workers: the number of workers, at least 1.

@@ -15,7 +15,7 @@ __all__ = ["WorkerRing"]
 
 
 class WorkerRing:
-    """What `WorkerPool` does with a ring. Thread-safe.
+    """The calls that `WorkerPool` makes on a ring. Thread-safe.
 
     Args:
         ring: the ring.

@@ -1,4 +1,4 @@
-"""What the trainer's process holds of one worker: its channel, its pidfd, the file of its stack."""
+"""The trainer's handles of one worker: its channel, its pidfd, the file of its stack."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ CHUNK = 2000  # iterations of the learner's loop between two looks at the clocks
 
 
 class State(ctypes.Structure):
-    """What the processes of a pairing tell the benchmark, in shared memory.
+    """The words by which the processes of a pairing tell the benchmark, in shared memory.
 
     Attributes:
         port: of the server while it listens; 0 before and after.

@@ -1,4 +1,4 @@
-"""How cost grows with the number of connections: the sender in C with both servers."""
+"""The growth of cost with the number of connections: the sender in C with both servers."""
 
 from __future__ import annotations
 

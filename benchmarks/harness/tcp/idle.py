@@ -1,4 +1,4 @@
-"""What connections cost that send nothing, or a single byte: memory and processor time."""
+"""The cost of connections that send nothing, or a single byte: memory and processor time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PAUSE_S = 0.5  # until a server has dealt with what has arrived
 
 @dataclass(frozen=True)
 class Found:
-    """What a server needs for idle connections.
+    """The needs of a server for idle connections.
 
     Attributes:
         connections: the number of them.

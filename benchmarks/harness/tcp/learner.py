@@ -48,7 +48,7 @@ class Found:
 
 @dataclass
 class Counts:
-    """What the loop did in some periods: iterations, its processor time, the clock's time."""
+    """The work of the loop in some periods: iterations, its processor time, the clock's time."""
 
     iterations: int = 0
     used_ns: int = 0

@@ -17,7 +17,7 @@ Field = Literal["rate", "server_us", "client_us"]
 
 @dataclass
 class Outcomes:
-    """What the rounds of one contender gave."""
+    """The results of the rounds of one contender."""
 
     runs: list[Run | StuckError] = field(default_factory=list)
 

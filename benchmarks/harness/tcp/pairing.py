@@ -44,7 +44,7 @@ class StuckError(Exception):
 
 @dataclass(frozen=True)
 class Setting:
-    """What all runs have in common.
+    """The settings that all runs have in common.
 
     Attributes:
         congestion: the algorithm of all sockets.
@@ -61,7 +61,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Run:
-    """What one run measured.
+    """The results of one run.
 
     Attributes:
         rate: samples per second at the learner.

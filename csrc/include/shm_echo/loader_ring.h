@@ -47,7 +47,7 @@ typedef struct {
     uint64_t ring_batch, rows, first_row;
 } she_announced;
 
-/* What the consumer of a loader's ring knows; private to its process. */
+/* The state of the consumer of a loader's ring; private to its process. */
 typedef struct she_loader {
     uint64_t announced;     /* batches announced so far */
     uint64_t taken;         /* those of them that were taken or discarded */

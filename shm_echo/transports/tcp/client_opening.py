@@ -36,7 +36,7 @@ Wire = Literal["echo", "shm"]
 
 @dataclass(frozen=True)
 class Wishes:
-    """What a client wants of a server, and says about itself. It can be pickled, but for secrets.
+    """The wishes of a client, and its facts about itself. It can be pickled, but for secrets.
 
     Attributes:
         target: the server, and the time-outs of connecting to it.

@@ -31,7 +31,7 @@ _LISTED = 16
 
 
 class WireLeaf(NamedTuple):
-    """What the handshake says of one leaf.
+    """The description of one leaf in the handshake.
 
     Attributes:
         itemsize: bytes of one element.

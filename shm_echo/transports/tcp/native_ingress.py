@@ -63,7 +63,7 @@ class Ended(NamedTuple):
 
 @dataclass
 class _Adopted:
-    """What the transport knows of a connection that was not accepted in C."""
+    """The facts about a connection that was not accepted in C."""
 
     peer: str
     producer_id: str | None = None

@@ -1,4 +1,4 @@
-"""What `TcpClient.reserve` hands out: a sample in memory of the client, sent at its end."""
+"""The slots of `TcpClient.reserve`: a sample in memory of the client, sent at its end."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ _MAX_ADDRESSES = 1024
 
 @dataclass(frozen=True)
 class Description:
-    """What a server says about itself to every client.
+    """The description of a server, for every client.
 
     Attributes:
         instance_id: 16 random bytes, the same as long as the server lives.

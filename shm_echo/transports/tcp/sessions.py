@@ -24,7 +24,7 @@ Key = tuple[str | None, bytes]
 
 
 class NativeConnections(Protocol):
-    """What a listener of the shm wire needs of the C ingress (`native_ingress`)."""
+    """The calls of the C ingress that a listener of the shm wire needs (`native_ingress`)."""
 
     def adopt(
         self,

@@ -61,7 +61,7 @@ _WAYS = f"pass token=, or set {TOKEN_VARIABLE} or {TOKEN_FILE_VARIABLE}"
 
 @dataclass(frozen=True)
 class ClientIdentity:
-    """What a client says about itself at each of its connections.
+    """The facts that a client gives at each of its connections.
 
     Attributes:
         session: 16 random bytes; the server counts the samples of a session over reconnects.

@@ -94,7 +94,7 @@ def _is_count(value: object) -> bool:
 
 @dataclass(frozen=True)
 class ServerHello:
-    """What a server says first.
+    """The first message of a server.
 
     Attributes:
         nonce: 32 random bytes, new for each connection.
@@ -232,7 +232,7 @@ def _check_labels(whose: str, **labels: object) -> None:
 
 @dataclass(frozen=True)
 class ClientHello:
-    """What a client answers.
+    """The answer of a client.
 
     Attributes:
         role: what the connection is for.
@@ -350,7 +350,7 @@ class ClientHelloParser:
 
 @dataclass(frozen=True)
 class Answer:
-    """How the server answers a hello: it accepts the connection, or says why not.
+    """The answer of the server to a hello: it accepts the connection, or says why not.
 
     Attributes:
         queued: the samples of this session that the server has, from earlier connections.
