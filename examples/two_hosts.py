@@ -34,7 +34,8 @@ from pathlib import Path
 
 import numpy as np
 
-from shm_echo import ConnectionClosedError, Server, ShmTransport, TcpTransport
+from shm_echo import ConnectionClosedError, Connector, Server, ShmTransport, TcpTransport
+from shm_echo.errors import HandshakeError
 
 EXAMPLE = {"x": np.zeros(8, np.float32), "y": np.float32(0), "version": np.int64(0)}
 WEIGHTS = {"w": np.zeros(8)}
@@ -47,18 +48,19 @@ WAIT = 60.0  # seconds for the other side to come
 
 def learn(file: Path, actors: int, steps: int) -> None:
     """Train on the samples of all actors, near and far, and publish the weights to them."""
-    token = os.environ.get("SHM_ECHO_TOKEN")
-    if token is None:
-        sys.exit("set SHM_ECHO_TOKEN to at least 16 characters, on both machines")
-    transports = [
-        ShmTransport(),
+    try:
         # All addresses of this host: the default, 127.0.0.1, would let no other machine in.
-        TcpTransport(port=0, host="0.0.0.0", token=token),
-    ]
+        tcp = TcpTransport(port=0, host="0.0.0.0", token=os.environ["SHM_ECHO_TOKEN"])
+    except (KeyError, ValueError):
+        sys.exit("set SHM_ECHO_TOKEN to the same 16 characters or more, on both machines")
+    transports = [ShmTransport(), tcp]
     weights = WEIGHTS["w"]
     with Server(EXAMPLE, 32, transports, publishes=WEIGHTS) as server:
         draft = file.with_suffix(".new")
-        draft.write_bytes(pickle.dumps(server.connector()))
+        try:
+            draft.write_bytes(pickle.dumps(server.connector()))
+        except OSError as error:
+            sys.exit(f"{draft}: {error.strerror}")
         draft.rename(file)  # so that nobody reads half of it
         print(f"learner: port {server.port}, connector in {file.name}", flush=True)
         deadline = time.monotonic() + WAIT
@@ -88,8 +90,12 @@ def act(file: Path, number: int) -> None:
     # The way is printed below, and the learner may end with samples still on theirs.
     logging.getLogger("shm_echo").setLevel("ERROR")
     rng = np.random.default_rng(number)
-    connector = pickle.loads(file.read_bytes())
-    with connector.connect(EXAMPLE, connect_timeout=WAIT, producer_id=f"actor {number}") as client:
+    connector = read_connector(file)
+    try:
+        client = connector.connect(EXAMPLE, connect_timeout=WAIT, producer_id=f"actor {number}")
+    except HandshakeError as error:  # no way leads there, or the token is another one
+        sys.exit(f"actor {number}: {error}")
+    with client:
         print(f"actor {number}: {client.way}", flush=True)
         try:
             client.wait_for(1)  # the first weights
@@ -100,6 +106,19 @@ def act(file: Path, number: int) -> None:
                 client.send({"x": x, "y": y, "version": version})
         except ConnectionClosedError:
             pass  # the learner has finished
+
+
+def read_connector(file: Path) -> Connector:
+    """Return the connector in the learner's file. Unpickle only what your own learner wrote."""
+    try:
+        connector = pickle.loads(file.read_bytes())
+    except OSError as error:
+        sys.exit(f"{file}: {error.strerror}. Start the learner first, and copy its file to here")
+    except (pickle.UnpicklingError, EOFError, AttributeError, ImportError):
+        connector = None
+    if not isinstance(connector, Connector):
+        sys.exit(f"{file} is not the file of a learner (python examples/two_hosts.py --learner)")
+    return connector
 
 
 # ---------------------------------------------------------------- two hosts out of one

@@ -46,6 +46,7 @@ _TEMPORARY = "/tmp"
 _UNIQUE_NAME = re.compile(r"ring-[0-9a-f]{16}")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HOST = re.compile(r"\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([A-Za-z0-9._-]{1,253})")
+_HOST_AND_PORT = re.compile(rf"(?:{_HOST.pattern}):[0-9]{{1,5}}")
 _UNIX_FORMS = ("a name (letters, digits, '.', '_', '-'; at most 64)", "ipc:///absolute/path.sock")
 # These forms are valid for some callers only, which name them in `other_schemes`.
 _OTHER_FORMS = {"tcp": "tcp://HOST:PORT", "fd": "fd://N"}
@@ -267,6 +268,13 @@ def parse_address(text: str, other_schemes: Sequence[str] = ()) -> Address:
     if not separator:
         if text.startswith("/"):
             raise AddressError(text, f"a path is written ipc://{text}")
+        if _HOST_AND_PORT.fullmatch(text):
+            port = (
+                f"a port is written tcp://{text}"
+                if "tcp" in other_schemes
+                else "a host and a port are for TcpTransport and TcpClient"
+            )
+            raise AddressError(text, f"{port}: {advice}")
         if not _NAME.fullmatch(text):
             raise AddressError(text, f"not a name: {advice}")
         return _resolve_name(text)

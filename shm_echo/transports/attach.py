@@ -24,12 +24,14 @@ from shm_echo.errors import (
     RefusedError,
     RequestError,
     RequestTimeoutError,
+    ServerNotFoundError,
 )
 from shm_echo.ring.broadcast import Subscriber
 from shm_echo.ring.ring import Ring, RingConfig
 from shm_echo.ring.segment import sigbus_guard_enabled
 from shm_echo.spec import TreeSpec
 from shm_echo.spec.rebuild import example_from_wire
+from shm_echo.transports.client_advice import advice_for_name
 
 __all__ = ["ReaderAttachment", "RingAttachment", "attach", "attach_reader"]
 
@@ -84,7 +86,7 @@ def attach(
         DescriptorLimitError: this process may open no more files.
     """
     sigbus_guard_enabled()  # a wrong value of the variable is an error before the server is asked
-    connection = connect(address, "ring", timeout=timeout, server_uid=server_uid)
+    connection = _connect(address, timeout, server_uid)
     try:
         _check_server(address, connection.info, request, instance_id)
         config, spec, published = _check_examples(address, connection.info, spec, publishes)
@@ -144,7 +146,7 @@ def attach_reader(
         MemoryError: this process may map no more memory.
         DescriptorLimitError: this process may open no more files.
     """
-    connection = connect(address, "ring", timeout=timeout, server_uid=server_uid)
+    connection = _connect(address, timeout, server_uid)
     try:
         info = connection.info
         _check_server(address, info, request, instance_id)
@@ -165,6 +167,17 @@ def attach_reader(
     except BaseException:
         connection.goodbye(timeout=1.0)
         raise
+
+
+def _connect(address: str, timeout: float, server_uid: int | None) -> ClientConnection:
+    try:
+        return connect(address, "ring", timeout=timeout, server_uid=server_uid)
+    except ServerNotFoundError as error:
+        advice = advice_for_name(address)
+        if not advice:
+            raise
+        detail = str(error).removeprefix(f"no server at {error.address}: ")
+        raise ServerNotFoundError(error.address, detail + advice) from None
 
 
 def _request(

@@ -19,6 +19,7 @@ from shm_echo.errors import (
 )
 from shm_echo.ring.broadcast import Subscriber
 from shm_echo.spec import TreeSpec
+from shm_echo.transports.client_advice import check_is_no_port
 from shm_echo.transports.client_attachment import ClientAttachment
 from shm_echo.transports.environment import address_from_environment
 from shm_echo.transports.no_sender import NoSender
@@ -112,6 +113,7 @@ class ShmClient(ClientAttachment):
         way: str | None = None,
     ) -> None:
         self.way = way
+        check_is_no_port(address, example)
         self._wait_until = check_wait_until("wait_until", wait_until)
         super().__init__(
             address_from_environment() if address is None else address,

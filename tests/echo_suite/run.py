@@ -96,10 +96,13 @@ def main(arguments: list[str] | None = None) -> int:
             print(error)
             return 1
     outcomes = report["outcomes"]
-    counts = {kind: list(outcomes.values()).count(kind) for kind in ("passed", "failed", "skipped")}
+    passed, failed, skipped = map(list(outcomes.values()).count, ("passed", "failed", "skipped"))
     wrong = complaints(outcomes, report["details"], exclusions, whole=not extra)
     print("\n".join(wrong))
-    print(f"{len(outcomes)} tests: " + ", ".join(f"{n} {kind}" for kind, n in counts.items()))
+    print(
+        f"{len(outcomes)} tests: {passed} passed, {failed} failed ({len(exclusions.reasons)} are "
+        f"excluded), {skipped} skipped"
+    )
     return 1 if wrong else 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import re
 import subprocess
 import sys
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from shm_echo import Server, TcpTransport
 from tests.support.log_filters import without_no_producer_warnings
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -99,6 +102,51 @@ def test_near_actors_take_shared_memory_and_far_ones_tcp() -> None:
         assert f"actor {actor}: tcp, since there is no socket" in out
         assert re.search(rf"^actor {actor}: \d+ samples by tcp, [\d.]+:\d+$", out, re.M)
     assert float(out.rsplit("largest error of a weight: ", 1)[1]) < 0.1
+
+
+def refusal(*args: str, token: str | None = None) -> str:
+    """Return what two_hosts.py prints when it cannot do its part."""
+    environment = {name: value for name, value in os.environ.items() if "SHM_ECHO" not in name}
+    if token is not None:
+        environment["SHM_ECHO_TOKEN"] = token
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLES / "two_hosts.py"), *args],
+        capture_output=True,
+        text=True,
+        timeout=500,
+        env=environment,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_a_part_on_a_real_machine_says_in_a_sentence_what_is_missing(tmp_path: Path) -> None:
+    file = tmp_path / "way.pickle"
+    assert "No such file or directory. Start the learner" in refusal("--actor", str(file))
+    for text in (b"", b"no pickle", pickle.dumps(1)):
+        file.write_bytes(text)
+        assert "way.pickle is not the file of a learner" in refusal("--actor", str(file))
+    assert "set SHM_ECHO_TOKEN" in refusal("--learner", str(file))
+    assert "set SHM_ECHO_TOKEN" in refusal("--learner", str(file), token="too short")
+    nowhere = str(tmp_path / "none" / "way.pickle")
+    assert "No such file or directory" in refusal("--learner", nowhere, token="nEGmvUkSi8cqYfDd")
+
+
+def test_an_actor_with_another_token_says_so(tmp_path: Path) -> None:
+    sys.path.insert(0, str(EXAMPLES))
+    try:
+        import two_hosts
+    finally:
+        sys.path.remove(str(EXAMPLES))
+    file = tmp_path / "way.pickle"
+    transport = TcpTransport(port=0, token="nEGmvUkSi8cqYfDd")
+    with Server(two_hosts.EXAMPLE, 32, transport, publishes=two_hosts.WEIGHTS) as server:
+        file.write_bytes(pickle.dumps(server.connector()))
+        text = refusal("--actor", str(file), token="rO2ksL9qPpYzVt4W")
+    assert re.fullmatch(
+        r"actor 0: .+ it does not know the token .+ \(from SHM_ECHO_TOKEN\)\n", text
+    )
 
 
 def test_every_example_is_run_by_a_test() -> None:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from shm_echo.control.descriptors import descriptor_limit_error
 from shm_echo.control.fork_safety import FORK_LOCK, register_at_fork
 from shm_echo.errors import HandshakeTimeoutError, ProtocolError, ServerNotFoundError
+from shm_echo.transports.client_advice import advice_for_unknown_host
 
 __all__ = ["Dialed", "Target", "connect", "is_loopback", "read_exactly", "refuse_a_greeting"]
 
@@ -161,7 +162,10 @@ def _resolve(target: Target, end: float) -> list[tuple[int, Any]]:
         raise ServerNotFoundError(str(target), "the name was not resolved in time")
     if isinstance(found[0], Exception):
         reason = getattr(found[0], "strerror", None) or str(found[0])
-        raise ServerNotFoundError(str(target), f"there is no host {target.host!r}: {reason}")
+        advice = advice_for_unknown_host(target.host)
+        raise ServerNotFoundError(
+            str(target), f"there is no host {target.host!r}: {reason}{advice}"
+        )
     addresses: list[tuple[int, Any]] = found[0]
     return addresses
 

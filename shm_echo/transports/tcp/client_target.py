@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from shm_echo.transports.client_advice import reject_no_host
 from shm_echo.transports.tcp.client_connect import Target
 from shm_echo.transports.tcp.shm_wire import INSTANCE_BYTES
 from shm_echo.validation import check_count, seconds
@@ -30,7 +31,13 @@ def check_target(
         raise TypeError(f"host must be text, not {type(host).__name__}")
     if not host or "\0" in host:
         raise ValueError(f"host must be a name or an address, not {host!r}")
-    port = check_count("port", port, 0, most=65535)
+    reject_no_host(host)
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    try:
+        port = check_count("port", port, 0, most=65535)
+    except TypeError as error:
+        raise TypeError(f"{error}; a server's name is for ShmClient(name, example)") from None
     if port == 0:
         raise ValueError("port must be the one at which the server listens, not 0")
     limit = _limited("connect_timeout", connect_timeout)

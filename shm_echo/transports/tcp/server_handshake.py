@@ -18,6 +18,7 @@ from typing import Any
 
 from shm_echo.control.protocol.ring_requests import run_difference
 from shm_echo.control.server.tokens import Tokens
+from shm_echo.errors import ProtocolError
 from shm_echo.transports.tcp.proofs import is_proof, proof
 from shm_echo.transports.tcp.shm_wire import (
     INSTANCE_BYTES,
@@ -33,6 +34,15 @@ __all__ = ["Description", "FailureLimit", "RefusalError", "ServerHandshake"]
 
 _FAILURES, _WITHIN = 3, 1.0  # wrong tokens, and seconds
 _MAX_ADDRESSES = 1024
+# How other protocols begin. As the length of a hello, each of these is far too large.
+_OTHER_PROTOCOLS = {
+    b"\x16\x03\x01": "it begins TLS, and this server was made without tls=",
+    b"\x16\x03\x03": "it begins TLS, and this server was made without tls=",
+    b"GET ": "it sends a request of HTTP",
+    b"HEAD": "it sends a request of HTTP",
+    b"POST": "it sends a request of HTTP",
+    b"SSH-": "it speaks SSH",
+}
 
 
 @dataclass(frozen=True)
@@ -160,7 +170,10 @@ class ServerHandshake:
         Raises:
             ProtocolError: it does not speak this wire.
         """
-        self.client = self._parser.feed(data)
+        try:
+            self.client = self._parser.feed(data)
+        except ProtocolError as error:
+            raise _named(bytes(self._parser.raw), error) from None
         return self.client is not None
 
     def check(self) -> None:
@@ -202,3 +215,11 @@ class ServerHandshake:
     def refusal(error: RefusalError) -> bytes:
         """Return the answer to a client that may not join."""
         return Answer(error=error.code, message=error.message, fields=error.fields).encode()
+
+
+def _named(raw: bytes, error: ProtocolError) -> ProtocolError:
+    """Return an error that names the protocol which the bytes begin, if it is a known one."""
+    for beginning, text in _OTHER_PROTOCOLS.items():
+        if raw.startswith(beginning):
+            return ProtocolError(text)
+    return error

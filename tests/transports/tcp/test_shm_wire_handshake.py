@@ -320,6 +320,31 @@ def test_a_stranger_is_disconnected_and_named_once(
     assert caplog.text.count("does not speak the shm wire") == 1
 
 
+@pytest.mark.parametrize(
+    ("sent", "named"),
+    [
+        # As a client of TLS does when a busy server greets it too late.
+        (
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+            "begins TLS, and this server was made without",
+        ),
+        (b"\x16\x03\x03\x00\xc8\x01\x00\x00\xc4", "begins TLS, and this server was made without"),
+        (b"POST / HTTP/1.1\r\n", "a request of HTTP"),
+    ],
+)
+@pytest.mark.parametrize("piece", [1, 64])
+def test_a_stranger_of_a_known_protocol_is_named_by_it(
+    sent: bytes, named: str, piece: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving() as listener, connected(listener.port) as sock:
+        with contextlib.suppress(ConnectionError):  # it hangs up after four bytes
+            for start in range(0, len(sent), piece):
+                sock.sendall(sent[start : start + piece])
+        assert ended(sock)
+        wait_until(lambda: named in caplog.text, "it is in the log")
+    assert "a frame of" not in caplog.text
+
+
 def test_a_silent_client_is_disconnected_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acceptor_module, "HANDSHAKE_SECONDS", 0.1)
     with serving() as listener, connected(listener.port) as sock:
