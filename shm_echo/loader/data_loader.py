@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
 from shm_echo.copying import Uncopyable
 from shm_echo.loader.batch_layout import Layouts
+from shm_echo.loader.checkpoints import Checkpoints, RowsPerClaim
 from shm_echo.loader.epoch_order import EpochOrder
 from shm_echo.loader.item_hooks import ItemHooks
 from shm_echo.loader.iterator import BatchIterator
 from shm_echo.loader.local_batches import LocalBatches
-from shm_echo.loader.options import check_options
-from shm_echo.loader.order import make_order
+from shm_echo.loader.options import LoaderOptions, check_options
+from shm_echo.loader.order import Order, make_order
 from shm_echo.loader.stats import LoaderStats, LoopMeter
 from shm_echo.loader.worker_batches import WorkerBatches
 from shm_echo.loader.worker_pool import PoolOptions, WorkerPool
@@ -150,21 +152,13 @@ class DataLoader(Uncopyable):
             )
         self.dataset = dataset
         self.seed: int = options.seed
-        self._order = order = make_order(
-            dataset,
-            batch_size=options.batch_size,
-            shuffle=options.shuffle,
-            sampler=sampler,
-            batch_sampler=batch_sampler,
-            seed=options.seed,
-            drop_last=options.drop_last,
-            rank=options.rank,
-            world_size=options.world_size,
-            weights=weights,
-        )
+        self._order = order = _order_of(options)
         self._layouts = Layouts(options, order)
+        self._checkpoints = Checkpoints(
+            dataset, order, seed=options.seed, any_seed=seed is None, rank=options.rank
+        )
+        self._rows_per_claim = options.rows_per_claim  # as given; a state may bring a number
         self._meter = LoopMeter(options.num_workers)
-        self._epoch = 0
         self._lock = threading.RLock()  # a finalizer of another loop may run under it
         self._batches: WorkerBatches | None = None
         self._end_batches: weakref.finalize[..., Any] | None = None
@@ -181,7 +175,7 @@ class DataLoader(Uncopyable):
         return len(self._order)
 
     def __iter__(self) -> Iterator[Any]:
-        """Begin the next epoch.
+        """Begin the next epoch, or go on where `load_state_dict` says.
 
         While another loop over this loader goes on, the new one gets workers of its own, which end
         with it.
@@ -190,34 +184,35 @@ class DataLoader(Uncopyable):
             WorkerStartError: the workers could not be started.
         """
         with self._lock:
-            epoch = self._epoch
-            loop = self._begin_loop(epoch)
-            self._epoch = epoch + 1
+            start = self._checkpoints.start()
+            loop = self._begin_loop(start.epoch, start.batches)
+            loop.state_of = self._state_of
+            self._checkpoints.began(loop.order, start)
             return loop
 
-    def _begin_loop(self, epoch: int) -> BatchIterator:
+    def _begin_loop(self, epoch: int, start: int) -> BatchIterator:
         if self._options.num_workers == 0:
             local = LocalBatches(self.dataset, self._hooks(), self._layouts)
-            order = EpochOrder(0, epoch, self._order.batches(epoch))
+            order = EpochOrder(0, epoch, self._order.batches(epoch, start))
             return BatchIterator(local, order, self._meter, self)
         running = None if self._loop is None else self._loop()
         if running is not None and running.running:
-            return self._begin_nested_loop(epoch)
+            return self._begin_nested_loop(epoch, start)
         batches = self._batches
         if batches is None or not batches.usable:
             self.close()
             batches = self._start_batches()
             self._end_batches = weakref.finalize(self, batches.close)
             self._batches = batches
-        order = batches.begin_loop(epoch, self._order.batches, self._order.own)
+        order = batches.begin_loop(epoch, self._order.batches, self._order.own, start)
         loop = BatchIterator(batches, order, self._meter, self)
         self._loop = weakref.ref(loop)
         return loop
 
-    def _begin_nested_loop(self, epoch: int) -> BatchIterator:
+    def _begin_nested_loop(self, epoch: int, start: int) -> BatchIterator:
         batches = self._start_batches()
         try:
-            order = batches.begin_loop(epoch, self._order.batches, own=False)
+            order = batches.begin_loop(epoch, self._order.batches, own=False, start=start)
             loop = BatchIterator(batches, order, self._meter, self, at_end=batches.close)
             weakref.finalize(loop, batches.close)
         except BaseException:
@@ -249,6 +244,86 @@ class DataLoader(Uncopyable):
         if layout is not None:
             hooks.spec = layout.spec
         return hooks
+
+    # ---------------------------------------------------------------- positions
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position of the loop that was begun last, as a small dict that fits into JSON.
+
+        It counts the batches that the loop has got, also one whose item raised an exception. Call
+        it anywhere: inside a loop, after a `break`, between loops, in another thread. Inside nested
+        loops, `loop = iter(loader)` and `loop.state_dict()` say which one is meant. It holds no
+        data and no model.
+
+        A `sampler=` or `batch_sampler=` that has `state_dict` and `load_state_dict` of its own is
+        asked for its state after each batch. The states of the random generators that another one
+        draws from are stored with the position: up to some 20,000 characters.
+
+        Example:
+            >>> from shm_echo import DataLoader
+            >>> loader = DataLoader(range(10), batch_size=4, seed=0)
+            >>> for batch in loader:
+            ...     state = loader.state_dict()
+            ...     break
+            >>> again = DataLoader(range(10), batch_size=4, seed=0)
+            >>> again.load_state_dict(state)
+            >>> [batch.tolist() for batch in again]
+            [[4, 5, 6, 7], [8, 9]]
+        """
+        return self._checkpoints.state(self._run_rows())
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Have the next loop go on at a position that `state_dict` returned.
+
+        Batches before it are not loaded. The epochs behind it are those of the loader that was
+        stopped. `num_workers`, `start_method`, `prefetch_batches` and what belongs to waiting may
+        differ; everything that decides about the batches must be equal. Without `seed=` the loader
+        takes over the seed of the state; without a number for `rows_per_claim=`, that number. A
+        loop that runs meanwhile goes on as it was.
+
+        A loop that goes on behind the last batch of an epoch is empty; the next one is the next
+        epoch.
+
+        Raises:
+            ValueError: this is no such position, or that of a loader with another dataset length,
+                order, seed or `rows_per_claim`; the message says what differs.
+        """
+        with self._lock:
+            kept = self._checkpoints.load(state, self._run_rows())
+            options = self._options
+            rows = kept.rows_per_claim
+            if rows is None or rows == self._run_rows().used:
+                rows = options.rows_per_claim
+            if kept.seed == options.seed and rows == options.rows_per_claim:
+                return
+            self._options = options = replace(options, seed=kept.seed, rows_per_claim=rows)
+            self.seed = options.seed
+            self._order = _order_of(options)
+            self._layouts = Layouts(options, self._order)
+            self._checkpoints.replace_order(self._order, options.seed)
+            self._leave_batches()
+
+    def _state_of(self, loop: EpochOrder) -> dict[str, Any]:
+        return self._checkpoints.state(self._run_rows(), loop)
+
+    def _run_rows(self) -> RowsPerClaim:
+        used, layout = self._options.rows_per_claim, self._layouts.known
+        if used is None and layout is not None:
+            used = layout.run_rows
+        return RowsPerClaim(self._rows_per_claim, used)
+
+    def _leave_batches(self) -> None:
+        """Have the next loop start workers; those of a loop that runs end with it."""
+        running = None if self._loop is None else self._loop()
+        batches, end = self._batches, self._end_batches
+        self._batches = self._end_batches = self._loop = None
+        if batches is None or end is None:
+            return
+        if running is not None and running.running:
+            weakref.finalize(running, batches.close)
+            end.detach()
+        else:
+            end()
 
     # ---------------------------------------------------------------- looking at it
 
@@ -298,6 +373,21 @@ class DataLoader(Uncopyable):
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _order_of(options: LoaderOptions) -> Order:
+    return make_order(
+        options.dataset,
+        batch_size=options.batch_size,
+        shuffle=options.shuffle,
+        sampler=options.sampler,
+        batch_sampler=options.batch_sampler,
+        seed=options.seed,
+        drop_last=options.drop_last,
+        rank=options.rank,
+        world_size=options.world_size,
+        weights=options.weights,
+    )
 
 
 def _start_pool(dataset: Any, options: PoolOptions, on_change: Callable[[], None]) -> WorkerPool:

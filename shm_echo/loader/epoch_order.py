@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from shm_echo.loader.order import IndexBatch
+from shm_echo.loader.sampler_tracking import Track
 
-__all__ = ["EpochOrder", "position_of"]
+__all__ = ["EpochOrder", "Position", "position_of"]
 
 # Row numbers of a ring are unique over its loops: the number of the loop, then the position in the
 # epoch. Epochs of 10**12 items fit.
 _POSITION_BITS = 40
+
+
+class Position(NamedTuple):
+    """A place between two batches of an epoch.
+
+    Attributes:
+        batches: batches of the epoch before it.
+        rows: items in them.
+        sampler: what `Track.deliver` said there.
+    """
+
+    batches: int = 0
+    rows: int = 0
+    sampler: Any = None
 
 
 class EpochOrder:
@@ -25,6 +42,11 @@ class EpochOrder:
         epoch: epoch.
         drawn: number of batches that were taken by `advance`.
         error: the exception of the sampler, which is raised after the batches before it.
+        begun: True once a loop has this order; one that is announced ahead has none yet.
+        finished: True once the loop has got all batches, and has seen that there is none behind.
+        position: the place behind the last batch that the loop has got. One object, so that
+            another thread sees parts that belong together.
+        track: follows the sampler; None for own orders.
     """
 
     def __init__(self, number: int, epoch: int, batches: Iterator[IndexBatch]) -> None:
@@ -35,6 +57,10 @@ class EpochOrder:
         self._batches = batches
         self._next: IndexBatch | None = None
         self._ended = False
+        self._row_ends: deque[int] = deque()  # of batches that are drawn and not delivered
+        self.begun = self.finished = False
+        self.position = Position()
+        self.track: Track | None = None
 
     def peek(self) -> IndexBatch | None:
         """Return the next batch; None at the end of the epoch, or if the sampler raised."""
@@ -48,8 +74,16 @@ class EpochOrder:
 
     def advance(self) -> None:
         """Go on behind the batch that `peek` returned."""
+        if self._next is not None:
+            self._row_ends.append(self._next.first_row + len(self._next.indices))
         self._next = None
         self.drawn += 1
+
+    def deliver(self) -> None:
+        """Note that the loop has got the next drawn batch, or the exception of one of its items."""
+        rows = self._row_ends.popleft() if self._row_ends else self.position.rows
+        sampler = None if self.track is None else self.track.deliver()
+        self.position = Position(self.position.batches + 1, rows, sampler)
 
     def row_number(self, batch: IndexBatch) -> int:
         """Return the number, unique over all loops, of a batch's first row."""

@@ -55,6 +55,18 @@ class BatchIterator(Iterator[Any], Uncopyable):
         self._lock = threading.Lock()
         self._finished = False
         self._raised = False
+        # Set by the loader, which knows what else belongs to a position.
+        self.state_of: Callable[[EpochOrder], dict[str, Any]] | None = None
+
+    @property
+    def order(self) -> EpochOrder:
+        """The order of this loop, which has its position."""
+        return self._order
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position of this loop, as `DataLoader.state_dict` does for the last one."""
+        assert self.state_of is not None
+        return self.state_of(self._order)
 
     @property
     def running(self) -> bool:
@@ -77,8 +89,9 @@ class BatchIterator(Iterator[Any], Uncopyable):
                 ended = time.monotonic()
                 self._meter.waited(began, ended, self._last_end, taken[1])
                 self._last_end = ended
+                self._order.deliver()
                 return taken[0]
-            self._finished = True
+            self._finished = self._order.finished = True
             if self._at_end is not None:
                 self._at_end()
         raise StopIteration

@@ -40,9 +40,16 @@ class LocalBatches:
         if batch is None:
             order.raise_error()
             return None
-        order.advance()  # also if an item raises: its batch is dropped, and the loop goes on
-        with self._hooks.active():
-            return self._make(batch), len(batch.indices)
+        try:
+            with self._hooks.active():
+                made = self._make(batch)
+        except Exception:
+            # The batch is dropped, and the loop may go on behind it. After Ctrl-C it is made again.
+            order.advance()
+            order.deliver()
+            raise
+        order.advance()
+        return made, len(batch.indices)
 
     def _make(self, batch: IndexBatch) -> Any:
         source, layout = self._source, self._layouts.get()

@@ -118,7 +118,7 @@ class OwnOrder(Order):
             for first in range(block, end, size):
                 yield IndexBatch(first, epoch, indices[first - block : first - block + size])
 
-    def _description(self) -> dict[str, Any]:
+    def description(self) -> dict[str, Any]:
         kind = "shuffled" if self._shuffle else "sequential"
         weights = {} if self._weights is None else {"weights": self._weights.digest()}
         return {

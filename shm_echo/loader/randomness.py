@@ -25,6 +25,7 @@ __all__ = [
     "RunSeeds",
     "generator_states",
     "item_rng",
+    "loaded_torch",
     "new_seed",
     "saved_generators",
     "set_generator_states",
@@ -209,7 +210,7 @@ class RunSeeds:
         self.kept |= {name for name, mark in before.items() if after[name] != mark}
 
 
-def _torch() -> Any:
+def loaded_torch() -> Any:
     """Return torch if this process has imported it. While it is being imported it has no parts."""
     torch = sys.modules.get("torch")
     return torch if hasattr(torch, "default_generator") else None
@@ -220,7 +221,7 @@ def _seed_all(seed: int, kept: frozenset[str]) -> None:
         random.seed(seed)
     if "numpy.random" not in kept:
         _seed_numpy(seed)
-    if "torch" not in kept and (torch := _torch()) is not None:
+    if "torch" not in kept and (torch := loaded_torch()) is not None:
         torch.default_generator.manual_seed(seed)  # 200 times faster than torch.manual_seed
 
 
@@ -237,7 +238,7 @@ def _fingerprints() -> dict[str, Any]:
         "random": random.getstate()[1][:-1],  # without the place in the block of words
         "numpy.random": _numpy_fingerprint(),
     }
-    torch = _torch()
+    torch = loaded_torch()
     marks["torch"] = _TORCH_SEED if torch is None else torch.default_generator.initial_seed()
     return marks
 
@@ -250,7 +251,7 @@ def _numpy_fingerprint() -> Any:
 
 def generator_states() -> dict[str, Any]:
     """Return the states of the global generators."""
-    torch = _torch()
+    torch = loaded_torch()
     return {
         "random": random.getstate(),
         "numpy.random": np.random.get_state(legacy=False),
@@ -262,7 +263,7 @@ def set_generator_states(states: dict[str, Any]) -> None:
     """Set the states of the global generators to those that `generator_states` returned."""
     random.setstate(states["random"])
     np.random.set_state(states["numpy.random"])
-    torch = _torch()
+    torch = loaded_torch()
     if torch is not None and states["torch"] is not None:
         torch.set_rng_state(states["torch"])
 

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from shm_echo.loader.order_base import IndexBatch, Order, shortened
+from shm_echo.loader.sampler_tracking import SamplerTracker, Track
 from shm_echo.loader.samplers import Indices
 
 __all__ = ["BatchSamplerOrder", "SamplerOrder"]
@@ -39,6 +40,7 @@ class SamplerOrder(Order):
 
     def __init__(self, sampler: Iterable[Any], *, batch_size: int, drop_last: bool = False) -> None:
         self.batch_size: int = batch_size
+        self.tracker: SamplerTracker = SamplerTracker(sampler, batch_size)
         self._sampler = sampler
         self._drop_last = drop_last
 
@@ -47,11 +49,11 @@ class SamplerOrder(Order):
         return rows // self.batch_size if self._drop_last else -(-rows // self.batch_size)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[IndexBatch]:
-        return self._batches(epoch, start, iter(self._sampler))
+        return self._batches(epoch, start, self.tracker.begin())
 
-    def _batches(self, epoch: int, start: int, keys: Iterator[Any]) -> Iterator[IndexBatch]:
+    def _batches(self, epoch: int, start: int, keys: Track) -> Iterator[IndexBatch]:
         size = self.batch_size
-        first = 0
+        first = keys.first_row
         # A failing sampler loses the keys that it gave for the batch it failed in.
         while chunk := list(islice(keys, size)):
             if len(chunk) < size and self._drop_last:
@@ -62,7 +64,7 @@ class SamplerOrder(Order):
             if len(chunk) < size:
                 return
 
-    def _description(self) -> dict[str, Any]:
+    def description(self) -> dict[str, Any]:
         return {
             "kind": "sampler",
             "sampler": _type_name(self._sampler),
@@ -93,6 +95,7 @@ class BatchSamplerOrder(Order):
     """
 
     def __init__(self, batch_sampler: Iterable[Iterable[Any]]) -> None:
+        self.tracker: SamplerTracker = SamplerTracker(batch_sampler, 1)
         self._sampler = batch_sampler
         size = getattr(batch_sampler, "batch_size", None)
         known = isinstance(size, int) and not isinstance(size, bool) and size > 0
@@ -102,20 +105,22 @@ class BatchSamplerOrder(Order):
         return _length("batch_sampler", self._sampler)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[IndexBatch]:
-        lists = iter(self._sampler)
+        track = self.tracker.begin()
         drawn: list[Indices] = []
         failure: Exception | None = None
         if self.batch_size is None:
             try:
-                drawn.extend(map(_list_of_keys, islice(lists, _LISTS_AHEAD)))
+                drawn.extend(map(_list_of_keys, islice(track, _LISTS_AHEAD)))
             except Exception as error:  # raised after the lists before it
                 failure = error
             self.batch_size = max(map(len, drawn), default=None)
-        return self._batches(epoch, start, _replayed(drawn, failure, lists))
+        return self._batches(epoch, start, track, _replayed(drawn, failure, track))
 
-    def _batches(self, epoch: int, start: int, lists: Iterator[Indices]) -> Iterator[IndexBatch]:
-        first = 0
-        for number, indices in enumerate(lists):
+    def _batches(
+        self, epoch: int, start: int, track: Track, lists: Iterator[Indices]
+    ) -> Iterator[IndexBatch]:
+        first = track.first_row
+        for number, indices in enumerate(lists, track.first_batch):
             if self.batch_size is not None and len(indices) > self.batch_size:
                 raise ValueError(
                     f"batch_sampler= gave a list of {len(indices)} indices as batch {number}, and "
@@ -127,7 +132,7 @@ class BatchSamplerOrder(Order):
                 yield IndexBatch(first, epoch, indices)
             first += len(indices)
 
-    def _description(self) -> dict[str, Any]:
+    def description(self) -> dict[str, Any]:
         return {"kind": "batch_sampler", "sampler": _type_name(self._sampler)}
 
 

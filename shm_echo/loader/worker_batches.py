@@ -105,20 +105,22 @@ class WorkerBatches:
     # ---------------------------------------------------------------- loops
 
     def begin_loop(
-        self, epoch: int, batches: Callable[[int], Iterator[IndexBatch]], own: bool
+        self, epoch: int, batches: Callable[..., Iterator[IndexBatch]], own: bool, start: int = 0
     ) -> EpochOrder:
         """Begin a loop over an epoch, and return its order; a loop before it is over.
 
         Args:
             epoch: epoch.
-            batches: returns the batches of an epoch.
+            batches: returns the batches of an epoch, from a number of batches on.
             own: True if the order of later epochs is known ahead.
+            start: the first batch.
         """
         self._batches_of = batches if own else None
-        if self._orders and self._orders[0].epoch == epoch:
-            return self._orders[0]  # announced ahead, at the end of the loop before
+        ahead = self._orders[0] if self._orders else None
+        if ahead is not None and not ahead.begun and ahead.epoch == epoch and not start:
+            return ahead  # announced at the end of the loop before
         self._cancel()
-        order = self._new_order(epoch, batches(epoch))
+        order = self._new_order(epoch, batches(epoch, start))
         self._orders.append(order)
         return order
 
@@ -236,6 +238,7 @@ class WorkerBatches:
                 raise
             if isinstance(first, ItemFailure):
                 order.advance()
+                order.deliver()
                 raise first.exception()
             spec: ItemSpec = first
             return spec
@@ -318,7 +321,7 @@ class WorkerBatches:
             failed = [run.first_row for run in batch.failed]
             del batch
             handover.drop()
-            self._announced.popleft()
+            self._announced.popleft().order.deliver()
         except BaseException:
             handover.put_back()
             raise

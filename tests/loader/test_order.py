@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -226,57 +225,3 @@ def test_make_order_makes_the_order_of_its_arguments() -> None:
     assert flat(order, 1) == flat(
         make(10, batch_size=3, seed=4, shuffle=True, rank=1, world_size=2), 1
     )
-
-
-# ---------------------------------------------------------------- stored positions
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=20, deadline=None)
-@given(sizes=SIZES, epoch=st.integers(0, 3), batches=st.integers(0, 5))
-def test_a_stored_position_continues_where_it_was(
-    kind: str, sizes: dict[str, Any], epoch: int, batches: int
-) -> None:
-    sizes["length"] = max(1, sizes["length"])
-    state = json.loads(json.dumps(made(kind, sizes).state(epoch, batches)))
-    order = made(kind, sizes)
-    assert order.resume(state) == (epoch, batches)
-    assert flat(order, *order.resume(state)) == [
-        int(i) for b in list(made(kind, sizes).batches(epoch))[batches:] for i in b.indices
-    ]
-
-
-BASE = {"length": 10, "batch_size": 2, "seed": 1}
-OTHERS: dict[str, tuple[dict[str, Any], str]] = {
-    "length": ({"length": 11}, "length was 10 and is 11"),
-    "batch_size": ({"batch_size": 3}, "batch_size was 2 and is 3"),
-    "seed": ({"seed": 2}, "seed was 1 and is 2"),
-    "kind": ({"shuffle": True}, "kind was 'sequential' and is 'shuffled'"),
-    "drop_last": ({"drop_last": True}, "drop_last was False and is True"),
-    "rank": ({"world_size": 2}, "world_size was 1 and is 2"),
-    "weights": ({"weights": np.ones(10)}, "weights was None"),
-}
-
-
-@pytest.mark.parametrize("name", OTHERS)
-def test_the_position_of_another_order_is_refused_with_what_differs(name: str) -> None:
-    changed, text = OTHERS[name]
-    with pytest.raises(ValueError, match=text):
-        make(**{**BASE, **changed}).resume(make(**BASE).state(0, 1))
-
-
-@pytest.mark.parametrize(
-    "state",
-    [
-        None,
-        {},
-        {"version": 2},
-        {"version": 1},
-        {**make(**BASE).state(0, 0), "epoch": -1},
-        {**make(**BASE).state(0, 0), "batches": "1"},
-        {**make(**BASE).state(0, 0), "batches": True},
-    ],
-)
-def test_what_is_no_position_is_refused(state: Any) -> None:
-    with pytest.raises(ValueError, match="state"):
-        make(**BASE).resume(state)

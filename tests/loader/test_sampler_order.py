@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from itertools import count, islice
 from typing import Any
@@ -107,7 +106,7 @@ def test_nothing_is_drawn_before_an_epoch_begins(argument: str) -> None:
     recorder = Recorder([[1], [2], [3]] if argument == "batch_sampler" else [1, 2, 3])
     order = make_order(range(9), batch_size=1, seed=0, **{argument: recorder})
     assert (len(order), order.own) == (3, False)
-    order.state(0, 0)
+    order.description()
     assert (recorder.iterated, recorder.drawn) == (0, 0)
     batches = order.batches(0)
     assert recorder.iterated == 1  # in this call, which a loader makes in iter()
@@ -260,17 +259,3 @@ def test_a_batch_sampler_without_lists_has_no_batches() -> None:
     assert order.batch_size is None
     with pytest.raises(TypeError, match="batch_sampler="):
         len(BatchSamplerOrder(iter([[0]])))
-
-
-# ---------------------------------------------------------------- stored positions
-
-
-@pytest.mark.parametrize("argument", ["sampler", "batch_sampler"])
-def test_a_stored_position_draws_again_and_leaves_out(argument: str) -> None:
-    keys = [[1, 2], [3, 4], [5]] if argument == "batch_sampler" else [1, 2, 3, 4, 5]
-    order = make_order(range(9), batch_size=2, seed=0, **{argument: keys})
-    state = json.loads(json.dumps(order.state(4, 1)))
-    assert order.resume(state) == (4, 1)
-    assert lists(order, *order.resume(state)) == [[3, 4], [5]]
-    with pytest.raises(ValueError, match="sampler was 'builtins.list' and is"):
-        make_order(range(9), batch_size=2, seed=0, **{argument: Recorder([])}).resume(state)
