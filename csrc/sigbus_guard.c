@@ -49,9 +49,10 @@ static bool replace(she_guard *guard, uintptr_t base, uint64_t bytes) {
     /* SYNC guard-broken: pairs with the load in she_guard_broken. Stored before the mapping
      * changes, so that no thread reads a zero without finding the flag. */
     she_store32_release(&guard->broken, 1);
-    /* NORESERVE: most of the pages are never touched again. */
-    return mmap((void *)base, bytes, PROT_READ | PROT_WRITE,
-                MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) != MAP_FAILED;
+    /* The system call itself: sanitizers put functions of their own, with locks, before mmap.
+     * NORESERVE: most of the pages are never touched again. */
+    return syscall(SYS_mmap, base, bytes, PROT_READ | PROT_WRITE,
+                   MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0L) != -1;
 }
 
 /* Replace the mapping that an address lies in. False if it is none of ours. */
