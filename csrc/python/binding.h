@@ -27,6 +27,9 @@ extern const she_api *api; /* the C core; NULL until `bind` is called */
 int watch_forks(void);
 extern unsigned long forks;
 
+/* The state of a generator of Python's `random`, for the rows of a loader. (random_state.c) */
+PyObject *set_random_state(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+
 /* Mapped memory, shared or private. (mapping.c) */
 typedef struct {
     PyObject_HEAD

@@ -27,6 +27,7 @@ static PyObject *bind(PyObject *Py_UNUSED(module), PyObject *address) {
 
 static PyMethodDef module_methods[] = {
     {"bind", bind, METH_O, NULL},
+    {"set_random_state", (PyCFunction)(void (*)(void))set_random_state, METH_FASTCALL, NULL},
     {0},
 };
 

@@ -1,4 +1,5 @@
 from collections.abc import Callable, Sequence
+from random import Random
 from types import TracebackType
 from typing import Any
 
@@ -8,6 +9,7 @@ _Times = tuple[int, int, int, float, int, int, int]
 _Leaves = tuple[tuple[np.dtype[Any], tuple[int, ...]], ...]
 
 def bind(address: int, /) -> None: ...
+def set_random_state(generator: Random, key: int, /) -> bool: ...
 
 class Mapping:
     def __init__(self, fd: int, size: int, guarded: bool = False) -> None: ...

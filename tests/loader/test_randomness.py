@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shm_echo.loader import item_rng
+from shm_echo.loader import item_rng, randomness
 from shm_echo.loader.item_hooks import ItemHooks
+from shm_echo.loader.mixing import stream_words
 from shm_echo.loader.order_base import ROW_LIMIT
 from shm_echo.loader.randomness import (
     ItemRandomness,
@@ -25,6 +26,7 @@ from shm_echo.loader.randomness import (
     saved_generators,
     set_generator_states,
 )
+from shm_echo.ring._core_cpython import set_random_state
 
 
 class FakeGenerator:
@@ -225,6 +227,41 @@ def test_another_bit_generator_of_numpy_is_set_too() -> None:
         assert np.random.rand() == first
     finally:
         getattr(np.random, "set_bit_generator")(before)  # noqa: B009
+
+
+def test_python_s_generator_has_the_same_numbers_where_its_layout_is_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def numbers() -> list[float]:
+        RunSeeds(3).set_for_run(1, 32)
+        return [random.random() for _ in range(1000)] + [random.gauss(0, 1)]
+
+    random.gauss(0, 1)  # leaves a second number, which belongs to no run
+    known = numbers()
+    monkeypatch.setattr(randomness._core_cpython, "set_random_state", lambda *_: False)
+    random.gauss(0, 1)
+    assert numbers() == known
+    assert abs(sum(known[:1000]) / 1000 - 0.5) < 0.05
+
+
+def test_the_words_of_python_s_generator_are_the_stream_of_the_key() -> None:
+    generator = random.Random()
+    assert set_random_state(generator, 2**64 - 1)
+    words = stream_words(2**64 - 1, np.arange(312))
+    assert generator.getstate()[1] == (*words.view(np.uint32).tolist(), 624)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ((object(), 1), "takes a random.Random"),
+        ((random.Random(),), "takes a generator and a key"),
+        ((random.Random(), "1"), "integer"),
+    ],
+)
+def test_a_state_of_something_else_is_refused(arguments: Any, error: str) -> None:
+    with pytest.raises(TypeError, match=error):
+        set_random_state(*arguments)
 
 
 def test_the_caller_s_generators_are_put_back(torch: FakeGenerator) -> None:
