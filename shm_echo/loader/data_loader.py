@@ -6,7 +6,6 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any, Literal
 
 from shm_echo.copying import Uncopyable
@@ -201,17 +200,18 @@ class DataLoader(Uncopyable):
         batches = self._batches
         if batches is None or not batches.usable:
             self.close()
-            batches = self._start_batches()
+            self._batches = batches = self._new_batches()
             self._end_batches = weakref.finalize(self, batches.close)
-            self._batches = batches
+            batches.start()  # last: after an interrupt in it, close() finds what was started
         order = batches.begin_loop(epoch, self._order.batches, self._order.own, start)
         loop = BatchIterator(batches, order, self._meter, self)
         self._loop = weakref.ref(loop)
         return loop
 
     def _begin_nested_loop(self, epoch: int, start: int) -> BatchIterator:
-        batches = self._start_batches()
+        batches = self._new_batches()
         try:
+            batches.start()
             order = batches.begin_loop(epoch, self._order.batches, own=False, start=start)
             loop = BatchIterator(batches, order, self._meter, self, at_end=batches.close)
             weakref.finalize(loop, batches.close)
@@ -220,7 +220,7 @@ class DataLoader(Uncopyable):
             raise
         return loop
 
-    def _start_batches(self) -> WorkerBatches:
+    def _new_batches(self) -> WorkerBatches:
         options = self._options
         pool_options = PoolOptions(
             options.num_workers,
@@ -230,7 +230,7 @@ class DataLoader(Uncopyable):
             options.worker_init_fn,
         )
         return WorkerBatches(
-            partial(_start_pool, self.dataset, pool_options),
+            WorkerPool(self.dataset, pool_options),
             self._layouts,
             prefetch=options.prefetch_batches,
             timeout=options.timeout,
@@ -329,14 +329,16 @@ class DataLoader(Uncopyable):
 
     def stats(self) -> LoaderStats:
         """Return the figures of this moment. Any thread may call it."""
-        meter, batches = self._meter, self._batches
-        stats = LoaderStats(meter.batches, meter.items, meter.seconds, meter.wait_seconds)
+        stats, batches = self._meter.stats(), self._batches
         if batches is None or not batches.usable:
             return stats
         return batches.add_stats(stats)
 
     def worker_pids(self) -> list[int]:
-        """Return the processes of the workers that run now; none before the first `iter()`."""
+        """Return the process of each worker; none before the first `iter()`.
+
+        It waits for workers that are being started or replaced.
+        """
         batches = self._batches
         return batches.pool.pids() if batches is not None and batches.usable else []
 
@@ -364,9 +366,14 @@ class DataLoader(Uncopyable):
         A loop that runs raises RuntimeError at its next batch. A later `iter()` starts workers
         again. Calling it is not needed where the loader is garbage collected or the program ends.
         """
-        end, self._end_batches, self._batches = self._end_batches, None, None
+        batches, end = self._batches, self._end_batches
+        if batches is None:
+            return
+        batches.close()  # if an interrupt ends it, another close() or the finalizer goes on
         if end is not None:
-            end()
+            end.detach()
+        if self._batches is batches:
+            self._batches = None
 
     def __enter__(self) -> DataLoader:
         return self
@@ -388,9 +395,3 @@ def _order_of(options: LoaderOptions) -> Order:
         world_size=options.world_size,
         weights=options.weights,
     )
-
-
-def _start_pool(dataset: Any, options: PoolOptions, on_change: Callable[[], None]) -> WorkerPool:
-    pool = WorkerPool(dataset, options)
-    pool.start(on_change)
-    return pool

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from shm_echo.loader.order import IndexBatch
 from shm_echo.loader.sampler_tracking import Track
 
-__all__ = ["EpochOrder", "Position", "position_of"]
+__all__ = ["AnnouncedBatch", "EpochOrder", "Position", "position_of"]
 
 # Row numbers of a ring are unique over its loops: the number of the loop, then the position in the
 # epoch. Epochs of 10**12 items fit.
@@ -103,3 +103,17 @@ class EpochOrder:
 def position_of(row_number: int) -> int:
     """Return the position in its epoch of a row number."""
     return row_number & ((1 << _POSITION_BITS) - 1)
+
+
+class AnnouncedBatch(NamedTuple):
+    """A batch that workers make.
+
+    Attributes:
+        order: the epoch that it belongs to.
+        batch: its items.
+        first_row: the number of its first row, in the order of all epochs.
+    """
+
+    order: EpochOrder
+    batch: IndexBatch
+    first_row: int

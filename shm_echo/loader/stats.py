@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["LoaderStats", "LoopMeter", "cpu_seconds", "is_stopped"]
+__all__ = ["LoaderStats", "LoopMeter", "cpu_share", "is_stopped"]
 
 _log = logging.getLogger("shm_echo")
 
@@ -28,8 +27,9 @@ class LoaderStats:
         seconds: time that loops have run for, from the first call for a batch to the last batch.
         wait_seconds: the part of it in which the loop waited for batches; with `num_workers=0`
             it made them.
-        worker_cpu_shares: for each worker that runs now, the share of a CPU that it has used since
-            it was started, from 0 to 1 (more if it has threads).
+        worker_cpu_shares: for each worker, in the order of their numbers, the share of a CPU that
+            its process has used since it was started, from 0 to 1 (more if it has threads); 0
+            while there is no process.
         worker_deaths: workers that ended or were killed and were replaced.
         runs_redone: runs of rows that were made again because the worker that had begun them died.
         copied_batches: batches that were copied, because the loop held all but one of the buffers.
@@ -73,6 +73,11 @@ class LoopMeter:
         self.seconds = self.wait_seconds = 0.0
         self._num_workers = num_workers
         self._hinted = False
+
+    def stats(self) -> LoaderStats:
+        """Return the figures of a loader whose workers are not started."""
+        shares = (0.0,) * self._num_workers
+        return LoaderStats(self.batches, self.items, self.seconds, self.wait_seconds, shares)
 
     def waited(self, began: float, ended: float, before: float | None, items: int) -> None:
         """Count one call for a batch.
@@ -119,17 +124,16 @@ class LoopMeter:
         )
 
 
-def cpu_seconds(pids: Sequence[int]) -> list[tuple[float, float]]:
-    """Return the CPU seconds and the age in seconds of each process that exists."""
+def cpu_share(pid: int) -> float:
+    """Return the share of a CPU that a process has used in its life; 0 if it has ended."""
+    fields = _stat_fields(pid)
+    if not fields:
+        return 0.0
     tick = os.sysconf("SC_CLK_TCK")
     with open("/proc/uptime") as file:
         uptime = float(file.read().split()[0])
-    found = []
-    for pid in pids:
-        if fields := _stat_fields(pid):
-            user, system, started = int(fields[11]), int(fields[12]), int(fields[19])
-            found.append(((user + system) / tick, max(uptime - started / tick, 1 / tick)))
-    return found
+    user, system, started = int(fields[11]), int(fields[12]), int(fields[19])
+    return (user + system) / tick / max(uptime - started / tick, 1 / tick)
 
 
 def is_stopped(pid: int) -> bool:

@@ -12,7 +12,6 @@ import os
 import pickle
 import signal
 import traceback
-import warnings
 from collections.abc import Callable
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
@@ -20,7 +19,7 @@ from typing import Any
 from shm_echo.errors import WorkerStartError
 from shm_echo.loader.messages import WorkerSetup
 
-__all__ = ["Transfer", "TransferError", "start_process"]
+__all__ = ["Transfer", "TransferError", "make_process", "start_process"]
 
 _ADVICE = (
     "define it at the top level of a module that can be imported; lambdas, functions inside of "
@@ -92,27 +91,30 @@ def _culprit(name: str, value: Any, depth: int = 3) -> str:
     return f"{name} ({getattr(value, '__qualname__', type(value).__qualname__)})"
 
 
-def start_process(method: str, target: Callable[..., Any], *args: Any) -> Any:
-    """Start a process that runs `target(*args)`; return its Popen of `multiprocessing`.
+def make_process(method: str, target: Callable[..., Any], *args: Any) -> Any:
+    """Return a process of `multiprocessing` that will run `target(*args)`."""
+    context: Any = multiprocessing.get_context(method)
+    return context.Process(target=target, args=args, daemon=False)
+
+
+def start_process(method: str, process: Any) -> Any:
+    """Start a process by "spawn" or "forkserver"; return its Popen of `multiprocessing`.
 
     Raises:
         WorkerStartError: a part cannot be pickled, or no process can be made.
     """
-    context: Any = multiprocessing.get_context(method)
-    process = context.Process(target=target, args=args, daemon=False)
-    # Ctrl-C reaches the new process, too: it stays blocked there until it is ignored. Not for a
-    # fork server, whose later processes would inherit that.
-    blocked = [] if method == "forkserver" else [signal.SIGINT]
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+    # Read first: a call that blocks and returns the mask could be interrupted in between.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
         if method == "forkserver":
             _forget_inherited_fork_server()
-        with warnings.catch_warnings():
-            # Python 3.12 warns of forks beside threads. The child uses only what it makes itself.
-            warnings.filterwarnings("ignore", "This process .* is multi-threaded")
-            # Not process.start(): that refuses in a daemonic process, whose children would outlive
-            # it. The nursery watches the process of the training loop instead.
-            return context.Process._Popen(process)
+        else:
+            # Ctrl-C reaches the new process, too: it stays blocked there until it is ignored. Not
+            # for a fork server, whose later processes would inherit that.
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        # Not process.start(): that refuses in a daemonic process, whose children would outlive it.
+        # The nursery watches the process of the training loop instead.
+        return process._Popen(process)
     except OSError as error:
         raise WorkerStartError(f"no process could be started for the workers: {error}") from None
     finally:

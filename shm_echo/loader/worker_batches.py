@@ -8,56 +8,50 @@ the next epoch of an own sampler is announced behind the end of the present one.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 from shm_echo.errors import LoaderTimeoutError
-from shm_echo.loader.batch_layout import Layouts
-from shm_echo.loader.epoch_order import EpochOrder
+from shm_echo.loader.batch_layout import BatchLayout, Layouts
+from shm_echo.loader.epoch_order import AnnouncedBatch, EpochOrder
 from shm_echo.loader.failures import ItemFailure
 from shm_echo.loader.items import ItemSpec
+from shm_echo.loader.loop_errors import ClosedLoaderError, closed_while_running
 from shm_echo.loader.order import IndexBatch
-from shm_echo.loader.stats import LoaderStats, cpu_seconds
+from shm_echo.loader.stats import LoaderStats
 from shm_echo.loader.worker_pool import WorkerPool
-from shm_echo.loader.worker_ring import WorkerRing
+from shm_echo.loader.worker_ring import WorkerRing, create_ring
 from shm_echo.ring.core import Result
 from shm_echo.ring.loader_ring import LoaderRing
-from shm_echo.validation import environment_switch
+from shm_echo.uninterrupted import run_uninterrupted
 
-__all__ = ["ClosedLoaderError", "WorkerBatches"]
+__all__ = ["WorkerBatches"]
 
 # Seconds of one wait. A slice that took much longer was not a wait: the whole process stood still.
 _SLICE = 0.1
 _LONGEST_SLICE = 0.5
 
 
-class _Announced(NamedTuple):
-    order: EpochOrder
-    batch: IndexBatch
-    first_row: int
-
-
 class WorkerBatches:
     """A pool of workers, their ring, and the batches between them and the loop.
 
     Args:
-        start_pool: starts the workers; gets what they call when something has changed.
+        pool: the workers, not started yet.
         layouts: has the layout of batches, or makes it from the first item.
         prefetch: batches that are announced ahead of the loop.
         timeout: seconds to wait for a batch; None for no limit.
         restart: True to kill and replace a worker that hangs; False to raise.
         reuse: True for batches that are valid until the next one is taken only.
-
-    Raises:
-        WorkerStartError: the workers could not be started.
     """
 
     def __init__(
         self,
-        start_pool: Callable[[Callable[[], None]], WorkerPool],
+        pool: WorkerPool,
         layouts: Layouts,
         *,
         prefetch: int,
@@ -71,10 +65,10 @@ class WorkerBatches:
         self._timeout = timeout
         self._restart = restart
         self._reuse = reuse
-        self._announced: deque[_Announced] = deque()
+        self._announced: deque[AnnouncedBatch] = deque()
         # The batch that is being announced, and the number of those that the ring has got: an
         # interrupt may come between any two steps, and `_settle` finds out after which one.
-        self._announcing: _Announced | None = None
+        self._announcing: AnnouncedBatch | None = None
         self._count = 0
         # A batch on its way to the loop, for the case that an interrupt stops it there.
         self._taken: tuple[Any, int] | None = None
@@ -83,8 +77,18 @@ class WorkerBatches:
         self._orders: deque[EpochOrder] = deque()
         self._loops = 0
         self._pid = os.getpid()
-        self._closed = False
-        self.pool = start_pool(self._wake)
+        self._started = self._closed = False
+        self._opening = threading.RLock()  # held while the ring is made
+        self.pool = pool
+
+    def start(self) -> None:
+        """Start the workers. Call it when something that `close`s this object refers to it.
+
+        Raises:
+            WorkerStartError: the workers could not be started.
+        """
+        self.pool.start(self._wake)
+        self._started = True
 
     def _wake(self) -> None:
         ring = self.ring
@@ -94,13 +98,9 @@ class WorkerBatches:
     @property
     def usable(self) -> bool:
         """Return True if loops can go on here: it works, and belongs to this process."""
-        if self._closed or self._pid != os.getpid():
+        if not self._started or self._closed or self._pid != os.getpid():
             return False
-        try:
-            self.pool.check()
-        except Exception:
-            return False
-        return True
+        return not self.pool.failed
 
     # ---------------------------------------------------------------- loops
 
@@ -166,7 +166,7 @@ class WorkerBatches:
         if self._pid != os.getpid():
             raise ClosedLoaderError("this loop over a DataLoader was begun before the fork")
         if self._closed:
-            raise ClosedLoaderError("the DataLoader was closed while this loop ran")
+            raise closed_while_running()
         if not self._orders or self._orders[0] is not order:
             raise ClosedLoaderError("a later loop over this DataLoader has ended this one")
 
@@ -209,16 +209,19 @@ class WorkerBatches:
         layout = self._layouts.get()
         if layout is None:
             layout = self._layouts.set(self._spec_of_first_item(order))
-        ring = LoaderRing.create(
-            layout.spec.tree,
-            layout.sizes,
-            reuse=self._reuse,
-            poisoned=environment_switch("SHM_ECHO_DEBUG"),
-        )
-        self._unflatten = layout.spec.tree.unflatten
-        self._workers = WorkerRing(ring, layout.spec, self._index_of)
-        self.ring = ring
-        return ring
+        run_uninterrupted(partial(self._make_ring, layout))
+        if self.ring is None:
+            raise closed_while_running()
+        return self.ring
+
+    def _make_ring(self, layout: BatchLayout) -> None:
+        with self._opening:
+            if self.ring is not None or self._closed:
+                return
+            ring = create_ring(layout, reuse=self._reuse)
+            self._unflatten = layout.spec.tree.unflatten
+            self._workers = WorkerRing(ring, layout.spec, self._index_of)
+            self.ring = ring
 
     def _spec_of_first_item(self, order: EpochOrder) -> ItemSpec:
         """Have a worker make the first item of the next batch.
@@ -254,7 +257,7 @@ class WorkerBatches:
                     return
                 continue
             row = order.row_number(batch)
-            self._announcing = _Announced(order, batch, row)
+            self._announcing = AnnouncedBatch(order, batch, row)
             is_announced = ring.announce(row, batch.epoch, batch.indices)
             self._settle(ring)
             if not is_announced:
@@ -330,7 +333,7 @@ class WorkerBatches:
             if failure is not None:
                 raise failure.exception()
         self.pool.check()
-        raise ClosedLoaderError("the DataLoader was closed while this loop ran")
+        raise closed_while_running()
 
     def _wait(self, ring: LoaderRing) -> float:
         """Sleep until something happens, and return the seconds that count as waiting."""
@@ -365,9 +368,8 @@ class WorkerBatches:
 
     def add_stats(self, stats: LoaderStats) -> LoaderStats:
         """Return the figures of a loader, with those of workers and ring."""
-        shares = tuple(used / age for used, age in cpu_seconds(self.pool.pids()))
-        stats = replace(stats, worker_cpu_shares=shares, worker_deaths=self.pool.deaths)
-        ring, layout = self.ring, self._layouts.known
+        pool, ring, layout = self.pool, self.ring, self._layouts.known
+        stats = replace(stats, worker_cpu_shares=pool.cpu_shares(), worker_deaths=pool.deaths)
         if ring is None or layout is None:
             return stats
         now = ring.stats()
@@ -383,14 +385,15 @@ class WorkerBatches:
     # ---------------------------------------------------------------- the end
 
     def close(self) -> None:
-        """End the workers, and free the ring once no batch refers to it. Thread-safe."""
+        """End the workers, and free the ring once no batch refers to it. Thread-safe.
+
+        An exception of a signal handler may end this call anywhere: the next one goes on.
+        """
         self._closed = True
         if self._pid != os.getpid():
             return
-        if self.ring is not None:
-            self.ring.close()
+        with self._opening:  # from now on no ring is made
+            ring = self.ring
+        if ring is not None:
+            ring.close()
         self.pool.close()
-
-
-class ClosedLoaderError(RuntimeError):
-    """A loop asks for a batch of a loader that was closed, or that another loop took over."""

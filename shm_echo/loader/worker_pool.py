@@ -15,7 +15,9 @@ from shm_echo.errors import LoaderTimeoutError
 from shm_echo.loader.failures import ItemFailure
 from shm_echo.loader.messages import End, FirstItem, FirstSpec, Hooks, WorkerSetup
 from shm_echo.loader.nursery_process import NurseryProcess
+from shm_echo.loader.stats import cpu_share
 from shm_echo.loader.worker_watch import TrainerRing, WorkerWatch
+from shm_echo.uninterrupted import run_uninterrupted
 
 __all__ = ["PoolOptions", "StartMethod", "TrainerRing", "WorkerPool"]
 
@@ -64,10 +66,13 @@ class WorkerPool:
         )
         self._owner_pid = os.getpid()
         self._closed = False
+        # Held while something is made or ended.
         self._closing = threading.RLock()
 
     def start(self, on_change: Callable[[], None] = lambda: None) -> None:
         """Start the nursery, the workers, and the thread that watches over them.
+
+        After an exception, of a signal handler for example, nothing is left of it.
 
         Args:
             on_change: called by the thread after a death was handled, and after an error that ends
@@ -78,10 +83,24 @@ class WorkerPool:
                 can be made.
         """
         method = self._options.start_method or multiprocessing.get_start_method()
-        self._nursery = NurseryProcess(method, self._setup)
-        self._watch = WorkerWatch(self._nursery, self._options.num_workers, on_change)
         atexit.register(self.close)
-        self._watch.start()
+        nursery = NurseryProcess(method, self._setup)
+        self._watch = WorkerWatch(nursery, self._options.num_workers, on_change)
+        self._nursery = nursery
+        try:
+            if self._closed:
+                self._watch.stop()
+                return
+            nursery.start()
+            run_uninterrupted(self._start_watch)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start_watch(self) -> None:
+        with self._closing:
+            if not self._closed:  # by a signal handler
+                self._watch.start()
 
     # ---------------------------------------------------------------- the ring
 
@@ -102,24 +121,24 @@ class WorkerPool:
         """
         watch = self._watch
         deadline = None if timeout is None else time.monotonic() + timeout
-        with watch.changed:
+        with watch.lock:
             watch.first, watch.first_result = FirstItem(row, epoch, index), None
             watch.kept = True
-            if watch.slots[0].ready:
-                watch.slots[0].send(watch.first)
-            while (left := _LOOK if deadline is None else deadline - time.monotonic()) > 0:
+        watch.wake()
+        while (left := _LOOK if deadline is None else deadline - time.monotonic()) > 0:
+            with watch.lock:
                 self.check()
                 if (result := watch.first_result) is not None:
                     watch.first = watch.first_result = None
                     return result.spec if isinstance(result, FirstSpec) else result
-                watch.changed.wait(min(left, _LOOK))
+                news = watch.waiter()
+            news.acquire(timeout=min(left, _LOOK))
         raise self.timeout_error(timeout or 0.0, 0, index)
 
     def attach(self, ring: TrainerRing) -> None:
         """Hand the ring to the workers. Worker 0 gets it first, to write the item it has kept."""
-        with self._watch.changed:
-            self._watch.ring = ring
-            self._watch.hand_out_ring()
+        self._watch.ring = ring
+        self._watch.wake()
 
     # ---------------------------------------------------------------- errors
 
@@ -128,20 +147,26 @@ class WorkerPool:
         if self._watch.fatal is not None:
             raise self._watch.fatal
 
+    @property
+    def failed(self) -> bool:
+        """True once an error has ended the workers."""
+        return self._watch.fatal is not None
+
     def failure(self, row: int) -> ItemFailure | None:
         """Return the report about the run that begins at `row`, whose status was not 0."""
         watch = self._watch
         deadline = time.monotonic() + _REPORT_ARRIVES_WITHIN
-        with watch.changed:
-            while row not in watch.failures and not watch.stopped:
-                if (left := deadline - time.monotonic()) <= 0:
-                    break
-                watch.changed.wait(min(left, _LOOK))
-            return watch.failures.pop(row, None)
+        while True:
+            left = deadline - time.monotonic()
+            with watch.lock:
+                if row in watch.failures or watch.stopped or left <= 0:
+                    return watch.failures.pop(row, None)
+                news = watch.waiter()
+            news.acquire(timeout=min(left, _LOOK))
 
     def forget_failures(self) -> None:
         """Drop the reports that nobody has asked for, as after a `break`."""
-        with self._watch.changed:
+        with self._watch.lock:
             self._watch.failures.clear()
 
     def timeout_error(
@@ -168,9 +193,23 @@ class WorkerPool:
         return self._nursery.pid
 
     def pids(self) -> list[int]:
-        """Return the processes of the workers, in the order of their numbers."""
-        with self._watch.changed:
-            return [slot.pid for slot in self._watch.slots if slot.pid is not None]
+        """Return the processes of the workers, in the order of their numbers.
+
+        Waits for workers that are being made. Only those are missing that nobody will replace.
+        """
+        watch = self._watch
+        while True:
+            with watch.lock:
+                missing = any(slot.pid is None and not slot.left for slot in watch.slots)
+                if not missing or watch.stopped:
+                    return [slot.pid for slot in watch.slots if slot.pid is not None]
+                news = watch.waiter()
+            news.acquire(timeout=_LOOK)
+
+    def cpu_shares(self) -> tuple[float, ...]:
+        """Return the share of a CPU that each worker has used; 0 for one that is being made."""
+        slots = self._watch.slots
+        return tuple(0.0 if slot.pid is None else cpu_share(slot.pid) for slot in slots)
 
     def pid_of(self, worker: int) -> int | None:
         """Return the process of a worker; None while it is being replaced."""
@@ -178,7 +217,7 @@ class WorkerPool:
 
     def stack(self, worker: int) -> str:
         """Return the Python stack of a worker as text, "" if it is stopped or has ended."""
-        with self._watch.changed:  # else its descriptors may be closed meanwhile
+        with self._watch.lock:  # else its descriptors may be closed meanwhile
             return self._watch.slots[worker].stack()
 
     def restart(self, worker: int, wait: float = 5.0) -> bool:
@@ -190,15 +229,19 @@ class WorkerPool:
         """
         watch = self._watch
         deadline = time.monotonic() + wait
-        with watch.changed:
-            slot = watch.slots[worker]
+        slot = watch.slots[worker]
+        with watch.lock:
             life = slot.life
             slot.kill()
-            while slot.life == life and not watch.stopped:
-                if (left := deadline - time.monotonic()) <= 0:
-                    return False
-                watch.changed.wait(min(left, _LOOK))
-        return True
+        while True:
+            left = deadline - time.monotonic()
+            with watch.lock:
+                if slot.life != life or watch.stopped:
+                    return True
+                news = watch.waiter()
+            if left <= 0:
+                return False
+            news.acquire(timeout=min(left, _LOOK))
 
     def close(self, grace: float = 2.0) -> None:
         """End all workers and the nursery. Close the ring before, which ends idle workers.
@@ -212,6 +255,8 @@ class WorkerPool:
             return
         with self._closing:
             if self._closed or self._nursery is None:
+                self._closed = True
+                atexit.unregister(self.close)
                 return
             # Every step may be done twice: Ctrl-C may end this call anywhere, and the exit of the
             # process calls it again.

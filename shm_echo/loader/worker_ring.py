@@ -6,12 +6,28 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from shm_echo.loader.batch_layout import BatchLayout
 from shm_echo.loader.item_hooks import ItemHooks
 from shm_echo.loader.items import ItemSpec
 from shm_echo.loader.stats import is_stopped
 from shm_echo.ring.loader_ring import LoaderRing, LoaderSizes, loader_sender
+from shm_echo.validation import environment_switch
 
-__all__ = ["WorkerRing"]
+__all__ = ["WorkerRing", "create_ring"]
+
+
+def create_ring(layout: BatchLayout, *, reuse: bool) -> LoaderRing:
+    """Allocate the ring for the batches of a layout; `reuse` as for `LoaderRing`.
+
+    Raises:
+        ShmTooSmallError: there is no room for it.
+    """
+    return LoaderRing.create(
+        layout.spec.tree,
+        layout.sizes,
+        reuse=reuse,
+        poisoned=environment_switch("SHM_ECHO_DEBUG"),
+    )
 
 
 class WorkerRing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 from typing import Any
@@ -34,7 +35,9 @@ class WorkerSlot:
         self.pid: int | None = None
         self.ready = self.batched = self.attached = self.killed = self.left = False
         self.channel: Channel | None = None
-        self._pidfd = self._stack = -1
+        # Files close once only, even if a signal handler interrupts whoever closes them.
+        self._pidfd: io.FileIO | None = None
+        self._stack: io.FileIO | None = None
 
     def request_from(self, nursery: Channel) -> None:
         """Ask the nursery for a worker in this place.
@@ -45,14 +48,14 @@ class WorkerSlot:
         self.close()
         self.life += 1
         self.ready = self.batched = self.attached = self.killed = self.left = False
-        self._stack = os.memfd_create("shm-echo-stack", os.MFD_CLOEXEC)
+        self._stack = io.FileIO(os.memfd_create("shm-echo-stack", os.MFD_CLOEXEC))
         self.channel, theirs = Channel.pair()
         with theirs:
-            nursery.send(Fork(self.number, self.life), [theirs.fileno(), self._stack])
+            nursery.send(Fork(self.number, self.life), [theirs.fileno(), self._stack.fileno()])
 
     def made(self, pid: int, pidfd: int) -> None:
         """Note the process of the worker; takes over its pidfd."""
-        self.pid, self._pidfd = pid, pidfd
+        self.pid, self._pidfd = pid, io.FileIO(pidfd)
 
     def send(self, message: Any, fds: tuple[int, ...] = ()) -> None:
         """Send a message to the worker. One that has ended gets none: its death is on its way."""
@@ -62,20 +65,20 @@ class WorkerSlot:
 
     def kill(self) -> None:
         """Kill the worker, if it has not ended."""
-        if self._pidfd >= 0:
+        if self._pidfd is not None and not self._pidfd.closed:
             self.killed = True
             with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+                signal.pidfd_send_signal(self._pidfd.fileno(), signal.SIGKILL)
 
     def stack(self) -> str:
         """Return the Python stack of the worker, "" if it gives none."""
-        if self.pid is None or self._pidfd < 0:
+        if self.pid is None or self._pidfd is None or self._stack is None:
             return ""
-        return read_stack(self.pid, self._pidfd, self._stack)
+        return read_stack(self.pid, self._pidfd.fileno(), self._stack.fileno())
 
     def crash(self) -> str:
         """Return the Python stack of a worker that has crashed, "" if it gave none."""
-        return read_crash(self._stack) if self._stack >= 0 else ""
+        return read_crash(self._stack.fileno()) if self._stack is not None else ""
 
     def close(self) -> None:
         """Close all descriptors of the worker."""
@@ -83,7 +86,9 @@ class WorkerSlot:
         if self.channel is not None:
             self.channel.close()
             self.channel = None
-        for fd in (self._pidfd, self._stack):
-            if fd >= 0:
-                os.close(fd)
-        self._pidfd = self._stack = -1
+        if self._pidfd is not None:
+            self._pidfd.close()
+            self._pidfd = None
+        if self._stack is not None:
+            self._stack.close()
+            self._stack = None

@@ -7,6 +7,7 @@ is busy elsewhere. Nothing else reads the channels, so an interrupt in the loop 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import threading
 from collections.abc import Callable
@@ -72,7 +73,7 @@ class WorkerWatch:
             loader.
 
     Attributes:
-        changed: the lock of everything here. Each news notifies it.
+        lock: the lock of everything here.
         slots: the places, by the number of the worker.
         deaths: the number of workers that have died unasked.
         ring: the ring; None until the workers get it.
@@ -86,8 +87,10 @@ class WorkerWatch:
     def __init__(
         self, nursery: NurseryProcess, num_workers: int, on_change: Callable[[], None]
     ) -> None:
-        # Re-entrant: a signal handler may close the loader while its thread holds the lock.
-        self.changed = threading.Condition(threading.RLock())
+        # Re-entrant: a signal handler may close the loader while its thread holds the lock. Not a
+        # Condition: an exception of a handler in its methods can leave its lock taken.
+        self.lock = threading.RLock()
+        self._waiters: list[threading.Lock] = []
         self.slots = [WorkerSlot(number) for number in range(num_workers)]
         self.ring: TrainerRing | None = None
         self.failures: dict[int, ItemFailure] = {}
@@ -100,7 +103,8 @@ class WorkerWatch:
         self._supervisor = Supervisor()
         self._committed = 0
         self._stopping = False
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._wake: io.FileIO | None = None
+        self._asked: FirstItem | None = None  # what worker 0 was asked for last
         self._thread = threading.Thread(target=self._watch, name="shm-echo-loader", daemon=True)
 
     @property
@@ -114,60 +118,66 @@ class WorkerWatch:
 
     def start(self) -> None:
         """Ask for the workers, and start the thread."""
+        self._wake = io.FileIO(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
         for slot in self.slots:
             self._request(slot)
         self._thread.start()
 
+    def waiter(self) -> threading.Lock:
+        """Return a lock that the thread releases with the next news. Hold `lock` in this call."""
+        waiter = threading.Lock()
+        waiter.acquire()
+        self._waiters.append(waiter)
+        return waiter
+
+    def _tell(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.release()
+
+    def wake(self) -> None:
+        """Have the thread look at `first` and `ring`."""
+        if self._wake is not None and not self._wake.closed:
+            os.eventfd_write(self._wake.fileno(), 1)
+
     def stop(self) -> None:
         """Stop the thread. Workers that die from now on are not replaced."""
-        with self.changed:
+        with self.lock:
             self._stopping = True
-            self.changed.notify_all()
-        os.eventfd_write(self._wake, 1)
+            self._tell()
+        self.wake()
         if self._thread.ident is not None and self._thread is not threading.current_thread():
             self._thread.join()
 
     def close(self) -> None:
         """Kill the workers that are left, and close the descriptors."""
-        with self.changed:
+        with self.lock:
             for slot in self.slots:
                 slot.kill()  # none is left, unless the nursery itself was killed
                 slot.close()
-            if self._wake >= 0:
-                os.close(self._wake)
-                self._wake = -1
-
-    def hand_out_ring(self) -> None:
-        """Hand the ring to the workers that are ready for it."""
-        if self.ring is None:
-            return
-        for slot in self.slots:
-            if slot.ready and not slot.attached and not (slot.number and self.kept):
-                owner = slot.number + 1
-                self.ring.admit(owner)
-                slot.attached = True
-                slot.send(
-                    Attach(self.ring.opener(), owner, self._supervisor.singly),
-                    (self.ring.fileno(),),
-                )
+            if self._wake is not None:
+                self._wake.close()
 
     # ---------------------------------------------------------------- the thread
 
     def _watch(self) -> None:
-        nursery = self._nursery
+        nursery, wake = self._nursery, self._wake
+        assert wake is not None
+        fixed = [wake.fileno(), nursery.pidfd, nursery.channel.fileno()]
         try:
             while not self._stopping and self.fatal is None:
                 channels = [s.channel.fileno() for s in self.slots if s.channel is not None]
-                readable = set(
-                    wait_readable([self._wake, nursery.pidfd, nursery.channel.fileno(), *channels])
-                )
+                readable = set(wait_readable([*fixed, *channels]))
                 if not self._lock():
                     return
                 try:
+                    if fixed[0] in readable:
+                        os.eventfd_read(fixed[0])
                     self._read_all(nursery, readable)
-                    self.changed.notify_all()
+                    self._hand_out()
+                    self._tell()
                 finally:
-                    self.changed.release()
+                    self.lock.release()
         except Exception as error:
             # Without the thread nothing would replace workers: the loop must not wait for ever.
             self._end_with(error)
@@ -178,11 +188,11 @@ class WorkerWatch:
         A signal handler or a finalizer may stop the thread, and wait for its end, while it
         interrupts code that holds the lock.
         """
-        while not self.changed.acquire(timeout=0.1):
+        while not self.lock.acquire(timeout=0.1):
             if self._stopping:
                 return False
         if self._stopping:
-            self.changed.release()
+            self.lock.release()
         return not self._stopping
 
     def _read_all(self, nursery: NurseryProcess, readable: set[int]) -> None:
@@ -202,22 +212,44 @@ class WorkerWatch:
             except ChannelClosedError:
                 self._on_nursery_end(nursery)
 
+    def _hand_out(self) -> None:
+        """Ask worker 0 for the first item, and hand the ring to the workers that are ready."""
+        first, slot = self.first, self.slots[0]
+        if first is not None and first is not self._asked and slot.ready:
+            self._asked = first
+            if self.first_result is None:
+                slot.send(first)
+        if self.ring is None:
+            return
+        for slot in self.slots:
+            if slot.ready and not slot.attached and not (slot.number and self.kept):
+                owner = slot.number + 1
+                self.ring.admit(owner)
+                slot.attached = True
+                slot.send(
+                    Attach(self.ring.opener(), owner, self._supervisor.singly),
+                    (self.ring.fileno(),),
+                )
+
+    def _on_first(self, result: FirstSpec | ItemFailure) -> None:
+        # After an interrupted call worker 0 may have been asked twice.
+        if self.first is not None and result.row == self.first.row:
+            self.first_result = result
+
     def _on_worker(self, slot: WorkerSlot, message: Any) -> None:
         if isinstance(message, ItemFailure):
-            if self.first is not None and self.ring is None:
-                self.first_result = message
+            if self.ring is None:
+                self._on_first(message)
             else:
                 self.failures[message.row] = message
         elif isinstance(message, FirstSpec):
-            self.first_result = message
+            self._on_first(message)
         elif isinstance(message, Ready):
             slot.ready, slot.batched = True, message.batched
-            if slot.number == 0 and self.first is not None and self.first_result is None:
-                slot.send(self.first)
-            self.hand_out_ring()
+            if slot.number == 0:
+                self._asked = None
         elif isinstance(message, Claimed):
             self.kept = False
-            self.hand_out_ring()
         elif isinstance(message, Left):
             slot.left = True
         elif isinstance(message, InitFailed):
@@ -280,7 +312,6 @@ class WorkerWatch:
         if slot.number == 0:
             self.kept = False
         self._request(slot)
-        self.hand_out_ring()
         self._on_change()
 
     def _first_at_work(self, slot: WorkerSlot) -> tuple[int, int | None] | None:
@@ -304,10 +335,10 @@ class WorkerWatch:
             slot.kill()  # nobody else would end them while they make an item
 
     def _end_with(self, error: Exception) -> None:
-        with self.changed:
+        with self.lock:
             if self.fatal is None:
                 self.fatal = error
-            self.changed.notify_all()
+            self._tell()
         self._on_change()
 
     def _request(self, slot: WorkerSlot) -> None:

@@ -153,11 +153,11 @@ class LoaderRing:
 
         Batches that the caller holds stay as they are.
         """
-        if not self._ring.closed:
-            self._ring.close()
-            self._receiver.wake()
-            self._receiver.close()
-            self._ring.segment.close()
+        # Every step may be done again: an exception of a signal handler may end this call anywhere.
+        self._ring.close()
+        self._receiver.wake()
+        self._receiver.close()
+        self._ring.segment.close()
 
     # ---------------------------------------------------------------- announcing
 

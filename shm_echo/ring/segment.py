@@ -158,9 +158,10 @@ class Segment:
         """Close the descriptor, and unpin. The mapping ends with the last array over it."""
         if self._pin is not None:
             self._pin.release()
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        # First: whatever interrupts this, the number is not closed again when it is another file's.
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 def sigbus_guard_enabled() -> bool:

@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from shm_echo import DataLoader
-from shm_echo.loader.stats import LoopMeter, cpu_seconds
+from shm_echo.loader.stats import LoopMeter, cpu_share
 from tests.support.loop_datasets import Numbers
 
 
@@ -16,6 +16,7 @@ from tests.support.loop_datasets import Numbers
 def test_stats_count_batches_and_items(num_workers: int) -> None:
     with DataLoader(Numbers(10), 4, num_workers=num_workers) as loader:
         assert loader.stats().items_per_second == loader.stats().wait_share == 0
+        assert loader.stats().worker_cpu_shares == (0.0,) * num_workers
         for _ in range(2):
             list(loader)
         stats = loader.stats()
@@ -79,5 +80,5 @@ def test_a_loop_that_waits_little_is_left_alone(caplog: pytest.LogCaptureFixture
     assert caplog.messages == []
 
 
-def test_processes_that_have_ended_have_no_cpu_seconds() -> None:
-    assert cpu_seconds([2**22 + 1]) == []
+def test_processes_that_have_ended_have_no_share_of_a_cpu() -> None:
+    assert cpu_share(2**22 + 1) == 0
