@@ -2,7 +2,7 @@
 
     python benchmarks/publish.py [--short] [--only NAME ...]
 
-Writes the charts throughput.png, latency.png and tcp.png in docs/assets, and
+Writes the charts throughput.png, latency.png, tcp.png and loader.png in docs/assets, and
 docs/explanation/measurements.md: what each benchmark printed, with the machine, the date, the
 versions, and ratios with their ranges.
 `just bench` calls it. A benchmark that fails keeps its old section, and the exit status is 1.
@@ -80,6 +80,7 @@ BENCHMARKS = (
         ("--rounds", "5", "--samples", "1000", "--producers", "1"),
     ),
     Benchmark("tcp_throughput", "Throughput over TCP", "tcp.png", ("--quick",)),
+    Benchmark("loader_throughput", "Throughput of the data loader", "loader.png", ("--quick",)),
     Benchmark("learner_side", "The learner's side", None, ("--rounds", "5", "--batches", "500")),
     Benchmark("mechestim_overhead", "What counting costs", None, ("--rounds", "5")),
 )

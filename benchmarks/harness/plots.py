@@ -23,13 +23,21 @@ def _colour(name: str) -> str:
     return _LIMIT if name.startswith(("limit", "half")) else _PEER
 
 
-def bars(path: Path, results: dict[tuple[str, int], dict[str, Series]], note: str) -> None:
-    """Samples/s: a panel per load and number of producers, a bar per contender, min..max on it.
+def bars(
+    path: Path,
+    results: dict[tuple[str, int], dict[str, Series]],
+    note: str,
+    unit: str = "samples/s",
+    count_of: str = "producer",
+) -> None:
+    """Rates: a panel per load and number of processes, a bar per contender, min..max on it.
 
     Args:
         path: the file to write.
-        results: by load and number of producers, then by contender.
+        results: by load and number of processes, then by contender.
         note: stands below the panels: where and how this was measured.
+        unit: of the rates.
+        count_of: what the processes are, in the singular.
     """
     import matplotlib
 
@@ -38,7 +46,7 @@ def bars(path: Path, results: dict[tuple[str, int], dict[str, Series]], note: st
 
     loads = list(dict.fromkeys(load for load, _ in results))
     counts = list(dict.fromkeys(count for _, count in results))
-    # One row for each number of producers; a single row is broken into two, which a page can show
+    # One row for each number of processes; a single row is broken into two, which a page can show
     # without making its letters too small.
     columns = len(loads) if len(counts) > 1 else -(-len(loads) // 2)
     rows = -(-len(results) // columns)
@@ -68,9 +76,9 @@ def bars(path: Path, results: dict[tuple[str, int], dict[str, Series]], note: st
         axis.set_xlim(left=1)
         axis.set_yticks(range(len(names)), names if column == 0 else [""] * len(names))
         axis.invert_yaxis()
-        axis.set_title(f"{load}, {count} producer{'s' if count > 1 else ''}", fontsize=10)
+        axis.set_title(f"{load}, {count} {count_of}{'s' if count > 1 else ''}", fontsize=10)
         if row == rows - 1:
-            axis.set_xlabel("samples/s (log)")
+            axis.set_xlabel(f"{unit} (log)")
         axis.grid(axis="x", alpha=0.3)
     figure.supxlabel(note, fontsize=8, color="#555555")
     figure.savefig(path, dpi=110)

@@ -1,0 +1,1 @@
+"""Parts of `loader_throughput.py`: the datasets, the loaders and the process that drives one."""
