@@ -28,6 +28,8 @@ void stream_arrived(stream *s, const uint8_t *scratch, uint64_t bytes, arrival *
         out->first = s->fragment;
     }
     s->have = 0;
+    if (bytes == 0) /* there may be no scratch */
+        return;
     out->whole = scratch;
     out->num_whole = bytes / s->payload;
     out->tail = scratch + out->num_whole * s->payload;

@@ -36,3 +36,15 @@ CASE(a_limit_is_kept) {
     CHECK_EQ(stream_targets(&s, scratch, sizeof scratch, 1000, targets), 1);
     CHECK_EQ(targets[0].iov_len, sizeof scratch);
 }
+
+/* Large samples are read without a scratch buffer. */
+CASE(a_sample_is_completed_without_a_scratch_buffer) {
+    uint8_t fragment[10] = {0};
+    arrival a;
+    stream s = {.payload = 10, .fragment = fragment, .have = 4};
+    stream_arrived(&s, NULL, 5, &a);
+    CHECK(!a.first && s.have == 9);
+    stream_arrived(&s, NULL, 1, &a);
+    CHECK(a.first == fragment && !a.whole && !a.tail && s.have == 0);
+    CHECK_EQ(a.num_whole + a.tail_bytes, 0);
+}
