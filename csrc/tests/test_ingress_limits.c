@@ -85,6 +85,32 @@ CASE(a_client_that_reads_no_acknowledgement_costs_a_number) {
     CHECK_EQ(net_close(&n), 0);
 }
 
+/* Its stream has ended, and it waits for acknowledgements that it does not read. */
+CASE(a_kick_ends_half_a_connection_that_reads_nothing) {
+    net n;
+    int pair[2], least = 1;
+    uint64_t id, next[1] = {0};
+    net_open_small(&n, 64, 8);
+    n.config.num_readers = 1;
+    net_again(&n);
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    CHECK_EQ(setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &least, sizeof least), 0);
+    CHECK_EQ(she_ingress_adopt(n.ingress, pair[1], 0, 0, &id), 0);
+    for (uint64_t number = 0; number < 64 * 64; number += 64) {
+        client_send(&n, pair[0], 0, number, number + 64);
+        learner_take(&n, next, 1);
+    }
+    int later = client_open(&n);
+    shutdown(pair[0], SHUT_WR);
+    client_send(&n, later, 1, 0, 1); /* a reader takes events in their order: it has read the end */
+    client_acks(later, 1);
+    CHECK(she_ingress_kick(n.ingress, id));
+    CHECK_EQ(next_end(&n).error, ECANCELED);
+    close(pair[0]);
+    close(later);
+    CHECK_EQ(net_close(&n), 0);
+}
+
 /* ---- descriptors ----------------------------------------------------------------------------- */
 
 static void descriptors_run_out(void *argument) {
@@ -233,16 +259,30 @@ static void loopback(bool up) {
 
 #define NO_NETWORK 3
 
-static void peers_vanish(void *argument) {
-    net n;
-    (void)argument;
+static void open_in_own_network(net *n, const uint8_t *greeting, uint64_t greeting_bytes) {
     if (!own_network())
         _exit(NO_NETWORK);
     loopback(true);
-    net_open_small(&n, 64, 8);
-    n.config.user_timeout_ms = TIMEOUT_MS;
-    n.config.keepalive_idle_s = n.config.keepalive_interval_s = n.config.keepalive_count = 1;
-    net_again(&n);
+    net_open_small(n, 64, 8);
+    n->config.user_timeout_ms = TIMEOUT_MS;
+    n->config.keepalive_idle_s = n->config.keepalive_interval_s = n->config.keepalive_count = 1;
+    n->config.greeting = greeting;
+    n->config.greeting_bytes = greeting_bytes;
+    net_again(n);
+}
+
+static void in_own_network(void (*body)(void *)) {
+    int status = child_wait(child_start(body, NULL), 0);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == NO_NETWORK)
+        printf(" (not tried: no network of its own is permitted)");
+    else
+        CHECK_EQ(status, 0);
+}
+
+static void peers_vanish(void *argument) {
+    net n;
+    (void)argument;
+    open_in_own_network(&n, net_greeting, sizeof net_greeting);
     int idle = client_open(&n), waiting = client_open(&n);
     she_ingress_view views[2];
     CHECK_EQ(she_ingress_connections(n.ingress, views, 2), 2);
@@ -260,10 +300,23 @@ static void peers_vanish(void *argument) {
     _exit(0);
 }
 
-CASE(a_peer_that_vanishes_is_lost) {
-    int status = child_wait(child_start(peers_vanish, NULL), 0);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == NO_NETWORK)
-        printf(" (not tried: no network of its own is permitted)");
-    else
-        CHECK_EQ(status, 0);
+CASE(a_peer_that_vanishes_is_lost) { in_own_network(peers_vanish); }
+
+/* Its stream has ended and is read, and the rest of the answer waits for room in the socket. */
+static void half_a_peer_vanishes(void *argument) {
+    static uint8_t more_than_a_socket_takes[16 << 20];
+    net n;
+    (void)argument;
+    open_in_own_network(&n, more_than_a_socket_takes, sizeof more_than_a_socket_takes);
+    int half = client_dial(&n);
+    shutdown(half, SHUT_WR);
+    loopback(false);
+    she_ingress_event end = next_end(&n);
+    CHECK_EQ(end.kind, SHE_INGRESS_LOST);
+    CHECK_EQ(end.error, ETIMEDOUT);
+    close(half);
+    _exit(0);
+}
+CASE(a_peer_that_vanishes_after_the_end_of_its_stream_is_lost) {
+    in_own_network(half_a_peer_vanishes);
 }
