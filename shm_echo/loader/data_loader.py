@@ -17,6 +17,7 @@ from shm_echo.loader.iterator import BatchIterator
 from shm_echo.loader.local_batches import LocalBatches
 from shm_echo.loader.options import LoaderOptions, check_options
 from shm_echo.loader.order import Order, make_order
+from shm_echo.loader.progress import ProgressBar, require_rich
 from shm_echo.loader.stats import LoaderStats, LoopMeter
 from shm_echo.loader.worker_batches import WorkerBatches
 from shm_echo.loader.worker_pool import PoolOptions, WorkerPool
@@ -67,12 +68,13 @@ class DataLoader(Uncopyable):
         start_method: "fork", "spawn" or "forkserver"; None takes multiprocessing's.
         reuse: True for batches that are valid until the next one only, without any copy.
         max_bytes: the largest ring in bytes that may be allocated.
-        progress: not there yet: True raises NotImplementedError.
+        progress: True for a progress bar of each loop, on a terminal or in a notebook; needs rich.
         collate_fn: not there yet: anything but None raises NotImplementedError.
 
     Raises:
         TypeError: an argument has the wrong type.
         ValueError: an argument is out of range, or excludes another one.
+        ImportError: rich is missing for `progress=True`.
         NotImplementedError: an argument belongs to a feature that is not there yet.
 
     Example:
@@ -145,10 +147,7 @@ class DataLoader(Uncopyable):
             collate_fn=collate_fn,
         )
         if options.progress:
-            raise NotImplementedError(
-                "this version of shm_echo.DataLoader does not support progress=True; a later one "
-                "will: loader.stats() has the figures"
-            )
+            require_rich()
         self.dataset = dataset
         self.seed: int = options.seed
         self._order = order = _order_of(options)
@@ -187,6 +186,8 @@ class DataLoader(Uncopyable):
             loop = self._begin_loop(start.epoch, start.batches)
             loop.state_of = self._state_of
             self._checkpoints.began(loop.order, start)
+            if self._options.progress:
+                loop.bar = ProgressBar(loop, start.epoch, self._order, start.batches)
             return loop
 
     def _begin_loop(self, epoch: int, start: int) -> BatchIterator:
@@ -330,6 +331,8 @@ class DataLoader(Uncopyable):
     def stats(self) -> LoaderStats:
         """Return the figures of this moment. Any thread may call it."""
         stats, batches = self._meter.stats(), self._batches
+        if self._layouts.known is not None:
+            stats = replace(stats, nbytes=self._layouts.known.nbytes)
         if batches is None or not batches.usable:
             return stats
         return batches.add_stats(stats)

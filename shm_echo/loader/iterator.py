@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from shm_echo.copying import Uncopyable
 from shm_echo.loader.epoch_order import EpochOrder
+from shm_echo.loader.progress import ProgressBar
 from shm_echo.loader.stats import LoopMeter
 
 __all__ = ["BatchIterator", "Batches"]
@@ -34,6 +35,9 @@ class BatchIterator(Iterator[Any], Uncopyable):
         meter: counts batches and waits.
         loader: kept alive by this iterator.
         at_end: called once, when the last batch was given.
+
+    Attributes:
+        bar: its progress bar; None for none.
     """
 
     _copying_advice = "a loop belongs to its process; make a new one with iter(loader)"
@@ -55,6 +59,7 @@ class BatchIterator(Iterator[Any], Uncopyable):
         self._lock = threading.Lock()
         self._finished = False
         self._raised = False
+        self.bar: ProgressBar | None = None
         # Set by the loader, which knows what else belongs to a position.
         self.state_of: Callable[[EpochOrder], dict[str, Any]] | None = None
 
@@ -81,6 +86,8 @@ class BatchIterator(Iterator[Any], Uncopyable):
         with self._lock:
             if self._finished:
                 raise StopIteration
+            if self.bar is not None:  # before a batch is taken, which an interrupt would lose
+                self.bar.draw()
             self._raised = True  # until the call has its result
             began = time.monotonic()
             taken = self._batches.next_batch(self._order)
@@ -90,8 +97,12 @@ class BatchIterator(Iterator[Any], Uncopyable):
                 self._meter.waited(began, ended, self._last_end, taken[1])
                 self._last_end = ended
                 self._order.deliver()
+                if self.bar is not None:
+                    self.bar.batch(taken[1], ended - began)
                 return taken[0]
             self._finished = self._order.finished = True
+            if self.bar is not None:
+                self.bar.close()
             if self._at_end is not None:
                 self._at_end()
         raise StopIteration

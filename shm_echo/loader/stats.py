@@ -30,12 +30,16 @@ class LoaderStats:
         worker_cpu_shares: for each worker, in the order of their numbers, the share of a CPU that
             its process has used since it was started, from 0 to 1 (more if it has threads); 0
             while there is no process.
+        worker_busy_shares: for each worker the share of its time in which it made items rather than
+            waited for the loop to make room, from 0 to 1. If all are near 1, more workers would
+            help, as long as there are CPUs for them. 0 for one that has not begun.
         worker_deaths: workers that ended or were killed and were replaced.
         runs_redone: runs of rows that were made again because the worker that had begun them died.
         copied_batches: batches that were copied, because the loop held all but one of the buffers.
         held_batches: batches in the ring that the program still refers to.
         ready_batches: batches that are complete and wait for the loop.
-        nbytes: bytes of the ring; 0 before the first batch and with `num_workers=0`.
+        nbytes: bytes of the ring; 0 with `num_workers=0`, and before the first batch if there is no
+            `example=`.
     """
 
     batches: int = 0
@@ -43,6 +47,7 @@ class LoaderStats:
     seconds: float = 0.0
     wait_seconds: float = 0.0
     worker_cpu_shares: tuple[float, ...] = ()
+    worker_busy_shares: tuple[float, ...] = ()
     worker_deaths: int = 0
     runs_redone: int = 0
     copied_batches: int = 0
@@ -77,7 +82,9 @@ class LoopMeter:
     def stats(self) -> LoaderStats:
         """Return the figures of a loader whose workers are not started."""
         shares = (0.0,) * self._num_workers
-        return LoaderStats(self.batches, self.items, self.seconds, self.wait_seconds, shares)
+        return LoaderStats(
+            self.batches, self.items, self.seconds, self.wait_seconds, shares, shares
+        )
 
     def waited(self, began: float, ended: float, before: float | None, items: int) -> None:
         """Count one call for a batch.

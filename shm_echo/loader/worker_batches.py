@@ -368,18 +368,18 @@ class WorkerBatches:
 
     def add_stats(self, stats: LoaderStats) -> LoaderStats:
         """Return the figures of a loader, with those of workers and ring."""
-        pool, ring, layout = self.pool, self.ring, self._layouts.known
+        pool, ring = self.pool, self.ring
         stats = replace(stats, worker_cpu_shares=pool.cpu_shares(), worker_deaths=pool.deaths)
-        if ring is None or layout is None:
+        if ring is None:
             return stats
         now = ring.stats()
         return replace(
             stats,
+            worker_busy_shares=self._workers.busy_shares(),
             runs_redone=self._workers.redone,
             copied_batches=now.copied,
             held_batches=now.held,
             ready_batches=now.ready,
-            nbytes=layout.nbytes,
         )
 
     # ---------------------------------------------------------------- the end

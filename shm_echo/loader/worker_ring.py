@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -48,6 +49,8 @@ class WorkerRing:
         self._ring = ring
         self._spec = spec
         self.redone = 0
+        # When each worker got the ring, and how long its owner id had waited before.
+        self._admitted: dict[int, tuple[int, int]] = {}
         self._index_of = index_of
 
     def fileno(self) -> int:
@@ -61,6 +64,7 @@ class WorkerRing:
     def admit(self, owner: int) -> None:
         """Let a new worker claim runs under an owner id."""
         self._ring.admit(owner)
+        self._admitted[owner] = time.monotonic_ns(), self._ring.waited_ns(owner)
 
     def row_at_work(self, owner: int) -> tuple[int, int | None] | None:
         """Return the row that a worker makes, or made when it died, and its item."""
@@ -70,6 +74,17 @@ class WorkerRing:
     def committed(self, owner: int) -> int:
         """Return a count that grows as long as a worker makes rows."""
         return self._ring.delivered(owner)
+
+    def busy_shares(self) -> tuple[float, ...]:
+        """Return for each worker the share of its time with the ring in which it did not wait."""
+        return tuple(self._busy_share(owner + 1) for owner in range(self._ring.sizes.max_workers))
+
+    def _busy_share(self, owner: int) -> float:
+        if owner not in self._admitted:
+            return 0.0
+        began, waited_before = self._admitted[owner]
+        waited = self._ring.waited_ns(owner) - waited_before
+        return min(1.0, max(0.0, 1 - waited / max(1, time.monotonic_ns() - began)))
 
     def recover(self, owner: int) -> None:
         """Give the runs of a dead worker to the others."""

@@ -292,6 +292,15 @@ class LoaderRing:
         """Return the number of runs that a worker has claimed and not finished."""
         return int(lib.she_held(self._ring.pointer, owner))
 
+    def waited_ns(self, owner: int) -> int:
+        """Return the nanoseconds for which workers have waited for runs under an owner id.
+
+        The number only grows, and includes a wait that goes on.
+        """
+        view = ffi.new("she_producer_view *")
+        lib.she_producer_stats(self._ring.pointer, owner, view)
+        return int(view.blocked_ns)
+
     def stats(self) -> LoaderRingStats:
         """Return the state of the ring."""
         view = ffi.new("she_loader_view *")

@@ -245,7 +245,6 @@ def test_an_item_that_differs_from_the_first_is_named(num_workers: int) -> None:
     ("options", "message"),
     [
         ({"collate_fn": list}, "collate_fn="),
-        ({"progress": True}, "progress=True"),
         ({"batch_size": None}, "batch_size=None"),
         ({"rows_per_claim": "measure"}, "rows_per_claim='measure'"),
     ],

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
+import re
+import time
+from typing import Any
 
 import pytest
 
 from shm_echo import DataLoader
+from shm_echo.loader.items import ItemSpec
 from shm_echo.loader.stats import LoopMeter, cpu_share
+from shm_echo.loader.worker_ring import WorkerRing
+from shm_echo.ring.loader_ring import LoaderSizes
 from tests.support.loop_datasets import Numbers
+from tests.support.waiting import wait_until
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -40,7 +48,8 @@ def test_the_repr_has_the_bytes_of_the_ring() -> None:
 
 def test_an_example_fixes_the_size_before_the_first_loop() -> None:
     loader = DataLoader(Numbers(10), 4, num_workers=1, example=Numbers(1)[0])
-    assert "bytes" in repr(loader)
+    assert loader.stats().nbytes > 10
+    assert f"{loader.stats().nbytes:,} bytes" in repr(loader)
     with pytest.raises(ValueError, match="max_bytes is 100"):
         DataLoader(Numbers(10), 4, num_workers=1, example=Numbers(1)[0], max_bytes=100)
 
@@ -58,10 +67,24 @@ def test_a_loader_cannot_be_copied() -> None:
         copy.copy(DataLoader(Numbers(1)))
 
 
-@pytest.mark.parametrize(("num_workers", "advice"), [(0, "num_workers=1 or more"), (1, "")])
+ADVICE = [
+    (0, 4, "num_workers=0 it makes them itself, and num_workers=1 or more would help"),
+    (1, 4, r"more than num_workers=1 may help \(this process may use 4 CPUs\)"),
+    (3, 4, "more than num_workers=3 may help"),
+    (4, 4, "num_workers=4 is not enough .* 4 CPUs: cheaper items or more CPUs would help"),
+    (9, 4, "num_workers=9 is not enough"),
+]
+
+
+@pytest.mark.parametrize(("num_workers", "cpus", "advice"), ADVICE)
 def test_a_loop_that_waits_too_much_is_told_so_once(
-    num_workers: int, advice: str, caplog: pytest.LogCaptureFixture
+    num_workers: int,
+    cpus: int,
+    advice: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cpus)))
     meter = LoopMeter(num_workers)
     with caplog.at_level(logging.WARNING, "shm_echo"):
         before = None
@@ -70,7 +93,7 @@ def test_a_loop_that_waits_too_much_is_told_so_once(
             before = second + 1.0
     assert len(caplog.messages) == 1
     assert "has waited for batches" in caplog.messages[0]
-    assert advice in caplog.messages[0]
+    assert re.search(advice, caplog.messages[0])
 
 
 def test_a_loop_that_waits_little_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
@@ -82,3 +105,41 @@ def test_a_loop_that_waits_little_is_left_alone(caplog: pytest.LogCaptureFixture
 
 def test_processes_that_have_ended_have_no_share_of_a_cpu() -> None:
     assert cpu_share(2**22 + 1) == 0
+
+
+def test_a_worker_that_waits_for_the_loop_is_less_and_less_busy() -> None:
+    with DataLoader(Numbers(100), 2, num_workers=2) as loader:
+        assert loader.stats().worker_busy_shares == (0, 0)
+        loop = iter(loader)
+        next(loop)
+        wait_until(lambda: loader.stats().ready_batches == 3, "all that may be made is made")
+        wait_until(lambda: max(loader.stats().worker_busy_shares) < 0.5, "they have waited longer")
+        shares = loader.stats().worker_busy_shares
+    assert len(shares) == 2
+    assert all(0 <= share <= 1 for share in shares)
+
+
+def test_a_busy_share_counts_from_the_start_of_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, waited = 1000, 600
+
+    class Ring:
+        sizes = LoaderSizes(1, 1, 1, 1)
+
+        def admit(self, owner: int) -> None:
+            pass
+
+        def waited_ns(self, owner: int) -> int:
+            return waited
+
+    monkeypatch.setattr(time, "monotonic_ns", lambda: now)
+    ring: Any = Ring()
+    workers = WorkerRing(ring, ItemSpec.from_item(1), lambda row: None)
+    assert workers.busy_shares() == (0,)
+    workers.admit(1)
+    now, waited = 1100, 625
+    assert workers.busy_shares() == (0.75,)
+    now, waited = 1200, 900
+    assert workers.busy_shares() == (0,)
+    workers.admit(1)  # one that replaces it
+    now = 1300
+    assert workers.busy_shares() == (1,)
