@@ -19,7 +19,9 @@
 /* Of the rig's leaves, and of the small ones of net_open_small. */
 #define NET_PAYLOAD (24 + 7 + 2000)
 #define SMALL_PAYLOAD (24 + 7 + 9)
-#define MAX_PAYLOAD NET_PAYLOAD
+#define MAX_PAYLOAD (128u * 1024)
+/* Streams that a learner tells apart. */
+#define NET_STREAMS 64
 
 static const uint8_t net_greeting[] = "ECHO greeting";
 
@@ -30,6 +32,7 @@ typedef struct {
     she_ingress *ingress;
     int listener, port;
     uint64_t payload;
+    uint64_t next[NET_STREAMS], taken; /* samples that the learner has taken: by stream, and all */
 } net;
 
 static inline void net_open_on(net *n) {
@@ -155,6 +158,15 @@ static inline int client_open(const net *n) {
     return fd;
 }
 
+/* A connection that is not made by the listener: the ingress has the other end of a socket pair. */
+static inline int client_adopted(const net *n, uint64_t queued_before, uint64_t position_before,
+                                 uint64_t *id) {
+    int pair[2];
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    CHECK_EQ(she_ingress_adopt(n->ingress, pair[1], queued_before, position_before, id), 0);
+    return pair[0];
+}
+
 /* The bytes of a sample in the stream: see sample_fill. */
 static inline void client_sample(const she_ring *ring, uint8_t *out, uint64_t stream,
                                  uint64_t number) {
@@ -165,7 +177,7 @@ static inline void client_sample(const she_ring *ring, uint8_t *out, uint64_t st
 }
 
 static inline void client_send(const net *n, int fd, uint64_t stream, uint64_t from, uint64_t to) {
-    uint8_t bytes[MAX_PAYLOAD];
+    static _Thread_local uint8_t bytes[MAX_PAYLOAD];
     for (; from < to; from++) {
         client_sample(n->r.ring, bytes, stream, from);
         client_write(fd, bytes, n->payload);
@@ -197,20 +209,28 @@ static inline bool client_at_end(int fd) {
 
 /* ---- the learner ----------------------------------------------------------------------------- */
 
-/* Wait for the next batch and release it; its samples are the next ones of `streams` streams. */
-static inline void learner_take(net *n, uint64_t *next, uint64_t streams) {
-    uint64_t batch, samples;
-    while (she_ready(n->r.consumer) != SHE_OK)
-        (void)she_ready_wait(n->r.consumer, INT64_C(1000000000));
-    she_take(n->r.consumer, &batch, &samples);
-    for (uint64_t i = 0; i < samples; i++) {
-        uint64_t stream, number;
-        sample_read(n->r.ring, batch * n->r.ring->batch_size + i, &stream, &number);
-        CHECK(stream < streams);
-        CHECK_EQ(number, next[stream]);
-        next[stream]++;
+/* Wait for the next batches and release them; their samples are the next ones of their streams. */
+static inline void learner_take(net *n, uint64_t batches) {
+    for (; batches > 0; batches--) {
+        uint64_t batch, samples;
+        while (she_ready(n->r.consumer) != SHE_OK)
+            (void)she_ready_wait(n->r.consumer, INT64_C(1000000000));
+        she_take(n->r.consumer, &batch, &samples);
+        for (uint64_t i = 0; i < samples; i++) {
+            uint64_t stream, number;
+            sample_read(n->r.ring, batch * n->r.ring->batch_size + i, &stream, &number);
+            CHECK(stream < NET_STREAMS);
+            CHECK_EQ(number, n->next[stream]);
+            n->next[stream]++;
+        }
+        n->taken += samples;
+        she_release(n->r.ring, batch);
     }
-    she_release(n->r.ring, batch);
+}
+
+static inline void learner_take_until(net *n, uint64_t samples) {
+    while (n->taken < samples)
+        learner_take(n, 1);
 }
 
 /* The next event, of any kind but OPENED. */
@@ -223,6 +243,12 @@ static inline she_ingress_event next_end(net *n) {
         uint64_t count;
         CHECK_EQ(read(she_ingress_event_fd(n->ingress), &count, sizeof count), sizeof count);
     }
+}
+
+/* A client closes its connection, which has brought so many samples. */
+static inline void client_leave(net *n, int fd, uint64_t queued) {
+    close(fd);
+    CHECK_EQ(next_end(n).queued, queued);
 }
 
 static inline she_ingress_stats stats_of(net *n) {

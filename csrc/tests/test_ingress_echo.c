@@ -3,13 +3,11 @@
 
 CASE(a_connection_is_greeted_and_its_samples_arrive_and_are_acknowledged) {
     net n;
-    uint64_t next[1] = {0};
     net_open(&n, 4, 4);
     int fd = client_open(&n);
     client_send(&n, fd, 0, 0, 8);
     client_acks(fd, 8);
-    learner_take(&n, next, 1);
-    learner_take(&n, next, 1);
+    learner_take(&n, 2);
     CHECK(client_silent(fd)); /* not one too many */
     close(fd);
     she_ingress_event end = next_end(&n);
@@ -25,7 +23,6 @@ CASE(a_connection_is_greeted_and_its_samples_arrive_and_are_acknowledged) {
 
 CASE(samples_arrive_whole_byte_by_byte) {
     net n;
-    uint64_t next[1] = {0};
     uint8_t bytes[2 * NET_PAYLOAD];
     net_open(&n, 2, 2);
     int fd = client_open(&n);
@@ -34,44 +31,38 @@ CASE(samples_arrive_whole_byte_by_byte) {
     for (uint64_t i = 0; i < sizeof bytes; i++)
         client_write(fd, &bytes[i], 1);
     client_acks(fd, 2);
-    learner_take(&n, next, 1);
-    close(fd);
-    CHECK_EQ(next_end(&n).queued, 2);
+    learner_take(&n, 1);
+    client_leave(&n, fd, 2);
     CHECK_EQ(net_close(&n), 0);
 }
 
 CASE(a_full_ring_fills_the_queue_and_then_nothing_more_is_acknowledged) {
     net n;
-    uint64_t next[1] = {0};
     net_open(&n, 2, 2);
     int fd = client_open(&n);
     client_send(&n, fd, 0, 0, 12);
     client_acks(fd, 4 + 4); /* the ring, and the queue */
     CHECK(client_silent(fd));
     UNTIL(stats_of(&n).push_blocked_count == 1);
-    for (int i = 0; i < 6; i++)
-        learner_take(&n, next, 1);
+    learner_take(&n, 6);
     client_acks(fd, 4);
-    CHECK_EQ(next[0], 12);
+    CHECK_EQ(n.next[0], 12);
     CHECK(client_silent(fd));
-    close(fd);
-    CHECK_EQ(next_end(&n).queued, 12);
+    client_leave(&n, fd, 12);
     CHECK_EQ(stats_of(&n).bytes_held, 0);
     CHECK_EQ(net_close(&n), 0);
 }
 
 CASE(what_was_acknowledged_arrives_after_its_connections_end_too) {
     net n;
-    uint64_t next[1] = {0};
     net_open(&n, 2, 2);
     int fd = client_open(&n);
     client_send(&n, fd, 0, 0, 8);
     client_acks(fd, 8);
     shutdown(fd, SHUT_RDWR);
     close(fd);
-    for (int i = 0; i < 4; i++)
-        learner_take(&n, next, 1);
-    CHECK_EQ(next[0], 8);
+    learner_take(&n, 4);
+    CHECK_EQ(n.next[0], 8);
     she_ingress_event end = next_end(&n);
     CHECK_EQ(end.kind, SHE_INGRESS_ENDED);
     CHECK_EQ(end.queued, 8);
@@ -80,7 +71,7 @@ CASE(what_was_acknowledged_arrives_after_its_connections_end_too) {
 
 CASE(bytes_in_random_chunks_are_the_same_samples) {
     net n;
-    uint64_t next[1] = {0}, chance = test_seed, total = 400;
+    uint64_t chance = test_seed, total = 400;
     net_open_small(&n, 10, 4);
     int fd = client_open(&n);
     uint8_t *bytes = malloc(total * SMALL_PAYLOAD);
@@ -93,13 +84,12 @@ CASE(bytes_in_random_chunks_are_the_same_samples) {
             client_write(fd, bytes + sent, n_now < left ? n_now : left);
             sent += n_now < left ? n_now : left;
         }
-        learner_take(&n, next, 1);
+        learner_take(&n, 1);
     }
     client_acks(fd, total);
-    CHECK_EQ(next[0], total);
+    CHECK_EQ(n.next[0], total);
     free(bytes);
-    close(fd);
-    CHECK_EQ(next_end(&n).queued, total);
+    client_leave(&n, fd, total);
     CHECK_EQ(net_close(&n), 0);
 }
 
@@ -108,7 +98,8 @@ CASE(a_connection_may_be_cut_at_every_byte) {
     uint8_t bytes[3 * SMALL_PAYLOAD];
     net_open_small(&n, 2, 2);
     for (uint64_t cut = 0; cut <= sizeof bytes; cut++) {
-        uint64_t next[1] = {0}, whole = cut / SMALL_PAYLOAD;
+        uint64_t whole = cut / SMALL_PAYLOAD;
+        n.next[0] = 0;
         for (uint64_t i = 0; i < 3; i++)
             client_sample(n.r.ring, bytes + i * SMALL_PAYLOAD, 0, i);
         int fd = client_open(&n);
@@ -127,11 +118,9 @@ CASE(a_connection_may_be_cut_at_every_byte) {
             fd = client_open(&n);
             client_write(fd, bytes, SMALL_PAYLOAD);
             client_acks(fd, 1);
-            close(fd);
-            CHECK_EQ(next_end(&n).queued, 1);
+            client_leave(&n, fd, 1);
         }
-        for (uint64_t i = 0; i < (whole + 1) / 2; i++)
-            learner_take(&n, next, 1);
+        learner_take(&n, (whole + 1) / 2);
     }
     CHECK_EQ(stats_of(&n).bytes_held, 0);
     CHECK_EQ(net_close(&n), 0);
@@ -139,7 +128,6 @@ CASE(a_connection_may_be_cut_at_every_byte) {
 
 CASE(a_reset_is_a_loss_and_costs_no_whole_sample) {
     net n;
-    uint64_t next[1] = {0};
     struct linger none = {.l_onoff = 1, .l_linger = 0};
     net_open(&n, 2, 2);
     int fd = client_open(&n);
@@ -153,14 +141,13 @@ CASE(a_reset_is_a_loss_and_costs_no_whole_sample) {
     CHECK_EQ(end.error, ECONNRESET);
     CHECK_EQ(end.queued, 2);
     CHECK_BETWEEN(0, end.fragment, 4);
-    learner_take(&n, next, 1);
+    learner_take(&n, 1);
     CHECK_EQ(net_close(&n), 0);
 }
 
 CASE(leaves_may_have_another_order_in_the_stream) {
     static const uint32_t order[RIG_LEAVES] = {2, 0, 1};
     net n;
-    uint64_t next[1] = {0};
     net_open_small(&n, 1, 2);
     n.config.leaf_order = order;
     net_again(&n);
@@ -171,7 +158,7 @@ CASE(leaves_may_have_another_order_in_the_stream) {
     memcpy(turned + 9, bytes, 24 + 7);
     client_write(fd, turned, sizeof turned);
     client_acks(fd, 1);
-    learner_take(&n, next, 1);
+    learner_take(&n, 1);
     close(fd);
     CHECK_EQ(net_close(&n), 0);
 }
@@ -179,24 +166,21 @@ CASE(leaves_may_have_another_order_in_the_stream) {
 CASE(many_connections_arrive_each_in_order) {
     enum { CLIENTS = 60, EACH = 20 };
     net n;
-    uint64_t next[CLIENTS] = {0};
     int fds[CLIENTS];
     net_open_small(&n, 6, 4);
     for (int i = 0; i < CLIENTS; i++)
         fds[i] = client_open(&n);
     UNTIL(stats_of(&n).connections == CLIENTS);
-    uint64_t taken = 0;
     for (uint64_t number = 0; number < EACH; number++) {
         for (int i = 0; i < CLIENTS; i++)
             client_send(&n, fds[i], (uint64_t)i, number, number + 1);
-        for (; taken + 24 < (number + 1) * CLIENTS; taken += 6)
-            learner_take(&n, next, CLIENTS);
+        while (n.taken + 24 < (number + 1) * CLIENTS)
+            learner_take(&n, 1);
     }
-    for (; taken < EACH * CLIENTS; taken += 6)
-        learner_take(&n, next, CLIENTS);
+    learner_take_until(&n, EACH * CLIENTS);
     for (int i = 0; i < CLIENTS; i++) {
         client_acks(fds[i], EACH);
-        CHECK_EQ(next[i], EACH);
+        CHECK_EQ(n.next[i], EACH);
         close(fds[i]);
     }
     for (int i = 0; i < CLIENTS; i++)

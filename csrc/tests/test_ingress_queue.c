@@ -3,7 +3,6 @@
 
 CASE(a_connection_whose_queue_is_full_leaves_others_alone) {
     net n;
-    uint64_t next[2] = {0};
     net_open(&n, 2, 2);
     int greedy = client_open(&n), modest = client_open(&n);
     client_send(&n, greedy, 0, 0, 20);
@@ -14,11 +13,10 @@ CASE(a_connection_whose_queue_is_full_leaves_others_alone) {
     CHECK_EQ(she_ingress_connections(n.ingress, views, 4), 2);
     uint64_t in_queue = views[0].in_queue + views[1].in_queue;
     CHECK(in_queue >= 4 + 2);
-    while (next[0] + next[1] < 22)
-        learner_take(&n, next, 2);
+    learner_take_until(&n, 22);
     client_acks(greedy, 12);
-    CHECK_EQ(next[0], 20);
-    CHECK_EQ(next[1], 2);
+    CHECK_EQ(n.next[0], 20);
+    CHECK_EQ(n.next[1], 2);
     close(greedy);
     close(modest);
     CHECK(next_end(&n).queued + next_end(&n).queued == 22);
@@ -28,7 +26,6 @@ CASE(a_connection_whose_queue_is_full_leaves_others_alone) {
 
 CASE(the_depths_are_those_of_the_queues) {
     net n;
-    uint64_t next[2] = {0};
     net_open(&n, 2, 2);
     int a = client_open(&n), b = client_open(&n);
     client_send(&n, a, 0, 0, 8);
@@ -40,8 +37,7 @@ CASE(the_depths_are_those_of_the_queues) {
     she_ingress_stats stats = stats_of(&n);
     CHECK_BETWEEN(1, stats.queue_depth_max, 4);
     CHECK_BETWEEN(stats.queue_depth_max, stats.queue_depth_sum, 6);
-    while (next[0] + next[1] < 10)
-        learner_take(&n, next, 2);
+    learner_take_until(&n, 10);
     UNTIL(stats_of(&n).queue_depth_sum == 0);
     CHECK_EQ(stats_of(&n).queue_depth_max, 0);
     CHECK_EQ(stats_of(&n).inserted_total, 10);
@@ -53,7 +49,6 @@ CASE(the_depths_are_those_of_the_queues) {
 CASE(all_queues_together_hold_no_more_than_their_bytes) {
     enum { CLIENTS = 8 };
     net n;
-    uint64_t next[CLIENTS] = {0};
     int fds[CLIENTS];
     net_open(&n, 2, 2);
     n.config.queue_samples = 32; /* a block of all of them: 63 KB */
@@ -66,11 +61,10 @@ CASE(all_queues_together_hold_no_more_than_their_bytes) {
     UNTIL(stats_of(&n).push_blocked_count > 0 || stats_of(&n).bytes_held >= n.config.ingress_bytes);
     /* The rest is in the sockets, or has overshot by what one read has brought. */
     CHECK_BETWEEN(1, stats_of(&n).bytes_held, CLIENTS * 32 * NET_PAYLOAD);
-    for (int i = 0; i < CLIENTS * 4 / 2; i++)
-        learner_take(&n, next, CLIENTS);
+    learner_take(&n, CLIENTS * 4 / 2);
     for (int i = 0; i < CLIENTS; i++) {
         client_acks(fds[i], 4);
-        CHECK_EQ(next[i], 4);
+        CHECK_EQ(n.next[i], 4);
         close(fds[i]);
         (void)next_end(&n);
     }
@@ -80,7 +74,6 @@ CASE(all_queues_together_hold_no_more_than_their_bytes) {
 
 CASE(after_a_reset_the_queue_and_the_socket_are_emptied) {
     net n;
-    uint64_t next[1] = {0};
     net_open(&n, 2, 2);
     int fd = client_open(&n);
     client_send(&n, fd, 0, 0, 8);
@@ -89,8 +82,7 @@ CASE(after_a_reset_the_queue_and_the_socket_are_emptied) {
     UNTIL(stats_of(&n).push_blocked_count == 1);
     close(fd);
     CHECK_EQ(stats_of(&n).connections, 1);
-    for (int i = 0; i < 4; i++)
-        learner_take(&n, next, 1);
+    learner_take(&n, 4);
     she_ingress_event end = next_end(&n);
     CHECK_BETWEEN(8, end.queued, 9);
     CHECK_EQ(end.fragment, 0);
@@ -99,7 +91,6 @@ CASE(after_a_reset_the_queue_and_the_socket_are_emptied) {
 
 CASE(half_a_connection_gets_its_acknowledgements_after_the_end_of_the_other_half) {
     net n;
-    uint64_t next[2] = {0};
     net_open(&n, 2, 2);
     int fd = client_open(&n);
     client_send(&n, fd, 0, 0, 12);
@@ -111,8 +102,7 @@ CASE(half_a_connection_gets_its_acknowledgements_after_the_end_of_the_other_half
     client_acks(short_one, 2);
     CHECK(client_at_end(short_one));
     close(short_one);
-    for (int i = 0; i < 7; i++)
-        learner_take(&n, next, 2);
+    learner_take(&n, 7);
     client_acks(fd, 4);
     CHECK(client_at_end(fd));
     CHECK_EQ(next_end(&n).queued + next_end(&n).queued, 14);
@@ -122,7 +112,6 @@ CASE(half_a_connection_gets_its_acknowledgements_after_the_end_of_the_other_half
 
 CASE(a_kick_ends_a_connection_after_its_samples) {
     net n;
-    uint64_t next[1] = {0};
     she_ingress_view view;
     net_open(&n, 2, 2);
     int fd = client_open(&n);
@@ -132,8 +121,7 @@ CASE(a_kick_ends_a_connection_after_its_samples) {
     CHECK_EQ(she_ingress_connections(n.ingress, &view, 1), 1);
     CHECK(she_ingress_kick(n.ingress, view.id));
     CHECK_EQ(stats_of(&n).connections, 1);
-    learner_take(&n, next, 1);
-    learner_take(&n, next, 1);
+    learner_take(&n, 2);
     she_ingress_event end = next_end(&n);
     CHECK_EQ(end.id, view.id);
     CHECK_EQ(end.error, ECANCELED);
@@ -144,8 +132,7 @@ CASE(a_kick_ends_a_connection_after_its_samples) {
     /* The ring holds three samples, and one more makes the batch whole. */
     fd = client_open(&n);
     client_send(&n, fd, 0, 7, 8);
-    learner_take(&n, next, 1);
-    learner_take(&n, next, 1);
+    learner_take(&n, 2);
     close(fd);
     CHECK_EQ(net_close(&n), 0);
 }
@@ -205,7 +192,6 @@ CASE(a_closed_ingress_finds_nothing_to_do) {
 /* A program of one thread that sends a little, takes a batch and sends again needs each of them. */
 CASE(each_batch_that_is_taken_makes_room_for_acknowledgements) {
     net n;
-    uint64_t next[1] = {0};
     net_open(&n, 5, 3);
     n.config.queue_samples = 8;
     net_again(&n);
@@ -214,16 +200,14 @@ CASE(each_batch_that_is_taken_makes_room_for_acknowledgements) {
     client_acks(fd, 15 + 8);
     CHECK(client_silent(fd));
     for (int batch = 0; batch < 7; batch++) {
-        learner_take(&n, next, 1);
+        learner_take(&n, 1);
         client_acks(fd, 5);
     }
-    learner_take(&n, next, 1);
+    learner_take(&n, 1);
     client_acks(fd, 2); /* of 60 */
     CHECK(client_silent(fd));
-    while (next[0] < 60)
-        learner_take(&n, next, 1);
-    close(fd);
-    CHECK_EQ(next_end(&n).queued, 60);
+    learner_take_until(&n, 60);
+    client_leave(&n, fd, 60);
     CHECK_EQ(net_close(&n), 0);
 }
 

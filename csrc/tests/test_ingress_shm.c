@@ -7,13 +7,6 @@ static void open_counting(net *n, uint64_t batch_size, uint64_t num_buffers) {
     net_again(n);
 }
 
-static int adopted(net *n, uint64_t queued_before, uint64_t position_before, uint64_t *id) {
-    int pair[2];
-    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-    CHECK_EQ(she_ingress_adopt(n->ingress, pair[1], queued_before, position_before, id), 0);
-    return pair[0];
-}
-
 /* Read counts until one of them is at least `count`; they never go back, and never beyond it. */
 static void counts_until(int fd, uint64_t count) {
     for (uint64_t seen = 0, last = 0; seen < count; last = seen) {
@@ -28,25 +21,23 @@ static void counts_until(int fd, uint64_t count) {
 
 CASE(counts_say_how_many_samples_are_queued) {
     net n;
-    uint64_t id, next[1] = {0};
+    uint64_t id;
     open_counting(&n, 2, 2);
-    int fd = adopted(&n, 0, 0, &id);
+    int fd = client_adopted(&n, 0, 0, &id);
     client_send(&n, fd, 0, 0, 12);
     counts_until(fd, 8);
     CHECK(client_silent(fd));
-    for (int i = 0; i < 6; i++)
-        learner_take(&n, next, 1);
+    learner_take(&n, 6);
     counts_until(fd, 12);
-    close(fd);
-    CHECK_EQ(next_end(&n).queued, 12);
+    client_leave(&n, fd, 12);
     CHECK_EQ(net_close(&n), 0);
 }
 
 CASE(a_session_goes_on_counting_with_its_next_connection) {
     net n;
-    uint64_t id, second, next[1] = {0};
+    uint64_t id, second;
     open_counting(&n, 2, 2);
-    int fd = adopted(&n, 0, 0, &id);
+    int fd = client_adopted(&n, 0, 0, &id);
     client_send(&n, fd, 0, 0, 3);
     counts_until(fd, 3);
     CHECK(she_ingress_kick(n.ingress, id));
@@ -54,43 +45,40 @@ CASE(a_session_goes_on_counting_with_its_next_connection) {
     CHECK_EQ(end.id, id);
     CHECK_EQ(end.queued, 3);
     close(fd);
-    fd = adopted(&n, end.queued, end.last_position, &second);
+    fd = client_adopted(&n, end.queued, end.last_position, &second);
     CHECK(second != id);
     CHECK_EQ(she_ingress_taken(n.ingress, second, 3), 0);
     client_send(&n, fd, 0, 3, 4);
     counts_until(fd, 4);
-    learner_take(&n, next, 1);
-    learner_take(&n, next, 1);
+    learner_take(&n, 2);
     CHECK_EQ(she_ingress_taken(n.ingress, second, 4), 1);
     CHECK_EQ(stats_of(&n).inserted_total, 4);
-    close(fd);
-    CHECK_EQ(next_end(&n).queued, 4);
+    client_leave(&n, fd, 4);
     CHECK_EQ(net_close(&n), 0);
 }
 
 CASE(a_count_that_the_socket_took_in_pieces_goes_on_where_it_stopped) {
     net n;
-    uint64_t id, next[1] = {0}, number = 0;
+    uint64_t id, number = 0;
     open_counting(&n, 4, 4);
-    int fd = adopted(&n, 0, 0, &id);
+    int fd = client_adopted(&n, 0, 0, &id);
     /* Counts fill the socket while nobody reads them. */
     for (int round = 0; round < 20000; round++) {
         client_send(&n, fd, 0, number, number + 1);
         number++;
         if (number % 4 == 0)
-            learner_take(&n, next, 1);
+            learner_take(&n, 1);
     }
     counts_until(fd, number);
-    close(fd);
-    CHECK_EQ(next_end(&n).queued, number);
+    client_leave(&n, fd, number);
     CHECK_EQ(net_close(&n), 0);
 }
 
 CASE(what_the_learner_has_taken_is_known_by_number) {
     net n;
-    uint64_t id, next[1] = {0};
+    uint64_t id;
     open_counting(&n, 2, 4);
-    int fd = adopted(&n, 0, 0, &id);
+    int fd = client_adopted(&n, 0, 0, &id);
     CHECK_EQ(she_ingress_taken(n.ingress, id, 0), 1);
     CHECK_EQ(she_ingress_taken(n.ingress, id + 1, 0), -1);
     client_send(&n, fd, 0, 0, 4);
@@ -98,9 +86,9 @@ CASE(what_the_learner_has_taken_is_known_by_number) {
     CHECK_EQ(she_ingress_taken(n.ingress, id, 2), 0);
     uint32_t ticket = she_ingress_taken_ticket(n.ingress);
     she_ingress_taken_wait(n.ingress, ticket, 1000);
-    learner_take(&n, next, 1);
+    learner_take(&n, 1);
     she_ingress_taken_wait(n.ingress, ticket, INT64_C(3600) * 1000000000);
-    learner_take(&n, next, 1);
+    learner_take(&n, 1);
     CHECK_EQ(she_ingress_taken(n.ingress, id, 4), 1);
     CHECK_EQ(she_ingress_taken(n.ingress, id, 5), 0);
     /* The connection goes on sending, and the answer for an earlier sample comes even so. */
@@ -109,10 +97,10 @@ CASE(what_the_learner_has_taken_is_known_by_number) {
     CHECK_EQ(she_ingress_taken(n.ingress, id, 6), 0);
     client_send(&n, fd, 0, 6, 8);
     counts_until(fd, 8);
-    learner_take(&n, next, 1);
+    learner_take(&n, 1);
     CHECK_EQ(she_ingress_taken(n.ingress, id, 6), 1);
     CHECK_EQ(she_ingress_taken(n.ingress, id, 8), 0);
-    learner_take(&n, next, 1);
+    learner_take(&n, 1);
     CHECK_EQ(she_ingress_taken(n.ingress, id, 8), 1);
     close(fd);
     she_ingress_event end = next_end(&n);
