@@ -47,8 +47,7 @@ void end_perhaps(reader *r, connection *c) {
     mail_end(r, c);
     /* Closing the socket is not enough: while the child of a fork has a copy of the descriptor,
      * epoll would go on to report events of a connection that is forgotten. */
-    if (c->registered)
-        (void)epoll_ctl(r->epoll, EPOLL_CTL_DEL, c->fd, NULL);
+    watch_end(r, c);
     connection_drop(g, c);
 }
 

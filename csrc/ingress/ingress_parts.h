@@ -1,17 +1,22 @@
 /* Declarations that the files of the ingress share.
  *
  *     ingress.c           opens and closes it; the calls of other threads
- *     ingress_accept.c    listening sockets, and the making of connections
  *     ingress_reader.c    a reader's loop: which connection is served when
+ *     ingress_accept.c    listening sockets, and the making of connections
  *     ingress_receive.c   from a socket to the ring or the queue
- *     ingress_fill.c      what a reader keeps: the write end of queues, incomplete samples
- *     ingress_acks.c      acknowledgements
  *     ingress_end.c       the end of a connection
+ *     ingress_acks.c      acknowledgements
+ *     ingress_fill.c      what a reader keeps: the write end of queues, incomplete samples
  *     ingress_drainer.c   from the queues to the ring
  *     ingress_insert.c    samples into the ring: claims, copies, commits
- *     ingress_stream.c    a stream of bytes into samples, without sockets
+ *     ingress_peers.c     peers whose host has vanished
+ *     ingress_watch.c     what a reader comes back to a connection for
  *     ingress_table.c     connections by id, events, views
+ *     ingress_mail.c      what other threads have for a reader
+ *     ingress_stream.c    a stream of bytes into samples, without sockets
  *     ingress_memory.c    blocks of memory for queues and incomplete samples
+ *
+ * Each calls only what stands below it.
  *
  * What a thread may touch of a connection: its reader everything but the fields of the drainers;
  * the drainer that has popped it from the work list the read end of its queue; others the words
@@ -258,7 +263,9 @@ static inline bool ring_broken(const she_ingress *g) {
 void *reader_main(void *argument);
 void *drainer_main(void *argument);
 void work_add(she_ingress *g, connection *c);
+
 void mail_post(she_ingress *g, connection *c, uint32_t mail);
+connection *mail_take(reader *r, uint32_t *mail, uint32_t *returns); /* NULL: there is none */
 void mail_end(reader *r, connection *c);
 void reader_wake(const reader *r);
 
@@ -268,10 +275,16 @@ int accept_resume(reader *r); /* milliseconds until the end of a pause; -1: ther
 int connection_make(she_ingress *g, int fd, bool greeted, uint64_t queued_before,
                     uint64_t position_before, uint64_t *id);
 
-void sent_something(reader *r, connection *c);
+int watch_begin(reader *r, connection *c, uint32_t interest);
+void watch(reader *r, connection *c, uint32_t interest);
+void watch_end(reader *r, connection *c);
 void retry_add(reader *r, connection *c);
 void retry_remove(reader *r, connection *c);
-void watch(reader *r, connection *c, uint32_t interest);
+
+void sent_something(reader *r, connection *c);
+void peers_check(reader *r);
+int peers_due(const reader *r);
+
 void serve(reader *r, connection *c);
 void connection_mail(reader *r, connection *c, uint32_t mail, uint32_t returns);
 

@@ -306,7 +306,9 @@ void connection_mail(reader *r, connection *c, uint32_t mail, uint32_t returns) 
     she_ingress *g = r->ingress;
     c->lent -= returns;
     if (mail & MAIL_NEW) {
-        watch(r, c, EPOLLIN);
+        int error = watch_begin(r, c, EPOLLIN);
+        if (error)
+            begin_end(r, c, error);
         pay(r, c);
     }
     if (mail & MAIL_KICK)
