@@ -109,8 +109,25 @@ class Checkpoints:
             return Start(place.next_epoch, 0, 0, place.next_epoch + 1)
         epoch, batches, rows = loaded["epoch"], loaded["batches"], loaded["rows"]
         if self._order.tracker is not None:
-            self._order.tracker.restore(loaded.get("sampler", {}), batches, rows)
+            self._order.tracker.restore(loaded["sampler"], batches, rows)
         return Start(epoch, batches, rows, loaded["next_epoch"])
+
+    def restore_generators(self) -> None:
+        """Set the random generators for an epoch that begins at a loaded position.
+
+        For loops that draw from them before they call `start`, which otherwise sets them. In the
+        middle of an epoch it does nothing.
+        """
+        place, tracker = self._place, self._order.tracker
+        if tracker is None or place.loaded is None or place.loaded["batches"]:
+            return
+        tracker.restore_generators(place.loaded["sampler"])
+        sampler = {
+            name: value
+            for name, value in place.loaded["sampler"].items()
+            if not name.startswith("generators")
+        }
+        self._place = place._replace(loaded={**place.loaded, "sampler": sampler})
 
     def began(self, loop: EpochOrder, start: Start) -> None:
         """Note that a loop has begun at a place that `start` returned."""

@@ -100,6 +100,12 @@ class SamplerTracker:
         self._restored = restored
         self.used.update(restored.start, restored.now)
 
+    def restore_generators(self, state: Mapping[str, Any]) -> None:
+        """Set the generators to their states at a position at which no batch was delivered."""
+        restored = self.parse(state, 0, 0)
+        self.used.update(restored.start, restored.now)
+        self.generators.write({**restored.now, **restored.start})
+
     def parse(self, state: Mapping[str, Any], batches: int, rows: int) -> _Restored:
         """Return a stored position, checked.
 

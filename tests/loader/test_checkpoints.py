@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
+import random
 from typing import Any
 
 import numpy as np
 import pytest
 
 from shm_echo import DataLoader
+from shm_echo.loader.randomness import saved_generators
 from tests.support.loop_datasets import Augmented, Numbers, as_lists
 from tests.support.resumable_samplers import (
     OwnGenerators,
@@ -173,3 +175,35 @@ def test_a_state_is_a_copy_and_small() -> None:
     loader.state_dict()["batches"] = 9
     assert loader.state_dict()["batches"] == 7
     assert len(json.dumps(GOOD)) < 20_000
+
+
+def test_generators_may_be_restored_before_the_loop_begins() -> None:
+    def order_of(loader: DataLoader, draws: int) -> list[Any]:
+        for _ in range(draws):
+            random.random()  # as a face that draws a seed of its own
+        return [batch[:, 0].tolist() for batch in loader]
+
+    with saved_generators():
+        random.seed(4)
+        loader = make(sampler=ShuffledByRandom())
+        order_of(loader, 1)
+        state = loader.state_dict()
+        expected = order_of(loader, 1)
+        random.seed(5)
+        again = make(sampler=ShuffledByRandom())
+        again.load_state_dict(state)
+        again._checkpoints.restore_generators()
+        assert order_of(again, 1) == expected
+
+
+def test_nothing_is_restored_without_a_state_or_in_the_middle_of_an_epoch() -> None:
+    with saved_generators():
+        loader = make(sampler=ShuffledByRandom())
+        for state in (None, state_of(sampler=ShuffledByRandom())):
+            if state is not None:
+                loader.load_state_dict(state)
+            random.seed(6)
+            loader._checkpoints.restore_generators()
+            first = random.random()
+            random.seed(6)
+            assert random.random() == first
