@@ -216,22 +216,16 @@ class Track(Iterator[Any]):
         self._tracker.used.update(changed)
 
     def _end_replay(self, first: GeneratorStates) -> None:
-        """Set the global generators to their states when the position was stored.
+        """Set generators to their states when the position was stored.
 
-        A generator that the sampler draws from for each batch stands where it belongs already.
+        One that the sampler draws from for each batch stands where it belongs already.
 
         Args:
             first: the states after the first key.
         """
         generators = self._tracker.generators
         moved = set(generators.changed(first))
-        generators.write(
-            {
-                name: state
-                for name, state in self._now.items()
-                if name.startswith(GLOBAL) and name not in moved
-            }
-        )
+        generators.write({name: now for name, now in self._now.items() if name not in moved})
 
     def deliver(self) -> _OwnState:
         """Go on behind the next batch; return what `state` needs for this position."""
@@ -250,7 +244,12 @@ class Track(Iterator[Any]):
             value, ended = own or self._state
             return {"sampler": copy.deepcopy(value), "ended": ended, **epoch}
         present = self._tracker.present()
-        now = {name: state for name, state in present.items() if name.startswith(GLOBAL)}
+        # Others that the sampler has drawn from stand at the right place when it has drawn again.
+        now = {
+            name: state
+            for name, state in present.items()
+            if name.startswith(GLOBAL) or name not in self._start
+        }
         return {"generators": to_json(self._start), "generators_now": to_json(now), **epoch}
 
 
