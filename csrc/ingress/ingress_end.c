@@ -14,8 +14,8 @@ void count_blocked(connection *c) {
     she_add_relaxed(&c->blocked_ns, she_now_coarse_ns() - since);
 }
 
-/* No more of this connection is read. What is whole is delivered and acknowledged. A connection that
- * is ending well may still get an error: a kick, or a peer that has vanished meanwhile. */
+/* No more of this connection is read. What is whole is delivered and acknowledged. A connection
+ * that is ending well may still get an error: a kick, or a peer that has vanished meanwhile. */
 void begin_end(reader *r, connection *c, int32_t error) {
     if (!c->error)
         c->error = error;

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Check ring_protocol.pml, and loader_ring.pml in the variants loader-*, with spin.
+# Check ring_protocol.pml, in the variants loader-* loader_ring.pml, and in the variants rendezvous-*
+# rendezvous.pml, with spin.
 #
 #   run.sh quick              the small variants, and every mutation: under four minutes
 #   run.sh full               the large variants: under half an hour, and up to 8 GB of memory
@@ -58,6 +59,9 @@ loader-cancel-2 safety -DP=1 -DE=2 -DEPOCHS=2 -DCANCELS=1
 loader-breaks   safety -DP=1 -DNB=1 -DE=2 -DEPOCHS=2 -DCANCELS=1 -DCRASHES=1
 loader-loop     cycles -DP=1 -DNB=1 -DE=2 -DCRASHES=1
 loader-loop-2   cycles -DP=1 -DNB=1 -DE=2 -DEPOCHS=2 -DCANCELS=1
+rendezvous-steps    safety
+rendezvous-first    safety -DNEEDED=1
+rendezvous-crash    safety -DW=1 -DCRASHES=1
 '
 large='
 send-3x2        safety -DSENDS=3
@@ -102,6 +106,11 @@ loader-3-keep   safety -DP=1 -DBS=1 -DNB=3 -DE=6 -DKEEP=2
 loader-ahead    safety -DP=1 -DBS=1 -DE=2 -DEPOCHS=2 -DCANCELS=1
 loader-breaks-2 safety -DP=1 -DE=3 -DEPOCHS=2 -DCANCELS=1 -DCRASHES=1
 loader-loop-3   cycles -DP=1 -DE=3 -DEPOCHS=2 -DCANCELS=1
+rendezvous-first-3  safety -DNEEDED=1 -DSTEPS=3
+rendezvous-of-3     safety -DW=3 -DSTEPS=1 -DNEEDED=2
+rendezvous-crash-2  safety -DCRASHES=1
+rendezvous-crashes  safety -DW=1 -DSTEPS=3 -DCRASHES=2
+rendezvous-lone     safety -DNEEDED=1 -DCRASHES=1
 '
 # mutation, and the variant that catches it and passes without it. README.md describes them.
 mutations='
@@ -120,6 +129,11 @@ loader_mutations='
 11 loader-cancel 12 loader-keep  13 loader-crash   14 loader-ahead  15 loader-one
 16 loader-crash
 '
+rendezvous_mutations='
+1 rendezvous-steps   2 rendezvous-steps   3 rendezvous-steps   4 rendezvous-steps
+5 rendezvous-crash   6 rendezvous-crash   7 rendezvous-steps   8 rendezvous-first
+9 rendezvous-crash  10 rendezvous-steps  11 rendezvous-crash  12 rendezvous-steps
+'
 
 die() {
     echo "run.sh: $*" >&2
@@ -136,7 +150,7 @@ build() {
     defines=$(echo "$line" | sed 's/^[^ ]* *[^ ]* *//')
     [ "$mutation" = 0 ] || defines="$defines -DMUTATE=$mutation"
     rm -rf "${work:?}"/* && cp "$here"/*.pml "$work" && cd "$work" || die "cannot write to $work"
-    case $name in loader-*) model=loader_ring.pml ;; *) model=ring_protocol.pml ;; esac
+    case $name in loader-*) model=loader_ring.pml ;; rendezvous-*) model=rendezvous.pml ;; *) model=ring_protocol.pml ;; esac
     # shellcheck disable=SC2086  # the definitions are words
     spin -a $defines $model >spin.log 2>&1 || die "spin: $(tail -3 spin.log)"
     if [ "$kind" = cycles ]; then set -- "$@" -DNP; else set -- "$@" -DSAFETY; fi
@@ -186,7 +200,7 @@ case ${1-} in
 quick) # -O0: compiling takes longer than the search
     for variant in $(names "$small"); do check "$variant" 0 -O0 -DMEMLIM=3500; done
     # shellcheck disable=SC2086
-    set -- $mutations $loader_mutations
+    set -- $mutations $loader_mutations $rendezvous_mutations
     while [ $# -gt 0 ]; do
         check "$2" "$1" -O0 -DMEMLIM=3500
         shift 2

@@ -97,7 +97,8 @@ static void write_and_keep_errno(void) {
 }
 CASE(a_write_goes_on_too_and_errno_is_kept) { CHECK_ENDS_WELL(write_and_keep_errno); }
 
-/* ThreadSanitizer accesses the word itself, with locks of its own, which the handler must not need. */
+/* ThreadSanitizer accesses the word itself, with locks of its own that the handler must not
+ * need. */
 #define CUT_BEFORE(access) \
     do { \
         mapping m_ = map(true); \

@@ -46,6 +46,18 @@ enum she_fault_step {
     SHE_STEP_LOADER_ORDER,  /* an announcement: its orders are written, its entry is not */
     SHE_STEP_LOADER_QUEUED, /* its entry is written, the gate not moved */
     SHE_STEP_LOADER_OPENED, /* the gate is moved, space not signalled */
+    /* Of a rendezvous. The first are a worker's, the others its learner's. */
+    SHE_STEP_RV_LOOKED,    /* no command was there; about to sleep */
+    SHE_STEP_RV_ACQUIRED,  /* a command is read, nothing done */
+    SHE_STEP_RV_WRITTEN,   /* rows are written, the answer is not */
+    SHE_STEP_RV_ANSWERED,  /* the answer is written, not counted */
+    SHE_STEP_RV_COUNTED,   /* it is counted, `awaited` not read */
+    SHE_STEP_RV_COMPLETE,  /* it completes what the learner awaits, not signalled */
+    SHE_STEP_RV_COMMANDED, /* commands are written, no worker is woken */
+    SHE_STEP_RV_BASE,      /* `answered` is read, the answers are not */
+    SHE_STEP_RV_AWAITED,   /* `awaited` is written, the answers not checked again */
+    SHE_STEP_RV_SLEEP,     /* checked again: about to sleep */
+    SHE_STEP_END,          /* 1 + the last step */
 };
 
 #endif
