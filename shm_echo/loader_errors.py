@@ -6,7 +6,9 @@ due. All of them are RuntimeErrors, which code that retries a training step catc
 
 from __future__ import annotations
 
+import reprlib as _reprlib
 import signal as _signal
+from typing import Any
 
 from shm_echo.error_base import ShmEchoError, describe_death
 
@@ -27,7 +29,8 @@ class ItemError(ShmEchoError, RuntimeError):
     that exception is raised, and this one is its `__cause__`.
 
     Attributes:
-        index: the index that the dataset was asked for; None if no item was asked for.
+        index: the index, or other key, that the dataset was asked for; None if it was asked for
+            none, as in `collate_fn`.
         worker, pid: the number of the worker, and its process.
         traceback: the traceback in the worker, as text.
     """
@@ -37,9 +40,15 @@ class ItemError(ShmEchoError, RuntimeError):
     _fields = ("index", "pid", "traceback", "worker")
 
     def __init__(
-        self, index: int | None, worker: int, pid: int, description: str, traceback: str
+        self,
+        index: Any,
+        worker: int,
+        pid: int,
+        description: str,
+        traceback: str,
+        place: str | None = None,
     ) -> None:
-        item = f"item {index}" if index is not None else "the start"
+        item = f"item {_reprlib.repr(index)}" if index is not None else place or "the start"
         text = f"{item} failed in worker {worker} (pid {pid}): {description}"
         super().__init__(f"{text}\n\n{traceback.rstrip()}" if traceback else text)
         self.index, self.worker, self.pid, self.traceback = index, worker, pid, traceback
@@ -58,7 +67,8 @@ class WorkerDiedError(ShmEchoError, RuntimeError):
         worker, pid: the number of the worker that died last, and its process.
         signal: the signal that ended it; None if it exited.
         exit_status: its exit status; None if a signal ended it.
-        index: the item at which the workers died; None if they died before any item was done.
+        index: the item, or other key, at which the workers died; None if they died before any item
+            was done.
         deaths: the number of deaths that were counted.
         stack: the Python stack of the worker at a crash, such as a segmentation fault; "" if there
             is none.
@@ -75,14 +85,14 @@ class WorkerDiedError(ShmEchoError, RuntimeError):
         *,
         signal: int | None,
         exit_status: int | None,
-        index: int | None,
+        index: Any,
         deaths: int,
         at_row: bool,
         hung: bool = False,
         stack: str = "",
     ) -> None:
         where = (
-            f"{deaths} workers died at item {'of unknown index' if index is None else index}"
+            f"{deaths} workers died at item {_shown(index)}"
             if at_row
             else f"{deaths} workers in a row died before they had finished any item"
         )
@@ -116,13 +126,13 @@ class LoaderTimeoutError(ShmEchoError, TimeoutError, RuntimeError):
         timeout: float,
         worker: int | None = None,
         pid: int | None = None,
-        index: int | None = None,
+        index: Any = None,
         stack: str = "",
         detail: str = "",
     ) -> None:
         text = f"the next batch was not ready within {timeout:g} s"
         if worker is not None:
-            place = "does not go on" if index is None else f"is at item {index}"
+            place = "does not go on" if index is None else f"is at item {_reprlib.repr(index)}"
             text += f": worker {worker} (pid {pid}) {place}"
         if detail:
             text += f" ({detail})"
@@ -130,3 +140,7 @@ class LoaderTimeoutError(ShmEchoError, TimeoutError, RuntimeError):
             text += f"\n\n{stack.rstrip()}"
         super().__init__(text)
         self.worker, self.pid, self.index, self.stack = worker, pid, index, stack
+
+
+def _shown(index: Any) -> str:
+    return "of unknown index" if index is None else _reprlib.repr(index)

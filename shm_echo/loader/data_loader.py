@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
 from shm_echo.copying import Uncopyable
-from shm_echo.loader.batch_layout import Layouts
 from shm_echo.loader.checkpoints import Checkpoints, RowsPerClaim
+from shm_echo.loader.engine import LoaderEngine
 from shm_echo.loader.epoch_order import EpochOrder
-from shm_echo.loader.item_hooks import ItemHooks
-from shm_echo.loader.iterator import BatchIterator
-from shm_echo.loader.local_batches import LocalBatches
 from shm_echo.loader.options import LoaderOptions, check_options
 from shm_echo.loader.order import Order, make_order
 from shm_echo.loader.progress import ProgressBar, require_rich
-from shm_echo.loader.stats import LoaderStats, LoopMeter
-from shm_echo.loader.worker_batches import WorkerBatches
-from shm_echo.loader.worker_pool import PoolOptions, WorkerPool
+from shm_echo.loader.stats import LoaderStats
 
 __all__ = ["DataLoader"]
 
@@ -29,8 +23,12 @@ class DataLoader(Uncopyable):
     """Batches of a dataset's items.
 
     Each `iter()` is one epoch. A batch is a tree like an item, whose leaves are arrays with a
-    leading axis: item i of the batch is row i. All items have the structure, shapes and dtypes of
-    the first one.
+    leading axis: item i of the batch is row i. Strings, bytes and other objects become lists.
+
+    Items with the structure, shapes and dtypes of the first one are written into the batch by the
+    worker, which is the fast way. As soon as an item has others, the loader has its workers collate
+    each batch as a whole, says so once in the log, and only the items of one batch must be alike.
+    With `example=` such an item is an error instead.
 
     Batches depend on the dataset, the sampler and the seed only: not on the number of workers, on
     timing, or on workers that die. The loop may keep batches, and write into them.
@@ -43,14 +41,18 @@ class DataLoader(Uncopyable):
 
     Args:
         dataset: anything with `__len__` and `__getitem__`. Items are trees (dicts, tuples, lists)
-            of NumPy arrays, NumPy or Python numbers, torch tensors or PIL images. Faster where the
-            dataset has them: `load_into(index, out)` writes an item into the row `out`;
-            `__getitems__(indices)` returns a list of items; `__getitems__(indices, out=)` writes
-            into the stacked rows `out`.
-        batch_size: items per batch. The last batch of an epoch may be shorter.
+            of NumPy arrays, NumPy or Python numbers, torch tensors, PIL images, None, str, bytes
+            and other objects that can be pickled. Faster where the dataset has them:
+            `load_into(index, out)` writes an item into the row `out`; `__getitems__(indices)`
+            returns a list of items; `__getitems__(indices, out=)` writes into the stacked rows
+            `out`. Or an iterable: each worker iterates a copy, and `worker_info()` tells the copy
+            which part of the items it shall give. A batch comes from each worker in turn.
+        batch_size: items per batch. The last batch of an epoch may be shorter. None for batches
+            that are the items themselves.
         shuffle: True for a new random order in each epoch.
-        sampler: an iterable of indices, drawn from in each `iter()`.
-        batch_sampler: an iterable of lists of indices, one list per batch.
+        sampler: an iterable of indices, or of other keys that the dataset takes, drawn from in each
+            `iter()`.
+        batch_sampler: an iterable of lists of indices or other keys, one list per batch.
         num_workers: worker processes; 0 for none.
         seed: base seed of order and random numbers; None draws one.
         drop_last: True to leave out a last batch that is short.
@@ -69,7 +71,8 @@ class DataLoader(Uncopyable):
         reuse: True for batches that are valid until the next one only, without any copy.
         max_bytes: the largest ring in bytes that may be allocated.
         progress: True for a progress bar of each loop, on a terminal or in a notebook; needs rich.
-        collate_fn: not there yet: anything but None raises NotImplementedError.
+        collate_fn: makes the batch of a list of items, in a worker. It may return anything that
+            can be pickled. With `batch_size=None` it gets the item. None stacks the leaves.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -99,7 +102,7 @@ class DataLoader(Uncopyable):
     def __init__(
         self,
         dataset: Any,
-        batch_size: int = 1,
+        batch_size: int | None = 1,
         shuffle: bool = False,
         *,
         sampler: Iterable[Any] | None = None,
@@ -120,7 +123,7 @@ class DataLoader(Uncopyable):
         reuse: bool = False,
         max_bytes: int | None = None,
         progress: bool = False,
-        collate_fn: Any = None,
+        collate_fn: Callable[[Any], Any] | None = None,
     ) -> None:
         self._options = options = check_options(
             dataset,
@@ -151,16 +154,12 @@ class DataLoader(Uncopyable):
         self.dataset = dataset
         self.seed: int = options.seed
         self._order = order = _order_of(options)
-        self._layouts = Layouts(options, order)
+        self._engine = LoaderEngine(options, order)
         self._checkpoints = Checkpoints(
             dataset, order, seed=options.seed, any_seed=seed is None, rank=options.rank
         )
         self._rows_per_claim = options.rows_per_claim  # as given; a state may bring a number
-        self._meter = LoopMeter(options.num_workers)
         self._lock = threading.RLock()  # a finalizer of another loop may run under it
-        self._batches: WorkerBatches | None = None
-        self._end_batches: weakref.finalize[..., Any] | None = None
-        self._loop: weakref.ref[BatchIterator] | None = None
 
     # ---------------------------------------------------------------- loops
 
@@ -183,68 +182,12 @@ class DataLoader(Uncopyable):
         """
         with self._lock:
             start = self._checkpoints.start()
-            loop = self._begin_loop(start.epoch, start.batches)
+            loop = self._engine.begin_loop(start.epoch, start.batches)
             loop.state_of = self._state_of
             self._checkpoints.began(loop.order, start)
             if self._options.progress:
                 loop.bar = ProgressBar(loop, start.epoch, self._order, start.batches)
             return loop
-
-    def _begin_loop(self, epoch: int, start: int) -> BatchIterator:
-        if self._options.num_workers == 0:
-            local = LocalBatches(self.dataset, self._hooks(), self._layouts)
-            order = EpochOrder(0, epoch, self._order.batches(epoch, start))
-            return BatchIterator(local, order, self._meter, self)
-        running = None if self._loop is None else self._loop()
-        if running is not None and running.running:
-            return self._begin_nested_loop(epoch, start)
-        batches = self._batches
-        if batches is None or not batches.usable:
-            self.close()
-            self._batches = batches = self._new_batches()
-            self._end_batches = weakref.finalize(self, batches.close)
-            batches.start()  # last: after an interrupt in it, close() finds what was started
-        order = batches.begin_loop(epoch, self._order.batches, self._order.own, start)
-        loop = BatchIterator(batches, order, self._meter, self)
-        self._loop = weakref.ref(loop)
-        return loop
-
-    def _begin_nested_loop(self, epoch: int, start: int) -> BatchIterator:
-        batches = self._new_batches()
-        try:
-            batches.start()
-            order = batches.begin_loop(epoch, self._order.batches, own=False, start=start)
-            loop = BatchIterator(batches, order, self._meter, self, at_end=batches.close)
-            weakref.finalize(loop, batches.close)
-        except BaseException:
-            batches.close()
-            raise
-        return loop
-
-    def _new_batches(self) -> WorkerBatches:
-        options = self._options
-        pool_options = PoolOptions(
-            options.num_workers,
-            self._hooks(),
-            options.seed,
-            options.start_method,
-            options.worker_init_fn,
-        )
-        return WorkerBatches(
-            WorkerPool(self.dataset, pool_options),
-            self._layouts,
-            prefetch=options.prefetch_batches,
-            timeout=options.timeout,
-            restart=options.on_hang == "restart",
-            reuse=options.reuse,
-        )
-
-    def _hooks(self) -> ItemHooks:
-        hooks = ItemHooks(self._options.seed, self._options.rank)
-        layout = self._layouts.known
-        if layout is not None:
-            hooks.spec = layout.spec
-        return hooks
 
     # ---------------------------------------------------------------- positions
 
@@ -300,50 +243,32 @@ class DataLoader(Uncopyable):
             self._options = options = replace(options, seed=kept.seed, rows_per_claim=rows)
             self.seed = options.seed
             self._order = _order_of(options)
-            self._layouts = Layouts(options, self._order)
             self._checkpoints.replace_order(self._order, options.seed)
-            self._leave_batches()
+            left = self._engine
+            self._engine = LoaderEngine(options, self._order, meter=left.meter)
+            left.leave()
 
     def _state_of(self, loop: EpochOrder) -> dict[str, Any]:
         return self._checkpoints.state(self._run_rows(), loop)
 
     def _run_rows(self) -> RowsPerClaim:
-        used, layout = self._options.rows_per_claim, self._layouts.known
+        used, layout = self._options.rows_per_claim, self._engine.layouts.known
         if used is None and layout is not None:
             used = layout.run_rows
         return RowsPerClaim(self._rows_per_claim, used)
-
-    def _leave_batches(self) -> None:
-        """Have the next loop start workers; those of a loop that runs end with it."""
-        running = None if self._loop is None else self._loop()
-        batches, end = self._batches, self._end_batches
-        self._batches = self._end_batches = self._loop = None
-        if batches is None or end is None:
-            return
-        if running is not None and running.running:
-            weakref.finalize(running, batches.close)
-            end.detach()
-        else:
-            end()
 
     # ---------------------------------------------------------------- looking at it
 
     def stats(self) -> LoaderStats:
         """Return the figures of this moment. Any thread may call it."""
-        stats, batches = self._meter.stats(), self._batches
-        if self._layouts.known is not None:
-            stats = replace(stats, nbytes=self._layouts.known.nbytes)
-        if batches is None or not batches.usable:
-            return stats
-        return batches.add_stats(stats)
+        return self._engine.stats()
 
     def worker_pids(self) -> list[int]:
         """Return the process of each worker; none before the first `iter()`.
 
         It waits for workers that are being started or replaced.
         """
-        batches = self._batches
-        return batches.pool.pids() if batches is not None and batches.usable else []
+        return self._engine.worker_pids()
 
     def __repr__(self) -> str:
         options = self._options
@@ -351,13 +276,13 @@ class DataLoader(Uncopyable):
         if options.batch_sampler is not None:
             parts[0] = "batch_sampler=..."
         parts.append(f"seed={options.seed}")
-        layout = self._layouts.known
+        layout = self._engine.layouts.known
         if options.num_workers:
             parts.append(
                 "ring: made with the first batch"
                 if layout is None
                 else f"ring: {layout.nbytes:,} bytes, {layout.sizes.num_buffers} batches, "
-                f"{layout.run_rows} rows a claim"
+                + ("collated" if layout.spec is None else f"{layout.run_rows} rows a claim")
             )
         return f"<DataLoader of {type(self.dataset).__name__}: {', '.join(parts)}>"
 
@@ -369,14 +294,7 @@ class DataLoader(Uncopyable):
         A loop that runs raises RuntimeError at its next batch. A later `iter()` starts workers
         again. Calling it is not needed where the loader is garbage collected or the program ends.
         """
-        batches, end = self._batches, self._end_batches
-        if batches is None:
-            return
-        batches.close()  # if an interrupt ends it, another close() or the finalizer goes on
-        if end is not None:
-            end.detach()
-        if self._batches is batches:
-            self._batches = None
+        self._engine.close()
 
     def __enter__(self) -> DataLoader:
         return self
@@ -397,4 +315,5 @@ def _order_of(options: LoaderOptions) -> Order:
         rank=options.rank,
         world_size=options.world_size,
         weights=options.weights,
+        shards=max(1, options.num_workers) if options.stream else 0,
     )

@@ -89,6 +89,11 @@ class EpochOrder:
         """Return the number, unique over all loops, of a batch's first row."""
         return self._first_row + batch.first_row
 
+    @property
+    def loop_row(self) -> int:
+        """The first row number of the loop."""
+        return self._first_row
+
     def end(self) -> None:
         """Give no more batches."""
         self._next, self._ended, self._batches = None, True, iter(())

@@ -6,6 +6,7 @@ import contextlib
 import pickle
 import traceback
 from dataclasses import dataclass
+from typing import Any
 
 from shm_echo.errors import ItemError
 
@@ -22,21 +23,23 @@ class ItemFailure:
     Attributes:
         row: the first row of the run that is lost by it.
         epoch: the epoch of that run.
-        index: the item; None if it was not an item that failed, but `worker_init_fn`.
+        index: the item, or the key of another kind; None if no item failed.
         worker, pid: the number of the worker, and its process.
         description: the class of the exception, and its text.
         traceback: its traceback, as text.
         pickled: the exception; None if it cannot be pickled and built again.
+        place: what has failed, in words, if it was no item; None for `worker_init_fn`.
     """
 
     row: int
     epoch: int
-    index: int | None
+    index: Any
     worker: int
     pid: int
     description: str
     traceback: str
     pickled: bytes | None
+    place: str | None = None
 
     @classmethod
     def of(
@@ -45,21 +48,26 @@ class ItemFailure:
         *,
         row: int = 0,
         epoch: int = 0,
-        index: int | None = None,
+        index: Any = None,
         worker: int,
         pid: int,
+        place: str | None = None,
     ) -> ItemFailure:
         """Return the report of an exception that is being handled in a worker."""
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         description = "".join(traceback.format_exception_only(type(error), error)).strip()
-        return cls(row, epoch, index, worker, pid, _cut(description), _cut(text), _pickled(error))
+        return cls(
+            row, epoch, index, worker, pid, _cut(description), _cut(text), _pickled(error), place
+        )
 
     def exception(self) -> Exception:
         """Return the exception to raise: of the class in the worker where that can be built.
 
         Its `__cause__` is an ItemError, which says item, worker and traceback.
         """
-        cause = ItemError(self.index, self.worker, self.pid, self.description, self.traceback)
+        cause = ItemError(
+            self.index, self.worker, self.pid, self.description, self.traceback, self.place
+        )
         if self.pickled is not None:
             # Any exception: the class is the dataset's, and so is its constructor.
             with contextlib.suppress(Exception):

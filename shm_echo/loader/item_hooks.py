@@ -73,7 +73,7 @@ class ItemHooks:
         """
         self._runs.set_for_run(epoch, first_row & (ROW_LIMIT - 1))
 
-    def begin_item(self, epoch: int, index: int) -> None:
+    def begin_item(self, epoch: int, index: Any) -> None:
         """Set what `item_rng` returns to the generator of an item."""
         self._items.at(epoch, index)
 

@@ -7,15 +7,19 @@ from typing import Any, Literal
 
 from shm_echo.loader.messages import Hooks, Run
 
-__all__ = ["ItemSource", "Way", "find_way"]
+__all__ = ["ItemSource", "Way", "find_way", "listed_items"]
 
 # The methods of a dataset, fastest first: rows of a run in place; one row in place; the items of a
 # run; one item.
 Way = Literal["getitems_out", "load_into", "getitems", "getitem"]
 
 
-def find_way(dataset: Any) -> Way:
+def find_way(dataset: Any, *, items: bool = False) -> Way:
     """Return the fastest method that a dataset has.
+
+    Args:
+        dataset: the dataset.
+        items: True for methods that return items only: "getitems" or "getitem".
 
     Raises:
         TypeError: it has none.
@@ -23,7 +27,9 @@ def find_way(dataset: Any) -> Way:
     getitems = getattr(dataset, "__getitems__", None)
     if callable(getitems):
         if _takes_out(getitems):
-            return "getitems_out"
+            if not items:
+                return "getitems_out"
+            getitems = None
         # torch's Subset has the method even if its dataset has not, and then only repeats
         # __getitem__: with that the worker knows at which item it is.
         inner = dataset
@@ -31,14 +37,15 @@ def find_way(dataset: Any) -> Way:
             inner = inner.dataset
         if not hasattr(inner, "__getitems__"):
             getitems = None
-    if callable(getattr(dataset, "load_into", None)):
+    if not items and callable(getattr(dataset, "load_into", None)):
         return "load_into"
     if callable(getitems):
         return "getitems"
     if hasattr(dataset, "__getitem__"):
         return "getitem"
     raise TypeError(
-        f"the dataset ({type(dataset).__name__}) has neither __getitem__ nor __getitems__"
+        f"the dataset ({type(dataset).__name__}) has neither __getitem__ nor "
+        + ("a __getitems__ that returns items" if items else "__getitems__")
     )
 
 
@@ -58,6 +65,7 @@ class ItemSource:
 
     Attributes:
         batched: True if the rows of a run are made together.
+        returns_items: True if the dataset returns items, and does not write them in place.
         index: the item at work, for error messages.
     """
 
@@ -66,6 +74,7 @@ class ItemSource:
         self._hooks = hooks
         self._way = find_way(dataset)
         self.batched = self._way in ("getitems", "getitems_out")
+        self.returns_items = self._way in ("getitem", "getitems")
         self.index: int | None = None
         self._kept: tuple[int, int, int, Any, Any] | None = None
 
@@ -82,10 +91,14 @@ class ItemSource:
         if hasattr(self._dataset, "__getitem__"):
             item = self._dataset[index]
         else:
-            item = self._getitems([index])[0]
+            item = listed_items(self._dataset, [index])[0]
         if self._way == "getitem":
             self._kept = row, epoch, index, item, self._hooks.state()
         return item
+
+    def forget_first(self) -> None:
+        """Drop the item that is kept."""
+        self._kept = None
 
     def fill(self, run: Run, *, singly: bool = False) -> None:
         """Write all rows of a run.
@@ -134,7 +147,7 @@ class ItemSource:
             if self._way == "load_into":
                 self._dataset.load_into(index, run.row(place))
             elif self._way == "getitems":
-                self._hooks.write(run, place, self._getitems([index])[0], index)
+                self._hooks.write(run, place, listed_items(self._dataset, [index])[0], index)
             else:
                 self._dataset.__getitems__([index], out=_one_row(run.tree, place))
 
@@ -145,20 +158,26 @@ class ItemSource:
         if self._way == "getitems_out":
             self._dataset.__getitems__(indices, out=run.tree)
             return
-        for place, item in enumerate(self._getitems(list(indices))):
+        for place, item in enumerate(listed_items(self._dataset, list(indices))):
             self.index = indices[place]
             self._hooks.write(run, place, item, indices[place])
 
-    def _getitems(self, indices: list[int]) -> list[Any]:
-        items = self._dataset.__getitems__(indices)
-        if not isinstance(items, list) or len(items) != len(indices):
-            size = f" of {len(items)}" if isinstance(items, (list, tuple)) else ""
-            raise TypeError(
-                f"{type(self._dataset).__name__}.__getitems__ returned {type(items).__name__}"
-                f"{size} for {len(indices)} indices, and must return a list of as many items; "
-                "stacked rows are written into `out` by __getitems__(indices, out=)"
-            )
-        return items
+
+def listed_items(dataset: Any, keys: list[Any]) -> list[Any]:
+    """Return the items of some keys, by `__getitems__`.
+
+    Raises:
+        TypeError: it did not return a list of as many items.
+    """
+    items = dataset.__getitems__(keys)
+    if not isinstance(items, list) or len(items) != len(keys):
+        size = f" of {len(items)}" if isinstance(items, (list, tuple)) else ""
+        raise TypeError(
+            f"{type(dataset).__name__}.__getitems__ returned {type(items).__name__}{size} for "
+            f"{len(keys)} indices, and must return a list of as many items; stacked rows are "
+            "written into `out` by __getitems__(indices, out=)"
+        )
+    return items
 
 
 def _one_row(tree: Any, place: int) -> Any:

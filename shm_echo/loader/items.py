@@ -144,20 +144,24 @@ def _with_arrays(tree: Any) -> Any:
 # ---------------------------------------------------------------- conversion
 
 
-def item_arrays(item: Any) -> tuple[Any, bool]:
+def item_arrays(item: Any, objects: bool = False) -> tuple[Any, bool]:
     """Return an item as a tree of arrays and numbers, and True if that took a conversion.
 
     Torch tensors and PIL images become arrays, which alias them where that is possible; mappings
     become dicts, and subclasses of list and tuple these.
 
+    Args:
+        item: the item.
+        objects: True to leave str, bytes and other objects as they are.
+
     Raises:
-        TypeError: a leaf is of another type; the message begins with its path.
+        TypeError: no array can be made of a leaf; the message begins with its path.
         ValueError: the item is cyclic or nested deeper than 64 levels.
     """
-    return _convert(item, "", 0)
+    return _convert(item, "", 0, objects)
 
 
-def _convert(value: Any, path: str, depth: int) -> tuple[Any, bool]:
+def _convert(value: Any, path: str, depth: int, objects: bool) -> tuple[Any, bool]:
     kind = type(value)
     if (
         kind is np.ndarray
@@ -169,35 +173,35 @@ def _convert(value: Any, path: str, depth: int) -> tuple[Any, bool]:
     if depth > MAX_DEPTH:
         raise ValueError(f"it is cyclic or nested deeper than {MAX_DEPTH} levels")
     if kind in _DICTS or isinstance(value, Mapping):
-        return _convert_mapping(value, path, depth)
+        return _convert_mapping(value, path, depth, objects)
     if isinstance(value, (list, tuple, deque)):
-        return _convert_sequence(value, path, depth)
-    array = _leaf_array(value, path)
+        return _convert_sequence(value, path, depth, objects)
+    array = _leaf_array(value, path, objects)
     if array is not value:
         return array, True
     if not optree.tree_is_leaf(value):
-        return _convert_node(value, path, depth)
+        return _convert_node(value, path, depth, objects)
     return value, False
 
 
-def _convert_mapping(value: Any, path: str, depth: int) -> tuple[Any, bool]:
+def _convert_mapping(value: Any, path: str, depth: int, objects: bool) -> tuple[Any, bool]:
     changed = type(value) not in _DICTS
     children: dict[Any, Any] = {}
     for key in value:
-        children[key], child_changed = _convert(value[key], f"{path}[{key!r}]", depth + 1)
+        children[key], child_changed = _convert(value[key], f"{path}[{key!r}]", depth + 1, objects)
         changed |= child_changed
     if not changed:
         return value, False
     return OrderedDict(children) if type(value) is OrderedDict else children, True
 
 
-def _convert_sequence(value: Any, path: str, depth: int) -> tuple[Any, bool]:
+def _convert_sequence(value: Any, path: str, depth: int, objects: bool) -> tuple[Any, bool]:
     kind = type(value)
     named = isinstance(value, tuple) and hasattr(kind, "_fields")
     known = kind in (list, tuple, deque) or named or optree.is_structseq_class(kind)
     steps = [f".{name}" for name in kind._fields] if named else None
     pairs = [
-        _convert(child, path + (steps[i] if steps else f"[{i}]"), depth + 1)
+        _convert(child, path + (steps[i] if steps else f"[{i}]"), depth + 1, objects)
         for i, child in enumerate(value)
     ]
     if known and not any(changed for _, changed in pairs):
@@ -210,11 +214,11 @@ def _convert_sequence(value: Any, path: str, depth: int) -> tuple[Any, bool]:
     return tuple(children) if isinstance(value, tuple) else children, True
 
 
-def _convert_node(value: Any, path: str, depth: int) -> tuple[Any, bool]:
+def _convert_node(value: Any, path: str, depth: int, objects: bool) -> tuple[Any, bool]:
     """Convert the children of a node that is registered with optree."""
     children, metadata, entries, rebuild, *_ = optree.tree_flatten_one_level(value)
     pairs = [
-        _convert(child, f"{path}[{entry!r}]", depth + 1)
+        _convert(child, f"{path}[{entry!r}]", depth + 1, objects)
         for child, entry in zip(children, entries, strict=True)
     ]
     if not any(changed for _, changed in pairs):
@@ -222,7 +226,7 @@ def _convert_node(value: Any, path: str, depth: int) -> tuple[Any, bool]:
     return rebuild(metadata, [child for child, _ in pairs]), True
 
 
-def _leaf_array(value: Any, path: str) -> Any:
+def _leaf_array(value: Any, path: str, objects: bool) -> Any:
     """Return a leaf as an array or number; itself if it needs none, or is a node.
 
     Raises:
@@ -230,10 +234,11 @@ def _leaf_array(value: Any, path: str) -> Any:
     """
     where = path or "the item"
     if isinstance(value, (str, bytes)):
+        if objects:
+            return value
         raise TypeError(
-            f"{where}: {'bytes' if isinstance(value, bytes) else 'str'} is not supported in this "
-            f"version, and comes with a later one (got {reprlib.repr(value)}): leave it out, or "
-            "give its number in a vocabulary, or a uint8 array of fixed length"
+            f"{where}: {'bytes' if isinstance(value, bytes) else 'str'} does not fit into an array "
+            f"(got {reprlib.repr(value)})"
         )
     if isinstance(value, _NUMBERS):  # IntEnum and its like
         plain: Any = next(kind for kind in _NUMBERS if isinstance(value, kind))
@@ -247,7 +252,7 @@ def _leaf_array(value: Any, path: str) -> Any:
     images = sys.modules.get("PIL.Image")
     if images is not None and isinstance(value, getattr(images, "Image", ())):
         return _image_array(value, where)
-    if optree.tree_is_leaf(value):
+    if optree.tree_is_leaf(value) and not objects:
         kind = type(value)
         raise TypeError(
             f"{where}: no batch can be made of a {kind.__module__}.{kind.__qualname__}: a "

@@ -74,6 +74,11 @@ class BatchIterator(Iterator[Any], Uncopyable):
         return self.state_of(self._order)
 
     @property
+    def epoch(self) -> int:
+        """The epoch of this loop."""
+        return self._order.epoch
+
+    @property
     def running(self) -> bool:
         """Return True if the loop may go on: neither at its end nor at an exception.
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from shm_echo.loader.face import Face
+    from shm_echo.loader.tasks import KeyTask, StreamTask
 
 __all__ = [
     "Attach",
@@ -21,7 +25,10 @@ __all__ = [
     "Left",
     "NurseryFailed",
     "NurseryReady",
+    "Parcel",
+    "ParcelSize",
     "Ready",
+    "Recipe",
     "Run",
     "Sender",
     "Singly",
@@ -40,6 +47,8 @@ class Run(Protocol):
     def indices(self) -> tuple[int, ...]: ...
     @property
     def tree(self) -> Any: ...
+    @property
+    def views(self) -> tuple[Any, ...]: ...
     def row(self, place: int, /) -> Any: ...
     def at_row(self, place: int | None, /) -> None: ...
     def write(self, place: int, tree: Any, /) -> None: ...
@@ -64,7 +73,7 @@ class Hooks(Protocol):
     def begin_run(self, epoch: int, first_row: int) -> None:
         """Set the global random generators for a run of rows."""
 
-    def begin_item(self, epoch: int, index: int) -> None:
+    def begin_item(self, epoch: int, index: Any) -> None:
         """Note the item that is made now, for `item_rng`."""
 
     def spec_of(self, item: Any, index: int) -> Any:
@@ -81,6 +90,26 @@ class Hooks(Protocol):
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """The way from items to batches that are collated as a whole.
+
+    Attributes:
+        face: the defaults.
+        collate_fn: makes a batch of a list of items, or of one item if a batch is one; None for the
+            default of the face.
+        stream: True if the dataset is iterated: each worker has a shard.
+        batch_size: items in a batch of a stream; None for batches that are one item each.
+        drop_last: True to leave out a shard's last batch if it is short.
+    """
+
+    face: Face
+    collate_fn: Callable[[Any], Any] | None = None
+    stream: bool = False
+    batch_size: int | None = 1
+    drop_last: bool = False
+
+
+@dataclass(frozen=True)
 class WorkerSetup:
     """The arguments that each worker gets from the nursery.
 
@@ -89,6 +118,7 @@ class WorkerSetup:
         hooks: what the loader does around items.
         worker_init_fn: called in each worker with its number, before any item.
         num_workers, seed: for `worker_info`.
+        recipe: makes batches.
     """
 
     dataset: Any
@@ -96,6 +126,7 @@ class WorkerSetup:
     worker_init_fn: Callable[[int], object] | None
     num_workers: int
     seed: int
+    recipe: Recipe
 
 
 # ---------------------------------------------------------------- trainer and nursery
@@ -181,39 +212,80 @@ class InitFailed:
 
 @dataclass(frozen=True)
 class FirstItem:
-    """Make the item that row `row` will be, and say what it is like."""
+    """Make the first item of a batch, and say what it is like, or the whole batch.
+
+    Attributes:
+        row: row number of the item.
+        epoch: epoch.
+        task: the batch.
+        whole: True to make the whole batch. Otherwise that is only done if the item fits no rows.
+        run_rows: rows after which the global generators are set anew in a whole batch.
+    """
 
     row: int
     epoch: int
-    index: int
+    task: KeyTask | StreamTask
+    whole: bool
+    run_rows: int
+
+    @property
+    def index(self) -> Any:
+        """The key of the item; None if it is not known."""
+        return getattr(self.task, "keys", [None])[0]
+
+
+@dataclass(frozen=True)
+class ParcelSize:
+    """The first batch does not travel as rows.
+
+    Attributes:
+        nbytes: size of its parcel.
+        reason: why its items fit no rows, in words; "" if nobody has tried.
+    """
+
+    nbytes: int
+    reason: str = ""
 
 
 @dataclass(frozen=True)
 class FirstSpec:
-    """The answer of `Hooks.spec_of` about the first item."""
+    """The answer of `Hooks.spec_of` about the first item, or the size of the whole batch."""
 
     row: int
     spec: Any
 
 
 @dataclass(frozen=True)
+class Parcel:
+    """A batch that did not fit into its slot of the ring. `row` is its first row."""
+
+    row: int
+    data: bytearray
+
+
+@dataclass(frozen=True)
 class Attach:
     """Open the ring, whose descriptor comes with it, and fill runs.
+
+    A worker that has a ring goes on with the new one when its own is closed.
 
     Attributes:
         opener: makes the worker's sender from (descriptor, owner id, pidfd of the trainer, hooks).
         owner: the owner id of the worker.
         singly: the rows at which runs begin whose rows are made one by one.
+        run_rows: 0 for a ring of rows; for one of parcels the rows after which the global
+            generators are set anew.
     """
 
     opener: Callable[..., Sender]
     owner: int
     singly: tuple[int, ...]
+    run_rows: int = 0
 
 
 @dataclass(frozen=True)
 class Claimed:
-    """The worker has claimed its first run."""
+    """The worker has claimed its first run of a ring."""
 
 
 @dataclass(frozen=True)

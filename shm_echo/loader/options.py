@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from shm_echo.error_base import mebibytes
+from shm_echo.loader.item_sources import find_way
 from shm_echo.loader.items import ItemSpec
 from shm_echo.loader.randomness import SEED_LIMIT, new_seed
 from shm_echo.validation import check_count, seconds
 
 __all__ = [
+    "FURTHER_BUFFERS",
     "LoaderOptions",
     "OnHang",
     "RingShape",
@@ -30,7 +32,7 @@ _MAX_WORKERS = 4096
 _MOST_ROWS_PER_CLAIM = 32
 _MOST_BYTES_PER_CLAIM = 4 * 2**20
 # Beside those that are filled ahead: the batch in the loop's hands, and one that circulates.
-_FURTHER_BUFFERS = 2
+FURTHER_BUFFERS = 2
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,15 @@ class LoaderOptions:
 
     Attributes:
         seed: base seed; drawn from the operating system if none was given.
+        batch_size: None for batches that are one item each.
+        stream: True if the dataset is iterated: each worker has a shard.
         timeout: seconds; None for no limit, which the argument says with 0.
         item_spec: the spec that `example` fixes; None without one.
     """
 
     dataset: Any
-    batch_size: int
+    batch_size: int | None
+    stream: bool
     shuffle: bool
     sampler: Any
     batch_sampler: Any
@@ -65,6 +70,22 @@ class LoaderOptions:
     reuse: bool
     max_bytes: int | None
     progress: bool
+    collate_fn: Callable[[Any], Any] | None
+
+    @property
+    def collates(self) -> bool:
+        """Return True if the workers collate each batch as a whole, whatever its items are."""
+        return self.collate_fn is not None or self.batch_size is None or self.stream
+
+    @property
+    def num_rings(self) -> int:
+        """The number of rings: each worker of a stream has one."""
+        return max(1, self.num_workers) if self.stream else 1
+
+    @property
+    def ring_buffers(self) -> int:
+        """The number of batches in each ring."""
+        return -(-self.prefetch_batches // self.num_rings) + FURTHER_BUFFERS
 
 
 def check_options(
@@ -99,8 +120,9 @@ def check_options(
         ValueError: an argument out of range, or two that exclude each other.
         NotImplementedError: something that comes with a later version.
     """
-    _reject_later_parts(dataset, batch_size, rows_per_claim, collate_fn)
-    batch_size = check_count("batch_size", batch_size, 1)
+    _reject_later_parts(rows_per_claim)
+    batch_size = None if batch_size is None else check_count("batch_size", batch_size, 1)
+    stream = _has_no_indices(dataset)
     shuffle = _switch("shuffle", shuffle)
     drop_last = _switch("drop_last", drop_last)
     world_size = check_count("world_size", world_size, 1)
@@ -108,7 +130,18 @@ def check_options(
     if rank >= world_size:
         raise ValueError(f"rank must be less than world_size={world_size}, not {rank}")
     _check_sampling(batch_size, shuffle, sampler, batch_sampler, drop_last, world_size, weights)
-    _check_dataset(dataset, own_order=sampler is None and batch_sampler is None)
+    if stream:
+        _check_stream(dataset, shuffle, sampler, batch_sampler, world_size, weights)
+    else:
+        own_order = sampler is None and batch_sampler is None
+        _check_dataset(dataset, own_order, in_place=collate_fn is None and batch_size is not None)
+    if collate_fn is not None and not callable(collate_fn):
+        raise TypeError(f"collate_fn must be a function of a list of items, not {collate_fn!r}")
+    if example is not None and (collate_fn is not None or batch_size is None or stream):
+        raise ValueError(
+            "example= fixes the rows of a batch, and can't be combined with collate_fn=, "
+            "batch_size=None or an iterable, whose batches have none"
+        )
     if worker_init_fn is not None and not callable(worker_init_fn):
         raise TypeError(
             "worker_init_fn must be a function that takes the worker's number, not "
@@ -117,6 +150,7 @@ def check_options(
     return LoaderOptions(
         dataset=dataset,
         batch_size=batch_size,
+        stream=stream,
         shuffle=shuffle,
         sampler=sampler,
         batch_sampler=batch_sampler,
@@ -139,29 +173,15 @@ def check_options(
         reuse=_switch("reuse", reuse),
         max_bytes=_optional_count("max_bytes", max_bytes, most=None),
         progress=_switch("progress", progress),
+        collate_fn=collate_fn,
     )
 
 
-def _reject_later_parts(
-    dataset: Any, batch_size: Any, rows_per_claim: Any, collate_fn: Any
-) -> None:
-    later = "this version of shm_echo.DataLoader does not support {}; a later one will"
-    if collate_fn is not None:
-        raise NotImplementedError(
-            later.format("collate_fn=") + ": let __getitem__ return what a row of the batch is"
-        )
-    if batch_size is None:
-        raise NotImplementedError(
-            later.format("batch_size=None") + ": use batch_size=1, and row 0 of each batch"
-        )
+def _reject_later_parts(rows_per_claim: Any) -> None:
     if isinstance(rows_per_claim, str):
         raise NotImplementedError(
-            later.format(f"rows_per_claim={rows_per_claim!r}") + ": give a number, or None"
-        )
-    if _has_no_indices(dataset):
-        raise NotImplementedError(
-            later.format(f"datasets that are iterables ({type(dataset).__qualname__})")
-            + ": give it __getitem__ and __len__"
+            f"this version of shm_echo.DataLoader does not support rows_per_claim="
+            f"{rows_per_claim!r}; a later one will: give a number, or None"
         )
 
 
@@ -174,10 +194,11 @@ def _has_no_indices(dataset: Any) -> bool:
     return hasattr(dataset, "__iter__") and not hasattr(dataset, "__getitem__")
 
 
-def _check_dataset(dataset: Any, own_order: bool) -> None:
+def _check_dataset(dataset: Any, own_order: bool, in_place: bool) -> None:
     name = type(dataset).__qualname__
     if not hasattr(dataset, "__getitem__"):
-        raise TypeError(f"the dataset must have __getitem__, and {name} has none")
+        raise TypeError(f"the dataset must have __getitem__ or __iter__, and {name} has neither")
+    find_way(dataset, items=not in_place)
     if own_order:
         try:
             len(dataset)
@@ -188,8 +209,26 @@ def _check_dataset(dataset: Any, own_order: bool) -> None:
             ) from None
 
 
+def _check_stream(
+    dataset: Any, shuffle: bool, sampler: Any, batch_sampler: Any, world_size: int, weights: Any
+) -> None:
+    given = {
+        "shuffle": shuffle,
+        "sampler": sampler is not None,
+        "batch_sampler": batch_sampler is not None,
+        "weights": weights is not None,
+        "world_size": world_size > 1,
+    }
+    clash = [f"{name}=" for name, is_given in given.items() if is_given]
+    if clash:
+        raise ValueError(
+            f"{', '.join(clash)} can't be combined with a dataset that can only be iterated "
+            f"({type(dataset).__qualname__}): it decides alone which items come, and in which order"
+        )
+
+
 def _check_sampling(
-    batch_size: int,
+    batch_size: int | None,
     shuffle: bool,
     sampler: Any,
     batch_sampler: Any,
@@ -219,10 +258,13 @@ def _check_sampling(
         excluded["sampler"] = (reason, ("shuffle", "weights", "world_size"))
     elif weights is not None:
         excluded["weights"] = ("they draw the items at random already", ("shuffle",))
+    if batch_size is None:
+        excluded["batch_size=None"] = ("each batch is one item", ("drop_last",))
     for name, (reason, others) in excluded.items():
         clash = [f"{other}=" for other in others if given[other]]
         if clash:
-            raise ValueError(f"{name}= can't be combined with {', '.join(clash)}: {reason}")
+            name = name if "=" in name else f"{name}="
+            raise ValueError(f"{name} can't be combined with {', '.join(clash)}: {reason}")
 
 
 def _check_seed(seed: Any) -> int:
@@ -294,7 +336,7 @@ class RingShape:
             batch_size: rows in a batch, at most: the order's, which a batch sampler may set.
         """
         rows = options.rows_per_claim or default_rows_per_claim(batch_size, item_bytes)
-        return cls(batch_size, min(rows, batch_size), options.prefetch_batches + _FURTHER_BUFFERS)
+        return cls(batch_size, min(rows, batch_size), options.ring_buffers)
 
     @property
     def slots(self) -> int:
@@ -320,5 +362,5 @@ def check_max_bytes(
         f"the loader's ring would have {ring_bytes:,} bytes ({mebibytes(ring_bytes)}: "
         f"{shape.num_buffers} batches of {shape.batch_size:,} items of {item_bytes:,} bytes), and "
         f"max_bytes is {max_bytes:,}: use a smaller batch_size or prefetch_batches, which is "
-        f"{shape.num_buffers - _FURTHER_BUFFERS}"
+        f"{shape.num_buffers - FURTHER_BUFFERS}"
     )

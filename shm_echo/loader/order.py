@@ -15,6 +15,7 @@ import numpy as np
 from shm_echo.loader.order_base import IndexBatch, Order
 from shm_echo.loader.sampler_order import BatchSamplerOrder, SamplerOrder
 from shm_echo.loader.samplers import PositionMap, Weights, sequential, shuffled
+from shm_echo.loader.stream_order import StreamOrder
 
 __all__ = ["IndexBatch", "Order", "OwnOrder", "make_order"]
 
@@ -34,7 +35,7 @@ class OwnOrder(Order):
 
     Args:
         dataset: anything with a length.
-        batch_size: rows per batch.
+        batch_size: rows per batch; None for batches that are one item each.
         shuffle: True for a new random order in each epoch.
         seed: base seed.
         drop_last: True to leave out a short last batch.
@@ -56,7 +57,7 @@ class OwnOrder(Order):
         self,
         dataset: Any,
         *,
-        batch_size: int,
+        batch_size: int | None,
         seed: int,
         shuffle: bool = False,
         drop_last: bool = False,
@@ -64,7 +65,8 @@ class OwnOrder(Order):
         world_size: int = 1,
         weights: Any = None,
     ) -> None:
-        self.batch_size: int = batch_size
+        self.batch_size: int = batch_size or 1
+        self._single = batch_size is None
         self._dataset = dataset
         self._seed = seed
         self._shuffle = shuffle
@@ -116,7 +118,8 @@ class OwnOrder(Order):
             indices = items(positions)
             indices.flags.writeable = False
             for first in range(block, end, size):
-                yield IndexBatch(first, epoch, indices[first - block : first - block + size])
+                rows_here = indices[first - block : first - block + size]
+                yield IndexBatch(first, epoch, rows_here, self._single)
 
     def description(self) -> dict[str, Any]:
         kind = "shuffled" if self._shuffle else "sequential"
@@ -124,7 +127,7 @@ class OwnOrder(Order):
         return {
             "kind": kind if self._weights is None else "weighted",
             "length": len(self._dataset),
-            "batch_size": self.batch_size,
+            "batch_size": None if self._single else self.batch_size,
             "seed": self._seed,
             "drop_last": self._drop_last,
             "rank": self._rank,
@@ -136,7 +139,7 @@ class OwnOrder(Order):
 def make_order(
     dataset: Any,
     *,
-    batch_size: int,
+    batch_size: int | None,
     seed: int,
     shuffle: bool = False,
     sampler: Iterable[Any] | None = None,
@@ -145,13 +148,19 @@ def make_order(
     rank: int = 0,
     world_size: int = 1,
     weights: Any = None,
+    shards: int = 0,
 ) -> Order:
     """Return the order that a loader's checked arguments describe; nothing is drawn.
+
+    Args:
+        shards: number of workers that iterate the dataset; 0 if it is asked for items.
 
     Raises:
         TypeError: weights are not numbers.
         ValueError: weights do not fit the dataset.
     """
+    if shards:
+        return StreamOrder(dataset, batch_size=batch_size, drop_last=drop_last, shards=shards)
     if batch_sampler is not None:
         return BatchSamplerOrder(batch_sampler)
     if sampler is not None:

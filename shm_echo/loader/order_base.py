@@ -21,12 +21,20 @@ class IndexBatch(NamedTuple):
     Attributes:
         first_row: position of its first item in the order of this epoch (and of this rank).
         epoch: epoch.
-        indices: dataset indices, one per row; read-only.
+        indices: dataset indices, one per row, as a read-only array of int64; or a tuple of keys,
+            at least one of which is no such integer.
+        single: True if the batch is the item of its one key itself (`batch_size=None`).
     """
 
     first_row: int
     epoch: int
-    indices: Indices
+    indices: Indices | tuple[Any, ...]
+    single: bool = False
+
+    def keys(self) -> list[Any]:
+        """Return the keys that the dataset is asked for: Python integers, or other objects."""
+        indices = self.indices
+        return list(indices) if isinstance(indices, tuple) else indices.tolist()
 
 
 class Order:
@@ -35,7 +43,8 @@ class Order:
     Attributes:
         own: True if the order of a later epoch is known at any time. The order of another one is
             known only after `batches` was called, once per `iter()` of the loader.
-        batch_size: the largest number of rows in a batch; None if that is not known yet.
+        batch_size: the largest number of rows in a batch, as far as that is known; None if nothing
+            is known yet. A list of a batch sampler may be longer.
         tracker: follows the sampler of the user's; None if there is none.
     """
 
@@ -60,9 +69,8 @@ class Order:
         the result is. Its exceptions come from there, after the batches before them.
 
         Raises:
-            TypeError: (from the iterator) the sampler gave a key that is no integer.
-            ValueError: (from the iterator) a batch sampler gave no list, an empty one, or one that
-                is longer than `batch_size`.
+            TypeError: (from the iterator) a batch sampler gave no list.
+            ValueError: (from the iterator) a batch sampler gave an empty list.
         """
         raise NotImplementedError
 

@@ -8,7 +8,9 @@ epoch and the position of that row: runs lie at fixed positions, whichever worke
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import pickle
 import random
 import sys
 import threading
@@ -104,7 +106,7 @@ class ItemRandomness:
         seed: base seed, below 2**64.
 
     Attributes:
-        index: index of the item that is being made; None for none.
+        index: index, or other key, of the item that is being made; None for none.
     """
 
     __slots__ = ("_bits", "_counter", "_epoch", "_generator", "_key", "_keyed", "_start", "index")
@@ -119,9 +121,9 @@ class ItemRandomness:
         self._start["state"]["counter"] = self._counter
         self._epoch = 0
         self._keyed = False
-        self.index: int | None = None
+        self.index: Any = None
 
-    def at(self, epoch: int, index: int) -> None:
+    def at(self, epoch: int, index: Any) -> None:
         """Begin an item. It costs next to nothing until the item asks for its generator."""
         self._epoch = epoch
         self._keyed = False
@@ -135,7 +137,7 @@ class ItemRandomness:
         """Return the generator of the current item, keyed at its first use."""
         if not self._keyed:
             assert self.index is not None
-            self._key[1] = self.index & (SEED_LIMIT - 1)  # negative indices are possible
+            self._key[1] = _key_number(self.index)
             self._counter[3] = self._epoch
             self._bits.state = self._start
             self._keyed = True
@@ -154,6 +156,14 @@ class ItemRandomness:
         finally:
             self.done()
             _thread.source = before
+
+
+def _key_number(key: Any) -> int:
+    """Return a number below 2**64 for a key; for an index the index."""
+    if isinstance(key, int):
+        return key & (SEED_LIMIT - 1)  # negative indices are possible
+    digest = hashlib.blake2b(pickle.dumps(key, 5), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
 
 
 # ---------------------------------------------------------------- the global generators

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from operator import index as as_int
-from typing import Any, NoReturn
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -18,17 +17,19 @@ from shm_echo.loader.samplers import Indices
 
 __all__ = ["BatchSamplerOrder", "SamplerOrder"]
 
+Keys: TypeAlias = Indices | tuple[Any, ...]
+
 # A batch sampler that has no batch_size: the longest of so many lists is taken for it.
 _LISTS_AHEAD = 64
 
 
 class SamplerOrder(Order):
-    """The order of a sampler of the user's: an iterable of dataset indices.
+    """The order of a sampler of the user's: an iterable of dataset indices, or of other keys.
 
     Args:
-        sampler: gives the indices of an epoch each time it is iterated. It sets its own seed and
-            its own rank; call its `set_epoch`, if it has one, before `iter()` of the loader.
-        batch_size: rows per batch.
+        sampler: gives the keys of an epoch each time it is iterated. It sets its own seed and its
+            own rank; call its `set_epoch`, if it has one, before `iter()` of the loader.
+        batch_size: rows per batch; None for batches that are the item of one key each.
         drop_last: True to leave out a short last batch.
 
     Example:
@@ -38,9 +39,12 @@ class SamplerOrder(Order):
         [[9, 8], [7, 6], [5]]
     """
 
-    def __init__(self, sampler: Iterable[Any], *, batch_size: int, drop_last: bool = False) -> None:
-        self.batch_size: int = batch_size
-        self.tracker: SamplerTracker = SamplerTracker(sampler, batch_size)
+    def __init__(
+        self, sampler: Iterable[Any], *, batch_size: int | None, drop_last: bool = False
+    ) -> None:
+        self.batch_size: int = batch_size or 1
+        self._single = batch_size is None
+        self.tracker: SamplerTracker = SamplerTracker(sampler, self.batch_size)
         self._sampler = sampler
         self._drop_last = drop_last
 
@@ -59,7 +63,7 @@ class SamplerOrder(Order):
             if len(chunk) < size and self._drop_last:
                 return
             if first >= start * size:
-                yield IndexBatch(first, epoch, _as_indices("sampler", chunk))
+                yield IndexBatch(first, epoch, _as_indices(chunk), self._single)
             first += len(chunk)
             if len(chunk) < size:
                 return
@@ -68,17 +72,17 @@ class SamplerOrder(Order):
         return {
             "kind": "sampler",
             "sampler": _type_name(self._sampler),
-            "batch_size": self.batch_size,
+            "batch_size": None if self._single else self.batch_size,
             "drop_last": self._drop_last,
         }
 
 
 class BatchSamplerOrder(Order):
-    """The order of a batch sampler of the user's: an iterable of lists of dataset indices.
+    """The order of a batch sampler of the user's: an iterable of lists of indices or other keys.
 
-    The lists may differ in length. The longest possible one is the sampler's attribute `batch_size`
-    if it has one. Otherwise the first call of `batches` draws up to 64 lists ahead, and takes the
-    longest of them.
+    The lists may differ in length. The longest one that is expected is the sampler's attribute
+    `batch_size` if it has one. Otherwise the first call of `batches` draws up to 64 lists ahead,
+    and takes the longest of them.
 
     Args:
         batch_sampler: gives the lists of an epoch each time it is iterated.
@@ -106,7 +110,7 @@ class BatchSamplerOrder(Order):
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[IndexBatch]:
         track = self.tracker.begin()
-        drawn: list[Indices] = []
+        drawn: list[Keys] = []
         failure: Exception | None = None
         if self.batch_size is None:
             try:
@@ -117,17 +121,10 @@ class BatchSamplerOrder(Order):
         return self._batches(epoch, start, track, _replayed(drawn, failure, track))
 
     def _batches(
-        self, epoch: int, start: int, track: Track, lists: Iterator[Indices]
+        self, epoch: int, start: int, track: Track, lists: Iterator[Keys]
     ) -> Iterator[IndexBatch]:
         first = track.first_row
         for number, indices in enumerate(lists, track.first_batch):
-            if self.batch_size is not None and len(indices) > self.batch_size:
-                raise ValueError(
-                    f"batch_sampler= gave a list of {len(indices)} indices as batch {number}, and "
-                    f"the loader has room for {self.batch_size}: give the batch sampler an "
-                    "attribute batch_size with the length of its longest list (without one, the "
-                    f"longest of the first {_LISTS_AHEAD} lists is taken)"
-                )
             if number >= start:
                 yield IndexBatch(first, epoch, indices)
             first += len(indices)
@@ -136,16 +133,14 @@ class BatchSamplerOrder(Order):
         return {"kind": "batch_sampler", "sampler": _type_name(self._sampler)}
 
 
-def _replayed(
-    drawn: list[Indices], failure: Exception | None, lists: Iterator[Any]
-) -> Iterator[Indices]:
+def _replayed(drawn: list[Keys], failure: Exception | None, lists: Iterator[Any]) -> Iterator[Keys]:
     yield from drawn
     if failure is not None:
         raise failure
     yield from map(_list_of_keys, lists)
 
 
-def _list_of_keys(keys: Any) -> Indices:
+def _list_of_keys(keys: Any) -> Keys:
     if isinstance(keys, (str, bytes)) or not isinstance(keys, Iterable):
         raise TypeError(
             f"batch_sampler= must give lists of indices, and gave {shortened(keys)} "
@@ -154,32 +149,19 @@ def _list_of_keys(keys: Any) -> Indices:
     listed = list(keys)
     if not listed:
         raise ValueError("batch_sampler= gave an empty list: a batch has at least one item")
-    return _as_indices("batch_sampler", listed)
+    return _as_indices(listed)
 
 
-def _as_indices(argument: str, keys: list[Any]) -> Indices:
-    try:
-        indices = np.array([as_int(key) for key in keys], dtype=np.int64)
-    except (TypeError, ValueError, OverflowError):
-        _raise_for_key(argument, keys)
-    indices.flags.writeable = False
-    return indices
-
-
-def _raise_for_key(argument: str, keys: list[Any]) -> NoReturn:
-    """Raise the error of the first key that is no index."""
-    for key in keys:
+def _as_indices(keys: list[Any]) -> Keys:
+    """Return keys as an array of int64; as they are, in a tuple, if one of them is no such int."""
+    if all(type(key) is int or isinstance(key, np.integer) for key in keys):
         try:
-            number = as_int(key)
-        except (TypeError, ValueError):
-            raise TypeError(
-                f"{argument}= gave the key {shortened(key)} ({type(key).__name__}): this version "
-                "of shm_echo.DataLoader takes integer keys only, and keys of other types come "
-                "with a later one"
-            ) from None
-        if not -(2**63) <= number < 2**63:
-            raise ValueError(f"{argument}= gave the index {number}, which is no 64-bit integer")
-    raise AssertionError(f"every key is an index: {keys}")
+            indices = np.array(keys, dtype=np.int64)
+        except OverflowError:
+            return tuple(keys)
+        indices.flags.writeable = False
+        return indices
+    return tuple(keys)
 
 
 def _length(argument: str, sampler: Any) -> int:

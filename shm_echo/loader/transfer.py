@@ -75,7 +75,7 @@ class Transfer:
             try:
                 ForkingPickler.dumps(value)
             except Exception:
-                return _culprit(name, value)
+                return _culprit(name, value).removeprefix("recipe.")
         return "the dataset"
 
 

@@ -7,16 +7,18 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from shm_echo.errors import LoaderTimeoutError
+from shm_echo.loader.face import NUMPY_FACE
 from shm_echo.loader.failures import ItemFailure
-from shm_echo.loader.messages import End, FirstItem, FirstSpec, Hooks, WorkerSetup
+from shm_echo.loader.loop_errors import closed_while_running
+from shm_echo.loader.messages import End, FirstItem, FirstSpec, Hooks, Recipe, WorkerSetup
 from shm_echo.loader.nursery_process import NurseryProcess
 from shm_echo.loader.stats import cpu_share
-from shm_echo.loader.worker_watch import TrainerRing, WorkerWatch
+from shm_echo.loader.worker_watch import TrainerRing, WorkerRing, WorkerWatch
 from shm_echo.uninterrupted import run_uninterrupted
 
 __all__ = ["PoolOptions", "StartMethod", "TrainerRing", "WorkerPool"]
@@ -39,6 +41,7 @@ class PoolOptions:
         seed: for `worker_info`.
         start_method: how the nursery is made; None takes that of `multiprocessing`.
         worker_init_fn: called in each worker with its number, before any item.
+        recipe: makes batches that are collated as a whole.
     """
 
     num_workers: int
@@ -46,6 +49,7 @@ class PoolOptions:
     seed: int = 0
     start_method: StartMethod | None = None
     worker_init_fn: Callable[[int], object] | None = None
+    recipe: Recipe = field(default_factory=lambda: Recipe(NUMPY_FACE))
 
 
 class WorkerPool:
@@ -62,7 +66,12 @@ class WorkerPool:
     def __init__(self, dataset: Any, options: PoolOptions) -> None:
         self._options = options
         self._setup = WorkerSetup(
-            dataset, options.hooks, options.worker_init_fn, options.num_workers, options.seed
+            dataset,
+            options.hooks,
+            options.worker_init_fn,
+            options.num_workers,
+            options.seed,
+            options.recipe,
         )
         self._owner_pid = os.getpid()
         self._closed = False
@@ -104,15 +113,13 @@ class WorkerPool:
 
     # ---------------------------------------------------------------- the ring
 
-    def first_item(
-        self, row: int, epoch: int, index: int, timeout: float | None = None
-    ) -> Any | ItemFailure:
+    def first_item(self, first: FirstItem, timeout: float | None = None) -> Any | ItemFailure:
         """Have worker 0 make the first item; return what its `Hooks.spec_of` says about it.
 
         The worker keeps the item, and writes it when it gets the ring.
 
         Args:
-            row, epoch, index: as they will be in the ring.
+            first: the request; row and epoch are as they will be in the ring.
             timeout: seconds to wait; None waits as long as it takes.
 
         Raises:
@@ -122,7 +129,7 @@ class WorkerPool:
         watch = self._watch
         deadline = None if timeout is None else time.monotonic() + timeout
         with watch.lock:
-            watch.first, watch.first_result = FirstItem(row, epoch, index), None
+            watch.first, watch.first_result = first, None
             watch.kept = True
         watch.wake()
         while (left := _LOOK if deadline is None else deadline - time.monotonic()) > 0:
@@ -133,11 +140,17 @@ class WorkerPool:
                     return result.spec if isinstance(result, FirstSpec) else result
                 news = watch.waiter()
             news.acquire(timeout=min(left, _LOOK))
-        raise self.timeout_error(timeout or 0.0, 0, index)
+        raise self.timeout_error(timeout or 0.0, 0, first.index)
 
-    def attach(self, ring: TrainerRing) -> None:
-        """Hand the ring to the workers. Worker 0 gets it first, to write the item it has kept."""
+    def attach(self, ring: TrainerRing, *retired: WorkerRing) -> None:
+        """Hand rings to the workers. Worker 0 gets its own first, to write the item it has kept.
+
+        Args:
+            ring: the rings.
+            retired: rings that are closed then: workers that have them go over to the new ones.
+        """
         self._watch.ring = ring
+        self._watch.retired.extend(retired)
         self._watch.wake()
 
     # ---------------------------------------------------------------- errors
@@ -154,13 +167,35 @@ class WorkerPool:
 
     def failure(self, row: int) -> ItemFailure | None:
         """Return the report about the run that begins at `row`, whose status was not 0."""
+        failures = self._watch.failures
+        self._await_report(failures, row)
+        return failures.pop(row, None)
+
+    def find(self, row: int) -> bytearray:
+        """Return the batch that begins at `row`, and that did not fit into the ring.
+
+        Raises:
+            RuntimeError: the loader was closed meanwhile.
+        """
+        parcels = self._watch.parcels
+        self._await_report(parcels, row)
+        self.check()
+        if row not in parcels:
+            raise closed_while_running()
+        return parcels[row]
+
+    def forget(self, row: int) -> None:
+        """Drop that batch."""
+        self._watch.parcels.pop(row, None)
+
+    def _await_report(self, reports: Mapping[int, Any], row: int) -> None:
         watch = self._watch
         deadline = time.monotonic() + _REPORT_ARRIVES_WITHIN
         while True:
             left = deadline - time.monotonic()
             with watch.lock:
-                if row in watch.failures or watch.stopped or left <= 0:
-                    return watch.failures.pop(row, None)
+                if row in reports or watch.stopped or left <= 0:
+                    return
                 news = watch.waiter()
             news.acquire(timeout=min(left, _LOOK))
 
@@ -168,10 +203,9 @@ class WorkerPool:
         """Drop the reports that nobody has asked for, as after a `break`."""
         with self._watch.lock:
             self._watch.failures.clear()
+            self._watch.parcels.clear()
 
-    def timeout_error(
-        self, seconds: float, worker: int | None, index: int | None
-    ) -> LoaderTimeoutError:
+    def timeout_error(self, seconds: float, worker: int | None, index: Any) -> LoaderTimeoutError:
         """Return the error of a batch that a worker holds up, with the worker's stack."""
         if worker is None:
             return LoaderTimeoutError(seconds)

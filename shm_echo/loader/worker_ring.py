@@ -12,6 +12,7 @@ from shm_echo.loader.item_hooks import ItemHooks
 from shm_echo.loader.items import ItemSpec
 from shm_echo.loader.stats import is_stopped
 from shm_echo.ring.loader_ring import LoaderRing, LoaderSizes, loader_sender
+from shm_echo.spec import TreeSpec
 from shm_echo.validation import environment_switch
 
 __all__ = ["WorkerRing", "create_ring"]
@@ -24,7 +25,7 @@ def create_ring(layout: BatchLayout, *, reuse: bool) -> LoaderRing:
         ShmTooSmallError: there is no room for it.
     """
     return LoaderRing.create(
-        layout.spec.tree,
+        layout.ring_spec,
         layout.sizes,
         reuse=reuse,
         poisoned=environment_switch("SHM_ECHO_DEBUG"),
@@ -36,22 +37,41 @@ class WorkerRing:
 
     Args:
         ring: the ring.
-        spec: of an item.
+        spec: of an item that is a row; None for a ring of parcels.
         index_of: returns the item of an announced row; None if it is not known.
+        run_rows: for a ring of parcels, the rows after which the global generators are set anew.
+        before: the ring that this one replaces.
 
     Attributes:
         redone: runs that dead workers had begun, and that others make again.
     """
 
     def __init__(
-        self, ring: LoaderRing, spec: ItemSpec, index_of: Callable[[int], int | None]
+        self,
+        ring: LoaderRing,
+        spec: ItemSpec | None,
+        index_of: Callable[[int], Any],
+        run_rows: int = 0,
+        before: WorkerRing | None = None,
     ) -> None:
         self._ring = ring
         self._spec = spec
-        self.redone = 0
         # When each worker got the ring, and how long its owner id had waited before.
         self._admitted: dict[int, tuple[int, int]] = {}
+        self.run_rows = run_rows
         self._index_of = index_of
+        owners = range(1, ring.sizes.max_workers + 1)
+        self._committed_before = {o: before.committed(o) for o in owners} if before else {}
+        self.redone: int = before.redone if before else 0
+
+    @property
+    def max_workers(self) -> int:
+        """The number of owner ids."""
+        return self._ring.sizes.max_workers
+
+    def of(self, owner: int) -> WorkerRing:
+        """Return the ring itself, which all workers share."""
+        return self
 
     def fileno(self) -> int:
         """Return the descriptor of the ring's memory."""
@@ -59,27 +79,28 @@ class WorkerRing:
 
     def opener(self) -> Callable[[int, int, int, ItemHooks], Any]:
         """Return what opens the ring in a worker: a call with descriptor, owner, pidfd, hooks."""
-        return partial(_open, self._spec, self._ring.sizes)
+        return partial(_open, self._spec, self._ring.spec, self._ring.sizes)
+
+    def close(self) -> None:
+        """Close the ring."""
+        self._ring.close()
 
     def admit(self, owner: int) -> None:
         """Let a new worker claim runs under an owner id."""
         self._ring.admit(owner)
         self._admitted[owner] = time.monotonic_ns(), self._ring.waited_ns(owner)
 
-    def row_at_work(self, owner: int) -> tuple[int, int | None] | None:
+    def row_at_work(self, owner: int) -> tuple[int, Any] | None:
         """Return the row that a worker makes, or made when it died, and its item."""
         row = self._ring.row_of(owner)
         return None if row is None else (row, self._index_of(row))
 
     def committed(self, owner: int) -> int:
         """Return a count that grows as long as a worker makes rows."""
-        return self._ring.delivered(owner)
+        return self._ring.delivered(owner) + self._committed_before.get(owner, 0)
 
-    def busy_shares(self) -> tuple[float, ...]:
-        """Return for each worker the share of its time with the ring in which it did not wait."""
-        return tuple(self._busy_share(owner + 1) for owner in range(self._ring.sizes.max_workers))
-
-    def _busy_share(self, owner: int) -> float:
+    def busy_share(self, owner: int) -> float:
+        """Return the share of a worker's time with the ring in which it did not wait."""
         if owner not in self._admitted:
             return 0.0
         began, waited_before = self._admitted[owner]
@@ -90,7 +111,7 @@ class WorkerRing:
         """Give the runs of a dead worker to the others."""
         self.redone += self._ring.recover(owner)
 
-    def late_workers(self, pid_of: Callable[[int], int | None]) -> list[tuple[int, int | None]]:
+    def late_workers(self, pid_of: Callable[[int], int | None]) -> list[tuple[int, Any]]:
         """Return the workers that hold up the next batch, each with the item that it is at.
 
         Args:
@@ -98,7 +119,7 @@ class WorkerRing:
         """
         ring, late = self._ring, self._ring.straggler()
         if late is not None and late.owner is not None:
-            return [(late.owner - 1, late.index)]  # owner ids begin at 1
+            return [(late.owner - 1, self._index_of(late.row))]  # owner ids begin at 1
         # No worker has come for the row: each of them is stopped, or makes other rows (those of
         # cancelled batches among them).
         found = []
@@ -111,7 +132,14 @@ class WorkerRing:
 
 
 def _open(
-    spec: ItemSpec, sizes: LoaderSizes, fd: int, owner: int, trainer: int, hooks: ItemHooks
+    spec: ItemSpec | None,
+    row_spec: TreeSpec,
+    sizes: LoaderSizes,
+    fd: int,
+    owner: int,
+    trainer: int,
+    hooks: ItemHooks,
 ) -> Any:
-    hooks.spec = spec
-    return loader_sender(spec.tree, sizes, fd, owner, trainer=trainer)
+    if spec is not None:
+        hooks.spec = spec
+    return loader_sender(row_spec, sizes, fd, owner, trainer=trainer)

@@ -24,7 +24,7 @@ class WorkerSlot:
         pid: the process; None until it is made and after its end.
         ready: True once it waits for requests.
         batched: True if its dataset makes the rows of a run together.
-        attached: True once it has got the ring.
+        ring: the ring that it has got last; None for none.
         killed: True once the loader itself has killed it.
         left: True once it ends because the ring is closed.
     """
@@ -33,7 +33,8 @@ class WorkerSlot:
         self.number = number
         self.life = -1
         self.pid: int | None = None
-        self.ready = self.batched = self.attached = self.killed = self.left = False
+        self.ready = self.batched = self.killed = self.left = False
+        self.ring: Any = None
         self.channel: Channel | None = None
         # Files close once only, even if a signal handler interrupts whoever closes them.
         self._pidfd: io.FileIO | None = None
@@ -47,7 +48,8 @@ class WorkerSlot:
         """
         self.close()
         self.life += 1
-        self.ready = self.batched = self.attached = self.killed = self.left = False
+        self.ready = self.batched = self.killed = self.left = False
+        self.ring = None
         self._stack = io.FileIO(os.memfd_create("shm-echo-stack", os.MFD_CLOEXEC))
         self.channel, theirs = Channel.pair()
         with theirs:

@@ -27,6 +27,7 @@ from shm_echo.loader.messages import (
     InitFailed,
     Left,
     NurseryFailed,
+    Parcel,
     Ready,
     Sender,
     Singly,
@@ -35,11 +36,14 @@ from shm_echo.loader.nursery_process import NurseryProcess
 from shm_echo.loader.supervision import Death, Supervisor
 from shm_echo.loader.worker_slot import WorkerSlot
 
-__all__ = ["TrainerRing", "WorkerWatch"]
+__all__ = ["TrainerRing", "WorkerRing", "WorkerWatch"]
 
 
-class TrainerRing(Protocol):
-    """The ring as the pool uses it. Owner ids are worker + 1."""
+class WorkerRing(Protocol):
+    """The ring of a worker. Owner ids are worker + 1."""
+
+    run_rows: int
+    """0 for rows; for parcels the rows after which the global generators are set anew."""
 
     def fileno(self) -> int:
         """Return the descriptor for the workers."""
@@ -53,7 +57,7 @@ class TrainerRing(Protocol):
     def admit(self, owner: int) -> None:
         """Let an owner id claim runs."""
 
-    def row_at_work(self, owner: int) -> tuple[int, int | None] | None:
+    def row_at_work(self, owner: int) -> tuple[int, Any] | None:
         """Return the row that a worker makes or made, and its item; None if it was at none."""
 
     def committed(self, owner: int) -> int:
@@ -61,6 +65,16 @@ class TrainerRing(Protocol):
 
     def recover(self, owner: int) -> None:
         """Give the runs of an owner whose process has ended to others."""
+
+    def close(self) -> None:
+        """Close the ring: workers go over to the one that they have got since, or end."""
+
+
+class TrainerRing(Protocol):
+    """The rings as the pool uses them."""
+
+    def of(self, owner: int) -> WorkerRing:
+        """Return the ring of a worker, by its owner id: the same for several, or one each."""
 
 
 class WorkerWatch:
@@ -77,7 +91,9 @@ class WorkerWatch:
         slots: the places, by the number of the worker.
         deaths: the number of workers that have died unasked.
         ring: the ring; None until the workers get it.
+        retired: rings to close once `ring` was handed out.
         failures: reports about runs that failed, by the first row of the run.
+        parcels: batches that did not fit into the ring, by their first row.
         first: the first item, while worker 0 is asked for it.
         first_result: the answer.
         kept: True while worker 0 keeps an item for the ring. The others get the ring after it.
@@ -93,7 +109,9 @@ class WorkerWatch:
         self._waiters: list[threading.Lock] = []
         self.slots = [WorkerSlot(number) for number in range(num_workers)]
         self.ring: TrainerRing | None = None
+        self.retired: list[WorkerRing] = []
         self.failures: dict[int, ItemFailure] = {}
+        self.parcels: dict[int, bytearray] = {}
         self.first: FirstItem | None = None
         self.first_result: FirstSpec | ItemFailure | None = None
         self.kept = False
@@ -222,14 +240,18 @@ class WorkerWatch:
         if self.ring is None:
             return
         for slot in self.slots:
-            if slot.ready and not slot.attached and not (slot.number and self.kept):
-                owner = slot.number + 1
-                self.ring.admit(owner)
-                slot.attached = True
+            owner = slot.number + 1
+            ring = self.ring.of(owner)
+            if slot.ready and slot.ring is not ring and not (slot.number and self.kept):
+                ring.admit(owner)
+                slot.ring = ring
                 slot.send(
-                    Attach(self.ring.opener(), owner, self._supervisor.singly),
-                    (self.ring.fileno(),),
+                    Attach(ring.opener(), owner, self._supervisor.singly, ring.run_rows),
+                    (ring.fileno(),),
                 )
+        # After all of that: a worker whose ring is closed ends if it has got no other one.
+        while self.retired:
+            self.retired.pop().close()
 
     def _on_first(self, result: FirstSpec | ItemFailure) -> None:
         # After an interrupted call worker 0 may have been asked twice.
@@ -242,6 +264,8 @@ class WorkerWatch:
                 self._on_first(message)
             else:
                 self.failures[message.row] = message
+        elif isinstance(message, Parcel):
+            self.parcels[message.row] = message.data
         elif isinstance(message, FirstSpec):
             self._on_first(message)
         elif isinstance(message, Ready):
@@ -285,11 +309,12 @@ class WorkerWatch:
         if self.fatal is not None:
             return
         owner = slot.number + 1
-        ring = self.ring if slot.attached else None
+        ring = slot.ring
         at = ring.row_at_work(owner) if ring is not None else self._first_at_work(slot)
         committed = 0
         if self.ring is not None:
-            committed = sum(self.ring.committed(s.number + 1) for s in self.slots)
+            owners = [s.number + 1 for s in self.slots]
+            committed = sum(self.ring.of(owner).committed(owner) for owner in owners)
         row, index = at if at is not None else (None, None)
         productive = committed > self._committed
         self._committed = committed
@@ -314,7 +339,7 @@ class WorkerWatch:
         self._request(slot)
         self._on_change()
 
-    def _first_at_work(self, slot: WorkerSlot) -> tuple[int, int | None] | None:
+    def _first_at_work(self, slot: WorkerSlot) -> tuple[int, Any] | None:
         if slot.number == 0 and slot.ready and self.first is not None:
             return self.first.row, self.first.index
         return None

@@ -230,7 +230,7 @@ class Uneven(Numbers):
 
 
 @pytest.mark.parametrize("num_workers", WORKERS)
-def test_an_item_that_differs_from_the_first_is_named(num_workers: int) -> None:
+def test_an_item_that_differs_from_others_of_its_batch_is_named(num_workers: int) -> None:
     with (
         DataLoader(Uneven(9), 3, num_workers=num_workers) as loader,
         pytest.raises(SpecMismatchError, match=r"item 7 .*\['x'\]: expected float64 \(3,\), got"),
@@ -244,20 +244,9 @@ def test_an_item_that_differs_from_the_first_is_named(num_workers: int) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"collate_fn": list}, "collate_fn="),
-        ({"batch_size": None}, "batch_size=None"),
         ({"rows_per_claim": "measure"}, "rows_per_claim='measure'"),
     ],
 )
 def test_what_is_not_there_yet_says_so(options: dict[str, Any], message: str) -> None:
     with pytest.raises(NotImplementedError, match=message):
         DataLoader(Numbers(3), **options)
-
-
-@pytest.mark.parametrize("num_workers", [0, 1])
-def test_texts_in_items_are_refused(num_workers: int) -> None:
-    with (
-        DataLoader(["a", "b"], num_workers=num_workers) as loader,
-        pytest.raises(TypeError, match="item 0 of the dataset: .*str is not supported"),
-    ):
-        next(iter(loader))

@@ -134,12 +134,12 @@ def test_a_busy_share_counts_from_the_start_of_the_worker(monkeypatch: pytest.Mo
     monkeypatch.setattr(time, "monotonic_ns", lambda: now)
     ring: Any = Ring()
     workers = WorkerRing(ring, ItemSpec.from_item(1), lambda row: None)
-    assert workers.busy_shares() == (0,)
+    assert workers.busy_share(1) == 0
     workers.admit(1)
     now, waited = 1100, 625
-    assert workers.busy_shares() == (0.75,)
+    assert workers.busy_share(1) == 0.75
     now, waited = 1200, 900
-    assert workers.busy_shares() == (0,)
+    assert workers.busy_share(1) == 0
     workers.admit(1)  # one that replaces it
     now = 1300
-    assert workers.busy_shares() == (1,)
+    assert workers.busy_share(1) == 1

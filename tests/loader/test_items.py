@@ -213,9 +213,9 @@ class Anything:
 @pytest.mark.parametrize(
     ("leaf", "text"),
     [
-        ("text", "str is not supported in this version, and comes with a later one (got 'text')"),
-        (b"raw", "bytes is not supported in this version"),
-        (np.str_("text"), "str is not supported"),
+        ("text", "str does not fit into an array (got 'text')"),
+        (b"raw", "bytes does not fit into an array"),
+        (np.str_("text"), "str does not fit"),
         (Anything(), "no batch can be made of a "),
         ({1, 2}, "no batch can be made of a builtins.set"),
         (np.array([None]), "holds Python objects"),
@@ -263,7 +263,7 @@ FIRST = {"x": np.zeros(3, np.float32), "y": 1, "z": None}
         ({"x": None}, "['x']", "got None"),
         ({"z": 1}, "['z']", "expected None"),
         ({"y": 1.5}, "['y']", "got a Python float"),
-        ({"y": "a"}, "['y']", "str is not supported"),
+        ({"y": "a"}, "['y']", "str does not fit"),
         ({"y": [1]}, "['y']", "got a list of 1"),
         ({"w": 1}, "['w']", "not in the example"),
         ({"x": Tensor(np.zeros(5, np.float32))}, "['x']", "got float32 (5,)"),

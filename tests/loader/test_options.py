@@ -113,9 +113,20 @@ def test_an_example_fixes_the_spec_of_an_item() -> None:
         ({"batch_sampler": [DATA], "sampler": DATA}, ValueError, "batch_sampler= .* sampler="),
         ({"batch_sampler": [DATA], "weights": [1]}, ValueError, "batch_sampler= .* weights="),
         ({"batch_sampler": [DATA], "world_size": 2}, ValueError, "batch_sampler= .* world_size="),
+        ({"collate_fn": 3}, TypeError, "collate_fn must be a function"),
+        ({"collate_fn": list, "example": 3}, ValueError, "example= .* collate_fn="),
+        ({"batch_size": None, "example": 3}, ValueError, "example= .* batch_size=None"),
+        (
+            {"batch_size": None, "drop_last": True},
+            ValueError,
+            "batch_size=None can't .* drop_last=",
+        ),
+        (
+            {"batch_size": None, "batch_sampler": [DATA]},
+            ValueError,
+            "batch_sampler= .* batch_size=",
+        ),
         # ---- later parts
-        ({"collate_fn": list}, NotImplementedError, "collate_fn=; a later one will"),
-        ({"batch_size": None}, NotImplementedError, "batch_size=None; a later one will"),
         ({"rows_per_claim": "measure"}, NotImplementedError, "rows_per_claim='measure'"),
     ],
     ids=str,
@@ -130,10 +141,8 @@ def test_a_wrong_argument_is_named(
 @pytest.mark.parametrize(
     ("dataset", "error", "text"),
     [
-        (3, TypeError, "must have __getitem__, and int has none"),
+        (3, TypeError, "must have __getitem__ or __iter__, and int has neither"),
         (Endless(), TypeError, r"must have a length \(__len__\), and Endless has none"),
-        (Stream(), NotImplementedError, r"iterables \(Stream\); a later one will"),
-        ((i for i in DATA), NotImplementedError, r"iterables \(generator\)"),
     ],
     ids=str,
 )
@@ -157,8 +166,21 @@ def test_torch_s_iterable_datasets_are_recognised(monkeypatch: pytest.MonkeyPatc
 
     module: Any = SimpleNamespace(IterableDataset=IterableDataset)
     monkeypatch.setitem(sys.modules, "torch.utils.data", module)
-    with pytest.raises(NotImplementedError, match=r"iterables \(.*IterableDataset\)"):
-        check_options(IterableDataset())
+    assert check_options(IterableDataset()).stream
+
+
+@pytest.mark.parametrize("dataset", [Stream(), (i for i in DATA)], ids=["class", "generator"])
+def test_an_iterable_decides_alone_about_its_order(dataset: Any) -> None:
+    assert check_options(dataset).stream
+    for name, value in {
+        "shuffle": True,
+        "sampler": DATA,
+        "batch_sampler": [DATA],
+        "weights": [1],
+        "world_size": 2,
+    }.items():
+        with pytest.raises(ValueError, match=f"{name}= can't be combined with a dataset that can"):
+            check_options(dataset, **{name: value})
 
 
 def test_a_sampler_may_be_a_sequence_in_the_old_way() -> None:

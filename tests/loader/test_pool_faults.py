@@ -25,7 +25,7 @@ from tests.support.loader_datasets import (
     exit_at_start,
     fail_at_start,
 )
-from tests.support.loader_pools import METHODS, PoolLoop
+from tests.support.loader_pools import METHODS, PoolLoop, first_item
 from tests.support.waiting import process_state, wait_until
 
 WAYS: tuple[type[Dying], ...] = (Dying, InPlace, Listing, Stacking)
@@ -259,7 +259,7 @@ def test_a_hang_shows_its_python_stack(tmp_path: Path) -> None:
 def test_a_first_item_that_hangs_is_an_error_with_its_stack(tmp_path: Path) -> None:
     with PoolLoop(Hanging(12, tmp_path / "log", index=0)) as loop:
         with pytest.raises(LoaderTimeoutError, match="worker 0 .* is at item 0") as caught:
-            loop.pool.first_item(0, 0, 0, timeout=1.0)
+            loop.pool.first_item(first_item(0), timeout=1.0)
         assert caught.value.index == 0
 
 

@@ -66,7 +66,7 @@ def test_workers_that_end_with_the_ring_are_not_replaced() -> None:
     with PoolLoop(Numbers(20)) as loop:
         loop.open().items()
         pids = family(loop)[1:]
-        wait_until(lambda: all(s.attached for s in loop.pool._watch.slots), "both have the ring")
+        wait_until(lambda: all(s.ring for s in loop.pool._watch.slots), "both have the ring")
         assert loop.ring is not None
         loop.ring.close()
         for pid in pids:

@@ -158,33 +158,28 @@ class Index:
         (3, 3),
         (-1, -1),
         (np.int32(5), 5),
-        (np.array(6), 6),
         (np.uint64(9), 9),
-        (True, 1),
-        (Index(), 7),
         (2**63 - 1, 2**63 - 1),
         (-(2**63), -(2**63)),
     ],
 )
-def test_anything_with_an_index_is_a_key(key: Any, index: int) -> None:
+def test_integers_of_python_and_numpy_are_indices(key: Any, index: int) -> None:
     assert lists(SamplerOrder([key], batch_size=1)) == [[index]]
     assert lists(BatchSamplerOrder([[key]])) == [[index]]
     assert lists(BatchSamplerOrder([(key, key)])) == [[index, index]]
 
 
+OTHERS = ["a", (1, 2), 1.0, None, True, Index(), np.float64(1), np.array(6), [1], 2**63, -(10**30)]
+
+
 @pytest.mark.parametrize("argument", ["sampler", "batch_sampler"])
-@pytest.mark.parametrize("key", ["a", (1, 2), 1.0, None, np.float64(1), np.zeros(2, int), [1]])
-def test_a_key_that_is_no_integer_is_named(argument: str, key: Any) -> None:
+@pytest.mark.parametrize("key", OTHERS)
+def test_other_keys_reach_the_dataset_as_they_are(argument: str, key: Any) -> None:
     given_keys = [0, key] if argument == "sampler" else [[0, key]]
     order = make_order(range(9), batch_size=2, seed=0, **{argument: given_keys})
-    with pytest.raises(TypeError, match=rf"^{argument}= gave the key .*{type(key).__name__}"):
-        list(order.batches(0))
-
-
-@pytest.mark.parametrize("key", [2**63, -(2**63) - 1, 10**30])
-def test_an_index_of_more_than_64_bits_is_named(key: int) -> None:
-    with pytest.raises(ValueError, match=f"index {key}"):
-        lists(SamplerOrder([key], batch_size=1))
+    (batch,) = order.batches(0)
+    assert batch.indices == (0, key)
+    assert batch.keys()[1] is key
 
 
 @pytest.mark.parametrize(
@@ -243,14 +238,10 @@ def test_without_a_batch_size_the_first_64_lists_decide(size: Any) -> None:
     assert lists(order, epoch=1) == recorder.keys
 
 
-def test_a_later_longer_list_is_an_error_that_says_what_to_do() -> None:
+def test_a_later_list_may_be_longer() -> None:
     order = BatchSamplerOrder([[0]] * 64 + [[1, 2]])
-    batches = order.batches(0)
-    assert len(list(islice(batches, 64))) == 64
-    with pytest.raises(
-        ValueError, match=r"list of 2 indices as batch 64, and .* room for 1.*batch_size"
-    ):
-        next(batches)
+    assert lists(order)[63:] == [[0], [1, 2]]
+    assert order.batch_size == 1
 
 
 def test_a_batch_sampler_without_lists_has_no_batches() -> None:

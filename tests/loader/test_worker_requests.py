@@ -13,8 +13,18 @@ import pytest
 from shm_echo.errors import ConnectionClosedError
 from shm_echo.loader.channel import Channel
 from shm_echo.loader.current_worker import set_worker_info
+from shm_echo.loader.face import NUMPY_FACE
 from shm_echo.loader.item_hooks import ItemHooks
-from shm_echo.loader.messages import Attach, Claimed, End, Left, Ready, Singly, WorkerSetup
+from shm_echo.loader.messages import (
+    Attach,
+    Claimed,
+    End,
+    Left,
+    Ready,
+    Recipe,
+    Singly,
+    WorkerSetup,
+)
 from shm_echo.loader.randomness import saved_generators
 from shm_echo.loader.worker_main import run_worker
 from tests.support.loader_datasets import Listing, Numbers
@@ -24,7 +34,7 @@ from tests.support.waiting import WATCHDOG
 class FakeRun:
     """A run that keeps what is written."""
 
-    first_row, epoch, indices, tree = 3, 0, (3, 4, 5), None
+    first_row, epoch, indices, tree, views = 3, 0, (3, 4, 5), None, ()
 
     def __init__(self) -> None:
         self.status: int | None = None
@@ -75,10 +85,15 @@ def trainer() -> Iterator[int]:
     os.close(pidfd)
 
 
+def setup_of(dataset: Any) -> WorkerSetup:
+    """Return what a worker gets that makes the rows of a dataset."""
+    return WorkerSetup(dataset, ItemHooks(0), None, 1, 0, Recipe(NUMPY_FACE))
+
+
 def run_in_thread(dataset: Any, trainer: int) -> tuple[Channel, threading.Thread]:
     """Start a worker, and wait until it is ready."""
     channel, theirs = Channel.pair()
-    setup = WorkerSetup(dataset, ItemHooks(0), None, 1, 0)
+    setup = setup_of(dataset)
     thread = threading.Thread(target=run_worker, args=(setup, 0, theirs, trainer))
     thread.start()
     return channel, thread
@@ -91,7 +106,7 @@ def test_a_note_that_comes_with_the_ring_is_not_lost(tmp_path: Path, trainer: in
     channel.send(Attach(open_fake, 1, ()), [null])
     channel.send(Singly(3))
     os.close(null)
-    assert run_worker(WorkerSetup(dataset, ItemHooks(0), None, 1, 0), 0, theirs, trainer) == 0
+    assert run_worker(setup_of(dataset), 0, theirs, trainer) == 0
     assert [message for message, _ in channel.receive_all()] == [
         Ready(batched=True),
         Claimed(),

@@ -9,17 +9,24 @@ import numpy as np
 
 from shm_echo.loader.failures import ItemFailure
 from shm_echo.loader.item_hooks import ItemHooks
+from shm_echo.loader.messages import FirstItem
+from shm_echo.loader.tasks import KeyTask
 from shm_echo.loader.worker_pool import PoolOptions, StartMethod, WorkerPool
 from shm_echo.loader.worker_ring import WorkerRing
 from shm_echo.ring.core import Result
 from shm_echo.ring.loader_ring import LoaderBatch, LoaderRing, LoaderSizes
 from tests.support.waiting import WATCHDOG, wait_until
 
-__all__ = ["METHODS", "PoolLoop"]
+__all__ = ["METHODS", "PoolLoop", "first_item"]
 
 METHODS: tuple[StartMethod, ...] = ("fork", "spawn", "forkserver")
 BATCH = 6
 RUN = 3
+
+
+def first_item(index: int) -> FirstItem:
+    """Return the request for the item that is row `index` of epoch 0."""
+    return FirstItem(index, 0, KeyTask([index], single=False), whole=False, run_rows=RUN)
 
 
 class PoolLoop:
@@ -50,7 +57,7 @@ class PoolLoop:
         first = next(
             spec
             for index in range(self.length)
-            if not isinstance(spec := self.pool.first_item(index, 0, index), ItemFailure)
+            if not isinstance(spec := self.pool.first_item(first_item(index)), ItemFailure)
         )
         sizes = LoaderSizes(BATCH, RUN, 4, 8)
         self.ring = LoaderRing.create(first.tree, sizes)
