@@ -1,8 +1,8 @@
 """A data loader: worker processes decode image files straight into the batches of the trainer.
 
-The trainer publishes the number of the epoch; each worker then decodes its share of that epoch's
-shuffle, every image once, directly into the shared memory of the batch. The last batch of an epoch
-is as short as the number of files makes it.
+Each worker decodes images into the shared memory of the batch, every image once an epoch, in the
+order of a shuffle that depends on the seed only. The last batch of an epoch is as short as the
+number of files makes it.
 
     python examples/data_loader.py                       # makes 500 small PNG files first
     python examples/data_loader.py --folder photos/ --size 224 --workers 4 --epochs 3
@@ -11,58 +11,33 @@ is as short as the number of files makes it.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import os
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from shm_echo import ConnectionClosedError, Sample, Server, ShmClient, ShmTransport
+from shm_echo import DataLoader
 
-EPOCH = {"epoch": np.int64(0)}
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 
 
-def example(size: int) -> dict[str, np.ndarray | np.generic]:
-    return {"image": np.zeros((size, size, 3), np.uint8), "file": np.int64(0)}
+class Images:
+    """Image files, each resized to a square."""
 
+    def __init__(self, files: list[Path], size: int) -> None:
+        self.files = files
+        self.size = size
 
-def work(name: str, files: list[Path], size: int, worker: int, workers: int) -> None:
-    """Decode this worker's share of each epoch, in a worker process."""
-    with ShmClient(name, example(size), connect_timeout=10, publishes=EPOCH) as client:
-        epoch = 1
-        try:
-            while True:
-                client.wait_for(epoch)
-                order = np.random.default_rng(epoch).permutation(len(files))
-                for number in order[worker::workers]:
-                    with client.reserve() as slot:  # decoded in place: no copy
-                        with Image.open(files[number]) as image:
-                            resized = image.convert("RGB").resize((size, size))
-                        slot["image"][:] = resized
-                        slot["file"][...] = number
-                epoch += 1
-        except ConnectionClosedError:
-            pass  # no more epochs
+    def __len__(self) -> int:
+        return len(self.files)
 
-
-def epoch_of(server: Server, samples: int) -> Iterator[Sample]:
-    """Yield the full batches of an epoch, then one with the remaining images."""
-    full, rest = divmod(samples, server.batch_size)
-    for _ in range(full):
-        sample = server.sample()
-        assert sample is not None
-        yield sample
-    if rest:
-        while server.info().store_size < rest:  # the workers stop after exactly this many
-            time.sleep(0.0005)
-        sample = server.sample(partial=True)
-        assert sample is not None
-        yield sample
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        with Image.open(self.files[index]) as image:
+            resized = image.convert("RGB").resize((self.size, self.size))
+        return {"image": resized, "file": index}
 
 
 def make_images(folder: Path, count: int) -> None:
@@ -73,7 +48,7 @@ def make_images(folder: Path, count: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--folder", type=Path, help="image files; made up if not given")
     parser.add_argument("--images", type=int, default=500, help="how many to make up")
     parser.add_argument("--size", type=int, default=64)
@@ -89,38 +64,26 @@ def main() -> None:
         files = sorted(p for p in args.folder.rglob("*") if p.suffix.lower() in SUFFIXES)
         if not files:
             parser.error(f"no image files in {args.folder}")
-        train(files, args)
+        train(Images(files, args.size), args)
 
 
-def train(files: list[Path], args: argparse.Namespace) -> None:
-    name = f"data-loader-{os.getpid()}"
-    context = multiprocessing.get_context("spawn")
-    transport = ShmTransport(name)
-    with Server(example(args.size), args.batch, transport, publishes=EPOCH) as server:
-        workers = [
-            context.Process(
-                target=work, args=(name, files, args.size, worker, args.workers), daemon=True
-            )
-            for worker in range(args.workers)
-        ]
-        for process in workers:
-            process.start()
+def train(images: Images, args: argparse.Namespace) -> None:
+    loader = DataLoader(images, args.batch, shuffle=True, num_workers=args.workers, seed=0)
+    with loader:
         for epoch in range(1, args.epochs + 1):
-            server.publish({"epoch": epoch})
-            seen = np.zeros(len(files), np.int64)
+            seen = np.zeros(len(images), np.int64)
             sizes, began = [], time.perf_counter()
-            for sample in epoch_of(server, len(files)):
-                sizes.append(len(sample.batch["file"]))
-                seen[sample.batch["file"]] += 1
-                _ = sample.batch["image"].mean()  # your training step
+            for batch in loader:
+                sizes.append(len(batch["file"]))
+                seen[batch["file"]] += 1
+                _ = batch["image"].mean()  # your training step
             seconds = time.perf_counter() - began
             assert (seen == 1).all(), "every image comes once"
             print(
-                f"epoch {epoch}: {len(files)} images once each, in {len(sizes)} batches "
-                f"(the last has {sizes[-1]}), {len(files) / seconds:,.0f} images/s"
+                f"epoch {epoch}: {len(images)} images once each, in {len(sizes)} batches "
+                f"(the last has {sizes[-1]}), {len(images) / seconds:,.0f} images/s"
             )
-    for process in workers:
-        process.join()
+        print(f"the loop waited for {loader.stats().wait_share:.0%} of its time")
 
 
 if __name__ == "__main__":

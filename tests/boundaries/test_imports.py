@@ -110,6 +110,7 @@ def test_arrows_point_down_only(part: str) -> None:
 # Who may import what an extra brings. Each does so when it is used, or is imported only then.
 EXTRAS: dict[str, tuple[str, ...]] = {
     "shm_echo.loader.progress": ("rich",),
+    "shm_echo.jax": ("jax",),
     "shm_echo.mechestim.accounting.live": ("rich", "IPython"),
     "shm_echo.mechestim.accounting.summaries": ("rich",),
     "shm_echo.mechestim.accounting.plot": ("matplotlib",),

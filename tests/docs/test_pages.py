@@ -26,7 +26,11 @@ import shm_echo
 from shm_echo import errors, metrics
 from tests.support import markdown
 from tests.support.folders import socket_folder
-from tests.support.log_filters import without_copy_warnings, without_no_producer_warnings
+from tests.support.log_filters import (
+    without_copy_warnings,
+    without_no_producer_warnings,
+    without_wait_hints,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -58,7 +62,10 @@ def test_a_program_runs_and_prints_what_the_page_shows(
     page: Path, program: markdown.Program, folder: Path
 ) -> None:
     for library in LIBRARIES:
-        if re.search(rf"^import {library}\b", program.text, re.M) and find_spec(library) is None:
+        if (
+            re.search(rf"^(import {library}\b|from shm_echo.{library}\b)", program.text, re.M)
+            and find_spec(library) is None
+        ):
             pytest.skip(f"{library} is not installed")
     script = folder / program.file
     script.write_text(program.text)
@@ -72,6 +79,7 @@ def test_a_program_runs_and_prints_what_the_page_shows(
         timeout=500,
     )
     said = without_copy_warnings(without_no_producer_warnings(done.stderr))
+    said = without_wait_hints(said)
     assert (done.returncode, said) == (0, ""), f"{name_of(page)}, line {program.line}"
     if program.printed is not None:
         # A kernel before 6.15 does not report the signal of a process that its parent has reaped.

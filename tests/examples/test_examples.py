@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from shm_echo import Server, TcpTransport
-from tests.support.log_filters import without_no_producer_warnings
+from tests.support.log_filters import without_no_producer_warnings, without_wait_hints
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -26,7 +26,7 @@ def run(script: str, *args: str) -> str:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert without_no_producer_warnings(done.stderr) == ""
+    assert without_wait_hints(without_no_producer_warnings(done.stderr)) == ""
     return done.stdout
 
 
@@ -48,6 +48,22 @@ def test_the_loader_brings_every_image_once_with_a_short_last_batch() -> None:
         r"^epoch \d+: 100 images once each, in 4 batches \(the last has 4\)", out, re.MULTILINE
     )
     assert len(lines) == 2
+    assert re.search(r"^the loop waited for \d+% of its time$", out, re.M)
+
+
+def test_the_network_in_jax_learns_and_does_not_depend_on_the_workers() -> None:
+    pytest.importorskip("jax", reason="JAX is not installed: tox -e jax")
+    outs = [
+        run("train_jax.py", "--images", "1024", "--epochs", "2", "--workers", workers)
+        for workers in ("0", "2")
+    ]
+    epochs = [
+        re.findall(r"^epoch \d: loss ([\d.]+), ([\d.]+)% of new shapes right$", out, re.M)
+        for out in outs
+    ]
+    assert len(epochs[0]) == 2
+    assert epochs[0] == epochs[1]
+    assert float(epochs[0][1][0]) < float(epochs[0][0][0])  # the loss falls
 
 
 def test_the_metered_actors_stream_until_their_common_budget_is_spent() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["without_copy_warnings", "without_no_producer_warnings"]
+__all__ = ["without_copy_warnings", "without_no_producer_warnings", "without_wait_hints"]
 
 _NO_PRODUCER_WARNING = re.compile(
     r"^sample\(\) waits, and no producer has been attached for \d+ s"
@@ -16,6 +16,10 @@ _COPY_WARNING = re.compile(
     r"^more than a tenth of the last 100 batches were copied, .*\n", re.MULTILINE
 )
 
+_WAIT_HINT = re.compile(
+    r"^the loop over a DataLoader has waited for batches for \d+ % of \d+ s: .*\n", re.MULTILINE
+)
+
 
 def without_no_producer_warnings(log: str) -> str:
     """Remove the warnings of missing producers, which appear if processes start slowly."""
@@ -25,3 +29,8 @@ def without_no_producer_warnings(log: str) -> str:
 def without_copy_warnings(log: str) -> str:
     """Remove the warnings of copied batches, which appear if a library lets them go slowly."""
     return _COPY_WARNING.sub("", log)
+
+
+def without_wait_hints(log: str) -> str:
+    """Remove the hints to loops that wait for their data, which appear on a busy machine."""
+    return _WAIT_HINT.sub("", log)

@@ -17,9 +17,9 @@ import numpy as np
 __all__ = ["CASES", "Case", "by_name"]
 
 LENGTH = 1 << 24
-# Steps of a loop in Python that take about 2 ms where one takes 50 ns. Not a time: threads that
+# Steps of a loop in Python that take about 2 ms where one takes 20 ns. Not a time: threads that
 # wait for the interpreter lock would not work meanwhile.
-STEPS = 40_000
+STEPS = 95_000
 LONGEST = 512  # tokens of an item
 
 
