@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shm_echo.cli import arguments
+from shm_echo.cli import arguments, plot_files
 from shm_echo.errors import NotBuiltError, ShmEchoError
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo, and return the exit status."""
-    problem = _missing_build() or _missing_extras() or _unwritable(args.plot)
+    problem = _missing_build() or _missing_extras() or plot_files.problem(args.plot)
     if problem:
         print(f"shm-echo demo: {problem}", file=sys.stderr)
         return 2
@@ -167,16 +167,6 @@ def _installed(name: str) -> bool:
         return importlib.util.find_spec(name) is not None
     except ValueError:  # find_spec raises it for a module without a spec, such as __main__
         return False
-
-
-def _unwritable(path: Path) -> str | None:
-    if path.is_dir():
-        return f"--plot {path} is a directory, not a file"
-    if not path.parent.is_dir():
-        return f"--plot {path}: the directory {path.parent} does not exist"
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        return f"--plot {path} is not writable"
-    return None
 
 
 def _actors(text: str) -> int:

@@ -59,7 +59,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, Any]]:
     import argparse
 
     from shm_echo import __version__
-    from shm_echo.cli import demo, run, serve, status
+    from shm_echo.cli import demo, loader, run, serve, status
 
     parser = argparse.ArgumentParser(
         prog="shm-echo",
@@ -72,7 +72,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, Any]]:
     choices = parser.add_subparsers(
         title="commands", required=True, metavar="COMMAND", dest="command"
     )
-    commands = {"demo": demo, "serve": serve, "status": status, "run": run}
+    commands = {"demo": demo, "loader": loader, "serve": serve, "status": status, "run": run}
     for command in commands.values():
         command.add_parser(choices)
     return parser, commands

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shm_echo.cli import demo, run, serve, status
+from shm_echo.cli import demo, loader, run, serve, status
 from shm_echo.cli.main import main
 from tests.support.terminal import Terminal
 
@@ -17,11 +17,12 @@ from tests.support.terminal import Terminal
     ("module", "argv"),
     [
         (demo, ["demo"]),
+        (loader, ["loader", "my_module:make_dataset"]),
         (serve, ["serve"]),
         (status, ["status"]),
         (run, ["run", "--flop-budget", "1", "program.py"]),
     ],
-    ids=["demo", "serve", "status", "run"],
+    ids=["demo", "loader", "serve", "status", "run"],
 )
 def test_an_interrupted_command_prints_nothing(
     module: object,
