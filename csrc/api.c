@@ -48,6 +48,7 @@ static const she_api table = {
     .loader_ready = she_loader_ready,
     .loader_ready_wait = she_loader_ready_wait,
     .loader_take = she_loader_take,
+    .ingress_stats = she_ingress_get_stats,
 };
 
 const she_api *she_api_table(void) { return &table; }

@@ -321,7 +321,7 @@ class Consumer:
         stored, taken, own, full, blocked, cas, lost, retries, copied, lent = receiver.stats()
         if self._ring.config.detailed:
             copies, dwell = receiver.times()
-            memcpy, queue_dwell = HistSnapshot(*copies), HistSnapshot(*dwell)
+            memcpy, queue_dwell = HistSnapshot._make(copies), HistSnapshot._make(dwell)
         else:
             memcpy = queue_dwell = NO_TIMES
         if self.meters:

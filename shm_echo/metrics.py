@@ -7,21 +7,20 @@ handed out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 __all__ = ["NO_TIMES", "HeldBatch", "HistSnapshot", "ProducerInfo", "ReaderInfo", "SampleInfo"]
 
 
-@dataclass(frozen=True, slots=True)
-class HistSnapshot:
+class HistSnapshot(NamedTuple):
     """A summary of a distribution of durations, in nanoseconds.
 
     Minimum, maximum and percentiles are bounds of their bucket, which is exact below 32 ns and at
     most 1/32 (3 %) wide above. The mean is exact.
     """
 
-    count: int = 0
+    # The field takes the place of the method of tuples.
+    count: int = 0  # type: ignore[assignment]
     min_ns: int = 0
     max_ns: int = 0
     mean_ns: float = 0.0

@@ -29,6 +29,11 @@ extern unsigned long forks;
 
 /* The state of a generator of Python's `random`, for the rows of a loader. (random_state.c) */
 PyObject *set_random_state(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+/* The fields of a HistSnapshot. (figures.c) */
+PyObject *hist_summary(const she_hist_summary *summary);
+/* ingress_figures(address): the connections, the sum and the most of the queue depths, the pauses,
+ * and two summaries, of rounds and of dwell, or None for those that are empty. (figures.c) */
+PyObject *ingress_figures(PyObject *module, PyObject *address);
 
 /* Mapped memory, shared or private. (mapping.c) */
 typedef struct {

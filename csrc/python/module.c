@@ -11,7 +11,7 @@
 #include "receiver.h"
 #include "sender.h"
 
-static PyObject *bind(PyObject *Py_UNUSED(module), PyObject *address) {
+static PyObject *bind_core(PyObject *Py_UNUSED(module), PyObject *address) {
     const she_api *table = PyLong_AsVoidPtr(address);
     if (!table && PyErr_Occurred())
         return NULL;
@@ -26,8 +26,9 @@ static PyObject *bind(PyObject *Py_UNUSED(module), PyObject *address) {
 }
 
 static PyMethodDef module_methods[] = {
-    {"bind", bind, METH_O, NULL},
+    {"bind", bind_core, METH_O, NULL},
     {"set_random_state", (PyCFunction)(void (*)(void))set_random_state, METH_FASTCALL, NULL},
+    {"ingress_figures", ingress_figures, METH_O, NULL},
     {0},
 };
 

@@ -165,17 +165,11 @@ static PyObject *Receiver_stats(Receiver *self, PyObject *Py_UNUSED(ignored)) {
         (unsigned long long)stats.retries, self->copied_total, self->held);
 }
 
-static PyObject *summary(const she_hist_summary *s) {
-    return Py_BuildValue("KKKdKKK", (unsigned long long)s->count, (unsigned long long)s->min_ns,
-                         (unsigned long long)s->max_ns, s->mean_ns, (unsigned long long)s->p50_ns,
-                         (unsigned long long)s->p90_ns, (unsigned long long)s->p99_ns);
-}
-
 /* Returns (copies, dwell) since the last reset, each in the order of HistSnapshot's fields. */
 static PyObject *Receiver_times(Receiver *self, PyObject *Py_UNUSED(ignored)) {
     she_hist_summary copies, dwell;
     api->time_summaries(self->consumer, &copies, &dwell);
-    return Py_BuildValue("NN", summary(&copies), summary(&dwell));
+    return Py_BuildValue("NN", hist_summary(&copies), hist_summary(&dwell));
 }
 
 static PyObject *Receiver_reset_times(Receiver *self, PyObject *Py_UNUSED(ignored)) {

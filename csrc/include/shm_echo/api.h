@@ -4,11 +4,12 @@
 #ifndef SHM_ECHO_API_H
 #define SHM_ECHO_API_H
 
+#include "shm_echo/ingress.h"
 #include "shm_echo/loader_ring.h"
 #include "shm_echo/ring.h"
 #include "shm_echo/sigbus_guard.h"
 
-#define SHE_API_VERSION 3u
+#define SHE_API_VERSION 4u
 
 typedef struct {
     uint32_t version;
@@ -57,6 +58,7 @@ typedef struct {
     int (*loader_ready)(she_consumer *);
     int (*loader_ready_wait)(she_consumer *, int64_t);
     int (*loader_take)(she_consumer *, uint64_t *, uint64_t *, uint64_t *, uint32_t *);
+    void (*ingress_stats)(she_ingress *, she_ingress_stats *);
 } she_api;
 
 const she_api *she_api_table(void);

@@ -8,7 +8,6 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shm_echo.metrics import HistSnapshot
 from shm_echo.ring.core import ffi, lib
 from shm_echo.transports.tcp.echo_wire import server_hello
 from shm_echo.transports.tcp.listener import peer_text
@@ -22,7 +21,6 @@ __all__ = [
     "check_errno",
     "config_of",
     "set_for_accepted",
-    "snapshot_of",
 ]
 
 _WIRES = {"echo": lib.SHE_WIRE_ECHO, "shm": lib.SHE_WIRE_SHM}
@@ -134,16 +132,3 @@ def address_of(event: Any) -> str:
 
 def _port(storage: bytes) -> int:
     return int.from_bytes(storage[2:4], "big")
-
-
-def snapshot_of(summary: Any) -> HistSnapshot:
-    """Return a `she_hist_summary` as a HistSnapshot."""
-    return HistSnapshot(
-        summary.count,
-        summary.min_ns,
-        summary.max_ns,
-        summary.mean_ns,
-        summary.p50_ns,
-        summary.p90_ns,
-        summary.p99_ns,
-    )

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shm_echo.control.fork_safety import FORK_LOCK, register_at_fork
-from shm_echo.metrics import NO_TIMES
-from shm_echo.ring.core import check_result, ffi, lib
+from shm_echo.metrics import NO_TIMES, HistSnapshot
+from shm_echo.ring.core import _core_cpython, check_result, ffi, lib
 from shm_echo.ring.ingress_meter import IngressFigures
 from shm_echo.ring.remote_producers import RemoteView
 from shm_echo.transports.tcp.native_config import (
@@ -27,7 +27,6 @@ from shm_echo.transports.tcp.native_config import (
     address_of,
     check_errno,
     config_of,
-    snapshot_of,
 )
 
 if TYPE_CHECKING:
@@ -90,7 +89,6 @@ class NativeIngress:
         self._producers = ingress.producers
         self._transport = ingress.transport
         self._payload = ingress.spec.nbytes
-        self._detailed = ingress.ring.config.detailed
         self._lock = threading.RLock()  # makes an adoption and its record one step
         # Keeps the events in order. Re-entrant: a signal handler may list the producers.
         self._events_lock = threading.RLock()
@@ -109,6 +107,7 @@ class NativeIngress:
             self._pointer = ffi.gc(out[0], lib.she_ingress_free)
             register_at_fork(self)
         del keepalive
+        self._address = int(ffi.cast("uintptr_t", self._pointer))
         self._event_fd = lib.she_ingress_event_fd(self._pointer)
         self._thread = threading.Thread(
             target=self._follow, name="shm_echo-tcp-events", daemon=True
@@ -218,17 +217,16 @@ class NativeIngress:
 
     def figures(self) -> IngressFigures:
         """Return the figures for `SampleInfo`, see `IngressMeter`."""
-        stats = ffi.new("she_ingress_stats *")
-        lib.she_ingress_get_stats(self._pointer, stats)
-        times = (NO_TIMES, NO_TIMES)
-        if self._detailed:
-            times = snapshot_of(stats.drain_round), snapshot_of(stats.queue_dwell)
+        connections, depth_sum, depth_max, blocked, rounds, dwell = _core_cpython.ingress_figures(
+            self._address
+        )
         return IngressFigures(
-            stats.connections,
-            stats.queue_depth_sum,
-            stats.queue_depth_max,
-            stats.push_blocked_count,
-            *times,
+            connections,
+            depth_sum,
+            depth_max,
+            blocked,
+            NO_TIMES if rounds is None else HistSnapshot._make(rounds),
+            NO_TIMES if dwell is None else HistSnapshot._make(dwell),
         )
 
     def reset_histograms(self) -> None:
