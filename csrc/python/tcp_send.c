@@ -19,12 +19,12 @@ static int write_more(TcpSender *self, TcpCall *call, short *events) {
     if (rc != SHE_OK || call->index == call->count)
         return rc; /* all is written */
     /* A batch waits for half of the window: a write for each acknowledgement would be slow. */
-    uint64_t left = call->count - call->index, half = (self->window + 1) / 2;
+    uint64_t left = call->count - call->index, half = (call->window + 1) / 2;
     uint64_t want = call->offset ? 1 : left < half ? left : half;
-    uint64_t room = self->window - tcp_unacked(self);
+    uint64_t room = tcp_room(self, call->window);
     if (room < want) {
         tcp_read_acks(self);
-        room = self->window - tcp_unacked(self);
+        room = tcp_room(self, call->window);
         *events = POLLIN;
         if (self->lost)
             return BINDING_GONE;
@@ -44,7 +44,7 @@ static int send_all(TcpSender *self, TcpCall *call) {
     short events;
     tcp_begin_call(self);
     call->checked_ns = api->now_coarse_ns();
-    if (tcp_unacked(self) * 2 >= self->window ||
+    if (tcp_unacked(self) * 2 >= call->window ||
         call->checked_ns - self->checked_ns >= CHECK_EVERY_NS)
         tcp_read_acks(self);
     while ((rc = tcp_status(self)) == SHE_OK) {
@@ -68,7 +68,7 @@ static int send_all(TcpSender *self, TcpCall *call) {
 
 PyObject *TcpSender_send(TcpSender *self, PyObject *const *args, Py_ssize_t nargs) {
     PyObject *timeout;
-    TcpCall call = {.count = 1};
+    TcpCall call = {.count = 1, .window = self->window};
     if (parse_send("send", args, nargs, &timeout) < 0 || parse_timeout(timeout, &call.deadline) < 0)
         return NULL;
     int rc = tcp_status(self);
@@ -87,7 +87,7 @@ PyObject *TcpSender_send(TcpSender *self, PyObject *const *args, Py_ssize_t narg
 /* send_batch(tree, timeout, skip): send the samples of a stack but for the first `skip`. */
 PyObject *TcpSender_send_batch(TcpSender *self, PyObject *const *args, Py_ssize_t nargs) {
     PyObject *timeout;
-    TcpCall call = {0};
+    TcpCall call = {.window = self->batch_window};
     if (nargs == 3) {
         call.index = PyLong_AsUnsignedLongLong(args[2]);
         if (PyErr_Occurred())
@@ -118,7 +118,7 @@ PyObject *TcpSender_send_batch(TcpSender *self, PyObject *const *args, Py_ssize_
 /* resend(sample, timeout): send the bytes of one sample. */
 PyObject *TcpSender_resend(TcpSender *self, PyObject *const *args, Py_ssize_t nargs) {
     PyObject *timeout;
-    TcpCall call = {.count = 1};
+    TcpCall call = {.count = 1, .window = self->batch_window};
     if (parse_send("resend", args, nargs, &timeout) < 0 ||
         parse_timeout(timeout, &call.deadline) < 0)
         return NULL;

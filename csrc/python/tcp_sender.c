@@ -62,8 +62,8 @@ static int parse_order(TcpSender *self, PyObject *order) {
 
 static int allocate(TcpSender *self, int keep) {
     self->gathered = PyMem_RawMalloc(TCP_GATHERED);
-    if (keep && self->window <= PY_SSIZE_T_MAX / self->spec.sample_bytes)
-        self->kept = PyMem_RawCalloc(self->window, self->spec.sample_bytes);
+    if (keep && self->batch_window <= PY_SSIZE_T_MAX / self->spec.sample_bytes)
+        self->kept = PyMem_RawCalloc(self->batch_window, self->spec.sample_bytes);
     if (self->gathered && (self->kept || !keep))
         return 0;
     PyErr_NoMemory();
@@ -84,16 +84,29 @@ static int make_condition(TcpSender *self) {
 
 static PyObject *TcpSender_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     static char *names[] = {
-        "fd",    "leaves", "plan",      "flatten", "unflatten", "check",     "raise_for_result",
-        "order", "window", "wide_acks", "first",   "keep",      "same_kind", "dead_after_ns",
+        "fd",
+        "leaves",
+        "plan",
+        "flatten",
+        "unflatten",
+        "check",
+        "raise_for_result",
+        "order",
+        "window",
+        "batch_window",
+        "wide_acks",
+        "first",
+        "keep",
+        "same_kind",
+        "dead_after_ns",
         NULL,
     };
     PyObject *table, *plan, *flatten, *unflatten, *check, *raise_for_result, *order;
     int fd, wide_acks, keep, same_kind;
-    unsigned long long window, first, dead_after_ns;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iOOOOOOOKpKppK", names, &fd, &table, &plan,
+    unsigned long long window, batch_window, first, dead_after_ns;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iOOOOOOOKKpKppK", names, &fd, &table, &plan,
                                      &flatten, &unflatten, &check, &raise_for_result, &order,
-                                     &window, &wide_acks, &first, &keep, &same_kind,
+                                     &window, &batch_window, &wide_acks, &first, &keep, &same_kind,
                                      &dead_after_ns))
         return NULL;
     TcpSender *self = (TcpSender *)type->tp_alloc(type, 0);
@@ -105,10 +118,13 @@ static PyObject *TcpSender_new(PyTypeObject *type, PyObject *args, PyObject *kwa
     self->first = first;
     self->dead_after_ns = dead_after_ns;
     self->window = window;
+    self->batch_window = batch_window;
     if (spec_init(&self->spec, table, plan, flatten, unflatten, check, same_kind) < 0)
         goto fail;
-    if (!window || !self->spec.sample_bytes) {
-        PyErr_SetString(PyExc_ValueError, "a window and a sample have a size of at least 1");
+    if (!window || batch_window < window || !self->spec.sample_bytes) {
+        PyErr_SetString(
+            PyExc_ValueError,
+            "a window and a sample have a size of at least 1, and a batch's window is no smaller");
         goto fail;
     }
     if (parse_order(self, order) < 0 || allocate(self, keep) < 0 || make_condition(self) < 0)
@@ -270,7 +286,7 @@ static PyObject *TcpSender_unacked_samples(TcpSender *self, PyObject *Py_UNUSED(
     uint64_t count = self->kept ? tcp_unacked(self) : 0, bytes = self->spec.sample_bytes;
     PyObject *list = PyList_New((Py_ssize_t)count);
     for (uint64_t i = 0; list && i < count; i++) {
-        const char *from = self->kept + (self->acked + i) % self->window * bytes;
+        const char *from = self->kept + (self->acked + i) % self->batch_window * bytes;
         PyObject *sample = PyBytes_FromStringAndSize(from, (Py_ssize_t)bytes);
         if (!sample)
             Py_CLEAR(list);

@@ -27,11 +27,12 @@ typedef struct {
     char wide_acks;             /* cumulative uint64 counts; otherwise a byte 0x01 per sample */
     uint64_t first;             /* the count that the first wide acknowledgements begin at */
     uint64_t window;            /* samples that may be sent and not acknowledged */
+    uint64_t batch_window;      /* the same within send_batch: at least `window` */
     uint64_t sent, acked;       /* samples of this connection */
     uint8_t half_ack[8];        /* the beginning of a wide acknowledgement */
     unsigned half_ack_bytes;
     char *gathered;      /* where the bytes of small leaves are put together */
-    char *kept;          /* copies of the samples that are not acknowledged: `window` of them */
+    char *kept;          /* copies of the samples that are not acknowledged: up to `batch_window` */
     char *aside;         /* memory for the rest of an interrupted sample */
     const char *rest;    /* the rest that is to be written first: in `aside` or in `kept` */
     uint64_t rest_bytes; /* 0: there is none */
@@ -58,6 +59,7 @@ typedef struct {
     PyObject *list; /* the leaves; NULL if `raw` is the bytes of one sample */
     const char *raw;
     uint64_t count;  /* samples to send */
+    uint64_t window; /* samples that may be sent and not acknowledged */
     uint64_t index;  /* of the sample that comes next: all before it are sent */
     uint64_t offset; /* bytes of it that are written */
     uint64_t copied; /* the samples before this one are in `kept` */
@@ -106,6 +108,11 @@ PyObject *TcpSender_send_batch(TcpSender *self, PyObject *const *args, Py_ssize_
 PyObject *TcpSender_resend(TcpSender *self, PyObject *const *args, Py_ssize_t nargs);
 
 static inline uint64_t tcp_unacked(const TcpSender *self) { return self->sent - self->acked; }
+/* Samples that a window has room for. More than it allows may be on their way: a batch's. */
+static inline uint64_t tcp_room(const TcpSender *self, uint64_t window) {
+    uint64_t unacked = tcp_unacked(self);
+    return unacked < window ? window - unacked : 0;
+}
 static inline void tcp_begin_call(TcpSender *self) { self->busy++; }
 static inline void tcp_end_call(TcpSender *self) {
     if (!self->retired && --self->busy == 0 && self->disconnected)

@@ -142,7 +142,7 @@ static void copy_sample(const TcpSender *self, const TcpCall *call, uint64_t ind
 
 /* The slot of `kept` that has the sample of this number. */
 static char *kept_slot(const TcpSender *self, uint64_t number) {
-    return self->kept + number % self->window * self->spec.sample_bytes;
+    return self->kept + number % self->batch_window * self->spec.sample_bytes;
 }
 
 typedef struct {

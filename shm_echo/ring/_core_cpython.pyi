@@ -153,6 +153,7 @@ class TcpSender:
         raise_for_result: Callable[[int, int, float | None], None],
         order: tuple[int, ...] | None,
         window: int,
+        batch_window: int,
         wide_acks: bool,
         first: int,
         keep: bool,

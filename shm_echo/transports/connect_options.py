@@ -76,6 +76,11 @@ def _check_tls(value: Any) -> None:
         raise TypeError(f"tls must be True, False, None or an SSLContext, not {value!r}")
 
 
+def _check_window(value: Any) -> None:
+    if value is not None:
+        check_count("max_inflight_msgs", value, 1)
+
+
 def _check_reconnect(value: Any) -> None:
     if not isinstance(value, bool):
         raise TypeError(f"reconnect must be True or False, not {value!r}")
@@ -83,7 +88,7 @@ def _check_reconnect(value: Any) -> None:
 
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "server_uid": _check_uid,
-    "max_inflight_msgs": lambda value: check_count("max_inflight_msgs", value, 1),
+    "max_inflight_msgs": _check_window,
     "reconnect": _check_reconnect,
     "token": _check_token,
     "server_hostname": _check_text("server_hostname"),

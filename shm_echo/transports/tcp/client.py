@@ -69,7 +69,8 @@ class TcpClient(ClientBase):
         data_sample: a sample; its structure, shapes and dtypes must be those of the server's
             example (on echo's wire: the shapes and item sizes of its leaves). On the shm wire None
             takes the server's, if it consists of dicts, lists, tuples and None.
-        max_inflight_msgs: samples that may be sent and not acknowledged.
+        max_inflight_msgs: samples that may be sent and not acknowledged; None is 32, as in echo,
+            and for `send_batch` as many as have 64 KiB, if they are more.
         connect_timeout: seconds for the name, the connection and the handshake. A server that is
             not up yet is waited for. An attempt has a second at least.
         dial_timeout: seconds for the name and the connection, in a single attempt;
@@ -119,7 +120,7 @@ class TcpClient(ClientBase):
         host: str,
         port: int,
         data_sample: Any = None,
-        max_inflight_msgs: int = 32,
+        max_inflight_msgs: int | None = None,
         *,
         connect_timeout: float = 5.0,
         dial_timeout: float | None = None,
@@ -151,7 +152,9 @@ class TcpClient(ClientBase):
         )
         self.host, self.port, self.address = host, wishes.target.port, str(wishes.target)
         self.role, self.way = role, way
-        window = check_count("max_inflight_msgs", max_inflight_msgs, 1)
+        window = max_inflight_msgs
+        if window is not None:
+            window = check_count("max_inflight_msgs", window, 1)
         super().__init__(wishes, window, same_kind=check_cast(cast), reconnect=bool(reconnect))
 
     # ---------------------------------------------------------------- sending

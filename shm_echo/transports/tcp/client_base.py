@@ -28,6 +28,7 @@ from shm_echo.errors import (
 from shm_echo.ring.core import Result, _core_cpython
 from shm_echo.transports.tcp.client_control import RemoteSubscriber
 from shm_echo.transports.tcp.client_opening import Entered, Opening, Wire, Wishes
+from shm_echo.transports.tcp.client_target import windows
 from shm_echo.transports.tcp.payload_check import check_sample
 from shm_echo.transports.tcp.reader_sender import ReaderSender
 from shm_echo.transports.tcp.reconnect import Restorer
@@ -54,7 +55,7 @@ class ClientBase(PickledUnattached):
 
     Args:
         wishes: what the client wants of the server, and says about itself.
-        window: samples that may be sent and not acknowledged.
+        window: samples that may be sent and not acknowledged, see `windows`.
         same_kind: send arrays of other dtypes, too, as NumPy's casting rule of this name allows.
         reconnect: connect again after a loss, and send again what was not acknowledged.
     """
@@ -65,7 +66,9 @@ class ClientBase(PickledUnattached):
     # Until connected: __del__ also runs after a failed __init__.
     _ended = True
 
-    def __init__(self, wishes: Wishes, window: int, *, same_kind: bool, reconnect: bool) -> None:
+    def __init__(
+        self, wishes: Wishes, window: int | None, *, same_kind: bool, reconnect: bool
+    ) -> None:
         self._wishes = wishes
         self._peer = str(wishes.target)
         self._spec = wishes.spec
@@ -125,7 +128,7 @@ class ClientBase(PickledUnattached):
                     partial(check_sample, spec, same_kind=self._same_kind),
                     raiser,
                     order if permuted else None,
-                    self._window,
+                    *windows(self._window, spec.nbytes),
                     entered.wire == "shm",
                     entered.queued,
                     self._reconnect,
@@ -258,11 +261,10 @@ class ClientBase(PickledUnattached):
         if self._subscriber is None or (publishing and not self._publishing):
             raise RuntimeError(
                 f"the server at {self._peer} publishes nothing: "
-                + (
-                    'it speaks echo\'s wire; give its TcpTransport wire="shm"'
-                    if self.wire == "echo"
-                    else "give its Server publishes=example"
-                )
+                'it speaks echo\'s wire; give its TcpTransport wire="shm"'
+                if self.wire == "echo"
+                else f"the server at {self._peer} publishes nothing: give its Server "
+                "publishes=example"
             )
         return self._subscriber
 
@@ -279,12 +281,8 @@ class ClientBase(PickledUnattached):
     ) -> NoReturn:
         unacked = sender.sent - sender.acked
         if result == Result.TIMEOUT:
-            raise SendTimeoutError(
-                timeout or 0.0,
-                sent,
-                what=f"TcpClient for {self._peer}: {unacked} of {self._window} samples in flight "
-                "stayed unacknowledged",
-            )
+            what = f"TcpClient for {self._peer}: {unacked} samples in flight stayed unacknowledged"
+            raise SendTimeoutError(timeout or 0.0, sent, what=what)
         if result == Result.STOPPED and sender.retired:
             self._raise_forked()
         if result == Result.STOPPED:

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 # Seconds (11 days) that stand for no limit: poll() and locks overflow above it.
 _NO_LIMIT = 1e6
 
-__all__ = ["check_instance", "check_target", "check_tls"]
+# Samples that may be sent and not acknowledged, if the user names no number: echo's. Batches of
+# small samples would wait for a round trip at every 32nd, though all of their samples are there: as
+# much of them may be on its way as the kernel sends in one piece.
+_WINDOW = 32
+_BATCH_BYTES = 2**16
+
+__all__ = ["check_instance", "check_target", "check_tls", "windows"]
 
 
 def check_target(
@@ -83,3 +89,15 @@ def check_tls(tls: Any) -> ssl.SSLContext | Literal[True] | None:
     from shm_echo.transports.tcp.tls_context import client_context
 
     return client_context(tls)
+
+
+def windows(given: int | None, sample_bytes: int) -> tuple[int, int]:
+    """Return how many samples may be sent and not acknowledged: by `send`, and by `send_batch`.
+
+    Args:
+        given: the number that the user wants for both, or None.
+        sample_bytes: the size of a sample.
+    """
+    if given is not None:
+        return given, given
+    return _WINDOW, max(_WINDOW, _BATCH_BYTES // sample_bytes)

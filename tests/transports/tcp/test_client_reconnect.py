@@ -72,6 +72,21 @@ def test_what_was_not_acknowledged_is_sent_again_before_what_follows(
         client.wait()
 
 
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_a_large_batch_of_which_nothing_was_acknowledged_is_sent_again(
+    end: Callable[[AckServer], None],
+) -> None:
+    with reconnecting() as (server, client):
+        client.send_batch(stacked(range(1000)))
+        assert server.read(1000) == numbered_bytes(range(1000))
+        end(server)
+        waiting = Worker(client.wait)
+        server.greet()
+        assert server.read(1000) == numbered_bytes(range(1000))
+        server.ack(1000)
+        waiting.result()
+
+
 @pytest.mark.parametrize("call", ["wait", "reserve", "close"])
 def test_other_calls_connect_again_too(call: str) -> None:
     with reconnecting(max_inflight_msgs=2) as (server, client):
