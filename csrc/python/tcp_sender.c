@@ -94,6 +94,7 @@ static PyObject *TcpSender_new(PyTypeObject *type, PyObject *args, PyObject *kwa
         "order",
         "window",
         "batch_window",
+        "coalesce",
         "wide_acks",
         "first",
         "keep",
@@ -102,18 +103,19 @@ static PyObject *TcpSender_new(PyTypeObject *type, PyObject *args, PyObject *kwa
         NULL,
     };
     PyObject *table, *plan, *flatten, *unflatten, *check, *raise_for_result, *order;
-    int fd, wide_acks, keep, same_kind;
+    int fd, coalesce, wide_acks, keep, same_kind;
     unsigned long long window, batch_window, first, dead_after_ns;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iOOOOOOOKKpKppK", names, &fd, &table, &plan,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iOOOOOOOKKppKppK", names, &fd, &table, &plan,
                                      &flatten, &unflatten, &check, &raise_for_result, &order,
-                                     &window, &batch_window, &wide_acks, &first, &keep, &same_kind,
-                                     &dead_after_ns))
+                                     &window, &batch_window, &coalesce, &wide_acks, &first, &keep,
+                                     &same_kind, &dead_after_ns))
         return NULL;
     TcpSender *self = (TcpSender *)type->tp_alloc(type, 0);
     if (!self)
         return NULL;
     self->fd = -1;
     self->raise_for_result = Py_NewRef(raise_for_result);
+    self->may_coalesce = (char)coalesce;
     self->wide_acks = (char)wide_acks;
     self->first = first;
     self->dead_after_ns = dead_after_ns;
@@ -162,6 +164,7 @@ int tcp_status(const TcpSender *self) {
 
 static int wait_acked(TcpSender *self, TcpCall *call) {
     uint64_t target = self->sent;
+    tcp_coalesce(self, false);
     for (;;) {
         if (self->retired)
             return SHE_STOPPED;

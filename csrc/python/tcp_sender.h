@@ -36,6 +36,8 @@ typedef struct {
     char *aside;         /* memory for the rest of an interrupted sample */
     const char *rest;    /* the rest that is to be written first: in `aside` or in `kept` */
     uint64_t rest_bytes; /* 0: there is none */
+    char may_coalesce, coalesces; /* see tcp_coalesce */
+    uint64_t calm_since;          /* `sent` when coalescing ended last */
     char writing, reading;
     char closing;      /* no call may send any more */
     char disconnected; /* the socket is closed at the end of the last call */
@@ -82,6 +84,10 @@ int tcp_write_rest(TcpSender *self);
 int tcp_put_aside(TcpSender *self, TcpCall *call);
 /* Read the acknowledgements that are there, unless another thread waits for them. */
 void tcp_read_acks(TcpSender *self);
+
+/* Let the kernel put samples together while earlier ones are on their way (Nagle's algorithm), or
+ * send at once what it holds. */
+void tcp_coalesce(TcpSender *self, bool on);
 
 /* At intervals: lose the connection if the host of the peer has not answered for too long. */
 void tcp_check_peer(TcpSender *self);

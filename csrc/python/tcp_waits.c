@@ -7,6 +7,10 @@
 #include <time.h>
 #include <unistd.h>
 
+/* A wait for acknowledgements of this length is not one for a peer in this machine that is busy
+ * with the samples. */
+#define LONG_WAIT_NS 2000000
+
 void tcp_signal(TcpSender *self) {
     if (!self->sleepers)
         return;
@@ -65,10 +69,14 @@ int tcp_pause(TcpSender *self, TcpCall *call, short events) {
     int64_t slice = slice_until(call->deadline);
     bool ready = false;
     if (slice > 0 && events & POLLIN && !self->reading) {
+        uint64_t began = api->now_ns();
         self->reading = 1;
         ready = sleep_in_poll(self, events, slice);
-        if (!self->retired)
+        if (!self->retired) {
             self->reading = 0;
+            if (api->now_ns() - began > LONG_WAIT_NS)
+                tcp_coalesce(self, false);
+        }
         tcp_signal(self); /* one of the others goes on reading */
     } else if (slice > 0 && events & POLLOUT) {
         ready = sleep_in_poll(self, POLLOUT, slice);

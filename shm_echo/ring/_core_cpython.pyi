@@ -154,6 +154,7 @@ class TcpSender:
         order: tuple[int, ...] | None,
         window: int,
         batch_window: int,
+        coalesce: bool,
         wide_acks: bool,
         first: int,
         keep: bool,

@@ -26,6 +26,7 @@ from shm_echo.errors import (
     SendTimeoutError,
 )
 from shm_echo.ring.core import Result, _core_cpython
+from shm_echo.transports.tcp.client_connect import may_coalesce
 from shm_echo.transports.tcp.client_control import RemoteSubscriber
 from shm_echo.transports.tcp.client_opening import Entered, Opening, Wire, Wishes
 from shm_echo.transports.tcp.client_target import windows
@@ -129,6 +130,7 @@ class ClientBase(PickledUnattached):
                     raiser,
                     order if permuted else None,
                     *windows(self._window, spec.nbytes),
+                    self._wishes.tls is None and may_coalesce(entered.dialed.sock, spec.nbytes),
                     entered.wire == "shm",
                     entered.queued,
                     self._reconnect,

@@ -20,7 +20,15 @@ from shm_echo.control.fork_safety import FORK_LOCK, register_at_fork
 from shm_echo.errors import HandshakeTimeoutError, ProtocolError, ServerNotFoundError
 from shm_echo.transports.client_advice import advice_for_unknown_host
 
-__all__ = ["Dialed", "Target", "connect", "is_loopback", "read_exactly", "refuse_a_greeting"]
+__all__ = [
+    "Dialed",
+    "Target",
+    "connect",
+    "is_loopback",
+    "may_coalesce",
+    "read_exactly",
+    "refuse_a_greeting",
+]
 
 # Seconds that a name, a connection and a handshake have at least, whatever connect_timeout is.
 LEAST_ATTEMPT = 1.0
@@ -36,6 +44,8 @@ _PROBES = 4
 # Seconds, besides the way there and back, in which a busy server's greeting comes, and which each
 # connection of TLS is later therefore.
 _GREETING_WAIT = 0.05
+# Bytes of a sample from which a packet of its own costs little beside the copies.
+_MOST_TO_COALESCE = 1024
 # The place of tcpi_rtt, in microseconds, in the kernel's struct tcp_info.
 _RTT_OFFSET = 68
 
@@ -235,6 +245,14 @@ def is_loopback(host: str) -> bool:
     return host.startswith("127.") or host in ("::1", "::ffff:127.0.0.1")
 
 
+def may_coalesce(sock: socket.socket, sample_bytes: int) -> bool:
+    """Return True if samples may be put together on their way, see csrc/python/tcp_stream.c."""
+    try:
+        return sample_bytes <= _MOST_TO_COALESCE and is_loopback(sock.getpeername()[0])
+    except OSError:  # the peer has gone already
+        return False
+
+
 def _leave_pacing(sock: socket.socket) -> None:
     for name in _FOR_LOOPBACK:
         with contextlib.suppress(OSError):
@@ -243,7 +261,8 @@ def _leave_pacing(sock: socket.socket) -> None:
 
 
 def _set_options(sock: socket.socket, dead_after: float) -> None:
-    # Samples are written whole, so that Nagle's algorithm would only delay them.
+    # Samples are written whole, so that Nagle's algorithm would only delay them, but where the
+    # peer's answer comes at once: see `may_coalesce`.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     idle = max(1, round(dead_after / 3))

@@ -211,6 +211,25 @@ def test_a_batch_of_small_samples_has_a_window_of_its_own_unless_one_is_named() 
         assert error.value.sent <= 32
 
 
+def test_samples_that_the_kernel_puts_together_are_not_held_back_for_good() -> None:
+    """After many samples without a wait, later ones may wait for an answer to earlier ones. Here
+    none comes but the kernel's, and no further call of the client pushes them."""
+    with pair(EXAMPLE, max_inflight_msgs=1000) as (server, client):
+        for i in range(600):
+            client.send(numbered(i))
+            if i % 100 == 99:
+                assert server.read(100) == numbered_bytes(range(i - 99, i + 1))
+                server.ack(100)
+                wait_until(lambda: client._in_flight_count == 0, "the acknowledgements came")
+        for i in range(600, 605):
+            client.send(numbered(i))
+        assert server.read(5) == numbered_bytes(range(600, 605))
+        waiting = Worker(client.wait)
+        waiting.wait_until_asleep()
+        server.ack(5)
+        waiting.result()
+
+
 def test_strange_bytes_are_skipped_and_one_ack_too_many_is_ignored() -> None:
     with pair(EXAMPLE, max_inflight_msgs=2) as (server, client):
         client.send(numbered(0))
