@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from shm_echo.loader.data_loader import DataLoader
     from shm_echo.metrics import HeldBatch, HistSnapshot, ProducerInfo, ReaderInfo, SampleInfo
     from shm_echo.server import Server
+    from shm_echo.spec.ragged import Ragged
+    from shm_echo.spec.ragged_batch import PackedRows, RaggedBatch
+    from shm_echo.spec.ragged_row import RaggedRow
     from shm_echo.trajectory import TrajectoryAccumulator
     from shm_echo.transports.base import Ingress, Inlet, Transport
     from shm_echo.transports.connector import Connector
@@ -51,8 +54,12 @@ _HOMES = {
     "Inlet": "shm_echo.transports.base",
     "ProducerDiedError": "shm_echo.errors",
     "ProducerInfo": "shm_echo.metrics",
-    "RingCorruptedError": "shm_echo.errors",
+    "PackedRows": "shm_echo.spec.ragged_batch",
+    "Ragged": "shm_echo.spec.ragged",
+    "RaggedBatch": "shm_echo.spec.ragged_batch",
+    "RaggedRow": "shm_echo.spec.ragged_row",
     "ReaderInfo": "shm_echo.metrics",
+    "RingCorruptedError": "shm_echo.errors",
     "RingFullError": "shm_echo.errors",
     "Sample": "shm_echo.consumer",
     "SampleInfo": "shm_echo.metrics",
@@ -82,8 +89,12 @@ __all__ = [
     "HistSnapshot",
     "Ingress",
     "Inlet",
+    "PackedRows",
     "ProducerDiedError",
     "ProducerInfo",
+    "Ragged",
+    "RaggedBatch",
+    "RaggedRow",
     "ReaderInfo",
     "RingCorruptedError",
     "RingFullError",

@@ -300,7 +300,7 @@ class Consumer:
         return bool(lib.she_pending(self._consumer))
 
     def _empty_batch(self) -> list[Any]:
-        return [np.empty((0, *shape), dtype) for dtype, shape in self._ring.leaves]
+        return [np.empty((0, *leaf.shape), leaf.dtype) for leaf in self._ring.spec.leaves]
 
     def reason_for_endless_wait(self) -> str | None:
         """Return the reason why no thread will empty a full ring, or None if one may."""

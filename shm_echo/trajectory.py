@@ -226,6 +226,12 @@ class _TimeScale:
 
     def __init__(self, name: object, example: Any) -> None:
         self.spec = TreeSpec.from_example(example, root=f"[{name!r}]")
+        for row in self.spec.ragged:
+            raise TypeError(
+                f"{self.spec.leaves[row].path}: a Ragged leaf has no rows to be added one by one: "
+                "leave it out of the accumulator's example, and put its row into the tree that "
+                "build() returns"
+            )
         leading = [leaf.shape[0] if leaf.shape else None for leaf in self.spec.leaves]
         # A 0-d leaf has no leading axis to count along, so all leaves are replaced as a whole. If
         # all leading dimensions are 1, the buffer of one row behaves as a single item.

@@ -59,12 +59,24 @@ typedef struct {
 /* Raise RingCorruptedError if the memory was truncated, after `sent` samples were sent. -1 then. */
 int handle_check(const Handle *self, Py_ssize_t sent);
 
+/* Of a ragged leaf of the example the table has two entries: the values, with room for the longest
+ * row, and the int64 length behind them. */
+enum leaf_kind { PLAIN, RAGGED, LENGTH };
+
+/* The length of a row in memory that was handed out to be written, and not written yet. */
+#define UNSET_LENGTH INT64_C(-1)
+
 /* One entry of the leaf table. (leaves.c) */
 typedef struct {
     PyArray_Descr *descr;
     int ndim;
     npy_intp *dims; /* dims[1..] is the shape; dims[0] is free for a batch's length */
     uint64_t row_bytes;
+    enum leaf_kind kind;
+    /* Of a RAGGED one: */
+    char truncate;  /* longer rows are cut off */
+    char *padding;  /* the bytes of the element that fills the memory behind a row; NULL: zeros */
+    PyObject *path; /* for messages */
 } Leaf;
 
 void leaves_free(Leaf *leaves, Py_ssize_t n);
@@ -78,19 +90,20 @@ PyObject *leaf_view(const Leaf *leaf, void *data, bool stacked, npy_intp rows, b
 /* The steps to flatten a tree of plain dicts, lists and tuples. (plan.c) */
 typedef struct Plan {
     PyTypeObject *container; /* NULL for a leaf */
+    char ragged;             /* it is a ragged leaf: it takes two places of the list */
     PyObject *keys;          /* of a dict, else NULL */
     Py_ssize_t count;
     struct Plan *children;
 } Plan;
 
 void plan_free(Plan *plan);
-/* Parse () as a leaf, (type, keys or None, children) as a node: see shm_echo.spec.structure. */
+/* Parse () as a leaf, (None,) as a ragged one, (type, keys or None, children) as a node: see shm_echo.spec.structure. */
 int plan_parse(PyObject *from, Plan *plan);
-/* Put the leaves of `tree` into the list, from *next on. False if the tree does not fit; the
+/* Put the leaves of `tree` into the list, from *next on, with a None behind each ragged one. False if the tree does not fit; the
  * comparison of a key may then have set an exception. */
 bool plan_walk(const Plan *plan, PyObject *tree, PyObject *list, Py_ssize_t *next);
 /* Return true if the leaves of `tree` are the very objects of the tuple `leaves`, from *next on.
- * False may leave an exception, as in plan_walk. */
+ * False may leave an exception, as in plan_walk. A tree with a ragged leaf never matches. */
 bool plan_matches(const Plan *plan, PyObject *tree, PyObject *leaves, Py_ssize_t *next);
 
 extern PyTypeObject Mapping_Type, Handle_Type, Sender_Type, Slot_Type, Run_Type, Receiver_Type,

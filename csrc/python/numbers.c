@@ -174,3 +174,29 @@ PyObject *number_array(const Leaf *leaf, PyObject *object) {
         memcpy(PyArray_DATA((PyArrayObject *)array), &value, leaf->row_bytes);
     return array;
 }
+
+PyObject *number_row(const Leaf *leaf, PyObject *object) {
+    int type = leaf->descr->type_num;
+    Number n;
+    npy_intp count = PySequence_Fast_GET_SIZE(object);
+    if (leaf->truncate)
+        count = Py_MIN(count, leaf->dims[1]);
+    if (leaf->ndim != 1 || PyDataType_ISBYTESWAPPED(leaf->descr) || count > leaf->dims[1])
+        return NULL;
+    Py_INCREF(leaf->descr);
+    PyObject *row =
+        PyArray_NewFromDescr(&PyArray_Type, leaf->descr, 1, &count, NULL, NULL, 0, NULL);
+    if (!row)
+        return NULL;
+    /* From here on no other code runs, which might shorten a list. */
+    bool fits = count <= PySequence_Fast_GET_SIZE(object);
+    PyObject **items = PySequence_Fast_ITEMS(object);
+    char *to = PyArray_BYTES((PyArrayObject *)row);
+    Py_ssize_t step = PyDataType_ELSIZE(leaf->descr);
+    for (npy_intp i = 0; fits && i < count; i++)
+        fits = load_python(items[i], &n) && store(type, &n, to + i * step);
+    if (fits)
+        return row;
+    Py_DECREF(row);
+    return NULL;
+}

@@ -16,8 +16,10 @@ void plan_free(Plan *plan) {
 
 int plan_parse(PyObject *from, Plan *plan) {
     PyObject *container, *keys, *children;
-    if (PyTuple_CheckExact(from) && PyTuple_GET_SIZE(from) == 0)
+    if (PyTuple_CheckExact(from) && PyTuple_GET_SIZE(from) <= 1) {
+        plan->ragged = PyTuple_GET_SIZE(from) == 1;
         return 0;
+    }
     if (!PyArg_ParseTuple(from, "OOO!", &container, &keys, &PyTuple_Type, &children))
         return -1;
     plan->container =
@@ -55,10 +57,12 @@ static inline bool is_node_of(const Plan *plan, PyObject *tree) {
     return Py_TYPE(tree) == plan->container && PyObject_Size(tree) == plan->count;
 }
 
-static inline bool take_leaf(PyObject *leaf, PyObject *list, Py_ssize_t *next) {
-    if (*next >= PyList_GET_SIZE(list))
+static inline bool take_leaf(const Plan *plan, PyObject *leaf, PyObject *list, Py_ssize_t *next) {
+    if (*next + plan->ragged >= PyList_GET_SIZE(list))
         return false;
     PyList_SET_ITEM(list, (*next)++, Py_NewRef(leaf));
+    if (plan->ragged)
+        PyList_SET_ITEM(list, (*next)++, Py_NewRef(Py_None));
     return true;
 }
 
@@ -66,7 +70,7 @@ static inline bool take_leaf(PyObject *leaf, PyObject *list, Py_ssize_t *next) {
  * time. */
 bool plan_walk(const Plan *plan, PyObject *tree, PyObject *list, Py_ssize_t *next) {
     if (!plan->container)
-        return take_leaf(tree, list, next);
+        return take_leaf(plan, tree, list, next);
     if (!is_node_of(plan, tree))
         return false;
     for (Py_ssize_t i = 0; i < plan->count; i++) {
@@ -75,7 +79,7 @@ bool plan_walk(const Plan *plan, PyObject *tree, PyObject *list, Py_ssize_t *nex
         if (!child)
             return false;
         if (!below->container) {
-            if (!take_leaf(child, list, next))
+            if (!take_leaf(below, child, list, next))
                 return false;
             continue;
         }
@@ -88,13 +92,14 @@ bool plan_walk(const Plan *plan, PyObject *tree, PyObject *list, Py_ssize_t *nex
     return true;
 }
 
-static inline bool is_leaf(PyObject *leaf, PyObject *leaves, Py_ssize_t *next) {
-    return *next < PyTuple_GET_SIZE(leaves) && leaf == PyTuple_GET_ITEM(leaves, (*next)++);
+static inline bool is_leaf(const Plan *plan, PyObject *leaf, PyObject *leaves, Py_ssize_t *next) {
+    return !plan->ragged && *next < PyTuple_GET_SIZE(leaves) &&
+           leaf == PyTuple_GET_ITEM(leaves, (*next)++);
 }
 
 bool plan_matches(const Plan *plan, PyObject *tree, PyObject *leaves, Py_ssize_t *next) {
     if (!plan->container)
-        return is_leaf(tree, leaves, next);
+        return is_leaf(plan, tree, leaves, next);
     if (!is_node_of(plan, tree))
         return false;
     for (Py_ssize_t i = 0; i < plan->count; i++) {
@@ -103,7 +108,7 @@ bool plan_matches(const Plan *plan, PyObject *tree, PyObject *leaves, Py_ssize_t
         if (!child)
             return false;
         if (!below->container) {
-            if (!is_leaf(child, leaves, next))
+            if (!is_leaf(below, child, leaves, next))
                 return false;
             continue;
         }

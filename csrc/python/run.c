@@ -74,6 +74,20 @@ static PyObject *Run_row(Run *self, PyObject *number) {
     return tree;
 }
 
+/* mend(): fill the memory behind ragged rows that were written in place. Returns None, or (row,
+ * path, length) of the first one whose length is wrong. */
+static PyObject *Run_mend(Run *self, PyObject *Py_UNUSED(ignored)) {
+    uint64_t row;
+    int64_t length;
+    if (!slot_writable(&self->slot))
+        return NULL;
+    const Leaf *wrong = sender_mend_rows(self->slot.sender, self->slot.position,
+                                         (uint64_t)self->count, &row, &length);
+    if (!wrong)
+        Py_RETURN_NONE;
+    return Py_BuildValue("KOL", (unsigned long long)row, wrong->path, (long long)length);
+}
+
 static PyObject *Run_at_row(Run *self, PyObject *number) {
     uint64_t at = SHE_NO_ROW;
     if (number != Py_None) {
@@ -165,6 +179,7 @@ static int fill(Run *self) {
             return -1;
         PyTuple_SET_ITEM(self->indices, i, index);
     }
+    sender_unset_lengths(sender, self->slot.position, (uint64_t)self->count);
     for (Py_ssize_t i = 0; i < sender->spec.num_leaves; i++) {
         PyObject *view =
             leaf_view(&sender->spec.leaves[i], sender_place(sender, i, self->slot.position, 0),
@@ -198,6 +213,7 @@ static PyMethodDef Run_methods[] = {
     {"write", (PyCFunction)(void (*)(void))Run_write, METH_FASTCALL, NULL},
     {"row", (PyCFunction)Run_row, METH_O, NULL},
     {"at_row", (PyCFunction)Run_at_row, METH_O, NULL},
+    {"mend", (PyCFunction)Run_mend, METH_NOARGS, NULL},
     {"commit", (PyCFunction)(void (*)(void))Run_commit, METH_FASTCALL, NULL},
     {"abort", (PyCFunction)Run_abort, METH_NOARGS, NULL},
     {"__reduce_ex__", Run_reduce, METH_O, NULL},

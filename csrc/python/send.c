@@ -10,12 +10,21 @@
 #define CHUNK 256
 #define CHUNK_BYTES (1u << 20)
 
+/* True for what stands in the place of a length that follows from the row before it. */
+static inline bool is_length_of_row(const void *item) { return item == Py_None; }
+
 /* NumPy copies the leaves that are not C-contiguous. */
 static int copy_strided(Sender *self, PyObject *list, uint64_t position, uint64_t row) {
     for (Py_ssize_t i = 0; i < self->spec.num_leaves; i++) {
         PyArrayObject *array = (PyArrayObject *)PyList_GET_ITEM(list, i);
-        if (PyArray_IS_C_CONTIGUOUS(array))
+        if (is_length_of_row(array) || PyArray_IS_C_CONTIGUOUS(array))
             continue;
+        if (is_row(&self->spec, list, i)) {
+            PyObject *row = PyArray_NewCopy(array, NPY_CORDER);
+            if (!row || PyList_SetItem(list, i, row) < 0)
+                return -1;
+            continue;
+        }
         PyObject *place = leaf_view(&self->spec.leaves[i], sender_place(self, i, position, row),
                                     false, 0, true, (PyObject *)self->handle);
         int failed = !place || PyArray_CopyInto((PyArrayObject *)place, array) < 0;
@@ -30,6 +39,8 @@ int sender_copy_aside(Sender *self, PyObject *list, uint64_t position, uint64_t 
     const char *ring = self->handle->mapping->base, *end = ring + self->handle->mapping->size;
     for (Py_ssize_t i = 0; i < self->spec.num_leaves; i++) {
         PyArrayObject *leaf = (PyArrayObject *)PyList_GET_ITEM(list, i);
+        if (is_length_of_row(leaf))
+            continue;
         const char *data = PyArray_BYTES(leaf);
         if (data < ring || data >= end ||
             (data == sender_place(self, i, position, row) && PyArray_IS_C_CONTIGUOUS(leaf)))
@@ -39,6 +50,18 @@ int sender_copy_aside(Sender *self, PyObject *list, uint64_t position, uint64_t 
             return -1;
     }
     return 0;
+}
+
+/* Copy a row to the beginning of its place, fill what is behind it, and store its length. */
+static void copy_row(Sender *self, PyArrayObject *row, Py_ssize_t i, uint64_t position,
+                     uint64_t number) {
+    char *place = sender_place(self, i, position, number);
+    uint64_t bytes = (uint64_t)PyArray_NBYTES(row);
+    int64_t length = PyArray_DIM(row, 0);
+    if (PyArray_BYTES(row) != place)
+        api->copy(place, PyArray_DATA(row), bytes);
+    ragged_pad(&self->spec.leaves[i], place, bytes);
+    memcpy(sender_place(self, i + 1, position, number), &length, sizeof length);
 }
 
 int sender_copy(Sender *self, PyObject *list, uint64_t position, uint64_t row) {
@@ -52,6 +75,10 @@ int sender_copy(Sender *self, PyObject *list, uint64_t position, uint64_t row) {
         state = PyEval_SaveThread();
     for (Py_ssize_t i = 0; i < self->spec.num_leaves; i++) {
         PyArrayObject *array = (PyArrayObject *)PyList_GET_ITEM(list, i);
+        if (is_row(&self->spec, list, i)) {
+            copy_row(self, array, i++, position, row);
+            continue;
+        }
         void *place = sender_place(self, i, position, row);
         if (PyArray_IS_C_CONTIGUOUS(array) && PyArray_DATA(array) != place)
             api->copy(place, PyArray_DATA(array), self->spec.leaves[i].row_bytes);
@@ -61,6 +88,30 @@ int sender_copy(Sender *self, PyObject *list, uint64_t position, uint64_t row) {
     if (start)
         api->copied(self->producer, api->now_ns() - start);
     return 0;
+}
+
+void sender_unset_lengths(Sender *self, uint64_t position, uint64_t rows) {
+    const int64_t unset = UNSET_LENGTH;
+    for (Py_ssize_t i = 0; i < self->spec.num_leaves; i++)
+        for (uint64_t row = 0; self->spec.leaves[i].kind == LENGTH && row < rows; row++)
+            memcpy(sender_place(self, i, position, row), &unset, sizeof unset);
+}
+
+const Leaf *sender_mend_rows(Sender *self, uint64_t position, uint64_t rows, uint64_t *row,
+                             int64_t *length) {
+    for (*row = 0; *row < rows; ++*row)
+        for (Py_ssize_t i = 0; i < self->spec.num_leaves; i++) {
+            const Leaf *leaf = &self->spec.leaves[i];
+            if (leaf->kind != RAGGED)
+                continue;
+            /* Read once: it lies in shared memory, and becomes an offset. */
+            memcpy(length, sender_place(self, i + 1, position, *row), sizeof *length);
+            if (*length < 0 || *length > leaf->dims[1])
+                return leaf;
+            uint64_t bytes = leaf->row_bytes / (uint64_t)leaf->dims[1] * (uint64_t)*length;
+            ragged_pad(leaf, sender_place(self, i, position, *row), bytes);
+        }
+    return NULL;
 }
 
 PyObject *Sender_send(Sender *self, PyObject *const *args, Py_ssize_t nargs) {

@@ -78,6 +78,12 @@ int sender_copy(Sender *self, PyObject *list, uint64_t position, uint64_t row);
 /* Replace the arrays of the list that lie in the ring, but not in their own place, by private
  * copies: sender_copy may write the memory of one leaf before it reads the next. (send.c) */
 int sender_copy_aside(Sender *self, PyObject *list, uint64_t position, uint64_t row);
+/* Note that the ragged rows of a claimed slot were not written yet. (send.c) */
+void sender_unset_lengths(Sender *self, uint64_t position, uint64_t rows);
+/* Fill the memory behind the ragged rows of a claimed slot, which were written in place. Returns
+ * the leaf whose length is wrong, with it and with the number of the row, or NULL. (send.c) */
+const Leaf *sender_mend_rows(Sender *self, uint64_t position, uint64_t rows, uint64_t *row,
+                             int64_t *length);
 /* A slot of the ring, claimed to be written in place. One that dies uncommitted is given back by
  * its destructor, so that an interrupt at any moment leaves no claim behind. (slot.c) */
 struct Slot {

@@ -61,6 +61,40 @@ static bool is_view(PyObject *leaf, PyObject *view) {
            PyArray_EquivTypes(PyArray_DESCR(a), PyArray_DESCR(b));
 }
 
+/* Return true if a leaf of the tree is the RaggedRow that was handed out for place i. */
+static bool is_ragged_view(PyObject *leaf, PyObject *views, Py_ssize_t i) {
+    PyObject *padded = NULL, *length = NULL;
+    /* Arrays and lists replace it, and have no such attributes. */
+    if (!PyArray_CheckExact(leaf) && !PyList_CheckExact(leaf))
+        padded = PyObject_GetAttrString(leaf, "padded");
+    if (padded)
+        length = PyObject_GetAttrString(leaf, "_length");
+    bool same = padded && length && is_view(padded, PyTuple_GET_ITEM(views, i)) &&
+                is_view(length, PyTuple_GET_ITEM(views, i + 1));
+    Py_XDECREF(padded);
+    Py_XDECREF(length);
+    return same;
+}
+
+/* Put the arrays that were handed out into the list, for each RaggedRow that was not replaced. -1
+ * with an exception. */
+static int take_ragged_views(Slot *self, PyObject *list) {
+    const TreeSpec *spec = &self->sender->spec;
+    for (Py_ssize_t i = 0; i < spec->num_leaves; i++) {
+        if (!is_row(spec, list, i))
+            continue;
+        PyObject *leaf = Py_NewRef(PyList_GET_ITEM(list, i));
+        bool same = is_ragged_view(leaf, self->views, i);
+        Py_DECREF(leaf);
+        if (clear_ordinary_exception() < 0)
+            return -1;
+        for (Py_ssize_t k = i; same && k <= i + 1; k++)
+            if (PyList_SetItem(list, k, Py_NewRef(PyTuple_GET_ITEM(self->views, k))) < 0)
+                return -1;
+    }
+    return 0;
+}
+
 /* Bring the memory up to date with the tree: copy the leaves that were replaced into their rows,
  * after the checks of a send. */
 static int write_tree(Slot *self, PyObject *tree) {
@@ -76,6 +110,10 @@ static int write_tree(Slot *self, PyObject *tree) {
     PyObject *list = spec_split(&sender->spec, tree);
     if (!list && PyErr_Occurred())
         return -1;
+    if (list && take_ragged_views(self, list) < 0) {
+        Py_DECREF(list);
+        return -1;
+    }
     Py_ssize_t same = 0;
     while (list && same < sender->spec.num_leaves &&
            is_view(PyList_GET_ITEM(list, same), PyTuple_GET_ITEM(self->views, same)))
@@ -131,6 +169,17 @@ int slot_end(Slot *self, int failed) {
     return slot_ended(self) < 0 ? -1 : failed;
 }
 
+/* Fill the memory behind ragged rows, which may have been written in place. -1 with an exception if
+ * a length is wrong. */
+static int mend_rows(Slot *self) {
+    uint64_t row;
+    int64_t length;
+    const Leaf *wrong = sender_mend_rows(self->sender, self->position, 1, &row, &length);
+    if (wrong)
+        ragged_raise_length(wrong, length);
+    return wrong ? -1 : 0;
+}
+
 /* Commit what the tree says now, and close the slot. After a failure the claim is given back. */
 static int commit(Slot *self) {
     Sender *sender = self->sender;
@@ -139,7 +188,7 @@ static int commit(Slot *self) {
     self->open = 0; /* it ends in this call, and in no other that code of the tree may make */
     PyObject *tree = Py_NewRef(self->tree ? self->tree : Py_None);
     int written = write_tree(self, tree);
-    if (written == 0 && !sender_usable(sender))
+    if (written == 0 && (!sender_usable(sender) || mend_rows(self) < 0))
         written = -1;
     written = slot_end(self, written);
     Py_DECREF(tree);
@@ -277,6 +326,7 @@ int slot_claim(Slot *self, uint64_t deadline, PyObject *timeout) {
 
 static int make_views(Slot *self) {
     Sender *sender = self->sender;
+    sender_unset_lengths(sender, self->position, 1);
     for (Py_ssize_t i = 0; i < sender->spec.num_leaves; i++) {
         void *row = she_row(sender->handle->ring, (uint32_t)i, self->position);
         PyObject *view =

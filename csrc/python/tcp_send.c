@@ -76,7 +76,8 @@ PyObject *TcpSender_send(TcpSender *self, PyObject *const *args, Py_ssize_t narg
         call.list = spec_leaves(&self->spec, args[0], 0);
         if (!call.list)
             return NULL;
-        rc = make_contiguous(call.list) < 0 ? -1 : send_all(self, &call);
+        bool ready = ragged_expand(&self->spec, call.list) == 0 && make_contiguous(call.list) == 0;
+        rc = ready ? send_all(self, &call) : -1;
         Py_DECREF(call.list);
     }
     if (rc == SHE_OK)

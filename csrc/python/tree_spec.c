@@ -82,6 +82,21 @@ static bool convert(const TreeSpec *spec, PyObject *list, Py_ssize_t i, int stac
     return array && PyList_SetItem(list, i, array) == 0;
 }
 
+/* Make place *i of the list fit, and step to the next leaf. False may leave an exception. */
+static bool fit_leaf(const TreeSpec *spec, PyObject *list, Py_ssize_t *i, int stacked) {
+    const Leaf *leaf = &spec->leaves[*i];
+    if (is_row(spec, list, *i)) {
+        if (stacked || !ragged_fits(leaf, list, *i))
+            return false;
+        *i += 2;
+        return true;
+    }
+    if (!fits(leaf, PyList_GET_ITEM(list, *i), stacked) && !convert(spec, list, *i, stacked))
+        return false;
+    ++*i;
+    return true;
+}
+
 int clear_ordinary_exception(void) {
     if (!PyErr_Occurred())
         return 0;
@@ -113,9 +128,8 @@ PyObject *spec_split(TreeSpec *spec, PyObject *tree) {
 PyObject *spec_fit(TreeSpec *spec, PyObject *tree, PyObject *list, int stacked) {
     if (list) {
         Py_ssize_t i = 0;
-        while (i < spec->num_leaves && (fits(&spec->leaves[i], PyList_GET_ITEM(list, i), stacked) ||
-                                        convert(spec, list, i, stacked)))
-            i++;
+        while (i < spec->num_leaves && fit_leaf(spec, list, &i, stacked))
+            ;
         if (i == spec->num_leaves)
             return list;
         Py_DECREF(list);

@@ -38,6 +38,22 @@ PyObject *spec_rows(TreeSpec *spec, PyObject *tree, npy_intp *count);
 /* Replace the arrays of the list that are not C-contiguous by copies that are. */
 int make_contiguous(PyObject *list);
 
+/* Return true if place i of a list of leaves holds a row as the producer gave it, of any length up
+ * to the maximum. The place behind it is None then, because the length follows from the array. */
+static inline bool is_row(const TreeSpec *spec, PyObject *list, Py_ssize_t i) {
+    return spec->leaves[i].kind == RAGGED && PyList_GET_ITEM(list, i + 1) == Py_None;
+}
+/* (ragged.c) */
+/* Return true if place i of the list, for which is_row holds, has an array of a row that fits.
+ * A longer one is cut off where the leaf allows that. False may leave an exception. */
+bool ragged_fits(const Leaf *leaf, PyObject *list, Py_ssize_t i);
+/* Fill the memory of a row behind its first `used` bytes. Needs no interpreter lock. */
+void ragged_pad(const Leaf *leaf, char *row, uint64_t used);
+/* Replace the rows of the list by their padded memory and their lengths. -1 with an exception. */
+int ragged_expand(const TreeSpec *spec, PyObject *list);
+/* Raise the SpecMismatchError of a length that is wrong, or was not set. */
+void ragged_raise_length(const Leaf *leaf, int64_t length);
+
 /* Clear an exception that only says that the fast way does not fit. -1 if it is another one, such
  * as KeyboardInterrupt, which has to reach the user. */
 int clear_ordinary_exception(void);
@@ -56,5 +72,8 @@ enum { BINDING_GONE = 100 };
 /* A number, a NumPy scalar or a 0-d array as an array of exactly a 0-d leaf's dtype. NULL
  * without an exception leaves it to the check in Python. (numbers.c) */
 PyObject *number_array(const Leaf *leaf, PyObject *object);
+/* A list or tuple of Python numbers as a row of a RAGGED leaf whose elements are numbers, by the
+ * same rule. NULL without an exception leaves it to the check in Python. (numbers.c) */
+PyObject *number_row(const Leaf *leaf, PyObject *object);
 
 #endif

@@ -100,6 +100,11 @@ class ItemHooks:
         assert self.spec is not None, "the spec is set before the first item is written"
         self.spec.write(rows, row, item, index)
 
+    def mend(self, run: Any) -> tuple[int, Exception] | None:
+        """Complete rows that the dataset has written in place: see `ItemSpec.mend`."""
+        assert self.spec is not None
+        return self.spec.mend(run)
+
     @staticmethod
     def state() -> dict[str, Any]:
         """Return the states of the global generators."""

@@ -161,6 +161,8 @@ class ItemSource:
                 self._hooks.write(run, place, listed_items(self._dataset, [index])[0], index)
             else:
                 self._dataset.__getitems__([index], out=_one_row(run.tree, place))
+        if self._way != "getitems":
+            self._mend(run)
 
     def _fill_together(self, run: Run) -> None:
         indices = list(run.indices)
@@ -168,10 +170,17 @@ class ItemSource:
         self._hooks.begin_item(run.epoch, indices[0])
         if self._way == "getitems_out":
             self._dataset.__getitems__(indices, out=run.tree)
+            self._mend(run)
             return
         for place, item in enumerate(listed_items(self._dataset, list(indices))):
             self.index = indices[place]
             self._hooks.write(run, place, item, indices[place])
+
+    def _mend(self, run: Run) -> None:
+        wrong = self._hooks.mend(run)
+        if wrong is not None:
+            self.index = run.indices[wrong[0]]
+            raise wrong[1]
 
 
 def listed_items(dataset: Any, keys: list[Any]) -> list[Any]:

@@ -18,11 +18,14 @@ import optree
 
 from shm_echo.errors import SpecMismatchError
 from shm_echo.spec import TreeSpec
+from shm_echo.spec.ragged import Ragged
+from shm_echo.spec.ragged_row import length_error
 from shm_echo.spec.structure import MAX_DEPTH
 
 __all__ = ["ItemSpec", "RowWriter", "item_arrays"]
 
 _NUMBERS = (bool, int, float, complex)
+_PLAIN_NUMBERS = set(_NUMBERS)
 _DICTS = (dict, OrderedDict, defaultdict)
 
 
@@ -32,6 +35,14 @@ class RowWriter(Protocol):
     def write(self, row: int, tree: Any, /) -> None:
         """Check a tree against the spec and copy it into a row."""
         ...
+
+
+class Mendable(Protocol):
+    """A run whose rows were written in place."""
+
+    @property
+    def indices(self) -> tuple[int, ...]: ...
+    def mend(self) -> tuple[int, str, int] | None: ...
 
 
 class ItemSpec:
@@ -51,18 +62,20 @@ class ItemSpec:
         ['[0]: uint8 (32, 32, 3)', '[1]: int64 ()']
     """
 
-    __slots__ = ("_converts", "tree")
+    __slots__ = ("_converts", "_ragged_paths", "tree")
 
     def __init__(self, tree: TreeSpec, converts: bool) -> None:
         self.tree = tree
         self._converts = converts
+        self._ragged_paths = {tree.leaves[row].path: leaf for row, leaf in tree.ragged.items()}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ItemSpec, (self.tree, self._converts)
 
     def __repr__(self) -> str:
-        leaves = ", ".join(f"{leaf.path or 'item'}: {leaf}" for leaf in self.tree.leaves[:8])
-        more = f", ... ({len(self.tree.leaves)} leaves)" if len(self.tree.leaves) > 8 else ""
+        shown = self.tree.shown
+        leaves = ", ".join(f"{path or 'item'}: {text}" for path, text in shown[:8])
+        more = f", ... ({len(shown)} leaves)" if len(shown) > 8 else ""
         return f"<ItemSpec {leaves}{more}>"
 
     @property
@@ -120,12 +133,34 @@ class ItemSpec:
             rows.write(row, tree)
         except SpecMismatchError as error:
             detail = str(error).removeprefix("the sample: ")
+            if error.path in self._ragged_paths:
+                raise SpecMismatchError.worded(
+                    error.path, f"item {index} of the dataset does not fit: {detail}"
+                ) from None
             where = " at " if error.path else ": "
             raise SpecMismatchError.worded(
                 error.path,
                 f"item {index} of the dataset differs from the first one{where}{detail}"
                 f"{_shape_advice(detail)}",
             ) from None
+
+    def mend(self, run: Mendable) -> tuple[int, SpecMismatchError] | None:
+        """Fill the memory behind ragged rows that a dataset has written into a run in place.
+
+        Returns:
+            The place of the first row whose length is wrong, and the error; None if all is well.
+        """
+        if not self.tree.ragged:
+            return None
+        wrong = run.mend()
+        if wrong is None:
+            return None
+        place, path, length = wrong
+        text = length_error(length, self._ragged_paths[path].max_length)
+        where = f"{path}: " if path else ""
+        return place, SpecMismatchError.worded(
+            path, f"item {run.indices[place]} of the dataset was not written: {where}{text}"
+        )
 
 
 def _shape_advice(detail: str) -> str:
@@ -197,6 +232,8 @@ def _convert_mapping(value: Any, path: str, depth: int, objects: bool) -> tuple[
 
 def _convert_sequence(value: Any, path: str, depth: int, objects: bool) -> tuple[Any, bool]:
     kind = type(value)
+    if kind is list and set(map(type, value)) <= _PLAIN_NUMBERS:
+        return value, False  # often a ragged row: thousands of tokens
     named = isinstance(value, tuple) and hasattr(kind, "_fields")
     known = kind in (list, tuple, deque) or named or optree.is_structseq_class(kind)
     steps = [f".{name}" for name in kind._fields] if named else None
@@ -240,6 +277,8 @@ def _leaf_array(value: Any, path: str, objects: bool) -> Any:
             f"{where}: {'bytes' if isinstance(value, bytes) else 'str'} does not fit into an array "
             f"(got {reprlib.repr(value)})"
         )
+    if isinstance(value, Ragged):  # in an example
+        return value
     if isinstance(value, _NUMBERS):  # IntEnum and its like
         plain: Any = next(kind for kind in _NUMBERS if isinstance(value, kind))
         return plain(value)

@@ -20,6 +20,8 @@ from shm_echo.loader.items import ItemSpec
 from shm_echo.loader.messages import Recipe
 from shm_echo.loader.order import IndexBatch
 from shm_echo.spec import TreeSpec
+from shm_echo.spec.ragged_batch import mend_rows
+from shm_echo.spec.ragged_row import UNSET
 
 __all__ = ["LocalBatches"]
 
@@ -140,6 +142,8 @@ class LocalBatches:
         """Make the batch as rows, run by run."""
         tree, rows = spec.tree, len(batch.indices)
         arrays = [np.empty((rows, *leaf.shape), leaf.dtype) for leaf in tree.leaves]
+        for row in tree.ragged:
+            arrays[row + 1].fill(UNSET)
         indices = batch.keys()
         for first in range(0, rows, step):
             run = PrivateRun(
@@ -199,6 +203,18 @@ class PrivateRun:
         """
         for view, array in zip(self.views, self._spec.check(tree), strict=True):
             view[place] = array
+
+    def mend(self) -> tuple[int, str, int] | None:
+        """Fill the memory behind ragged rows that were written in place.
+
+        Returns:
+            Row, path and length of one whose length is wrong; None if all is well.
+        """
+        for row, ragged in self._spec.ragged.items():
+            wrong = mend_rows(ragged, self.views[row], self.views[row + 1])
+            if wrong is not None:
+                return wrong[0], self._spec.leaves[row].path, wrong[1]
+        return None
 
     def commit(self, status: int = 0, /) -> None:
         """Do nothing: the rows belong to the loop already."""

@@ -52,6 +52,7 @@ class Run(Protocol):
     def row(self, place: int, /) -> Any: ...
     def at_row(self, place: int | None, /) -> None: ...
     def write(self, place: int, tree: Any, /) -> None: ...
+    def mend(self) -> tuple[int, str, int] | None: ...
     def commit(self, status: int = 0, /) -> None: ...
 
 
@@ -81,6 +82,12 @@ class Hooks(Protocol):
 
     def write(self, run: Any, place: int, item: Any, index: int) -> None:
         """Write an item into a row of a run."""
+
+    def mend(self, run: Any) -> tuple[int, Exception] | None:
+        """Complete rows that the dataset has written in place.
+
+        Returns the place of a row that is wrong, and the error; None if all is well.
+        """
 
     def state(self) -> Any:
         """Return the state of the global random generators."""

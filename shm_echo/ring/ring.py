@@ -91,7 +91,7 @@ class Ring:
         self.segment = segment
         self.pointer = pointer
         self.closed = False
-        self.leaves = tuple((leaf.dtype, leaf.shape) for leaf in spec.leaves)
+        self.leaves = spec.leaf_table
         self._handle = _core_cpython.Handle(int(ffi.cast("uintptr_t", pointer)), segment.mapping)
 
     @classmethod

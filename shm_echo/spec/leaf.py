@@ -109,7 +109,7 @@ def as_array(leaf: LeafSpec, value: object, *, same_kind: bool = False) -> Array
             _require_kind(leaf, _KIND_OF[kind], value)
             # A subclass such as IntEnum may define its own conversion to an array.
             return _cast(leaf, value if type(value) is kind else kind(value))
-    raise SpecMismatchError(leaf.path, f"expected {leaf}, got {_found(value)}")
+    raise SpecMismatchError(leaf.path, f"expected {leaf}, got {found_text(value)}")
 
 
 def castable(given: np.dtype[Any], wanted: np.dtype[Any]) -> bool:
@@ -118,13 +118,35 @@ def castable(given: np.dtype[Any], wanted: np.dtype[Any]) -> bool:
     return numbers and np.can_cast(given, wanted, "same_kind")
 
 
+def casts_without_loss(array: Array, dtype: np.dtype[Any]) -> Array | None:
+    """Return an array of numbers in another dtype, by the rule of numbers at 0-d leaves.
+
+    None if an element would lose its kind or leave the range of the dtype. Text has to fit, too.
+    """
+    if array.dtype == dtype:
+        return array
+    if array.dtype.kind == dtype.kind and dtype.kind in "SU":
+        return array.astype(dtype) if array.dtype.itemsize <= dtype.itemsize else None
+    if array.dtype.kind not in _NUMERIC or dtype.kind not in _CASTS_TO[array.dtype.kind]:
+        return None
+    if dtype.kind in "iu" and array.size:
+        info = np.iinfo(dtype)
+        if int(array.min()) < info.min or int(array.max()) > info.max:
+            return None
+    with np.errstate(all="ignore"):
+        cast = array.astype(dtype)
+    if dtype.kind in "fc" and not np.array_equal(np.isfinite(cast), np.isfinite(array)):
+        return None
+    return cast
+
+
 def _scalar_array(leaf: LeafSpec, value: Any) -> Array:
     """Return a NumPy scalar as an array of a 0-d leaf."""
     given = value.dtype
     if _same_scalar_type(leaf.dtype, given):
         return np.asarray(value).astype(leaf.dtype, copy=False)
     if given.kind not in _NUMERIC or leaf.dtype.kind not in _NUMERIC:
-        raise SpecMismatchError(leaf.path, f"expected {leaf}, got {_found(value)}")
+        raise SpecMismatchError(leaf.path, f"expected {leaf}, got {found_text(value)}")
     _require_kind(leaf, given.kind, value)
     number = value.item()
     if isinstance(number, np.generic):  # no Python number is as wide as a long double
@@ -135,7 +157,7 @@ def _scalar_array(leaf: LeafSpec, value: Any) -> Array:
 def _require_kind(leaf: LeafSpec, kind: str, value: object) -> None:
     if leaf.dtype.kind not in _CASTS_TO[kind]:
         raise SpecMismatchError(
-            leaf.path, f"expected {leaf}, got {_found(value)}, which does not cast to it safely"
+            leaf.path, f"expected {leaf}, got {found_text(value)}, which does not cast to it safely"
         )
 
 
@@ -162,7 +184,7 @@ def as_stacked_array(leaf: LeafSpec, value: object, *, same_kind: bool = False) 
                 return array
             if same_kind and castable(array.dtype, leaf.dtype):
                 return array.astype(leaf.dtype)
-    raise SpecMismatchError(leaf.path, f"expected {stacked_text(leaf)}, got {_found(value)}")
+    raise SpecMismatchError(leaf.path, f"expected {stacked_text(leaf)}, got {found_text(value)}")
 
 
 def stacked_text(leaf: LeafSpec, count: object = "N") -> str:
@@ -260,7 +282,8 @@ def abbreviated_list(names: Any, limit: int = 8) -> str:
     return f"[{', '.join(words[:limit] + more)}]"
 
 
-def _found(value: object) -> str:
+def found_text(value: object) -> str:
+    """Describe a value that does not fit, with advice where there is any."""
     return describe(value) + _advice(value)
 
 
@@ -309,3 +332,13 @@ def readable_dtype(text: str) -> str:
         except (TypeError, ValueError):
             pass
     return text
+
+
+def readable_value(dtype: str, content: str) -> str:
+    """Return the value whose bytes are given in hex, in the form for messages; "" for none."""
+    if content and _PLAIN_DTYPE.fullmatch(dtype):
+        try:
+            return str(np.frombuffer(bytes.fromhex(content), np.dtype(dtype))[0])
+        except (TypeError, ValueError, IndexError):
+            pass
+    return content

@@ -1,9 +1,9 @@
 """Makes an example tree from the wire form of another process, for plain containers.
 
 A client that only reads published values needs no example: dicts with string or integer keys,
-    lists,
-tuples and None can be made from the wire form alone. Named tuples, custom nodes and other types of
-keys need their Python types, which are never looked up by name: the wire form is untrusted.
+lists, tuples, None and ragged leaves can be made from the wire form alone. Named tuples, custom
+nodes and other types of keys need their Python types, which are never looked up by name: the wire
+form is untrusted.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from shm_echo.spec.ragged import ragged_from_parts
 from shm_echo.spec.wire import WireNode, from_wire
 
 __all__ = ["example_from_wire"]
@@ -31,6 +32,9 @@ def _build(node: WireNode) -> Any:
     children = node.children
     if node.kind == "leaf":
         return np.broadcast_to(np.zeros((), _dtype(node.dtype)), node.shape)
+    if node.kind == "ragged":
+        padding = bytes.fromhex(node.padding)
+        return ragged_from_parts(_dtype(node.dtype), node.shape, padding, node.truncate)
     if node.kind == "none":
         return None
     if node.kind == "list":

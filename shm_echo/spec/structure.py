@@ -14,6 +14,7 @@ some of these trees much faster, in the same order.
 from __future__ import annotations
 
 import itertools
+import math
 import reprlib
 from collections import deque
 from collections.abc import Hashable, Mapping, Sequence
@@ -25,9 +26,10 @@ import optree
 from shm_echo.errors import SpecMismatchError
 from shm_echo.spec.keys import Token, index_step, key_token, metadata_text, token_order
 from shm_echo.spec.leaf import LeafSpec, abbreviated_list, describe, leaf_from_example
+from shm_echo.spec.ragged import LENGTH_DTYPE, Ragged
 
 Kind: TypeAlias = Literal[
-    "leaf", "none", "dict", "list", "tuple", "deque", "namedtuple", "structseq", "custom"
+    "leaf", "ragged", "none", "dict", "list", "tuple", "deque", "namedtuple", "structseq", "custom"
 ]
 
 # Bounds for local examples and for those of peers. No real sample comes near them, but a cycle or a
@@ -66,7 +68,8 @@ class Node:
         keys: the keys of a dict, as the example has them.
         type: the type of a custom node.
         metadata: the metadata of a custom node.
-        leaf: the spec of a leaf.
+        leaf: the spec of a leaf; of a ragged one, of its values.
+        ragged: the declaration of a ragged leaf.
     """
 
     kind: Kind
@@ -78,16 +81,18 @@ class Node:
     type: type[Any] | None = None
     metadata: Any = None
     leaf: LeafSpec | None = None
+    ragged: Ragged | None = None
 
     @property
     def description(self) -> str:
         """Describe the node for an error message."""
-        return describe_node(self.kind, self.name, self.tokens, len(self.children), str(self.leaf))
+        leaf = str(self.ragged or self.leaf)
+        return describe_node(self.kind, self.name, self.tokens, len(self.children), leaf)
 
 
 def describe_node(kind: str, name: str, tokens: Sequence[Token], arity: int, leaf: str) -> str:
     """Describe a node for an error message."""
-    if kind == "leaf":
+    if kind in ("leaf", "ragged"):
         return leaf
     if kind == "none":
         return "None"
@@ -108,13 +113,17 @@ class Builder:
 
     Attributes:
         path: the path of the example in something larger.
-        leaves: the leaf table, in canonical order.
-        order: for each row of `leaves`, the index of the leaf in the treedef.
+        leaves: the leaf table, in canonical order. A ragged leaf has two rows: values and length.
+        ragged: the declarations of ragged leaves, by the row of their values.
+        rows: for each leaf of the tree, in canonical order, its first row of `leaves`.
+        order: for each of `rows`, the index of the leaf in the treedef.
     """
 
     def __init__(self, path: str = "") -> None:
         self.path = path
         self.leaves: list[LeafSpec] = []
+        self.ragged: dict[int, Ragged] = {}
+        self.rows: list[int] = []
         self.order: list[int] = []
 
     def build(
@@ -130,12 +139,23 @@ class Builder:
         if kind == "none":
             return Node(kind)
         if kind == "leaf":
+            self.rows.append(len(self.leaves))
+            self.order.append(first_leaf)
+            if isinstance(tree, Ragged):
+                return self._build_ragged(tree, path)
             _reject_unregistered_node(path, tree)
             leaf = leaf_from_example(path, tree)
             self.leaves.append(leaf)
-            self.order.append(first_leaf)
             return Node(kind, leaf=leaf)
         return self._build_inner(kind, treedef, tree, path, first_leaf, depth)
+
+    def _build_ragged(self, ragged: Ragged, path: str) -> Node:
+        self.ragged[len(self.leaves)] = ragged
+        shape = ragged.row_shape
+        values = LeafSpec(path, ragged.dtype, shape, math.prod(shape) * ragged.dtype.itemsize)
+        length = LeafSpec(f"{path}.length", LENGTH_DTYPE, (), LENGTH_DTYPE.itemsize)
+        self.leaves += values, length
+        return Node("ragged", leaf=values, ragged=ragged)
 
     def _build_inner(
         self, kind: Kind, treedef: Any, tree: Any, path: str, first_leaf: int, depth: int
@@ -224,7 +244,7 @@ def _field_names(kind: type[Any]) -> tuple[str, ...]:
 
 
 def flatten(node: Node, tree: Any, path: str, out: list[Any]) -> None:
-    """Append the leaves of `tree` in canonical order.
+    """Append the leaves of `tree` in canonical order; a ragged one is followed by a None.
 
     Raises:
         SpecMismatchError: the tree does not fit.
@@ -234,6 +254,8 @@ def flatten(node: Node, tree: Any, path: str, out: list[Any]) -> None:
         if not optree.tree_is_leaf(tree) or isinstance(tree, (Mapping, list, tuple, deque)):
             raise _mismatch(node, tree, path)
         out.append(tree)
+    elif kind == "ragged":
+        out += tree, None  # whatever it is: the check of the row decides
     elif kind == "none":
         if tree is not None:
             raise _mismatch(node, tree, path)
@@ -313,11 +335,13 @@ def _equal(left: Any, right: Any) -> bool:
 def plain_plan(node: Node) -> tuple[Any, ...] | None:
     """Return the plan by which C walks trees of this structure; None if it needs optree.
 
-    Dicts, lists and tuples need no optree. The plan of a leaf is `()`, of another node
-    `(container type, keys or None, plans of the children)`.
+    Dicts, lists and tuples need no optree. The plan of a leaf is `()`, of a ragged leaf
+    `(None,)`, of another node `(container type, keys or None, plans of the children)`.
     """
     if node.kind == "leaf":
         return ()
+    if node.kind == "ragged":
+        return (None,)
     container = {"dict": dict, "list": list, "tuple": tuple}.get(node.kind)
     children = tuple(plain_plan(child) for child in node.children)
     if container is None or None in children:

@@ -7,6 +7,7 @@ rejects each tree of another structure, shape or dtype, and names the leaf by it
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -16,6 +17,9 @@ import optree
 from shm_echo.errors import SpecMismatchError
 from shm_echo.spec import structure, wire
 from shm_echo.spec.leaf import Array, LeafSpec, as_array, as_stacked_array, stacked_text
+from shm_echo.spec.ragged import Ragged
+from shm_echo.spec.ragged_batch import fit_rows, join
+from shm_echo.spec.ragged_row import fit_padded_row
 
 
 class TreeSpec:
@@ -33,7 +37,9 @@ class TreeSpec:
         shm_echo.errors.SpecMismatchError: ['obs']: expected float32 (2,), got float32 (3,)
 
     Attributes:
-        leaves: one row per leaf, in canonical order (dict keys sorted).
+        leaves: one row per array of a sample, in canonical order (dict keys sorted). A ragged leaf
+            has two: its values, and its length.
+        ragged: the declarations of ragged leaves, by the row of their values.
         nbytes: the size of all leaves of one sample.
         treedef: optree's treedef of the example. Its leaf order is the canonical one unless an
             OrderedDict was filled in another order; `fast_flatten` and `unflatten` always use the
@@ -41,10 +47,11 @@ class TreeSpec:
         fast_flatten: `fast_flatten(tree)` returns the leaves of a tree at the speed of optree, for
             the hot path. It accepts a list, a dict or None in the place of a leaf, and rejects some
             trees that fit. On an exception, or a leaf other than an array of the right dtype and
-            shape, call `check`, which decides.
+            shape, call `check`, which decides. A ragged leaf is followed by a None.
         plan: the plan by which C walks trees of plain dicts, lists and tuples; None if the example
             has other nodes (see `structure.plain_plan`).
-        unflatten: `unflatten(leaves)` builds a tree of the example's container types.
+        unflatten: `unflatten(arrays)` builds a tree of the example's container types, with a
+            RaggedBatch, or a RaggedRow for a single sample, at each ragged leaf.
     """
 
     __slots__ = (
@@ -52,16 +59,19 @@ class TreeSpec:
         "_order",
         "_path",
         "_root",
+        "_rows",
         "_wire",
         "fast_flatten",
         "leaves",
         "nbytes",
         "plan",
+        "ragged",
         "treedef",
         "unflatten",
     )
 
     leaves: tuple[LeafSpec, ...]
+    ragged: dict[int, Ragged]
     nbytes: int
     treedef: Any
     fast_flatten: Callable[[Any], list[Any]]
@@ -72,19 +82,24 @@ class TreeSpec:
         leaves, order = built.leaves, built.order
         self._root = root
         self._order = tuple(order)
+        self._rows = tuple(built.rows)
         self._path = built.path
         self._exact_first = False
         self._wire: dict[str, Any] | None = None
         self.leaves = tuple(leaves)
+        self.ragged = built.ragged
         self.nbytes = sum(leaf.nbytes for leaf in leaves)
         self.treedef = treedef
         self.plan = structure.plain_plan(root)
-        if list(order) == list(range(len(leaves))):
+        if list(order) == list(range(len(order))):
             self.fast_flatten = treedef.flatten_up_to
             self.unflatten = treedef.unflatten
         else:
             self.fast_flatten = _permuted_flatten(treedef, order)
             self.unflatten = _permuted_unflatten(treedef, order)
+        if self.ragged:
+            self.fast_flatten = partial(_ragged_flatten, self.fast_flatten, self.ragged)
+            self.unflatten = partial(_ragged_unflatten, self.unflatten, self._rows, self.ragged)
 
     @classmethod
     def from_example(cls, example: Any, *, root: str = "") -> TreeSpec:
@@ -120,21 +135,56 @@ class TreeSpec:
 
     @property
     def optree_order(self) -> tuple[int, ...]:
-        """The rows of `leaves` in the order of optree: for each of its leaves, the row."""
-        return tuple(sorted(range(len(self._order)), key=self._order.__getitem__))
+        """The rows of `leaves` in the order of optree: for each of its leaves, the row or rows."""
+        return tuple(
+            row
+            for first in self._first_rows()
+            for row in ((first, first + 1) if first in self.ragged else (first,))
+        )
+
+    def _first_rows(self) -> list[int]:
+        """Return the first row of `leaves` of each leaf of the tree, in the order of optree."""
+        by_place = sorted(range(len(self._order)), key=self._order.__getitem__)
+        return [self._rows[i] for i in by_place]
+
+    @property
+    def shown(self) -> list[tuple[str, str]]:
+        """The path of each leaf of the tree, and what it takes, for messages."""
+        return [
+            (self.leaves[row].path, str(self.ragged.get(row, self.leaves[row])))
+            for row in self._rows
+        ]
+
+    @property
+    def leaf_table(self) -> tuple[tuple[Any, ...], ...]:
+        """The table of `leaves` for the C side: dtype and shape of each.
+
+        The values of a ragged leaf have a third entry: path, bytes of the padding, truncate.
+        """
+        return tuple(
+            (leaf.dtype, leaf.shape)
+            if (ragged := self.ragged.get(row)) is None
+            else (leaf.dtype, leaf.shape, (leaf.path, ragged.padding_bytes, ragged.truncate))
+            for row, leaf in enumerate(self.leaves)
+        )
 
     def __repr__(self) -> str:
         return f"<TreeSpec: {len(self.leaves)} leaves, {self.nbytes} bytes, {self.treedef}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By dtypes and shapes: an example of zeros would be as large as a sample.
-        parts = [(self.leaves[row].dtype, self.leaves[row].shape) for row in self.optree_order]
+        parts = [
+            self.ragged.get(row) or (self.leaves[row].dtype, self.leaves[row].shape)
+            for row in self._first_rows()
+        ]
         return _from_parts, (self.treedef, parts, self._path)
 
     # ------------------------------------------------------------ trees of this process
 
     def flatten(self, tree: Any) -> list[Any]:
         """Return the leaves of `tree` in canonical order, without a check of the leaves.
+
+        A ragged leaf is followed by a None.
 
         Raises:
             SpecMismatchError: the structure differs (see `structure` for the trees that fit).
@@ -150,7 +200,7 @@ class TreeSpec:
 
         A NumPy scalar, a Python number or a 0-d array that casts without loss of kind or overflow
         becomes a 0-d array of the leaf's dtype; arrays, strided ones too, are returned without a
-        copy.
+        copy. A ragged leaf gives two new arrays: its padded row, and its length.
 
         Args:
             tree: one sample, or a stack of samples.
@@ -170,7 +220,10 @@ class TreeSpec:
                     f"expected {stacked_text(leaf, stacked)}, got {stacked_text(leaf, count)}",
                 )
             return arrays
-        pairs = zip(self.leaves, self._split(tree), strict=True)
+        values = self._split(tree)
+        if self.ragged:
+            values = self._with_padded_rows(values, fit_padded_row, same_kind)
+        pairs = zip(self.leaves, values, strict=True)
         return [as_array(leaf, value, same_kind=same_kind) for leaf, value in pairs]
 
     def check_stacked(self, tree: Any, *, same_kind: bool = False) -> tuple[int, list[Array]]:
@@ -178,7 +231,10 @@ class TreeSpec:
 
         Every leaf has shape `(N, *leaf.shape)` with the same N, 0 included.
         """
-        pairs = zip(self.leaves, self._split(tree), strict=True)
+        values = self._split(tree)
+        if self.ragged:
+            values = self._with_padded_rows(values, fit_rows, same_kind)
+        pairs = zip(self.leaves, values, strict=True)
         arrays = [as_stacked_array(leaf, value, same_kind=same_kind) for leaf, value in pairs]
         first = self.leaves[0]
         count = len(arrays[0])
@@ -190,6 +246,16 @@ class TreeSpec:
                     f"{first.path or 'the first leaf'} has, got {len(array)}",
                 )
         return count, arrays
+
+    def _with_padded_rows(
+        self, values: list[Any], fit: Callable[..., tuple[Array, Array]], same_kind: bool
+    ) -> list[Any]:
+        """Return the leaves of a tree with the memory and the lengths of its ragged ones."""
+        values = list(values)
+        for row, ragged in self.ragged.items():
+            path = self.leaves[row].path
+            values[row], values[row + 1] = fit(ragged, path, values[row], same_kind=same_kind)
+        return values
 
     def _split(self, tree: Any) -> list[Any]:
         if self._exact_first:
@@ -236,9 +302,17 @@ class TreeSpec:
             self.compare(self.to_wire(), other)
 
 
-def _from_parts(treedef: Any, parts: Sequence[tuple[Any, tuple[int, ...]]], root: str) -> TreeSpec:
-    """Make the spec of a pickle from the leaves' dtypes and shapes, in the treedef's order."""
-    leaves = [np.broadcast_to(np.zeros((), dtype), shape) for dtype, shape in parts]
+def _from_parts(treedef: Any, parts: Sequence[Any], root: str) -> TreeSpec:
+    """Make the spec of a pickle from its leaves in the treedef's order.
+
+    Args:
+        treedef, root: of the spec.
+        parts: for each leaf its dtype and shape, or its declaration if it is ragged.
+    """
+    leaves = [
+        part if isinstance(part, Ragged) else np.broadcast_to(np.zeros((), part[0]), part[1])
+        for part in parts
+    ]
     return TreeSpec.from_example(treedef.unflatten(leaves), root=root)
 
 
@@ -259,3 +333,26 @@ def _permuted_unflatten(treedef: Any, order: Sequence[int]) -> Callable[[Sequenc
         return treedef.unflatten([leaves[i] for i in rank])
 
     return unflatten
+
+
+def _ragged_flatten(
+    flatten: Callable[[Any], list[Any]], ragged: dict[int, Ragged], tree: Any
+) -> list[Any]:
+    leaves = flatten(tree)
+    for row in ragged:  # in ascending order: each one before has its None already
+        leaves.insert(row + 1, None)
+    return leaves
+
+
+def _ragged_unflatten(
+    unflatten: Callable[[Sequence[Any]], Any],
+    rows: Sequence[int],
+    ragged: dict[int, Ragged],
+    arrays: Sequence[Any],
+) -> Any:
+    return unflatten(
+        [
+            join(ragged[row], arrays[row], arrays[row + 1]) if row in ragged else arrays[row]
+            for row in rows
+        ]
+    )

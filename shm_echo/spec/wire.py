@@ -4,6 +4,7 @@ The wire form is a map of two entries, `version` and `nodes`. The nodes are list
 the nesting of the form does not grow with the depth of the tree:
 
     ["leaf", "<f4", [4]]                     dtype as text (see `leaf.dtype_text`), shape
+    ["ragged", "<i4", [512], "", 0]          dtype, shape of a row, padding in hex, truncate or not
     ["none"]
     ["dict", ["obs", 3, ["bytes", "b'x'"]]]  keys as tokens (see `keys`), in canonical order
     ["list", 2]  ["tuple", 2]  ["deque", 2]  arity
@@ -11,10 +12,12 @@ the nesting of the form does not grow with the depth of the tree:
     ["custom", "Box", "None", [".low"]]      name, metadata as text, steps to the children
 
 Two forms are equal exactly if `compare` finds no difference, and `digest` is the same in every
-process. A form from an untrusted peer is checked completely before it is used; a malformed one
-raises ProtocolError. No type and no code is made from it, and a dtype only for a message and only
-from the plainest texts. Any codec of maps, lists, strings and integers can encode a form; the
-caller bounds its size in bytes.
+process. Neither looks at `truncate`, which concerns one producer alone.
+
+A form from an untrusted peer is checked completely before it is used; a malformed one raises
+ProtocolError. No type and no code is made from it, and a dtype only for a message and only from the
+plainest texts. Any codec of maps, lists, strings and integers can encode a form; the caller bounds
+its size in bytes.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import re
 import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -29,13 +33,17 @@ from typing import Any
 
 from shm_echo.errors import ProtocolError, SpecMismatchError
 from shm_echo.spec.keys import Token, index_step, metadata_text, token_order
-from shm_echo.spec.leaf import dtype_text, readable_dtype
+from shm_echo.spec.leaf import dtype_text, readable_dtype, readable_value
+from shm_echo.spec.ragged import ragged_text
 from shm_echo.spec.structure import MAX_DEPTH, MAX_NODES, Node, describe_node
 
 VERSION = 1
 
 _MAX_DIMENSIONS = 64
 _MAX_SIZE = 2**63 - 1
+
+# Whole bytes, as bytes.hex() writes them.
+_HEX = re.compile(r"([0-9a-f]{2})*")
 
 _SEQUENCES = ("list", "tuple", "deque")
 _NAMED = ("namedtuple", "structseq")
@@ -54,6 +62,12 @@ def _preorder(node: Node) -> Iterator[list[Any]]:
     if kind == "leaf":
         assert node.leaf is not None
         yield [kind, dtype_text(node.leaf.dtype), list(node.leaf.shape)]
+    elif kind == "ragged":
+        ragged = node.ragged
+        assert ragged is not None
+        padding = ragged.padding_bytes.hex()
+        shape = list(ragged.row_shape)
+        yield [kind, dtype_text(ragged.dtype), shape, padding, int(ragged.truncate)]
     elif kind == "none":
         yield [kind]
     elif kind == "dict":
@@ -70,7 +84,8 @@ def _preorder(node: Node) -> Iterator[list[Any]]:
 
 def digest(wire: dict[str, Any]) -> bytes:
     """Return the SHA-256 of a canonical encoding: equal exactly if the wire forms are."""
-    text = json.dumps(wire, separators=(",", ":"), sort_keys=True)
+    nodes = [node[:4] if node[0] == "ragged" else node for node in wire["nodes"]]
+    text = json.dumps({**wire, "nodes": nodes}, separators=(",", ":"), sort_keys=True)
     return hashlib.sha256(text.encode("ascii")).digest()
 
 
@@ -88,6 +103,8 @@ class WireNode:
     tokens: tuple[Token, ...] = ()
     dtype: str = ""
     shape: tuple[int, ...] = ()
+    padding: str = ""
+    truncate: bool = False
     children: list[WireNode] = field(default_factory=list)
 
     def step(self, index: int) -> str:
@@ -101,7 +118,11 @@ class WireNode:
     @property
     def description(self) -> str:
         """Describe the node for an error message."""
-        leaf = f"{readable_dtype(self.dtype)} {self.shape}"
+        dtype = readable_dtype(self.dtype)
+        if self.kind == "ragged":
+            leaf = ragged_text(dtype, self.shape, readable_value(self.dtype, self.padding))
+        else:
+            leaf = f"{dtype} {self.shape}"
         return describe_node(self.kind, self.name, self.tokens, self.arity, leaf)
 
 
@@ -142,6 +163,10 @@ def _node(record: object, position: int) -> WireNode:
             return WireNode(kind)
         if kind == "leaf" and len(rest) == 2 and _is_text(rest[0]) and _is_shape(rest[1]):
             return WireNode(kind, dtype=rest[0], shape=tuple(rest[1]))
+        if kind == "ragged" and _is_ragged(rest):
+            return WireNode(
+                kind, dtype=rest[0], shape=tuple(rest[1]), padding=rest[2], truncate=bool(rest[3])
+            )
         if kind in _SEQUENCES and len(rest) == 1 and _is_size(rest[0]) and rest[0] < MAX_NODES:
             return WireNode(kind, rest[0])
         if kind == "dict" and len(rest) == 1 and _is_key_list(rest[0]):
@@ -178,6 +203,13 @@ def _is_shape(value: object) -> bool:
     if not isinstance(value, (list, tuple)) or len(value) > _MAX_DIMENSIONS:
         return False
     return all(map(_is_size, value))
+
+
+def _is_ragged(rest: list[Any]) -> bool:
+    if len(rest) != 4 or not _is_text(rest[0]) or not _is_shape(rest[1]):
+        return False
+    hex_digits = isinstance(rest[2], str) and _HEX.fullmatch(rest[2]) is not None
+    return hex_digits and bool(rest[1]) and rest[1][0] > 0 and rest[3] in (0, 1)
 
 
 def _is_key_list(value: object) -> bool:
@@ -219,7 +251,7 @@ def compare(expected: WireNode, given: WireNode, path: str = "") -> None:
 
 
 def _label(node: WireNode) -> tuple[object, ...]:
-    return (node.kind, node.arity, node.name, node.tokens, node.dtype, node.shape)
+    return (node.kind, node.arity, node.name, node.tokens, node.dtype, node.shape, node.padding)
 
 
 def _compare_keys(expected: WireNode, given: WireNode, path: str) -> None:

@@ -122,7 +122,7 @@ class ClientBase(PickledUnattached):
             try:
                 sender = _core_cpython.TcpSender(
                     entered.dialed.sock.fileno(),
-                    tuple((leaf.dtype, leaf.shape) for leaf in spec.leaves),
+                    spec.leaf_table,
                     spec.plan,
                     spec.fast_flatten,
                     spec.unflatten,

@@ -10,6 +10,7 @@ import numpy as np
 
 from shm_echo.copying import reject_copy
 from shm_echo.errors import ConnectionClosedError
+from shm_echo.spec.ragged_row import UNSET
 
 if TYPE_CHECKING:
     from shm_echo.spec import TreeSpec
@@ -33,6 +34,8 @@ class PrivateSlot:
         self, spec: TreeSpec, send: Callable[[Any], None], is_usable: Callable[[], bool]
     ) -> None:
         self._views = [np.empty(leaf.shape, leaf.dtype) for leaf in spec.leaves]
+        for row in spec.ragged:
+            self._views[row + 1][...] = UNSET
         self._send = send
         self._is_usable = is_usable
         self._open = True
