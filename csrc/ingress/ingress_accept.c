@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "ingress_parts.h"
@@ -15,6 +16,10 @@
 /* Without a descriptor accept fails at once: the next attempt has to wait. */
 #define PAUSE_NS UINT64_C(100000000)
 #define TOLD_EVERY_NS UINT64_C(60000000000)
+/* Descriptors that connections leave to the rest of the process, at most, and of a low limit one in
+ * so many: strangers must not keep the learner from opening a file. */
+#define DESCRIPTORS_LEFT 64u
+#define DESCRIPTORS_PART 16u
 
 /* ---- options of sockets ---------------------------------------------------------------------- */
 
@@ -125,12 +130,23 @@ static void without_descriptors(reader *r, int listener, int error) {
     watch_listeners(r, 0);
 }
 
+/* True if a new descriptor is one of those that are left to others: it has the lowest number that
+ * was free. */
+static bool one_of_the_last(int fd) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return false;
+    rlim_t left = limit.rlim_cur / DESCRIPTORS_PART;
+    return (rlim_t)fd >= limit.rlim_cur - (left < DESCRIPTORS_LEFT ? left : DESCRIPTORS_LEFT);
+}
+
 void accept_some(reader *r, int listener) {
     for (int i = 0; i < ACCEPT_BUDGET; i++) {
         int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             uint64_t id;
-            int error = connection_make(r->ingress, fd, false, 0, 0, &id);
+            int error =
+                one_of_the_last(fd) ? EMFILE : connection_make(r->ingress, fd, false, 0, 0, &id);
             if (error) {
                 close(fd);
                 refused(r, error);

@@ -112,16 +112,49 @@ CASE(a_kick_ends_half_a_connection_that_reads_nothing) {
 
 /* ---- descriptors ----------------------------------------------------------------------------- */
 
+static void take_descriptors(int *fds, int count) {
+    for (int i = 0; i < count; i++) {
+        fds[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        CHECK(fds[i] >= 0);
+    }
+}
+
+static void limit_descriptors(int most) {
+    struct rlimit limit = {.rlim_cur = (rlim_t)most, .rlim_max = (rlim_t)most};
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+static void connections_take_descriptors(void *argument) {
+    net n;
+    int fds[12];
+    uint8_t greeting[sizeof net_greeting];
+    (void)argument;
+    net_open(&n, 2, 2);
+    limit_descriptors(256);
+    while (client_read(client_dial(&n), greeting, sizeof greeting)) {
+    }
+    she_ingress_event event = next_end(&n);
+    CHECK_EQ(event.kind, SHE_INGRESS_REFUSED);
+    CHECK_EQ(event.error, EMFILE);
+    take_descriptors(fds, 12); /* of 16, whose first ones the last client may have */
+    _exit(0);
+}
+
+CASE(connections_leave_descriptors_to_the_program) {
+    child_finish(child_start(connections_take_descriptors, NULL));
+}
+
 static void descriptors_run_out(void *argument) {
     net n;
     (void)argument;
     net_open(&n, 2, 2);
     int fd = client_open(&n); /* one connection is there before */
+    int low[8];
+    take_descriptors(low, 8);
     int refused = socket(AF_INET, SOCK_STREAM, 0), later = socket(AF_INET, SOCK_STREAM, 0);
     int last = open("/dev/null", O_RDONLY);
-    struct rlimit limit = {.rlim_cur = (rlim_t)last, .rlim_max = (rlim_t)last};
     close(last);
-    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit_descriptors(last);
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_port = htons((uint16_t)n.port),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -132,8 +165,10 @@ static void descriptors_run_out(void *argument) {
     CHECK_EQ(event.error, EMFILE);
     client_send(&n, fd, 0, 0, 2); /* others go on */
     client_acks(fd, 2);
-    /* A descriptor becomes free, and the listener accepts again by itself. */
+    /* Descriptors become free, and the listener accepts again by itself. */
     close(refused);
+    for (int i = 0; i < 8; i++)
+        close(low[i]);
     CHECK_EQ(connect(later, (struct sockaddr *)&address, sizeof address), 0);
     uint8_t greeting[sizeof net_greeting];
     CHECK(client_read(later, greeting, sizeof greeting));

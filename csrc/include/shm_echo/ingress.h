@@ -74,7 +74,8 @@ enum she_ingress_event_kind {
     SHE_INGRESS_OPENED = 1,
     SHE_INGRESS_ENDED = 2, /* by its peer, at the edge of a sample; or by a kick */
     SHE_INGRESS_LOST = 3,  /* inside of a sample, or by an error of its socket */
-    /* No descriptor (or no memory) for a connection, which was closed; at most once a minute. */
+    /* No memory for a connection, which was closed, or no descriptor but the last 64 or so of the
+     * process, which are left to the rest of it; at most once a minute. */
     SHE_INGRESS_REFUSED = 4,
     SHE_INGRESS_CLOSED = 5, /* the last event of all: the ingress is closed */
 };

@@ -6,13 +6,14 @@ import contextlib
 import errno
 import ipaddress
 import os
+import resource
 import socket
 from typing import Any
 
 from shm_echo.control.fork_safety import FORK_LOCK
 from shm_echo.errors import BindError, PortInUseError
 
-__all__ = ["host_and_port", "is_loopback", "is_wildcard", "open_listeners", "peer_text"]
+__all__ = ["accept", "host_and_port", "is_loopback", "is_wildcard", "open_listeners", "peer_text"]
 
 # As echo's. Accepting is quick, so that a longer queue would only hide a server that is stuck.
 _BACKLOG = 128
@@ -22,7 +23,28 @@ _PORTS_TO_TRY = 16
 # This machine does not have the address, or not the protocol: the name's other addresses count.
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
 
+# Descriptors that connections leave to the program, at most, and of a low limit one in so many;
+# csrc/ingress/ingress_accept.c has the same numbers.
+_DESCRIPTORS_LEFT = 64
+_DESCRIPTORS_PART = 16
+
 SocketAddress = tuple[Any, ...]
+
+
+def accept(listener: socket.socket) -> tuple[socket.socket, SocketAddress]:
+    """Accept a connection, unless its descriptor were one of the last, which the program keeps.
+
+    Raises:
+        OSError: as `socket.accept`; EMFILE, too, if only the last descriptors are free. Then the
+            connection stays in the kernel's queue.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    lowest_free = os.dup(listener.fileno())
+    os.close(lowest_free)
+    left = min(limit // _DESCRIPTORS_PART, _DESCRIPTORS_LEFT)
+    if limit != resource.RLIM_INFINITY and lowest_free >= limit - left:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    return listener.accept()
 
 
 def open_listeners(host: str, port: int) -> list[socket.socket]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from shm_echo.control.fork_safety import FORK_LOCK
 from shm_echo.errors import ConnectionClosedError, ProtocolError
 from shm_echo.transports.tcp.control_channel import ControlChannel
-from shm_echo.transports.tcp.listener import peer_text
+from shm_echo.transports.tcp.listener import accept, peer_text
 from shm_echo.transports.tcp.pending_connection import PendingConnection
 from shm_echo.transports.tcp.server_handshake import (
     Description,
@@ -126,7 +126,7 @@ class ShmAcceptor(SocketThread):
                 return
             try:
                 with FORK_LOCK:
-                    sock, peer = listener.accept()
+                    sock, peer = accept(listener)
                     pending = self._begin(sock, peer)
             except (BlockingIOError, InterruptedError):
                 return

@@ -368,8 +368,9 @@ def test_more_newcomers_than_the_limit_wait_for_the_others(
             assert send_number(sock, 3) == 1
 
 
+@pytest.mark.parametrize("free", [0, 8], ids=["none_left", "the_last_ones_left"])
 def test_without_descriptors_the_acceptor_pauses_and_goes_on(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    free: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with serving() as listener, connected(listener.port) as early:
@@ -381,6 +382,8 @@ def test_without_descriptors_the_acceptor_pauses_and_goes_on(
             with contextlib.suppress(OSError):
                 while True:
                     fillers.append(os.dup(0))
+            for _ in range(free):  # the program's: a connection does not get them
+                os.close(fillers.pop())
             sock.settimeout(WATCHDOG)
             sock.connect(("127.0.0.1", listener.port))
             wait_until(lambda: os.strerror(errno.EMFILE) in caplog.text, "the pause is in the log")
