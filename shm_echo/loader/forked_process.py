@@ -65,7 +65,10 @@ class ForkedProcess:
                 f"no process could be started for the workers: {error}"
             ) from None
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            try:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            finally:  # that is a function in Python, which a signal handler may have ended
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def kill(self) -> None:
         """Kill the process, unless it was waited for."""

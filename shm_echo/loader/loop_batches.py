@@ -225,12 +225,12 @@ class LoopBatches:
         """Restart the worker that holds up the batch, or raise.
 
         Raises:
-            LoaderTimeoutError: always, unless a worker was restarted.
+            LoaderTimeoutError: always, unless a worker was restarted, or is being replaced.
         """
         late = lane.workers.late_workers(self.pool.pid_of)
-        if self._restart and late:
+        if self._restart:
             restarted = [self.pool.restart(worker) for worker, _ in late]
-            if all(restarted):
+            if all(restarted) and (late or self.pool.replacing):
                 return
         raise self.pool.timeout_error(waited, *(late[0] if late else (None, None)))
 

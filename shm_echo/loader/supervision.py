@@ -29,7 +29,7 @@ class Death:
         code: its exit status, or the negative number of the signal that ended it.
         row: the row that it was at; None if it was at none.
         index: the item of that row; None if unknown.
-        productive: True if any worker has finished a run since the last death.
+        productive: True if another worker has done something since the last death.
         batched: True if it made the rows of its run together.
         hung: True if the loader killed it because it hung.
         attached: True if it had got the ring.

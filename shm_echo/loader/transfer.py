@@ -118,7 +118,10 @@ def start_process(method: str, process: Any) -> Any:
     except OSError as error:
         raise WorkerStartError(f"no process could be started for the workers: {error}") from None
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        finally:  # that is a function in Python, which a signal handler may have ended
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _forget_inherited_fork_server() -> None:

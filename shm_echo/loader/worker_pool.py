@@ -27,6 +27,8 @@ StartMethod = Literal["fork", "spawn", "forkserver"]
 
 # A worker's report is in its socket before its run is committed, so the thread only has to read it.
 _REPORT_ARRIVES_WITHIN = 30.0
+# A replacement that takes longer to start, in seconds, holds its batch up like one that hangs.
+_REPLACED_WITHIN = 60.0
 # A wait for the thread looks up as often, in seconds: Python runs signal handlers then.
 _LOOK = 0.2
 
@@ -125,6 +127,7 @@ class WorkerPool:
         Raises:
             WorkerDiedError: the item kills workers.
             LoaderTimeoutError: it was not made in time.
+            ClosedLoaderError: the pool was closed meanwhile.
         """
         watch = self._watch
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -135,6 +138,8 @@ class WorkerPool:
         while (left := _LOOK if deadline is None else deadline - time.monotonic()) > 0:
             with watch.lock:
                 self.check()
+                if watch.stopped:
+                    raise closed_while_running()
                 if (result := watch.first_result) is not None:
                     watch.first = watch.first_result = None
                     return result.spec if isinstance(result, FirstSpec) else result
@@ -219,6 +224,13 @@ class WorkerPool:
     def deaths(self) -> int:
         """The number of workers that have died unasked."""
         return self._watch.deaths
+
+    @property
+    def replacing(self) -> bool:
+        """True while a worker that has died lately is not back at work."""
+        watch = self._watch
+        lately = time.monotonic() - watch.last_death < _REPLACED_WITHIN
+        return lately and not all(slot.attached for slot in watch.slots)
 
     @property
     def nursery_pid(self) -> int:

@@ -60,8 +60,6 @@ class WorkerRing:
         self._admitted: dict[int, tuple[int, int]] = {}
         self.run_rows = run_rows
         self._index_of = index_of
-        owners = range(1, ring.sizes.max_workers + 1)
-        self._committed_before = {o: before.committed(o) for o in owners} if before else {}
         self.redone: int = before.redone if before else 0
 
     @property
@@ -95,9 +93,14 @@ class WorkerRing:
         row = self._ring.row_of(owner)
         return None if row is None else (row, self._index_of(row))
 
-    def committed(self, owner: int) -> int:
-        """Return a count that grows as long as a worker makes rows."""
-        return self._ring.delivered(owner) + self._committed_before.get(owner, 0)
+    def work_of(self, owner: int) -> tuple[int, int, int | None]:
+        """Return numbers that are others once this worker, or the ring's, have done something.
+
+        They are the complete batches of the ring, the rows of taken batches that the worker has
+        made, and the row that it is at.
+        """
+        now, ring = self._ring.stats(), self._ring
+        return now.taken + now.ready, ring.delivered(owner), ring.row_of(owner)
 
     def busy_share(self, owner: int) -> float:
         """Return the share of a worker's time with the ring in which it did not wait."""

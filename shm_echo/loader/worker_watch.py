@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -60,8 +62,8 @@ class WorkerRing(Protocol):
     def row_at_work(self, owner: int) -> tuple[int, Any] | None:
         """Return the row that a worker makes or made, and its item; None if it was at none."""
 
-    def committed(self, owner: int) -> int:
-        """Return a count of finished work that only grows."""
+    def work_of(self, owner: int) -> tuple[int, int, int | None]:
+        """Return complete batches, rows of taken batches that the worker made, and its row."""
 
     def recover(self, owner: int) -> None:
         """Give the runs of an owner whose process has ended to others."""
@@ -98,6 +100,7 @@ class WorkerWatch:
         first_result: the answer.
         kept: True while worker 0 keeps an item for the ring. The others get the ring after it.
         fatal: the error that ended the workers.
+        last_death: the time of the last death on the monotonic clock.
     """
 
     def __init__(
@@ -116,10 +119,11 @@ class WorkerWatch:
         self.first_result: FirstSpec | ItemFailure | None = None
         self.kept = False
         self.fatal: Exception | None = None
+        self.last_death = -math.inf
         self._nursery = nursery
         self._on_change = on_change
         self._supervisor = Supervisor()
-        self._committed = 0
+        self._work: dict[int, tuple[int, int, int | None]] = {}  # by owner, at the last death
         self._stopping = False
         self._wake: io.FileIO | None = None
         self._asked: FirstItem | None = None  # what worker 0 was asked for last
@@ -311,13 +315,9 @@ class WorkerWatch:
         owner = slot.number + 1
         ring = slot.ring
         at = ring.row_at_work(owner) if ring is not None else self._first_at_work(slot)
-        committed = 0
-        if self.ring is not None:
-            owners = [s.number + 1 for s in self.slots]
-            committed = sum(self.ring.of(owner).committed(owner) for owner in owners)
         row, index = at if at is not None else (None, None)
-        productive = committed > self._committed
-        self._committed = committed
+        productive = self._others_have_worked(slot)
+        self.last_death = time.monotonic()
         verdict = self._supervisor.on_death(
             Death(
                 slot.number, died.pid, died.code, row, index, productive,
@@ -338,6 +338,20 @@ class WorkerWatch:
             self.kept = False
         self._request(slot)
         self._on_change()
+
+    def _others_have_worked(self, dead: WorkerSlot) -> bool:
+        """Return True if workers but the dead one have done something since the last death."""
+        ring, before = self.ring, self._work
+        if ring is None:
+            return False
+        owners = [slot.number + 1 for slot in self.slots]
+        now = self._work = {owner: ring.of(owner).work_of(owner) for owner in owners}
+        # The dead worker's row says nothing: it counts if the row is one that kills.
+        parts = {owner: 2 if owner == dead.number + 1 else 3 for owner in owners}
+        return any(
+            before.get(owner, (0, 0, None))[: parts[owner]] != now[owner][: parts[owner]]
+            for owner in owners
+        )
 
     def _first_at_work(self, slot: WorkerSlot) -> tuple[int, Any] | None:
         if slot.number == 0 and slot.ready and self.first is not None:

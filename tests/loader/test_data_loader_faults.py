@@ -112,6 +112,19 @@ def test_idle_workers_that_are_killed_are_replaced() -> None:
     assert [i for batch in found for i in batch] == list(range(40))
 
 
+def test_workers_that_are_killed_while_others_work_do_not_end_the_loop() -> None:
+    """Each is killed as soon as it is there: most have not got the ring."""
+    with DataLoader(Pids(10**6), 4, num_workers=2) as loader:
+        loop = iter(loader)
+        found = [next(loop)["index"].tolist()]
+        for deaths in range(20):
+            kill(loader.worker_pids()[1])
+            wait_until(lambda n=deaths: loader.stats().worker_deaths > n, "it is noticed")  # type: ignore[misc]
+            found += [next(loop)["index"].tolist() for _ in range(4)]  # all that are ahead, and one
+        found += [next(loop)["index"].tolist() for _ in range(5)]
+    assert [i for batch in found for i in batch] == list(range(4 * len(found)))
+
+
 # ---------------------------------------------------------------- hangs
 
 
