@@ -230,7 +230,7 @@ class WorkerPool:
         """True while a worker that has died lately is not back at work."""
         watch = self._watch
         lately = time.monotonic() - watch.last_death < _REPLACED_WITHIN
-        return lately and not all(slot.attached for slot in watch.slots)
+        return lately and not all(slot.ring for slot in watch.slots)
 
     @property
     def nursery_pid(self) -> int:

@@ -171,9 +171,13 @@ def test_a_decision_that_the_server_did_not_take_is_undone(
         fill(client, 1, 3)  # the client asks the server
         assert server.sample(WATCHDOG).batch.tolist() == [0, 1, 2, 3]  # type: ignore[union-attr]
         words[offset] = 1
-        with pytest.raises(TimeoutError):
-            server.sample(0.3)  # and a learner that waits looks itself
-        assert words[offset] == 0
+
+        def looked() -> bool:  # a learner that waits looks itself
+            with pytest.raises(TimeoutError):
+                server.sample(0.3)
+            return words[offset] == 0
+
+        wait_until(looked, "it is undone")
         assert not server.closed
         words[offset] = 1
         fill(client, 4, 4)
