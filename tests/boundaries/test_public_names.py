@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 import re
@@ -17,7 +18,11 @@ import pytest
 import shm_echo
 
 # Their modules import optional packages.
-SKIPPED = ("shm_echo.demo", "shm_echo.cli")
+SKIPPED = (
+    "shm_echo.demo",
+    "shm_echo.cli",
+    *(f"shm_echo.{name}" for name in ("jax", "torch") if importlib.util.find_spec(name) is None),
+)
 
 
 def modules() -> list[str]:
