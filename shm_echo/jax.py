@@ -22,6 +22,7 @@ except ImportError as error:
     ) from None
 
 from shm_echo.loader import data_loader
+from shm_echo.spec.ragged_batch import RaggedBatch
 
 __all__ = ["DataLoader", "to_device"]
 
@@ -29,12 +30,22 @@ __all__ = ["DataLoader", "to_device"]
 _KINDS = "biufcV"
 
 
+def _keyed_children(batch: RaggedBatch) -> tuple[Any, Any]:
+    children, metadata = batch.tree_flatten()
+    keys = (jax.tree_util.GetAttrKey("padded"), jax.tree_util.GetAttrKey("lengths"))
+    return tuple(zip(keys, children, strict=True)), metadata
+
+
+# As for optree: a batch of ragged rows is a node, also in jitted functions.
+jax.tree_util.register_pytree_with_keys(RaggedBatch, _keyed_children, RaggedBatch.tree_unflatten)
+
+
 class DataLoader(data_loader.DataLoader):
     """Batches of a dataset's items, as `shm_echo.DataLoader` makes them, on a device of JAX.
 
     The leaves of a batch are `jax.Array`s, of the dtype that `jax.numpy.asarray` would give them:
     int64 becomes int32 and float64 float32, unless `jax_enable_x64` is set. Leaves that JAX has no
-    type for, such as text, stay as they are.
+    type for, such as text, stay as they are. A `shm_echo.RaggedBatch` has JAX arrays, too.
 
     A batch may be kept, donated and used at any later time. On the CPU its arrays lie in the ring
     without a copy; the memory is used again once JAX has read it and the program has dropped it. On

@@ -254,3 +254,26 @@ def test_a_loop_is_resumed_where_it_was(tmp_path: Path) -> None:
     )
 
     assert found is True
+
+
+@needs_jax
+def test_a_batch_of_ragged_rows_is_a_node_of_jax(tmp_path: Path) -> None:
+    found = run(
+        tmp_path,
+        """
+        texts = [[i] * (i % 4) for i in range(8)]
+        example = shm_echo.Ragged(np.int32, 3)
+        with DataLoader(texts, 4, example=example, num_workers=1) as loader:
+            batches = list(loader)
+        count = jax.jit(lambda batch: (batch.padded > 0).sum() + batch.lengths.sum())
+        print(json.dumps([
+            all(isinstance(part, jax.Array) for b in batches for part in (b.padded, b.lengths)),
+            [[row.tolist() for row in batch] for batch in batches],
+            [int(count(batch)) for batch in batches],
+            [jax.tree_util.keystr(path) for path, _ in
+             jax.tree_util.tree_flatten_with_path(batches[0])[0]],
+        ]))
+        """,
+    )
+    rows = [[[i] * (i % 4) for i in range(first, first + 4)] for first in (0, 4)]
+    assert found == [True, rows, [12, 12], [".padded", ".lengths"]]
