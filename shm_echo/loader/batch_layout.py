@@ -93,6 +93,11 @@ class Layouts:
         return self._options.item_spec is None
 
     @property
+    def measures(self) -> bool:
+        """Return True if the rows of a run are to be measured with the first items."""
+        return self._options.measures
+
+    @property
     def run_rows(self) -> int:
         """The rows after which the global generators are set anew, if items fit no rows."""
         return RingShape.of(self._options, 0, self._batch_size()).run_rows
@@ -103,13 +108,21 @@ class Layouts:
             self.known = self.make(self._options.item_spec)
         return self.known
 
-    def set(self, spec: ItemSpec) -> BatchLayout:
+    def set(self, spec: ItemSpec, run_rows: int = 0) -> BatchLayout:
         """Return the layout that the spec of the first item fixes, and keep it.
+
+        Args:
+            spec: of the first item.
+            run_rows: rows of a run, if they were measured; 0 for what the options say.
 
         Raises:
             ValueError: the ring would be larger than `max_bytes`, or than any ring can be.
         """
-        self.known = self.make(spec)
+        self.known = self.make(spec, 0, min(run_rows, self._batch_size()))
+        if run_rows:
+            _log.info(
+                "a DataLoader has measured rows_per_claim=%d, and keeps it", self.known.run_rows
+            )
         return self.known
 
     def make(self, spec: ItemSpec, batch_size: int = 0, run_rows: int = 0) -> BatchLayout:

@@ -7,7 +7,8 @@ from typing import Any
 
 from shm_echo.loader.batch_sources import BatchSource, StreamSource, ignore_row
 from shm_echo.loader.item_sources import ItemSource
-from shm_echo.loader.messages import FirstItem, ParcelSize, Run, WorkerSetup
+from shm_echo.loader.measuring import measured_rows
+from shm_echo.loader.messages import FirstItem, ParcelSize, RowSpec, Run, WorkerSetup
 from shm_echo.loader.order_base import ROW_LIMIT
 from shm_echo.loader.parcels import PackedBatch, pack
 from shm_echo.loader.tasks import KeyTask, StreamTask, decode_task
@@ -74,7 +75,7 @@ class BatchMaker:
     # ---------------------------------------------------------------- the first batch
 
     def make_first(self, request: FirstItem) -> Any:
-        """Make the first item, and return its spec; or the first batch, and return its size.
+        """Make the first item, and return its RowSpec; or the first batch, and return its size.
 
         What was made is kept for its place.
         """
@@ -87,7 +88,13 @@ class BatchMaker:
             spec, reason = self._spec_of(item, key)
             if spec is not None:
                 self._key = None
-                return spec
+                rows = 0
+                if request.measures:
+                    keys = request.task.keys
+                    rows = measured_rows(
+                        self.rows.fill, spec.tree, keys, request.epoch, request.row
+                    )
+                return RowSpec(spec, rows)
             self.rows.forget_first()
             self._key = None
             if not self.rows.batched:  # else the items of a run are made together, again

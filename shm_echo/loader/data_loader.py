@@ -63,7 +63,9 @@ class DataLoader(Uncopyable):
             worker makes.
         prefetch_batches: batches that workers make ahead of the loop.
         rows_per_claim: rows that a worker takes at a time; None chooses by batch size and bytes
-            per item. The random numbers of the global generators depend on it.
+            per item. The random numbers of the global generators depend on it. "measure" tries
+            several with the first items, once, and keeps the best: `repr` and `state_dict` say
+            which, and it differs from run to run.
         timeout: seconds that the loop waits for one batch; 0 or None for no limit.
         on_hang: what happens then: "raise", or "restart" to kill and replace the worker.
         worker_init_fn: called with the worker's number in each worker, before its first item.
@@ -115,7 +117,7 @@ class DataLoader(Uncopyable):
         weights: Any = None,
         example: Any = None,
         prefetch_batches: int = 3,
-        rows_per_claim: int | None = None,
+        rows_per_claim: int | Literal["measure"] | None = None,
         timeout: float | None = 0,
         on_hang: Literal["raise", "restart"] = "raise",
         worker_init_fn: Callable[[int], object] | None = None,
@@ -158,7 +160,7 @@ class DataLoader(Uncopyable):
         self._checkpoints = Checkpoints(
             dataset, order, seed=options.seed, any_seed=seed is None, rank=options.rank
         )
-        self._rows_per_claim = options.rows_per_claim  # as given; a state may bring a number
+        self._rows_per_claim = rows_per_claim  # as given; a state may bring a number
         self._lock = threading.RLock()  # a finalizer of another loop may run under it
 
     # ---------------------------------------------------------------- loops
@@ -235,12 +237,16 @@ class DataLoader(Uncopyable):
         with self._lock:
             kept = self._checkpoints.load(state, self._run_rows())
             options = self._options
-            rows = kept.rows_per_claim
-            if rows is None or rows == self._run_rows().used:
-                rows = options.rows_per_claim
-            if kept.seed == options.seed and rows == options.rows_per_claim:
+            used = self._run_rows().used
+            rows = kept.rows_per_claim or (used if options.measures else options.rows_per_claim)
+            if kept.seed == options.seed and rows in (used, options.rows_per_claim):
                 return
-            self._options = options = replace(options, seed=kept.seed, rows_per_claim=rows)
+            self._options = options = replace(
+                options,
+                seed=kept.seed,
+                rows_per_claim=rows,
+                measures=options.measures and rows is None,
+            )
             self.seed = options.seed
             self._order = _order_of(options)
             self._checkpoints.replace_order(self._order, options.seed)

@@ -29,6 +29,7 @@ __all__ = [
     "ParcelSize",
     "Ready",
     "Recipe",
+    "RowSpec",
     "Run",
     "Sender",
     "Singly",
@@ -227,6 +228,7 @@ class FirstItem:
         task: the batch.
         whole: True to make the whole batch. Otherwise that is only done if the item fits no rows.
         run_rows: rows after which the global generators are set anew in a whole batch.
+        measures: True to measure how many rows a run should have, if the item is a row.
     """
 
     row: int
@@ -234,11 +236,25 @@ class FirstItem:
     task: KeyTask | StreamTask
     whole: bool
     run_rows: int
+    measures: bool = False
 
     @property
     def index(self) -> Any:
         """The key of the item; None if it is not known."""
         return getattr(self.task, "keys", [None])[0]
+
+
+@dataclass(frozen=True)
+class RowSpec:
+    """The first batch travels as rows.
+
+    Attributes:
+        spec: of an item.
+        run_rows: rows that a run should have, measured; 0 if that was not asked for, or failed.
+    """
+
+    spec: Any
+    run_rows: int
 
 
 @dataclass(frozen=True)

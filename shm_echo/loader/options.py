@@ -40,6 +40,8 @@ class LoaderOptions:
     """The checked arguments of a `DataLoader`, whose docstring explains each.
 
     Attributes:
+        rows_per_claim: None for a default, or for a number that is measured.
+        measures: True if it is measured.
         seed: base seed; drawn from the operating system if none was given.
         batch_size: None for batches that are one item each.
         stream: True if the dataset is iterated: each worker has a shard.
@@ -63,6 +65,7 @@ class LoaderOptions:
     item_spec: ItemSpec | None
     prefetch_batches: int
     rows_per_claim: int | None
+    measures: bool
     timeout: float | None
     on_hang: OnHang
     worker_init_fn: Callable[[int], object] | None
@@ -120,7 +123,11 @@ def check_options(
         ValueError: an argument out of range, or two that exclude each other.
         NotImplementedError: something that comes with a later version.
     """
-    _reject_later_parts(rows_per_claim)
+    measures = rows_per_claim == "measure"
+    if measures and example is not None:
+        raise ValueError(
+            "rows_per_claim='measure' can't be combined with example=: it measures the first items"
+        )
     batch_size = None if batch_size is None else check_count("batch_size", batch_size, 1)
     stream = _has_no_indices(dataset)
     shuffle = _switch("shuffle", shuffle)
@@ -163,7 +170,8 @@ def check_options(
         example=example,
         item_spec=None if example is None else ItemSpec.from_item(example),
         prefetch_batches=check_count("prefetch_batches", prefetch_batches, 1),
-        rows_per_claim=_optional_count("rows_per_claim", rows_per_claim),
+        rows_per_claim=_rows_per_claim(None if measures else rows_per_claim),
+        measures=measures,
         timeout=seconds("timeout", timeout) or None,
         on_hang=_one_of("on_hang", on_hang, ("raise", "restart")),
         worker_init_fn=worker_init_fn,
@@ -175,14 +183,6 @@ def check_options(
         progress=_switch("progress", progress),
         collate_fn=collate_fn,
     )
-
-
-def _reject_later_parts(rows_per_claim: Any) -> None:
-    if isinstance(rows_per_claim, str):
-        raise NotImplementedError(
-            f"this version of shm_echo.DataLoader does not support rows_per_claim="
-            f"{rows_per_claim!r}; a later one will: give a number, or None"
-        )
 
 
 def _has_no_indices(dataset: Any) -> bool:
@@ -275,6 +275,12 @@ def _check_seed(seed: Any) -> int:
 
 def _optional_count(name: str, value: Any, most: int | None = 2**31) -> int | None:
     return None if value is None else check_count(name, value, 1, most=most)
+
+
+def _rows_per_claim(value: Any) -> int | None:
+    if isinstance(value, str):
+        raise ValueError(f"rows_per_claim must be a number, None or 'measure', not {value!r}")
+    return _optional_count("rows_per_claim", value)
 
 
 def _switch(name: str, value: Any) -> bool:

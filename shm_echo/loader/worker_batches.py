@@ -9,7 +9,7 @@ from shm_echo.loader.epoch_order import AnnouncedBatch, EpochOrder
 from shm_echo.loader.failures import ItemFailure
 from shm_echo.loader.lane import Lane
 from shm_echo.loader.loop_batches import LoopBatches, grown_layout
-from shm_echo.loader.messages import FirstItem, ParcelSize
+from shm_echo.loader.messages import FirstItem, ParcelSize, RowSpec
 from shm_echo.loader.order import IndexBatch
 from shm_echo.loader.tasks import KeyTask, words_needed
 
@@ -82,14 +82,17 @@ class WorkerBatches(LoopBatches):
         task = KeyTask(batch.keys(), batch.single)
         run_rows = self._layouts.run_rows
         first = self._ask_for_first(
-            FirstItem(order.row_number(batch), batch.epoch, task, whole, run_rows)
+            FirstItem(
+                order.row_number(batch), batch.epoch, task, whole, run_rows, self._layouts.measures
+            )
         )
         if isinstance(first, ItemFailure):
             order.advance()
             order.deliver()
             raise first.exception()
-        if not isinstance(first, ParcelSize):
-            return self._layouts.set(first)
+        if isinstance(first, RowSpec):
+            return self._layouts.set(first.spec, first.run_rows)
+        assert isinstance(first, ParcelSize)
         reason = "its sampler gives keys that are no integers" if others else first.reason
         return self._layouts.set_parcels(
             first.nbytes,

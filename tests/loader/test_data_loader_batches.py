@@ -236,17 +236,3 @@ def test_an_item_that_differs_from_others_of_its_batch_is_named(num_workers: int
         pytest.raises(SpecMismatchError, match=r"item 7 .*\['x'\]: expected float64 \(3,\), got"),
     ):
         list(loader)
-
-
-# ---------------------------------------------------------------- not yet
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"rows_per_claim": "measure"}, "rows_per_claim='measure'"),
-    ],
-)
-def test_what_is_not_there_yet_says_so(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(NotImplementedError, match=message):
-        DataLoader(Numbers(3), **options)

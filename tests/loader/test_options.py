@@ -126,8 +126,8 @@ def test_an_example_fixes_the_spec_of_an_item() -> None:
             ValueError,
             "batch_sampler= .* batch_size=",
         ),
-        # ---- later parts
-        ({"rows_per_claim": "measure"}, NotImplementedError, "rows_per_claim='measure'"),
+        ({"rows_per_claim": "auto"}, ValueError, "a number, None or 'measure', not 'auto'"),
+        ({"rows_per_claim": "measure", "example": 3}, ValueError, "combined with example="),
     ],
     ids=str,
 )
