@@ -102,6 +102,7 @@ class Lane:
             self.ring,
             layout.spec,
             self.index_of,
+            self.rows_of_run,
             0 if layout.spec is not None else layout.run_rows,
             None if before is None else before.workers,
         )
@@ -181,6 +182,18 @@ class Lane:
                 key = batch.indices[place]
                 return int(key) if isinstance(key, np.integer) else key
         return None
+
+    def rows_of_run(self, row: int) -> int:
+        """Return the number of rows in the run of an announced row; 0 if it is not known.
+
+        Thread-safe.
+        """
+        for announced in self._all():
+            place, rows = row - announced.first_row, len(announced.batch.indices)
+            if 0 <= place < rows:
+                size = rows if self.layout.spec is None else self.layout.run_rows
+                return min(size, rows - place // size * size)
+        return 0
 
     def _all(self) -> Iterator[AnnouncedBatch]:
         announcing = self._announcing

@@ -264,6 +264,7 @@ class LoopBatches:
                 rings[worker % len(rings)].busy_share(worker + 1) for worker in workers
             ),
             runs_redone=sum(ring.redone for ring in rings),
+            items_redone=sum(ring.items_redone for ring in rings),
             copied_batches=sum(lane.copied + n.copied for lane, n in zip(lanes, now, strict=True)),
             held_batches=sum(n.held for n in now),
             ready_batches=sum(n.ready for n in now),

@@ -35,6 +35,7 @@ class LoaderStats:
             help, as long as there are CPUs for them. 0 for one that has not begun.
         worker_deaths: workers that ended or were killed and were replaced.
         runs_redone: runs of rows that were made again because the worker that had begun them died.
+        items_redone: items in those runs.
         copied_batches: batches that were copied, because the loop held all but one of the buffers.
         held_batches: batches in the ring that the program still refers to.
         ready_batches: batches that are complete and wait for the loop.
@@ -50,6 +51,7 @@ class LoaderStats:
     worker_busy_shares: tuple[float, ...] = ()
     worker_deaths: int = 0
     runs_redone: int = 0
+    items_redone: int = 0
     copied_batches: int = 0
     held_batches: int = 0
     ready_batches: int = 0

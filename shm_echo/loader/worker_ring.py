@@ -39,11 +39,13 @@ class WorkerRing:
         ring: the ring.
         spec: of an item that is a row; None for a ring of parcels.
         index_of: returns the item of an announced row; None if it is not known.
+        rows_of_run: returns the number of rows in the run of an announced row.
         run_rows: for a ring of parcels, the rows after which the global generators are set anew.
         before: the ring that this one replaces.
 
     Attributes:
         redone: runs that dead workers had begun, and that others make again.
+        items_redone: items of those runs.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class WorkerRing:
         ring: LoaderRing,
         spec: ItemSpec | None,
         index_of: Callable[[int], Any],
+        rows_of_run: Callable[[int], int],
         run_rows: int = 0,
         before: WorkerRing | None = None,
     ) -> None:
@@ -59,8 +62,9 @@ class WorkerRing:
         # When each worker got the ring, and how long its owner id had waited before.
         self._admitted: dict[int, tuple[int, int]] = {}
         self.run_rows = run_rows
-        self._index_of = index_of
+        self._index_of, self._rows_of_run = index_of, rows_of_run
         self.redone: int = before.redone if before else 0
+        self.items_redone: int = before.items_redone if before else 0
 
     @property
     def max_workers(self) -> int:
@@ -112,7 +116,11 @@ class WorkerRing:
 
     def recover(self, owner: int) -> None:
         """Give the runs of a dead worker to the others."""
-        self.redone += self._ring.recover(owner)
+        row = self._ring.row_of(owner)
+        runs = self._ring.recover(owner)
+        self.redone += runs
+        if runs and row is not None:
+            self.items_redone += self._rows_of_run(row)
 
     def late_workers(self, pid_of: Callable[[int], int | None]) -> list[tuple[int, Any]]:
         """Return the workers that hold up the next batch, each with the item that it is at.

@@ -63,6 +63,16 @@ def test_augmentation_is_the_same_after_deaths(tmp_path: Path) -> None:
     assert stats.runs_redone >= 2  # the first item may have been made before there were runs
 
 
+def test_the_items_of_the_runs_that_are_made_again_are_counted(tmp_path: Path) -> None:
+    dataset = DyingOnce(60, str(tmp_path))
+    with DataLoader(dataset, 8, seed=5, num_workers=2, rows_per_claim=3) as loader:
+        list(loader)
+        stats = loader.stats()
+    # Runs of 3, 3 and 2 rows.
+    assert 2 * stats.runs_redone <= stats.items_redone <= 3 * stats.runs_redone
+    assert stats.runs_redone >= 2
+
+
 class DyingOnce(Augmented):
     """Kills its worker at items 0, 20 and 40, the first time."""
 

@@ -133,7 +133,7 @@ def test_a_busy_share_counts_from_the_start_of_the_worker(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(time, "monotonic_ns", lambda: now)
     ring: Any = Ring()
-    workers = WorkerRing(ring, ItemSpec.from_item(1), lambda row: None)
+    workers = WorkerRing(ring, ItemSpec.from_item(1), lambda row: None, lambda row: 0)
     assert workers.busy_share(1) == 0
     workers.admit(1)
     now, waited = 1100, 625

@@ -61,7 +61,7 @@ class PoolLoop:
         )
         sizes = LoaderSizes(BATCH, RUN, 4, 8)
         self.ring = LoaderRing.create(first.tree, sizes)
-        self.pool.attach(WorkerRing(self.ring, first, lambda row: row))
+        self.pool.attach(WorkerRing(self.ring, first, lambda row: row, lambda row: 1))
         self.announce()
         return self
 
