@@ -171,7 +171,8 @@ static inline bool rv_watch_once(rv_world *w) {
     if (waitid(P_ALL, 0, &event, WEXITED | WNOHANG | WNOWAIT) != 0 || event.si_pid == 0)
         return false;
     for (uint32_t i = 0; i < w->rig.config.num_workers; i++)
-        if (w->child[i] == event.si_pid && !she_load32_acquire(&w->dead[i])) {
+        /* In this order: while a worker is marked dead, the learner writes its number anew. */
+        if (!she_load32_acquire(&w->dead[i]) && w->child[i] == event.si_pid) {
             she_store32_seq(&w->dead[i], 1);
             she_rv_wake_learner(w->rig.learner);
             return true;
