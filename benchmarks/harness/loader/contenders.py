@@ -87,19 +87,15 @@ def _batches(case: Case) -> Iterator[range]:
 
 @contextlib.contextmanager
 def _shm_echo(case: Case, dataset: Any, workers: int) -> Iterator[Iterator[Any]]:
-    from shm_echo import DataLoader
+    from shm_echo import DataLoader, Ragged
 
-    example = None
-    if case.ragged:
-        ragged: Any = importlib.import_module("shm_echo").Ragged
-        example = ragged(np.int32, LONGEST)
     with DataLoader(
         dataset,
         case.batch_size,
         num_workers=workers,
         rows_per_claim=ROWS_PER_CLAIM,
         seed=0,
-        example=example,
+        example=Ragged(np.int32, LONGEST) if case.ragged else None,
     ) as loader:
         yield iter(loader)
 
@@ -210,12 +206,17 @@ def _pool(case: Case, dataset: Any, workers: int) -> Iterator[Iterator[Any]]:
                 room.release()
             yield collate(items)
 
-    with multiprocessing.get_context("fork").Pool(workers) as pool:
-        try:
-            yield batches(pool.imap(_item, indices(), CHUNK))
-        finally:
-            ended = True
-            room.release(2 * CHUNK)  # for the pool's thread that reads the input
+    pool = multiprocessing.get_context("fork").Pool(workers)
+    results = pool.imap(_item, indices(), CHUNK)
+    yield batches(results)
+    # Not terminate(), which leaving a pool calls: it waits for ever for a lock if it ends a worker
+    # that holds it, as one does that sends a large result.
+    ended = True
+    room.release(2 * CHUNK)  # for the pool's thread that reads the input
+    for _ in results:
+        pass
+    pool.close()
+    pool.join()
 
 
 OURS = Contender("shm-echo", _shm_echo)
