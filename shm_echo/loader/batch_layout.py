@@ -72,12 +72,13 @@ class Layouts:
 
     Attributes:
         known: the layout; None before the first item.
+        said: True once it was said that batches are collated as a whole, and why.
     """
 
     def __init__(self, options: LoaderOptions, order: Order) -> None:
         self._options = options
         self._order = order
-        self._said = False
+        self.said = False
         self.known: BatchLayout | None = None
         if options.item_spec is not None and order.batch_size is not None:
             self.known = self.make(options.item_spec)
@@ -164,8 +165,8 @@ class Layouts:
             run_rows: as for `BatchLayout`; 0 for what the options say.
             reason: why batches are no rows, in words, for the log; "" if that was asked for.
         """
-        if reason and not self._said:
-            self._said = True
+        if reason and not self.said:
+            self.said = True
             _log.warning(
                 "a DataLoader collates and pickles its batches as a whole, which is slower than "
                 "rows of fixed shapes: %s",
@@ -179,8 +180,9 @@ class Layouts:
         options = self._options
         shape = RingShape.of(options, 0, self._batch_size())
         words = max(words, shape.batch_size + 1, 2)
-        sizes = LoaderSizes(words, words, options.ring_buffers, max(1, options.num_workers))
         wanted = max(_SMALLEST_PARCEL, int(parcel_bytes * _SPARE))
+        buffers = options.ring_buffers(wanted)
+        sizes = LoaderSizes(words, words, buffers, max(1, options.num_workers))
         if options.max_bytes is not None:
             overhead = LoaderRing.bytes_needed(_parcel_spec(_CHUNK), sizes)
             room = (options.max_bytes - overhead) // sizes.num_buffers // options.num_rings
@@ -189,7 +191,8 @@ class Layouts:
         layout = BatchLayout(None, sizes, run_rows, 0, chunk * words)
         if options.num_workers:
             nbytes = LoaderRing.bytes_needed(layout.ring_spec, sizes) * options.num_rings
-            check_max_bytes(nbytes, options.max_bytes, replace(shape, batch_size=1), chunk * words)
+            shape = replace(shape, batch_size=1, num_buffers=buffers)
+            check_max_bytes(nbytes, options.max_bytes, shape, chunk * words)
             layout = replace(layout, nbytes=nbytes)
         return layout
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -103,12 +104,20 @@ class BatchMaker:
         self._kept = request.row, packed
         return ParcelSize(0 if packed is None else packed.nbytes, reason)
 
+    def rehearse(self, request: FirstItem) -> None:
+        """Make the first item and throw it away, and whatever it raises: worker 0 reports that."""
+        if not isinstance(request.task, KeyTask) or self._setup.recipe.stream:
+            return
+        with contextlib.suppress(BaseException):
+            self.rows.make_first(request.row, request.epoch, request.task.keys[0])
+        self.rows.forget_first()
+
     def _spec_of(self, item: Any, key: Any) -> tuple[Any, str]:
         """Return the spec of rows like an item; None, and why not, if it fits no rows."""
         fits = self._setup.recipe.face.fits_rows
         try:
             spec = self._setup.hooks.spec_of(item, key)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:  # ValueError: it has no leaves
             if not self.rows.returns_items:
                 raise
             return None, str(error)

@@ -24,6 +24,7 @@ from shm_echo.loader.stats import LoaderStats, LoopMeter
 from shm_echo.loader.stream_batches import StreamBatches
 from shm_echo.loader.worker_batches import WorkerBatches
 from shm_echo.loader.worker_pool import PoolOptions, WorkerPool
+from shm_echo.ring.loader_ring import LoaderRing
 
 __all__ = ["LoaderEngine"]
 
@@ -143,6 +144,12 @@ class LoaderEngine:
         if batches is None or not batches.usable:
             return stats
         return batches.add_stats(stats)
+
+    @property
+    def rings(self) -> tuple[LoaderRing, ...]:
+        """The rings that batches may refer to now."""
+        batches = self._batches
+        return () if batches is None else tuple(lane.ring for lane in batches.lanes)
 
     def worker_pids(self) -> list[int]:
         """Return the process of each worker; none before the first loop.

@@ -28,6 +28,9 @@ class Face:
         reducer: the `reducer_override` of the pickler of collated batches, or None. Arrays among
             the arguments of what it returns come back as arrays over the ring's memory.
         begin_worker: called in each worker, before `worker_init_fn`. None for no call.
+        rehearses: True to have the other workers make the first item, too, and throw it away, if
+            it takes long: what a dataset does once per worker is done at the same time in all, and
+            items may wait for one another.
     """
 
     default_collate: Callable[[list[Any]], Any] = collate
@@ -36,6 +39,7 @@ class Face:
     finish_rows: Callable[[Any], Any] | None = None
     reducer: Callable[[Any], Any] | None = None
     begin_worker: Callable[[WorkerInfo], None] | None = None
+    rehearses: bool = False
 
 
 NUMPY_FACE = Face()

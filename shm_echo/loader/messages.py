@@ -29,6 +29,7 @@ __all__ = [
     "ParcelSize",
     "Ready",
     "Recipe",
+    "Rehearse",
     "RowSpec",
     "Run",
     "Sender",
@@ -242,6 +243,13 @@ class FirstItem:
     def index(self) -> Any:
         """The key of the item; None if it is not known."""
         return getattr(self.task, "keys", [None])[0]
+
+
+@dataclass(frozen=True)
+class Rehearse:
+    """Make the first item, too, and throw it away."""
+
+    first: FirstItem
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,8 @@ _MOST_ROWS_PER_CLAIM = 32
 _MOST_BYTES_PER_CLAIM = 4 * 2**20
 # Beside those that are filled ahead: the batch in the loop's hands, and one that circulates.
 FURTHER_BUFFERS = 2
+# Whatever `most_ahead_bytes` says: one batch is filled while another one waits for the loop.
+_LEAST_AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class LoaderOptions:
         stream: True if the dataset is iterated: each worker has a shard.
         timeout: seconds; None for no limit, which the argument says with 0.
         item_spec: the spec that `example` fixes; None without one.
+        most_ahead_bytes: fewer than `prefetch_batches` are made ahead where they would take more
+            bytes; None for no such limit.
     """
 
     dataset: Any
@@ -74,6 +78,7 @@ class LoaderOptions:
     max_bytes: int | None
     progress: bool
     collate_fn: Callable[[Any], Any] | None
+    most_ahead_bytes: int | None = None
 
     @property
     def collates(self) -> bool:
@@ -85,10 +90,13 @@ class LoaderOptions:
         """The number of rings: each worker of a stream has one."""
         return max(1, self.num_workers) if self.stream else 1
 
-    @property
-    def ring_buffers(self) -> int:
-        """The number of batches in each ring."""
-        return -(-self.prefetch_batches // self.num_rings) + FURTHER_BUFFERS
+    def ring_buffers(self, batch_bytes: int) -> int:
+        """Return the number of batches in each ring, if a batch has so many bytes."""
+        ahead = -(-self.prefetch_batches // self.num_rings)
+        if self.most_ahead_bytes is not None:
+            fitting = self.most_ahead_bytes // (self.num_rings * max(1, batch_bytes))
+            ahead = min(ahead, max(_LEAST_AHEAD, fitting))
+        return ahead + FURTHER_BUFFERS
 
 
 def check_options(
@@ -342,7 +350,7 @@ class RingShape:
             batch_size: rows in a batch, at most: the order's, which a batch sampler may set.
         """
         rows = options.rows_per_claim or default_rows_per_claim(batch_size, item_bytes)
-        return cls(batch_size, min(rows, batch_size), options.ring_buffers)
+        return cls(batch_size, min(rows, batch_size), options.ring_buffers(batch_size * item_bytes))
 
     @property
     def slots(self) -> int:

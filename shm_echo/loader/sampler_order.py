@@ -87,6 +87,9 @@ class BatchSamplerOrder(Order):
     Args:
         batch_sampler: gives the lists of an epoch each time it is iterated.
 
+    Attributes:
+        lists_ahead: the number of lists that are drawn to learn the longest one.
+
     Example:
         >>> from shm_echo.loader.sampler_order import BatchSamplerOrder
         >>> order = BatchSamplerOrder([[0, 1, 2], [7], [4, 4]])
@@ -97,6 +100,8 @@ class BatchSamplerOrder(Order):
         >>> order.batch_size
         3
     """
+
+    lists_ahead: int = _LISTS_AHEAD
 
     def __init__(self, batch_sampler: Iterable[Iterable[Any]]) -> None:
         self.tracker: SamplerTracker = SamplerTracker(batch_sampler, 1)
@@ -114,7 +119,7 @@ class BatchSamplerOrder(Order):
         failure: Exception | None = None
         if self.batch_size is None:
             try:
-                drawn.extend(map(_list_of_keys, islice(track, _LISTS_AHEAD)))
+                drawn.extend(map(_list_of_keys, islice(track, self.lists_ahead)))
             except Exception as error:  # raised after the lists before it
                 failure = error
             self.batch_size = max(map(len, drawn), default=None)

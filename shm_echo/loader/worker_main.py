@@ -26,6 +26,7 @@ from shm_echo.loader.messages import (
     Left,
     Parcel,
     Ready,
+    Rehearse,
     Run,
     Sender,
     Singly,
@@ -115,6 +116,8 @@ class _Worker:
         for message, descriptors in self._channel.receive_all():
             if isinstance(message, FirstItem):
                 self._make_first(message)
+            elif isinstance(message, Rehearse):
+                self._maker.rehearse(message.first)
             elif isinstance(message, Singly):
                 self._singly.add(message.row)
             elif isinstance(message, Attach):

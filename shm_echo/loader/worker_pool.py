@@ -31,6 +31,8 @@ _REPORT_ARRIVES_WITHIN = 30.0
 _REPLACED_WITHIN = 60.0
 # A wait for the thread looks up as often, in seconds: Python runs signal handlers then.
 _LOOK = 0.2
+# Seconds after which the other workers begin with an item, if their face rehearses.
+_REHEARSE_AFTER = 0.5
 
 
 @dataclass(frozen=True)
@@ -130,9 +132,11 @@ class WorkerPool:
             ClosedLoaderError: the pool was closed meanwhile.
         """
         watch = self._watch
-        deadline = None if timeout is None else time.monotonic() + timeout
+        began = time.monotonic()
+        deadline = None if timeout is None else began + timeout
+        rehearses = self._options.recipe.face.rehearses
         with watch.lock:
-            watch.first, watch.first_result = first, None
+            watch.first, watch.first_result, watch.rehearsal = first, None, False
             watch.kept = True
         watch.wake()
         while (left := _LOOK if deadline is None else deadline - time.monotonic()) > 0:
@@ -143,6 +147,9 @@ class WorkerPool:
                 if (result := watch.first_result) is not None:
                     watch.first = watch.first_result = None
                     return result.spec if isinstance(result, FirstSpec) else result
+                if rehearses and not watch.rehearsal and time.monotonic() > began + _REHEARSE_AFTER:
+                    watch.rehearsal = True
+                    watch.wake()
                 news = watch.waiter()
             news.acquire(timeout=min(left, _LOOK))
         raise self.timeout_error(timeout or 0.0, 0, first.index)

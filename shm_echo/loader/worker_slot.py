@@ -23,6 +23,7 @@ class WorkerSlot:
         life: how many workers have had this place before; tells late news apart.
         pid: the process; None until it is made and after its end.
         ready: True once it waits for requests.
+        rehearsed: True once it was asked to make the first item, too.
         batched: True if its dataset makes the rows of a run together.
         ring: the ring that it has got last; None for none.
         killed: True once the loader itself has killed it.
@@ -33,7 +34,7 @@ class WorkerSlot:
         self.number = number
         self.life = -1
         self.pid: int | None = None
-        self.ready = self.batched = self.killed = self.left = False
+        self.ready = self.rehearsed = self.batched = self.killed = self.left = False
         self.ring: Any = None
         self.channel: Channel | None = None
         # Files close once only, even if a signal handler interrupts whoever closes them.
@@ -48,7 +49,7 @@ class WorkerSlot:
         """
         self.close()
         self.life += 1
-        self.ready = self.batched = self.killed = self.left = False
+        self.ready = self.rehearsed = self.batched = self.killed = self.left = False
         self.ring = None
         self._stack = io.FileIO(os.memfd_create("shm-echo-stack", os.MFD_CLOEXEC))
         self.channel, theirs = Channel.pair()

@@ -31,6 +31,7 @@ from shm_echo.loader.messages import (
     NurseryFailed,
     Parcel,
     Ready,
+    Rehearse,
     Sender,
     Singly,
 )
@@ -98,6 +99,7 @@ class WorkerWatch:
         parcels: batches that did not fit into the ring, by their first row.
         first: the first item, while worker 0 is asked for it.
         first_result: the answer.
+        rehearsal: True to have the other workers make the first item meanwhile, too.
         kept: True while worker 0 keeps an item for the ring. The others get the ring after it.
         fatal: the error that ended the workers.
         last_death: the time of the last death on the monotonic clock.
@@ -117,6 +119,7 @@ class WorkerWatch:
         self.parcels: dict[int, bytearray] = {}
         self.first: FirstItem | None = None
         self.first_result: FirstSpec | ItemFailure | None = None
+        self.rehearsal = False
         self.kept = False
         self.fatal: Exception | None = None
         self.last_death = -math.inf
@@ -241,6 +244,11 @@ class WorkerWatch:
             self._asked = first
             if self.first_result is None:
                 slot.send(first)
+        if first is not None and self.rehearsal and self.first_result is None:
+            for slot in self.slots[1:]:
+                if slot.ready and not slot.rehearsed:
+                    slot.rehearsed = True
+                    slot.send(Rehearse(first))
         if self.ring is None:
             return
         for slot in self.slots:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from shm_echo.ring.host_pinning import CudaLibrary
     from shm_echo.ring.segment import Backing
     from shm_echo.spec import TreeSpec
 
@@ -147,6 +148,14 @@ class LoaderRing:
     def fileno(self) -> int:
         """Return the descriptor of the memory, for the workers."""
         return self._ring.segment.fileno()
+
+    def pin(self, cuda: CudaLibrary) -> None:
+        """Page-lock the memory for a GPU, until `close`.
+
+        Raises:
+            RuntimeError: CUDA refused the registration.
+        """
+        self._ring.segment.pin(cuda)
 
     def close(self) -> None:
         """Close the ring: workers that claim get an error, and so does every wait.
