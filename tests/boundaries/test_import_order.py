@@ -54,7 +54,7 @@ LEVELS: list[tuple[str, ...]] = [
     ("shm_echo.async_sampling",),
     ("shm_echo.server",),
     ("shm_echo.loader",),
-    ("shm_echo.jax",),
+    ("shm_echo.jax", "shm_echo.torch"),
     (
         "shm_echo.mechestim.adaptive_spin",
         "shm_echo.mechestim.backend_choice",

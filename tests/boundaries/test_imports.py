@@ -83,6 +83,7 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     ),
     "shm_echo.transports": ("shm_echo.server", "shm_echo.consumer", "shm_echo.local_producer"),
     "shm_echo.trajectory": ("shm_echo.ring", "shm_echo.transports", "shm_echo.control"),
+    "shm_echo.loader": ("torch", "shm_echo.torch"),
     "shm_echo.errors": ("numpy", "optree", *(f"shm_echo.{part}" for part in ("ring", "spec"))),
     "shm_echo.validation": ("numpy", "shm_echo"),
     "shm_echo.metrics": ("numpy", "shm_echo.server", "shm_echo.transports", "shm_echo.control"),
@@ -115,7 +116,14 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "shm_echo.mechestim.accounting.summaries": ("rich",),
     "shm_echo.mechestim.accounting.plot": ("matplotlib",),
     "shm_echo.mechestim.accounting.rich_tables": ("rich",),
+    "shm_echo.torch": ("torch",),
 }
+
+
+def extras_of(name: str) -> tuple[str, ...]:
+    """Return what a module may import beside the declared dependencies."""
+    package = name.startswith("shm_echo.torch.")
+    return EXTRAS.get("shm_echo.torch" if package else name, ())
 
 
 def test_the_library_does_not_import_the_programs_around_it() -> None:
@@ -123,7 +131,7 @@ def test_the_library_does_not_import_the_programs_around_it() -> None:
         if not name.startswith(("shm_echo.demo", "shm_echo.cli")):
             names = imported(ast.parse(path.read_text()), typing_too=True)
             for target in ("shm_echo.demo", "shm_echo.cli", "gymnasium", "matplotlib", "rich"):
-                if target not in EXTRAS.get(name, ()):
+                if target not in extras_of(name):
                     assert not reaches(target, names), f"{name} imports {target}"
 
 
@@ -132,7 +140,7 @@ def test_nothing_but_the_declared_dependencies_is_imported() -> None:
     for name, path in modules():
         if name.startswith(("shm_echo.demo", "shm_echo.cli")):
             continue
-        allowed = declared | set(EXTRAS.get(name, ()))
+        allowed = declared | set(extras_of(name))
         for target in imported(ast.parse(path.read_text()), typing_too=True):
             top = target.partition(".")[0]
             assert top in allowed or top in sys.stdlib_module_names, f"{name} imports {target}"
