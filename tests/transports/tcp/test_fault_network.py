@@ -15,8 +15,13 @@ from tests.support.waiting import WATCHDOG
 
 ROOT = Path(__file__).resolve().parents[3]
 
-# 20 Mbit/s, and a queue of one packet of the loopback device: it drops most bursts.
-LOSS = "tc qdisc add dev lo root tbf rate 20mbit burst 70kb limit 70kb"
+# 20 Mbit/s, and a queue of one packet of the loopback device: it drops most bursts. netem drops
+# single packets, but not every kernel has it.
+LOSSES = {
+    "tbf": "tc qdisc add dev lo root tbf rate 20mbit burst 70kb limit 70kb",
+    "netem": "tc qdisc add dev lo root netem loss 2% delay 1ms",
+}
+TUN = "ip tuntap add dev probe0 mode tun; ip link del probe0"
 
 
 @functools.cache
@@ -63,8 +68,9 @@ from tests.support.waiting import wait_until
 """
 
 
+@pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("library", ["echo", "shm_echo"])
-def test_a_network_that_loses_packets_loses_no_samples(library: str) -> None:
+def test_a_network_that_loses_packets_loses_no_samples(library: str, loss: str) -> None:
     out = run_apart(
         f"""
 library = {library}
@@ -94,9 +100,46 @@ assert [n for n in came if n % 2] == list(range(1, 20, 2))
 shown = subprocess.run(["tc", "-s", "qdisc", "show", "dev", "lo"], capture_output=True, text=True)
 print(shown.stdout)
 """,
-        f"ip link set lo up; {LOSS}",
+        f"ip link set lo up; {LOSSES[loss]}",
     )
     assert "dropped 0," not in out, "no packet was lost: this test tests nothing"
+
+
+@pytest.mark.parametrize("wire", ["echo", "shm"])
+def test_lost_packets_of_both_directions_lose_no_samples(wire: str) -> None:
+    """Single packets through a TUN device: of a few bytes and of many, of samples and of acks."""
+    out = run_apart(
+        f"""
+from tests.support.tun_forwarder import FAR, NEAR, TunForwarder
+
+small, large = {{"n": np.int64(0)}}, {{"n": np.int64(0), "x": np.zeros(40_000, np.uint8)}}
+forwarder = TunForwarder(loss=0.05)
+
+def send(client, example, count):
+    for number in range(count):
+        sample = random_sample(example, number)
+        sample["n"][...] = number
+        client.send(sample)
+    client.wait()
+    client.close()
+
+for example, count in ((small, 500), (large, 30)):
+    transport = shm_echo.TcpTransport(0, host=NEAR, wire="{wire}")
+    with shm_echo.Server(example, 1, transport) as server:
+        # Each attempt to connect may lose its packets, too.
+        client = shm_echo.TcpClient(FAR, server.port, example, connect_timeout=90)
+        worker = Worker(send, client, example, count)
+        for number in range(count):
+            batch = server.sample(90).batch
+            assert batch["n"][0] == number
+            if "x" in example:
+                assert (batch["x"][0] == random_sample(example, number)["x"]).all()
+        worker.result()
+print(forwarder.dropped, "of", forwarder.dropped + forwarder.forwarded)
+""",
+        needs=TUN,
+    )
+    assert int(out.split()[0]) > 0, "no packet was lost: this test tests nothing"
 
 
 def test_both_ends_notice_a_host_that_vanishes() -> None:
