@@ -15,6 +15,7 @@ from shm_echo.ring.ring import Ring
 from shm_echo.ring.segment import Backing, sweep
 from shm_echo.server_options import ServerOptions
 from shm_echo.transports.base import Ingress, Transport, transport_kind
+from shm_echo.transports.own_servers import own_servers
 
 if TYPE_CHECKING:
     from shm_echo.async_consumer import AsyncConsumer
@@ -54,6 +55,7 @@ class ServerParts:
             self.consumer = Consumer(self.ring, options)
             self.producers = self.consumer.producers
             self.local_producer = LocalProducer(self.ring, self.consumer)
+            own_servers.add(options.ingress.instance_id, self.consumer)
             if self.transport is not None:
                 self.transport.start(self._ingress(self.transport, options))
         except BaseException:

@@ -9,12 +9,14 @@
 
 static int TcpSender_traverse(TcpSender *self, visitproc visit, void *arg) {
     Py_VISIT(self->raise_for_result);
+    Py_VISIT(self->watch);
     return spec_traverse(&self->spec, visit, arg);
 }
 
 static int TcpSender_clear(TcpSender *self) {
     spec_clear(&self->spec);
     Py_CLEAR(self->raise_for_result);
+    Py_CLEAR(self->watch);
     return 0;
 }
 
@@ -100,21 +102,25 @@ static PyObject *TcpSender_new(PyTypeObject *type, PyObject *args, PyObject *kwa
         "keep",
         "same_kind",
         "dead_after_ns",
+        "watch",
+        "watch_after_ns",
         NULL,
     };
-    PyObject *table, *plan, *flatten, *unflatten, *check, *raise_for_result, *order;
+    PyObject *table, *plan, *flatten, *unflatten, *check, *raise_for_result, *order, *watch;
     int fd, coalesce, wide_acks, keep, same_kind;
-    unsigned long long window, batch_window, first, dead_after_ns;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iOOOOOOOKKppKppK", names, &fd, &table, &plan,
+    unsigned long long window, batch_window, first, dead_after_ns, watch_after_ns;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iOOOOOOOKKppKppKOK", names, &fd, &table, &plan,
                                      &flatten, &unflatten, &check, &raise_for_result, &order,
                                      &window, &batch_window, &coalesce, &wide_acks, &first, &keep,
-                                     &same_kind, &dead_after_ns))
+                                     &same_kind, &dead_after_ns, &watch, &watch_after_ns))
         return NULL;
     TcpSender *self = (TcpSender *)type->tp_alloc(type, 0);
     if (!self)
         return NULL;
     self->fd = -1;
     self->raise_for_result = Py_NewRef(raise_for_result);
+    self->watch = watch == Py_None ? NULL : Py_NewRef(watch);
+    self->watch_after_ns = watch_after_ns;
     self->may_coalesce = (char)coalesce;
     self->wide_acks = (char)wide_acks;
     self->first = first;

@@ -23,13 +23,15 @@ typedef struct {
     TreeSpec spec;
     Py_ssize_t *order;          /* place in a sample on the wire -> leaf; NULL if they are equal */
     PyObject *raise_for_result; /* (result, sent, timeout): raises the exception of a result */
-    int fd;                     /* a non-blocking stream socket; -1 once it is closed */
-    char wide_acks;             /* cumulative uint64 counts; otherwise a byte 0x01 per sample */
-    uint64_t first;             /* the count that the first wide acknowledgements begin at */
-    uint64_t window;            /* samples that may be sent and not acknowledged */
-    uint64_t batch_window;      /* the same within send_batch: at least `window` */
-    uint64_t sent, acked;       /* samples of this connection */
-    uint8_t half_ack[8];        /* the beginning of a wide acknowledgement */
+    PyObject *watch;            /* called now and then while a call has waited for long */
+    uint64_t watch_after_ns;
+    int fd;                /* a non-blocking stream socket; -1 once it is closed */
+    char wide_acks;        /* cumulative uint64 counts; otherwise a byte 0x01 per sample */
+    uint64_t first;        /* the count that the first wide acknowledgements begin at */
+    uint64_t window;       /* samples that may be sent and not acknowledged */
+    uint64_t batch_window; /* the same within send_batch: at least `window` */
+    uint64_t sent, acked;  /* samples of this connection */
+    uint8_t half_ack[8];   /* the beginning of a wide acknowledgement */
     unsigned half_ack_bytes;
     char *gathered;      /* where the bytes of small leaves are put together */
     char *kept;          /* copies of the samples that are not acknowledged: up to `batch_window` */
@@ -67,6 +69,7 @@ typedef struct {
     uint64_t copied; /* the samples before this one are in `kept` */
     uint64_t deadline;
     uint64_t checked_ns; /* when signal handlers ran last */
+    uint64_t stuck_ns;   /* since when nothing was written; 0: the call did not wait since */
     bool turn;           /* this call has set `writing` */
 } TcpCall;
 

@@ -272,6 +272,7 @@ int tcp_write(TcpSender *self, TcpCall *call, uint64_t limit) {
     call->index += whole;
     call->offset = written % self->spec.sample_bytes;
     self->sent += whole;
+    call->stuck_ns = 0;
     if (self->may_coalesce && self->sent - self->calm_since >= CALM_SAMPLES)
         tcp_coalesce(self, true);
     return (uint64_t)n < pieces.bytes ? TCP_FULL : SHE_OK;

@@ -65,6 +65,20 @@ void tcp_give_turn(TcpSender *self, TcpCall *call) {
     tcp_signal(self);
 }
 
+/* -1 with an exception of `watch` or of a signal handler. */
+static int run_python(TcpSender *self, TcpCall *call, uint64_t now) {
+    if (PyErr_CheckSignals() < 0)
+        return -1;
+    if (!call->stuck_ns)
+        call->stuck_ns = now;
+    if (self->retired || !self->watch || now - call->stuck_ns < self->watch_after_ns)
+        return 0;
+    PyObject *watch = Py_NewRef(self->watch), *none = PyObject_CallNoArgs(watch);
+    Py_DECREF(watch);
+    Py_XDECREF(none);
+    return none ? 0 : -1;
+}
+
 int tcp_pause(TcpSender *self, TcpCall *call, short events) {
     int64_t slice = slice_until(call->deadline);
     bool ready = false;
@@ -94,7 +108,7 @@ int tcp_pause(TcpSender *self, TcpCall *call, short events) {
     tcp_give_turn(self, call);
     if (slice == 0)
         return SHE_TIMEOUT;
-    return PyErr_CheckSignals() < 0 ? -1 : SHE_OK;
+    return run_python(self, call, now) < 0 ? -1 : SHE_OK;
 }
 
 void tcp_close_if_idle(TcpSender *self) {

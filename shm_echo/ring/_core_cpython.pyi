@@ -162,6 +162,8 @@ class TcpSender:
         keep: bool,
         same_kind: bool,
         dead_after_ns: int,
+        watch: Callable[[], None] | None,
+        watch_after_ns: int,
     ) -> None: ...
     @property
     def sent(self) -> int: ...

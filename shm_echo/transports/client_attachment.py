@@ -115,7 +115,7 @@ class ClientAttachment(PickledUnattached):
                 _make_raise_for_result(self),
                 connection.pidfd,
                 same_kind=self._same_kind,
-                watch=FullRingWarning(ring, self.address),
+                watch=FullRingWarning(ring, self.address, connection.info.get("instance_id")),
                 watch_after=BLOCKED_AFTER,
             )
         except BaseException:

@@ -29,7 +29,7 @@ from shm_echo.ring.core import Result, _core_cpython
 from shm_echo.transports.tcp.client_connect import may_coalesce
 from shm_echo.transports.tcp.client_control import RemoteSubscriber
 from shm_echo.transports.tcp.client_opening import Entered, Opening, Wire, Wishes
-from shm_echo.transports.tcp.client_target import windows
+from shm_echo.transports.tcp.client_target import watch_for_own_server, windows
 from shm_echo.transports.tcp.payload_check import check_sample
 from shm_echo.transports.tcp.reader_sender import ReaderSender
 from shm_echo.transports.tcp.reconnect import Restorer
@@ -136,6 +136,7 @@ class ClientBase(PickledUnattached):
                     self._reconnect,
                     self._same_kind,
                     round(self._wishes.target.dead_after * 1e9),
+                    *watch_for_own_server(self._wishes.target),
                 )
             except OSError:
                 raise descriptor_limit_error(f"a connection to {self._peer}") from None

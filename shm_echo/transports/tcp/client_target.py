@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
+from shm_echo.transports import full_ring_warning
 from shm_echo.transports.client_advice import reject_no_host
-from shm_echo.transports.tcp.client_connect import Target
+from shm_echo.transports.own_servers import own_servers
+from shm_echo.transports.tcp.client_connect import Target, is_loopback
 from shm_echo.transports.tcp.shm_wire import INSTANCE_BYTES
 from shm_echo.validation import check_count, seconds
 
@@ -21,7 +24,7 @@ _NO_LIMIT = 1e6
 _WINDOW = 32
 _BATCH_BYTES = 2**16
 
-__all__ = ["check_instance", "check_target", "check_tls", "windows"]
+__all__ = ["check_instance", "check_target", "check_tls", "watch_for_own_server", "windows"]
 
 
 def check_target(
@@ -101,3 +104,17 @@ def windows(given: int | None, sample_bytes: int) -> tuple[int, int]:
     if given is not None:
         return given, given
     return _WINDOW, max(_WINDOW, _BATCH_BYTES // sample_bytes)
+
+
+def watch_for_own_server(target: Target) -> tuple[Callable[[], None], int]:
+    """Return what to call while a call waits for room, and after how many nanoseconds.
+
+    One thread that sends to its own server and is to take the batches, too, would wait for itself.
+    """
+
+    def find() -> bytes | None:
+        here = target.host == "localhost" or is_loopback(target.host)
+        return own_servers.at_port(target.port) if here else None
+
+    watch = full_ring_warning.OwnServerWarning(str(target), find)
+    return watch, round(full_ring_warning.BLOCKED_AFTER * 1e9)

@@ -19,6 +19,7 @@ from shm_echo.copying import reject_copy
 from shm_echo.ring.segment import Backing
 from shm_echo.transports.base import Ingress
 from shm_echo.transports.entrances import check_advertise
+from shm_echo.transports.own_servers import own_servers
 from shm_echo.transports.tcp.listener import host_and_port, is_loopback, open_listeners
 from shm_echo.transports.tcp.native_config import NativeOptions, set_for_accepted
 from shm_echo.transports.tcp.native_ingress import NativeIngress
@@ -196,6 +197,8 @@ class TcpTransport:
             self._announce(listeners)
             self._acceptor = self._let_in(listeners, native, ingress)
             self._native, self._ports = native, ports
+            for port in ports:
+                own_servers.add_port(port, ingress.instance_id)
             undo.pop_all()
 
     def _let_in(
@@ -236,6 +239,8 @@ class TcpTransport:
 
     def close(self) -> None:
         """Close the port and all connections."""
+        for port in self._ports:
+            own_servers.discard_port(port)
         native, self._native = self._native, None
         acceptor, self._acceptor = self._acceptor, None
         try:
