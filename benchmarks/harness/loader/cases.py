@@ -77,7 +77,8 @@ class Jpegs(Dataset):
             self.files.append(file.getvalue())
 
     def __getitem__(self, index: int) -> Any:
-        return np.asarray(self._open(io.BytesIO(self.files[index % 64])))
+        # A copy: of the read-only array of an image torch warns, for each worker anew.
+        return np.array(self._open(io.BytesIO(self.files[index % 64])))
 
 
 class Slow(Dataset):
