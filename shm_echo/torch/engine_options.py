@@ -57,10 +57,10 @@ def make_engine(loader: Any, seed: int) -> LoaderEngine:
 
 
 def _rows_per_claim(loader: Any) -> Any:
-    if loader.rows_per_claim is not None:
-        return loader.rows_per_claim
     if loader._loops.kept_rows is not None:
         return loader._loops.kept_rows
+    if loader.rows_per_claim is not None:
+        return loader.rows_per_claim
     is_map = loader._dataset_kind == _DatasetKind.Map
     # Items may wait for one another: no worker claims two, unless the dataset makes several.
     return 1 if is_map and find_way(loader.dataset) == "getitem" else None

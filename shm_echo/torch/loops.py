@@ -128,7 +128,7 @@ class Loops:
         # A loop that has begun has stored the states from which its sampler drew.
         begun = state["batches"] > 0 or "generators" in state.get("sampler", {})
         self._loaded = kept.seed, not begun
-        if self._given_rows is None:
+        if self._given_rows in (None, "measure"):
             self.kept_rows = kept.rows_per_claim
 
     def _run_rows(self) -> RowsPerClaim:

@@ -363,3 +363,19 @@ def test_ragged_leaves_are_batches_of_tensors() -> None:
 class _Tokens(datasets.Tensors):
     def __getitem__(self, index: int) -> Any:
         return {"tokens": np.full(index, index), "label": index}
+
+
+def test_a_measured_number_of_rows_is_kept() -> None:
+    def loader() -> Any:
+        return DataLoader(datasets.Augmented(64), 16, num_workers=1, rows_per_claim="measure")
+
+    torch.manual_seed(4)
+    first = loader()
+    loop = iter(first)
+    next(loop)
+    state = first.state_dict()
+    rest = batches(loop)
+    assert state["rows_per_claim"]["used"] >= 1
+    second = loader()
+    second.load_state_dict(state)
+    assert batches(second) == rest
