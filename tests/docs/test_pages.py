@@ -29,6 +29,7 @@ from tests.support.folders import socket_folder
 from tests.support.log_filters import (
     without_copy_warnings,
     without_no_producer_warnings,
+    without_slow_callbacks,
     without_wait_hints,
 )
 
@@ -79,7 +80,7 @@ def test_a_program_runs_and_prints_what_the_page_shows(
         timeout=500,
     )
     said = without_copy_warnings(without_no_producer_warnings(done.stderr))
-    said = without_wait_hints(said)
+    said = without_slow_callbacks(without_wait_hints(said))
     assert (done.returncode, said) == (0, ""), f"{name_of(page)}, line {program.line}"
     if program.printed is not None:
         # A kernel before 6.15 does not report the signal of a process that its parent has reaped.

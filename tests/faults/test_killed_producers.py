@@ -45,12 +45,12 @@ def rampage(server: Server, fleet: Fleet, kills: int, seed: int) -> int:
 
 MOST_KILLS = 2000
 CASES = {
-    "send": {"how": "send", "words": 16, "kills": 80},
-    "send of large samples": {"how": "send", "words": 1 << 14, "kills": 60},
-    "send_batch": {"how": "send_batch", "words": 16, "kills": 80},
-    "send_batch of large samples": {"how": "send_batch", "words": 1 << 12, "kills": 40},
-    "reserve": {"how": "reserve", "words": 16, "kills": 60},
-    "threads": {"how": "send", "words": 256, "kills": 40, "threads": 3, "size": 2},
+    "send": {"how": "send", "words": 16, "kills": 40},
+    "send of large samples": {"how": "send", "words": 1 << 14, "kills": 30},
+    "send_batch": {"how": "send_batch", "words": 16, "kills": 40},
+    "send_batch of large samples": {"how": "send_batch", "words": 1 << 12, "kills": 20},
+    "reserve": {"how": "reserve", "words": 16, "kills": 30},
+    "threads": {"how": "send", "words": 256, "kills": 20, "threads": 3, "size": 2},
 }
 
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["without_copy_warnings", "without_no_producer_warnings", "without_wait_hints"]
+__all__ = [
+    "without_copy_warnings",
+    "without_no_producer_warnings",
+    "without_slow_callbacks",
+    "without_wait_hints",
+]
 
 _NO_PRODUCER_WARNING = re.compile(
     r"^sample\(\) waits, and no producer has been attached for \d+ s"
@@ -21,6 +26,10 @@ _WAIT_HINT = re.compile(
 )
 
 
+# asyncio in its debug mode, which `-X dev` turns on.
+_SLOW_CALLBACK = re.compile(r"^Executing <.*> took \d+\.\d+ seconds\n", re.MULTILINE)
+
+
 def without_no_producer_warnings(log: str) -> str:
     """Remove the warnings of missing producers, which appear if processes start slowly."""
     return _NO_PRODUCER_WARNING.sub("", log)
@@ -34,3 +43,8 @@ def without_copy_warnings(log: str) -> str:
 def without_wait_hints(log: str) -> str:
     """Remove the hints to loops that wait for their data, which appear on a busy machine."""
     return _WAIT_HINT.sub("", log)
+
+
+def without_slow_callbacks(log: str) -> str:
+    """Remove the warnings of asyncio about callbacks that took long, as on a busy machine."""
+    return _SLOW_CALLBACK.sub("", log)
