@@ -183,18 +183,21 @@ class Layouts:
         wanted = max(_SMALLEST_PARCEL, int(parcel_bytes * _SPARE))
         buffers = options.ring_buffers(wanted)
         sizes = LoaderSizes(words, words, buffers, max(1, options.num_workers))
-        if options.max_bytes is not None:
-            overhead = LoaderRing.bytes_needed(_parcel_spec(_CHUNK), sizes)
-            room = (options.max_bytes - overhead) // sizes.num_buffers // options.num_rings
-            wanted = max(min(wanted, room - words * _CHUNK), 1)
         chunk = -(-wanted // words // _CHUNK) * _CHUNK
-        layout = BatchLayout(None, sizes, run_rows, 0, chunk * words)
-        if options.num_workers:
-            nbytes = LoaderRing.bytes_needed(layout.ring_spec, sizes) * options.num_rings
-            shape = replace(shape, batch_size=1, num_buffers=buffers)
-            check_max_bytes(nbytes, options.max_bytes, shape, chunk * words)
-            layout = replace(layout, nbytes=nbytes)
-        return layout
+        if not options.num_workers:
+            return BatchLayout(None, sizes, run_rows, 0, chunk * words)
+        nbytes = self._parcel_ring_bytes(chunk, sizes)
+        while options.max_bytes is not None and nbytes > options.max_bytes and chunk > _CHUNK:
+            over = (nbytes - options.max_bytes) // (options.num_rings * sizes.num_buffers * words)
+            chunk = max(_CHUNK, chunk - max(_CHUNK, over // _CHUNK * _CHUNK))
+            nbytes = self._parcel_ring_bytes(chunk, sizes)
+        shape = replace(shape, batch_size=1, num_buffers=buffers)
+        check_max_bytes(nbytes, options.max_bytes, shape, chunk * words)
+        return BatchLayout(None, sizes, run_rows, nbytes, chunk * words)
+
+    def _parcel_ring_bytes(self, chunk: int, sizes: LoaderSizes) -> int:
+        """Return the bytes of all rings together."""
+        return LoaderRing.bytes_needed(_parcel_spec(chunk), sizes) * self._options.num_rings
 
     def grown(self, layout: BatchLayout, *, parcel_bytes: int = 0) -> BatchLayout | None:
         """Return the layout of a ring with more room for parcels; None if it may not grow."""
@@ -233,4 +236,4 @@ def _parcel_spec(chunk: int) -> TreeSpec:
 
 
 def _first_other(keys: tuple[Any, ...]) -> str:
-    return next((type(key).__name__ for key in keys if not isinstance(key, int)), "int")
+    return next((type(key).__name__ for key in keys if type(key) is not int), "int")
