@@ -86,8 +86,9 @@ def _cut(text: str) -> str:
 
 
 def _pickled(error: BaseException) -> bytes | None:
-    # SystemExit and its like would end the training loop silently: they become ItemErrors.
-    if not isinstance(error, Exception):
+    # SystemExit and its like, and StopIteration, would end the training loop silently: they become
+    # ItemErrors.
+    if not isinstance(error, Exception) or isinstance(error, StopIteration):
         return None
     try:
         data = pickle.dumps(error)

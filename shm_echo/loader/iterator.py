@@ -95,7 +95,12 @@ class BatchIterator(Iterator[Any], Uncopyable):
                 self.bar.draw()
             self._raised = True  # until the call has its result
             began = time.monotonic()
-            taken = self._batches.next_batch(self._order)
+            try:
+                taken = self._batches.next_batch(self._order)
+            except StopIteration as error:  # would end the loop as if this were its end
+                raise RuntimeError(
+                    "a dataset, or collate_fn, has raised StopIteration for a batch"
+                ) from error
             self._raised = False
             if taken is not None:
                 ended = time.monotonic()

@@ -6,7 +6,7 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +194,44 @@ def test_an_item_that_hangs_again_and_again_is_an_error(blocker: Path) -> None:
 
 def failing_start(worker: int) -> None:
     raise LookupError(f"worker {worker} has no data")
+
+
+class Stopping:
+    """Items raise StopIteration, as `next` of an empty iterator does."""
+
+    def __init__(self, *indices: int) -> None:
+        self.indices = indices
+
+    def __len__(self) -> int:
+        return 12
+
+    def __getitem__(self, index: int) -> int:
+        return next(iter(())) if index in self.indices else index
+
+
+def stop_at(*indices: int) -> Callable[[list[int]], list[int]]:
+    dataset = Stopping(*indices)
+    return lambda items: [dataset[index] for index in items]
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize("way", ["item", "collate_fn"])
+@pytest.mark.parametrize("index", [0, 5])
+def test_a_stop_iteration_of_the_program_is_no_end_of_the_loop(
+    num_workers: int, way: str, index: int
+) -> None:
+    dataset = Stopping(index) if way == "item" else Stopping()
+    collate_fn = stop_at(index) if way == "collate_fn" else None
+    with DataLoader(dataset, 4, num_workers=num_workers, collate_fn=collate_fn) as loader:
+        loop = iter(loader)
+        found = []
+        for _ in range(3):
+            try:
+                found += list(next(loop))
+            except RuntimeError as error:
+                assert "StopIteration" in str(error)
+        assert found == [i for i in range(12) if i // 4 != index // 4]
+        assert next(loop, None) is None
 
 
 def test_an_exception_of_worker_init_fn_comes_out_of_the_loop() -> None:
