@@ -86,9 +86,12 @@ def test_workers_that_end(loader_of: Any, dataset: str, message: str) -> None:
         [sys.executable, "-c", _ENDING, loader_of.__module__, dataset],
         capture_output=True,
         text=True,
-        check=True,
     )
-    assert re.search(message, done.stdout), done.stderr
+    if loader_of.__module__.startswith("torch."):
+        # Which of its ways notices the end first is a race there: the other sentence, or a broken
+        # connection, may come, outside of the `try`, too.
+        message = "DataLoader worker|ConnectionResetError"
+    assert re.search(message, done.stdout + done.stderr)
 
 
 _ENDING = """
