@@ -80,7 +80,6 @@ class DataLoader(Uncopyable):
         TypeError: an argument has the wrong type.
         ValueError: an argument is out of range, or excludes another one.
         ImportError: rich is missing for `progress=True`.
-        NotImplementedError: an argument belongs to a feature that is not there yet.
 
     Example:
         >>> import numpy as np

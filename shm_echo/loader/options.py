@@ -129,7 +129,6 @@ def check_options(
     Raises:
         TypeError: an argument of the wrong type.
         ValueError: an argument out of range, or two that exclude each other.
-        NotImplementedError: something that comes with a later version.
     """
     measures = rows_per_claim == "measure"
     if measures and example is not None:
