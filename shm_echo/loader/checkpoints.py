@@ -18,6 +18,8 @@ __all__ = ["Checkpoints", "Kept", "RowsPerClaim", "Start"]
 
 _NAME = "shm_echo.DataLoader"
 _VERSION = 1
+# Workers learn an epoch in 32 bits, and a seed in 64.
+_MOST = {"epoch": 2**32 - 1, "next_epoch": 2**32 - 1, "seed": 2**64 - 1}
 # Keys of the states of torchdata's StatefulDataLoader, of its workers' snapshots and of its nodes.
 _TORCHDATA = (
     "_snapshot",
@@ -257,6 +259,10 @@ def _count(state: Mapping[str, Any], name: str) -> int:
             f"{name} in the state of a DataLoader must be an int of at least 0, not "
             f"{shortened(value)}"
         )
+    if value > _MOST.get(name, value):
+        raise ValueError(
+            f"{name} in the state of a DataLoader must be at most {_MOST[name]}, not {value}"
+        )
     return value
 
 
@@ -267,7 +273,8 @@ def _rows_per_claim(state: Mapping[str, Any]) -> RowsPerClaim | None:
         return None
     given, used = saved.get("given"), saved.get("used")
     sound = all(value is None or (type(value) is int and value > 0) for value in (used, given))
-    if not sound and not (given == "measure" and (used is None or type(used) is int)):
+    measured = given == "measure" and (used is None or (type(used) is int and used > 0))
+    if not sound and not measured:
         return None
     return RowsPerClaim(given, used)
 
