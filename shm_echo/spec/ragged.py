@@ -7,6 +7,7 @@ check of a row, and the row of one sample; `ragged_batch` has batches.
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -77,6 +78,12 @@ class Ragged:
         self.trailing_shape: Shape = tuple(
             check_count("each axis of trailing_shape", axis, 0, most=2**62) for axis in axes
         )
+        # As NumPy counts: axes of 0 elements do not make the others smaller.
+        if math.prod(axis or 1 for axis in self.row_shape) * self.dtype.itemsize >= 2**63:
+            raise ValueError(
+                f"rows of {self.dtype} {self.row_shape} are too large for an array: use a smaller "
+                "max_length or trailing_shape"
+            )
         if not isinstance(truncate, bool):
             raise TypeError(f"truncate must be True or False, not {truncate!r}")
         self.truncate: bool = truncate

@@ -71,6 +71,7 @@ def test_declarations_are_equal_by_value(other: Ragged) -> None:
         ((np.dtype((np.int32, (2,))), 4), TypeError, "trailing_shape"),
         (("U", 4), ValueError, "U16"),
         ((np.int32, 0), ValueError, "max_length"),
+        ((np.int32, 2**40, (2**40, 0)), ValueError, "too large"),
         ((np.int32, 2.5), TypeError, "max_length"),
         ((np.int32, 4, (-1,)), ValueError, "trailing_shape"),
         ((np.int32, 4, (1.5,)), TypeError, "trailing_shape"),
