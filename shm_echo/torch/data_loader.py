@@ -30,11 +30,10 @@ class DataLoader(torch_data.DataLoader):
     Everything else travels as torch's loader would collate it, without further settings. Data
     pipes, and loaders with `in_order=False`, use torch's own workers.
 
+    The arguments down to `in_order` are those of torch's DataLoader. `prefetch_factor` batches per
+    worker are made ahead, as long as they take at most 256 MiB, and at least two.
+
     Args:
-        dataset, batch_size, shuffle, sampler, batch_sampler, num_workers, collate_fn, pin_memory,
-            drop_last, timeout, worker_init_fn, multiprocessing_context, generator, prefetch_factor,
-            persistent_workers, pin_memory_device, in_order: as for torch's DataLoader. At most
-            256 MiB of batches, but at least two, are made ahead.
         seed: base seed of the random numbers in workers and of `item_rng`; None draws one, as
             torch does. The order of a shuffle comes from `generator` or from torch's global one.
         rows_per_claim: rows that a worker takes at a time. None takes 1, or for datasets with
