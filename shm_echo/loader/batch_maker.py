@@ -36,6 +36,7 @@ class BatchMaker:
         self._number = number
         self._opened = False
         self._key: Any = None
+        self._packing = False
         # The first batch, at its row: it was made to learn its size.
         self._kept: tuple[int, PackedBatch | None] | None = None
 
@@ -71,6 +72,9 @@ class BatchMaker:
         if not self._opened:
             return None
         collate_fn = self._setup.recipe.collate_fn
+        if self._packing:
+            made_by = "the batch" if collate_fn is None else "what collate_fn returned"
+            return f"the pickling of {made_by}"
         return "the collation of a batch" if collate_fn is None else "collate_fn"
 
     # ---------------------------------------------------------------- the first batch
@@ -153,15 +157,21 @@ class BatchMaker:
     def _pack(
         self, task: KeyTask | StreamTask, row: int, epoch: int, run_rows: int, **options: Any
     ) -> PackedBatch | None:
-        reducer = self._setup.recipe.face.reducer
         source = self._source
+        self._packing = False
         if isinstance(task, StreamTask):
             assert isinstance(source, StreamSource)
             at_row = options.get("at_row", ignore_row)
             batch = source.make(row // ROW_LIMIT, task.number, epoch, at_row)
-            return None if batch is None else pack(*batch, reducer)
+            return None if batch is None else self._pickle(*batch)
         assert isinstance(source, BatchSource)
         batch = source.make(
             task.keys, first_row=row, epoch=epoch, run_rows=run_rows, single=task.single, **options
         )
-        return pack(batch, len(task.keys), reducer)
+        return self._pickle(batch, len(task.keys))
+
+    def _pickle(self, batch: Any, rows: int) -> PackedBatch:
+        self._packing = True  # until the next batch: `place` is asked after the failure
+        packed = pack(batch, rows, self._setup.recipe.face.reducer)
+        self._packing = False
+        return packed

@@ -44,9 +44,17 @@ class Cuda:
 
     Args:
         device: the device.
+
+    Raises:
+        RuntimeError: torch sees no CUDA device.
     """
 
     def __init__(self, device: torch.device) -> None:
+        if not torch.cuda.is_available():
+            raise RuntimeError(
+                f"device={str(device)!r} needs CUDA, and torch.cuda.is_available() is False: "
+                "leave out device= to get batches on the CPU"
+            )
         self._device = device
         self._stream = torch.cuda.Stream(device)
 

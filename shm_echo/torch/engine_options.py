@@ -25,9 +25,13 @@ def make_engine(loader: Any, seed: int) -> LoaderEngine:
     Args:
         loader: the loader of torch's face.
         seed: the seed of the iterator.
+
+    Raises:
+        TypeError: the dataset can only be iterated, and torch does not know that.
     """
     given: dict[str, Any] = {"batch_size": loader.batch_size, "drop_last": loader.drop_last}
     if loader._dataset_kind == _DatasetKind.Map:
+        _check_is_map(loader.dataset)
         # The order of torch's samplers is the loader's own; this only says how they batch.
         given = {"batch_size": 1, "batch_sampler": ()}
         if loader.batch_sampler is None:
@@ -54,6 +58,16 @@ def make_engine(loader: Any, seed: int) -> LoaderEngine:
     engine = LoaderEngine(options, loader._loops.order, TORCH_FACE)
     engine.layouts.said = loader._loops.said
     return engine
+
+
+def _check_is_map(dataset: Any) -> None:
+    # torch takes every dataset for a map that is no IterableDataset, generators included.
+    is_map = hasattr(dataset, "__getitem__") or hasattr(dataset, "__getitems__")
+    if hasattr(dataset, "__iter__") and not is_map:
+        raise TypeError(
+            f"the dataset ({type(dataset).__name__}) has __iter__ and no __getitem__: derive "
+            "its class from torch.utils.data.IterableDataset"
+        )
 
 
 def _rows_per_claim(loader: Any) -> Any:

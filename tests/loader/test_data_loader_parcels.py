@@ -221,6 +221,21 @@ def fail_at_four(items: list[Any]) -> Any:
     return listed
 
 
+def test_a_batch_that_cannot_be_pickled_is_said_to_be_one() -> None:
+    with DataLoader(Numbers(9), 3, collate_fn=unpicklable_at_four, num_workers=1) as loader:
+        loop = iter(loader)
+        assert next(loop) == [0, 1, 2]
+        with pytest.raises(Exception, match="pickle") as caught:
+            next(loop)
+        assert "the pickling of what collate_fn returned failed" in str(caught.value.__cause__)
+        assert next(loop) == [6, 7, 8]
+
+
+def unpicklable_at_four(items: list[Any]) -> Any:
+    listed = [int(item[0]) for item in items]
+    return (lambda: listed) if 4 in listed else listed
+
+
 @pytest.mark.parametrize("num_workers", WORKERS)
 def test_a_key_that_fails_is_named(num_workers: int) -> None:
     with DataLoader(

@@ -70,3 +70,11 @@ def test_workers_do_not_write_under_a_copy(monkeypatch: pytest.MonkeyPatch) -> N
     assert [i.tolist() for _, i in found] == [[n, n + 1] for n in range(0, 60, 2)]
     assert [x[1, 2].item() for x, _ in found] == list(range(1, 60, 2))
     assert len(cuda.registered) == 1
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_device_without_cuda_is_named(num_workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    loader = DataLoader(datasets.Tensors(4), 2, num_workers=num_workers, device="cuda:0")
+    with pytest.raises(RuntimeError, match="device='cuda:0' needs CUDA.*leave out device="):
+        next(iter(loader))

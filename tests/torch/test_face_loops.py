@@ -379,3 +379,9 @@ def test_a_measured_number_of_rows_is_kept() -> None:
     second = loader()
     second.load_state_dict(state)
     assert batches(second) == rest
+
+
+def test_an_iterable_that_torch_takes_for_a_map_is_explained() -> None:
+    loader = DataLoader((number for number in range(4)), 2, num_workers=1)
+    with pytest.raises(TypeError, match=r"\(generator\) has __iter__.*IterableDataset"):
+        next(iter(loader))
