@@ -111,7 +111,7 @@ def _how_many(ours: Sequence[Figures], enough: Figures, best: Figures) -> str:
     if enough is ours[-1]:
         return f"{_workers(enough)} bring{_s(enough)} the most of those tried ({rate})"
     is_or_are = "is" if enough.workers == 1 else "are"
-    more = "no more with more" if enough is best else f"at most {_short(best.rate)} with more"
+    more = "and more are no faster" if enough is best else f"at most {_short(best.rate)} with more"
     return f"{_workers(enough)} {is_or_are} enough ({rate}, {more})"
 
 
@@ -132,28 +132,31 @@ def _bound(one: Figures, cpus: int, copy_rate: float) -> str:
     if one.bandwidth > _OF_A_COPY * copy_rate:
         share = one.bandwidth / copy_rate
         return (
-            f"memory bandwidth bounds them, at {one.bandwidth / 1e9:.3g} GB/s, {share:.0%} of a "
+            f"the limit is memory bandwidth, at {one.bandwidth / 1e9:.3g} GB/s, {share:.0%} of a "
             "bare copy"
         )
     if one.workers == 0:
         if loop > _BUSY:
-            return f"the dataset bounds it, at {each}"
-        return f"the dataset bounds it: the loop is busy for {loop:.0%} of the time, and waits else"
+            return f"the limit is the dataset, at {each}"
+        return (
+            f"the limit is the dataset: the loop is busy for {loop:.0%} of the time, and waits "
+            "otherwise"
+        )
     if loop > _BUSY:
-        return "the loop bounds them: its own process is busy all the time with taking batches"
+        return "the limit is the loop: its own process is busy all the time with taking batches"
     used = (one.loop_cpu + one.worker_cpu) / one.seconds
     delayed = one.worker_delay / (one.seconds * one.workers)
     busy = one.worker_cpu / (one.seconds * one.workers)
     if used > _BUSY * cpus:
-        return f"the CPUs bound them, at {each} and {used:.1f} of {cpus} CPUs in use"
+        return f"the limit is the CPUs, at {each} and {used:.1f} of {cpus} CPUs in use"
     if delayed > _CROWDED:
         return (
-            f"the CPUs bound them, at {each}: the workers waited for a CPU for {delayed:.0%} of "
+            f"the limit is the CPUs, at {each}: the workers waited for a CPU for {delayed:.0%} of "
             "the time, and other programs use them as well"
         )
     if busy > _BUSY:
-        return f"the dataset bounds them, at {each}, and more workers would help"
+        return f"the limit is the dataset, at {each}, and more workers would help"
     return (
-        f"the dataset bounds them: a worker is busy for {busy:.0%} of the time, and waits else, as "
-        "for files, the network or locks"
+        f"the limit is the dataset: a worker is busy for {busy:.0%} of the time, and waits "
+        "otherwise, as for files, the network or locks"
     )

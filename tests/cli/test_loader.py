@@ -245,35 +245,35 @@ def figures(workers: int, rate: float, loop: float, others: float, delay: float 
     [
         (
             [figures(0, 100, 1.0, 0), figures(1, 99, 0.1, 0.95)],
-            "No workers are needed (100 items/s without, at most 100 with them): the dataset b",
+            "No workers are needed (100 items/s without, at most 100 with them): the limit is",
         ),
         (
             [figures(1, 1000, 0.1, 0.9), figures(2, 2000, 0.2, 1.8), figures(4, 2100, 0.2, 3.3)],
-            "2 workers are enough (2,000 items/s, at most 2,100 with more): the dataset bounds "
-            "them, at 1,000 us of CPU an item, and more workers would help.",
+            "2 workers are enough (2,000 items/s, at most 2,100 with more): the limit is the "
+            "dataset, at 1,000 us of CPU an item, and more workers would help.",
         ),
         (
             [figures(1, 1000, 0.1, 0.9), figures(4, 4000, 0.2, 3.9)],
-            "4 workers bring the most of those tried (4,000 items/s): the CPUs bound them, at "
+            "4 workers bring the most of those tried (4,000 items/s): the limit is the CPUs, at "
             "1,025 us of CPU an item and 4.1 of 4 CPUs in use.",
         ),
         (
             [figures(1, 1000, 0.1, 0.95), figures(2, 900, 0.1, 0.9)],
-            "1 worker is enough (1,000 items/s, no more with more): the dataset bounds them, at ",
+            "1 worker is enough (1,000 items/s, and more are no faster): the limit is the ",
         ),
         (
             [figures(1, 1000, 0.1, 0.1)],
-            "1 worker brings 1,000 items/s: the dataset bounds them: a worker is busy for 10% of ",
+            "1 worker brings 1,000 items/s: the limit is the dataset: a worker is busy for 10% of ",
         ),
         (
             [figures(1, 1000, 0.1, 0.4, delay=0.5)],
-            "1 worker brings 1,000 items/s: the CPUs bound them, at 500 us of CPU an item: the "
+            "1 worker brings 1,000 items/s: the limit is the CPUs, at 500 us of CPU an item: the "
             "workers waited for a CPU for 50% of the time",
         ),
-        ([figures(2, 1000, 0.95, 0.4)], "2 workers bring 1,000 items/s: the loop bounds them: "),
+        ([figures(2, 1000, 0.95, 0.4)], "2 workers bring 1,000 items/s: the limit is the loop: "),
         (
             [figures(2, 6_000_000, 0.3, 1.0)],
-            "2 workers bring 6,000,000 items/s: memory bandwidth bounds them, at 6 GB/s, 60% of a ",
+            "2 workers bring 6,000,000 items/s: the limit is memory bandwidth, at 6 GB/s, 60% of ",
         ),
     ],
 )
