@@ -97,10 +97,11 @@ typedef struct Plan {
 } Plan;
 
 void plan_free(Plan *plan);
-/* Parse () as a leaf, (None,) as a ragged one, (type, keys or None, children) as a node: see shm_echo.spec.structure. */
+/* Parse () as a leaf, (None,) as a ragged one, (type, keys or None, children) as a node: see
+ * shm_echo.spec.structure. */
 int plan_parse(PyObject *from, Plan *plan);
-/* Put the leaves of `tree` into the list, from *next on, with a None behind each ragged one. False if the tree does not fit; the
- * comparison of a key may then have set an exception. */
+/* Put the leaves of `tree` into the list, from *next on, with a None behind each ragged one. False
+ * if the tree does not fit; the comparison of a key may then have set an exception. */
 bool plan_walk(const Plan *plan, PyObject *tree, PyObject *list, Py_ssize_t *next);
 /* Return true if the leaves of `tree` are the very objects of the tuple `leaves`, from *next on.
  * False may leave an exception, as in plan_walk. A tree with a ragged leaf never matches. */

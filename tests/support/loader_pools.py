@@ -54,14 +54,14 @@ class PoolLoop:
 
     def open(self) -> PoolLoop:
         """Have the first item made, and hand the ring out."""
-        first = next(
-            spec
+        spec = next(
+            first.spec
             for index in range(self.length)
-            if not isinstance(spec := self.pool.first_item(first_item(index)), ItemFailure)
+            if not isinstance(first := self.pool.first_item(first_item(index)), ItemFailure)
         )
         sizes = LoaderSizes(BATCH, RUN, 4, 8)
-        self.ring = LoaderRing.create(first.tree, sizes)
-        self.pool.attach(WorkerRing(self.ring, first, lambda row: row, lambda row: 1))
+        self.ring = LoaderRing.create(spec.tree, sizes)
+        self.pool.attach(WorkerRing(self.ring, spec, lambda row: row, lambda row: 1))
         self.announce()
         return self
 
