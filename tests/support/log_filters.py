@@ -6,6 +6,7 @@ import re
 
 __all__ = [
     "without_copy_warnings",
+    "without_dropped_samples",
     "without_no_producer_warnings",
     "without_slow_callbacks",
     "without_wait_hints",
@@ -25,6 +26,10 @@ _WAIT_HINT = re.compile(
     r"^the loop over a DataLoader has waited for batches for \d+ % of \d+ s: .*\n", re.MULTILINE
 )
 
+_DROPPED_SAMPLES = re.compile(
+    r"^TcpTransport\(.*\) dropped \d+ samples that were acknowledged and not yet in the ring\n",
+    re.MULTILINE,
+)
 
 # asyncio in its debug mode, which `-X dev` turns on.
 _SLOW_CALLBACK = re.compile(r"^Executing <.*> took \d+\.\d+ seconds\n", re.MULTILINE)
@@ -43,6 +48,11 @@ def without_copy_warnings(log: str) -> str:
 def without_wait_hints(log: str) -> str:
     """Remove the hints to loops that wait for their data, which appear on a busy machine."""
     return _WAIT_HINT.sub("", log)
+
+
+def without_dropped_samples(log: str) -> str:
+    """Remove the warnings of samples that came while a server closed, as from actors that go on."""
+    return _DROPPED_SAMPLES.sub("", log)
 
 
 def without_slow_callbacks(log: str) -> str:
