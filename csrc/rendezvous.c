@@ -188,7 +188,7 @@ int she_rv_take(she_rv_learner *l, uint32_t mailbox, she_rv_word *answer) {
     return SHE_OK;
 }
 
-/* What one wait is for. */
+/* The answers that one wait is for. */
 typedef struct {
     const she_rv_learner *learner;
     const uint32_t *mailboxes;
@@ -196,7 +196,7 @@ typedef struct {
     uint64_t answered; /* the count at the last look */
 } awaited_answers;
 
-/* How many of them are there. */
+/* Return the number of those that are there. */
 static uint32_t count(const awaited_answers *a) {
     uint32_t there = 0;
     she_rv_word answer;

@@ -1,4 +1,4 @@
-/* What a reader comes back to a connection for: events of its socket, and without one. */
+/* The reasons for which a reader comes back to a connection: events of its socket, or none. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <sys/epoll.h>

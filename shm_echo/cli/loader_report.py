@@ -1,4 +1,4 @@
-"""What `shm-echo loader` shows: a bar while it measures, then a table and one sentence."""
+"""The report of `shm-echo loader`: a bar while it measures, then a table and one sentence."""
 
 from __future__ import annotations
 

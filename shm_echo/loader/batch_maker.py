@@ -68,7 +68,7 @@ class BatchMaker:
 
     @property
     def place(self) -> str | None:
-        """What fails, in words, if it is no item."""
+        """The name of the step that fails, if it is no item."""
         if not self._opened:
             return None
         collate_fn = self._setup.recipe.collate_fn

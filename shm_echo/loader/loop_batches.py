@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -27,7 +28,7 @@ from shm_echo.uninterrupted import run_uninterrupted
 __all__ = ["LoopBatches", "grown_layout"]
 
 
-class LoopBatches:
+class LoopBatches(ABC):
     """A pool of workers, and loops over the batches that they make.
 
     The training loop calls from one thread at a time. A batch is announced as early as a buffer is
@@ -73,9 +74,9 @@ class LoopBatches:
         self._started = True
 
     @property
+    @abstractmethod
     def lanes(self) -> Sequence[Lane]:
         """The lanes that are open."""
-        raise NotImplementedError
 
     def _wake(self) -> None:
         for lane in self.lanes:
@@ -152,17 +153,17 @@ class LoopBatches:
                 waited = 0.0
         return None
 
+    @abstractmethod
     def _is_at_end(self, order: EpochOrder) -> bool:
         """Return True if the loop has got all batches of its epoch."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _due_lane(self, order: EpochOrder) -> Lane:
         """Return the lane from which the next batch comes, after announcing what can be."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _announce_ahead(self) -> None:
         """Announce what can be."""
-        raise NotImplementedError
 
     def _end_loop(self, order: EpochOrder) -> None:
         """End a loop whose batches are all taken; those of later epochs stay announced."""
@@ -190,7 +191,7 @@ class LoopBatches:
         self.pool.check()
         raise closed_while_running()
 
-    def _on_shard_end(self, lane: Lane) -> None:
+    def _on_shard_end(self, lane: Lane) -> None:  # noqa: B027 - only streams have shards
         """Note that the shard of a lane has no further batch."""
 
     def _open_lane(

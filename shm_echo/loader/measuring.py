@@ -21,7 +21,7 @@ __all__ = ["chosen_rows", "measured_rows"]
 # The most that a run may have, so that a batch is more than one run of one worker.
 _MOST_ROWS = 128
 _MOST_BYTES = 4 * 2**20
-# What a run costs beside its items: a claim and a commit.
+# The cost of a run beside its items: a claim and a commit.
 _CLAIM_SECONDS = 3e-6
 # Each size is tried for so long, in each of some rounds: the fastest run of a size counts, because
 # what else the machine does only makes runs slower.

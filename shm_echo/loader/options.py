@@ -33,7 +33,7 @@ _MOST_ROWS_PER_CLAIM = 32
 _MOST_BYTES_PER_CLAIM = 4 * 2**20
 # Beside those that are filled ahead: the batch in the loop's hands, and one that circulates.
 FURTHER_BUFFERS = 2
-# Whatever `most_ahead_bytes` says: one batch is filled while another one waits for the loop.
+# Even if `most_ahead_bytes` is less: one batch is filled while another one waits for the loop.
 _LEAST_AHEAD = 2
 
 

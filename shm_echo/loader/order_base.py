@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -37,7 +38,7 @@ class IndexBatch(NamedTuple):
         return list(indices) if isinstance(indices, tuple) else indices.tolist()
 
 
-class Order:
+class Order(ABC):
     """The order of batches, epoch by epoch.
 
     Attributes:
@@ -52,14 +53,15 @@ class Order:
     batch_size: int | None = None
     tracker: SamplerTracker | None = None
 
+    @abstractmethod
     def __len__(self) -> int:
         """Return the number of batches in an epoch.
 
         Raises:
             TypeError: the sampler has no length.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def batches(self, epoch: int, start: int = 0) -> Iterator[IndexBatch]:
         """Return the batches of an epoch, from batch number `start` on.
 
@@ -72,11 +74,10 @@ class Order:
             TypeError: (from the iterator) a batch sampler gave no list.
             ValueError: (from the iterator) a batch sampler gave an empty list.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def description(self) -> dict[str, Any]:
         """Return the arguments that decide about the order, as JSON: equal for equal orders."""
-        raise NotImplementedError
 
 
 def shortened(value: object) -> str:

@@ -35,7 +35,7 @@ from shm_echo.loader.messages import (
 
 __all__ = ["STATUS_ELSEWHERE", "STATUS_ENDED", "STATUS_ERROR", "STATUS_MISFIT", "run_worker"]
 
-# How a run went, beside 0. Its item has raised, and the ItemFailure is in the socket by then.
+# The status of a run, beside 0: its item has raised, and the ItemFailure is in the socket by then.
 STATUS_ERROR = 1
 # The same, but it was that the item does not fit the rows, and a batch of its own could be made.
 STATUS_MISFIT = 2

@@ -20,7 +20,7 @@ __all__ = ["Loops"]
 
 
 class Loops:
-    """What a loader of torch's face knows about its loops.
+    """The state that a loader of torch's face keeps about its loops.
 
     The random numbers of a loop depend on a base seed, which torch draws for each iterator, and on
     the number of the loop.

@@ -54,6 +54,6 @@ class InterruptAt:
         self._left -= 1
 
 
-# What runs in os.fork() itself: CPython reports exceptions there, and goes on.
+# Code that runs in os.fork() itself: CPython reports exceptions there, and goes on.
 _AT_FORK = (logging.__file__, random.__file__, threading.__file__, weakref.__file__)
 _OWN = (InterruptAt.__enter__.__code__, InterruptAt.__exit__.__code__)

@@ -60,7 +60,7 @@ class OwnGenerators(_Sampler):
 
 
 class SetEpoch(_Sampler):
-    """Depends on the epoch that it was told, like torch's DistributedSampler."""
+    """Depends on the epoch that was set, like torch's DistributedSampler."""
 
     epoch = 0
 

@@ -1,4 +1,4 @@
-"""What the torch face does beyond torch's loader: reproducible augmentation, deaths, positions."""
+"""The torch face beyond torch's loader: reproducible augmentation, deaths, positions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a batch looks like, and which items it has: each case runs with torch's loader and ours."""
+"""The form of batches, and their items: each case runs with torch's loader and ours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client says that was given what the client of the other transport takes."""
+"""Messages of a client that was given the address of the other transport."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@
 
 /* ---- words ----------------------------------------------------------------------------------- */
 
-/* What a worker is to do, or what came of it. In a command word and in an answer word alike:
+/* A command to a worker, or its result. Command words and answer words have the same parts:
  * sequence << 32 | incarnation << 16 | set << 8 | code. */
 typedef struct {
     uint32_t sequence;

@@ -34,7 +34,7 @@ __all__ = ["Description", "FailureLimit", "RefusalError", "ServerHandshake"]
 
 _FAILURES, _WITHIN = 3, 1.0  # wrong tokens, and seconds
 _MAX_ADDRESSES = 1024
-# How other protocols begin. As the length of a hello, each of these is far too large.
+# The first bytes of other protocols. As the length of a hello, each of these is far too large.
 _OTHER_PROTOCOLS = {
     b"\x16\x03\x01": "it begins TLS, and this server was made without tls=",
     b"\x16\x03\x03": "it begins TLS, and this server was made without tls=",
